@@ -1,0 +1,1 @@
+"""Breast-ultrasound scans: segmented and classified together."""

@@ -1,0 +1,115 @@
+"""Augmentation for training: what scanners, hands and screenshots do to a scan. The one owner of albumentations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its newest version when imported
+
+import albumentations as A
+import cv2
+
+
+def build(strength: str, size: tuple[int, int], seed: int | None = None) -> A.Compose:
+    """A pipeline over ``image`` (uint8, height x width x channels) and ``mask``; geometry moves both.
+
+    Args:
+        strength: ``"default"``, ``"light"`` (flips and small affine and brightness changes) or ``"none"``.
+        size: Height and width of what comes out.
+    """
+    steps = {"default": _default, "light": _light, "none": lambda size: []}[strength](size)
+    return A.Compose([*steps, A.Resize(*size)], seed=seed)
+
+
+def _light(size: tuple[int, int]) -> list[A.BasicTransform]:
+    return [A.HorizontalFlip(p=0.5), _affine(0.1, 8), A.RandomBrightnessContrast(0.15, 0.15, p=0.5)]
+
+
+def _default(size: tuple[int, int]) -> list[A.BasicTransform | A.BaseCompose]:
+    return [
+        A.HorizontalFlip(p=0.5),
+        ByHand(_painted_calipers, p=0.15),
+        _affine(0.25, 15),
+        A.OneOf([A.ElasticTransform(alpha=60, sigma=8), A.GridDistortion(num_steps=4, distort_limit=0.2)], p=0.25),
+        A.CropAndPad(percent=(0, 0.2), keep_size=False, p=0.1),
+        A.OneOf([A.RandomBrightnessContrast(0.3, 0.3), A.RandomGamma((60, 160)), A.CLAHE(clip_limit=3)], p=0.7),
+        ByHand(_gain_drift, p=0.3),
+        ByHand(_shadow, p=0.2),
+        ByHand(_speckle, p=0.3),
+        A.OneOf([A.GaussianBlur(sigma_limit=(0.3, 1.5)), A.Downscale(scale_range=(0.4, 0.8)), A.Sharpen()], p=0.3),
+        A.OneOf([A.GaussNoise(std_range=(0.02, 0.08)), A.ImageCompression(quality_range=(30, 90))], p=0.3),
+    ]
+
+
+def _affine(zoom: float, degrees: int) -> A.Affine:
+    return A.Affine(
+        scale={"x": (1 - zoom, 1 + zoom), "y": (1 - zoom, 1 + zoom)},
+        translate_percent=0.1,
+        rotate=(-degrees, degrees),
+        shear=(-6, 6),
+        interpolation=cv2.INTER_LINEAR,
+        p=0.8,
+    )
+
+
+class ByHand(A.ImageOnlyTransform):  # type: ignore[misc]
+    """A function of an image and a random generator as a step of the pipeline."""
+
+    def __init__(self, function: Callable[[NDArray[Any], np.random.Generator], NDArray[Any]], p: float) -> None:
+        super().__init__(p=p)
+        self.function = function
+
+    def apply(self, img: NDArray[Any], **_: Any) -> NDArray[Any]:
+        return self.function(img, self.random_generator)
+
+
+def _speckle(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Multiplicative noise with the grain of an ultrasound beam."""
+    noise = rng.normal(0, rng.uniform(0.05, 0.25), image.shape[:2]).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.4, 1.2)) * 2
+    return _clip(image * (1 + _over_channels(noise, image)))
+
+
+def _shadow(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """A dark acoustic shadow that widens with depth."""
+    height, width = image.shape[:2]
+    centre, half, slope = rng.uniform(0, width), rng.uniform(0.03, 0.12) * width, rng.uniform(0, 0.2)
+    depth, across = np.mgrid[:height, :width].astype(np.float32)
+    start = rng.uniform(0, 0.6) * height
+    inside = np.exp(-(((across - centre) / (half + slope * np.maximum(depth - start, 0))) ** 2)) * (depth > start)
+    return _clip(image * _over_channels(1 - rng.uniform(0.3, 0.8) * inside, image))
+
+
+def _gain_drift(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Gain that changes smoothly with depth and across the scan, as time-gain compensation does."""
+    coarse = rng.uniform(0.6, 1.4, (4, 2)).astype(np.float32)
+    gain = cv2.resize(coarse, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return _clip(image * _over_channels(gain, image))
+
+
+def _painted_calipers(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Crosses and a line of text, as a sonographer leaves them."""
+    image = image.copy()
+    height, width = image.shape[:2]
+    white = (int(rng.integers(180, 256)),) * 3
+    for _cross in range(int(rng.integers(2, 5))):
+        at = int(rng.uniform(0.1, 0.9) * width), int(rng.uniform(0.1, 0.9) * height)
+        cv2.drawMarker(image, at, white, int(rng.choice([cv2.MARKER_CROSS, cv2.MARKER_TILTED_CROSS])), int(rng.integers(5, 12)))
+    if rng.random() < 0.5:
+        at = int(rng.uniform(0, 0.6) * width), int(rng.choice([0.06, 0.97]) * height)
+        text = "".join(rng.choice(list("ABDLR0123456789 .cm"), 10))
+        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.35, white)
+    return image
+
+
+def _over_channels(field: NDArray[Any], image: NDArray[Any]) -> NDArray[Any]:
+    return field if image.ndim == 2 else field[..., None]
+
+
+def _clip(image: NDArray[Any]) -> NDArray[Any]:
+    return np.clip(image, 0, 255).astype(np.uint8)

@@ -1,0 +1,233 @@
+"""Anything that a user has, turned into one array.
+
+What comes out is H x W (gray) or H x W x 3 (colour), uint8, or float32 from 0 to 1. The rules:
+
+- ``uint8`` stays as it is; ``uint16`` is divided by 65535; ``bool`` is black and white.
+- Floats are taken as 0 to 1 when none is above 1, else as 0 to 255. Below 0 or above 255 is an error.
+- Transparency is laid over black, the background of a scan. CMYK and palettes become RGB.
+- The EXIF orientation of a file or PIL image is honoured.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+from typing import IO, Any, Union
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from bcdseg.errors import ImageError, ImageNotFoundError, ImageTypeError
+from bcdseg.types import Pixels
+
+ImageSource = Union[str, "os.PathLike[str]", bytes, IO[bytes], Image.Image, NDArray[Any], Any]
+"""A path, the bytes of a file, an open binary file, a PIL image, a numpy array or a torch tensor."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+SMALLEST, LARGEST = 16, 10_000
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def read_image(source: ImageSource, name: str | None = None) -> Pixels:
+    """Read one image.
+
+    Args:
+        source: See ``ImageSource``. Arrays are H x W, H x W x 1, H x W x 3, 1 x H x W or 3 x H x W
+            (also with an alpha channel last).
+        name: What to call the image in an error; by default its path or type.
+
+    Returns:
+        H x W or H x W x 3, uint8 or float32 from 0 to 1.
+
+    Raises:
+        ImageNotFoundError: The path leads to no file.
+        ImageError: The content is damaged, too large or too small, or holds NaN or infinite values.
+        ImageTypeError: The type or dtype has no meaning as an image.
+    """
+    name = name or source_name(source)
+    if isinstance(source, (str, os.PathLike)):
+        return _read_file(Path(source), name)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _decode(io.BytesIO(source), name)
+    if isinstance(source, Image.Image):
+        return _from_pil(source, name)
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name)
+    if hasattr(source, "detach") and hasattr(source, "cpu"):
+        return _from_tensor(source, name)
+    if hasattr(source, "read"):
+        return _decode(source, name)
+    raise ImageTypeError(
+        f"{name}: an image can't be made of {type(source).__name__}. "
+        "Give a path, bytes, an open binary file, a PIL image, a numpy array or a torch tensor."
+    )
+
+
+def source_name(source: ImageSource) -> str:
+    """What to call a source in a message and in a table."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    named = getattr(source, "filename", None) or getattr(source, "name", None)
+    if isinstance(named, str) and named:
+        return named
+    shape = getattr(source, "shape", None)
+    return f"{type(source).__name__} of shape {tuple(shape)}" if shape is not None else type(source).__name__
+
+
+def to_gray(pixels: Pixels) -> Pixels:
+    """Colour to gray by luma (ITU-R 601), the dtype kept."""
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(pixels).convert("L"))
+    gray: Pixels = pixels @ LUMA
+    return gray
+
+
+def to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
+    """The same picture in 8 bits."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return (pixels * 255 + 0.5).astype(np.uint8)
+
+
+def _read_file(path: Path, name: str) -> Pixels:
+    if path.is_dir():
+        raise ImageNotFoundError(f"{name}: is a folder, not an image. Give a file in it, or predict the whole folder.")
+    try:
+        with path.open("rb") as file:
+            return _decode(file, name)
+    except FileNotFoundError:
+        raise ImageNotFoundError(f"{name}: no such file. Check the path (the current folder is {Path.cwd()}).") from None
+    except PermissionError as error:
+        raise ImageError(f"{name}: can't be opened ({error.strerror}). Check the permissions of the file.") from error
+
+
+def _decode(file: IO[bytes], name: str) -> Pixels:
+    with warnings.catch_warnings():
+        # Pillow warns of a bomb at half the size at which it refuses; the size is checked here, before decoding.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(file, formats=FORMATS) as image:
+                return _from_pil(image, name)
+        except UnidentifiedImageError:
+            raise ImageError(f"{name}: {_what_it_is_not(file)}") from None
+        except Image.DecompressionBombError:
+            raise ImageError(f"{name}: declares more pixels than {LARGEST}x{LARGEST}. {_TOO_LARGE}") from None
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            if isinstance(error, ImageError):
+                raise
+            raise ImageError(f"{name}: the file is truncated or damaged ({error}). Copy or export it again.") from error
+
+
+_TOO_LARGE = "Crop it or make it smaller first."
+
+
+def _what_it_is_not(file: IO[bytes]) -> str:
+    file.seek(0)
+    start = file.read(132)
+    if not start:
+        return "the file is empty. Copy or export it again."
+    if start[128:132] == b"DICM":
+        return "is a DICOM file, which this reader doesn't read. Export the scan as PNG."
+    return "is not an image in a format that is read here (PNG, JPEG, BMP, TIFF, WebP), whatever its name says."
+
+
+def _from_pil(image: Image.Image, name: str) -> Pixels:
+    _check_size(image.height, image.width, name)
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+        return _over_black(image)
+    if image.mode in ("L", "RGB"):
+        return np.array(image)
+    if image.mode == "1":
+        return np.array(image.convert("L"))
+    if image.mode.startswith(("I", "F")):
+        return _from_array(_integers(image), name)
+    return np.array(image.convert("RGB"))
+
+
+def _over_black(image: Image.Image) -> Pixels:
+    gray = image.mode in ("LA", "La")
+    rgba = image.convert("RGBA")
+    black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+    return np.array(Image.alpha_composite(black, rgba).convert("L" if gray else "RGB"))
+
+
+def _integers(image: Image.Image) -> NDArray[Any]:
+    """32-bit integers are how Pillow holds some 16-bit files."""
+    values = np.array(image)
+    if values.dtype == np.int32 and values.size and 0 <= values.min() and values.max() <= 65535:
+        return values.astype(np.uint16)
+    return values
+
+
+def _from_tensor(tensor: Any, name: str) -> Pixels:
+    tensor = tensor.detach().cpu()
+    if str(tensor.dtype) == "torch.bfloat16":
+        tensor = tensor.float()
+    return _from_array(tensor.numpy(), name)
+
+
+def _from_array(array: NDArray[Any], name: str) -> Pixels:
+    array = _channels_last(array, name)
+    _check_size(*array.shape[:2], name)
+    values = _as_intensities(array, name)
+    if values.ndim == 3 and values.shape[2] in (2, 4):
+        alpha = values[..., -1:].astype(np.float32) / (255 if values.dtype == np.uint8 else 1)
+        laid = values[..., :-1] * alpha
+        values = (laid + 0.5).astype(np.uint8) if values.dtype == np.uint8 else laid.astype(np.float32)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    return np.ascontiguousarray(values)
+
+
+def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:
+    if array.ndim == 2:
+        return array
+    if array.ndim != 3:
+        hint = " Give the images of a batch one by one, or as a list." if array.ndim == 4 else ""
+        raise ImageError(f"{name}: an array of {array.ndim} dimensions is no image; H x W, H x W x 3 or 3 x H x W is.{hint}")
+    if array.shape[2] in (1, 2, 3, 4) and array.shape[0] >= SMALLEST:
+        return array
+    if array.shape[0] in (1, 3):
+        return np.moveaxis(array, 0, -1)
+    raise ImageError(f"{name}: an array of shape {array.shape} is no image; H x W, H x W x 3 or 3 x H x W is.")
+
+
+def _as_intensities(array: NDArray[Any], name: str) -> Pixels:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16:
+        return array.astype(np.float32) / np.float32(65535)
+    if array.dtype.kind != "f":
+        raise ImageTypeError(
+            f"{name}: an array of dtype {array.dtype} is ambiguous as an image. "
+            "Give uint8, uint16, bool, or floats from 0 to 1 or from 0 to 255."
+        )
+    return _float_intensities(array, name)
+
+
+def _float_intensities(array: NDArray[Any], name: str) -> Pixels:
+    low, high = float(array.min()), float(array.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int((~np.isfinite(array)).sum())
+        raise ImageError(f"{name}: holds {bad} NaN or infinite values. Replace them, for example with numpy.nan_to_num.")
+    if low < 0 or high > 255:
+        raise ImageError(f"{name}: floats run from {low:g} to {high:g}. Scale them to 0..1 or 0..255 first.")
+    return array.astype(np.float32) / np.float32(1 if high <= 1 else 255)
+
+
+def _check_size(height: int, width: int, name: str) -> None:
+    if height < SMALLEST or width < SMALLEST:
+        raise ImageError(f"{name}: is {height}x{width} pixels; the smallest that is read is {SMALLEST}x{SMALLEST}.")
+    if height > LARGEST or width > LARGEST:
+        raise ImageError(f"{name}: is {height}x{width} pixels; the largest that is read is {LARGEST}x{LARGEST}. {_TOO_LARGE}")

@@ -1,0 +1,51 @@
+"""One family of errors. Each names the thing, says what was wrong with it and what to do.
+
+Every class is also the builtin a caller would expect, so ``except FileNotFoundError`` works as well as
+``except bcdseg.errors.BcdsegError``.
+"""
+
+from __future__ import annotations
+
+
+class BcdsegError(Exception):
+    """Base of everything the library raises on purpose."""
+
+
+class InputError(BcdsegError, ValueError):
+    """Something handed in has the wrong content."""
+
+
+class ImageError(InputError):
+    """An image cannot be used: damaged, not an image, of an impossible size, or with values that are no intensities."""
+
+
+class ImageTypeError(BcdsegError, TypeError):
+    """An image is of a type, or an array of a dtype, that has no meaning as a scan."""
+
+
+class ImageNotFoundError(BcdsegError, FileNotFoundError):
+    """A path, folder or pattern leads to no image."""
+
+
+class OptionError(BcdsegError, ValueError):
+    """An option has a value outside of its choices; the message lists them."""
+
+
+class ModelNotFoundError(BcdsegError, FileNotFoundError):
+    """No saved model has that name or lies in that folder."""
+
+
+class ModelFileError(BcdsegError, ValueError):
+    """A saved model is damaged, foreign, or made by a newer version of the library."""
+
+
+class WeightsUnavailableError(BcdsegError, ConnectionError):
+    """Weights had to be downloaded and could not be; the message says which file is missing and where to put it."""
+
+
+class OutputExistsError(BcdsegError, FileExistsError):
+    """Writing would replace a file and nobody asked for that."""
+
+
+class MissingExtraError(BcdsegError, ImportError):
+    """An optional dependency is not installed; the message names the extra."""

@@ -1,0 +1,1 @@
+"""The network: encoder, decoder, mask head, class head. Knows tensors, not images."""

