@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from bcdseg.data import augment
 from bcdseg.network.config import NetworkConfig
 from bcdseg.network.losses import JointLoss, Truth
-from bcdseg.network.network import Network
-from bcdseg.network.pretrained import imagenet_network
+from bcdseg.network.network import Network, build_network
+from bcdseg.network.pretrained import load_pretrained
 
 CLASSES = ("normal", "benign", "malignant")
 SIZE = (256, 256)
@@ -56,7 +56,9 @@ def train(folder: Path, checkpoint: Path) -> Network:
     torch.manual_seed(SEED)
     data = Scans(folder, "train", "default")
     loader = DataLoader(data, BATCH, shuffle=True, drop_last=True, num_workers=1, persistent_workers=True)
-    network = imagenet_network(NETWORK, "imagenet").to(memory_format=torch.channels_last)
+    network = build_network(NETWORK)
+    load_pretrained(network.encoder, NETWORK, "imagenet")
+    network = network.to(memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
     counts = torch.bincount(torch.tensor(data.labels)).float()
     loss = JointLoss(class_weights=(counts.mean() / counts).sqrt())
@@ -82,7 +84,8 @@ def train(folder: Path, checkpoint: Path) -> Network:
         quick = ""
         if epoch % 5 == 4:
             mask_logits, logits, mask, label = outputs(average.module, Scans(folder, "val", "none"))
-            quick = f"  val lesion Dice {dice(mask_logits > 0, mask)[label > 0].mean():.3f}  accuracy {(logits.argmax(1) == label).mean():.3f}"
+            lesion_dice, correct = dice(mask_logits > 0, mask)[label > 0], logits.argmax(1) == label
+            quick = f"  val lesion Dice {lesion_dice.mean():.3f}  accuracy {correct.mean():.3f}"
         print(f"epoch {epoch + 1:3d}  loss {total:.4f}  {time.perf_counter() - start:.0f} s{quick}", flush=True)
     return average.module
 

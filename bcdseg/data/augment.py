@@ -14,6 +14,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network fo
 import albumentations as A
 import cv2
 
+from bcdseg.errors import OptionError
+
 
 def build(strength: str, size: tuple[int, int], seed: int | None = None) -> A.Compose:
     """A pipeline over ``image`` (uint8, height x width x channels) and ``mask``; geometry moves both.
@@ -21,16 +23,18 @@ def build(strength: str, size: tuple[int, int], seed: int | None = None) -> A.Co
     Args:
         strength: ``"default"``, ``"light"`` (flips and small affine and brightness changes) or ``"none"``.
         size: Height and width of what comes out.
+        seed: For the same changes in each run.
     """
-    steps = {"default": _default, "light": _light, "none": lambda size: []}[strength](size)
-    return A.Compose([*steps, A.Resize(*size)], seed=seed)
+    if strength not in STRENGTHS:
+        raise OptionError(f"augment={strength!r} is unknown: choose one of {', '.join(STRENGTHS)}.")
+    return A.Compose([*STRENGTHS[strength](), A.Resize(*size)], seed=seed)
 
 
-def _light(size: tuple[int, int]) -> list[A.BasicTransform]:
+def _light() -> list[Any]:
     return [A.HorizontalFlip(p=0.5), _affine(0.1, 8), A.RandomBrightnessContrast(0.15, 0.15, p=0.5)]
 
 
-def _default(size: tuple[int, int]) -> list[A.BasicTransform | A.BaseCompose]:
+def _default() -> list[Any]:
     return [
         A.HorizontalFlip(p=0.5),
         ByHand(_painted_calipers, p=0.15),
@@ -65,6 +69,7 @@ class ByHand(A.ImageOnlyTransform):  # type: ignore[misc]
         self.function = function
 
     def apply(self, img: NDArray[Any], **_: Any) -> NDArray[Any]:
+        """Called by albumentations."""
         return self.function(img, self.random_generator)
 
 
@@ -112,4 +117,8 @@ def _over_channels(field: NDArray[Any], image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _clip(image: NDArray[Any]) -> NDArray[Any]:
-    return np.clip(image, 0, 255).astype(np.uint8)
+    clipped: NDArray[np.uint8] = np.clip(image, 0, 255).astype(np.uint8)
+    return clipped
+
+
+STRENGTHS: dict[str, Callable[[], list[Any]]] = {"default": _default, "light": _light, "none": list}

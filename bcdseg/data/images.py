@@ -163,7 +163,7 @@ def _over_black(image: Image.Image) -> Pixels:
 def _integers(image: Image.Image) -> NDArray[Any]:
     """32-bit integers are how Pillow holds some 16-bit files."""
     values = np.array(image)
-    if values.dtype == np.int32 and values.size and 0 <= values.min() and values.max() <= 65535:
+    if values.dtype == np.int32 and values.size and values.min() >= 0 and values.max() <= 65535:
         return values.astype(np.uint16)
     return values
 
@@ -177,7 +177,7 @@ def _from_tensor(tensor: Any, name: str) -> Pixels:
 
 def _from_array(array: NDArray[Any], name: str) -> Pixels:
     array = _channels_last(array, name)
-    _check_size(*array.shape[:2], name)
+    _check_size(array.shape[0], array.shape[1], name)
     values = _as_intensities(array, name)
     if values.ndim == 3 and values.shape[2] in (2, 4):
         alpha = values[..., -1:].astype(np.float32) / (255 if values.dtype == np.uint8 else 1)
@@ -205,15 +205,21 @@ def _as_intensities(array: NDArray[Any], name: str) -> Pixels:
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
+        black_and_white: Pixels = np.where(array, np.uint8(255), np.uint8(0))
+        return black_and_white
     if array.dtype == np.uint16:
-        return array.astype(np.float32) / np.float32(65535)
+        return _scaled(array, 65535)
     if array.dtype.kind != "f":
         raise ImageTypeError(
             f"{name}: an array of dtype {array.dtype} is ambiguous as an image. "
             "Give uint8, uint16, bool, or floats from 0 to 1 or from 0 to 255."
         )
     return _float_intensities(array, name)
+
+
+def _scaled(array: NDArray[Any], by: float) -> Pixels:
+    scaled: Pixels = array.astype(np.float32) / np.float32(by)
+    return scaled
 
 
 def _float_intensities(array: NDArray[Any], name: str) -> Pixels:
@@ -223,7 +229,7 @@ def _float_intensities(array: NDArray[Any], name: str) -> Pixels:
         raise ImageError(f"{name}: holds {bad} NaN or infinite values. Replace them, for example with numpy.nan_to_num.")
     if low < 0 or high > 255:
         raise ImageError(f"{name}: floats run from {low:g} to {high:g}. Scale them to 0..1 or 0..255 first.")
-    return array.astype(np.float32) / np.float32(1 if high <= 1 else 255)
+    return _scaled(array, 1 if high <= 1 else 255)
 
 
 def _check_size(height: int, width: int, name: str) -> None:

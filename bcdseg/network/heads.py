@@ -19,7 +19,8 @@ class GlobalHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(channels, classes)
 
-    def forward(self, features: Sequence[Tensor], decoded: Tensor | None, mask_logits: Tensor | None) -> Tensor:
+    def forward(self, features: Sequence[Tensor], *_: Tensor | None) -> Tensor:
+        """Logits from the encoder's levels; the mask is not looked at."""
         return self.linear(self.dropout(features[-1].mean(dim=(2, 3))))  # type: ignore[no-any-return]
 
 
@@ -31,7 +32,9 @@ class GuidedHead(nn.Module):
     'nothing here' is something the head can see.
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], decoded_channels: int, classes: int, dropout: float) -> None:
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], decoded_channels: int, classes: int, dropout: float
+    ) -> None:
         super().__init__()
         self.strides = tuple(strides[-2:])
         width = 2 * (sum(channels[-2:]) + decoded_channels) + 2
@@ -39,6 +42,7 @@ class GuidedHead(nn.Module):
         self.linear = nn.Linear(HIDDEN, classes)
 
     def forward(self, features: Sequence[Tensor], decoded: Tensor, mask_logits: Tensor) -> Tensor:
+        """Logits from the encoder's levels, the decoder's last features and the mask."""
         mask = torch.sigmoid(mask_logits.detach())
         facts = [mask.mean(dim=(1, 2, 3)).unsqueeze(1), mask.amax(dim=(1, 2, 3)).unsqueeze(1)]
         for level, stride in zip(features[-2:], self.strides, strict=True):

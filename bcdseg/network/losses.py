@@ -35,6 +35,8 @@ class JointLoss(nn.Module):
     An empty mask has no Dice worth the name: it is trained by the pixel term alone. A missing mask or label adds nothing.
     """
 
+    class_weights: Tensor | None
+
     def __init__(self, *, class_weight: float = 0.5, label_smoothing: float = 0.05, class_weights: Tensor | None = None) -> None:
         super().__init__()
         self.class_weight = class_weight
@@ -43,6 +45,7 @@ class JointLoss(nn.Module):
         self.dice = DiceLoss(sigmoid=True, reduction="none", smooth_nr=1.0, smooth_dr=1.0)
 
     def forward(self, output: Output, truth: Truth) -> Tensor:
+        """The loss of a batch."""
         total = torch.zeros((), device=truth.label.device)
         if output.mask is not None:
             total = total + self.mask_loss(output.mask, truth)
@@ -67,5 +70,8 @@ class JointLoss(nn.Module):
         if not bool(known.any()):
             return logits.sum() * 0
         return F.cross_entropy(
-            logits[known].float(), truth.label[known], weight=self.class_weights, label_smoothing=self.label_smoothing  # type: ignore[arg-type]
+            logits[known].float(),
+            truth.label[known],
+            weight=self.class_weights,
+            label_smoothing=self.label_smoothing,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -26,9 +27,9 @@ class PlainCNN(nn.Module, EncoderMixin):  # type: ignore[misc]
 
     def _build(self) -> None:
         widths = self._out_channels
-        self.stages = nn.ModuleList(_stage(before, after, self.dropout) for before, after in zip(widths, widths[1:], strict=False))
+        self.stages = nn.ModuleList(_stage(before, after, self.dropout) for before, after in pairwise(widths))
 
-    def set_in_channels(self, in_channels: int, pretrained: bool = False) -> None:
+    def set_in_channels(self, in_channels: int, pretrained: bool = False) -> None:  # noqa: ARG002 - the caller names it
         """Called by segmentation-models-pytorch after construction; there are no pretrained weights to keep."""
         if in_channels != self._in_channels:
             self._in_channels = in_channels
@@ -36,6 +37,7 @@ class PlainCNN(nn.Module, EncoderMixin):  # type: ignore[misc]
             self._build()
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """The image and the five levels, as segmentation-models-pytorch wants them."""
         features = [image]
         for stage in self.stages:
             features.append(stage(features[-1]))

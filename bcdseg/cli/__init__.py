@@ -1,0 +1,52 @@
+"""The command line: parses and prints, nothing else. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from bcdseg import __version__
+from bcdseg.cli.info import info_command
+from bcdseg.cli.predict import predict_command
+from bcdseg.errors import BcdsegError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("predict")(predict_command)
+app.command("info")(info_command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bcdseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Examples:  bcdseg predict scan.png   |   bcdseg predict scans/ --out results   |   bcdseg info",
+)
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Segment and classify breast-ultrasound scans.
+
+    For research. Not a medical device: not for diagnosis.
+    """
+
+
+def main() -> None:
+    """Run the command line; errors of the library become one line and exit status 2."""
+    try:
+        app()
+    except BcdsegError as error:
+        typer.echo(f"bcdseg: {error}", err=True)
+        sys.exit(2)

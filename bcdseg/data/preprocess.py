@@ -1,0 +1,137 @@
+"""The one path from an image to a network's input and back, shared by training, prediction and export.
+
+It is plain data, so it can be written into a model's ``config.json``; a saved model is run with its own and no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bcdseg.data.images import to_gray
+from bcdseg.errors import OptionError
+from bcdseg.types import Pixels
+
+RESIZES = ("stretch", "fit", "none")
+Array = NDArray[np.float32]
+
+
+class Prepared(NamedTuple):
+    """A network input, channels x height x width, and where the scan lies in it."""
+
+    array: Array
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a scan lies in a network's input, so that a map over the input can be brought back.
+
+    Attributes:
+        source: Height and width of the scan as it came.
+        resized: Height and width it was resized to.
+        top: Rows of padding above it.
+        left: Columns of padding left of it.
+    """
+
+    source: tuple[int, int]
+    resized: tuple[int, int]
+    top: int
+    left: int
+
+    def restore(self, over_input: Array) -> Array:
+        """A map over the network's input as a map over the scan, at the scan's own height and width."""
+        height, width = self.resized
+        inside = over_input[self.top : self.top + height, self.left : self.left + width]
+        return _resize(inside, self.source)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """What is done to a scan before a network sees it.
+
+    Attributes:
+        size: Height and width that scans are resized to. Any numbers: what the network's stride asks for beyond them
+            is padded with black, and cut off again.
+        resize: ``"stretch"`` fills ``size`` whatever the aspect ratio; ``"fit"`` keeps the aspect ratio and pads;
+            ``"none"`` leaves each scan at its own size.
+        channels: 1 (colour becomes gray) or 3 (gray is repeated).
+        mean: Subtracted from intensities of 0 to 1, one number a channel.
+        std: Divided by after that, one number a channel.
+        stride: Height and width of the input become multiples of this.
+    """
+
+    size: tuple[int, int] = (256, 256)
+    resize: str = "stretch"
+    channels: int = 1
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+    stride: int = field(default=32, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.resize not in RESIZES:
+            raise OptionError(f"resize={self.resize!r} is unknown: choose one of {', '.join(RESIZES)}.")
+        if len(self.size) != 2 or min(self.size) < 16:
+            raise OptionError(f"size={self.size!r}: give height and width, each 16 or more.")
+        if self.channels not in (1, 3) or not len(self.mean) == len(self.std) == self.channels:
+            raise OptionError(f"channels={self.channels}: choose 1 or 3, with as many numbers in mean and in std.")
+        if min(self.std) <= 0:
+            raise OptionError(f"std={self.std!r}: each number must be above 0.")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
+        """Build the record from what ``dataclasses.asdict`` and JSON made of it."""
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **lists})
+
+    def __call__(self, pixels: Pixels) -> Prepared:
+        """Channels, size, scale, padding, normalisation, in this order."""
+        source = (pixels.shape[0], pixels.shape[1])
+        resized = self._resized(source)
+        planes = [_unit_range(_resize(plane, resized)) for plane in self._planes(pixels)]
+        height, width = (_multiple(side, self.stride) for side in self._frame(resized))
+        top, left = (height - resized[0]) // 2, (width - resized[1]) // 2
+        array = np.zeros((self.channels, height, width), np.float32)
+        for channel in range(self.channels):
+            array[channel, top : top + resized[0], left : left + resized[1]] = planes[channel % len(planes)]
+        array -= np.array(self.mean, np.float32)[:, None, None]
+        array /= np.array(self.std, np.float32)[:, None, None]
+        return Prepared(array, Placement(source, resized, top, left))
+
+    def _planes(self, pixels: Pixels) -> list[NDArray[Any]]:
+        if self.channels == 1 or pixels.ndim == 2:
+            return [to_gray(pixels)]
+        return [np.ascontiguousarray(pixels[..., channel]) for channel in range(3)]
+
+    def _resized(self, source: tuple[int, int]) -> tuple[int, int]:
+        if self.resize == "none":
+            return source
+        if self.resize == "stretch":
+            return self.size
+        scale = min(self.size[0] / source[0], self.size[1] / source[1])
+        return max(1, round(source[0] * scale)), max(1, round(source[1] * scale))
+
+    def _frame(self, resized: tuple[int, int]) -> tuple[int, int]:
+        return resized if self.resize == "none" else self.size
+
+
+def _multiple(side: int, of: int) -> int:
+    return -(-side // of) * of
+
+
+def _resize(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Bilinear, with the smoothing that shrinking needs; pixel centres stay where they are."""
+    if plane.shape == size:
+        return plane
+    return np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def _unit_range(plane: NDArray[Any]) -> Array:
+    if plane.dtype == np.uint8:
+        scaled: Array = plane.astype(np.float32) / np.float32(255)
+        return scaled
+    return plane.astype(np.float32, copy=False)

@@ -1,0 +1,41 @@
+"""An answer as a matplotlib figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bcdseg.extras import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bcdseg.infer.prediction import Prediction
+
+
+def draw_figure(prediction: Prediction) -> Figure:
+    """The overlay, the mask probability and the class probabilities, as far as the model gives them."""
+    figure_module = require("matplotlib.figure", extra="plot")
+    shown = 1 + (prediction.mask_probability is not None) + bool(prediction.probabilities)
+    figure: Figure = figure_module.Figure(figsize=(4.2 * shown, 4), layout="constrained")
+    axes = iter(figure.subplots(1, shown, squeeze=False)[0])
+    picture = next(axes)
+    picture.imshow(prediction.overlay())
+    picture.set_title(Path(prediction.source).name)
+    picture.set_axis_off()
+    if prediction.mask_probability is not None:
+        heat = next(axes)
+        drawn = heat.imshow(prediction.mask_probability, vmin=0, vmax=1, cmap="cividis")
+        heat.set_title("probability of lesion")
+        heat.set_axis_off()
+        figure.colorbar(drawn, ax=heat, shrink=0.8)
+    if prediction.probabilities:
+        bars = next(axes)
+        drawn_bars = bars.barh(list(prediction.probabilities), list(prediction.probabilities.values()), color="#0072B2")
+        bars.bar_label(drawn_bars, fmt="{:.0%}", padding=3)
+        bars.set_xlim(0, 1.15)
+        bars.invert_yaxis()
+        bars.set_title("class probability")
+    if prediction.flags:
+        figure.supxlabel("\n".join(flag.message for flag in prediction.flags), fontsize="small")
+    return figure

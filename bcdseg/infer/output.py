@@ -1,0 +1,123 @@
+"""Answers as files: JSON, mask and overlay of a scan, and tables of many."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from bcdseg.files import check_free, write_whole
+from bcdseg.infer.prediction import Failure, Prediction
+
+Result = Prediction | Failure
+LESION_COLUMNS = ("long_axis_px", "short_axis_px", "long_axis_mm", "short_axis_mm")
+
+
+class OutputFolder:
+    """A folder that fills with the answers of a run: a mask and an overlay a scan, and tables at the end.
+
+    Names follow the scans' own below their common folder. What would be replaced is checked before anything is done.
+    """
+
+    def __init__(self, folder: Path, sources: Sequence[Path], *, overlay: bool, overwrite: bool) -> None:
+        self.folder = folder
+        self.overlay = overlay
+        self.overwrite = overwrite
+        self._names = _output_names(sources)
+        self.tables = [folder / "predictions.csv", folder / "predictions.json"]
+        kinds = ["_mask.png", "_overlay.png"] if overlay else ["_mask.png"]
+        check_free(
+            [*self.tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, result: Result) -> None:
+        """Write the pictures of one answer; a failure has none."""
+        if isinstance(result, Failure):
+            return
+        name = self._names[result.source]
+        if result.mask is not None:
+            write_whole(self.folder / f"{name}_mask.png", png_bytes(Image.fromarray(result.mask)), overwrite=self.overwrite)
+        if self.overlay:
+            write_whole(self.folder / f"{name}_overlay.png", png_bytes(result.overlay()), overwrite=self.overwrite)
+
+    def write_tables(self, rows: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]], classes: Sequence[str]) -> None:
+        """Write ``predictions.csv``, one row a scan, and ``predictions.json``, everything."""
+        write_whole(self.tables[0], csv_bytes(rows, classes), overwrite=self.overwrite)
+        write_whole(self.tables[1], json_bytes(results), overwrite=self.overwrite)
+
+
+def _output_names(sources: Sequence[Path]) -> dict[str, str]:
+    """A name below the output folder for each source; two files of one stem keep their suffixes apart."""
+    common = Path(os.path.commonpath([source.absolute().parent for source in sources]))
+    below = {str(source): source.absolute().relative_to(common) for source in sources}
+    stems = Counter(path.with_suffix("") for path in below.values())
+    return {
+        source: (path if stems[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix() for source, path in below.items()
+    }
+
+
+def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, overlay: bool, overwrite: bool) -> list[Path]:
+    """See ``Prediction.save``."""
+    stem = name or Path(prediction.source).stem
+    contents = {folder / f"{stem}.json": json_bytes(prediction.to_dict())}
+    if prediction.mask is not None:
+        contents[folder / f"{stem}_mask.png"] = png_bytes(Image.fromarray(prediction.mask))
+    if overlay:
+        contents[folder / f"{stem}_overlay.png"] = png_bytes(prediction.overlay())
+    check_free(contents, overwrite=overwrite)
+    return [write_whole(path, content, overwrite=overwrite) for path, content in contents.items()]
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON for a person to read, one file's content."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """A PIL image as the content of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def table_rows(results: Iterable[Result], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a scan: class, probabilities, the largest lesion, flags, or the error."""
+    return [_failure_row(result) if isinstance(result, Failure) else _row(result, classes) for result in results]
+
+
+def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
+    """Rows of ``table_rows`` as the content of a CSV file."""
+    text = io.StringIO(newline="")
+    probabilities = [f"probability_{name}" for name in classes]
+    columns = ["source", "label", *probabilities, "lesions", "area_px", "area_mm2", *LESION_COLUMNS, "flags", "error"]
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {"source": prediction.source, "label": prediction.label or ""}
+    row |= {f"probability_{name}": round(prediction.probabilities[name], 4) for name in classes}
+    row["flags"] = " ".join(flag.code for flag in prediction.flags)
+    if prediction.mask is None:
+        return row
+    row |= {"lesions": len(prediction.lesions), "area_px": sum(lesion.area_px for lesion in prediction.lesions)}
+    if prediction.spacing is not None:
+        row["area_mm2"] = round(sum(lesion.area_mm2 or 0 for lesion in prediction.lesions), 2)
+    if prediction.lesions:
+        largest = prediction.lesions[0]
+        row |= {name: round(value, 2) for name in LESION_COLUMNS if (value := getattr(largest, name)) is not None}
+    return row
+
+
+def _failure_row(failure: Failure) -> dict[str, Any]:
+    return {"source": failure.source, "error": str(failure.error)}

@@ -1,0 +1,145 @@
+"""The answer for one scan."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.infer.flags import Flag
+from bcdseg.infer.lesions import Lesion
+from bcdseg.types import Mask, Pixels, Spacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Prediction:
+    """What a model says of one scan. Masks have the scan's own height and width.
+
+    Attributes:
+        source: The scan's path, or what it was when it had none.
+        label: The most probable class; None for a model without classes.
+        probabilities: Calibrated probability of each class, by name.
+        mask: True where a lesion is outlined, specks dropped; None for a model without a mask.
+        mask_probability: Probability of 'lesion' for each pixel, 0 to 1; None for a model without a mask.
+        lesions: The outlined lesions, the largest first.
+        flags: What to doubt about this answer.
+        spacing: Millimetres per pixel, down and across, or None.
+        threshold: The mask probability from which a pixel was outlined.
+        image: The scan as it was read.
+    """
+
+    source: str
+    label: str | None
+    probabilities: Mapping[str, float]
+    mask: Mask | None
+    mask_probability: NDArray[np.float32] | None
+    lesions: tuple[Lesion, ...]
+    flags: tuple[Flag, ...]
+    spacing: Spacing | None
+    threshold: float
+    image: Pixels = field(compare=False)
+
+    @property
+    def confidence(self) -> float | None:
+        """Probability of the chosen class."""
+        return None if self.label is None else self.probabilities[self.label]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the scan."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the pixels, in types that JSON knows."""
+        return {
+            "source": self.source,
+            "height": self.size[0],
+            "width": self.size[1],
+            "label": self.label,
+            "probabilities": dict(self.probabilities),
+            "lesions": [_json(asdict(lesion)) for lesion in self.lesions],
+            "flags": [{"code": flag.code, "message": flag.message} for flag in self.flags],
+            "spacing_mm": None if self.spacing is None else list(self.spacing),
+            "threshold": self.threshold,
+        }
+
+    def overlay(self) -> Image:
+        """The scan with its lesions outlined, as a PIL image of the scan's size."""
+        from bcdseg.infer.overlay import draw_overlay
+
+        return draw_overlay(self)
+
+    def plot(self) -> Figure:
+        """Scan, outline and probabilities side by side, as a matplotlib figure (extra ``plot``)."""
+        from bcdseg.infer.figure import draw_figure
+
+        return draw_figure(self)
+
+    def save(self, folder: str | Path, *, name: str | None = None, overlay: bool = True, overwrite: bool = False) -> list[Path]:
+        """Write ``NAME.json``, ``NAME_mask.png`` and ``NAME_overlay.png`` into a folder.
+
+        Args:
+            folder: Made when missing.
+            name: By default the stem of the source.
+            overlay: Whether to write the overlay.
+            overwrite: Whether files that exist may be replaced; otherwise they are an error.
+
+        Returns:
+            The files written.
+        """
+        from bcdseg.infer.output import save_prediction
+
+        return save_prediction(self, Path(folder), name=name, overlay=overlay, overwrite=overwrite)
+
+    def __repr__(self) -> str:
+        answer = "no class" if self.label is None else f"{self.label} {self.confidence:.0%}"
+        sizes = ", ".join(str(lesion) for lesion in self.lesions) or "nothing outlined"
+        outline = "no mask" if self.mask is None else sizes
+        flags = "".join(f", {flag.code}!" for flag in self.flags)
+        return f"<Prediction {Path(self.source).name}: {answer}, {outline}{flags}>"
+
+    def _repr_html_(self) -> str:
+        buffer = io.BytesIO()
+        self.overlay().save(buffer, "PNG")
+        picture = base64.b64encode(buffer.getvalue()).decode()
+        rows = [
+            (name, f"<meter value='{value:.3f}' style='width:10em'></meter>", f"{value:.1%}")
+            for name, value in self.probabilities.items()
+        ]
+        bars = "".join(f"<tr><td>{html.escape(name)}</td><td>{bar}</td><td>{share}</td></tr>" for name, bar, share in rows)
+        notes = [str(lesion) for lesion in self.lesions] + [f"⚠ {flag.message}" for flag in self.flags]
+        items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+        image = f"<img alt='' style='max-height:20em' src='data:image/png;base64,{picture}'>"
+        text = f"<b>{html.escape(Path(self.source).name)}</b><table>{bars}</table><ul>{items}</ul>"
+        return f"<div style='display:flex;gap:1em;align-items:flex-start'>{image}<div>{text}</div></div>"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A scan of a stream that could not be read, in its place in the stream."""
+
+    source: str
+    error: Exception
+
+    def to_dict(self) -> dict[str, Any]:
+        """Source and message, in types that JSON knows."""
+        return {"source": self.source, "error": str(self.error)}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _json(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(item) for item in value]
+    return value

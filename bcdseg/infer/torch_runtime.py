@@ -1,0 +1,58 @@
+"""The network on torch, made ready for inference: folded, channels-last, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bcdseg.errors import OptionError
+from bcdseg.network.folding import fold_batch_norm
+from bcdseg.network.network import Network, Output
+
+Array = NDArray[np.float32]
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class Answers(NamedTuple):
+    """What a batch came to: mask probabilities (batch x height x width) and class logits (batch x classes)."""
+
+    mask: Array | None
+    classes: Array | None
+
+
+class TorchRuntime:
+    """A frozen copy of a network on one device. Safe to call from several threads."""
+
+    def __init__(self, network: Network, device: str) -> None:
+        self.device = torch.device(device)
+        folded = fold_batch_norm(network).requires_grad_(False)
+        self.network: Network = folded.to(self.device).to(memory_format=torch.channels_last)
+
+    def __call__(self, batch: Sequence[Array]) -> Answers:
+        """Run a batch of preprocessed scans of one size."""
+        with torch.inference_mode():
+            inputs = torch.from_numpy(np.stack(batch) if len(batch) > 1 else batch[0][None])
+            output: Output = self.network(inputs.to(self.device, memory_format=torch.channels_last))
+            mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0])
+            return Answers(_numpy(mask), _numpy(output.classes))
+
+
+def _numpy(tensor: torch.Tensor | None) -> Array | None:
+    return None if tensor is None else np.asarray(tensor.cpu())
+
+
+def choose_device(name: str) -> str:
+    """The device of a name; ``auto`` is CUDA, else Apple's MPS, else the CPU."""
+    if name.partition(":")[0] not in DEVICES:
+        raise OptionError(f"device={name!r} is unknown: choose one of {', '.join(DEVICES)}.")
+    has: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if name == "auto":
+        return next((kind for kind, available in has.items() if available()), "cpu")
+    kind = name.partition(":")[0]
+    if kind in has and not has[kind]():
+        raise OptionError(f"device={name!r}: this machine has none that PyTorch can use. Choose cpu or auto.")
+    return name

@@ -1,0 +1,128 @@
+"""A model on disk: safetensors, JSON and a card. Never pickle; loading never downloads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from bcdseg import __version__
+from bcdseg.data.preprocess import Preprocessing
+from bcdseg.errors import ModelFileError, ModelNotFoundError, OutputExistsError
+from bcdseg.infer.rules import Rules
+from bcdseg.model.model import Model
+from bcdseg.network.config import NetworkConfig
+from bcdseg.network.network import build_network
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+FORMAT, FORMAT_VERSION = "bcdseg-model", 1
+
+
+def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Path:
+    """See ``Model.save``."""
+    if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputExistsError(f"{folder}: exists already. Choose another folder, or save(..., overwrite=True).")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
+        raise OutputExistsError(f"{folder}: holds other files than a model's, and is not replaced. Choose another folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for name, content in _contents(model, half).items():
+            (new / name).write_bytes(content)
+        new.chmod(0o755)
+        _swap(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return folder
+
+
+def load_model(folder: Path, *, name: str, device: str = "auto") -> Model:
+    """Read a model back; every damage has its own message."""
+    config = _read_config(folder)
+    weights = _read_weights(folder, config)
+    try:
+        network = build_network(NetworkConfig.from_dict(config["network"]))
+        preprocessing = Preprocessing.from_dict(config["preprocessing"])
+        rules = Rules(**config["rules"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{folder / CONFIG}: describes a model that can't be built ({error}).") from error
+    try:
+        network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in weights.items()})
+    except RuntimeError as error:
+        raise ModelFileError(f"{folder}: {WEIGHTS} and {CONFIG} are of different models ({str(error).splitlines()[0]}).") from error
+    return Model(network.eval(), preprocessing, rules, training=config.get("training"), name=name, device=device)
+
+
+def _contents(model: Model, half: bool) -> dict[str, bytes]:
+    state = {key: _stored(value, half) for key, value in model.network.state_dict().items()}
+    weights = save(state, metadata={"format": "pt"})
+    config = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "library_version": __version__,
+        "network": asdict(model.network.config),
+        "preprocessing": asdict(model.preprocessing),
+        "rules": asdict(model.rules),
+        "weights": {"file": WEIGHTS, "sha256": hashlib.sha256(weights).hexdigest(), "stored_as": "float16" if half else "float32"},
+        "training": model.training,
+    }
+    return {WEIGHTS: weights, CONFIG: (json.dumps(config, indent=2) + "\n").encode(), CARD: model.card.encode()}
+
+
+def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
+    value = value.detach().cpu().contiguous()
+    return value.half() if half and value.is_floating_point() else value
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put the new folder in the old one's place; at each moment one of the two is there whole."""
+    if not folder.exists():
+        new.replace(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    os.replace(folder, old)  # noqa: PTH105 - onto an empty folder
+    new.replace(folder)
+    shutil.rmtree(old)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise ModelNotFoundError(f"{folder}: no such model folder.")
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ModelFileError(f"{folder}: holds no {CONFIG}, so it is not a model saved by bcdseg.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelFileError(f"{path}: is damaged, not valid JSON ({error}).") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ModelFileError(f"{path}: is another program's; a bcdseg model says format {FORMAT!r} there.")
+    if config.get("format_version") != FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path}: has format version {config.get('format_version')}, this library ({__version__}) reads {FORMAT_VERSION}. "
+            f"It was made by bcdseg {config.get('library_version')}: pip install --upgrade bcdseg."
+        )
+    return config
+
+
+def _read_weights(folder: Path, config: dict[str, Any]) -> dict[str, torch.Tensor]:
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ModelFileError(f"{folder}: {WEIGHTS} is missing. Copy the whole folder.")
+    content = path.read_bytes()
+    expected = config.get("weights", {}).get("sha256")
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise ModelFileError(f"{path}: is truncated or damaged, its checksum is not the one in {CONFIG}. Copy the folder again.")
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise ModelFileError(f"{path}: is not a safetensors file ({error}).") from error

@@ -1,0 +1,176 @@
+"""A model as a user holds it: ask it, save it, share it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from bcdseg.data.images import ImageSource
+from bcdseg.data.preprocess import Preprocessing
+from bcdseg.data.sources import expand, is_single
+from bcdseg.errors import OptionError
+from bcdseg.infer.lesions import check_spacing
+from bcdseg.infer.prediction import Failure, Prediction
+from bcdseg.infer.predictor import Predictor
+from bcdseg.infer.rules import Rules
+from bcdseg.infer.torch_runtime import TorchRuntime, choose_device
+from bcdseg.network.network import Network
+
+ON_ERROR = ("raise", "keep")
+
+
+class Model:
+    """A network with all that its answers depend on.
+
+    Attributes:
+        network: The torch module. It may be trained or changed; predictions follow.
+        preprocessing: What is done to a scan before the network sees it.
+        rules: Thresholds and calibration.
+        training: What is known of its training, as JSON types; empty for a model that was never trained.
+        name: What to call it.
+        device: Where predictions run: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        preprocessing: Preprocessing,
+        rules: Rules | None = None,
+        *,
+        training: Mapping[str, Any] | None = None,
+        name: str = "untitled",
+        device: str = "auto",
+    ) -> None:
+        self.network = network
+        self.preprocessing = preprocessing
+        self.rules = rules or Rules()
+        self.training = dict(training or {})
+        self.name = name
+        self.device = choose_device(device)
+        self._runtime: tuple[tuple[Any, ...], TorchRuntime] | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; empty for a model that only segments."""
+        return self.network.config.classes
+
+    @property
+    def no_lesion(self) -> str | None:
+        """The class that means 'no lesion', or None."""
+        return self.network.config.no_lesion
+
+    @overload
+    def predict(
+        self,
+        source: bytes | Image | NDArray[Any],
+        *,
+        spacing: float | tuple[float, float] | None = None,
+        threshold: float | None = None,
+        batch_size: int | None = None,
+        on_error: str = "raise",
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        source: Any,
+        *,
+        spacing: float | tuple[float, float] | None = None,
+        threshold: float | None = None,
+        batch_size: int | None = None,
+        on_error: str = "raise",
+    ) -> Any: ...
+
+    def predict(
+        self,
+        source: ImageSource | Iterable[ImageSource],
+        *,
+        spacing: float | tuple[float, float] | None = None,
+        threshold: float | None = None,
+        batch_size: int | None = None,
+        on_error: str = "raise",
+    ) -> Any:
+        """Segment and classify one scan, or a stream of them.
+
+        Args:
+            source: One scan: a path, the bytes of a file, an open file, a PIL image, a numpy array or a torch tensor.
+                Or many: a folder, a pattern such as ``"scans/*.png"``, a list, a generator.
+            spacing: Millimetres per pixel, one number or (down, across). Sizes then come in millimetres too.
+            threshold: Mask probability from which a pixel is outlined; by default the model's own.
+            batch_size: Scans that go through the network at once; by default 1 on a CPU, where more is slower, else 16.
+            on_error: Of many: ``"raise"`` stops at a scan that can't be read, ``"keep"`` hands on a ``Failure`` in its place.
+
+        Returns:
+            A ``Prediction`` for one scan; for many an iterator of them, in order, computed as it is read from.
+        """
+        rules = self.rules if threshold is None else dataclasses.replace(self.rules, threshold=threshold)
+        predictor = Predictor(
+            runtime=self._ready_runtime(),
+            preprocessing=self.preprocessing,
+            rules=rules,
+            classes=self.classes,
+            no_lesion=self.no_lesion,
+            spacing=check_spacing(spacing),
+        )
+        if on_error not in ON_ERROR:
+            raise OptionError(f"on_error={on_error!r} is unknown: choose one of {', '.join(ON_ERROR)}.")
+        if batch_size is not None and batch_size < 1:
+            raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
+        if is_single(source):
+            return predictor.one(source)
+        batch_size = batch_size or (1 if self.device == "cpu" else 16)
+        return _stream(predictor, source, batch_size, on_error == "keep")
+
+    def save(self, folder: str | Path, *, half: bool = False, overwrite: bool = False) -> Path:
+        """Write the model to a folder: ``model.safetensors``, ``config.json`` and ``README.md``, its card.
+
+        Args:
+            folder: Written whole or not at all.
+            half: Whether to store the weights in 16 bits, at half the size.
+            overwrite: Whether a model that is there may be replaced.
+        """
+        from bcdseg.model.disk import save_model
+
+        return save_model(self, Path(folder), half=half, overwrite=overwrite)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload the model to the Hugging Face Hub as ``owner/name``; ``bcdseg.load("hf://owner/name")`` brings it back."""
+        from bcdseg.model.hub import push
+
+        return push(self, repository, private=private, token=token)
+
+    @property
+    def card(self) -> str:
+        """The model card, in Markdown."""
+        from bcdseg.model.card import write_card
+
+        return write_card(self)
+
+    def __repr__(self) -> str:
+        config = self.network.config
+        parts = f"{config.encoder} + {config.decoder or 'no decoder'}, {config.head or 'no'} head"
+        trained = "" if self.training else ", untrained"
+        return f"<Model {self.name}: {parts}, classes {', '.join(self.classes) or 'none'}, on {self.device}{trained}>"
+
+    def _ready_runtime(self) -> TorchRuntime:
+        """The network made ready, made anew when its weights have changed since."""
+        tensors = [*self.network.parameters(), *self.network.buffers()]
+        state = (self.device, *((id(tensor), tensor._version) for tensor in tensors))
+        if self._runtime is None or self._runtime[0] != state:
+            self._runtime = state, TorchRuntime(self.network, self.device)
+        return self._runtime[1]
+
+
+def _stream(predictor: Predictor, source: Any, batch_size: int, keep: bool) -> Iterator[Prediction | Failure]:
+    return predictor.stream(expand(source), batch_size=batch_size, keep_failures=keep)
+
+
+def parameter_count(network: Network) -> int:
+    """How many numbers the network learns."""
+    return sum(int(np.prod(parameter.shape)) for parameter in network.parameters())

@@ -1,0 +1,47 @@
+"""Models by name: those inside the package, those on disk, those on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bcdseg.errors import ModelNotFoundError
+from bcdseg.model.model import Model
+
+BUNDLED = Path(__file__).parent / "weights"
+DEFAULT = "busi-lite"
+
+
+def load(name: str | os.PathLike[str] = DEFAULT, *, device: str = "auto") -> Model:
+    """Load a model.
+
+    Args:
+        name: The name of a bundled model (by default ``busi-lite``, which comes in the package), a folder that
+            ``Model.save`` wrote, or ``hf://owner/name`` for one on the Hugging Face Hub, the only kind that downloads.
+        device: Where predictions run: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+        ModelFileError: The model is damaged, of another program, or made by a newer version of the library.
+    """
+    from bcdseg.model.disk import load_model
+
+    text = os.fspath(name)
+    if text.startswith("hf://"):
+        from bcdseg.model.hub import fetch
+
+        return load_model(fetch(text), name=text, device=device)
+    if text in model_names():
+        return load_model(BUNDLED / text, name=text, device=device)
+    folder = Path(text)
+    if not folder.exists():
+        raise ModelNotFoundError(
+            f"{text!r} is neither a folder nor the name of a bundled model ({', '.join(model_names())}). "
+            "A model on the Hugging Face Hub is named hf://owner/name."
+        )
+    return load_model(folder, name=folder.resolve().name, device=device)
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of the models that come in the package."""
+    return tuple(sorted(path.parent.name for path in BUNDLED.glob("*/config.json")))
