@@ -54,10 +54,11 @@ class Scans(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
 def train(folder: Path, checkpoint: Path) -> Network:
     """The averaged weights after EPOCHS epochs; no epoch is picked, so validation data stays fresh for the thresholds."""
     torch.manual_seed(SEED)
+    torch.set_flush_denormal(True)  # numbers too small to matter are slow on a CPU
     data = Scans(folder, "train", "default")
     loader = DataLoader(data, BATCH, shuffle=True, drop_last=True, num_workers=1, persistent_workers=True)
     network = build_network(NETWORK)
-    load_pretrained(network.encoder, NETWORK, "imagenet")
+    load_pretrained(network.encoder, NETWORK.encoder, "imagenet")
     network = network.to(memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
     counts = torch.bincount(torch.tensor(data.labels)).float()

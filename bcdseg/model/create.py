@@ -64,7 +64,7 @@ def create(
     )
     network = build_network(config).eval()
     if weights is not None:
-        load_pretrained(network.encoder, config, weights)
+        load_pretrained(network.encoder, encoder, weights)
     mean, std = normalisation(encoder, in_channels)
     preprocessing = Preprocessing(
         size=(size, size) if isinstance(size, int) else size,

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bcdseg.errors import ModelFileError, ModelNotFoundError, WeightsUnavailableError
-from bcdseg.network.config import NetworkConfig
 
 State = dict[str, Tensor]
 
@@ -30,27 +29,26 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FILE_NAMES = ("model.safetensors", "pytorch_model.bin", "model.pth")
 
 
-def load_pretrained(encoder: nn.Module, config: NetworkConfig, weights: str | Path) -> None:
+def load_pretrained(encoder: nn.Module, name: str, weights: str | Path) -> None:
     """Put pretrained weights into an encoder.
 
     Args:
-        encoder: The encoder of a network that was built from ``config``.
-        config: Names the encoder and says how many channels it takes.
+        encoder: The encoder of a network, of one or three channels.
+        name: The encoder's name.
         weights: ``"imagenet"``, or a file (safetensors, or a .pth of tensors only), or a folder that holds one.
     """
     if str(weights) == "imagenet":
-        state = _from_package(config.encoder) or _from_hub(config.encoder)
+        state = _from_package(name) or _from_hub(name)
     else:
         state = _read(_file_of(Path(weights)))
-    _fill(encoder, fold_first_layer(state, config.in_channels), str(weights))
+    _fill(encoder, state, str(weights))
 
 
-def fold_first_layer(state: State, in_channels: int) -> State:
-    """Sum the first convolution's weights over colour, for an encoder of one channel."""
-    first = next((name for name, value in state.items() if value.ndim == 4), None)
-    if in_channels == 3 or first is None or state[first].shape[1] != 3:
-        return state
-    return {**state, first: state[first].sum(dim=1, keepdim=True)}
+def fold_to(wanted: Tensor, value: Tensor) -> Tensor:
+    """A first layer's weights summed over colour, where one channel is wanted and three are given."""
+    if value.ndim == 4 and value.shape[1] == 3 and wanted.shape[1:2] == (1,):
+        return value.sum(dim=1, keepdim=True)
+    return value
 
 
 def _from_package(encoder: str) -> State | None:
@@ -123,9 +121,10 @@ def _fill(encoder: nn.Module, state: State, source: str) -> None:
     for prefix in ("", "model.", "encoder.", "encoder.model."):
         named = {prefix + name: value for name, value in state.items()}
         named |= {name.removeprefix(prefix): value for name, value in state.items() if prefix and name.startswith(prefix)}
-        found = {name: named[name] for name in wanted if name in named and named[name].shape == wanted[name].shape}
-        if len(found) >= sum(not name.endswith("num_batches_tracked") for name in wanted):
-            encoder.load_state_dict(found, strict=False)
+        found = {name: fold_to(value, named[name]) for name, value in wanted.items() if name in named}
+        fits = {name for name, value in found.items() if value.shape == wanted[name].shape}
+        if fits >= {name for name in wanted if not name.endswith("num_batches_tracked")}:
+            encoder.load_state_dict({name: found[name] for name in fits}, strict=False)
             return
     raise ModelFileError(f"weights={source!r} do not fit the encoder: its tensors have other names or shapes.")
 

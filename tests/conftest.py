@@ -1,0 +1,47 @@
+"""What all tests share: a small model, a drawn scan, and no network."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import socket
+
+import numpy as np
+import pytest
+from drawn import draw_scan
+from hypothesis import settings
+from numpy.typing import NDArray
+
+import bcdseg
+
+settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
+settings.load_profile("quick")
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that would reach out to a network fails at once, on any machine."""
+    resolve = socket.getaddrinfo
+
+    def local(host: object, *args: object, **options: object) -> object:
+        if host not in ("127.0.0.1", "localhost", "::1", None):
+            raise socket.gaierror(f"tests have no network, asked for {host}")
+        return resolve(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", local)
+
+
+@pytest.fixture(scope="session")
+def small_model() -> bcdseg.Model:
+    """Random weights, quick to run; its answers mean nothing, their form does."""
+    import torch
+
+    torch.manual_seed(0)
+    return bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=64, decoder_channels=(32, 16, 16, 8, 8))
+
+
+@pytest.fixture
+def scan() -> NDArray[np.uint8]:
+    return draw_scan(0)

@@ -1,0 +1,53 @@
+"""What is public, and what importing it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import bcdseg
+
+PUBLIC = {
+    "Failure",
+    "Flag",
+    "Lesion",
+    "Model",
+    "Network",
+    "NetworkConfig",
+    "Output",
+    "Prediction",
+    "Preprocessing",
+    "Rules",
+    "__version__",
+    "create",
+    "errors",
+    "load",
+}
+
+
+def test_public_names_are_pinned() -> None:
+    assert set(bcdseg.__all__) == PUBLIC
+
+
+def test_every_public_name_exists_and_says_what_it_is() -> None:
+    for name in PUBLIC - {"__version__"}:
+        assert getattr(bcdseg, name).__doc__, name
+
+
+def test_importing_the_library_imports_nothing_heavy() -> None:
+    heavy = ("torch", "numpy", "monai", "skimage", "PIL", "albumentations")
+    code = f"import sys, bcdseg; print([name for name in {heavy} if name in sys.modules])"
+    assert _python(code) == "[]"
+
+
+def test_predicting_imports_neither_training_nor_augmentation() -> None:
+    code = (
+        "import sys, numpy, bcdseg; model = bcdseg.create('plain_cnn', classes=['a', 'b'], size=32);"
+        "model.predict(numpy.zeros((32, 32), numpy.uint8));"
+        "print([name for name in ('monai', 'albumentations', 'pytorch_lightning', 'sklearn', 'matplotlib') if name in sys.modules])"
+    )
+    assert _python(code) == "[]"
+
+
+def _python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
