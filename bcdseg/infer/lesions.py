@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.measure import label, regionprops
+from skimage.measure import label, perimeter_crofton, regionprops
 
 from bcdseg.errors import OptionError
 from bcdseg.types import Mask, Point, Spacing
@@ -136,9 +136,10 @@ def _from_horizontal(along: Point) -> float:
 def _circularity(region: Mask, aspect: float) -> float:
     """Over square pixels: a perimeter counted on pixels of another shape would be wrong."""
     if not math.isclose(aspect, 1.0, rel_tol=1e-3):
-        height, width = region.shape
-        size = (width, max(1, round(height * aspect))) if aspect > 1 else (max(1, round(width / aspect)), height)
-        region = np.asarray(Image.fromarray(region).resize(size, Image.Resampling.NEAREST))
-    square = regionprops(np.pad(region, 1).astype(np.uint8))[0]
-    perimeter = float(square.perimeter)
-    return 1.0 if perimeter == 0 else min(1.0, 4 * math.pi * float(square.area) / perimeter**2)
+        height, width = region.shape[0] + 2, region.shape[1] + 2
+        size = (max(3, round(width / aspect)), height) if aspect > 1 else (width, max(3, round(height * aspect)))
+        smooth = Image.fromarray(np.pad(region, 1).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+        region = np.asarray(smooth) >= 0.5
+    # Crofton's formula: counting edge pixels would make every slanted outline too long.
+    perimeter = float(perimeter_crofton(np.pad(region, 1)))
+    return 1.0 if perimeter == 0 else min(1.0, 4 * math.pi * float(region.sum()) / perimeter**2)

@@ -83,7 +83,9 @@ def test_it_survives_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"resize": "crop"}, {"size": (8, 8)}, {"channels": 2}, {"channels": 3}, {"std": (0.0,)}], ids=lambda options: str(options)
+    "options",
+    [{"resize": "crop"}, {"size": (8, 8)}, {"channels": 2}, {"channels": 3}, {"std": (0.0,)}],
+    ids=lambda options: str(options),
 )
 def test_impossible_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(errors.OptionError):

@@ -15,7 +15,15 @@ from bcdseg.data.sources import expand, is_single
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("scan (10).png", "scan (2).png", "scan (2)_mask.png", "scan (2)_mask_1.png", "notes.txt", ".hidden.png", "sub/a.JPG"):
+    for name in (
+        "scan (10).png",
+        "scan (2).png",
+        "scan (2)_mask.png",
+        "scan (2)_mask_1.png",
+        "notes.txt",
+        ".hidden.png",
+        "sub/a.JPG",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     return tmp_path
@@ -48,7 +56,9 @@ def test_collections_and_generators_may_mix(folder: Path) -> None:
     assert [isinstance(source, Path) for source in found] == [True, True, True, False, True]
 
 
-@pytest.mark.parametrize("source", ["a.png", b"123", np.zeros((3, 3)), Image.new("L", (20, 20)), io.BytesIO(), 7], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "source", ["a.png", b"123", np.zeros((3, 3)), Image.new("L", (20, 20)), io.BytesIO(), 7], ids=lambda s: type(s).__name__
+)
 def test_one_image_is_one(source: object) -> None:
     assert is_single(source)
 

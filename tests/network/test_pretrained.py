@@ -81,9 +81,12 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoder", "repository"), [("resnet50", "smp-hub/resnet50.imagenet"), ("tu-resnet18", "timm/resnet18"), ("plain_cnn", "none is published")]
+    ("encoder", "repository"),
+    [("resnet50", "smp-hub/resnet50.imagenet"), ("tu-resnet18", "timm/resnet18"), ("plain_cnn", "none is published")],
 )
-def test_without_a_network_the_error_names_the_file_and_where_to_put_it(encoder: str, repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_error_names_the_file_and_where_to_put_it(
+    encoder: str, repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(errors.WeightsUnavailableError, match=repository) as caught:
         bcdseg.create(encoder, classes=["a", "b"], weights="imagenet")
