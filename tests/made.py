@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -58,3 +60,17 @@ def busi(
                 mask = mask & ~right
             save(place / f"{name}_mask.png", mask)
     return folder
+
+
+def zipped(folder: Path) -> bytes:
+    """A zip archive of a folder and the images in it."""
+    return packed({path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in folder.rglob("*.png")})
+
+
+def packed(files: Mapping[str, bytes]) -> bytes:
+    """A zip archive of files, by their names in it."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    return held.getvalue()

@@ -30,7 +30,8 @@ def named(*rows: tuple[str, str | None, str | None]) -> Dataset:
 def test_a_dataset_says_what_it_is(tmp_path: Path) -> None:
     data = open_dataset(busi(tmp_path / "BUSI"))
     assert repr(data) == (
-        "<Dataset BUSI (BUSI: masks beside their images): 8 samples; 2 normal, 3 benign, 3 malignant; 8 with masks; no groups known>"
+        "<Dataset BUSI (BUSI: masks beside their images): 8 samples; "
+        "2 normal, 3 benign, 3 malignant; 8 with masks; no groups known>"
     )
     assert data.classes == ("normal", "benign", "malignant")
 
@@ -151,7 +152,7 @@ def test_combine_maps_classes_and_keeps_patients_apart() -> None:
 
 
 def test_combine_refuses_a_map_of_labels_that_nobody_has() -> None:
-    with pytest.raises(OptionError, match="'bening'.*benign"):
+    with pytest.raises(OptionError, match=r"'bening'.*benign"):
         combine(named(("a", "benign", None)), named(("a", "benign", None)), class_map={"bening": "benign"})
     with pytest.raises(OptionError, match="two data sets"):
         combine(named(("a", "benign", None)))

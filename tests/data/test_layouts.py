@@ -353,7 +353,7 @@ def test_a_table_without_images_names_its_columns(tmp_path: Path) -> None:
 
 def test_what_is_not_recognised_names_the_layouts(tmp_path: Path) -> None:
     images(tmp_path, "a.png", "b.png")
-    with pytest.raises(DatasetError, match="2 images, in a layout that isn't recognised.*'table'.*'busi'"):
+    with pytest.raises(DatasetError, match=r"2 images, in a layout that isn't recognised.*'table'.*'busi'"):
         open_dataset(tmp_path)
     with pytest.raises(OptionError, match="'auto', 'bus_bra'"):
         open_dataset(tmp_path, layout="imagenet")
@@ -366,7 +366,7 @@ def test_what_is_not_recognised_names_the_layouts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["bus_bra", "breast", "table"])
 def test_a_layout_that_needs_a_table_says_so(tmp_path: Path, layout: str) -> None:
     images(tmp_path, "a/a.png")
-    with pytest.raises(DatasetError, match="table|bus_data"):
+    with pytest.raises(DatasetError, match=r"table|bus_data"):
         open_dataset(tmp_path, layout=layout)
 
 

@@ -51,7 +51,11 @@ def grouped(draw: st.DrawFn) -> tuple[Dataset, list[list[str]]]:
     size = draw(st.integers(12, 80))
     patients = draw(st.lists(st.one_of(st.none(), st.integers(0, 25)), min_size=size, max_size=size))
     labels = draw(st.lists(st.sampled_from(["benign", "malignant", None]), min_size=size, max_size=size))
-    data = made(labels, [None if one is None else f"p{one}" for one in patients], draw(st.lists(st.booleans(), min_size=size, max_size=size)))
+    data = made(
+        labels,
+        [None if one is None else f"p{one}" for one in patients],
+        draw(st.lists(st.booleans(), min_size=size, max_size=size)),
+    )
     pairs = draw(st.lists(st.lists(st.sampled_from(data.ids), min_size=2, max_size=4), max_size=8))
     return data, pairs
 
@@ -108,7 +112,9 @@ def test_each_class_is_within_one_scan_of_its_share(sizes: list[int], fractions:
 @quick
 @given(st.lists(st.lists(st.integers(1, 8), min_size=5, max_size=30), min_size=1, max_size=3), st.integers(0, 9))
 def test_with_groups_each_class_is_within_its_largest_group_of_its_share(sizes: list[list[int]], seed: int) -> None:
-    rows = [(f"class {at}", f"{at} {number}") for at, groups in enumerate(sizes) for number, n in enumerate(groups) for _ in range(n)]
+    rows = [
+        (f"class {at}", f"{at} {number}") for at, groups in enumerate(sizes) for number, n in enumerate(groups) for _ in range(n)
+    ]
     data = made([label for label, _ in rows], [group for _, group in rows])
     for part, share in zip(split(data, FRACTIONS, seed=seed, duplicates=()), FRACTIONS, strict=True):
         for at, groups in enumerate(sizes):
@@ -294,7 +300,9 @@ def test_parts_that_share_a_picture_under_another_name_are_refused(tmp_path: Pat
 
 def test_parts_that_share_a_patient_are_refused(tmp_path: Path) -> None:
     image = {seed: save(tmp_path / f"{seed}.png", scan(seed)[0]) for seed in range(3)}
-    one, two, three = (Dataset((Sample(id=f"{at}", image=image[at], group=group),), "made") for at, group in enumerate(["p", "p", None]))
+    one, two, three = (
+        Dataset((Sample(id=f"{at}", image=image[at], group=group),), "made") for at, group in enumerate(["p", "p", None])
+    )
     with pytest.raises(LeakError, match=r"0 \(train\) and 1 \(val\): the group 'p'"):
         check_disjoint(train=one, val=two, test=three)
     check_disjoint(train=one, test=three)
