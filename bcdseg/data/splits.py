@@ -199,6 +199,9 @@ def _features(samples: Sequence[Sample], units: NDArray[np.int64]) -> NDArray[np
 def _assign(counts: NDArray[np.float64], shares: NDArray[np.float64], classes: int, seed: int) -> NDArray[np.int64]:
     """Choose a part for each group: the largest first, each where it brings the parts nearest to their shares.
 
+    Nearness counts in proportion to a part's share, else all large groups would go to the largest part and the test part
+    would hold only scans that stand alone.
+
     scikit-learn's StratifiedGroupKFold does this for equal parts, no better balanced, and may leave one without a class.
     """
     order = np.random.default_rng(seed).permutation(len(counts))
@@ -208,7 +211,7 @@ def _assign(counts: NDArray[np.float64], shares: NDArray[np.float64], classes: i
     part_of = np.zeros(len(counts), np.int64)
     for unit in order:
         change = (counts[unit] ** 2 - 2 * counts[unit] * missing) / total
-        part_of[unit] = change.sum(axis=1).argmin()
+        part_of[unit] = (change.sum(axis=1) / shares).argmin()
         missing[part_of[unit]] -= counts[unit]
     for column in np.argsort(total[:classes], kind="stable"):
         _share_out(counts[:, column], part_of, len(shares), order[::-1])

@@ -129,6 +129,13 @@ def test_scans_with_and_without_masks_are_shared_out_alike() -> None:
         assert sum(bool(sample.masks) for sample in test) == 8
 
 
+def test_large_groups_are_shared_out_too_and_not_all_put_into_train() -> None:
+    data = made(["benign"] * 140, [f"p{at // 2}" if at < 80 else None for at in range(140)])
+    for part, share in zip(split(data, FRACTIONS, duplicates=()), FRACTIONS, strict=True):
+        assert sum(sample.group is not None for sample in part) == share * 80
+        assert len(part) == round(share * 140)
+
+
 def test_folds_have_the_classes_of_the_whole() -> None:
     data = made(["benign"] * 50 + ["malignant"] * 25)
     for train, test in folds(data, 5, repeats=2, duplicates=()):
