@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
-from typing import Protocol
+from typing import Protocol, SupportsIndex
 
 from bcdseg.data.groups import merged_groups
 from bcdseg.data.images import read_image
@@ -73,8 +73,8 @@ class Dataset:
     def __contains__(self, item: object) -> bool:
         return (item.id if isinstance(item, Sample) else item) in self._index
 
-    def __getitem__(self, key: int | str) -> Sample:
-        if isinstance(key, int):
+    def __getitem__(self, key: SupportsIndex | str) -> Sample:
+        if not isinstance(key, str):
             return self.samples[key]
         if key not in self._index:
             raise OptionError(f"{key}: no sample of {self.name} has this id. Ids are paths such as {self.ids[:1]}.")
@@ -133,11 +133,11 @@ class Dataset:
             raise_problems(self.name, problems)
         return replace(self, samples=tuple(good), problems=(*self.problems, *problems))
 
-    def to_csv(self, path: str | PathLike[str]) -> None:
+    def to_csv(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the table that ``open_dataset`` reads back, with paths relative to it."""
         from bcdseg.data.layouts.table import write
 
-        write(self.samples, path)
+        write(self.samples, path, overwrite=overwrite)
 
     def apply_audit(self, audit: Findings, *, conflicts: str = "drop", duplicates: str = "group") -> Dataset:
         """Take the decision on what an audit found.
@@ -150,9 +150,7 @@ class Dataset:
         """
         check_choice("conflicts", conflicts, ("drop", "keep"))
         check_choice("duplicates", duplicates, ("group", "first"))
-        named = {one for group in (*audit.duplicate_groups, *audit.conflicts) for one in group}
-        if named and not named & self._index.keys():
-            raise OptionError(f"The audit names no sample of {self.name}: it is of another data set. Audit this one.")
+        check_same_data(self, (*audit.duplicate_groups, *audit.conflicts))
         dropped = {one for group in audit.conflicts for one in group} if conflicts == "drop" else set()
         kept = [sample for sample in self.samples if sample.id not in dropped]
         if duplicates == "group":
@@ -182,6 +180,15 @@ def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
     """Refuse a value that is none of the choices, naming them."""
     if value not in choices:
         raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}.")
+
+
+def check_same_data(dataset: Dataset, groups: Iterable[Sequence[str]]) -> None:
+    """Refuse groups of ids of which the data set has none; that it lacks some is fine, it may be a selection."""
+    named = {one for group in groups for one in group}
+    if named and named.isdisjoint(dataset.ids):
+        raise OptionError(
+            f"{min(named)}: neither this nor any other of these ids is in {dataset.name}: they are of another data set."
+        )
 
 
 def _class_order(label: str) -> tuple[int, str]:

@@ -53,11 +53,18 @@ def _listing(path: Path) -> Listing:
 
 
 def _recognised(listing: Listing) -> Layout:
-    for chosen in LAYOUTS.values():
-        if chosen.recognise(listing):
-            return chosen
-    images = len(listing.images)
-    raise DatasetError(f"{listing.root}: {images} images, in a layout that isn't recognised. {_choices()}")
+    fitting = (name for name, layout in LAYOUTS.items() if layout.recognise(listing))
+    first = next(fitting, None)
+    if first is None:
+        images = len(listing.images)
+        raise DatasetError(f"{listing.root}: {images} images, in a layout that isn't recognised. {_choices()}")
+    if first == "table" and listing.table is None and (second := next(fitting, None)):
+        # The table may hold the truth, or what some model made of the images: only the user knows.
+        raise DatasetError(
+            f"{listing.root}: holds a table of images, and is laid out as {second!r}. "
+            f"Give the path of the table, or layout={second!r} to leave it aside."
+        )
+    return LAYOUTS[first]
 
 
 def _choices() -> str:
@@ -66,10 +73,14 @@ def _choices() -> str:
 
 
 def _without_empty(found: Found, listing: Listing) -> Found:
-    """Leave out samples with a file of no bytes; a table says so itself, without listing folders."""
+    """Leave out samples with a file of no bytes; a table that was named says so itself, without listing folders."""
     if found.samples and listing.table is None and listing.empty:
         empty = {listing.path(name) for name in listing.empty}
-        found.problems += [f"{path}: the file is empty" for sample in found.samples for path in empty.intersection(_files(sample))]
+        found.problems += [
+            f"{path}: the file is empty, or a link that leads nowhere"
+            for sample in found.samples
+            for path in empty.intersection(_files(sample))
+        ]
         found.samples = [sample for sample in found.samples if empty.isdisjoint(_files(sample))]
     return found
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.content import content_hash
 from bcdseg.data.dataset import Dataset
-from bcdseg.errors import DatasetError, OutputExistsError
+from bcdseg.data.writing import write_whole
+from bcdseg.errors import DatasetError
 
 if TYPE_CHECKING:
     from bcdseg.data.splits import Split
@@ -57,9 +56,6 @@ def load_split(path: str | PathLike[str], dataset: Dataset) -> Split:
 
 def write(split: Split, path: str | PathLike[str], overwrite: bool) -> None:
     """Write a split, whole or not at all."""
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path}: is there already. Give another name, or overwrite=True.")
     rows = [
         {"id": sample.id, "part": name, "group": sample.group, "hash": content_hash(sample.image)}
         for name, part in zip(PARTS, split, strict=True)
@@ -73,15 +69,7 @@ def write(split: Split, path: str | PathLike[str], overwrite: bool) -> None:
         "fractions": split.fractions,
         "samples": rows,
     }
-    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            json.dump(content, file, indent=1, ensure_ascii=False)
-            file.close()
-            os.replace(file.name, path)  # noqa: PTH105
-        except BaseException:
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    write_whole(Path(path), json.dumps(content, indent=1, ensure_ascii=False), overwrite=overwrite)
 
 
 def _content(path: Path) -> dict[str, Any]:

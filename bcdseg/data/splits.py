@@ -11,7 +11,7 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.data.dataset import Dataset
+from bcdseg.data.dataset import Dataset, check_same_data
 from bcdseg.data.groups import merged_groups
 from bcdseg.errors import LeakWarning, OptionError
 from bcdseg.types import Sample
@@ -142,6 +142,7 @@ def _grouped(dataset: Dataset, group: str | None, duplicates: Duplicates | None)
         from bcdseg.data.duplicates import duplicate_groups
 
         duplicates = duplicate_groups(dataset)
+    check_same_data(dataset, duplicates)
     groups = merged_groups(dataset.samples, duplicates)
     return replace(dataset, samples=tuple(replace(sample, group=name) for sample, name in zip(dataset, groups, strict=True)))
 

@@ -12,7 +12,7 @@ from bcdseg.data.combine import combine
 from bcdseg.data.content import content_hash
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.opening import open_dataset
-from bcdseg.errors import BcdsegError, DatasetError, ImageNotFoundError, OptionError
+from bcdseg.errors import BcdsegError, DatasetError, ImageNotFoundError, OptionError, OutputExistsError
 from bcdseg.types import Sample
 
 
@@ -77,6 +77,10 @@ def test_a_table_brings_back_what_was_written(tmp_path: Path) -> None:
     data = Dataset((one, *open_dataset(folder)), "made")
     (tmp_path / "tables").mkdir()
     data.to_csv(tmp_path / "tables/all.csv")
+    with pytest.raises(OutputExistsError):
+        data.to_csv(tmp_path / "tables/all.csv")
+    data.to_csv(tmp_path / "tables/all.csv", overwrite=True)
+    assert len(list((tmp_path / "tables").iterdir())) == 1
     back = open_dataset(tmp_path / "tables/all.csv")
     assert [(s.id, s.label, s.group, s.part, s.spacing) for s in back] == [
         (s.id, s.label, s.group, s.part, s.spacing) for s in data

@@ -73,6 +73,12 @@ def test_class_folders_of_any_names(tmp_path: Path) -> None:
     assert "class folders" in open_dataset(tmp_path).layout
 
 
+def test_busi_taken_as_class_folders_has_no_masks_among_its_images(tmp_path: Path) -> None:
+    data = open_dataset(busi(tmp_path), layout="class_folders")
+    assert len(data) == 8
+    assert not any(sample.masks for sample in data)
+
+
 def test_class_folders_below_parts(tmp_path: Path) -> None:
     images(tmp_path, "train/benign/a.png", "valid/benign/b.png", "test/malignant/c.png")
     data = open_dataset(tmp_path)
@@ -114,6 +120,34 @@ def test_image_and_mask_folders_with_classes_and_parts(tmp_path: Path, image: st
         images(tmp_path, image.format(label=label))
         masks(tmp_path, mask.format(label=label))
     assert sorted(facts(tmp_path).values()) == [(1, "benign", None, "train"), (1, "malignant", None, "train")]
+
+
+def test_busi_sorted_into_image_and_mask_folders_keeps_its_labels(tmp_path: Path) -> None:
+    images(tmp_path, "images/benign (1).png", "images/malignant (1).png", "images/normal (1).png")
+    masks(tmp_path, "masks/benign (1).png", "masks/malignant (1)_mask.png")
+    assert [value[:2] for value in facts(tmp_path).values()] == [(1, "benign"), (1, "malignant"), (0, "normal")]
+
+
+def test_names_of_patients_are_no_labels(tmp_path: Path) -> None:
+    images(tmp_path, "ALWI_000.png", "BATO_000.png")
+    masks(tmp_path, "ALWI_000_mask.png", "BATO_000_mask.png")
+    assert open_dataset(tmp_path).classes == ()
+
+
+def test_a_table_beside_class_folders_is_not_taken_for_the_truth_unasked(tmp_path: Path) -> None:
+    busi(tmp_path)
+    path = table(tmp_path / "predictions.csv", ("image", "label"), ("benign/benign (1).png", "malignant"))
+    with pytest.raises(DatasetError, match="layout='busi'"):
+        open_dataset(tmp_path)
+    assert open_dataset(path)[0].label == "malignant"
+    assert open_dataset(tmp_path, layout="busi")["benign/benign (1).png"].label == "benign"
+
+
+def test_a_link_that_leads_nowhere_is_listed(tmp_path: Path) -> None:
+    busi(tmp_path)
+    (tmp_path / "benign/benign (9).png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DatasetError, match=r"benign \(9\)\.png: the file is empty, or a link"):
+        open_dataset(tmp_path)
 
 
 def test_several_masks_of_one_image_in_a_mask_folder(tmp_path: Path) -> None:
@@ -336,11 +370,20 @@ def test_every_wrong_row_of_a_table_is_listed(tmp_path: Path) -> None:
         ("a.png", "", "holdout", "wide"),
         ("", "", "", ""),
         ("a.png", "", "", "0.1"),
+        ("a.png", "", "", "0.1"),
     )
     with pytest.raises(DatasetError) as caught:
         open_dataset(path)
     said = "\n".join(caught.value.problems)
-    for part in ("row 2:", "gone.png: no such file", "row 3:", "split 'holdout'", "spacing 'wide'", "row 5: names no image"):
+    for part in (
+        "row 2:",
+        "gone.png: no such file",
+        "row 3:",
+        "split 'holdout'",
+        "spacing 'wide'",
+        "row 5: names no image",
+        "is in row 6 already",
+    ):
         assert part in said
     assert open_dataset(path, on_problem="skip").ids == ("a.png",)
 

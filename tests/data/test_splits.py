@@ -184,6 +184,11 @@ def test_tearing_groups_apart_must_be_asked_for_and_warns() -> None:
         split(data, group="patient")
 
 
+def test_copies_of_another_data_set_are_refused() -> None:
+    with pytest.raises(OptionError, match="another data set"):
+        split(made(["benign"] * 10), duplicates=[("x", "y")])
+
+
 def test_a_class_of_too_few_groups_is_an_error_that_says_how_to_go_on() -> None:
     data = made(["benign"] * 20 + ["malignant"] * 9, [None] * 20 + ["p1"] * 4 + ["p2"] * 5)
     with pytest.raises(OptionError, match=r"'malignant' has 2.*fewer parts"):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from bcdseg.data.layouts.busi import MASK
 from bcdseg.data.layouts.listing import Found, Listing
-from bcdseg.data.layouts.names import split_path, take_part
+from bcdseg.data.layouts.names import MOST_CLASSES, split_path, take_part
 from bcdseg.types import Sample
-
-MOST_CLASSES = 100  # more folders than this are patients, not classes
 
 
 def recognise(listing: Listing) -> bool:
@@ -16,9 +15,13 @@ def recognise(listing: Listing) -> bool:
 
 
 def read(listing: Listing) -> Found:
-    """The folder that an image lies in is its label."""
+    """The folder that an image lies in is its label; masks beside their images, as BUSI has them, are left out."""
     found = Found()
+    stems = {path.rpartition(".")[0] for path in listing.images}
     for path in listing.images:
+        mask = MASK.match(path.rpartition(".")[0])
+        if mask and mask["image"] in stems:
+            continue
         part, folders = take_part(split_path(path)[0])
         if folders:
             found.samples.append(Sample(id=path, image=listing.path(path), label=folders[-1], part=part))

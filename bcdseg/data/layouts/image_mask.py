@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 
 from bcdseg.data.layouts.listing import Found, Listing
-from bcdseg.data.layouts.names import folder_labels, split_path, take_part
+from bcdseg.data.layouts.names import folder_labels, name_labels, split_path, take_part
 from bcdseg.types import Sample
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
@@ -24,7 +24,7 @@ def recognise(listing: Listing) -> bool:
 
 
 def read(listing: Listing) -> Found:
-    """Pairs by name; labels from folders above or below the two, when there are such folders."""
+    """Pairs by name; labels from folders above or below the two, else from file names as BUSI has them, else none."""
     images, masks = _sort(listing)
     own: dict[Key, list[str]] = defaultdict(list)
     found = Found()
@@ -38,6 +38,8 @@ def read(listing: Listing) -> Found:
             found.problems += [f"{path}: a mask without its image" for path in paths]
     taken = [take_part(folders) for folders, _ in images]
     labels = folder_labels([folders for _, folders in taken])
+    if not any(labels):
+        labels = name_labels([stem for _, stem in images])
     for (key, paths), (part, _), label in zip(images.items(), taken, labels, strict=True):
         mask_files = tuple(listing.path(mask) for mask in own[key])
         if label is None and not mask_files:

@@ -46,7 +46,7 @@ class Listing:
 
     @property
     def empty(self) -> frozenset[str]:
-        """Image files of no bytes."""
+        """Image files of no bytes, and links that lead nowhere."""
         return frozenset(self._files[2])
 
     def path(self, name: str) -> Path:
@@ -60,11 +60,18 @@ class Listing:
             suffix = "." + name.rpartition(".")[2].lower()
             if suffix in SUFFIXES:
                 images.append(name)
-                if entry.stat().st_size == 0:
+                if _is_empty(entry):
                     empty.append(name)
             elif suffix in TABLES:
                 tables.append(name)
         return sorted(images), sorted(tables), empty
+
+
+def _is_empty(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.stat().st_size == 0
+    except OSError:
+        return True
 
 
 def _walk(root: str) -> Iterator[tuple[str, os.DirEntry[str]]]:

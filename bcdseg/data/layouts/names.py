@@ -12,6 +12,7 @@ PARTS = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+MOST_CLASSES = 100
 NUMBERED = re.compile(r"^([a-z]+(?:[ _-][a-z]+)*)[ _-]*\(?\d+\)?$", re.IGNORECASE)
 
 
@@ -28,19 +29,18 @@ def take_part(folders: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
 
 
 def folder_labels(folders: Sequence[Sequence[str]]) -> list[str | None]:
-    """The innermost folder of each file as its label, when these folders tell classes apart."""
-    return _labels([inner[-1] if inner else None for inner in folders])
+    """The innermost folder of each file as its label, when these folders tell classes apart.
+
+    One folder of no usual class is just where the files are; very many are patients.
+    """
+    names = [inner[-1] if inner else None for inner in folders]
+    distinct = {name for name in names if name is not None}
+    if 2 <= len(distinct) <= MOST_CLASSES or {name.lower() for name in distinct} <= set(USUAL_ORDER):
+        return names
+    return [None] * len(names)
 
 
 def name_labels(stems: Sequence[str]) -> list[str | None]:
-    """``benign`` of ``benign (12)``, when the names of the files tell classes apart."""
+    """``benign`` of ``benign (12)``; other words than the usual classes are no labels, but patients or scanners."""
     matches = [NUMBERED.match(stem) for stem in stems]
-    return _labels([match[1] if match else None for match in matches])
-
-
-def _labels(names: list[str | None]) -> list[str | None]:
-    """One name that is no usual class is just the name of a folder, or of a scanner."""
-    distinct = {name for name in names if name is not None}
-    if len(distinct) >= 2 or {name.lower() for name in distinct} <= set(USUAL_ORDER):
-        return names
-    return [None] * len(names)
+    return [match[1].lower() if match and match[1].lower() in USUAL_ORDER else None for match in matches]

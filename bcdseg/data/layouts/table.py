@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterable
 from os import PathLike
@@ -11,6 +12,7 @@ from pathlib import Path
 from bcdseg.data.layouts.listing import Found, Listing
 from bcdseg.data.layouts.names import PARTS
 from bcdseg.data.layouts.rows import Row, columns, read_rows
+from bcdseg.data.writing import write_whole
 from bcdseg.errors import DatasetError
 from bcdseg.types import Sample, Spacing
 
@@ -34,8 +36,11 @@ def read(listing: Listing) -> Found:
         have = ", ".join(rows[0]) if rows else "no rows"
         raise DatasetError(f"{path}: needs a column 'image' (it has: {have}). Other columns that are read: {', '.join(COLUMNS)}.")
     found = Found()
+    rows_of: dict[str, int] = {}
     for number, row in enumerate(rows, start=2):
         sample, problems = _sample(row, listing.root)
+        if not problems and rows_of.setdefault(sample.id, number) != number:
+            problems = [f"{sample.id}: is in row {rows_of[sample.id]} already"]
         if problems:
             found.problems += [f"{path.name} row {number}: {problem}" for problem in problems]
         else:
@@ -43,8 +48,8 @@ def read(listing: Listing) -> Found:
     return found
 
 
-def write(samples: Iterable[Sample], path: str | PathLike[str]) -> None:
-    """Write samples as a table."""
+def write(samples: Iterable[Sample], path: str | PathLike[str], *, overwrite: bool) -> None:
+    """Write samples as a table, whole or not at all."""
     path = Path(path)
     start = path.parent.resolve()
 
@@ -54,15 +59,14 @@ def write(samples: Iterable[Sample], path: str | PathLike[str]) -> None:
         except ValueError:  # another drive
             return file.resolve().as_posix()
 
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for sample in samples:
-            masks = BETWEEN.join(map(relative, sample.masks))
-            spacing = BETWEEN.join(map(repr, sample.spacing or ()))
-            writer.writerow(
-                [sample.id, relative(sample.image), masks, sample.label, sample.group, sample.part, spacing],
-            )
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for sample in samples:
+        masks = BETWEEN.join(map(relative, sample.masks))
+        spacing = BETWEEN.join(map(repr, sample.spacing or ()))
+        writer.writerow([sample.id, relative(sample.image), masks, sample.label, sample.group, sample.part, spacing])
+    write_whole(path, text.getvalue(), overwrite=overwrite)
 
 
 def _table(listing: Listing) -> Path | None:
