@@ -6,6 +6,8 @@ Every class is also the builtin a caller would expect, so ``except FileNotFoundE
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class BcdsegError(Exception):
     """Base of everything the library raises on purpose."""
@@ -49,3 +51,23 @@ class OutputExistsError(BcdsegError, FileExistsError):
 
 class MissingExtraError(BcdsegError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+class DatasetError(InputError):
+    """A data set has files that are missing, unreadable or unpaired; ``problems`` lists every one of them."""
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class LeakError(InputError):
+    """Parts that must have nothing in common share a group or a scan."""
+
+
+class LeakWarning(UserWarning):
+    """A split was asked for that may put copies of one scan, or scans of one patient, on both sides."""
+
+
+class DataUnavailableError(BcdsegError, ConnectionError):
+    """A public data set could not be fetched; the message says what to download by hand and where to put it."""

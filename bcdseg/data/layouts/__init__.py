@@ -1,0 +1,36 @@
+"""How data sets lie on disk: one small module a layout, and the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bcdseg.data.layouts import breast, bus_bra, bus_uclm, busi, class_folders, image_mask, table
+from bcdseg.data.layouts.listing import Found, Listing
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to lay out a data set.
+
+    Attributes:
+        title: What it is, in words.
+        recognise: Whether a folder is laid out so.
+        read: Its samples, and what is wrong with its files.
+    """
+
+    title: str
+    recognise: Callable[[Listing], bool]
+    read: Callable[[Listing], Found]
+
+
+LAYOUTS = {
+    "bus_bra": Layout("BUS-BRA", bus_bra.recognise, bus_bra.read),
+    "bus_uclm": Layout("BUS-UCLM", bus_uclm.recognise, bus_uclm.read),
+    "breast": Layout("BrEaST", breast.recognise, breast.read),
+    "table": Layout("a table of files", table.recognise, table.read),
+    "busi": Layout("BUSI: masks beside their images", busi.recognise, busi.read),
+    "image_mask": Layout("image and mask folders side by side", image_mask.recognise, image_mask.read),
+    "class_folders": Layout("class folders without masks", class_folders.recognise, class_folders.read),
+}
+"""By name, in the order in which ``"auto"`` tries them: what is most particular comes first."""

@@ -1,0 +1,57 @@
+"""BrEaST (Breast-Lesions-USG) as released: ``case001.png``, ``case001_tumor.png`` and a clinical table, xlsx or saved as CSV.
+
+Masks of other findings (``case001_other1.png``) are not lesions and are left out. The table's ``Pixel_size`` is left out too:
+the table doesn't say its unit.
+"""
+
+from __future__ import annotations
+
+from bcdseg.data.layouts.listing import Found, Listing
+from bcdseg.data.layouts.rows import columns, read_rows
+from bcdseg.errors import DatasetError
+from bcdseg.types import Sample
+
+NEEDED = {"caseid", "image_filename", "mask_tumor_filename", "classification"}
+
+
+def recognise(listing: Listing) -> bool:
+    """It has a table with the columns, or an Excel file with the name, of the clinical data."""
+    return _table(listing) is not None
+
+
+def read(listing: Listing) -> Found:
+    """Classification is the label, CaseID the patient; several tumours of one scan are merged."""
+    table = _table(listing)
+    if table is None:
+        raise DatasetError(f"{listing.root}: has no table of clinical data, which BrEaST is released with. Put it in this folder.")
+    rows = read_rows(listing.path(table))
+    if not rows or not rows[0].keys() >= NEEDED:
+        raise DatasetError(f"{table}: needs the columns {', '.join(sorted(NEEDED))}, as in the released table.")
+    files = {path.lower().rpartition("/")[2]: path for path in listing.images}
+    found = Found()
+    for row in rows:
+        names = [row["image_filename"], *(name.strip() for name in row["mask_tumor_filename"].split("&") if name.strip())]
+        missing = [name for name in names if name.lower() not in files]
+        if missing:
+            found.problems += [f"{name}: is in {table}, but there is no such file" for name in missing]
+            continue
+        image, *masks = (files[name.lower()] for name in names)
+        found.samples.append(
+            Sample(
+                id=image,
+                image=listing.path(image),
+                masks=tuple(map(listing.path, masks)),
+                label=row["classification"].lower() or None,
+                group=f"BrEaST case {row['caseid']}",
+            )
+        )
+    return found
+
+
+def _table(listing: Listing) -> str | None:
+    for path in listing.tables:
+        name = path.lower().rpartition("/")[2]
+        clinical_excel = name.endswith(".xlsx") and "breast" in name and "clinical" in name
+        if clinical_excel or columns(listing.path(path)) >= NEEDED:
+            return path
+    return None

@@ -1,0 +1,67 @@
+"""BUS-UCLM as released: ``images/ALWI_000.png``, ``masks/ALWI_000.png`` in colours, and ``INFO.csv`` (Image, Label, ...).
+
+The letters before the number are the patient. In a mask black is normal tissue, green a benign and red a malignant lesion.
+Labels come from ``INFO.csv``. A copy without it is read only when the layout is named, and its labels from the colours of
+the masks: this one case reads files on opening.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bcdseg.data.images import read_image
+from bcdseg.data.layouts import image_mask
+from bcdseg.data.layouts.listing import Found, Listing
+from bcdseg.data.layouts.names import split_path
+from bcdseg.data.layouts.rows import columns, read_rows
+from bcdseg.errors import BcdsegError
+from bcdseg.types import Sample
+
+TABLE = "info.csv"
+
+
+def recognise(listing: Listing) -> bool:
+    """It has the table of that name, with its columns."""
+    table = _table(listing)
+    return table is not None and columns(listing.path(table)) >= {"image", "label"}
+
+
+def read(listing: Listing) -> Found:
+    """Images and masks side by side, with labels and patients added."""
+    found = image_mask.read(listing)
+    table = _table(listing)
+    labels = {_stem(row["image"]): row["label"].lower() for row in read_rows(listing.path(table))} if table else None
+    samples, found.samples = found.samples, []
+    for sample in samples:
+        stem = split_path(sample.id)[1]
+        if labels is not None and stem.lower() not in labels:
+            found.problems.append(f"{sample.id}: is not in INFO.csv")
+            continue
+        try:
+            label = _colour(sample) if labels is None else labels.pop(stem.lower())
+        except BcdsegError as error:
+            found.problems.append(str(error))
+            continue
+        found.samples.append(replace(sample, label=label or None, group=f"BUS-UCLM {stem.partition('_')[0]}"))
+    found.problems += [f"{stem}: is in INFO.csv, but its image or mask is missing" for stem in labels or ()]
+    return found
+
+
+def _table(listing: Listing) -> str | None:
+    return next((path for path in listing.tables if path.lower().rpartition("/")[2] == TABLE), None)
+
+
+def _stem(name: str) -> str:
+    return name.lower().removesuffix(".png")
+
+
+def _colour(sample: Sample) -> str:
+    """Malignant where anything is red, benign where anything is green."""
+    malignant = benign = False
+    for path in sample.masks:
+        pixels = read_image(path)
+        if pixels.ndim == 3:
+            red, green = pixels[..., 0].astype(int), pixels[..., 1].astype(int)
+            malignant |= bool((red - green > 64).any())
+            benign |= bool((green - red > 64).any())
+    return "malignant" if malignant else "benign" if benign else "normal"

@@ -1,0 +1,47 @@
+"""BUSI as released, ``benign/benign (1).png`` with ``benign (1)_mask.png`` and ``_mask_1.png`` beside it, and flattened."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+from bcdseg.data.layouts.listing import Found, Listing
+from bcdseg.data.layouts.names import folder_labels, name_labels, split_path, take_part
+from bcdseg.types import Sample
+
+MASK = re.compile(r"^(?P<image>.+)_mask(_\d+)?$", re.IGNORECASE)
+
+
+def recognise(listing: Listing) -> bool:
+    """Some image has a file of its own name and ``_mask`` beside it."""
+    images, masks = _pair(listing)
+    return any(path.rpartition(".")[0] in masks for path in images)
+
+
+def read(listing: Listing) -> Found:
+    """Labels from the folders, or from the names of the files where all lie in one folder."""
+    images, masks = _pair(listing)
+    places = [split_path(path) for path in images]
+    parts, folders = zip(*(take_part(place) for place, _ in places), strict=True) if places else ((), ())
+    labels = folder_labels(folders)
+    if not any(labels):
+        labels = name_labels([stem for _, stem in places])
+    found = Found()
+    for path, part, label in zip(images, parts, labels, strict=True):
+        own = tuple(listing.path(mask) for mask in masks.pop(path.rpartition(".")[0], ()))
+        found.samples.append(Sample(id=path, image=listing.path(path), masks=own, label=label, part=part))
+    orphans = sorted(path for paths in masks.values() for path in paths)
+    found.problems += [f"{path}: a mask without its image" for path in orphans]
+    return found
+
+
+def _pair(listing: Listing) -> tuple[list[str], dict[str, list[str]]]:
+    """The images, and the masks by the path of their image without its suffix."""
+    images, masks = [], defaultdict(list)
+    for path in listing.images:
+        match = MASK.match(path.rpartition(".")[0])
+        if match:
+            masks[match["image"]].append(path)
+        else:
+            images.append(path)
+    return images, dict(masks)

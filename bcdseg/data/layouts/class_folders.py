@@ -1,0 +1,30 @@
+"""Folders named after classes, ``benign/`` and ``malignant/`` or any others, also below ``train/``, ``val/``, ``test/``."""
+
+from __future__ import annotations
+
+from bcdseg.data.layouts.busi import MASK
+from bcdseg.data.layouts.listing import Found, Listing
+from bcdseg.data.layouts.names import MOST_CLASSES, split_path, take_part
+from bcdseg.types import Sample
+
+
+def recognise(listing: Listing) -> bool:
+    """Every image lies in a folder, and there are two such folders or more, but not as many as patients."""
+    classes = {take_part(split_path(path)[0])[1][-1:] for path in listing.images}
+    return () not in classes and 2 <= len(classes) <= MOST_CLASSES
+
+
+def read(listing: Listing) -> Found:
+    """The folder that an image lies in is its label; masks beside their images, as BUSI has them, are left out."""
+    found = Found()
+    stems = {path.rpartition(".")[0] for path in listing.images}
+    for path in listing.images:
+        mask = MASK.match(path.rpartition(".")[0])
+        if mask and mask["image"] in stems:
+            continue
+        part, folders = take_part(split_path(path)[0])
+        if folders:
+            found.samples.append(Sample(id=path, image=listing.path(path), label=folders[-1], part=part))
+        else:
+            found.problems.append(f"{path}: lies in no class folder")
+    return found

@@ -1,0 +1,232 @@
+"""Splits and folds that no patient and no copy of a scan crosses."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.data.dataset import Dataset, check_same_data
+from bcdseg.data.groups import merged_groups
+from bcdseg.errors import LeakWarning, OptionError
+from bcdseg.types import Sample
+
+PARTS = ("train", "val", "test")
+Duplicates = Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, repr=False)
+class Split:
+    """Three parts of one data set; unpacks as ``train, val, test = split``.
+
+    Attributes:
+        train: To learn from.
+        val: To choose by.
+        test: To measure on, once.
+        seed: The seed that it was drawn with.
+        fractions: The parts' shares that were asked for.
+    """
+
+    train: Dataset
+    val: Dataset
+    test: Dataset
+    seed: int
+    fractions: tuple[float, float, float]
+
+    def __iter__(self) -> Iterator[Dataset]:
+        return iter((self.train, self.val, self.test))
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name:5} {part!r}" for name, part in zip(PARTS, self, strict=True))
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the split as JSON, with the hash of what each scan shows; ``bcdseg.load_split`` reads it back.
+
+        Args:
+            path: The file. It is written whole or not at all.
+            overwrite: Replace a file that is there.
+        """
+        from bcdseg.data.splitfile import write
+
+        write(self, path, overwrite)
+
+
+def split(
+    dataset: Dataset,
+    fractions: Sequence[float] = (0.7, 0.1, 0.2),
+    *,
+    seed: int = 0,
+    group: str | None = "auto",
+    duplicates: Duplicates | None = None,
+) -> Split:
+    """Divide a data set into train, val and test.
+
+    Groups (patients where known, copies of one scan always) stay whole, and each class, with and without a mask, is shared out
+    in the proportions of ``fractions``. Where all scans stand alone, each class is within one scan of its share in each part;
+    with groups of one class each, within the size of its largest group. Every class is in every part, even where its share is
+    less than one scan.
+    The parts' samples carry the groups they were kept together by.
+
+    Args:
+        dataset: What to divide.
+        fractions: Shares of train, val and test, together 1. A share of 0 leaves that part empty.
+        seed: The same seed, data set and groups give the same split anywhere.
+        group: ``"auto"``, or None to tear patients and copies apart, which warns.
+        duplicates: Groups of ids that show the same scan. None looks for them.
+
+    Raises:
+        OptionError: The fractions aren't three shares of 1, or a class has fewer groups than there are parts.
+    """
+    shares = _shares(fractions)
+    grouped = _grouped(dataset, group, duplicates)
+    units = _units(grouped.samples)
+    used = [at for at, share in enumerate(shares) if share > 0]
+    part_of = np.array(used)[_divide(grouped, units, np.array(shares)[used], seed, "parts")]
+    train, val, test = (_take(grouped, part_of == at) for at in range(len(PARTS)))
+    return Split(train, val, test, seed, shares)
+
+
+def folds(
+    dataset: Dataset,
+    k: int = 5,
+    *,
+    repeats: int = 1,
+    seed: int = 0,
+    group: str | None = "auto",
+    duplicates: Duplicates | None = None,
+) -> list[tuple[Dataset, Dataset]]:
+    """Divide a data set k times into (train, test), so that each scan is in one test part of each repeat.
+
+    Args:
+        dataset: What to divide.
+        k: Number of folds.
+        repeats: How often to draw all folds anew; the folds of one repeat follow each other.
+        seed: Seed of the first repeat; the next ones count on.
+        group: ``"auto"``, or None to tear patients and copies apart, which warns.
+        duplicates: Groups of ids that show the same scan. None looks for them.
+
+    Raises:
+        OptionError: k or repeats are too small, or a class has fewer groups than there are folds.
+    """
+    if k < 2 or repeats < 1:
+        raise OptionError(f"k={k}, repeats={repeats}: folds need k of 2 or more, and 1 repeat or more.")
+    grouped = _grouped(dataset, group, duplicates)
+    units = _units(grouped.samples)
+    drawn = (_divide(grouped, units, np.full(k, 1 / k), seed + repeat, "folds") for repeat in range(repeats))
+    return [(_take(grouped, fold_of != fold), _take(grouped, fold_of == fold)) for fold_of in drawn for fold in range(k)]
+
+
+def _shares(fractions: Sequence[float]) -> tuple[float, float, float]:
+    shares = [float(share) for share in fractions]
+    if len(shares) != 3 or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+        raise OptionError(
+            f"fractions={tuple(fractions)}: give the shares of train, val and test, together 1; 0 leaves a part empty."
+        )
+    return shares[0], shares[1], shares[2]
+
+
+def _grouped(dataset: Dataset, group: str | None, duplicates: Duplicates | None) -> Dataset:
+    """The data set with patients and copies merged into one group each."""
+    if group is None:
+        message = "group=None: copies of one scan and scans of one patient may be on both sides; figures measured so are too good."
+        warnings.warn(message, LeakWarning, stacklevel=3)
+        return replace(dataset, samples=tuple(replace(sample, group=None) for sample in dataset))
+    if group != "auto":
+        raise OptionError(f"group={group!r}: choose 'auto' (patients and duplicates) or None. Patients belong in the samples.")
+    if duplicates is None:
+        from bcdseg.data.duplicates import duplicate_groups
+
+        duplicates = duplicate_groups(dataset)
+    check_same_data(dataset, duplicates)
+    groups = merged_groups(dataset.samples, duplicates)
+    return replace(dataset, samples=tuple(replace(sample, group=name) for sample, name in zip(dataset, groups, strict=True)))
+
+
+def _units(samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """The number of the group of each sample; one without a group is a group of its own."""
+    numbers: dict[tuple[str, str], int] = {}
+    keys = (("id", sample.id) if sample.group is None else ("group", sample.group) for sample in samples)
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
+def _divide(dataset: Dataset, units: NDArray[np.int64], shares: NDArray[np.float64], seed: int, what: str) -> NDArray[np.int64]:
+    """The number of the part of each sample."""
+    _enough(dataset, units, len(shares), what)
+    counts, classes = _features(dataset.samples, units), len(dataset.classes)
+    part_of = _assign(counts, shares, classes, seed)
+    for part in range(len(shares)):
+        if not counts[part_of == part, :classes].any(axis=0).all():
+            raise OptionError(
+                f"{dataset.name}: groups of several classes leave one of {len(shares)} {what} without a class. "
+                f"Try another seed, or ask for fewer {what}."
+            )
+    return part_of[units]
+
+
+def _enough(dataset: Dataset, units: NDArray[np.int64], parts: int, what: str) -> None:
+    """Refuse to make parts of which some would lack a class."""
+    pairs = {(sample.label, int(unit)) for sample, unit in zip(dataset, units, strict=True)}
+    counts = Counter(label for label, _ in pairs)
+    few = [f"{label!r} has {counts[label]}" for label in dataset.classes if counts[label] < parts]
+    if few:
+        raise OptionError(
+            f"{dataset.name}: {parts} {what} need {parts} groups of each class (a patient, or a scan with its copies, is one), "
+            f"but {', '.join(few)}. Ask for fewer {what}, or leave the class out with select."
+        )
+    if len(np.unique(units)) < parts:
+        raise OptionError(f"{dataset.name}: {parts} {what} need at least as many groups; there are {len(np.unique(units))}.")
+
+
+def _strata(samples: Sequence[Sample]) -> list[str]:
+    return [f"{'with' if sample.masks else 'without'} mask, label {sample.label}" for sample in samples]
+
+
+def _features(samples: Sequence[Sample], units: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How many scans each group (row) has of each class, then of each class with and without masks, and in all (columns)."""
+    labels = [sample.label or "" for sample in samples]
+    kinds = [*sorted(set(labels) - {""}), *sorted(set(_strata(samples)))]
+    column = {kind: at for at, kind in enumerate(kinds)}
+    counts = np.zeros((int(units.max(initial=-1)) + 1, len(kinds) + 1))
+    for unit, label, stratum in zip(units, labels, _strata(samples), strict=True):
+        counts[unit, [*([column[label]] if label else []), column[stratum], -1]] += 1
+    return counts
+
+
+def _assign(counts: NDArray[np.float64], shares: NDArray[np.float64], classes: int, seed: int) -> NDArray[np.int64]:
+    """Choose a part for each group: the largest first, each where it brings the parts nearest to their shares.
+
+    Nearness counts in proportion to a part's share, else all large groups would go to the largest part and the test part
+    would hold only scans that stand alone.
+
+    scikit-learn's StratifiedGroupKFold does this for equal parts, no better balanced, and may leave one without a class.
+    """
+    order = np.random.default_rng(seed).permutation(len(counts))
+    order = order[np.argsort(-counts[order, -1], kind="stable")]
+    total = counts.sum(axis=0)
+    missing = np.outer(shares, total)
+    part_of = np.zeros(len(counts), np.int64)
+    for unit in order:
+        change = (counts[unit] ** 2 - 2 * counts[unit] * missing) / total
+        part_of[unit] = (change.sum(axis=1) / shares).argmin()
+        missing[part_of[unit]] -= counts[unit]
+    for column in np.argsort(total[:classes], kind="stable"):
+        _share_out(counts[:, column], part_of, len(shares), order[::-1])
+    return part_of
+
+
+def _share_out(count: NDArray[np.float64], part_of: NDArray[np.int64], parts: int, order: NDArray[np.int64]) -> None:
+    """Give each part that has none of a class a small group of it, from the part with most groups of it."""
+    for part in range(parts):
+        having = [np.flatnonzero((part_of == at) & (count > 0)) for at in range(parts)]
+        if not len(having[part]):
+            richest = set(max(having, key=len).tolist())
+            part_of[next(unit for unit in order if unit in richest)] = part
+
+
+def _take(dataset: Dataset, chosen: NDArray[np.bool_]) -> Dataset:
+    return replace(dataset, samples=tuple(dataset.samples[row] for row in np.flatnonzero(chosen)))

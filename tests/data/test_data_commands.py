@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from made import busi, zipped
+from typer.testing import CliRunner
+
+from bcdseg.cli.data import fetch_command, split_command
+from bcdseg.data.fetch import ARCHIVE
+from bcdseg.data.opening import open_dataset
+from bcdseg.data.splitfile import load_split
+from bcdseg.errors import OptionError
+
+app = typer.Typer()
+app.command("split")(split_command)
+app.command("fetch")(fetch_command)
+
+
+def test_split_writes_a_file_and_says_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("bcdseg.data.duplicates")
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
+    folder, out = busi(tmp_path / "scans", (4, 4, 4)), tmp_path / "split.json"
+    done = CliRunner().invoke(app, ["split", str(folder), "--out", str(out), "--fractions", "0.5", "0.25", "0.25", "--seed", "3"])
+    assert done.exit_code == 0, done.output
+    assert [line.split()[0] for line in done.output.splitlines()] == ["train", "val", "test", "Written"]
+    assert load_split(out, open_dataset(folder)).seed == 3
+
+
+def test_fetch_prints_the_folder_alone_on_standard_output(tmp_path: Path) -> None:
+    (tmp_path / "cache/busi").mkdir(parents=True)
+    (tmp_path / "cache/busi" / ARCHIVE).write_bytes(zipped(busi(tmp_path / "made/BUSI")))
+    done = CliRunner().invoke(app, ["fetch", "busi", "--source", "cairo", "--cache", str(tmp_path / "cache")])
+    assert done.exit_code == 0, done.output
+    assert len(open_dataset(done.stdout.strip())) == 8
+    assert "CC BY 4.0" in done.stderr
+
+
+def test_an_unknown_data_set_is_refused() -> None:
+    done = CliRunner().invoke(app, ["fetch", "imagenet"])
+    assert isinstance(done.exception, OptionError)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import SIZE, save, scan
+from PIL import Image
+
+from bcdseg.data.masks import read_mask
+from bcdseg.errors import ImageError
+
+LESION = scan(1)[1]
+
+
+def palette(mask: np.ndarray) -> Image.Image:
+    image = Image.fromarray(mask.astype(np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, 90, 20, 160])
+    return image
+
+
+def opaque_where(mask: np.ndarray, background: tuple[int, int, int]) -> Image.Image:
+    rgba = np.zeros((*SIZE, 4), np.uint8)
+    rgba[..., :3] = np.where(mask[..., None], (200, 0, 0), background)
+    rgba[..., 3] = mask * 255
+    return Image.fromarray(rgba)
+
+
+ENCODINGS = {
+    "0 and 255": Image.fromarray(LESION.astype(np.uint8) * 255),
+    "0 and 1": Image.fromarray(LESION.astype(np.uint8)),
+    "one bit": Image.fromarray(LESION),
+    "16 bits": Image.fromarray(LESION.astype(np.uint16) * 65535),
+    "palette": palette(LESION),
+    "green": Image.fromarray((LESION[..., None] * np.array([0, 255, 0])).astype(np.uint8)),
+    "dark red": Image.fromarray((LESION[..., None] * np.array([60, 0, 0])).astype(np.uint8)),
+    "RGBA, all opaque": Image.fromarray(np.dstack([LESION * 255] * 3 + [np.full(SIZE, 255)]).astype(np.uint8)),
+    "RGBA on transparent white": opaque_where(LESION, (255, 255, 255)),
+    "RGBA, drawn in transparency only": Image.fromarray(np.dstack([np.zeros((*SIZE, 3)), LESION * 255]).astype(np.uint8)),
+    "gray with alpha": Image.fromarray(np.dstack([LESION * 255, np.full(SIZE, 255)]).astype(np.uint8)),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_way_to_draw_a_mask_gives_the_same_mask(tmp_path: Path, encoding: str) -> None:
+    ENCODINGS[encoding].save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask([tmp_path / "mask.png"], SIZE), LESION)
+
+
+def test_a_mask_of_two_classes_keeps_both(tmp_path: Path) -> None:
+    values = np.zeros(SIZE, np.uint8)
+    values[10:20, 10:20], values[30:40, 30:40] = 1, 2
+    save(tmp_path / "mask.png", values)
+    np.testing.assert_array_equal(read_mask([tmp_path / "mask.png"], SIZE), values > 0)
+
+
+def test_jpeg_noise_around_a_lesion_is_no_lesion(tmp_path: Path) -> None:
+    save(tmp_path / "mask.jpg", LESION, quality=60)
+    assert (read_mask([tmp_path / "mask.jpg"], SIZE) ^ LESION).mean() < 0.01
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_black_mask_is_empty(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, SIZE[::-1]).save(tmp_path / "mask.png")
+    assert not read_mask([tmp_path / "mask.png"], SIZE).any()
+
+
+def test_an_opaque_black_mask_with_alpha_is_empty(tmp_path: Path) -> None:
+    Image.new("RGBA", SIZE[::-1], (0, 0, 0, 255)).save(tmp_path / "mask.png")
+    assert not read_mask([tmp_path / "mask.png"], SIZE).any()
+
+
+def test_several_masks_are_merged(tmp_path: Path) -> None:
+    masks = [scan(seed)[1] for seed in (1, 2, 3)]
+    paths = [save(tmp_path / f"{number}.png", mask) for number, mask in enumerate(masks)]
+    np.testing.assert_array_equal(read_mask(paths, SIZE), masks[0] | masks[1] | masks[2])
+
+
+def test_another_size_is_an_error_with_both_sizes_unless_asked(tmp_path: Path) -> None:
+    path = save(tmp_path / "mask.png", LESION.repeat(2, axis=0).repeat(2, axis=1))
+    with pytest.raises(ImageError, match=r"96x128 pixels, its image 48x64.*resize_masks=True"):
+        read_mask([path], SIZE)
+    np.testing.assert_array_equal(read_mask([path], SIZE, resize=True), LESION)
