@@ -8,6 +8,7 @@ import sys
 import bcdseg
 
 PUBLIC = {
+    "Dataset",
     "Failure",
     "Flag",
     "Lesion",
@@ -18,10 +19,19 @@ PUBLIC = {
     "Prediction",
     "Preprocessing",
     "Rules",
+    "Sample",
+    "Split",
     "__version__",
+    "check_disjoint",
+    "combine",
     "create",
     "errors",
+    "fetch_busi",
+    "folds",
     "load",
+    "load_split",
+    "open_dataset",
+    "split",
 }
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bcdseg import __version__
+from bcdseg.cli.data import fetch_command, split_command
 from bcdseg.cli.info import info_command
 from bcdseg.cli.predict import predict_command
 from bcdseg.errors import BcdsegError
@@ -21,6 +22,11 @@ app = typer.Typer(
 )
 app.command("predict")(predict_command)
 app.command("info")(info_command)
+app.command("split")(split_command)
+data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get public data sets.")
+data.command("fetch")(fetch_command)
+data.callback()(lambda: None)  # so that `fetch` stays a word of its own
+app.add_typer(data, name="data")
 
 
 def _version(asked: bool) -> None:

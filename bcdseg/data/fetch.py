@@ -13,9 +13,9 @@ from typing import Any
 from bcdseg.data.archive import download, file_checksum, folder_checksum, unpack
 from bcdseg.data.cache_folder import cache_folder
 from bcdseg.data.dataset import check_choice
-from bcdseg.data.extras import optional
 from bcdseg.data.opening import open_dataset
 from bcdseg.errors import DatasetError, DataUnavailableError, MissingExtraError, OptionError
+from bcdseg.extras import require
 
 SOURCES = ("kaggle", "cairo")
 ARCHIVE = "Dataset_BUSI.zip"
@@ -65,7 +65,7 @@ def fetch_busi(
 
 def _from_kaggle(home: Path, say: Callable[[str], object]) -> Path:
     try:
-        kagglehub = optional("kagglehub", "kaggle", "Fetching from Kaggle")
+        kagglehub = require("kagglehub", extra="kaggle", purpose="Fetching from Kaggle")
     except MissingExtraError as error:
         raise MissingExtraError(f"{error} Or use source='cairo'.") from error
     say(f"Fetching {KAGGLE} with kagglehub, where it isn't there already")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.content import content_hash
 from bcdseg.data.dataset import Dataset
-from bcdseg.data.writing import write_whole
 from bcdseg.errors import DatasetError
+from bcdseg.files import write_whole
 
 if TYPE_CHECKING:
     from bcdseg.data.splits import Split
@@ -69,7 +69,7 @@ def write(split: Split, path: str | PathLike[str], overwrite: bool) -> None:
         "fractions": split.fractions,
         "samples": rows,
     }
-    write_whole(Path(path), json.dumps(content, indent=1, ensure_ascii=False), overwrite=overwrite)
+    write_whole(Path(path), json.dumps(content, indent=1, ensure_ascii=False).encode(), overwrite=overwrite)
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def draw_figure(prediction: Prediction) -> Figure:
     """The overlay, the mask probability and the class probabilities, as far as the model gives them."""
-    figure_module = require("matplotlib.figure", extra="plot")
+    figure_module = require("matplotlib.figure", extra="plot", purpose="Plotting a prediction")
     shown = 1 + (prediction.mask_probability is not None) + bool(prediction.probabilities)
     figure: Figure = figure_module.Figure(figsize=(4.2 * shown, 4), layout="constrained")
     axes = iter(figure.subplots(1, shown, squeeze=False)[0])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.spatial import ConvexHull
 from skimage.measure import label, perimeter_crofton, regionprops
 
 from bcdseg.errors import OptionError
@@ -82,17 +83,25 @@ def find_lesions(
     Returns:
         The mask without specks, and its lesions, the largest first.
     """
-    if not over_threshold.any():
+    window = _around(over_threshold)
+    if window is None:
         return over_threshold, ()
-    regions, count = label(over_threshold, connectivity=EVERY_NEIGHBOUR, return_num=True)
+    smallest = max(1, min_share * over_threshold.size)
+    regions, count = label(over_threshold[window], connectivity=EVERY_NEIGHBOUR, return_num=True)
     areas = np.bincount(regions.ravel(), minlength=count + 1)
-    kept = areas >= max(1, min_share * over_threshold.size)
-    kept[0] = False
-    if not kept[1:].all():
-        regions = np.where(kept[regions], regions, 0)
-    found = regionprops(regions, intensity_image=probability, spacing=spacing or (1.0, 1.0))
-    lesions = [_measure(region, spacing) for region in found]
-    return regions > 0, tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
+    if (areas[1:] < smallest).any():
+        regions = np.where(areas[regions] >= smallest, regions, 0)
+    found = regionprops(regions, probability[window], spacing=spacing or (1.0, 1.0), offset=(window[0].start, window[1].start))
+    lesions = tuple(sorted((_measure(region, spacing) for region in found), key=lambda lesion: -lesion.area_px))
+    mask = np.zeros_like(over_threshold)
+    mask[window] = regions > 0
+    return mask, lesions
+
+
+def _around(mask: Mask) -> tuple[slice, slice] | None:
+    """The smallest window that holds all of a mask: lesions are small, scans may be large."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if len(rows) else None
 
 
 def _measure(region: Any, spacing: Spacing | None) -> Lesion:
@@ -115,7 +124,7 @@ def _measure(region: Any, spacing: Spacing | None) -> Lesion:
         orientation=_from_horizontal(along),
         taller_than_wide=(bottom - top) * down / ((right - left) * across),
         circularity=_circularity(region.image, down / across),
-        solidity=float(region.solidity),
+        solidity=_solidity(region.image),
         probability=float(region.intensity_mean),
         area_mm2=None if spacing is None else float(region.area),
         long_axis_mm=None if spacing is None else long,
@@ -131,6 +140,14 @@ def _ends(middle: Point, along: Point, length: float, spacing: Spacing) -> tuple
 def _from_horizontal(along: Point) -> float:
     degrees = math.degrees(math.atan2(-along[0], along[1]))  # rows count downwards
     return degrees + 180 if degrees <= -90 else degrees - 180 if degrees > 90 else degrees
+
+
+def _solidity(region: Mask) -> float:
+    """Area over that of the convex hull of all pixel corners; drawing the hull pixel by pixel would cost more than the network."""
+    rows = np.flatnonzero(region.any(axis=1))
+    left, right = region.argmax(axis=1)[rows], region.shape[1] - region[:, ::-1].argmax(axis=1)[rows]
+    corners = [np.column_stack((rows + down, side)) for down in (0, 1) for side in (left, right)]
+    return float(region.sum() / ConvexHull(np.concatenate(corners)).volume)
 
 
 def _circularity(region: Mask, aspect: float) -> float:

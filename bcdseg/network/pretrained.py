@@ -37,10 +37,8 @@ def load_pretrained(encoder: nn.Module, name: str, weights: str | Path) -> None:
         name: The encoder's name.
         weights: ``"imagenet"``, or a file (safetensors, or a .pth of tensors only), or a folder that holds one.
     """
-    if str(weights) == "imagenet":
-        state = _from_package(name) or _from_hub(name)
-    else:
-        state = _read(_file_of(Path(weights)))
+    from_imagenet = str(weights) == "imagenet"
+    state = (_from_package(name) or _from_hub(name)) if from_imagenet else _read(_file_of(Path(weights)))
     _fill(encoder, state, str(weights))
 
 

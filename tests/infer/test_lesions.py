@@ -9,6 +9,7 @@ import pytest
 from drawn import draw_ellipse
 from hypothesis import given
 from hypothesis import strategies as st
+from skimage.morphology import convex_hull_image
 
 from bcdseg import Lesion, errors
 from bcdseg.infer.lesions import check_spacing, find_lesions
@@ -76,6 +77,13 @@ def test_shape_numbers_of_a_disc_and_of_a_ring_with_a_gap() -> None:
     (lesion,) = _measure(crescent)
     assert lesion.solidity < 0.8
     assert lesion.circularity < 0.6
+
+
+def test_solidity_agrees_with_the_hull_that_scikit_image_draws() -> None:
+    crescent = draw_ellipse((200, 200), (100, 100), (60, 60)) & ~draw_ellipse((200, 200), (100, 130), (55, 55))
+    for mask in (crescent, draw_ellipse((200, 200), (90, 80), (20, 70), 30)):
+        (lesion,) = _measure(mask)
+        assert lesion.solidity == pytest.approx(mask.sum() / convex_hull_image(mask).sum(), abs=0.02)
 
 
 def test_specks_are_dropped_by_the_stated_share_and_the_largest_comes_first() -> None:

@@ -7,8 +7,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-from bcdseg.data.extras import optional
 from bcdseg.errors import DatasetError
+from bcdseg.extras import require
 
 Row = dict[str, str]
 
@@ -57,12 +57,12 @@ def _cell(value: Any) -> str:
 
 
 def _parquet(path: Path) -> list[Row]:
-    table = optional("pyarrow.parquet", "tables", f"Reading {path.name}").read_table(path)
+    table = require("pyarrow.parquet", extra="tables", purpose=f"Reading {path.name}").read_table(path)
     return [_row(row) for row in table.to_pylist()]
 
 
 def _excel(path: Path) -> list[Row]:
-    openpyxl = optional("openpyxl", "tables", f"Reading {path.name}")
+    openpyxl = require("openpyxl", extra="tables", purpose=f"Reading {path.name}")
     book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
         header, *rows = book.worksheets[0].iter_rows(values_only=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from bcdseg.data.layouts.listing import Found, Listing
 from bcdseg.data.layouts.names import PARTS
 from bcdseg.data.layouts.rows import Row, columns, read_rows
-from bcdseg.data.writing import write_whole
 from bcdseg.errors import DatasetError
+from bcdseg.files import write_whole
 from bcdseg.types import Sample, Spacing
 
 COLUMNS = ("id", "image", "mask", "label", "group", "split", "spacing")
@@ -66,7 +66,7 @@ def write(samples: Iterable[Sample], path: str | PathLike[str], *, overwrite: bo
         masks = BETWEEN.join(map(relative, sample.masks))
         spacing = BETWEEN.join(map(repr, sample.spacing or ()))
         writer.writerow([sample.id, relative(sample.image), masks, sample.label, sample.group, sample.part, spacing])
-    write_whole(path, text.getvalue(), overwrite=overwrite)
+    write_whole(path, text.getvalue().encode(), overwrite=overwrite)
 
 
 def _table(listing: Listing) -> Path | None:
