@@ -8,10 +8,8 @@ texture of candidates is compared pixel by pixel where they overlap (``verify``)
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -74,6 +72,7 @@ def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[Pair, ...]:
     from bcdseg.data.duplicates.evidence import evidence
     from bcdseg.data.duplicates.verify import Laid, overlap
     from bcdseg.data.images import read_image, to_gray, to_uint8
+    from bcdseg.data.threads import mapped
 
     def look(sample: Sample) -> tuple[bytes, Description]:
         gray = to_uint8(to_gray(read_image(sample.image)))
@@ -82,14 +81,12 @@ def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[Pair, ...]:
     first: dict[bytes, int] = {}
     copies: list[Pair] = []
     described: dict[int, Description] = {}
-    with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:
-        for number, (content, description) in enumerate(pool.map(look, samples)):
-            progress("describing", number + 1, len(samples))
-            original = first.setdefault(content, number)
-            if original == number:
-                described[number] = description
-            else:
-                copies.append(Pair(samples[original].id, samples[number].id, 1.0, ("same pixels",)))
+    for number, (content, description) in enumerate(mapped(look, samples, lambda done: progress("describing", done, len(samples)))):
+        original = first.setdefault(content, number)
+        if original == number:
+            described[number] = description
+        else:
+            copies.append(Pair(samples[original].id, samples[number].id, 1.0, ("same pixels",)))
 
     numbers, descriptions = list(described), list(described.values())
 
@@ -106,7 +103,8 @@ def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[Pair, ...]:
         if found is not None and found.score >= SAME:
             one, other = each.one, each.other
             words = evidence(found, descriptions[one].size, descriptions[other].size)
-            pairs.append(Pair(samples[numbers[one]].id, samples[numbers[other]].id, round(found.score, 4), words))
+            where = (*found.placement.scale, *found.placement.shift)
+            pairs.append(Pair(samples[numbers[one]].id, samples[numbers[other]].id, round(found.score, 4), words, where))
     return _best_of_each(pairs)
 
 

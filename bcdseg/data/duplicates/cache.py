@@ -44,7 +44,7 @@ def kept(key: str) -> tuple[Pair, ...] | None:
     """The pairs that were kept under the name, or None; a damaged file is as good as none."""
     try:
         rows = json.loads((folder() / "duplicates" / f"{key}.json").read_text("utf-8"))
-        return tuple(Pair(row["one"], row["other"], row["score"], tuple(row["evidence"])) for row in rows)
+        return tuple(Pair(**{**row, "evidence": tuple(row["evidence"]), "placement": tuple(row["placement"])}) for row in rows)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

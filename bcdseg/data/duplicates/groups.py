@@ -19,12 +19,15 @@ class Pair:
         other: Id of the second scan.
         score: Mean correlation of their texture where they overlap, 0 to 1.
         evidence: What was seen, in words: ``same frame``, ``mirrored``, ``rescaled by 0.83``, ``other gain`` ...
+        placement: Where the first lies in the second: scale down and across, shift down and across, in fractions of the
+            sides; a mirrored scan has a negative scale across.
     """
 
     one: str
     other: str
     score: float
     evidence: tuple[str, ...]
+    placement: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0)
 
 
 def grouped(pairs: Iterable[Pair]) -> tuple[tuple[str, ...], ...]:
