@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1] / part) for part in ("", "tests")]
 
-from made_twins import KINDS, Gray, scan, twin, write  # noqa: E402
+from made_twins import KINDS, Gray, scan, text_over, twin, write  # noqa: E402
 
 from bcdseg.data.duplicates import SAME, find_duplicates  # noqa: E402
 from bcdseg.data.images import SUFFIXES, read_image, to_gray, to_uint8  # noqa: E402
@@ -40,6 +40,8 @@ def main() -> None:
     print(f"Made by `python benchmarks/duplicates.py DATA --scans {options.scans} --largest {options.largest}`.\n")
     print(f"## Planted twins of {len(originals)} real scans that have no near-duplicate among themselves\n")
     recall_table(originals)
+    print("\n## Different scans within the same scanner's text\n")
+    shared_text_table(originals)
     print(f"\n## Time, on {os.cpu_count()} cores\n")
     time_table(options.folder, options.largest)
 
@@ -88,6 +90,28 @@ def recall_table(originals: dict[str, Gray]) -> None:
         f"{right_all / max(found_all, 1):.2%} | {min(lowest):.2f} |"
     )
     print(f"\nOne twin in a hundred scores below {np.quantile(lowest, 0.01):.2f}; a pair is reported from {SAME} on.")
+
+
+def shared_text_table(originals: dict[str, Gray]) -> None:
+    words = [
+        "GENERAL HOSPITAL 2021-03-14",
+        "L12-5  MI 1.2  TIS 0.4",
+        "FR 24 Hz  GAIN 62 %",
+        "DEPTH 4.0 cm",
+        "MAP F  DR 65",
+        "RT BREAST",
+    ]
+    print("| lines of text beside the picture | scans | wrong pairs |\n|---|---|---|")
+    for times in (1, 3):
+        framed = {}
+        for name, picture in originals.items():
+            height, width = picture.shape
+            whole = np.zeros((height + 44, width + 164), np.uint8)
+            whole[22:-22, 160:-4] = picture
+            framed[f"{name}.png"] = text_over(whole, *words * times)
+        with tempfile.TemporaryDirectory() as folder:
+            wrong = len(find_duplicates(write(Path(folder), framed), cache=False).pairs)
+        print(f"| {len(words) * times} | {len(framed)} | {wrong} |", flush=True)
 
 
 def time_table(folder: Path, largest: int) -> None:

@@ -16,13 +16,16 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from bcdseg.data.duplicates import cache as store
-from bcdseg.data.duplicates.groups import SURE, Pair, grouped
+from bcdseg.data.duplicates.groups import SURE, Joined, Pair, grouped
 from bcdseg.types import Sample
 
 __all__ = ["SAME", "SURE", "Duplicates", "Pair", "Progress", "duplicate_groups", "find_duplicates"]
 
-SAME = 0.45
-"""The least score of a pair. Unrelated scans stay below 0.3, copies are above 0.8, neighbouring frames lie between."""
+SAME = 0.33
+"""The least score of a pair. Unrelated scans stay below 0.3, nearly all copies are above 0.8, neighbouring frames between."""
+
+ENOUGH = 12
+"""Scans of a group from which on its other pairs are not compared: a set with a hundred copies of each scan stays cheap."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many are done, and of how many."""
@@ -68,7 +71,7 @@ def duplicate_groups(dataset: Iterable[Sample]) -> tuple[tuple[str, ...], ...]:
 
 def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[Pair, ...]:
     from bcdseg.data.duplicates.candidates import candidates
-    from bcdseg.data.duplicates.descriptors import Description, describe, even_out
+    from bcdseg.data.duplicates.descriptors import Description, describe, even_out, tissue_in
     from bcdseg.data.duplicates.evidence import evidence
     from bcdseg.data.duplicates.verify import Laid, overlap
     from bcdseg.data.images import read_image, to_gray, to_uint8
@@ -92,19 +95,24 @@ def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[Pair, ...]:
 
     @lru_cache(256)
     def laid(which: int) -> Laid:
-        return Laid(descriptions[which].picture, even_out(descriptions[which].picture))
+        picture = descriptions[which].picture
+        return Laid(picture, even_out(picture), tissue_in(picture))
 
     progress("matching", 0, len(samples))
     likely = list(candidates(descriptions))
-    pairs = copies
+    pairs, groups = copies, Joined()
     for done, each in enumerate(likely):
         progress("comparing", done + 1, len(likely))
+        if groups.together(each.one, each.other) and groups.size(each.one) >= ENOUGH:
+            continue
         found = overlap(laid(each.one), laid(each.other), each.placement)
         if found is not None and found.score >= SAME:
             one, other = each.one, each.other
             words = evidence(found, descriptions[one].size, descriptions[other].size)
             where = (*found.placement.scale, *found.placement.shift)
             pairs.append(Pair(samples[numbers[one]].id, samples[numbers[other]].id, round(found.score, 4), words, where))
+            if found.score >= SURE:
+                groups.join(one, other)
     return _best_of_each(pairs)
 
 

@@ -22,7 +22,7 @@ TABLES = 10
 BUCKET = 48  # entries of a bucket that one blob is compared with
 PARTNERS = 48  # matches that one blob may keep
 CHUNK = 1 << 16  # blobs looked up at once, which bounds the memory
-FEWEST = 5  # consistent matches that make a candidate
+FEWEST = 4  # consistent matches that make a candidate
 NEAR = 0.025  # how far from its place a match may lie, as a part of the scan's side
 STRONGEST = 32  # matches from which placements are guessed
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dct
-from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter, minimum_filter
+from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter, minimum_filter, uniform_filter
 
 Floats = NDArray[np.float32]
 Gray = NDArray[np.uint8]
@@ -28,6 +28,7 @@ PATCH = 14
 REACH = 7.0  # half the width of the surroundings, in sigmas of the blob
 ORDER = 8  # cosines up to this order, both directions together
 FIRST_SIGMA, STEPS, OCTAVES = 1.6, 3, 3
+BLACK, AROUND, MOSTLY = 6, 19, 0.45  # gray level, side of the surroundings, and the black part that is too much
 FLAT = 4.0  # a local contrast below this many gray levels is noise of a black or white field
 
 
@@ -55,7 +56,9 @@ def describe(gray: Gray) -> Description:
     picture = work_picture(gray)
     even = even_out(picture)
     pyramid = _pyramid(even)
-    blobs = _strongest(_blobs(pyramid), even.shape)
+    blobs = _blobs(pyramid)
+    row, column = blobs[:, 1:3].astype(int).T
+    blobs = _strongest(blobs[tissue_in(picture)[row, column]], even.shape)
     looks, stretched = (_looks(pyramid, blobs, stretch) for stretch in (1.0, STRETCH))
     kept = np.isfinite(looks).all(1) & np.isfinite(stretched).all(1)
     points = (blobs[kept, 1:3] + 0.5) / np.array(even.shape, np.float32)
@@ -77,6 +80,13 @@ def even_out(picture: Gray) -> Floats:
     contrast = np.sqrt(gaussian_filter(texture**2, 9, truncate=3))
     evened: Floats = np.clip(texture / (contrast + FLAT), -4, 4)
     return evened
+
+
+def tissue_in(picture: Gray) -> NDArray[np.bool_]:
+    """Where the surroundings are not mostly black: what a scanner writes on black beside the picture is no tissue."""
+    black = uniform_filter((picture <= BLACK).astype(np.float32), AROUND)
+    found: NDArray[np.bool_] = black < MOSTLY
+    return found
 
 
 @lru_cache

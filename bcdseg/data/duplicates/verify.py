@@ -17,15 +17,17 @@ ROUNDS = 6  # of refining the placement
 WINDOW = 17  # side of the piece in which two textures are compared
 TEXTURED = 0.35  # deviation of the evened picture above which there is a texture to compare
 SMALLEST_OVERLAP = 0.3  # part of the smaller scan that the other one must cover
-SMALLEST_TEXTURE = 0.15  # part of the overlap that must have texture
+MAY_DIFFER = 1 / 3  # part of the compared places that may be covered with marks
+SMALLEST_TEXTURE = 0.08  # part of the overlap that must have texture
 
 
 @dataclass(frozen=True)
 class Laid:
-    """A scan at its work size: the picture, and the same evened out."""
+    """A scan at its work size: the picture, the same evened out, and where it shows tissue."""
 
     gray: Gray
     even: Floats
+    tissue: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Overlap:
     """How two scans agree where they overlap.
 
     Attributes:
-        score: Mean correlation of the texture over all places where both have some, from 0 to 1.
+        score: In two thirds of the overlap the texture agrees at least so well (correlation, from 0 to 1). A third
+            may differ, for marks on a copy; what agrees in less, as a scanner's text around another picture, counts nothing.
         placement: The refined placement of the first scan in the second.
         covered: The parts of the first and of the second scan that the overlap covers.
         brightness: Gray levels by which the second is brighter.
@@ -84,15 +87,16 @@ def _compared(coarse: Laid, fine: Laid, placement: Placement) -> Overlap | None:
     covered = float(inside.mean()), float(inside.mean() * abs(np.prod(refined.scale)))
     if max(covered) < SMALLEST_OVERLAP:
         return None
-    score, disagree = _agreement(still, laid, inside)
+    tissue = coarse.tissue & (_laid(fine.tissue.astype(np.float32), scale, shift, here)[0] > 0.5)
+    score, disagree = _agreement(still, laid, inside, tissue)
     gray = coarse.gray[inside].astype(np.float32)
     laid_gray = _laid(fine.gray.astype(np.float32), scale, shift, here)[0][inside]
     contrast = max(float(laid_gray.std()), 1e-3) / max(float(gray.std()), 1e-3)
     return Overlap(score, refined, covered, float(laid_gray.mean() - gray.mean()), contrast, disagree)
 
 
-def _agreement(still: Floats, laid: Floats, inside: NDArray[np.bool_]) -> tuple[float, float]:
-    """Mean of the correlation in a window around each place where both have texture, and where it is next to none."""
+def _agreement(still: Floats, laid: Floats, inside: NDArray[np.bool_], tissue: NDArray[np.bool_]) -> tuple[float, float]:
+    """The correlation in a window around each place where both have texture: what two thirds exceed; where it is low."""
     weight = uniform_filter(inside.astype(np.float32), WINDOW, mode="constant")
     safe = np.maximum(weight, 1e-6)
 
@@ -103,11 +107,11 @@ def _agreement(still: Floats, laid: Floats, inside: NDArray[np.bool_]) -> tuple[
     spread_still, spread_laid = mean(still**2) - mean(still) ** 2, mean(laid**2) - mean(laid) ** 2
     together = mean(still * laid) - mean(still) * mean(laid)
     product = np.sqrt(np.maximum(spread_still, 1e-6) * np.maximum(spread_laid, 1e-6))
-    comparable = inside & (weight > 0.5) & (np.minimum(spread_still, spread_laid) > TEXTURED**2)
+    comparable = inside & tissue & (weight > 0.5) & (np.minimum(spread_still, spread_laid) > TEXTURED**2)
     if comparable.sum() < SMALLEST_TEXTURE * inside.sum():
         return 0.0, 1.0
     agreement = np.clip(together[comparable] / product[comparable], 0, 1)
-    return float(agreement.mean()), float((agreement < 0.5).mean())
+    return float(np.quantile(agreement, MAY_DIFFER)), float((agreement < 0.5).mean())
 
 
 def _laid(moving: Floats, scale: Grid, shift: Grid, shape: tuple[int, ...]) -> tuple[Floats, NDArray[np.bool_]]:

@@ -32,6 +32,7 @@ BRIGHTER = 60  # gray levels between an arm and the corners beside it
 STROKE = 75  # gray levels between a stroke and what is thicker than one
 COLOURED = 45  # gray levels between the channels of an overlay's pixel
 LETTERS = 3  # as many in a row make a text
+FIELDS = 4  # that the lines of an icon enclose at most; speckle is a net of many
 
 
 def mark_findings(sample_id: str, pixels: Pixels) -> Iterator[Finding]:
@@ -119,8 +120,9 @@ def body_marker(strokes: NDArray[np.bool_]) -> Box | None:
             continue
         line = pieces[piece] == number
         cut = [(box[0] == 0, box[2] == strokes.shape[0]), (box[1] == 0, box[3] == strokes.shape[1])]
-        closed = binary_fill_holes(np.pad(line, [(int(first), int(last)) for first, last in cut], constant_values=True))
-        if line.mean() < 0.3 and closed.mean() > 0.5:
+        framed = np.pad(line, [(int(first), int(last)) for first, last in cut], constant_values=True)
+        closed = binary_fill_holes(framed)
+        if line.mean() < 0.3 and closed.mean() > 0.5 and label(closed & ~framed)[1] <= FIELDS:
             return box
     return None
 
