@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from dataclasses import replace
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from made_twins import KINDS, scan, scan_and_lesion, text_over, twin, write
 from PIL import Image, ImageDraw
+from rich.console import Console
 
+from bcdseg.cli.audit import print_audit
 from bcdseg.data.audit import Audit, Finding, audit
 from bcdseg.data.findings.label_noise import confident_joint
 from bcdseg.data.findings.marks import mark_findings
@@ -183,6 +186,17 @@ def test_report_is_one_page_a_table_and_json(tmp_path: Path) -> None:
     assert content["conflicts"] == [[evil, "b.png"]]
     assert content["pairs"][0]["evidence"]
     assert {each.name for each in (tmp_path / "report").iterdir()} == {"audit.json", "audit.csv", "index.html"}
+
+
+def test_the_terminal_tells_the_same_and_takes_names_as_they_are(tmp_path: Path) -> None:
+    names = ("[bold]a.png", "b.png")
+    samples = write(tmp_path, dict.fromkeys(names, scan(1)), dict(zip(names, ("one", "two"), strict=True)))
+    console = Console(file=io.StringIO(), width=100)
+    print_audit(audit(samples), console)
+    said = console.file.getvalue()
+    assert "[bold]a.png, b.png" in said
+    assert re.search(r"groups of near-duplicates\W+1\b", said)
+    assert re.search(r"label conflict\W+1\b", said)
 
 
 def test_a_report_is_not_replaced_unasked(tmp_path: Path) -> None:
