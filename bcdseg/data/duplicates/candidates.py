@@ -1,0 +1,149 @@
+"""Which two scans share blobs that look alike and lie alike: the few pairs worth a look at the pictures themselves.
+
+Looks are sorted into buckets by the signs of random projections (locality-sensitive hashing), so the work grows with
+the number of scans and not with the number of pairs. What very many scans share, such as a scanner's text, fills
+buckets without bound; of a full bucket each blob sees only a few entries, drawn at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.data.duplicates.descriptors import Description, Floats, mirror_signs
+
+Ints = NDArray[np.int64]
+
+ALIKE = 0.85  # of unrelated blobs one pair in a hundred thousand agrees so well
+TABLES = 10
+BUCKET = 48  # entries of a bucket that one blob is compared with
+PARTNERS = 48  # matches that one blob may keep
+CHUNK = 1 << 16  # blobs looked up at once, which bounds the memory
+FEWEST = 4  # consistent matches that make a candidate
+NEAR = 0.025  # how far from its place a match may lie, as a part of the scan's side
+STRONGEST = 32  # matches from which placements are guessed
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a scan lies in another: ``other = scale * one + shift``, rows and columns apart, in fractions of the sides."""
+
+    scale: tuple[float, float]
+    shift: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Two scans by their number, and how the first lies in the second."""
+
+    one: int
+    other: int
+    placement: Placement
+    matches: int
+
+
+def candidates(descriptions: Sequence[Description]) -> Iterator[Candidate]:
+    """Pairs of scans with enough blobs in common that agree on one placement."""
+    counts = np.array([len(each.points) for each in descriptions])
+    if len(counts) < 2 or counts.sum() == 0:
+        return
+    scan = np.repeat(np.arange(len(counts)), counts)
+    points = np.concatenate([each.points for each in descriptions])
+    one, other, mirrored, alike = _matches(descriptions, scan)
+    pair = (scan[one] * len(counts) + scan[other]) * 2 + mirrored
+    order = np.lexsort((-alike, pair))
+    starts = np.flatnonzero(np.r_[True, np.diff(pair[order]) > 0])
+    for members in np.split(order, starts[1:]):
+        if len(members) < FEWEST:
+            continue
+        placed = _placed(points[one[members]].astype(np.float64), points[other[members]].astype(np.float64))
+        if placed is not None:
+            first = members[0]
+            yield Candidate(int(scan[one[first]]), int(scan[other[first]]), *placed)
+
+
+def _matches(descriptions: Sequence[Description], scan: Ints) -> tuple[Ints, Ints, NDArray[np.bool_], Floats]:
+    """Blobs that look alike: number of the one, of the other (of a later scan), whether mirrored, and how much alike."""
+    looks = np.concatenate([each.looks for each in descriptions])
+    stretched = np.concatenate([each.stretched for each in descriptions])
+    random = np.random.default_rng(0)
+    bits = int(np.clip(np.ceil(np.log2(len(looks))) - 1, 8, 20))
+    found: list[tuple[Ints, Ints, NDArray[np.bool_], Floats]] = []
+    for _ in range(TABLES):
+        planes = np.linalg.qr(random.normal(size=(looks.shape[1], looks.shape[1])))[0][:, :bits].astype(np.float32)
+        keys = _keys(looks, planes)
+        order = np.argsort(keys, kind="stable")
+        for mirrored in (False, True):
+            for asked, symmetric in ((looks, True), (stretched, False)):
+                for start in range(0, len(looks), CHUNK):
+                    query = asked[start : start + CHUNK] * (mirror_signs() if mirrored else np.float32(1))
+                    rows, hits = _bucket_mates(_keys(query, planes), keys[order], random)
+                    one, other = rows + start, order[hits]
+                    # The table of a look and the look itself find each other twice; a stretched look finds only once.
+                    useful = scan[one] < scan[other] if symmetric else scan[one] != scan[other]
+                    rows, one, other = rows[useful], one[useful], other[useful]
+                    alike = np.einsum("ij,ij->i", query[rows], looks[other])
+                    good = alike > ALIKE
+                    found.append((one[good], other[good], np.full(good.sum(), mirrored), alike[good]))
+    one, other, mirrored_, alike = (np.concatenate(column) for column in zip(*found, strict=True))
+    later = scan[one] > scan[other]
+    one, other = np.where(later, other, one), np.where(later, one, other)
+    return _thinned(one, other, mirrored_, alike, random)
+
+
+def _keys(looks: Floats, planes: Floats) -> Ints:
+    return ((looks @ planes) > 0) @ (1 << np.arange(planes.shape[1]))
+
+
+def _bucket_mates(keys: Ints, table: Ints, random: np.random.Generator) -> tuple[Ints, Ints]:
+    """For each key the places in the sorted table with the same key; of a full bucket a run from a random start."""
+    first, last = np.searchsorted(table, keys, "left"), np.searchsorted(table, keys, "right")
+    size = last - first
+    count = np.minimum(size, BUCKET)
+    first = first + (random.random(len(size)) * (size - count + 1)).astype(np.int64)
+    rows = np.repeat(np.arange(len(keys)), count)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+    return rows, first[rows] + within
+
+
+def _thinned(
+    one: Ints, other: Ints, mirrored: NDArray[np.bool_], alike: Floats, random: np.random.Generator
+) -> tuple[Ints, Ints, NDArray[np.bool_], Floats]:
+    """Each match once, and of a blob with very many partners a random few, so that common marks tie no two scans."""
+    code = (one * (int(other.max(initial=0)) + 1) + other) * 2 + mirrored
+    kept = np.unique(code, return_index=True)[1]
+    for end in (one, other):
+        kept = random.permutation(kept)
+        kept = kept[np.argsort(end[kept], kind="stable")]
+        ends = end[kept]
+        kept = kept[np.arange(len(kept)) - np.searchsorted(ends, ends) < PARTNERS]
+    return one[kept], other[kept], mirrored[kept], alike[kept]
+
+
+def _placed(here: NDArray[np.float64], there: NDArray[np.float64]) -> tuple[Placement, int] | None:
+    """The placement that most matches agree with; the matches come best first."""
+    a, b = np.triu_indices(min(len(here), STRONGEST), 1)
+    apart = here[a] - here[b]
+    far = (abs(apart) > 0.08).all(1)
+    a, b, apart = a[far], b[far], apart[far]
+    if not len(a):
+        return None
+    scale = (there[a] - there[b]) / apart
+    size = abs(scale)
+    possible = (size > 0.4).all(1) & (size < 2.5).all(1) & (size.max(1) < 2 * size.min(1))
+    scale, a = scale[possible], a[possible]
+    if not len(a):
+        return None
+    shift = there[a] - scale * here[a]
+    off = abs(scale[:, None] * here[None] + shift[:, None] - there[None]).max(2)
+    agree = off < NEAR * np.maximum(1, abs(scale).max(1))[:, None]
+    inside = agree[agree.sum(1).argmax()]
+    distinct = min(len(np.unique(points[inside], axis=0)) for points in (here, there))
+    if distinct < FEWEST:
+        return None
+    fits = [np.polyfit(here[inside, axis], there[inside, axis], 1) for axis in (0, 1)]
+    (down, top), (across, left) = fits
+    return Placement((float(down), float(across)), (float(top), float(left))), distinct

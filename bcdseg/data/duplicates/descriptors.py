@@ -1,0 +1,186 @@
+"""What a scan looks like from near: some hundred blobs of its texture, each with the look of its surroundings.
+
+A blob is an extremum of the difference of Gaussians, so it has a size and is found again after rescaling and cropping.
+Its surroundings are kept as the low frequencies of their cosine transform, free of mean and gain; mirrored
+surroundings are the same numbers with some signs turned, so a mirrored twin costs no second look at the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.fft import dct
+from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter, minimum_filter, uniform_filter
+
+Floats = NDArray[np.float32]
+Gray = NDArray[np.uint8]
+
+SIDE = 176  # the work picture has the area of a square of this side, and the scan's own proportions
+BLOBS = 144
+CELLS = 6  # blobs are spread over this many cells each way, so that no text takes them all
+STRETCH = 1.3  # surroundings are also looked at as if the scan were this much wider
+PATCH = 14
+REACH = 7.0  # half the width of the surroundings, in sigmas of the blob
+ORDER = 8  # cosines up to this order, both directions together
+FIRST_SIGMA, STEPS, OCTAVES = 1.6, 3, 3
+BLACK, AROUND, MOSTLY = 6, 19, 0.45  # gray level, side of the surroundings, and the black part that is too much
+FLAT = 4.0  # a local contrast below this many gray levels is noise of a black or white field
+
+
+@dataclass(frozen=True)
+class Description:
+    """One scan, described.
+
+    Attributes:
+        points: Row and column of each blob, as fractions of the scan's height and width.
+        looks: Surroundings of each blob, one row of length 1 each.
+        stretched: The same surroundings, taken from a piece that is wider than high.
+        picture: The scan at the size at which scans are compared.
+        size: Height and width of the scan itself.
+    """
+
+    points: Floats
+    looks: Floats
+    stretched: Floats
+    picture: Gray
+    size: tuple[int, int]
+
+
+def describe(gray: Gray) -> Description:
+    """Describe one gray scan."""
+    picture = work_picture(gray)
+    even = even_out(picture)
+    pyramid = _pyramid(even)
+    blobs = _blobs(pyramid)
+    row, column = blobs[:, 1:3].astype(int).T
+    blobs = _strongest(blobs[tissue_in(picture)[row, column]], even.shape)
+    looks, stretched = (_looks(pyramid, blobs, stretch) for stretch in (1.0, STRETCH))
+    kept = np.isfinite(looks).all(1) & np.isfinite(stretched).all(1)
+    points = (blobs[kept, 1:3] + 0.5) / np.array(even.shape, np.float32)
+    return Description(points.astype(np.float32), looks[kept], stretched[kept], picture, (gray.shape[0], gray.shape[1]))
+
+
+def work_picture(gray: Gray) -> Gray:
+    """The scan at the size at which it is compared."""
+    height, width = gray.shape
+    aspect = float(np.clip(width / height, 0.4, 2.5))
+    size = round(SIDE * aspect**0.5), round(SIDE / aspect**0.5)
+    return np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
+
+
+def even_out(picture: Gray) -> Floats:
+    """Take out local brightness and contrast: gain, gamma and shadows go, texture stays."""
+    values = picture.astype(np.float32)
+    texture = gaussian_filter(values, 0.6) - gaussian_filter(values, 6, truncate=3)
+    contrast = np.sqrt(gaussian_filter(texture**2, 9, truncate=3))
+    evened: Floats = np.clip(texture / (contrast + FLAT), -4, 4)
+    return evened
+
+
+def tissue_in(picture: Gray) -> NDArray[np.bool_]:
+    """Where the surroundings are not mostly black: what a scanner writes on black beside the picture is no tissue."""
+    black = uniform_filter((picture <= BLACK).astype(np.float32), AROUND)
+    found: NDArray[np.bool_] = black < MOSTLY
+    return found
+
+
+@lru_cache
+def mirror_signs() -> Floats:
+    """Multiplied with a look, these make the look of the mirrored surroundings."""
+    return np.where(_cosines()[1] % 2, -1, 1).astype(np.float32)
+
+
+@lru_cache
+def _cosines() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    row, column = np.indices((PATCH, PATCH))
+    chosen = (row + column <= ORDER) & (row + column > 0)
+    return row[chosen], column[chosen]
+
+
+def _pyramid(even: Floats) -> list[Floats]:
+    """For each octave a stack of ever more blurred pictures; each octave has half the size of the one before."""
+    octaves, base = [], even
+    sigmas = FIRST_SIGMA * 2 ** (np.arange(STEPS + 3) / STEPS)
+    first = gaussian_filter(base, FIRST_SIGMA)
+    for _ in range(OCTAVES):
+        levels = [first]
+        for before, after in pairwise(sigmas):
+            levels.append(gaussian_filter(levels[-1], float((after**2 - before**2) ** 0.5), truncate=3))
+        octaves.append(np.stack(levels))
+        first = levels[STEPS][::2, ::2]
+    return octaves
+
+
+def _blobs(pyramid: list[Floats]) -> Floats:
+    """Rows of (strength, row, column, sigma, octave) in pixels of the work picture."""
+    found = []
+    for octave, levels in enumerate(pyramid):
+        change = np.diff(levels, axis=0)
+        peak = (change == maximum_filter(change, 3)) & (change > 0.02) | (change == minimum_filter(change, 3)) & (change < -0.02)
+        peak[[0, -1]] = False
+        level, row, column = np.nonzero(peak)
+        inside = (row > 1) & (column > 1) & (row < levels.shape[1] - 2) & (column < levels.shape[2] - 2)
+        level, row, column = level[inside], row[inside], column[inside]
+        finer = [_parabola(change, (level, row, column), axis) for axis in range(3)]
+        size = 2.0**octave
+        sigma = FIRST_SIGMA * 2 ** ((level + finer[0] + 0.5) / STEPS) * size
+        # Pixel k of an octave lies at pixel k * size of the first, because every second pixel is taken.
+        strength = abs(change[level, row, column])
+        found.append(np.stack([strength, (row + finer[1]) * size, (column + finer[2]) * size, sigma, np.full(len(row), octave)], 1))
+    return np.concatenate(found).astype(np.float32)
+
+
+def _parabola(values: Floats, at: tuple[NDArray[np.intp], ...], axis: int) -> Floats:
+    """How far the extremum lies from the pixel along one axis, from the pixel's two neighbours."""
+    step = np.eye(3, dtype=int)[axis][:, None]
+    before, here, after = (values[tuple(np.array(at) + sign * step)] for sign in (-1, 0, 1))
+    bend = before - 2 * here + after
+    shift: Floats = np.where(bend == 0, 0, 0.5 * (before - after) / np.where(bend == 0, 1, bend))
+    return np.clip(shift, -0.5, 0.5)
+
+
+def _strongest(blobs: Floats, shape: tuple[int, ...]) -> Floats:
+    """The strongest blobs of each cell, none of them so near to the edge that most of its surroundings are outside."""
+    _, row, column, sigma, _ = blobs.T
+    edge = np.minimum.reduce([row, column, shape[0] - 1 - row, shape[1] - 1 - column])
+    blobs = blobs[edge > 0.5 * REACH * sigma]
+    blobs = blobs[np.argsort(-blobs[:, 0] * np.sqrt(blobs[:, 3]), kind="stable")]
+    cell = (blobs[:, 1] * CELLS // shape[0]) * CELLS + blobs[:, 2] * CELLS // shape[1]
+    order = np.argsort(cell, kind="stable")
+    starts = np.searchsorted(cell[order], cell[order])
+    rank = np.empty(len(blobs), int)
+    rank[order] = np.arange(len(blobs)) - starts
+    return blobs[np.argsort(rank, kind="stable")[:BLOBS]]
+
+
+def _looks(pyramid: list[Floats], blobs: Floats, stretch: float) -> Floats:
+    """The surroundings of each blob; those without any texture come out as NaN."""
+    steps = (np.arange(PATCH) + 0.5) / PATCH * 2 - 1
+    down, across = np.meshgrid(steps / stretch**0.5, steps * stretch**0.5, indexing="ij")
+    patches = np.empty((len(blobs), PATCH, PATCH), np.float32)
+    for octave, levels in enumerate(pyramid):
+        of = np.flatnonzero(blobs[:, 4] == octave)
+        if not len(of):
+            continue
+        _, row, column, sigma, _ = blobs[of].T / 2.0**octave
+        level = np.clip(np.rint(STEPS * np.log2(sigma / FIRST_SIGMA)), 0, STEPS + 2)
+        reach = REACH * sigma[:, None, None]
+        rows, columns = row[:, None, None] + reach * down, column[:, None, None] + reach * across
+        where = np.broadcast_to(level[:, None, None], rows.shape), rows, columns
+        patches[of] = map_coordinates(levels, where, order=1, mode="nearest")
+    return _unit(patches)
+
+
+def _unit(patches: Floats) -> Floats:
+    waves = dct(dct(patches, axis=1, norm="ortho"), axis=2, norm="ortho")
+    row, column = _cosines()
+    # A picture's amplitude falls with the frequency: without this weight the few slowest waves would decide alone.
+    chosen = waves[:, row, column] * np.sqrt(row**2 + column**2).astype(np.float32)
+    length = np.linalg.norm(chosen, axis=1, keepdims=True)
+    looks: Floats = (chosen / np.where(length > 1e-3, length, np.nan)).astype(np.float32)
+    return looks

@@ -1,0 +1,84 @@
+"""Pairs into groups, so that one doubtful pair does not chain two sets of twins together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+
+SURE = 0.7
+"""The score from which on a pair alone is enough to join two groups."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two scans that are nearly the same.
+
+    Attributes:
+        one: Id of the first scan.
+        other: Id of the second scan.
+        score: Two thirds of their overlap agree in texture at least so well (correlation, from 0 to 1).
+        evidence: What was seen, in words: ``same frame``, ``mirrored``, ``rescaled by 0.83``, ``other gain`` ...
+        placement: Where the first lies in the second: scale down and across, shift down and across, in fractions of the
+            sides; a mirrored scan has a negative scale across.
+    """
+
+    one: str
+    other: str
+    score: float
+    evidence: tuple[str, ...]
+    placement: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0)
+
+
+class Joined:
+    """Things of which some were said to be together (union-find)."""
+
+    def __init__(self) -> None:
+        self._above: dict[Hashable, Hashable] = {}
+        self._size: dict[Hashable, int] = {}
+
+    def root(self, thing: Hashable) -> Hashable:
+        """The one that stands for all that are together with the thing."""
+        while (above := self._above.get(thing, thing)) != thing:
+            self._above[thing] = self._above.get(above, above)
+            thing = above
+        return thing
+
+    def join(self, one: Hashable, other: Hashable) -> None:
+        """Say that two are together, and all that are together with them."""
+        first, second = self.root(one), self.root(other)
+        if first != second:
+            self._above[first] = second
+            self._size[second] = self._size.get(first, 1) + self._size.get(second, 1)
+
+    def together(self, one: Hashable, other: Hashable) -> bool:
+        """Whether two are together."""
+        return self.root(one) == self.root(other)
+
+    def size(self, thing: Hashable) -> int:
+        """How many are together with the thing, itself included."""
+        return self._size.get(self.root(thing), 1)
+
+
+def grouped(pairs: Iterable[Pair]) -> tuple[tuple[str, ...], ...]:
+    """Groups of two ids or more.
+
+    Sure pairs always join. A doubtful one joins a single scan to a group, but two groups only where a second pair
+    says the same.
+    """
+    ordered = sorted(pairs, key=lambda pair: (-pair.score, pair.one, pair.other))
+    joined = Joined()
+    for pair in ordered:
+        if pair.score >= SURE:
+            joined.join(pair.one, pair.other)
+    links: dict[frozenset[Hashable], list[Pair]] = defaultdict(list)
+    for pair in ordered:
+        links[frozenset((joined.root(pair.one), joined.root(pair.other)))].append(pair)
+    enough = [ties[0] for ends, ties in links.items() if len(ties) > 1 or min(map(joined.size, ends)) == 1]
+    for pair in enough:
+        joined.join(pair.one, pair.other)
+    groups: dict[Hashable, set[str]] = defaultdict(set)
+    for pair in ordered:
+        groups[joined.root(pair.one)].add(pair.one)
+        groups[joined.root(pair.other)].add(pair.other)
+    return tuple(sorted(tuple(sorted(group)) for group in groups.values() if len(group) > 1))
