@@ -1,4 +1,7 @@
 from . import errors as errors
+from .data.audit import Audit as Audit
+from .data.audit import Finding as Finding
+from .data.audit import audit as audit
 from .data.combine import combine as combine
 from .data.dataset import Dataset as Dataset
 from .data.disjoint import check_disjoint as check_disjoint

@@ -8,8 +8,10 @@ import sys
 import bcdseg
 
 PUBLIC = {
+    "Audit",
     "Dataset",
     "Failure",
+    "Finding",
     "Flag",
     "Lesion",
     "Model",
@@ -22,6 +24,7 @@ PUBLIC = {
     "Sample",
     "Split",
     "__version__",
+    "audit",
     "check_disjoint",
     "combine",
     "create",

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import tomllib
 import torch
-from bcdseg.data.duplicates import duplicate_groups
 from figures import figures, predict_all
 from PIL import Image
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -24,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import bcdseg
 from bcdseg.data import augment
+from bcdseg.data.duplicates import duplicate_groups
 from bcdseg.infer.lesions import find_lesions
 from bcdseg.infer.rules import Rules
 from bcdseg.network.config import NetworkConfig

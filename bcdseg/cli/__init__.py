@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bcdseg import __version__
+from bcdseg.cli.audit import audit_command
 from bcdseg.cli.data import fetch_command, split_command
 from bcdseg.cli.info import info_command
 from bcdseg.cli.predict import predict_command
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command("predict")(predict_command)
 app.command("info")(info_command)
+app.command("audit")(audit_command)
 app.command("split")(split_command)
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get public data sets.")
 data.command("fetch")(fetch_command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,20 +17,21 @@ SHOWN = 10  # rows of conflicts
 
 def audit_command(
     path: Annotated[Path, typer.Argument(help="A data set: a folder or a table.")],
-    out: Annotated[Optional[Path], typer.Option(help="Folder for audit.json, audit.csv and index.html.")] = None,  # noqa: UP045
+    out: Annotated[Path | None, typer.Option(help="Folder for audit.json, audit.csv and index.html.")] = None,
     layout: Annotated[str, typer.Option(help="How the data set is laid out; by default that is recognised.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an audit that is in the folder already.")] = False,
 ) -> None:
     """Find near-duplicates, conflicting labels and masks, burned-in marks and class shortcuts."""
-    from bcdseg.data.opening import open_dataset
     from rich.console import Console
     from rich.progress import Progress
 
     from bcdseg.data.audit import audit
-    from bcdseg.data.audit_files import refuse_existing
+    from bcdseg.data.audit_files import places
+    from bcdseg.data.opening import open_dataset
+    from bcdseg.files import check_free
 
     if out is not None:
-        refuse_existing(out, overwrite)
+        check_free(places(out), overwrite=overwrite)
     dataset = open_dataset(path, layout=layout)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}

@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcdseg.errors import OutputExistsError
+from bcdseg.files import check_free, write_whole
 
 if TYPE_CHECKING:
     from bcdseg.data.audit import Audit
@@ -24,30 +22,16 @@ def save(audit: Audit, folder: Path, overwrite: bool) -> Path:
     """Write the three files, each whole or not at all, and give the page's path."""
     from bcdseg.data.audit_page import page
 
-    refuse_existing(folder, overwrite)
-    contents = dict(zip(NAMES, (as_json(audit), as_table(audit), page(audit)), strict=True))
-    folder.mkdir(parents=True, exist_ok=True)
-    written: dict[str, Path] = {}
-    try:
-        for name, content in contents.items():
-            handle, part = tempfile.mkstemp(dir=folder, prefix=name, suffix=".part")
-            written[name] = Path(part)
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(content)
-        for name, whole in written.items():
-            whole.chmod(0o644)
-            whole.replace(folder / name)
-    finally:
-        for part_file in written.values():
-            part_file.unlink(missing_ok=True)
+    check_free(places(folder), overwrite=overwrite)
+    contents = (as_json(audit), as_table(audit), page(audit))
+    for path, content in zip(places(folder), contents, strict=True):
+        write_whole(path, content.encode(), overwrite=overwrite)
     return folder / "index.html"
 
 
-def refuse_existing(folder: Path, overwrite: bool) -> None:
-    """Raise when an audit is there already and may not be replaced."""
-    there = [name for name in NAMES if (folder / name).exists()]
-    if there and not overwrite:
-        raise OutputExistsError(f"{folder}: holds {', '.join(there)} already. Choose another folder, or set overwrite.")
+def places(folder: Path) -> list[Path]:
+    """The files of an audit in a folder."""
+    return [folder / name for name in NAMES]
 
 
 def as_json(audit: Audit) -> str:
