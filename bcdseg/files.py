@@ -33,4 +33,6 @@ def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
     taken = [] if overwrite else [path for path in paths if path.exists()]
     if taken:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
-        raise OutputExistsError(f"{taken[0]}{more}: exists already. Choose another place, or allow it: overwrite=True, --overwrite.")
+        raise OutputExistsError(
+            f"{taken[0]}{more}: exists already. Choose another place, or allow it: overwrite=True, --overwrite."
+        )

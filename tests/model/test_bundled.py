@@ -68,3 +68,11 @@ def _dice(scan: bcdseg.Prediction) -> float:
     truth = read_image(source.with_name(f"{source.stem}_mask.png")) > 127
     assert scan.mask is not None
     return float(2 * (scan.mask & truth).sum() / (scan.mask.sum() + truth.sum()))
+
+
+def test_the_figures_in_the_readme_are_those_of_the_card() -> None:
+    card = bcdseg.load().card
+    section = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").partition("## The bundled model")[2]
+    rows = re.findall(r"^\| .*\d\.\d{3}.* \|$", section, re.MULTILINE)
+    assert len(rows) >= 8
+    assert not [row for row in rows if row not in card]
