@@ -61,6 +61,7 @@ MEASURES: dict[str, Callable[[Columns], float]] = {
     "Dice on malignant": lambda r: r["dice"][r["label"] == 2].mean(),
     "lesions missed (Dice 0)": lambda r: (r["dice"][_lesion(r)] == 0).mean(),
     "normals with a false lesion": lambda r: r["outlined"][~_lesion(r)].mean(),
+    "normals called normal": lambda r: (r["probability"].argmax(axis=1) == 0)[~_lesion(r)].mean(),
     "three-class accuracy": lambda r: (r["probability"].argmax(axis=1) == r["label"]).mean(),
     "three-class balanced accuracy": lambda r: balanced_accuracy_score(r["label"], r["probability"].argmax(axis=1)),
     "sensitivity for malignant": lambda r: (r["probability"].argmax(axis=1) == 2)[r["label"] == 2].mean(),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from bcdseg.infer.output import Result
+    from bcdseg.infer.predictor import Result
 
 FEW = 5
 

@@ -10,6 +10,7 @@ from bcdseg.data.images import to_gray
 from bcdseg.types import Pixels
 
 TINY = 64
+LOOKED_AT = 128  # rows and columns of a scan that its brightness is judged by
 
 
 class Flag(NamedTuple):
@@ -25,9 +26,11 @@ class Flag(NamedTuple):
 def image_flags(pixels: Pixels) -> tuple[Flag, ...]:
     """Doubts about the image: does it look like a scan at all?"""
     flags = []
+    if min(pixels.shape[:2]) < TINY:
+        flags.append(Flag("tiny", f"The image is only {pixels.shape[0]}x{pixels.shape[1]} pixels; a scan has more detail."))
+    step = max(1, min(pixels.shape[:2]) // LOOKED_AT)
+    pixels = pixels[::step, ::step]
     gray = to_gray(pixels).astype(np.float32) / (255 if pixels.dtype == np.uint8 else 1)
-    if min(gray.shape) < TINY:
-        flags.append(Flag("tiny", f"The image is only {gray.shape[0]}x{gray.shape[1]} pixels; a scan has more detail."))
     if gray.max() - gray.min() < 0.04 or gray.std() < 0.01:
         flags.append(Flag("blank", "The image is blank or almost so."))
     elif (gray >= 0.98).mean() > 0.3:

@@ -86,16 +86,23 @@ def find_lesions(
     window = _around(over_threshold)
     if window is None:
         return over_threshold, ()
-    smallest = max(1, min_share * over_threshold.size)
-    regions, count = label(over_threshold[window], connectivity=EVERY_NEIGHBOUR, return_num=True)
-    areas = np.bincount(regions.ravel(), minlength=count + 1)
-    if (areas[1:] < smallest).any():
-        regions = np.where(areas[regions] >= smallest, regions, 0)
-    found = regionprops(regions, probability[window], spacing=spacing or (1.0, 1.0), offset=(window[0].start, window[1].start))
-    lesions = tuple(sorted((_measure(region, spacing) for region in found), key=lambda lesion: -lesion.area_px))
-    mask = np.zeros_like(over_threshold)
-    mask[window] = regions > 0
+    mask, regions = _without_specks(over_threshold, window, max(1, min_share * over_threshold.size))
+    found = regionprops(regions, probability[window], spacing=spacing or (1.0, 1.0))
+    start = (int(window[0].start), int(window[1].start))
+    lesions = tuple(sorted((_measure(region, start, spacing) for region in found), key=lambda lesion: -lesion.area_px))
     return mask, lesions
+
+
+def _without_specks(mask: Mask, window: tuple[slice, slice], smallest: float) -> tuple[Mask, NDArray[np.int32]]:
+    """The mask, and its window with a number for each region, both without regions below a number of pixels."""
+    regions, count = label(mask[window], connectivity=EVERY_NEIGHBOUR, return_num=True)
+    areas = np.bincount(regions.ravel(), minlength=count + 1)
+    if (areas[1:] >= smallest).all():
+        return mask, regions
+    regions = np.where(areas[regions] >= smallest, regions, 0)
+    kept = np.zeros_like(mask)
+    kept[window] = regions > 0
+    return kept, regions
 
 
 def _around(mask: Mask) -> tuple[slice, slice] | None:
@@ -104,18 +111,19 @@ def _around(mask: Mask) -> tuple[slice, slice] | None:
     return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if len(rows) else None
 
 
-def _measure(region: Any, spacing: Spacing | None) -> Lesion:
+def _measure(region: Any, start: tuple[int, int], spacing: Spacing | None) -> Lesion:
     down, across = spacing or (1.0, 1.0)
-    centroid = region.centroid[0] / down, region.centroid[1] / across
+    top, left, bottom, right = (int(edge) for edge in region.bbox)
+    # The local one comes with the moments, which the axes need anyway; the other lists every pixel.
+    centroid = start[0] + top + region.centroid_local[0] / down, start[1] + left + region.centroid_local[1] / across
     # regionprops turns from the row axis; along it a step is (cos, sin) in rows and columns.
     along = math.cos(region.orientation), math.sin(region.orientation)
     long, short = float(region.axis_major_length), float(region.axis_minor_length)
     long_ends = _ends(centroid, along, long, (down, across))
     short_ends = _ends(centroid, (-along[1], along[0]), short, (down, across))
-    top, left, bottom, right = region.bbox
     return Lesion(
         area_px=int(region.num_pixels),
-        box=(int(top), int(left), int(bottom), int(right)),
+        box=(start[0] + top, start[1] + left, start[0] + bottom, start[1] + right),
         centroid=centroid,
         long_axis_px=math.dist(*long_ends),
         short_axis_px=math.dist(*short_ends),

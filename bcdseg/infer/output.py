@@ -15,8 +15,8 @@ from PIL import Image
 
 from bcdseg.files import check_free, write_whole
 from bcdseg.infer.prediction import Failure, Prediction
+from bcdseg.infer.predictor import Result
 
-Result = Prediction | Failure
 LESION_COLUMNS = ("long_axis_px", "short_axis_px", "long_axis_mm", "short_axis_mm")
 
 

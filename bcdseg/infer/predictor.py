@@ -1,13 +1,14 @@
-"""Scans in, answers out: decoding, network and measuring overlap, order kept, memory bounded."""
+"""Scans in, answers out: several at a time, in order, in bounded memory."""
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import groupby, islice
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,21 @@ from bcdseg.infer.rules import Rules
 from bcdseg.infer.torch_runtime import Answers
 from bcdseg.types import Pixels, Spacing
 
-Runtime = Callable[[Sequence[NDArray[np.float32]]], Answers]
-WORKERS = 2
-QUEUED_BATCHES = 3
+Result = Prediction | Failure
+
+
+class Runtime(Protocol):
+    """What runs a network. It may be called from several threads."""
+
+    @property
+    def workers(self) -> int:
+        """How many threads keep it busy."""
+
+    def __call__(self, batch: Sequence[NDArray[np.float32]]) -> Answers:
+        """Run a batch of preprocessed scans of one size."""
+
+    def pool(self) -> AbstractContextManager[Executor]:
+        """The threads of a stream."""
 
 
 class Scan(NamedTuple):
@@ -51,31 +64,40 @@ class Predictor:
         scan = self._read(source)
         return self._answers([scan], self.runtime([scan.prepared.array]))[0]
 
-    def stream(self, sources: Iterable[ImageSource], *, batch_size: int, keep_failures: bool) -> Iterator[Prediction | Failure]:
+    def stream(self, sources: Iterable[ImageSource], *, batch_size: int, keep_failures: bool) -> Iterator[Result]:
         """The answers for many scans, in their order, as they come.
 
-        Worker threads decode the scans ahead of the network and measure the lesions behind it. A scan that can't be
-        read raises, or is handed on in its place as a ``Failure``.
+        Each worker takes a batch all the way from file to lesions, so that one decodes while another computes. A scan that
+        can't be read raises, or is handed on in its place as a ``Failure``.
         """
-        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="bcdseg")
+        remaining = iter(sources)
+        waiting: deque[Future[list[Result]]] = deque()
+        with self.runtime.pool() as pool:
+            while True:
+                while len(waiting) <= self.runtime.workers and (batch := list(islice(remaining, batch_size))):
+                    waiting.append(pool.submit(self._batch, batch))
+                if not waiting:
+                    return
+                for result in waiting.popleft().result():
+                    if isinstance(result, Failure) and not keep_failures:
+                        raise result.error
+                    yield result
+
+    def _batch(self, sources: Sequence[ImageSource]) -> list[Result]:
+        results: list[Result] = []
+        for shape, items in groupby(map(self._read_or_fail, sources), key=_shape):
+            if shape is None:
+                results += [item for item in items if isinstance(item, Failure)]
+            else:
+                scans = [item for item in items if isinstance(item, Scan)]
+                results += self._answers(scans, self.runtime([scan.prepared.array for scan in scans]))
+        return results
+
+    def _read_or_fail(self, source: ImageSource) -> Scan | Failure:
         try:
-            answered: deque[Future[Prediction] | Failure] = deque()
-            scans = _ahead(pool, self._read, sources, most=QUEUED_BATCHES * batch_size + WORKERS)
-            for batch in _batches(scans, batch_size):
-                ready = [item for item in batch if isinstance(item, Scan)]
-                answers = self.runtime([scan.prepared.array for scan in ready]) if ready else None
-                rows = iter(range(len(ready)))
-                for item in batch:
-                    if isinstance(item, Failure):
-                        answered.append(item)
-                    elif answers is not None:
-                        answered.append(pool.submit(self._answer, item, _row(answers, next(rows))))
-                while len(answered) > batch_size:
-                    yield _result(answered.popleft(), keep_failures)
-            while answered:
-                yield _result(answered.popleft(), keep_failures)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            return self._read(source)
+        except BcdsegError as error:
+            return Failure(source_name(source), error)
 
     def _read(self, source: ImageSource) -> Scan:
         name = source_name(source)
@@ -127,41 +149,6 @@ def _row(answers: Answers, index: int) -> Answers:
     return Answers(*(None if part is None else part[index] for part in answers))
 
 
-def _ahead(pool: ThreadPoolExecutor, read: Callable[[Any], Scan], sources: Iterable[Any], most: int) -> Iterator[Scan | Failure]:
-    """Read in worker threads, at most so many ahead, and hand on in order."""
-    waiting: deque[tuple[str, Future[Scan]]] = deque()
-    remaining = iter(sources)
-    for source in itertools.islice(remaining, most):
-        waiting.append((source_name(source), pool.submit(read, source)))
-    while waiting:
-        name, future = waiting.popleft()
-        try:
-            yield future.result()
-        except BcdsegError as error:
-            yield Failure(name, error)
-        for source in itertools.islice(remaining, 1):
-            waiting.append((source_name(source), pool.submit(read, source)))
-
-
-def _batches(items: Iterator[Scan | Failure], size: int) -> Iterator[list[Scan | Failure]]:
-    """Neighbours whose network inputs have one size; failures ride along."""
-    batch: list[Scan | Failure] = []
-    shape: tuple[int, ...] | None = None
-    for item in items:
-        other = isinstance(item, Scan) and shape not in (None, item.prepared.array.shape)
-        if batch and (len(batch) == size or other):
-            yield batch
-            batch, shape = [], None
-        batch.append(item)
-        if isinstance(item, Scan):
-            shape = item.prepared.array.shape
-    if batch:
-        yield batch
-
-
-def _result(item: Future[Prediction] | Failure, keep_failures: bool) -> Prediction | Failure:
-    if not isinstance(item, Failure):
-        return item.result()
-    if keep_failures:
-        return item
-    raise item.error
+def _shape(item: Scan | Failure) -> tuple[int, ...] | None:
+    """Neighbours of one shape go through the network together."""
+    return None if isinstance(item, Failure) else item.prepared.array.shape

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ from bcdseg.network.folding import fold_batch_norm
 from bcdseg.network.network import Network, Output
 
 Array = NDArray[np.float32]
+MOST_WORKERS, GPU_WORKERS = 8, 4
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -31,6 +34,24 @@ class TorchRuntime:
         self.device = torch.device(device)
         folded = fold_batch_norm(network).requires_grad_(False)
         self.network: Network = folded.to(self.device).to(memory_format=torch.channels_last)
+
+    @property
+    def workers(self) -> int:
+        """On a CPU as many as torch has threads; on a GPU enough to decode while it computes."""
+        return min(MOST_WORKERS, torch.get_num_threads()) if self.device.type == "cpu" else GPU_WORKERS
+
+    @contextmanager
+    def pool(self) -> Iterator[Executor]:
+        """Threads for a stream. On a CPU each computes alone: many scans side by side are faster than one on all cores."""
+        threads, alone = torch.get_num_threads(), self.device.type == "cpu"
+        start = {"initializer": torch.set_num_threads, "initargs": (1,)} if alone else {}
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="bcdseg", **start)  # type: ignore[arg-type]
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            if alone:
+                torch.set_num_threads(threads)  # what a worker sets for itself is also the default of later threads
 
     def __call__(self, batch: Sequence[Array]) -> Answers:
         """Run a batch of preprocessed scans of one size."""

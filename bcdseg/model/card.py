@@ -14,6 +14,7 @@ DISCLAIMER = "For research. Not a medical device: not for diagnosis, and not a s
 def write_card(model: Model) -> str:
     """The card of a model, in Markdown with the metadata that the Hugging Face Hub reads."""
     training = model.training
+    name = str(training.get("name", "path/to/this/folder"))
     parts = [
         _metadata(training),
         f"# {model.name if not training.get('name') else training['name']}\n",
@@ -21,7 +22,7 @@ def write_card(model: Model) -> str:
         f"**{DISCLAIMER}**\n",
         _section(
             "How to use it",
-            f"```python\nimport bcdseg\n\nmodel = bcdseg.load({_load_name(model)!r})\nmodel.predict('scan.png')\n```",
+            f'```python\nimport bcdseg\n\nmodel = bcdseg.load("{name}")\nmodel.predict("scan.png")\n```',
         ),
         _section("What it is", _table(_facts(model))),
     ]
@@ -43,10 +44,6 @@ def _metadata(training: Mapping[str, Any]) -> str:
     if licence := training.get("licence_id"):
         lines.append(f"license: {licence}")
     return "\n".join([*lines, "---", ""])
-
-
-def _load_name(model: Model) -> str:
-    return str(model.training.get("name", "path/to/this/folder"))
 
 
 def _facts(model: Model) -> dict[str, str]:

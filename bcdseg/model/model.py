@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
+from torch.nn import Module
 
 from bcdseg.data.images import ImageSource
 from bcdseg.data.preprocess import Preprocessing
@@ -160,11 +161,22 @@ class Model:
 
     def _ready_runtime(self) -> TorchRuntime:
         """The network made ready, made anew when its weights have changed since."""
-        tensors = [*self.network.parameters(), *self.network.buffers()]
-        state = (self.device, *((id(tensor), tensor._version) for tensor in tensors))
+        state = (self.device, *_weights_state(self.network))
         if self._runtime is None or self._runtime[0] != state:
             self._runtime = state, TorchRuntime(self.network, self.device)
         return self._runtime[1]
+
+
+def _weights_state(network: Module) -> list[tuple[int, int]]:
+    """Which tensors a network holds, and how often each was written to."""
+    state: list[tuple[int, int]] = []
+    modules: list[Module] = [network]
+    while modules:
+        module = modules.pop()
+        held = (*module._parameters.values(), *module._buffers.values())
+        state += [(id(tensor), tensor._version) for tensor in held if tensor is not None]
+        modules += [child for child in module._modules.values() if child is not None]
+    return state
 
 
 def _stream(predictor: Predictor, source: Any, batch_size: int, keep: bool) -> Iterator[Prediction | Failure]:

@@ -62,6 +62,19 @@ def test_millimetres_come_out_right_also_when_pixels_are_not_square(spacing: tup
     assert lesion.circularity == pytest.approx(0.84, abs=0.08)  # of an ellipse of 2:1, by Ramanujan's perimeter
 
 
+@pytest.mark.parametrize("spacing", [None, (0.1, 0.1), (0.3, 0.1)])
+def test_box_and_centroid_are_where_the_lesion_is(spacing: tuple[float, float] | None) -> None:
+    mask = np.zeros((300, 400), bool)
+    mask[150:171, 310:351] = True
+    mask[20:25, 30:33] = True
+    large, small = _measure(mask, spacing)
+    assert large.box == (150, 310, 171, 351)
+    assert large.centroid == pytest.approx((160, 330))
+    assert np.mean(large.long_axis_ends, axis=0) == pytest.approx((160, 330))
+    assert small.box == (20, 30, 25, 33)
+    assert small.centroid == pytest.approx((22, 31))
+
+
 def test_without_spacing_there_are_no_millimetres() -> None:
     (lesion,) = _measure(draw_ellipse((100, 100), (50, 50), (10, 20)))
     assert lesion.area_mm2 is lesion.long_axis_mm is lesion.short_axis_mm is None

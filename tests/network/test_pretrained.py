@@ -87,6 +87,8 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_without_a_network_the_error_names_the_file_and_where_to_put_it(
     encoder: str, repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Offline by declaration: without it the hub's client tries again for most of a minute before it says the same.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(errors.WeightsUnavailableError, match=repository) as caught:
         bcdseg.create(encoder, classes=["a", "b"], weights="imagenet")
