@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -44,8 +45,7 @@ class TorchRuntime:
     def pool(self) -> Iterator[Executor]:
         """Threads for a stream. On a CPU each computes alone: many scans side by side are faster than one on all cores."""
         threads, alone = torch.get_num_threads(), self.device.type == "cpu"
-        start = {"initializer": torch.set_num_threads, "initargs": (1,)} if alone else {}
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="bcdseg", **start)  # type: ignore[arg-type]
+        pool = ThreadPoolExecutor(self.workers, "bcdseg", initializer=partial(torch.set_num_threads, 1) if alone else None)
         try:
             yield pool
         finally:
