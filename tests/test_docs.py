@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -27,3 +28,15 @@ def test_the_first_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     exec(compile(BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))[0], "README.md", "exec"), {})
     assert (tmp_path / "outlined.png").is_file()
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_the_examples_run(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.argv", [example])
+    runpy.run_path(str(ROOT / "examples" / example))
+    assert capsys.readouterr().out
+    assert any((tmp_path / "example-output").iterdir())
