@@ -49,6 +49,14 @@ class OutputExistsError(BcdsegError, FileExistsError):
     """Writing would replace a file and nobody asked for that."""
 
 
+class OutputError(BcdsegError, OSError):
+    """A file or folder can't be written."""
+
+
+class NotFiniteError(BcdsegError, ArithmeticError):
+    """A network's answer holds NaN or infinite values, and so is none."""
+
+
 class MissingExtraError(BcdsegError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
 

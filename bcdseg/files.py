@@ -7,12 +7,19 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from bcdseg.errors import OutputExistsError
+from bcdseg.errors import OutputError, OutputExistsError
 
 
 def write_whole(path: Path, content: bytes, *, overwrite: bool = False) -> Path:
     """Write a file so that a reader sees all of it or none of it."""
     check_free([path], overwrite=overwrite)
+    try:
+        return _write(path, content)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written ({error.strerror}). Choose another place.") from error
+
+
+def _write(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -20,7 +20,7 @@ def test_the_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path, m
     names: dict[str, object] = {}
     for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
         exec(compile(block, page, "exec"), names)  # the pages are ours
-    assert len(list((tmp_path / "results").glob("*_mask.png"))) == 18
+    assert len(list((tmp_path / "results").rglob("*_mask.png"))) == 18
 
 
 def test_the_first_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,8 +51,8 @@ def predict_command(
     from bcdseg.model.registry import load
 
     sources = _sources(paths)
-    folder = OutputFolder(out, sources, overlay=overlay, overwrite=overwrite) if out else None
     loaded = load(model, device=device)
+    folder = OutputFolder(out, sources, overlay=overlay, overwrite=overwrite) if out else None
     stream = loaded.predict(sources, spacing=spacing, threshold=threshold, batch_size=batch_size, on_error="keep")
     results: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
@@ -115,7 +115,7 @@ def _print_table(rows: list[dict[str, Any]], out: Path | None) -> None:
 def _name(row: dict[str, Any]) -> str:
     from rich.markup import escape
 
-    return escape(Path(row["source"]).name)
+    return escape(Path(row["source"]).name.encode("utf-8", "backslashreplace").decode())
 
 
 def _size(row: dict[str, Any]) -> str:

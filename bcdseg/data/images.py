@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from bcdseg.errors import ImageError, ImageNotFoundError, ImageTypeError
+from bcdseg.errors import BcdsegError, ImageError, ImageNotFoundError, ImageTypeError
 from bcdseg.types import Pixels
 
 ImageSource = Union[str, "os.PathLike[str]", bytes, IO[bytes], Image.Image, NDArray[Any], Any]
@@ -49,6 +49,16 @@ def read_image(source: ImageSource, name: str | None = None) -> Pixels:
         ImageTypeError: The type or dtype has no meaning as an image.
     """
     name = name or source_name(source)
+    try:
+        return _read(source, name)
+    except BcdsegError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, NotImplementedError) as error:
+        # Pillow and torch raise all of these for images that are damaged, closed or of a kind they can't hand out.
+        raise ImageError(f"{name}: can't be read as an image ({error}).") from error
+
+
+def _read(source: ImageSource, name: str) -> Pixels:
     if isinstance(source, (str, os.PathLike)):
         return _read_file(Path(source), name)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -71,7 +81,7 @@ def source_name(source: ImageSource) -> str:
     """What to call a source in a message and in a table."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
-    named = getattr(source, "filename", None) or getattr(source, "name", None)
+    named = getattr(source, "filename" if isinstance(source, Image.Image) else "name", None)
     if isinstance(named, str) and named:
         return named
     shape = getattr(source, "shape", None)
@@ -140,36 +150,30 @@ def _what_it_is_not(file: IO[bytes]) -> str:
 def _from_pil(image: Image.Image, name: str) -> Pixels:
     _check_size(image.height, image.width, name)
     image = ImageOps.exif_transpose(image)
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+    if image.mode == "La":
+        image = image.convert("LA")
+    if "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):
+        image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa"):
         return _over_black(image)
     if image.mode in ("L", "RGB"):
         return np.array(image)
     if image.mode == "1":
         return np.array(image.convert("L"))
     if image.mode.startswith(("I", "F")):
-        return _from_array(_integers(image), name)
+        return _from_array(np.array(image), name)
     return np.array(image.convert("RGB"))
 
 
 def _over_black(image: Image.Image) -> Pixels:
-    gray = image.mode in ("LA", "La")
+    gray = image.mode == "LA"
     rgba = image.convert("RGBA")
     black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
     return np.array(Image.alpha_composite(black, rgba).convert("L" if gray else "RGB"))
 
 
-def _integers(image: Image.Image) -> NDArray[Any]:
-    """32-bit integers are how Pillow holds some 16-bit files."""
-    values = np.array(image)
-    if values.dtype == np.int32 and values.size and values.min() >= 0 and values.max() <= 65535:
-        return values.astype(np.uint16)
-    return values
-
-
 def _from_tensor(tensor: Any, name: str) -> Pixels:
-    tensor = tensor.detach().cpu()
+    tensor = tensor.detach().cpu().resolve_neg()
     if str(tensor.dtype) == "torch.bfloat16":
         tensor = tensor.float()
     return _from_array(tensor.numpy(), name)
@@ -207,7 +211,7 @@ def _as_intensities(array: NDArray[Any], name: str) -> Pixels:
     if array.dtype == np.bool_:
         black_and_white: Pixels = np.where(array, np.uint8(255), np.uint8(0))
         return black_and_white
-    if array.dtype == np.uint16:
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
         return _scaled(array, 65535)
     if array.dtype.kind != "f":
         raise ImageTypeError(

@@ -5,6 +5,7 @@ It is plain data, so it can be written into a model's ``config.json``; a saved m
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -75,12 +76,14 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
             raise OptionError(f"resize={self.resize!r} is unknown: choose one of {', '.join(RESIZES)}.")
-        if len(self.size) != 2 or min(self.size) < 16:
-            raise OptionError(f"size={self.size!r}: give height and width, each 16 or more.")
+        if len(self.size) != 2 or not all(isinstance(side, int) and 16 <= side <= 10_000 for side in self.size):
+            raise OptionError(f"size={self.size!r}: give height and width in pixels, each from 16 to 10000.")
+        if type(self.stride) is not int or self.stride < 1:
+            raise OptionError(f"stride={self.stride!r}: give a whole number of 1 or more.")
         if self.channels not in (1, 3) or not len(self.mean) == len(self.std) == self.channels:
             raise OptionError(f"channels={self.channels}: choose 1 or 3, with as many numbers in mean and in std.")
-        if min(self.std) <= 0:
-            raise OptionError(f"std={self.std!r}: each number must be above 0.")
+        if not all(math.isfinite(value) for value in (*self.mean, *self.std)) or min(self.std) <= 0:
+            raise OptionError(f"mean={self.mean!r}, std={self.std!r}: give finite numbers, and each of std above 0.")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
@@ -88,12 +91,17 @@ class Preprocessing:
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**{**values, **lists})
 
+    @property
+    def frame(self) -> tuple[int, int]:
+        """Height and width of the network's input for a scan that is resized."""
+        return _multiple(self.size[0], self.stride), _multiple(self.size[1], self.stride)
+
     def __call__(self, pixels: Pixels) -> Prepared:
         """Channels, size, scale, padding, normalisation, in this order."""
         source = (pixels.shape[0], pixels.shape[1])
         resized = self._resized(source)
         planes = [_unit_range(_resize(plane, resized)) for plane in self._planes(pixels)]
-        height, width = (_multiple(side, self.stride) for side in self._frame(resized))
+        height, width = self._frame(resized)
         top, left = (height - resized[0]) // 2, (width - resized[1]) // 2
         array = np.zeros((self.channels, height, width), np.float32)
         for channel in range(self.channels):
@@ -116,7 +124,7 @@ class Preprocessing:
         return max(1, round(source[0] * scale)), max(1, round(source[1] * scale))
 
     def _frame(self, resized: tuple[int, int]) -> tuple[int, int]:
-        return resized if self.resize == "none" else self.size
+        return (_multiple(resized[0], self.stride), _multiple(resized[1], self.stride)) if self.resize == "none" else self.frame
 
 
 def _multiple(side: int, of: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,27 @@ from PIL import Image
 from bcdseg.data.images import SUFFIXES, ImageSource
 from bcdseg.errors import ImageNotFoundError
 
-MASK_NAME = re.compile(r"_mask(_\d+)?$", re.IGNORECASE)
+NO_SCAN = re.compile(r"_(mask(_\d+)?|overlay)$", re.IGNORECASE)
 
 
 def is_single(source: Any) -> bool:
     """Whether a source is one image, and not a folder, a pattern or a collection of images."""
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        return path.is_file() or not (path.is_dir() or _is_pattern(os.fspath(source)))
+        try:
+            return path.is_file() or not (path.is_dir() or _is_pattern(os.fspath(source)))
+        except (OSError, ValueError):  # a name that no file can have: reading it says so
+            return True
     if isinstance(source, (bytes, bytearray, memoryview, Image.Image, np.ndarray)):
         return True
-    return hasattr(source, "read") or hasattr(source, "detach") or not isinstance(source, Iterable)
+    return hasattr(source, "read") or hasattr(source, "detach") or isinstance(source, Mapping) or not isinstance(source, Iterable)
 
 
 def expand(source: Any) -> Iterator[ImageSource]:
     """The single images of a source, in order; nothing is read.
 
-    A folder gives the images in it and below it, in natural order (2 before 10), without masks (``*_mask.png``) and
-    hidden files. A pattern gives what matches, with masks left out likewise.
+    A folder gives the images in it and below it, in natural order (2 before 10), without masks (``*_mask.png``),
+    overlays (``*_overlay.png``) and hidden files. A pattern gives what matches, with these left out likewise.
     """
     if is_single(source):
         yield source
@@ -63,7 +66,7 @@ def _is_pattern(text: str) -> bool:
 
 def _is_image(file: Path, below: Path) -> bool:
     hidden = any(part.startswith(".") for part in (file.relative_to(below).parts if below in file.parents else (file.name,)))
-    return file.suffix.lower() in SUFFIXES and not hidden and not MASK_NAME.search(file.stem) and file.is_file()
+    return file.suffix.lower() in SUFFIXES and not hidden and not NO_SCAN.search(file.stem) and file.is_file()
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

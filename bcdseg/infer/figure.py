@@ -21,7 +21,7 @@ def draw_figure(prediction: Prediction) -> Figure:
     axes = iter(figure.subplots(1, shown, squeeze=False)[0])
     picture = next(axes)
     picture.imshow(prediction.overlay())
-    picture.set_title(Path(prediction.source).name)
+    picture.set_title(Path(prediction.source).name, parse_math=False)
     picture.set_axis_off()
     if prediction.mask_probability is not None:
         heat = next(axes)
@@ -31,11 +31,13 @@ def draw_figure(prediction: Prediction) -> Figure:
         figure.colorbar(drawn, ax=heat, shrink=0.8)
     if prediction.probabilities:
         bars = next(axes)
-        drawn_bars = bars.barh(list(prediction.probabilities), list(prediction.probabilities.values()), color="#0072B2")
+        places = range(len(prediction.probabilities))
+        drawn_bars = bars.barh(places, list(prediction.probabilities.values()), color="#0072B2")
+        bars.set_yticks(places, list(prediction.probabilities), parse_math=False)
         bars.bar_label(drawn_bars, fmt="{:.0%}", padding=3)
         bars.set_xlim(0, 1.15)
         bars.invert_yaxis()
         bars.set_title("class probability")
     if prediction.flags:
-        figure.supxlabel("\n".join(flag.message for flag in prediction.flags), fontsize="small")
+        figure.supxlabel("\n".join(flag.message for flag in prediction.flags), fontsize="small", parse_math=False)
     return figure

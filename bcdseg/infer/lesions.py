@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,8 @@ def check_spacing(spacing: float | tuple[float, float] | None) -> Spacing | None
     """Millimetres per pixel, down and across, from one number or two."""
     if spacing is None:
         return None
-    pair = (spacing, spacing) if isinstance(spacing, (int, float)) else tuple(spacing)
-    if len(pair) != 2 or not all(math.isfinite(value) and value > 0 for value in pair):
+    pair = (spacing, spacing) if isinstance(spacing, Real) else tuple(spacing)  # type: ignore[arg-type]
+    if len(pair) != 2 or not all(isinstance(value, Real) and math.isfinite(value) and value > 0 for value in pair):
         raise OptionError(f"spacing={spacing!r}: give millimetres per pixel, one number above 0, or two: down and across.")
     return float(pair[0]), float(pair[1])
 
@@ -115,7 +116,7 @@ def _measure(region: Any, start: tuple[int, int], spacing: Spacing | None) -> Le
     down, across = spacing or (1.0, 1.0)
     top, left, bottom, right = (int(edge) for edge in region.bbox)
     # The local one comes with the moments, which the axes need anyway; the other lists every pixel.
-    centroid = start[0] + top + region.centroid_local[0] / down, start[1] + left + region.centroid_local[1] / across
+    centroid = start[0] + top + float(region.centroid_local[0]) / down, start[1] + left + float(region.centroid_local[1]) / across
     # regionprops turns from the row axis; along it a step is (cos, sin) in rows and columns.
     along = math.cos(region.orientation), math.sin(region.orientation)
     long, short = float(region.axis_major_length), float(region.axis_minor_length)

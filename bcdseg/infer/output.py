@@ -13,10 +13,12 @@ from typing import Any
 
 from PIL import Image
 
+from bcdseg.errors import OptionError
 from bcdseg.files import check_free, write_whole
 from bcdseg.infer.prediction import Failure, Prediction
 from bcdseg.infer.predictor import Result
 
+NOT_UNICODE = "backslashreplace"  # a file name may hold bytes that are no text
 LESION_COLUMNS = ("long_axis_px", "short_axis_px", "long_axis_mm", "short_axis_mm")
 
 
@@ -36,7 +38,6 @@ class OutputFolder:
         check_free(
             [*self.tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite
         )
-        folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, result: Result) -> None:
         """Write the pictures of one answer; a failure has none."""
@@ -59,14 +60,22 @@ def _output_names(sources: Sequence[Path]) -> dict[str, str]:
     common = Path(os.path.commonpath([source.absolute().parent for source in sources]))
     below = {str(source): source.absolute().relative_to(common) for source in sources}
     stems = Counter(path.with_suffix("") for path in below.values())
-    return {
-        source: (path if stems[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix() for source, path in below.items()
-    }
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for source, path in below.items():
+        name = (path if stems[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix()
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        names[source] = name
+    return names
 
 
 def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, overlay: bool, overwrite: bool) -> list[Path]:
     """See ``Prediction.save``."""
     stem = name or Path(prediction.source).stem
+    if Path(stem).name != stem:
+        raise OptionError(f"name={stem!r}: give a file name without folders; the folder is an argument of its own.")
     contents = {folder / f"{stem}.json": json_bytes(prediction.to_dict())}
     if prediction.mask is not None:
         contents[folder / f"{stem}_mask.png"] = png_bytes(Image.fromarray(prediction.mask))
@@ -78,7 +87,7 @@ def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, o
 
 def json_bytes(value: Any) -> bytes:
     """JSON for a person to read, one file's content."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", NOT_UNICODE)
 
 
 def png_bytes(image: Image.Image) -> bytes:
@@ -101,7 +110,7 @@ def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8", NOT_UNICODE)
 
 
 def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:

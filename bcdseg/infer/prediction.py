@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+SHOWN = (640, 640)  # pixels at most of the picture in a notebook
+
+
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Prediction:
     """What a model says of one scan. Masks have the scan's own height and width.
@@ -111,7 +114,9 @@ class Prediction:
 
     def _repr_html_(self) -> str:
         buffer = io.BytesIO()
-        self.overlay().save(buffer, "PNG")
+        shown = self.overlay()
+        shown.thumbnail(SHOWN)
+        shown.save(buffer, "PNG")
         picture = base64.b64encode(buffer.getvalue()).decode()
         rows = [
             (name, f"<meter value='{value:.3f}' style='width:10em'></meter>", f"{value:.1%}")

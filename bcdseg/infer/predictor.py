@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bcdseg.data.images import ImageSource, read_image, source_name
 from bcdseg.data.preprocess import Prepared, Preprocessing
-from bcdseg.errors import BcdsegError
+from bcdseg.errors import BcdsegError, NotFiniteError
 from bcdseg.infer.flags import answer_flags, image_flags
 from bcdseg.infer.lesions import Lesion, find_lesions
 from bcdseg.infer.prediction import Failure, Prediction
@@ -73,9 +73,15 @@ class Predictor:
         remaining = iter(sources)
         waiting: deque[Future[list[Result]]] = deque()
         with self.runtime.pool() as pool:
+            stopped: Exception | None = None
             while True:
-                while len(waiting) <= self.runtime.workers and (batch := list(islice(remaining, batch_size))):
+                while stopped is None and len(waiting) <= self.runtime.workers:
+                    batch, stopped = _take(remaining, batch_size)
+                    if not batch:
+                        break
                     waiting.append(pool.submit(self._batch, batch))
+                if not waiting and stopped is not None:
+                    raise stopped
                 if not waiting:
                     return
                 for result in waiting.popleft().result():
@@ -108,6 +114,9 @@ class Predictor:
         return [self._answer(scan, _row(answers, index)) for index, scan in enumerate(scans)]
 
     def _answer(self, scan: Scan, answer: Answers) -> Prediction:
+        for part in (answer.mask, answer.classes):
+            if part is not None and not np.isfinite(part).all():
+                raise NotFiniteError(f"{scan.source}: the network answers with NaN or infinite values; are its weights finite?")
         probability = mask = None
         lesions: tuple[Lesion, ...] = ()
         if answer.mask is not None:
@@ -143,6 +152,17 @@ class Predictor:
         scaled = logits.astype(np.float64) / self.rules.temperature
         powers = np.exp(scaled - scaled.max())
         return {name: float(value) for name, value in zip(self.classes, powers / powers.sum(), strict=True)}
+
+
+def _take(sources: Iterator[ImageSource], most: int) -> tuple[list[ImageSource], Exception | None]:
+    """The next few sources, and what the caller's iterator raised, to be raised after the answers for what came before."""
+    taken: list[ImageSource] = []
+    try:
+        for source in islice(sources, most):
+            taken.append(source)
+    except Exception as error:
+        return taken, error
+    return taken, None
 
 
 def _row(answers: Answers, index: int) -> Answers:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -31,9 +33,9 @@ class Answers(NamedTuple):
 class TorchRuntime:
     """A frozen copy of a network on one device. Safe to call from several threads."""
 
-    def __init__(self, network: Network, device: str) -> None:
+    def __init__(self, network: Network, device: str, size: tuple[int, int]) -> None:
         self.device = torch.device(device)
-        folded = fold_batch_norm(network).requires_grad_(False)
+        folded = fold_batch_norm(network, size).requires_grad_(False)
         self.network: Network = folded.to(self.device).to(memory_format=torch.channels_last)
 
     @property
@@ -44,14 +46,12 @@ class TorchRuntime:
     @contextmanager
     def pool(self) -> Iterator[Executor]:
         """Threads for a stream. On a CPU each computes alone: many scans side by side are faster than one on all cores."""
-        threads, alone = torch.get_num_threads(), self.device.type == "cpu"
-        pool = ThreadPoolExecutor(self.workers, "bcdseg", initializer=partial(torch.set_num_threads, 1) if alone else None)
-        try:
+        if self.device.type != "cpu":
+            with _closing(ThreadPoolExecutor(self.workers, "bcdseg")) as pool:
+                yield pool
+            return
+        with _THREADS, _closing(ThreadPoolExecutor(self.workers, "bcdseg", partial(torch.set_num_threads, 1))) as pool:
             yield pool
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            if alone:
-                torch.set_num_threads(threads)  # what a worker sets for itself is also the default of later threads
 
     def __call__(self, batch: Sequence[Array]) -> Answers:
         """Run a batch of preprocessed scans of one size."""
@@ -62,13 +62,43 @@ class TorchRuntime:
             return Answers(_numpy(mask), _numpy(output.classes))
 
 
+class _KeptThreads:
+    """Torch's number of threads, kept over streams that may overlap: a worker's own setting is also that of later threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.streams, self.threads = Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.threads = self.threads if self.streams else torch.get_num_threads()
+            self.streams += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.streams -= 1
+            if not self.streams:
+                torch.set_num_threads(self.threads)
+
+
+_THREADS = _KeptThreads()
+
+
+@contextmanager
+def _closing(pool: ThreadPoolExecutor) -> Iterator[Executor]:
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
 def _numpy(tensor: torch.Tensor | None) -> Array | None:
     return None if tensor is None else np.asarray(tensor.cpu())
 
 
 def choose_device(name: str) -> str:
     """The device of a name; ``auto`` is CUDA, else Apple's MPS, else the CPU."""
-    if name.partition(":")[0] not in DEVICES:
+    name = str(name)
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise OptionError(f"device={name!r} is unknown: choose one of {', '.join(DEVICES)}.")
     has: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
     if name == "auto":

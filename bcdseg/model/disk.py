@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 
 from bcdseg import __version__
 from bcdseg.data.preprocess import Preprocessing
-from bcdseg.errors import ModelFileError, ModelNotFoundError, OutputExistsError
+from bcdseg.errors import ModelFileError, ModelNotFoundError, OptionError, OutputExistsError
 from bcdseg.infer.rules import Rules
 from bcdseg.model.model import Model
 from bcdseg.network.config import NetworkConfig
@@ -29,10 +29,14 @@ FORMAT, FORMAT_VERSION = "bcdseg-model", 1
 
 def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Path:
     """See ``Model.save``."""
-    if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputExistsError(f"{folder}: exists already. Choose another folder, or save(..., overwrite=True).")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
+    folder = folder.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"{folder}: is a file. A model is saved as a folder: choose another name.")
+    there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if there - {CONFIG, WEIGHTS, CARD}:
         raise OutputExistsError(f"{folder}: holds other files than a model's, and is not replaced. Choose another folder.")
+    if there and not overwrite:
+        raise OutputExistsError(f"{folder}: exists already. Choose another folder, or save(..., overwrite=True).")
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -53,13 +57,14 @@ def load_model(folder: Path, *, name: str, device: str = "auto") -> Model:
         network = build_network(NetworkConfig.from_dict(config["network"]))
         preprocessing = Preprocessing.from_dict(config["preprocessing"])
         rules = Rules(**config["rules"])
-    except (KeyError, TypeError, ValueError) as error:
+        model = Model(network.eval(), preprocessing, rules, training=config.get("training"), name=name, device=device)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{folder / CONFIG}: describes a model that can't be built ({error}).") from error
     try:
         network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in weights.items()})
     except RuntimeError as error:
         raise ModelFileError(f"{folder}: {WEIGHTS} and {CONFIG} are of different models ({str(error).splitlines()[0]}).") from error
-    return Model(network.eval(), preprocessing, rules, training=config.get("training"), name=name, device=device)
+    return model
 
 
 def _contents(model: Model, half: bool) -> dict[str, bytes]:
@@ -80,18 +85,26 @@ def _contents(model: Model, half: bool) -> dict[str, bytes]:
 
 def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
     value = value.detach().cpu().contiguous()
-    return value.half() if half and value.is_floating_point() else value
+    if not half or not value.is_floating_point():
+        return value
+    if not torch.isfinite(value.half()).all():
+        raise OptionError("half=True can't hold this model's weights: some are too large for 16 bits. Use half=False.")
+    return value.half()
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Put the new folder in the old one's place; at each moment one of the two is there whole."""
+    """Put the new folder in the old one's place; the old one is moved back when that fails."""
     if not folder.exists():
         new.replace(folder)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    os.replace(folder, old)  # noqa: PTH105 - onto an empty folder
-    new.replace(folder)
-    shutil.rmtree(old)
+    try:
+        os.replace(folder, old)  # noqa: PTH105 - onto an empty folder
+        new.replace(folder)
+    finally:
+        if not folder.exists():
+            old.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -102,13 +115,16 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise ModelFileError(f"{folder}: holds no {CONFIG}, so it is not a model saved by bcdseg.")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: is damaged, not valid JSON ({error}).") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise ModelFileError(f"{path}: is another program's; a bcdseg model says format {FORMAT!r} there.")
-    if config.get("format_version") != FORMAT_VERSION:
+    version = config.get("format_version")
+    if type(version) is not int or version < 1:
+        raise ModelFileError(f"{path}: has the format version {version!r}, which no bcdseg ever wrote.")
+    if version > FORMAT_VERSION:
         raise ModelFileError(
-            f"{path}: has format version {config.get('format_version')}, this library ({__version__}) reads {FORMAT_VERSION}. "
+            f"{path}: has format version {version}, this library ({__version__}) reads {FORMAT_VERSION}. "
             f"It was made by bcdseg {config.get('library_version')}: pip install --upgrade bcdseg."
         )
     return config
@@ -119,7 +135,8 @@ def _read_weights(folder: Path, config: dict[str, Any]) -> dict[str, torch.Tenso
     if not path.is_file():
         raise ModelFileError(f"{folder}: {WEIGHTS} is missing. Copy the whole folder.")
     content = path.read_bytes()
-    expected = config.get("weights", {}).get("sha256")
+    weights = config.get("weights")
+    expected = weights.get("sha256") if isinstance(weights, dict) else None
     if hashlib.sha256(content).hexdigest() != expected:
         raise ModelFileError(f"{path}: is truncated or damaged, its checksum is not the one in {CONFIG}. Copy the folder again.")
     try:

@@ -48,6 +48,11 @@ class Model:
         name: str = "untitled",
         device: str = "auto",
     ) -> None:
+        if preprocessing.channels != network.config.in_channels:
+            raise OptionError(
+                f"The network takes {network.config.in_channels} channels and the preprocessing makes {preprocessing.channels}: "
+                "give both the same number."
+            )
         self.network = network
         self.preprocessing = preprocessing
         self.rules = rules or Rules()
@@ -110,7 +115,7 @@ class Model:
         Returns:
             A ``Prediction`` for one scan; for many an iterator of them, in order, computed as it is read from.
         """
-        rules = self.rules if threshold is None else dataclasses.replace(self.rules, threshold=threshold)
+        rules = self.rules if threshold is None else dataclasses.replace(self.rules, threshold=float(threshold))
         predictor = Predictor(
             runtime=self._ready_runtime(),
             preprocessing=self.preprocessing,
@@ -121,7 +126,7 @@ class Model:
         )
         if on_error not in ON_ERROR:
             raise OptionError(f"on_error={on_error!r} is unknown: choose one of {', '.join(ON_ERROR)}.")
-        if batch_size is not None and batch_size < 1:
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
         if is_single(source):
             return predictor.one(source)
@@ -159,22 +164,31 @@ class Model:
         trained = "" if self.training else ", untrained"
         return f"<Model {self.name}: {parts}, classes {', '.join(self.classes) or 'none'}, on {self.device}{trained}>"
 
+    def refresh(self) -> None:
+        """Forget the network's copy that is made ready for prediction.
+
+        Needed only after changes that torch can't see: in-place writes to ``parameter.data`` or through numpy. Optimisers,
+        ``load_state_dict`` and replaced layers are noticed.
+        """
+        self._runtime = None
+
     def _ready_runtime(self) -> TorchRuntime:
         """The network made ready, made anew when its weights have changed since."""
         state = (self.device, *_weights_state(self.network))
         if self._runtime is None or self._runtime[0] != state:
-            self._runtime = state, TorchRuntime(self.network, self.device)
+            self._runtime = state, TorchRuntime(self.network, self.device, self.preprocessing.frame)
         return self._runtime[1]
 
 
 def _weights_state(network: Module) -> list[tuple[int, int]]:
-    """Which tensors a network holds, and how often each was written to."""
+    """Which modules and tensors a network holds, and how often each tensor was written to."""
     state: list[tuple[int, int]] = []
     modules: list[Module] = [network]
     while modules:
         module = modules.pop()
         held = (*module._parameters.values(), *module._buffers.values())
-        state += [(id(tensor), tensor._version) for tensor in held if tensor is not None]
+        state.append((id(module), len(held)))
+        state += [(tensor.data_ptr(), tensor._version) for tensor in held if tensor is not None]
         modules += [child for child in module._modules.values() if child is not None]
     return state
 

@@ -66,7 +66,7 @@ class NetworkConfig:
         return cls(
             **{
                 **values,
-                "classes": tuple(values["classes"]),
+                "classes": values["classes"] if isinstance(values["classes"], str) else tuple(values["classes"]),
                 "decoder_channels": None if channels is None else tuple(channels),
             }
         )

@@ -12,13 +12,17 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from bcdseg.network.network import Network
 
 
-def fold_batch_norm(network: Network) -> Network:
+def fold_batch_norm(network: Network, size: tuple[int, int] = (256, 256)) -> Network:
     """A copy for inference of a network, with every batch norm that directly follows a convolution folded into it.
 
     Which norm follows which convolution is seen by running the network once, so that it works for any encoder.
+
+    Args:
+        network: It stays as it is.
+        size: Height and width of an input that the network takes.
     """
-    folded = copy.deepcopy(network).eval()
-    for conv_name, norm_name in _neighbours(folded):
+    folded = copy.deepcopy(network).eval().float()
+    for conv_name, norm_name in _neighbours(folded, size):
         conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, _BatchNorm)
@@ -27,7 +31,7 @@ def fold_batch_norm(network: Network) -> Network:
     return folded
 
 
-def _neighbours(network: Network) -> list[tuple[str, str]]:
+def _neighbours(network: Network, size: tuple[int, int]) -> list[tuple[str, str]]:
     made_by: dict[int, tuple[str, int]] = {}
     keep: list[Tensor] = []  # so that no tensor's id is used again
     uses: dict[str, int] = {}
@@ -51,9 +55,8 @@ def _neighbours(network: Network) -> list[tuple[str, str]]:
         elif isinstance(module, _BatchNorm) and module.track_running_stats:
             hooks.append(module.register_forward_pre_hook(lambda _m, inputs, name=name: before_norm(name, inputs[0])))
     parameter = next(network.parameters())
-    side = 2 * network.stride
     with torch.no_grad():
-        network(torch.zeros(1, network.config.in_channels, side, side, dtype=parameter.dtype, device=parameter.device))
+        network(torch.zeros(1, network.config.in_channels, *size, dtype=parameter.dtype, device=parameter.device))
     for hook in hooks:
         hook.remove()
     return [(conv, norm) for conv, norm in pairs if uses[conv] == uses[norm] == 1]

@@ -1,0 +1,236 @@
+"""What goes wrong around a prediction: one clear error each, nothing lost, nothing made up."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn import draw_scan
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner
+
+import bcdseg
+from bcdseg import Failure, Model, errors
+from bcdseg.cli import app
+from bcdseg.data.images import read_image, to_uint8
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _closed() -> Image.Image:
+    image = Image.new("L", (40, 40))
+    image.close()
+    return image
+
+
+ODD = {
+    "truncated PIL image": lambda _: Image.open(io.BytesIO(_png(draw_scan(0))[:3000])),
+    "closed PIL image": lambda _: _closed(),
+    "null byte": lambda _: "a\0b.png",
+    "endless name": lambda _: "x" * 5000,
+    "below a file": lambda folder: folder / "good.png" / "x.png",
+    "link to itself": lambda folder: folder / "self.png",
+    "sparse tensor": lambda _: torch.zeros(30, 30).to_sparse(),
+    "meta tensor": lambda _: torch.zeros(30, 30, device="meta"),
+    "a dictionary": lambda _: {"a.png": 1},
+    "text stream": lambda _: io.StringIO("text"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_sources_fail_alone_in_a_stream(small_model: Model, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "good.png").write_bytes(_png(draw_scan(0)))
+    (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
+    odd = ODD[kind](tmp_path)
+    results = list(small_model.predict([tmp_path / "good.png", odd, draw_scan(1)], on_error="keep"))
+    assert [isinstance(result, Failure) for result in results] == [False, True, False]
+
+
+def test_other_odd_images_are_read() -> None:
+    gray = draw_scan(0)
+    deep = (gray.astype(np.uint16) << 8) + gray
+    buffer = io.BytesIO()
+    Image.frombytes("I;16B", (160, 120), deep.astype(">u2").tobytes()).save(buffer, "TIFF")
+    for source in (buffer.getvalue(), deep.astype(">u2"), Image.fromarray(gray).convert("LA").convert("La")):
+        np.testing.assert_array_equal(to_uint8(read_image(source)), gray)
+
+
+def test_whole_numbers_of_32_bits_are_not_guessed_at(small_model: Model) -> None:
+    with pytest.raises(errors.ImageTypeError, match="ambiguous"):
+        small_model.predict(Image.fromarray(draw_scan(0).astype(np.int32)))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_transparent_colour_is_laid_over_black(mode: str) -> None:
+    buffer = io.BytesIO()
+    white = 255 if mode == "L" else (255, 255, 255)
+    Image.new(mode, (30, 30), white).save(buffer, "PNG", transparency=white)
+    assert read_image(buffer.getvalue()).max() == 0
+
+
+def test_what_came_before_a_failing_generator_is_answered(small_model: Model) -> None:
+    def failing() -> Iterator[NDArray[np.uint8]]:
+        for seed in range(5):
+            yield draw_scan(seed, (40, 40))
+        raise LookupError("the archive ended")
+
+    stream = small_model.predict(failing())
+    assert [next(stream).size for _ in range(5)] == [(40, 40)] * 5
+    with pytest.raises(LookupError, match="the archive ended"):
+        next(stream)
+
+
+def test_streams_side_by_side_leave_torch_as_it_was(small_model: Model) -> None:
+    def default() -> int:
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    before = torch.get_num_threads()
+    streams = [small_model.predict([draw_scan(seed, (40, 40)) for seed in range(4)]) for _ in range(3)]
+    for _ in range(4):
+        for stream in streams:
+            next(stream)
+    for stream in streams:
+        list(stream)
+    assert torch.get_num_threads() == default() == before
+
+
+def test_answers_that_are_no_numbers_are_refused(scan: NDArray[np.uint8]) -> None:
+    model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
+    with torch.no_grad():
+        model.network.class_head.linear.bias.fill_(torch.nan)  # type: ignore[union-attr, operator]
+    with pytest.raises(errors.NotFiniteError, match="NaN"):
+        model.predict(scan)
+
+
+def test_weights_too_large_for_16_bits_are_not_halved(tmp_path: Path) -> None:
+    model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
+    with torch.no_grad():
+        model.network.class_head.linear.bias.fill_(1e6)  # type: ignore[union-attr, operator]
+    with pytest.raises(errors.OptionError, match="16 bits"):
+        model.save(tmp_path / "x", half=True)
+
+
+def test_replaced_layers_are_noticed_and_hidden_writes_after_refresh(scan: NDArray[np.uint8]) -> None:
+    model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
+    before = model.predict(scan).probabilities["a"]
+    linear = model.network.class_head.linear  # type: ignore[union-attr]
+    linear.weight.data.mul_(-40)  # type: ignore[union-attr, operator]
+    model.refresh()
+    after = model.predict(scan).probabilities["a"]
+    assert after != before
+    model.network.class_head.linear = torch.nn.Linear(128, 2)  # type: ignore[union-attr]
+    assert model.predict(scan).probabilities["a"] not in (before, after)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "options"),
+    [
+        ("mobilenet_v2", {"decoder": "pan"}),
+        ("tu-swin_tiny_patch4_window7_224", {"size": 224}),
+        ("mobilenet_v2", {"in_channels": 3, "resize": "fit"}),
+    ],
+)
+def test_networks_that_take_only_some_sizes(encoder: str, options: dict[str, object], scan: NDArray[np.uint8]) -> None:
+    assert bcdseg.create(encoder, classes=["a", "b"], **options).predict(scan).size == scan.shape  # type: ignore[arg-type]
+
+
+def test_half_precision_networks_predict(scan: NDArray[np.uint8]) -> None:
+    model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
+    full = model.predict(scan).probabilities["a"]
+    model.network.half()
+    assert model.predict(scan).probabilities["a"] == pytest.approx(full, abs=0.01)
+
+
+def test_a_folder_with_other_files_is_never_replaced(small_model: Model, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(errors.OutputExistsError, match="other files"):
+        small_model.save(tmp_path, overwrite=True)
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+    with pytest.raises(errors.OutputExistsError, match="is a file"):
+        small_model.save(tmp_path / "precious.txt", overwrite=True)
+
+
+def test_a_link_to_a_model_is_followed(small_model: Model, tmp_path: Path) -> None:
+    small_model.save(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    small_model.save(tmp_path / "link", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+@pytest.fixture
+def saved(small_model: Model, tmp_path: Path) -> str:
+    return str(small_model.save(tmp_path / "model"))
+
+
+def test_a_name_that_is_no_text_keeps_the_tables(saved: str, tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (folder / "good.png").write_bytes(_png(draw_scan(0)))
+    (folder / "bad\udcff.png").write_bytes(_png(draw_scan(1)))
+    done = CliRunner().invoke(app, ["predict", str(folder), "--model", saved, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "bad\\udcff.png" in (tmp_path / "out" / "predictions.csv").read_text()
+
+
+def test_an_output_that_is_a_file_is_said_in_a_line(saved: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    (tmp_path / "good.png").write_bytes(_png(draw_scan(0)))
+    done = CliRunner().invoke(app, ["predict", str(tmp_path / "good.png"), "--model", saved, "--out", str(tmp_path / "taken")])
+    assert isinstance(done.exception, errors.OutputError)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_output_names_never_collide_and_outputs_are_no_inputs(saved: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "a.jpg", "a.png.bmp"):
+        Image.fromarray(draw_scan(0)).save(folder / name)
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["predict", str(folder), "--model", saved, "--out", str(folder), "--overwrite"])
+        assert done.exit_code == 0, done.output
+    assert len(list(folder.glob("*_mask.png"))) == 3
+
+
+def test_wrong_usage_makes_no_folder(saved: str, tmp_path: Path) -> None:
+    (tmp_path / "good.png").write_bytes(_png(draw_scan(0)))
+    CliRunner().invoke(
+        app, ["predict", str(tmp_path / "good.png"), "--model", saved, "--out", str(tmp_path / "out"), "--threshold", "2"]
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_dollars_in_names_do_not_break_a_figure(small_model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "a_$x^$_b.png"
+    path.write_bytes(_png(draw_scan(0)))
+    small_model.predict(path).plot().savefig(io.BytesIO())
+
+
+def test_names_do_not_leave_the_folder(small_model: Model, scan: NDArray[np.uint8], tmp_path: Path) -> None:
+    with pytest.raises(errors.OptionError, match="without folders"):
+        small_model.predict(scan).save(tmp_path / "results", name="../outside")
+
+
+def test_numbers_of_numpy_are_numbers(small_model: Model, scan: NDArray[np.uint8], tmp_path: Path) -> None:
+    small_model.predict(scan, spacing=np.float32(0.1), threshold=np.float32(0.3)).save(tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", ["auto:1", "cpu:x", "gpu"])
+def test_odd_devices_are_refused(device: str) -> None:
+    with pytest.raises(errors.OptionError, match="choose one of"):
+        bcdseg.create("plain_cnn", classes=["a", "b"], device=device)
