@@ -218,7 +218,9 @@ def test_wrong_usage_makes_no_folder(saved: str, tmp_path: Path) -> None:
 def test_dollars_in_names_do_not_break_a_figure(small_model: Model, tmp_path: Path) -> None:
     path = tmp_path / "a_$x^$_b.png"
     path.write_bytes(_png(draw_scan(0)))
-    small_model.predict(path).plot().savefig(io.BytesIO())
+    picture = io.BytesIO()
+    small_model.predict(path).plot().savefig(picture)
+    assert picture.getvalue().startswith(b"\x89PNG")
 
 
 def test_names_do_not_leave_the_folder(small_model: Model, scan: NDArray[np.uint8], tmp_path: Path) -> None:
@@ -227,7 +229,8 @@ def test_names_do_not_leave_the_folder(small_model: Model, scan: NDArray[np.uint
 
 
 def test_numbers_of_numpy_are_numbers(small_model: Model, scan: NDArray[np.uint8], tmp_path: Path) -> None:
-    small_model.predict(scan, spacing=np.float32(0.1), threshold=np.float32(0.3)).save(tmp_path)  # type: ignore[arg-type]
+    written = small_model.predict(scan, spacing=np.float32(0.1), threshold=np.float32(0.3)).save(tmp_path)  # type: ignore[arg-type]
+    assert all(path.stat().st_size for path in written)
 
 
 @pytest.mark.parametrize("device", ["auto:1", "cpu:x", "gpu"])
