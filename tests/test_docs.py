@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from made import busi
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -21,6 +22,17 @@ def test_the_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path, m
     for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
         exec(compile(block, page, "exec"), names)  # the pages are ours
     assert len(list((tmp_path / "results").rglob("*_mask.png"))) == 18
+
+
+@pytest.mark.parametrize("page", ["docs/how-to/data.md", "docs/how-to/audit.md"])
+def test_the_blocks_about_data_run_on_made_data(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busi(tmp_path / "Dataset_BUSI_with_GT", (8, 8, 8))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
+    names: dict[str, object] = {}
+    for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
+        exec(compile(block, page, "exec"), names)
+    assert {"report", "split.json"} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_first_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
