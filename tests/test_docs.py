@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from made import busi
 
+import bcdseg
+
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -33,6 +35,15 @@ def test_the_blocks_about_data_run_on_made_data(page: str, tmp_path: Path, monke
     for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
         exec(compile(block, page, "exec"), names)
     assert {"report", "split.json"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_block_of_the_readme_about_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busi(tmp_path / "Dataset_BUSI_with_GT", (8, 8, 8))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
+    names: dict[str, object] = {"bcdseg": bcdseg}
+    exec(compile(BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))[1], "README.md", "exec"), names)
+    assert all(names[part] for part in ("train", "val", "test"))
 
 
 def test_the_first_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

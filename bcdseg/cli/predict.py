@@ -26,7 +26,10 @@ class Format(str, Enum):
 
 def predict_command(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Images, folders or patterns. Masks (*_mask.png) are left out.")
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="Images, folders or patterns. Masks and overlays (*_mask.png, *_overlay.png) are left out."
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="Folder for masks, overlays and the table (CSV and JSON).")] = None,
     format: Annotated[Format, typer.Option(help="How the table is printed.")] = Format.table,
