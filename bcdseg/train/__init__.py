@@ -1,0 +1,1 @@
+"""Training: segmentation and classification together. The one owner of Lightning."""
