@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, LambdaCallback
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from torch.utils.data import DataLoader
@@ -127,7 +127,8 @@ def _trained(
         "rank": trainer.global_rank,
     }
     loader: DataLoader[Batch] = training_loader(train, augment=augment, **shared)
-    set_epoch(loader, epochs_done)
+    set_epoch(loader, epochs_done)  # Lightning begins the first iteration before it says that an epoch begins
+    trainer.callbacks.insert(0, LambdaCallback(on_train_epoch_start=lambda _, task: set_epoch(loader, task.epoch)))
     task = Task(network, _loss(config, train, model), config, steps_an_epoch=-(-len(loader) // config.accumulate))
     if config.compile:
         network.compile()
