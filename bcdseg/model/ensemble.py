@@ -92,12 +92,13 @@ def _training(models: Sequence[Model]) -> dict[str, Any]:
         {"name": model.name, **{key: value for key, value in model.training.items() if key not in ("name", "seen")}}
         for model in models
     ]
-    if seen := _seen([model.training.get("seen", {}) for model in models]):
-        told["seen"] = seen
+    seen = [model.training.get("seen") for model in models if model.training]
+    if all(seen):
+        told["seen"] = _together(seen)
     return told
 
 
-def _seen(each: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
-    """Everything that any member was trained on, so that no ensemble is measured on it."""
+def _together(each: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
+    """Everything that any member has seen; only told when every trained member tells it."""
     kinds = sorted({kind for seen in each for kind in seen})
     return {kind: sorted({one for seen in each for one in seen.get(kind, ())}) for kind in kinds}
