@@ -24,6 +24,9 @@ from .model.registry import load as load
 from .network.config import NetworkConfig as NetworkConfig
 from .network.network import Network as Network
 from .network.network import Output as Output
+from .train.recipes import Recipe as Recipe
+from .train.recipes import recipe as recipe
+from .train.recipes import recipes as recipes
 from .types import Sample as Sample
 
 __version__: str

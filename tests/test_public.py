@@ -20,6 +20,7 @@ PUBLIC = {
     "Output",
     "Prediction",
     "Preprocessing",
+    "Recipe",
     "Rules",
     "Sample",
     "Split",
@@ -35,6 +36,8 @@ PUBLIC = {
     "load",
     "load_split",
     "open_dataset",
+    "recipe",
+    "recipes",
     "split",
 }
 
