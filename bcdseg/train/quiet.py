@@ -27,7 +27,10 @@ def as_it_was() -> Iterator[None]:
         stack.callback(random.setstate, random.getstate())
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         stack.callback(torch.set_flush_denormal, _flushes_denormals())
-        deterministic, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        deterministic, warn_only = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
         stack.callback(torch.use_deterministic_algorithms, deterministic, warn_only=warn_only)
         for switch in ("benchmark", "deterministic"):
             stack.callback(setattr, torch.backends.cudnn, switch, getattr(torch.backends.cudnn, switch))

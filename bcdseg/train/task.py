@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bcdseg.errors import NotFiniteError
 from bcdseg.network.losses import JointLoss, Losses
-from bcdseg.network.network import Network
+from bcdseg.network.network import Network, Output
 from bcdseg.train.batch import Batch
 from bcdseg.train.cases import Case, cases_of, measures
 from bcdseg.train.config import FitConfig
@@ -55,11 +55,12 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         self._tally.add(losses)
         return losses.total  # type: ignore[no-any-return]
 
-    def validation_step(self, batch: Batch, _: int) -> None:
-        """Losses, outlines and classes of a batch."""
-        output = self.network(self._laid_out(batch.image))
+    def validation_step(self, batch: Batch, _: int) -> Output:
+        """Losses, outlines and classes of a batch; what the network said goes to the callbacks."""
+        output: Output = self.network(self._laid_out(batch.image))
         self._tally.add(self.loss(output, batch.truth))
         self._cases += cases_of(batch, output)
+        return output
 
     def on_train_epoch_start(self) -> None:
         """The encoder frozen or not; nothing counted yet."""
