@@ -27,10 +27,13 @@ from bcdseg.train.batch import Batch
 from bcdseg.train.checkpoint import Keeper, read_checkpoint
 from bcdseg.train.clear_errors import clear_errors
 from bcdseg.train.config import FitConfig
+from bcdseg.train.distill import Teacher
+from bcdseg.train.finetune import adapt
 from bcdseg.train.inputs import Inputs, check_inputs
 from bcdseg.train.loaders import set_epoch, training_loader, validation_loader
 from bcdseg.train.machine import build_trainer, check_compiler
 from bcdseg.train.parallel import from_first
+from bcdseg.train.pictures import pictures
 from bcdseg.train.progress import Show
 from bcdseg.train.quiet import as_it_was, quietly
 from bcdseg.train.record import training_record
@@ -41,7 +44,15 @@ from bcdseg.train.task import Task
 
 
 def train_model(
-    model: Model, train: Dataset, val: Dataset, *, out: Path | None, config: FitConfig | None, augment: Any, resume: bool
+    model: Model,
+    train: Dataset,
+    val: Dataset,
+    *,
+    out: Path | None,
+    config: FitConfig | None,
+    augment: Any,
+    teacher: Model | None,
+    resume: bool,
 ) -> Run:
     """See ``fit``."""
     goes_on = resume and out is not None and (out / CONFIG).is_file()
@@ -52,6 +63,12 @@ def train_model(
     say = _teller(config)
     if config.compile:
         check_compiler()
+    with as_it_was():
+        torch.manual_seed(config.seed)  # of a class head that starts anew
+        model, changed = adapt(model, train.classes)
+    guide = None if teacher is None else Teacher(teacher, model)
+    if changed:
+        say(changed)
     seen = check_inputs(model, train, val)
     say(f"Training: {seen[0]}\nValidation: {seen[1]}{_not_learned(model, seen[0])}")
     with as_it_was(), quietly():
@@ -63,7 +80,7 @@ def train_model(
         else:
             if last is not None:
                 say(f"Going on after epoch {len(history)} of {config.epochs}, in {folder}")
-            history = _trained(model, train, val, seen[0], folder, config, augment, len(history), resume=last is not None)
+            history = _trained(model, train, val, seen[0], folder, config, augment, guide, len(history), resume=last is not None)
         return _finished(model, (train, val), seen, folder, config, history)
 
 
@@ -109,13 +126,14 @@ def _trained(
     folder: Path,
     config: FitConfig,
     augment: Any,
+    teacher: Teacher | None,
     epochs_done: int,
     *,
     resume: bool,
 ) -> list[dict[str, float]]:
     """Train to the end; the checkpoints hold what came out."""
     trainer = build_trainer(config, folder, _callbacks(config, folder, model))
-    network = _to_train(model.network, seen)
+    network = _to_train(model, seen)
     if trainer.world_size > 1:
         synchronise(network, choose_device(config.device))
     shared: dict[str, Any] = {
@@ -129,7 +147,7 @@ def _trained(
     loader: DataLoader[Batch] = training_loader(train, augment=augment, **shared)
     set_epoch(loader, epochs_done)  # Lightning begins the first iteration before it says that an epoch begins
     trainer.callbacks.insert(0, LambdaCallback(on_train_epoch_start=lambda _, task: set_epoch(loader, task.epoch)))
-    task = Task(network, _loss(config, train, model), config, steps_an_epoch=-(-len(loader) // config.accumulate))
+    task = Task(network, _loss(config, train, model), config, steps_an_epoch=-(-len(loader) // config.accumulate), teacher=teacher)
     if config.compile:
         network.compile()
     torch.set_flush_denormal(True)  # numbers too small to matter are slow on a CPU
@@ -139,9 +157,10 @@ def _trained(
     return task.history
 
 
-def _to_train(network: Network, seen: Inputs) -> Network:
+def _to_train(model: Model, seen: Inputs) -> Network:
     """A copy in which a head that nothing is known for stays as it is, where weight decay would have eaten it."""
-    network = copy.deepcopy(network).train().requires_grad_(True)
+    assert isinstance(model.network, Network)  # ensembles have been refused by adapt
+    network = copy.deepcopy(model.network).train().requires_grad_(True)
     for head, known in ((network.mask_head, seen.masks), (network.class_head, seen.labels)):
         if head is not None and not known:
             head.requires_grad_(False)
@@ -161,7 +180,8 @@ def _loss(config: FitConfig, train: Dataset, model: Model) -> JointLoss:
 
 
 def _callbacks(config: FitConfig, folder: Path, model: Model) -> list[Callback]:
-    return [*([Show(Console(stderr=True))] if _tells(config) else []), Keeper(folder, _facts(model))]
+    shown = [Show(Console(stderr=True))] if _tells(config) else []
+    return [*shown, *pictures(folder, model.classes), Keeper(folder, _facts(model))]
 
 
 def _finished(
@@ -173,7 +193,7 @@ def _finished(
     if rank_zero_only.rank == 0 and not (folder / MODEL).exists():
         trained = _with_weights(model, read_checkpoint(folder / BEST)["state_dict"], folder.name)
         inputs = zip(parts, seen, strict=True)
-        trained.training = training_record(*inputs, start=model.name, config=config, history=history, best=best)
+        trained.training = training_record(*inputs, start=model, config=config, history=history, best=best)
         trained.save(folder / MODEL)
     from_first(None)
     trained = load_model(folder / MODEL, name=folder.name, device=model.device)

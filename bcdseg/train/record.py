@@ -9,6 +9,8 @@ from typing import Any
 from bcdseg import __version__
 from bcdseg.data.dataset import Dataset
 from bcdseg.evaluate.seen import remember
+from bcdseg.model.model import Model
+from bcdseg.model.seen import all_seen
 from bcdseg.train.config import FitConfig
 from bcdseg.train.inputs import Inputs
 
@@ -25,7 +27,7 @@ def training_record(
     train: tuple[Dataset, Inputs],
     val: tuple[Dataset, Inputs],
     *,
-    start: str,
+    start: Model,
     config: FitConfig,
     history: tuple[Mapping[str, float], ...],
     best: int,
@@ -37,14 +39,14 @@ def training_record(
         "summary": f"Trained with bcdseg {__version__} on {train[0].name}.",
         "data": {"training": f"{train[0].name}: {train[1]}", "validation": f"{val[0].name}: {val[1]}"},
         "method": {
-            "begun from": start,
+            "begun from": start.name,
             "options that differ from the defaults": changed or "none",
             "epochs": f"{len(history)} of {config.epochs}; the weights are those of epoch {best}",
             "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         },
         "measured on": "The validation scans, at the network's size. They chose the epoch, so the figures are too good for others.",
         "figures": {f"{name} (validation)": f"{row[key]:.3f}" for key, name in FIGURES.items() if key in row},
-        "seen": remember(train[0], val[0]),
+        "seen": all_seen([start], also=remember(train[0], val[0])),
     }
 
 
