@@ -18,6 +18,7 @@ from .infer.prediction import Failure as Failure
 from .infer.prediction import Prediction as Prediction
 from .infer.rules import Rules as Rules
 from .model.create import create as create
+from .model.ensemble import ensemble as ensemble
 from .model.model import Model as Model
 from .model.registry import load as load
 from .network.config import NetworkConfig as NetworkConfig
@@ -25,6 +26,9 @@ from .network.network import Network as Network
 from .network.network import Output as Output
 from .train.config import FitConfig as FitConfig
 from .train.fit import fit as fit
+from .train.recipes import Recipe as Recipe
+from .train.recipes import recipe as recipe
+from .train.recipes import recipes as recipes
 from .train.run import Run as Run
 from .types import Sample as Sample
 
