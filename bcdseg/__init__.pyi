@@ -18,6 +18,7 @@ from .infer.prediction import Failure as Failure
 from .infer.prediction import Prediction as Prediction
 from .infer.rules import Rules as Rules
 from .model.create import create as create
+from .model.ensemble import ensemble as ensemble
 from .model.model import Model as Model
 from .model.registry import load as load
 from .network.config import NetworkConfig as NetworkConfig

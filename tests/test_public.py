@@ -28,6 +28,7 @@ PUBLIC = {
     "check_disjoint",
     "combine",
     "create",
+    "ensemble",
     "errors",
     "fetch_busi",
     "folds",

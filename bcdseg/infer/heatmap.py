@@ -16,25 +16,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdseg.data.images import to_gray, to_uint8
+from bcdseg.network.ensemble import AnyNetwork, Ensemble
+from bcdseg.network.network import Network
 
 if TYPE_CHECKING:
     from bcdseg.infer.prediction import Prediction
-    from bcdseg.network.network import Network
 
 STRONGEST = 0.65  # of the colour over the scan
 ANCHORS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])  # of matplotlib's inferno
 
 
-def class_heat(network: Network, image: Tensor, class_index: int) -> NDArray[np.float32]:
-    """MONAI's Grad-CAM of one class for one preprocessed scan, over the network's input; from 0, of no certain scale.
+def class_heat(network: AnyNetwork, image: Tensor, class_index: int) -> NDArray[np.float32]:
+    """MONAI's Grad-CAM of one class for one preprocessed scan, over the network's input; from 0 to 1.
 
     The encoder runs without gradients; they are followed from the class score back to its deepest features only.
+    That of an ensemble is the mean of its members'.
 
     Args:
         network: In evaluation mode.
         image: 1 x channels x height x width, on the network's device.
         class_index: The class that is asked about.
     """
+    if isinstance(network, Ensemble):
+        parts = [(member, normalised) for facts, member, normalised in network.each(image) if facts.network.head is not None]
+        return to_unit(np.mean([class_heat(member, normalised, class_index) for member, normalised in parts], axis=0))
     from monai.visualize import GradCAM  # imports for seconds, so only when asked for
 
     with torch.no_grad():
@@ -45,7 +50,7 @@ def class_heat(network: Network, image: Tensor, class_index: int) -> NDArray[np.
 
     cam = GradCAM(_AfterEncoder(network), "deepest", upsampler=to_input, postprocessing=lambda heat: heat)
     heat = cam(deepest.clone().requires_grad_(), class_idx=class_index, others=others)
-    return np.asarray(heat[0, 0].detach().cpu().float())
+    return to_unit(np.asarray(heat[0, 0].detach().cpu().float()))
 
 
 class _AfterEncoder(nn.Module):

@@ -120,3 +120,16 @@ def test_wrong_wishes_are_refused_with_the_choices(small_model: bcdseg.Model, sc
         small_model.predict(scan, explain="cyst")
     with pytest.raises(bcdseg.errors.OptionError, match="only segments"):
         bcdseg.create("plain_cnn", classes=[], head=None, size=32).predict(scan, explain=True)
+
+
+def test_an_ensemble_points_where_its_members_do(scan: NDArray[np.uint8]) -> None:
+    members = [bcdseg.create("plain_cnn", classes=["a", "b"], size=64), _plain_classifier()]
+    found = bcdseg.ensemble(members).predict(scan, explain="a").heatmap
+    assert found is not None
+    each = [member.predict(scan, explain="a").heatmap for member in members]
+    mean = np.mean(each, axis=0)
+    np.testing.assert_allclose(found, mean / max(mean.max(), 1e-12), atol=0.02)  # members' maps are scaled after coming back
+
+
+def _plain_classifier() -> bcdseg.Model:
+    return bcdseg.create("plain_cnn", classes=["a", "b"], decoder=None, size=64)
