@@ -26,7 +26,7 @@ def write_card(model: Model) -> str:
         ),
         _section("What it is", _table(_facts(model))),
     ]
-    for title in ("data", "method", "measured on", "figures", "limits", "licence", "citation"):
+    for title in ("data", "method", "calibration", "measured on", "figures", "limits", "licence", "citation"):
         if content := training.get(title):
             parts.append(_section(title.capitalize(), _render(content)))
     if not training:
