@@ -18,11 +18,15 @@ from .infer.prediction import Failure as Failure
 from .infer.prediction import Prediction as Prediction
 from .infer.rules import Rules as Rules
 from .model.create import create as create
+from .model.ensemble import ensemble as ensemble
 from .model.model import Model as Model
 from .model.registry import load as load
 from .network.config import NetworkConfig as NetworkConfig
 from .network.network import Network as Network
 from .network.network import Output as Output
+from .train.recipes import Recipe as Recipe
+from .train.recipes import recipe as recipe
+from .train.recipes import recipes as recipes
 from .types import Sample as Sample
 
 __version__: str

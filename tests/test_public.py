@@ -20,6 +20,7 @@ PUBLIC = {
     "Output",
     "Prediction",
     "Preprocessing",
+    "Recipe",
     "Rules",
     "Sample",
     "Split",
@@ -28,12 +29,15 @@ PUBLIC = {
     "check_disjoint",
     "combine",
     "create",
+    "ensemble",
     "errors",
     "fetch_busi",
     "folds",
     "load",
     "load_split",
     "open_dataset",
+    "recipe",
+    "recipes",
     "split",
 }
 

@@ -21,7 +21,7 @@ from bcdseg.infer.prediction import Failure, Prediction
 from bcdseg.infer.predictor import Predictor
 from bcdseg.infer.rules import Rules
 from bcdseg.infer.torch_runtime import TorchRuntime, choose_device
-from bcdseg.network.network import Network
+from bcdseg.network.ensemble import AnyNetwork
 
 ON_ERROR = ("raise", "keep")
 
@@ -30,7 +30,7 @@ class Model:
     """A network with all that its answers depend on.
 
     Attributes:
-        network: The torch module. It may be trained or changed; predictions follow.
+        network: The torch module: a network, or an ensemble of them. It may be trained or changed; predictions follow.
         preprocessing: What is done to a scan before the network sees it.
         rules: Thresholds and calibration.
         training: What is known of its training, as JSON types; empty for a model that was never trained.
@@ -40,7 +40,7 @@ class Model:
 
     def __init__(
         self,
-        network: Network,
+        network: AnyNetwork,
         preprocessing: Preprocessing,
         rules: Rules | None = None,
         *,
@@ -159,8 +159,7 @@ class Model:
         return write_card(self)
 
     def __repr__(self) -> str:
-        config = self.network.config
-        parts = f"{config.encoder} + {config.decoder or 'no decoder'}, {config.head or 'no'} head"
+        parts = self.network.config.summary
         trained = "" if self.training else ", untrained"
         return f"<Model {self.name}: {parts}, classes {', '.join(self.classes) or 'none'}, on {self.device}{trained}>"
 
@@ -197,6 +196,6 @@ def _stream(predictor: Predictor, source: Any, batch_size: int, keep: bool) -> I
     return predictor.stream(expand(source), batch_size=batch_size, keep_failures=keep)
 
 
-def parameter_count(network: Network) -> int:
+def parameter_count(network: AnyNetwork) -> int:
     """How many numbers the network learns."""
     return sum(int(np.prod(parameter.shape)) for parameter in network.parameters())
