@@ -27,6 +27,9 @@ from .network.network import Output as Output
 from .train.recipes import Recipe as Recipe
 from .train.recipes import recipe as recipe
 from .train.recipes import recipes as recipes
+from .train.config import FitConfig as FitConfig
+from .train.fit import fit as fit
+from .train.run import Run as Run
 from .types import Sample as Sample
 
 __version__: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
         """Called by Lightning, in the first process."""
         held = io.BytesIO()
         torch.save(checkpoint, held)
-        write_whole(Path(path), held.getbuffer(), overwrite=True)
+        write_whole(Path(path), held.getvalue(), overwrite=True)
 
 
 class Keeper(Checkpoint):  # type: ignore[misc]
@@ -38,15 +37,9 @@ class Keeper(Checkpoint):  # type: ignore[misc]
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
         self.folder = folder
         self.facts = facts
-        self.began = 0.0
-
-    def on_train_epoch_start(self, *_: Any) -> None:
-        """Called by Lightning."""
-        self.began = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: Task) -> None:
-        """Called by Lightning when the epoch's row is complete."""
-        task.history[-1]["seconds"] = round(time.monotonic() - self.began, 2)
+        """Called by Lightning, after all other callbacks."""
         if trainer.is_global_zero:
             write_whole(self.folder / METRICS, metrics_csv(task.history), overwrite=True)
         if best_epoch(task.history) == len(task.history):

@@ -23,7 +23,7 @@ def as_it_was() -> Iterator[None]:
     """Leave random states, torch's switches, threads and Ctrl-C's handler as they were found."""
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
-        stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002
+        stack.callback(np.random.set_state, np.random.get_state())
         stack.callback(random.setstate, random.getstate())
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         stack.callback(torch.set_flush_denormal, _flushes_denormals())

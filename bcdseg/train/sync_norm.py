@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from timm.layers import BatchNormAct2d, convert_sync_batchnorm
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 
@@ -31,7 +31,8 @@ class SyncNorm(nn.BatchNorm2d):
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
         self.num_batches_tracked = norm.num_batches_tracked
         self.train(norm.training)
-        self.drop, self.act = (norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else (nn.Identity(), nn.Identity())
+        self.drop: nn.Module = getattr(norm, "drop", nn.Identity())  # of timm's norms, which are also what comes after them
+        self.act: nn.Module = getattr(norm, "act", nn.Identity())
 
     def forward(self, image: Tensor) -> Tensor:
         """What ``nn.BatchNorm2d`` would give each process, had it seen the scans of all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from bcdseg.train.batch import Batch
 from bcdseg.train.cases import Case, cases_of, measures
 from bcdseg.train.config import FitConfig
 from bcdseg.train.optimize import build_optimizer, build_schedule, freeze_encoder
-from bcdseg.train.parallel import gathered, mean_over_processes
+from bcdseg.train.parallel import gathered
 from bcdseg.train.tally import Tally
 
 
@@ -38,13 +39,14 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         self.steps_an_epoch = steps_an_epoch
         self.validation: list[Case] = []
         self.history: list[dict[str, float]] = []
+        self._began = 0.0
         self._tally = Tally()
         self._cases: list[Case] = []
         self._row: dict[str, float] = {}
 
     @property
     def epoch(self) -> int:
-        """Number of the running epoch, from 0."""
+        """Number of the epoch that is trained, from 0."""
         return len(self.history)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
@@ -66,6 +68,7 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         """The encoder frozen or not; nothing counted yet."""
         freeze = self.config.freeze_encoder_epochs
         freeze_encoder(self.network, freeze == -1 or self.epoch < freeze)
+        self._began = time.monotonic()
         self._tally = Tally()
         self.loss.share = self._tally.share_among_processes
 
@@ -76,12 +79,12 @@ class Task(pl.LightningModule):  # type: ignore[misc]
 
     def on_validation_epoch_start(self) -> None:
         """The losses of training begin the epoch's row."""
-        self._row = self._tally.means()
+        self._row = {"epoch": self.epoch + 1, **self._tally.means()}
         self._cases, self._tally = [], Tally()
         self.loss.share = self._tally.share_alone
 
     def on_validation_epoch_end(self) -> None:
-        """The measures over the scans of all processes, each counted once."""
+        """The measures over the scans of all processes, each counted once: the epoch's row is complete."""
         cases = {case.id: case for case in gathered(self._cases)}
         self.validation = [cases[id] for id in sorted(cases)]
         losses = self._tally.means()
@@ -89,10 +92,8 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         self._row |= {f"val_{name}": value for name, value in losses.items()}
         self._row |= measures(self.validation)
         self._row["lr"] = self.trainer.optimizers[0].param_groups[-1]["lr"]
-
-    def on_train_epoch_end(self) -> None:
-        """The epoch's row is complete."""
-        self.history.append({"epoch": self.epoch + 1, **self._row})
+        self._row["seconds"] = round(time.monotonic() - self._began, 2)
+        self.history.append(self._row)
         self.log_dict(self._row, rank_zero_only=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
