@@ -79,3 +79,7 @@ class LeakWarning(UserWarning):
 
 class DataUnavailableError(BcdsegError, ConnectionError):
     """A public data set could not be fetched; the message says what to download by hand and where to put it."""
+
+
+class MemoryLimitError(BcdsegError, MemoryError):
+    """The memory of the machine or of its GPU doesn't suffice; the message says which option to lower."""

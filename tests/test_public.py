@@ -21,6 +21,7 @@ PUBLIC = {
     "Output",
     "Prediction",
     "Preprocessing",
+    "Recipe",
     "Rules",
     "Sample",
     "Split",
@@ -37,6 +38,8 @@ PUBLIC = {
     "load",
     "load_split",
     "open_dataset",
+    "recipe",
+    "recipes",
     "split",
 }
 

@@ -16,18 +16,22 @@ import cv2
 
 from bcdseg.errors import OptionError
 
+Pipeline = A.Compose
+"""What users may hand in as their own."""
 
-def build(strength: str, size: tuple[int, int], seed: int | None = None) -> A.Compose:
+
+def build(strength: str, size: tuple[int, int] | None = None, seed: int | None = None) -> A.Compose:
     """A pipeline over ``image`` (uint8, height x width x channels) and ``mask``; geometry moves both.
 
     Args:
-        strength: ``"default"``, ``"light"`` (flips and small affine and brightness changes) or ``"none"``.
-        size: Height and width of what comes out.
+        strength: ``"default"``, ``"light"`` (flips and small affine and brightness changes), ``"none"``, or a set that older
+            systems were trained with: ``"flip-rotate-zoom"``, ``"shift-shear-zoom-flip"``.
+        size: Height and width of what comes out; None keeps them.
         seed: For the same changes in each run.
     """
     if strength not in STRENGTHS:
         raise OptionError(f"augment={strength!r} is unknown: choose one of {', '.join(STRENGTHS)}.")
-    return A.Compose([*STRENGTHS[strength](), A.Resize(*size)], seed=seed)
+    return A.Compose([*STRENGTHS[strength](), *([] if size is None else [A.Resize(*size)])], seed=seed)
 
 
 def _light() -> list[Any]:
@@ -40,14 +44,24 @@ def _default() -> list[Any]:
         ByHand(_painted_calipers, p=0.15),
         _affine(0.25, 15),
         A.OneOf([A.ElasticTransform(alpha=60, sigma=8), A.GridDistortion(num_steps=4, distort_limit=0.2)], p=0.25),
-        A.CropAndPad(percent=(0, 0.2), keep_size=False, p=0.1),
+        A.CropAndPad(percent=(0, 0.2), keep_size=True, p=0.1),
         A.OneOf([A.RandomBrightnessContrast(0.3, 0.3), A.RandomGamma((60, 160)), A.CLAHE(clip_limit=3)], p=0.7),
         ByHand(_gain_drift, p=0.3),
         ByHand(_shadow, p=0.2),
         ByHand(_speckle, p=0.3),
         A.OneOf([A.GaussianBlur(sigma_limit=(0.3, 1.5)), A.Downscale(scale_range=(0.4, 0.8)), A.Sharpen()], p=0.3),
         A.OneOf([A.GaussNoise(std_range=(0.02, 0.08)), A.ImageCompression(quality_range=(30, 90))], p=0.3),
+        A.CoarseDropout(num_holes_range=(1, 4), hole_height_range=(0.05, 0.15), hole_width_range=(0.05, 0.15), p=0.1),
     ]
+
+
+def _flip_rotate_zoom() -> list[Any]:
+    return [A.HorizontalFlip(p=0.5), A.Affine(rotate=(-18, 18), scale=(0.9, 1.1), interpolation=cv2.INTER_LINEAR, p=1)]
+
+
+def _shift_shear_zoom_flip() -> list[Any]:
+    move = A.Affine(translate_percent=(-0.2, 0.2), shear=(-12, 12), scale=(0.8, 1.2), interpolation=cv2.INTER_LINEAR, p=1)
+    return [A.HorizontalFlip(p=0.5), move]
 
 
 def _affine(zoom: float, degrees: int) -> A.Affine:
@@ -121,4 +135,10 @@ def _clip(image: NDArray[Any]) -> NDArray[Any]:
     return clipped
 
 
-STRENGTHS: dict[str, Callable[[], list[Any]]] = {"default": _default, "light": _light, "none": list}
+STRENGTHS: dict[str, Callable[[], list[Any]]] = {
+    "default": _default,
+    "light": _light,
+    "none": list,
+    "flip-rotate-zoom": _flip_rotate_zoom,
+    "shift-shear-zoom-flip": _shift_shear_zoom_flip,
+}

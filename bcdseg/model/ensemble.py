@@ -92,7 +92,7 @@ def _training(models: Sequence[Model]) -> dict[str, Any]:
         {"name": model.name, **{key: value for key, value in model.training.items() if key not in ("name", "seen")}}
         for model in models
     ]
-    seen = [model.training.get("seen") for model in models if model.training]
+    seen: list[Any] = [model.training.get("seen") for model in models if model.training]
     if all(seen):
         told["seen"] = _together(seen)
     return told

@@ -20,9 +20,10 @@ from bcdseg.network.network import Network
 def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:
     """A copy of a model for the classes of a data set, to be trained further; the model itself stays as it is.
 
-    Labels go by name, so the same classes in another order change nothing. Where the classes differ, encoder, decoder and all of
-    the class head but its last layer are kept; that layer is made anew, with the rows of the classes that the model knows already.
-    What was calibrated or measured for the old classes is dropped; what the model has seen is still remembered.
+    Labels go by name, so the model's own classes, all or some of them and in whatever order, change nothing. Where the data has a
+    class that the model doesn't know, the model takes the data's classes: encoder, decoder and all of the class head but its last
+    layer are kept, and that layer is made anew, with the rows of the classes that it knew already. What was calibrated or measured
+    for the old classes is dropped; what the model has seen is still remembered.
 
     Args:
         model: Any model but an ensemble.
@@ -37,7 +38,7 @@ def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:
     if isinstance(model.network, Ensemble):
         raise OptionError(f"{model.name}: an ensemble is not trained. Train its members, or a new model with it as teacher.")
     network = copy.deepcopy(model.network)
-    if network.class_head is None or not classes or set(classes) == set(model.classes):
+    if network.class_head is None or set(classes) <= set(model.classes):
         unused = "The model has no class head: the labels of the data are not used." if classes and not model.classes else None
         return _copy_of(model, network), unused
     _renew_head(network, tuple(classes))

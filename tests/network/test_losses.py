@@ -36,13 +36,13 @@ def test_it_is_the_sum_that_one_would_write_down() -> None:
     overlap = (probability * truth.mask).sum(dim=(1, 2, 3))
     dice = 1 - (2 * overlap + 1) / (probability.sum(dim=(1, 2, 3)) + truth.mask.sum(dim=(1, 2, 3)) + 1)
     expected = pixels + dice[1:].sum() / 3 + 0.5 * F.cross_entropy(output.classes, truth.label, label_smoothing=0.05)
-    torch.testing.assert_close(JointLoss()(output, truth), expected)
+    torch.testing.assert_close(JointLoss()(output, truth).total, expected)
 
 
 def test_a_missing_mask_or_label_adds_nothing() -> None:
     output, truth = _batch()
     partial = Truth(truth.mask, torch.tensor([True, False, True]), torch.tensor([NO_LABEL, 1, NO_LABEL]))
-    mask_grad, class_grad = _grads(output, JointLoss()(output, partial))
+    mask_grad, class_grad = _grads(output, JointLoss()(output, partial).total)
     assert not mask_grad[1].any()
     assert mask_grad[0].any()
     assert not class_grad[0].any()
@@ -54,19 +54,21 @@ def test_what_a_missing_mask_holds_does_not_matter() -> None:
     known = torch.tensor([True, False, True])
     other = truth.mask.clone()
     other[1] = torch.nan
-    one, two = (JointLoss()(output, Truth(mask, known, truth.label)) for mask in (truth.mask, other))
+    one, two = (JointLoss()(output, Truth(mask, known, truth.label)).total for mask in (truth.mask, other))
     torch.testing.assert_close(one, two)
 
 
 def test_nothing_known_is_zero_and_still_has_a_gradient() -> None:
     output, truth = _batch()
-    loss = JointLoss()(output, Truth(truth.mask, torch.zeros(3, dtype=torch.bool), torch.full((3,), NO_LABEL)))
+    loss = JointLoss()(output, Truth(truth.mask, torch.zeros(3, dtype=torch.bool), torch.full((3,), NO_LABEL))).total
     assert loss.item() == 0
     assert not any(grad.any() for grad in _grads(output, loss))
 
 
 def test_one_head_off() -> None:
     output, truth = _batch()
-    both = JointLoss()(output, truth)
-    apart = JointLoss()(Output(output.mask, None), truth) + JointLoss()(Output(None, output.classes), truth)
-    torch.testing.assert_close(both, apart)
+    both = JointLoss()(output, truth).total
+    masks, classes = (JointLoss()(one, truth) for one in (Output(output.mask, None), Output(None, output.classes)))
+    assert masks.classes is None
+    assert classes.mask is None
+    torch.testing.assert_close(both, masks.total + classes.total)
