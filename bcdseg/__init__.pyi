@@ -13,6 +13,8 @@ from .data.splits import Split as Split
 from .data.splits import folds as folds
 from .data.splits import split as split
 from .evaluate.calibrate import calibrate as calibrate
+from .evaluate.evaluate import evaluate as evaluate
+from .evaluate.evaluation import Evaluation as Evaluation
 from .infer.flags import Flag as Flag
 from .infer.lesions import Lesion as Lesion
 from .infer.prediction import Failure as Failure
@@ -26,11 +28,11 @@ from .model.registry import load as load
 from .network.config import NetworkConfig as NetworkConfig
 from .network.network import Network as Network
 from .network.network import Output as Output
+from .train.config import FitConfig as FitConfig
+from .train.fit import fit as fit
 from .train.recipes import Recipe as Recipe
 from .train.recipes import recipe as recipe
 from .train.recipes import recipes as recipes
-from .train.config import FitConfig as FitConfig
-from .train.fit import fit as fit
 from .train.run import Run as Run
 from .types import Sample as Sample
 
