@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.disjoint import check_disjoint
 from bcdseg.errors import OptionError
+from bcdseg.evaluate.calibrate import calibrate
 from bcdseg.infer.torch_runtime import choose_device
 from bcdseg.model.disk import load_model
 from bcdseg.model.model import Model
@@ -139,7 +140,8 @@ def _finish(plan: Plan, folder: Path, history: History) -> Run:
     folder, history = from_first((folder, history))
     best = best_epoch(history)
     if rank_zero_only.rank == 0 and not (folder / MODEL).exists():
-        _best_model(plan, folder, history).save(folder / MODEL)
+        trained = _best_model(plan, folder, history)
+        (calibrate(trained, plan.val) if plan.config.calibrate else trained).save(folder / MODEL)
     from_first(None)  # the others wait until it is there
     return Run(
         model=load_model(folder / MODEL, name=folder.name, device=plan.model.device),
