@@ -12,12 +12,17 @@ from .data.splitfile import load_split as load_split
 from .data.splits import Split as Split
 from .data.splits import folds as folds
 from .data.splits import split as split
+from .evaluate.calibrate import calibrate as calibrate
+from .evaluate.evaluate import evaluate as evaluate
+from .evaluate.evaluation import Evaluation as Evaluation
 from .infer.flags import Flag as Flag
 from .infer.lesions import Lesion as Lesion
 from .infer.prediction import Failure as Failure
 from .infer.prediction import Prediction as Prediction
+from .infer.rules import OperatingPoint as OperatingPoint
 from .infer.rules import Rules as Rules
 from .model.create import create as create
+from .model.ensemble import ensemble as ensemble
 from .model.model import Model as Model
 from .model.registry import load as load
 from .network.config import NetworkConfig as NetworkConfig
@@ -25,6 +30,9 @@ from .network.network import Network as Network
 from .network.network import Output as Output
 from .train.config import FitConfig as FitConfig
 from .train.fit import fit as fit
+from .train.recipes import Recipe as Recipe
+from .train.recipes import recipe as recipe
+from .train.recipes import recipes as recipes
 from .train.run import Run as Run
 from .types import Sample as Sample
 

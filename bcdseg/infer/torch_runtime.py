@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from bcdseg.errors import OptionError
+from bcdseg.infer.heatmap import class_heat
+from bcdseg.network.ensemble import AnyNetwork
 from bcdseg.network.folding import fold_batch_norm
-from bcdseg.network.network import Network, Output
+from bcdseg.network.network import Output
 
 Array = NDArray[np.float32]
 MOST_WORKERS, GPU_WORKERS = 8, 4
@@ -33,10 +35,10 @@ class Answers(NamedTuple):
 class TorchRuntime:
     """A frozen copy of a network on one device. Safe to call from several threads."""
 
-    def __init__(self, network: Network, device: str, size: tuple[int, int]) -> None:
+    def __init__(self, network: AnyNetwork, device: str, size: tuple[int, int]) -> None:
         self.device = torch.device(device)
         folded = fold_batch_norm(network, size).requires_grad_(False)
-        self.network: Network = folded.to(self.device).to(memory_format=torch.channels_last)
+        self.network: AnyNetwork = folded.to(self.device).to(memory_format=torch.channels_last)
 
     @property
     def workers(self) -> int:
@@ -60,6 +62,11 @@ class TorchRuntime:
             output: Output = self.network(inputs.to(self.device, memory_format=torch.channels_last))
             mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0])
             return Answers(_numpy(mask), _numpy(output.classes))
+
+    def heat(self, scan: Array, class_index: int) -> Array:
+        """Where the score of a class came from, over one preprocessed scan (see ``class_heat``)."""
+        image = torch.from_numpy(scan[None]).to(self.device, memory_format=torch.channels_last)
+        return class_heat(self.network, image, class_index)
 
 
 class _KeptThreads:
