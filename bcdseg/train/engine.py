@@ -32,6 +32,7 @@ from bcdseg.train.finetune import adapt
 from bcdseg.train.inputs import Inputs, check_inputs
 from bcdseg.train.loaders import set_epoch, training_loader, validation_loader
 from bcdseg.train.machine import build_trainer, check_compiler
+from bcdseg.train.optimize import freeze_encoder
 from bcdseg.train.parallel import from_first
 from bcdseg.train.pictures import pictures
 from bcdseg.train.progress import Show
@@ -133,7 +134,7 @@ def _trained(
 ) -> list[dict[str, float]]:
     """Train to the end; the checkpoints hold what came out."""
     trainer = build_trainer(config, folder, _callbacks(config, folder, model))
-    network = _to_train(model, seen)
+    network = _to_train(model, seen, config)
     if trainer.world_size > 1:
         synchronise(network, choose_device(config.device))
     shared: dict[str, Any] = {
@@ -157,10 +158,11 @@ def _trained(
     return task.history
 
 
-def _to_train(model: Model, seen: Inputs) -> Network:
+def _to_train(model: Model, seen: Inputs, config: FitConfig) -> Network:
     """A copy in which a head that nothing is known for stays as it is, where weight decay would have eaten it."""
     assert isinstance(model.network, Network)  # ensembles have been refused by adapt
     network = copy.deepcopy(model.network).train().requires_grad_(True)
+    freeze_encoder(network, config.freeze_encoder_epochs == -1)
     for head, known in ((network.mask_head, seen.masks), (network.class_head, seen.labels)):
         if head is not None and not known:
             head.requires_grad_(False)
