@@ -12,10 +12,14 @@ from .data.splitfile import load_split as load_split
 from .data.splits import Split as Split
 from .data.splits import folds as folds
 from .data.splits import split as split
+from .evaluate.calibrate import calibrate as calibrate
+from .evaluate.evaluate import evaluate as evaluate
+from .evaluate.evaluation import Evaluation as Evaluation
 from .infer.flags import Flag as Flag
 from .infer.lesions import Lesion as Lesion
 from .infer.prediction import Failure as Failure
 from .infer.prediction import Prediction as Prediction
+from .infer.rules import OperatingPoint as OperatingPoint
 from .infer.rules import Rules as Rules
 from .model.create import create as create
 from .model.ensemble import ensemble as ensemble

@@ -41,6 +41,12 @@ def predict_command(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Scans through the network at once.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Mask probability from which a pixel is outlined.")] = None,
     spacing: Annotated[float | None, typer.Option(help="Millimetres per pixel; sizes then come in millimetres.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also write heat maps of where each class came from: a hint, no evidence.")
+    ] = False,
+    operating_point: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Call classes at this stored point, such as 'sensitivity 0.95'.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are in the folder already.")] = False,
 ) -> None:
     """Outline and classify scans.
@@ -56,7 +62,15 @@ def predict_command(
     sources = _sources(paths)
     loaded = load(model, device=device)
     folder = OutputFolder(out, sources, overlay=overlay, overwrite=overwrite) if out else None
-    stream = loaded.predict(sources, spacing=spacing, threshold=threshold, batch_size=batch_size, on_error="keep")
+    stream = loaded.predict(
+        sources,
+        spacing=spacing,
+        threshold=threshold,
+        batch_size=batch_size,
+        on_error="keep",
+        explain=explain,
+        operating_point=operating_point,
+    )
     results: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     try:

@@ -15,7 +15,7 @@ from PIL import Image
 from bcdseg.data.images import SUFFIXES, ImageSource
 from bcdseg.errors import ImageNotFoundError
 
-NO_SCAN = re.compile(r"_(mask(_\d+)?|overlay)$", re.IGNORECASE)
+NO_SCAN = re.compile(r"_(mask(_\d+)?|overlay|heatmap)$", re.IGNORECASE)
 
 
 def is_single(source: Any) -> bool:
@@ -35,7 +35,8 @@ def expand(source: Any) -> Iterator[ImageSource]:
     """The single images of a source, in order; nothing is read.
 
     A folder gives the images in it and below it, in natural order (2 before 10), without masks (``*_mask.png``),
-    overlays (``*_overlay.png``) and hidden files. A pattern gives what matches, with these left out likewise.
+    overlays (``*_overlay.png``), heat maps (``*_heatmap.png``) and hidden files. A pattern gives what matches, with these
+    left out likewise.
     """
     if is_single(source):
         yield source

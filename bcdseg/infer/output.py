@@ -34,7 +34,7 @@ class OutputFolder:
         self.overwrite = overwrite
         self._names = _output_names(sources)
         self.tables = [folder / "predictions.csv", folder / "predictions.json"]
-        kinds = ["_mask.png", "_overlay.png"] if overlay else ["_mask.png"]
+        kinds = ["_mask.png", *["_overlay.png", "_heatmap.png"] * overlay]
         check_free(
             [*self.tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite
         )
@@ -48,6 +48,8 @@ class OutputFolder:
             write_whole(self.folder / f"{name}_mask.png", png_bytes(Image.fromarray(result.mask)), overwrite=self.overwrite)
         if self.overlay:
             write_whole(self.folder / f"{name}_overlay.png", png_bytes(result.overlay()), overwrite=self.overwrite)
+        if self.overlay and result.heatmap is not None:
+            write_whole(self.folder / f"{name}_heatmap.png", png_bytes(result.heat_overlay()), overwrite=self.overwrite)
 
     def write_tables(self, rows: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]], classes: Sequence[str]) -> None:
         """Write ``predictions.csv``, one row a scan, and ``predictions.json``, everything."""
@@ -81,6 +83,8 @@ def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, o
         contents[folder / f"{stem}_mask.png"] = png_bytes(Image.fromarray(prediction.mask))
     if overlay:
         contents[folder / f"{stem}_overlay.png"] = png_bytes(prediction.overlay())
+    if overlay and prediction.heatmap is not None:
+        contents[folder / f"{stem}_heatmap.png"] = png_bytes(prediction.heat_overlay())
     check_free(contents, overwrite=overwrite)
     return [write_whole(path, content, overwrite=overwrite) for path, content in contents.items()]
 

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from bcdseg.data.images import ImageSource, read_image, source_name
 from bcdseg.data.preprocess import Prepared, Preprocessing
 from bcdseg.errors import BcdsegError, NotFiniteError
-from bcdseg.infer.flags import answer_flags, image_flags
+from bcdseg.infer.flags import Flag, answer_flags, image_flags
+from bcdseg.infer.heatmap import to_unit
 from bcdseg.infer.lesions import Lesion, find_lesions
 from bcdseg.infer.prediction import Failure, Prediction
-from bcdseg.infer.rules import Rules
+from bcdseg.infer.rules import OperatingPoint, Rules
 from bcdseg.infer.torch_runtime import Answers
 from bcdseg.types import Pixels, Spacing
 
@@ -35,6 +36,9 @@ class Runtime(Protocol):
 
     def __call__(self, batch: Sequence[NDArray[np.float32]]) -> Answers:
         """Run a batch of preprocessed scans of one size."""
+
+    def heat(self, scan: NDArray[np.float32], class_index: int) -> NDArray[np.float32]:
+        """Where the score of a class came from, over one preprocessed scan."""
 
     def pool(self) -> AbstractContextManager[Executor]:
         """The threads of a stream."""
@@ -58,6 +62,8 @@ class Predictor:
     classes: tuple[str, ...]
     no_lesion: str | None
     spacing: Spacing | None = None
+    explain: bool | str = False
+    operating_point: OperatingPoint | None = None
 
     def one(self, source: ImageSource) -> Prediction:
         """The answer for one scan."""
@@ -125,7 +131,8 @@ class Predictor:
                 probability >= self.rules.threshold, probability, min_share=self.rules.min_lesion_share, spacing=self.spacing
             )
         probabilities = self._probabilities(answer.classes)
-        label = max(probabilities, key=probabilities.__getitem__) if probabilities else None
+        likeliest = max(probabilities, key=probabilities.__getitem__) if probabilities else None
+        label = self.operating_point.choose(probabilities) if self.operating_point and probabilities else likeliest
         doubts = answer_flags(
             label=label,
             confidence=probabilities[label] if label is not None else 1.0,
@@ -133,6 +140,9 @@ class Predictor:
             no_lesion=self.no_lesion,
             min_confidence=self.rules.min_confidence,
         )
+        if label != likeliest:
+            doubts += (_called_otherwise(label, likeliest, self.operating_point),)
+        explained = None if self.explain is False else label if self.explain is True else self.explain
         return Prediction(
             source=scan.source,
             label=label,
@@ -144,7 +154,14 @@ class Predictor:
             spacing=self.spacing,
             threshold=self.rules.threshold,
             image=scan.pixels,
+            operating_point=self.operating_point.name if self.operating_point else None,
+            heatmap=None if explained is None else self._heat(scan, explained),
+            explained=explained,
         )
+
+    def _heat(self, scan: Scan, name: str) -> NDArray[np.float32]:
+        heat = self.runtime.heat(scan.prepared.array, self.classes.index(name))
+        return to_unit(scan.prepared.placement.restore(heat))
 
     def _probabilities(self, logits: NDArray[np.float32] | None) -> dict[str, float]:
         if logits is None:
@@ -152,6 +169,11 @@ class Predictor:
         scaled = logits.astype(np.float64) / self.rules.temperature
         powers = np.exp(scaled - scaled.max())
         return {name: float(value) for name, value in zip(self.classes, powers / powers.sum(), strict=True)}
+
+
+def _called_otherwise(label: str | None, likeliest: str | None, point: OperatingPoint | None) -> Flag:
+    name = point.name if point else ""
+    return Flag("operating-point", f"Called {label} at the operating point {name!r}; the most probable class is {likeliest}.")
 
 
 def _take(sources: Iterator[ImageSource], most: int) -> tuple[list[ImageSource], Exception | None]:

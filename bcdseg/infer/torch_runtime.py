@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from bcdseg.errors import OptionError
+from bcdseg.infer.heatmap import class_heat
 from bcdseg.network.ensemble import AnyNetwork
 from bcdseg.network.folding import fold_batch_norm
 from bcdseg.network.network import Output
@@ -61,6 +62,11 @@ class TorchRuntime:
             output: Output = self.network(inputs.to(self.device, memory_format=torch.channels_last))
             mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0])
             return Answers(_numpy(mask), _numpy(output.classes))
+
+    def heat(self, scan: Array, class_index: int) -> Array:
+        """Where the score of a class came from, over one preprocessed scan (see ``class_heat``)."""
+        image = torch.from_numpy(scan[None]).to(self.device, memory_format=torch.channels_last)
+        return class_heat(self.network, image, class_index)
 
 
 class _KeptThreads:

@@ -55,7 +55,7 @@ def load_model(folder: Path, *, name: str, device: str = "auto") -> Model:
     try:
         network = rebuild(config["network"])
         preprocessing = Preprocessing.from_dict(config["preprocessing"])
-        rules = Rules(**config["rules"])
+        rules = Rules.from_dict(config["rules"])
         model = Model(network.eval(), preprocessing, rules, training=config.get("training"), name=name, device=device)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{folder / CONFIG}: describes a model that can't be built ({error}).") from error

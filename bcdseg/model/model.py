@@ -80,6 +80,8 @@ class Model:
         threshold: float | None = None,
         batch_size: int | None = None,
         on_error: str = "raise",
+        explain: bool | str = False,
+        operating_point: str | None = None,
     ) -> Prediction: ...
 
     @overload
@@ -91,6 +93,8 @@ class Model:
         threshold: float | None = None,
         batch_size: int | None = None,
         on_error: str = "raise",
+        explain: bool | str = False,
+        operating_point: str | None = None,
     ) -> Any: ...
 
     def predict(
@@ -101,6 +105,8 @@ class Model:
         threshold: float | None = None,
         batch_size: int | None = None,
         on_error: str = "raise",
+        explain: bool | str = False,
+        operating_point: str | None = None,
     ) -> Any:
         """Segment and classify one scan, or a stream of them.
 
@@ -111,6 +117,10 @@ class Model:
             threshold: Mask probability from which a pixel is outlined; by default the model's own.
             batch_size: Scans that go through the network at once; by default 1 on a CPU, where more is slower, else 16.
             on_error: Of many: ``"raise"`` stops at a scan that can't be read, ``"keep"`` hands on a ``Failure`` in its place.
+            explain: Whether to add a heat map (Grad-CAM) of where the class came from: True for the class that is called, or the
+                name of one. Takes about twice as long, and some seconds once. It is a coarse hint, no evidence.
+            operating_point: Name of one of ``rules.operating_points``, which then chooses the class. Probabilities stay as they
+                are; a flag says where the most probable class is another.
 
         Returns:
             A ``Prediction`` for one scan; for many an iterator of them, in order, computed as it is read from.
@@ -123,6 +133,8 @@ class Model:
             classes=self.classes,
             no_lesion=self.no_lesion,
             spacing=check_spacing(spacing),
+            explain=self._checked_explain(explain),
+            operating_point=None if operating_point is None else self.rules.operating_point(operating_point),
         )
         if on_error not in ON_ERROR:
             raise OptionError(f"on_error={on_error!r} is unknown: choose one of {', '.join(ON_ERROR)}.")
@@ -170,6 +182,13 @@ class Model:
         ``load_state_dict`` and replaced layers are noticed.
         """
         self._runtime = None
+
+    def _checked_explain(self, explain: bool | str) -> bool | str:
+        if explain is not False and not self.classes:
+            raise OptionError(f"explain={explain!r}: {self.name} only segments, and has no class to explain.")
+        if isinstance(explain, str) and explain not in self.classes:
+            raise OptionError(f"explain={explain!r}: choose True, or one of the classes {', '.join(self.classes)}.")
+        return explain
 
     def _ready_runtime(self) -> TorchRuntime:
         """The network made ready, made anew when its weights have changed since."""

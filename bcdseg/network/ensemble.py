@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,13 +122,19 @@ class Ensemble(nn.Module):
     def forward(self, image: Tensor) -> Output:
         """Run a batch x channels x height x width tensor of scans with intensities of 0 to 1."""
         masks, classes = [], []
-        for facts, member in zip(self.config.members, self.members, strict=True):
-            output: Output = member((image - _planes(facts.mean, image)) / _planes(facts.std, image))
+        for facts, member, normalised in self.each(image):
+            output = member(normalised)
             if output.mask is not None:
                 masks.append(output.mask)
             if output.classes is not None:
                 classes.append(output.classes / facts.temperature)
         return Output(_mean_of_masks(masks) if masks else None, _mean_of_classes(classes) if classes else None)
+
+    def each(self, image: Tensor) -> Iterator[tuple[Member, Network, Tensor]]:
+        """Each member with its facts and with the scans as it takes them."""
+        for facts, member in zip(self.config.members, self.members, strict=True):
+            assert isinstance(member, Network)
+            yield facts, member, (image - _planes(facts.mean, image)) / _planes(facts.std, image)
 
 
 AnyNetwork = Network | Ensemble

@@ -58,13 +58,13 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         image = self._laid_out(batch.image)
         output: Output = self.network(image)
         losses: Losses = self.loss(output, batch.truth)
+        if self.teacher is not None:
+            weights = {"mask_weight": self.config.mask_weight, "class_weight": self.config.class_weight}
+            losses = losses._replace(total=losses.total + distil(output, self.teacher(image), **weights))
         if not torch.isfinite(losses.total):
             raise NotFiniteError(_not_finite(losses, batch))
         self._tally.add(losses)
-        if self.teacher is None:
-            return losses.total
-        weights = {"mask_weight": self.config.mask_weight, "class_weight": self.config.class_weight}
-        return losses.total + distil(output, self.teacher(image), **weights)
+        return losses.total
 
     def validation_step(self, batch: Batch, _: int) -> Output:
         """Losses, outlines and classes of a batch; what the network said goes to the callbacks."""
