@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from pytorch_lightning.callbacks import Callback, LambdaCallback
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 from torch.utils.data import DataLoader
 
@@ -26,7 +27,7 @@ from bcdseg.train.clear_errors import clear_errors
 from bcdseg.train.config import FitConfig
 from bcdseg.train.loaders import set_epoch, training_loader, validation_loader
 from bcdseg.train.machine import build_trainer
-from bcdseg.train.parallel import from_first
+from bcdseg.train.parallel import from_first, is_first
 from bcdseg.train.pictures import pictures
 from bcdseg.train.plan import Plan, make_plan
 from bcdseg.train.progress import Show
@@ -49,34 +50,34 @@ def train_model(
     augment: Any,
     teacher: Model | None,
     resume: bool,
+    notes: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Run:
-    """See ``fit``."""
+    """See ``fit``; ``notes`` are files to write into a new run's folder before it begins."""
     there = out if resume and out is not None and (out / CONFIG).is_file() else None
     if there is not None:
         config = folders.config_to_go_on_with(there, config)
         folders.check_same_scans(there, train, val)
     plan = make_plan(model, train, val, config or FitConfig(), augment=augment, teacher=teacher)
     with as_it_was(), quietly():
-        folder = there or _begin(plan, out)
+        folder = there or _begin(plan, out, notes)
         last = None if there is None else _last(there, plan)
         history: History = [] if last is None else last["history"]
         if is_finished(history, plan.config):
             plan.say(f"The run in {folder} is finished.")
         else:
-            if history:
-                plan.say(f"Going on after epoch {len(history)} of {plan.config.epochs}, in {folder}")
+            plan.say(f"Going on after epoch {len(history)}, in {folder}" if history else f"Written to {folder}")
             history = _train(plan, folder, epochs_done=len(history))
         return _finish(plan, folder, history)
 
 
-def _begin(plan: Plan, out: Path | None) -> Path:
+def _begin(plan: Plan, out: Path | None, notes: Mapping[str, bytes]) -> Path:
     """The folder of a new run. It is the first process that makes it, when all else is well; others have no use for it yet."""
-    if rank_zero_only.rank != 0:
+    if not is_first():
         return out or folders.RUNS
     check_disjoint(train=plan.train, val=plan.val)
     folder = folders.new_folder(out, plan.model.network.config.encoder)
     folders.check_space(folder, plan.model.network)
-    folders.write_beginning(folder, plan.config, plan.train, plan.val)
+    folders.write_beginning(folder, plan.config, plan.train, plan.val, notes)
     return folder
 
 
@@ -131,7 +132,7 @@ def _loaders(plan: Plan, world: int, rank: int) -> tuple[DataLoader[Batch], Data
 
 
 def _callbacks(plan: Plan, folder: Path) -> list[Callback]:
-    shown = [Show(Console(stderr=True))] if plan.config.progress and rank_zero_only.rank == 0 else []
+    shown = [Show(Console(stderr=True))] if plan.config.progress and is_first() else []
     return [*shown, *pictures(folder, plan.model.classes), Keeper(folder, plan.facts)]
 
 
@@ -139,7 +140,7 @@ def _finish(plan: Plan, folder: Path, history: History) -> Run:
     """The trained model, written by the first process, and the same run in all of them."""
     folder, history = from_first((folder, history))
     best = best_epoch(history)
-    if rank_zero_only.rank == 0 and not (folder / MODEL).exists():
+    if is_first() and not (folder / MODEL).exists():
         trained = _best_model(plan, folder, history)
         (calibrate(trained, plan.val) if plan.config.calibrate else trained).save(folder / MODEL)
     from_first(None)  # the others wait until it is there

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from rich.console import Console
 
 from bcdseg.data.dataset import Dataset
@@ -21,6 +20,7 @@ from bcdseg.train.finetune import adapt
 from bcdseg.train.inputs import Inputs, check_inputs
 from bcdseg.train.machine import check_compiler
 from bcdseg.train.optimize import freeze_encoder
+from bcdseg.train.parallel import is_first
 from bcdseg.train.quiet import as_it_was
 from bcdseg.train.sampling import class_weights
 
@@ -115,5 +115,5 @@ def _not_learned(model: Model, seen: Inputs) -> list[str]:
 
 
 def _teller(config: FitConfig) -> Callable[[str], None]:
-    console = Console(stderr=True, quiet=not (config.progress and rank_zero_only.rank == 0))
+    console = Console(stderr=True, quiet=not (config.progress and is_first()))
     return lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)

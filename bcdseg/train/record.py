@@ -31,12 +31,18 @@ def training_record(plan: Plan, history: Sequence[Mapping[str, float]], best: in
             "begun from": start.name,
             "options that differ from the defaults": changed or "none",
             "epochs": f"{len(history)} of {config.epochs}; the weights are those of epoch {best}",
+            "calibration": "temperature and confidence threshold, on the validation scans" if config.calibrate else "none",
             "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         },
         "measured on": "The validation scans, at the network's size. They chose the epoch, so the figures are too good for others.",
-        "figures": {f"{name} (validation)": f"{row[key]:.3f}" for key, name in FIGURES.items() if key in row},
+        "figures": {f"{name} (validation)": f"{value:.3f}" for name, value in figures(row).items()},
         "seen": all_seen([start], also=remember(plan.train, plan.val)),
     }
+
+
+def figures(row: Mapping[str, float]) -> dict[str, float]:
+    """The measures of an epoch, by names for people."""
+    return {name: row[key] for key, name in FIGURES.items() if key in row}
 
 
 def _version(package: str) -> str:
