@@ -26,11 +26,11 @@ from .model.registry import load as load
 from .network.config import NetworkConfig as NetworkConfig
 from .network.network import Network as Network
 from .network.network import Output as Output
+from .train.config import FitConfig as FitConfig
+from .train.fit import fit as fit
 from .train.recipes import Recipe as Recipe
 from .train.recipes import recipe as recipe
 from .train.recipes import recipes as recipes
-from .train.config import FitConfig as FitConfig
-from .train.fit import fit as fit
 from .train.run import Run as Run
 from .types import Sample as Sample
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluate.cases import Cases
+from bcdseg.evaluate.cases import UNKNOWN, Cases
 from bcdseg.evaluate.measure import Estimate, Measure, Rows
 from bcdseg.evaluate.weights import Values, Weights, once
 
@@ -112,25 +112,25 @@ def compare(
 
 
 def matched(first: Cases, second: Cases) -> Cases:
-    """The second table in the order of the first, which must hold the same scans."""
+    """The second table in the order of the first, which must hold the same scans. A model may lack masks or classes."""
     if sorted(first.ids) != sorted(second.ids):
         odd = min(set(first.ids) ^ set(second.ids))
         lacking = "second" if odd in first.ids else "first"
         raise InputError(f"{odd}: is not among the cases of the {lacking} model. Compare models on the same scans.")
-    if first.classes != second.classes:
+    if first.classes and second.classes and first.classes != second.classes:
         raise InputError(f"The models have other classes: {', '.join(first.classes)} and {', '.join(second.classes)}.")
     place = {one: at for at, one in enumerate(second.ids)}
     second = second.select([place[one] for one in first.ids])
-    for what, one, other in (
-        ("group", np.array(first.groups), np.array(second.groups)),
-        ("label", first.labels, second.labels),
-        ("true mask", first.outline["truth_area"], second.outline["truth_area"]),
+    area, other_area = first.outline["truth_area"], second.outline["truth_area"]
+    labelled = (first.labels != UNKNOWN) & (second.labels != UNKNOWN)
+    for what, odd in (
+        ("group", np.array(first.groups) != np.array(second.groups)),
+        ("label", labelled & (first.labels != second.labels)),
+        ("true mask", ~np.isnan(area) & ~np.isnan(other_area) & (area != other_area)),
     ):
-        same = (one == other) | ((one != one) & (other != other))
-        if not same.all():
-            raise InputError(
-                f"{first.ids[int(np.argmin(same))]}: its {what} is not the same for both models. Evaluate both on one data set."
-            )
+        if odd.any():
+            one = first.ids[int(np.argmax(odd))]
+            raise InputError(f"{one}: its {what} is not the same for both models. Evaluate both on one data set.")
     return second
 
 

@@ -145,6 +145,17 @@ def test_models_are_compared_on_the_same_scans_in_any_order_only() -> None:
         estimate(first, named(first, "dice"), draws=-1)
 
 
+def test_a_model_without_masks_is_compared_in_what_both_have() -> None:
+    full = [made_case(at) for at in range(60)]
+    bare = [replace(case, outline=None, outlined=None) for case in full]
+    tables = [table_of(rows, classes=CLASSES, no_lesion="normal") for rows in (full, bare)]
+    found = compare(*tables, named(tables[1], "accuracy", "joint_score"))
+    assert (found["accuracy"].difference.value, found["accuracy"].difference.low) == (0, 0)
+    found = compare(*tables, named(tables[0], "dice"))["dice"]
+    assert found.second is None
+    assert found.sentence("A", "B") == "Dice: can't be compared: there are no scans with a lesion."
+
+
 def test_without_draws_there_are_values_and_no_intervals() -> None:
     found = estimate(made_table(30), named(made_table(30), "dice"), draws=0)["dice"]
     assert found.value is not None
