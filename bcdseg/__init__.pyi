@@ -13,6 +13,8 @@ from .data.splits import Split as Split
 from .data.splits import folds as folds
 from .data.splits import split as split
 from .evaluate.calibrate import calibrate as calibrate
+from .evaluate.evaluate import evaluate as evaluate
+from .evaluate.evaluation import Evaluation as Evaluation
 from .infer.flags import Flag as Flag
 from .infer.lesions import Lesion as Lesion
 from .infer.prediction import Failure as Failure

@@ -10,6 +10,7 @@ import bcdseg
 PUBLIC = {
     "Audit",
     "Dataset",
+    "Evaluation",
     "Failure",
     "Finding",
     "Flag",
@@ -33,6 +34,7 @@ PUBLIC = {
     "create",
     "ensemble",
     "errors",
+    "evaluate",
     "fetch_busi",
     "folds",
     "load",

@@ -6,7 +6,7 @@ of a group, can find out whether the model has seen it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -112,13 +112,3 @@ def _full_names(group: str | None, owner: str, owners: set[str]) -> Iterator[str
 
 def _hash(name: str) -> str:
     return blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-
-
-def seen_facts(training: Mapping[str, Any]) -> str:
-    """How much the model has seen, in words."""
-    seen = training.get("seen")
-    if not training:
-        return "Nothing: it was never trained."
-    if not isinstance(seen, Mapping):
-        return "Not known: overlap with these scans can't be ruled out."
-    return f"{len(seen['contents'])} scans in training and validation; none of the scans measured here, and no group of theirs."
