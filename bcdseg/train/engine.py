@@ -30,6 +30,7 @@ from bcdseg.train.config import FitConfig
 from bcdseg.train.inputs import Inputs, check_inputs
 from bcdseg.train.loaders import set_epoch, training_loader, validation_loader
 from bcdseg.train.machine import build_trainer, check_compiler
+from bcdseg.train.optimize import freeze_encoder
 from bcdseg.train.parallel import from_first
 from bcdseg.train.progress import Show
 from bcdseg.train.quiet import as_it_was, quietly
@@ -115,7 +116,7 @@ def _trained(
 ) -> list[dict[str, float]]:
     """Train to the end; the checkpoints hold what came out."""
     trainer = build_trainer(config, folder, _callbacks(config, folder, model))
-    network = _to_train(model.network, seen)
+    network = _to_train(model.network, seen, config)
     if trainer.world_size > 1:
         synchronise(network, choose_device(config.device))
     shared: dict[str, Any] = {
@@ -139,9 +140,10 @@ def _trained(
     return task.history
 
 
-def _to_train(network: Network, seen: Inputs) -> Network:
+def _to_train(network: Network, seen: Inputs, config: FitConfig) -> Network:
     """A copy in which a head that nothing is known for stays as it is, where weight decay would have eaten it."""
     network = copy.deepcopy(network).train().requires_grad_(True)
+    freeze_encoder(network, config.freeze_encoder_epochs == -1)
     for head, known in ((network.mask_head, seen.masks), (network.class_head, seen.labels)):
         if head is not None and not known:
             head.requires_grad_(False)
