@@ -97,7 +97,8 @@ def keep_settings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> No
     ]
     if changed:
         raise OptionError(
-            f"{folder}: its folds were run with other options: {', '.join(changed)}. Leave them as they were, or choose another folder."
+            f"{folder}: its folds were run with other options: {', '.join(changed)}. "
+            "Leave them as they were, or choose another folder."
         )
 
 

@@ -23,8 +23,8 @@ def markdown(benchmark: Benchmark) -> str:
     lines = [
         f"# Benchmark on {benchmark.dataset}",
         "",
-        f"{len(first.cases)} scans in {len(set(first.cases.groups))} groups, {folds} folds; no patient and no copy of a scan is in two "
-        "parts of a fold. Each scan is measured by the one model that has not seen it. "
+        f"{len(first.cases)} scans in {len(set(first.cases.groups))} groups, {folds} folds; no patient and no copy of a scan is in "
+        "two parts of a fold. Each scan is measured by the one model that has not seen it. "
         "In brackets 95 % intervals, from a bootstrap over groups.",
         "",
         *_table(["", *(entry.recipe for entry in benchmark.entries)], _figures(benchmark.entries)),
@@ -126,6 +126,9 @@ def _sentences(benchmark: Benchmark, pairs: Iterable[Pair]) -> Iterator[str]:
 
 def _leaks(benchmark: Benchmark) -> Iterator[str]:
     """By how much the same recipe seems better when copies of test scans were in training."""
+    if all(len(set(entry.cases.groups)) == len(entry.cases) for entry in benchmark.entries):
+        yield "Nothing can leak: no two scans are known to be copies or of one patient."
+        yield ""
     yield "The same recipes on random folds, where copies of a test scan and scans of its patient may be among the training scans."
     yield ""
     rows = []

@@ -29,6 +29,7 @@ FEWEST_GROUPS = 10
 FEWEST_DRAWS = 0.5  # share of the draws in which a measure must have a value
 CELLS = 8_000_000  # draws x scans held at once
 OUTSIDE = 0.05  # share of the draws outside of an interval
+SAME = 1e-9  # by which draws may differ that are the same
 RANGES = {"share": (0.0, 1.0), "px": (0.0, np.inf), "mm": (0.0, np.inf), "count": (0.0, np.inf)}
 
 
@@ -55,7 +56,8 @@ class Difference:
             return f"{title}: can't be compared: {found.note}."
         size = f"{abs(found.value):.3f}"
         if found.low is None or found.high is None:
-            return f"{title}: {second} is {'higher' if found.value > 0 else 'lower'} by {size}; no interval: {found.note}."
+            change = "no different" if size == "0.000" else f"{'higher' if found.value > 0 else 'lower'} by {size}"
+            return f"{title}: {second} is {change}; no interval: {found.note}."
         ends = f"95 % interval {found.low:+.3f} to {found.high:+.3f}"
         if found.low <= 0 <= found.high:
             return f"{title}: {first} and {second} can't be told apart: {found.value:+.3f}, {ends}."
@@ -203,13 +205,19 @@ def _interval(value: float, drawn: Values, unit: str, groups: int, facts: dict[s
     if len(known) < FEWEST_DRAWS * len(drawn):
         note = f"undefined in {1 - len(known) / len(drawn):.0%} of the draws: no interval"
         return Estimate(value=value, note=note, **facts)
+    if np.ptp(known) <= SAME:
+        return _same_in_all(value, unit, groups, facts)
     note = f"undefined in {1 - len(known) / len(drawn):.0%} of the draws, which are left out" if len(known) < len(drawn) else ""
-    if np.ptp(known) == 0 and unit == "share" and value in (0.0, 1.0):
-        reach = float((OUTSIDE / 2) ** (1 / groups))  # Clopper and Pearson's, of none or all of so many
-        low, high = (reach, 1.0) if value == 1.0 else (0.0, 1 - reach)
-        note = f"every draw gives the same: the interval is that of a share which is {value:.0f} in all {groups} groups"
-    else:
-        least, most = RANGES.get(unit, (-np.inf, np.inf))
-        ends = value + math.sqrt(groups / (groups - 1)) * (np.quantile(known, (OUTSIDE / 2, 1 - OUTSIDE / 2)) - known.mean())
-        low, high = max(float(ends[0]), least), min(float(ends[1]), most)
+    least, most = RANGES.get(unit, (-np.inf, np.inf))
+    ends = value + math.sqrt(groups / (groups - 1)) * (np.quantile(known, (OUTSIDE / 2, 1 - OUTSIDE / 2)) - known.mean())
+    return Estimate(value=value, low=max(float(ends[0]), least), high=min(float(ends[1]), most), note=note, **facts)
+
+
+def _same_in_all(value: float, unit: str, groups: int, facts: dict[str, int]) -> Estimate:
+    """A measure that no draw changes: all scans are alike in it, which is no proof that the next one will be."""
+    if unit != "share" or min(value, 1 - value) > SAME:
+        return Estimate(value=value, note="every draw gives the same", **facts)
+    reach = float((OUTSIDE / 2) ** (1 / groups))  # Clopper and Pearson's, of none or all of so many
+    low, high = (reach, 1.0) if value > 0.5 else (0.0, 1 - reach)
+    note = f"every draw gives the same: the interval is that of a share which is {value:.0f} in all {groups} groups"
     return Estimate(value=value, low=low, high=high, note=note, **facts)
