@@ -107,7 +107,7 @@ def _check_processes(world: int) -> None:
 
 def _strategy(config: FitConfig) -> DDPStrategy:
     # Buffers are equal in all processes already: batch norm is synchronised.
-    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=config.freeze_encoder_epochs != 0)
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=config.freeze_encoder_epochs > 0)
 
 
 def _loggers(config: FitConfig, folder: Path) -> Any:

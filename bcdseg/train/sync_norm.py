@@ -40,7 +40,7 @@ class SyncNorm(nn.BatchNorm2d):
         return self.act(self.drop(normed))  # type: ignore[no-any-return]
 
     def _shared(self, image: Tensor) -> Tensor:
-        values = image.float()
+        values = image.to(torch.promote_types(image.dtype, torch.float32))
         # In double precision: the variance is a small difference of large numbers.
         sums = [term.sum(dim=(0, 2, 3), dtype=torch.float64) for term in (values, values.square())]
         count = sums[0].new_tensor([values.numel() / values.shape[1]])
@@ -49,8 +49,8 @@ class SyncNorm(nn.BatchNorm2d):
         variance = (square - mean.square()).clamp_min(0)
         self._remember(mean.detach(), variance.detach(), total[-1].detach())
         scale = (variance + self.eps).rsqrt()
-        shift = (-mean * scale).float()
-        scale = scale.float()
+        shift = (-mean * scale).to(values.dtype)
+        scale = scale.to(values.dtype)
         if self.affine:
             scale, shift = scale * self.weight, shift * self.weight + self.bias
         return (values * scale[:, None, None] + shift[:, None, None]).to(image.dtype)
@@ -61,8 +61,8 @@ class SyncNorm(nn.BatchNorm2d):
             return
         self.num_batches_tracked.add_(1)
         share = float(self.num_batches_tracked) ** -1 if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.float(), share)
-        self.running_var.lerp_((variance * count / (count - 1)).float(), share)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), share)
 
 
 class _Sum(torch.autograd.Function):
