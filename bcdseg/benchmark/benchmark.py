@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +35,7 @@ def benchmark(
     show_leak: bool = False,
     copies: str = "all",
     from_scratch: bool = False,
+    size: int | None = None,
     draws: int = DRAWS,
     duplicates: Sequence[Sequence[str]] | None = None,
     **options: Any,
@@ -57,6 +59,7 @@ def benchmark(
         copies: ``"all"`` measures on all scans, as other work on a data set does; intervals count copies of a scan as one anyway.
             ``"first"`` measures on the first of each set of copies only. Training sees all scans.
         from_scratch: Start recipes that would download ImageNet weights from random ones.
+        size: Height and width that all recipes bring scans to; by default each its own.
         draws: Bootstrap draws; 0 leaves the intervals out.
         duplicates: Groups of ids that show the same scan; None looks for them.
         options: Fields of ``FitConfig``, in place of the recipes' own: ``epochs=20``.
@@ -68,7 +71,7 @@ def benchmark(
     """
     require("pytorch_lightning", extra="train", purpose="A benchmark")
     check_choice("copies", copies, ("all", "first"))
-    chosen = _chosen(recipes, from_scratch)
+    chosen = _chosen(recipes, from_scratch, size)
     configs = {one.name: one.config(**options) for one in chosen}
     folder = Path(out)
     plan = make_plan(data, folds, seed=seed, val=val, leaky=show_leak, duplicates=duplicates)
@@ -83,13 +86,14 @@ def benchmark(
     return _written(_result(data, folder, entries, draws, seed))
 
 
-def _chosen(recipes: Sequence[str | Recipe], from_scratch: bool) -> list[Recipe]:
+def _chosen(recipes: Sequence[str | Recipe], from_scratch: bool, size: int | None) -> list[Recipe]:
     named = [recipes] if isinstance(recipes, (str, Recipe)) else list(recipes)
     chosen = [recipe(one) if isinstance(one, str) else one for one in named]
     twice = sorted({one.name for one in chosen if [other.name for other in chosen].count(one.name) > 1})
     if not chosen or twice:
         raise OptionError(f"recipes={[one.name for one in chosen]!r}: give one or more, each once. bcdseg recipes lists them.")
-    return [one.from_scratch() for one in chosen] if from_scratch else chosen
+    started = [one.from_scratch() for one in chosen] if from_scratch else chosen
+    return started if size is None else [replace(one, network={**one.network, "size": size}) for one in started]
 
 
 def _prepare(recipes: Sequence[Recipe], configs: dict[str, FitConfig], plan: Plan, folder: Path) -> None:

@@ -31,6 +31,7 @@ def benchmark_command(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Start from random weights where a recipe would download some.")
     ] = False,
+    size: Annotated[int | None, typer.Option(min=32, help="Bring scans to this size for all recipes; each has its own.")] = None,
     draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 leaves the intervals out.")] = 1000,
     layout: Annotated[str, typer.Option(help="How the data set is laid out; by default that is recognised.")] = "auto",
 ) -> None:
@@ -54,6 +55,7 @@ def benchmark_command(
         show_leak=show_leak,
         copies=copies,
         from_scratch=from_scratch,
+        size=size,
         draws=draws,
         **split_settings(set or []),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from bcdseg.errors import OptionError
 from bcdseg.infer.rules import Rules
 from bcdseg.model.model import Model
+from bcdseg.model.seen import all_seen
 from bcdseg.network.ensemble import Ensemble, EnsembleConfig, Member
 from bcdseg.network.network import Network
 
@@ -92,13 +93,4 @@ def _training(models: Sequence[Model]) -> dict[str, Any]:
         {"name": model.name, **{key: value for key, value in model.training.items() if key not in ("name", "seen")}}
         for model in models
     ]
-    seen: list[Any] = [model.training.get("seen") for model in models if model.training]
-    if all(seen):
-        told["seen"] = _together(seen)
-    return told
-
-
-def _together(each: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
-    """Everything that any member has seen; only told when every trained member tells it."""
-    kinds = sorted({kind for seen in each for kind in seen})
-    return {kind: sorted({one for seen in each for one in seen.get(kind, ())}) for kind in kinds}
+    return told | {"seen": all_seen(models)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from bcdseg.extras import require
 from bcdseg.train.config import AUGMENT
 from bcdseg.train.transforms import KEYS, Item
 
+Changes = Union["AlbumentationsStep", "MonaiStep"]
 
-def augmentation(wanted: Any, preprocessing: Preprocessing) -> MapTransform | None:
+
+def augmentation(wanted: Any, preprocessing: Preprocessing) -> Changes | None:
     """The step that changes scan and mask together, or None.
 
     Args:
@@ -53,11 +55,16 @@ class AlbumentationsStep(MapTransform, Randomizable):  # type: ignore[misc]
         self.pipeline = pipeline
         self.channels = channels
 
+    def start(self) -> None:
+        """Called once in each process that augments."""
+        from bcdseg.data.augment import one_thread
+
+        one_thread()
+
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> AlbumentationsStep:
         """Called before each scan: what follows depends on the seed alone."""
-        super().set_random_state(seed, state)
-        drawn = int(self.R.randint(2**32, dtype=np.uint64))
-        self.pipeline.set_random_state(np.random.default_rng(drawn), random.Random(drawn))
+        seed = seed if state is None else int(state.randint(2**31))
+        self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         return self
 
     def __call__(self, data: Mapping[str, Any]) -> Item:
@@ -77,8 +84,7 @@ class MonaiStep(MapTransform, Randomizable):  # type: ignore[misc]
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> MonaiStep:
         """Called before each scan: what follows depends on the seed alone."""
-        super().set_random_state(seed, state)
-        self.pipeline.set_random_state(int(self.R.randint(2**32, dtype=np.uint64)))
+        self.pipeline.set_random_state(seed, state)
         return self
 
     def __call__(self, data: Mapping[str, Any]) -> Item:
@@ -91,7 +97,7 @@ class MonaiStep(MapTransform, Randomizable):  # type: ignore[misc]
         return {"image": image[0] if len(image) == 1 else np.moveaxis(image, 0, -1), "mask": mask[0].astype(np.uint8)}
 
 
-def try_out(step: MapTransform, item: Item, preprocessing: Preprocessing, name: str) -> None:
+def try_out(step: Changes, item: Item, preprocessing: Preprocessing, name: str) -> None:
     """Run the user's own augmentation on one scan, and say what is wrong with what comes out of it."""
     size = item["mask"].shape
     step.set_random_state(seed=0)

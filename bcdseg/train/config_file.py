@@ -72,11 +72,13 @@ def split_settings(settings: Iterable[str]) -> dict[str, str]:
 
 def to_toml(config: FitConfig) -> str:
     """All options of a run, as ``read_config`` reads them back. TOML has no null: it is the word none."""
-    lines = ["# The options of this run. Read with: bcdseg train --config config.toml"]
-    for name in TYPES:
-        value = getattr(config, name)
-        lines.append(f"{name} = {json.dumps('none' if value is None else value)}")
-    return "\n".join(lines) + "\n"
+    values = {name: getattr(config, name) for name in TYPES}
+    return "# The options of this run. Begin another with the same: bcdseg train --config config.toml\n" + toml_lines(values)
+
+
+def toml_lines(values: Mapping[str, Any]) -> str:
+    """Texts, numbers, truths and lists of them as TOML; None is the word none."""
+    return "".join(f"{name} = {json.dumps('none' if value is None else value)}\n" for name, value in values.items())
 
 
 def known_name(name: str) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 from bcdseg.errors import OptionError
 from bcdseg.infer.rules import Rules
 from bcdseg.model.model import Model
+from bcdseg.model.seen import all_seen
 from bcdseg.network.config import no_lesion_class
 from bcdseg.network.ensemble import Ensemble
 from bcdseg.network.network import Network
@@ -44,7 +45,7 @@ def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:
     _renew_head(network, tuple(classes))
     adapted = _copy_of(model, network)
     adapted.rules = Rules(threshold=model.rules.threshold, min_lesion_share=model.rules.min_lesion_share)
-    adapted.training = {"seen": model.training["seen"]} if "seen" in model.training else {}
+    adapted.training = {"seen": all_seen([model])} if model.training else {}
     return adapted, _what_changed(model, classes)
 
 

@@ -25,13 +25,15 @@ def fit(
     out: str | PathLike[str] | None = None,
     config: FitConfig | None = None,
     augment: Any = None,
+    teacher: Model | None = None,
     resume: bool = False,
     **options: Any,
 ) -> Run:
     """Train a model to outline and to classify, both from the same scans.
 
     Each scan teaches what is known of it: one without a mask trains the classes only, one without a label the outlines only.
-    A scan of the class that means 'no lesion' has an empty mask. The model handed in stays as it is.
+    A scan of the class that means 'no lesion' has an empty mask. The model handed in stays as it is; where the scans have a class
+    that it doesn't know, encoder and decoder are kept and the class head gets a new last layer for the classes of the scans.
 
     After each epoch the validation scans are outlined and classified, by the running average of the weights where ``ema`` is on.
     The epoch that is kept is the one of the best joint score: the mean of a mask score (the mean over all scans with a known mask
@@ -45,6 +47,8 @@ def fit(
         out: A new folder for the run; by default the first free of ``runs/ENCODER-1``, ``-2`` ...
         config: The options; by default those of ``FitConfig()``.
         augment: One of ``FitConfig``'s names, or an albumentations or MONAI ``Compose`` of your own.
+        teacher: A model whose answers are learned besides the truth, of both heads; see ``bcdseg.train.distill``. Of the same
+            classes and size. An ensemble is one too.
         resume: Go on with the run in ``out`` after its last whole epoch, as if it had never been stopped. Where ``out`` holds no
             run yet, one begins. Without ``config`` and options the run's own hold.
         options: Fields of ``FitConfig``, in place of those of ``config``.
@@ -69,7 +73,9 @@ def fit(
     folder = None if out is None else Path(out)
     if resume and folder is None:
         raise OptionError("resume=True goes on with the run in a folder: give it as out=.")
-    return train_model(model, train, val, out=folder, config=_chosen(config, options), augment=augment, resume=resume)
+    return train_model(
+        model, train, val, out=folder, config=_chosen(config, options), augment=augment, teacher=teacher, resume=resume
+    )
 
 
 def _chosen(config: FitConfig | None, options: Mapping[str, Any]) -> FitConfig | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -49,10 +50,10 @@ def check_space(folder: Path, network: nn.Module) -> None:
         )
 
 
-def write_beginning(folder: Path, config: FitConfig, train: Dataset, val: Dataset) -> None:
-    """What a run is made with: its options, and the scans it sees."""
-    write_whole(folder / CONFIG, to_toml(config).encode(), overwrite=True)
-    write_whole(folder / SEEN, _seen_csv(train, val), overwrite=True)
+def write_beginning(folder: Path, config: FitConfig, train: Dataset, val: Dataset, notes: Mapping[str, bytes]) -> None:
+    """What a run is made with: the scans it sees, its options, and other files. The options last: they make it a run."""
+    for name, content in {**notes, SEEN: _seen_csv(train, val), CONFIG: to_toml(config).encode()}.items():
+        write_whole(folder / name, content, overwrite=True)
 
 
 def config_to_go_on_with(folder: Path, given: FitConfig | None) -> FitConfig:

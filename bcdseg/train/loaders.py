@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from monai.data import CacheDataset
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from bcdseg.data.dataset import Dataset
@@ -19,7 +18,7 @@ from bcdseg.data.preprocess import Preprocessing
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
 from bcdseg.network.losses import NO_LABEL, Truth
 from bcdseg.train import cache, mix, sampling
-from bcdseg.train.augmentation import augmentation, try_out
+from bcdseg.train.augmentation import AlbumentationsStep, Changes, augmentation, try_out
 from bcdseg.train.batch import Batch
 from bcdseg.train.config import FitConfig
 from bcdseg.train.sampling import Draw, Step
@@ -109,7 +108,7 @@ class Scans(TorchDataset[Answer]):
         preprocessing: Preprocessing,
         classes: tuple[str, ...],
         no_lesion: str | None,
-        changes: Any,
+        changes: Changes | None,
         config: FitConfig,
         cache_part: float,
     ) -> None:
@@ -120,7 +119,13 @@ class Scans(TorchDataset[Answer]):
         self.has_mask = [bool(sample.masks) or (no_lesion is not None and sample.label == no_lesion) for sample in dataset]
         self.known = [(mask, label != NO_LABEL) for mask, label in zip(self.has_mask, self.labels, strict=True)]
         self.prepared = _prepared(dataset, preprocessing, config, cache_part)
+        self.changes = changes
         self.finish = finishing(preprocessing, changes)
+
+    def start(self) -> None:
+        """Called once in each process that prepares scans."""
+        if isinstance(self.changes, AlbumentationsStep):
+            self.changes.start()
 
     def __getitems__(self, step: Step) -> Answer:
         """The batch of a step, or why there is none: an error raised in a worker would come out as a traceback in a string."""
@@ -141,7 +146,8 @@ class Scans(TorchDataset[Answer]):
     def _item(self, draw: Draw, epoch: int) -> dict[str, Tensor]:
         with plain_errors():
             item = self.prepared[draw.sample]
-            self.finish.set_random_state(seed=_seed(self.config.seed, epoch, draw.place))
+            if self.changes is not None:
+                self.changes.set_random_state(seed=_seed(self.config.seed, epoch, draw.place))
             finished: dict[str, Tensor] = self.finish(item)
             return finished
 
@@ -171,6 +177,8 @@ def workers(config: FitConfig) -> int:
 
 def _loader(scans: Scans, steps: Any, config: FitConfig) -> DataLoader[Batch]:
     count = workers(config)
+    if count == 0:
+        scans.start()
     return Loader(
         scans,
         batch_sampler=steps,
@@ -178,7 +186,7 @@ def _loader(scans: Scans, steps: Any, config: FitConfig) -> DataLoader[Batch]:
         persistent_workers=count > 0,
         collate_fn=_as_it_is,
         pin_memory=config.device in ("auto", "cuda") and torch.cuda.is_available(),
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start,
     )
 
 
@@ -232,6 +240,7 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _one_thread(_worker: int) -> None:
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(0)  # the workers together are as many as there are cores
+def _start(_worker: int) -> None:
+    worker = get_worker_info()
+    if worker is not None:
+        worker.dataset.start()  # type: ignore[attr-defined]

@@ -6,12 +6,18 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 
 def several() -> bool:
     """Whether this process is one of several."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and speaks."""
+    return bool(rank_zero_only.rank == 0)
 
 
 def mean_over_processes(value: Tensor) -> Tensor:

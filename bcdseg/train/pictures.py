@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import Checkpoint
 
 from bcdseg.evaluate.plots.confusion import confusion_figure
 from bcdseg.evaluate.plots.outlines import draw_outlines, name_outlines
@@ -56,11 +55,8 @@ class Look:
         return sum(lacks) / len(lacks) if lacks else math.nan
 
 
-class Pictures(Checkpoint):  # type: ignore[misc]
-    """Draws, in the first process only; a picture that can't be drawn or written is warned about once, and training goes on.
-
-    It is one of the callbacks that Lightning calls last, when the epoch's row is complete.
-    """
+class Pictures(pl.Callback):  # type: ignore[misc]
+    """Draws, in the first process only; a picture that can't be drawn or written is warned about once, and training goes on."""
 
     def __init__(self, folder: Path, classes: Sequence[str]) -> None:
         self.folder = folder

@@ -13,6 +13,7 @@ from bcdseg.model.model import Model
 from bcdseg.train.config import FitConfig
 
 CONFIG, METRICS, LAST, BEST, MODEL, SEEN = "config.toml", "metrics.csv", "last.ckpt", "best.ckpt", "model", "seen.csv"
+COMMAND, SPLIT = "command.toml", "split.json"
 Row = Mapping[str, float]
 
 

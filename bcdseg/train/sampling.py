@@ -18,7 +18,7 @@ ORDER, PAIRS, BLEND = range(3)
 """What random numbers are for; each use has its own stream."""
 
 Order = Callable[[int], NDArray[np.int64]]
-Pairing = Callable[[int, int, Sequence[int]], "Sequence[int] | None"]
+Pairing = Callable[[int, int, Sequence[int]], Sequence[int] | None]
 
 
 class Draw(NamedTuple):

@@ -16,6 +16,7 @@ from bcdseg.network.network import Network, Output
 from bcdseg.train.batch import Batch
 from bcdseg.train.cases import Case, cases_of, measures
 from bcdseg.train.config import FitConfig
+from bcdseg.train.distill import Teacher, distil
 from bcdseg.train.optimize import build_optimizer, build_schedule, freeze_encoder
 from bcdseg.train.parallel import gathered
 from bcdseg.train.tally import Tally
@@ -31,12 +32,15 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         history: One row of losses and measures for each epoch.
     """
 
-    def __init__(self, network: Network, loss: JointLoss, config: FitConfig, *, steps_an_epoch: int) -> None:
+    def __init__(
+        self, network: Network, loss: JointLoss, config: FitConfig, *, steps_an_epoch: int, teacher: Teacher | None = None
+    ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self.config = config
         self.steps_an_epoch = steps_an_epoch
+        self.teacher = teacher
         self.validation: list[Case] = []
         self.history: list[dict[str, float]] = []
         self._began = 0.0
@@ -50,12 +54,17 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         return len(self.history)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The joint loss of a batch."""
-        losses = self.loss(self.network(self._laid_out(batch.image)), batch.truth)
+        """The joint loss of a batch, and how far the answers are from the teacher's where there is one."""
+        image = self._laid_out(batch.image)
+        output: Output = self.network(image)
+        losses: Losses = self.loss(output, batch.truth)
+        if self.teacher is not None:
+            weights = {"mask_weight": self.config.mask_weight, "class_weight": self.config.class_weight}
+            losses = losses._replace(total=losses.total + distil(output, self.teacher(image), **weights))
         if not torch.isfinite(losses.total):
             raise NotFiniteError(_not_finite(losses, batch))
         self._tally.add(losses)
-        return losses.total  # type: ignore[no-any-return]
+        return losses.total
 
     def validation_step(self, batch: Batch, _: int) -> Output:
         """Losses, outlines and classes of a batch; what the network said goes to the callbacks."""

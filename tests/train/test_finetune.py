@@ -69,6 +69,8 @@ def test_what_was_calibrated_and_measured_for_the_old_classes_is_dropped_and_wha
     assert adapted.rules == Rules(threshold=0.4)
     assert adapted.training == {"seen": {"contents": ["ab"], "groups": []}}
     assert adapted.no_lesion == "Normal"
+    trained.training = {"figures": {"Dice": 0.9}}
+    assert adapt(trained, ["a", "b"])[0].training == {"seen": {"contents": [], "groups": [], "unknown": ["old"]}}
 
 
 def test_a_model_for_outlines_only_has_no_use_for_labels() -> None:
