@@ -33,7 +33,8 @@ nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;list-style:none;padding:0;fo
 table{border-collapse:collapse;width:100%}td,th{padding:.45rem .8rem;text-align:left;vertical-align:top;font-weight:400}
 thead th{font-size:.85rem;color:var(--soft);vertical-align:bottom}tr+tr>*{border-top:1px solid var(--line)}
 tbody tr:first-child>*{border-top:1px solid var(--line)}td{font-variant-numeric:tabular-nums}
-.whole{white-space:nowrap}table.wide tbody th{min-width:8rem}table.facts td{overflow-wrap:anywhere}table.facts th{white-space:nowrap;color:var(--soft)}
+.whole{white-space:nowrap}
+table.wide tbody th{min-width:8rem}table.facts td{overflow-wrap:anywhere}table.facts th{white-space:nowrap;color:var(--soft)}
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));gap:1rem;margin:.8rem 0}
 .pictures.small{grid-template-columns:repeat(auto-fill,minmax(min(46%,200px),1fr))}.pictures.pair{grid-template-columns:
 repeat(auto-fill,minmax(min(100%,330px),1fr))}
