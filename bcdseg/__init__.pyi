@@ -1,4 +1,6 @@
 from . import errors as errors
+from .benchmark.benchmark import benchmark as benchmark
+from .benchmark.result import Benchmark as Benchmark
 from .data.audit import Audit as Audit
 from .data.audit import Finding as Finding
 from .data.audit import audit as audit

@@ -9,6 +9,7 @@ import bcdseg
 
 PUBLIC = {
     "Audit",
+    "Benchmark",
     "Dataset",
     "Evaluation",
     "Failure",
@@ -30,6 +31,7 @@ PUBLIC = {
     "Split",
     "__version__",
     "audit",
+    "benchmark",
     "calibrate",
     "check_disjoint",
     "combine",

@@ -88,6 +88,7 @@ def evaluate(
         robustness=tried,
         gallery=tuple(_pictures(model, test, cases, gallery, explain and bool(model.classes), options)),
         problems=test.problems,
+        min_confidence=model.rules.min_confidence if model.classes else None,
         draws=draws,
         seed=seed,
     )
