@@ -72,7 +72,7 @@ def evaluate(
     if out is not None:
         check_report_free(Path(out), overwrite=overwrite)
     check_measurable(model.name, model.classes, test)
-    options = {"threshold": threshold, "batch_size": batch_size}
+    options: dict[str, Any] = {"threshold": threshold, "batch_size": batch_size}
     seen = _seen(model, test, allow_seen)
     stream = tracked(answers(model, test, **options), "Evaluating", len(test), progress)
     cases = table_of((answer.case for answer in stream), classes=model.classes, no_lesion=model.no_lesion)
