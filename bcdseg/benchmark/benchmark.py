@@ -15,6 +15,7 @@ from bcdseg.benchmark.store import FoldResult, keep_settings
 from bcdseg.data.dataset import Dataset, check_choice
 from bcdseg.errors import OptionError
 from bcdseg.evaluate.bootstrap import DRAWS
+from bcdseg.evaluate.report.data import cases_csv
 from bcdseg.extras import require
 from bcdseg.files import write_whole
 from bcdseg.infer.output import json_bytes
@@ -22,6 +23,7 @@ from bcdseg.train.config import FitConfig
 from bcdseg.train.recipes import Recipe, recipe
 
 RESULTS = ("benchmark.md", "benchmark.csv", "benchmark.json")
+CASES = {GROUPED: "cases.csv", LEAKY: "leaky-cases.csv"}
 
 
 def benchmark(
@@ -52,8 +54,8 @@ def benchmark(
         data: The scans.
         recipes: Names of recipes, or recipes. Those for two classes are measured on the scans of these.
         folds: Number of folds.
-        out: The folder: one folder for each recipe and fold, and ``benchmark.md``, ``.csv`` and ``.json``, which are written anew.
-        seed: Of the folds and the bootstrap.
+        out: The folder: ``benchmark.md``, ``.csv`` and ``.json``, and for each recipe a folder with ``cases.csv`` and its folds.
+        seed: Of the folds, the training and the bootstrap.
         val: Share of each training part to validate on.
         show_leak: Run everything on random folds too, to show by how much they flatter.
         copies: ``"all"`` measures on all scans, as other work on a data set does; intervals count copies of a scan as one anyway.
@@ -72,7 +74,7 @@ def benchmark(
     require("pytorch_lightning", extra="train", purpose="A benchmark")
     check_choice("copies", copies, ("all", "first"))
     chosen = _chosen(recipes, from_scratch, size)
-    configs = {one.name: one.config(**options) for one in chosen}
+    configs = {one.name: one.config(**{"seed": seed, **options}) for one in chosen}
     folder = Path(out)
     plan = make_plan(data, folds, seed=seed, val=val, leaky=show_leak, duplicates=duplicates)
     _prepare(chosen, configs, plan, folder)
@@ -136,4 +138,6 @@ def _written(result: Benchmark) -> Benchmark:
     contents = (result.table().encode(), as_csv(result), json_bytes(as_data(result)))
     for name, content in zip(RESULTS, contents, strict=True):
         write_whole(result.folder / name, content, overwrite=True)
+    for entry in (*result.entries, *result.leaky):
+        write_whole(result.folder / entry.recipe / CASES[entry.kind], cases_csv(entry.cases), overwrite=True)
     return result

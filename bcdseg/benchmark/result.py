@@ -72,12 +72,6 @@ class Entry:
         names = {name.format(positive=self.cases.positive) for name in HEADLINES}
         return tuple(measure for measure in self.measures if measure.name in names)
 
-    def fold_spread(self, measure: Measure) -> tuple[float, float] | None:
-        """The lowest and the highest value of a single fold; None where no fold has one."""
-        values = [estimate(fold.cases, [measure], draws=0)[measure.name].value for fold in self.folds]
-        known = [value for value in values if value is not None]
-        return (min(known), max(known)) if known else None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:

@@ -10,6 +10,7 @@ from typing import Any
 
 from bcdseg import __version__
 from bcdseg.benchmark.result import Benchmark, Entry, Pair
+from bcdseg.evaluate.bootstrap import estimate
 from bcdseg.evaluate.measure import Measure
 from bcdseg.evaluate.report.numbers import NONE, number, shown
 
@@ -179,6 +180,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
                 **asdict(fold.cost),
             }
             | {"best_score_on_validation": fold.best_score}
+            | {"measures": {name: one.value for name, one in estimate(fold.cases, entry.headlines, draws=0).items()}}
             for fold in entry.folds
         ],
     }

@@ -22,7 +22,7 @@ def benchmark_command(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A training option for all: epochs=20. Repeat it."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of folds and intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds, training and intervals.")] = 0,
     val: Annotated[float, typer.Option(help="Share of each training part to validate on.")] = 0.15,
     show_leak: Annotated[
         bool, typer.Option("--show-leak", help="The same on random folds too: by how much a leaky split flatters.")
@@ -43,8 +43,12 @@ def benchmark_command(
 
     from bcdseg.benchmark.benchmark import benchmark
     from bcdseg.data.opening import open_dataset
+    from bcdseg.errors import OptionError
     from bcdseg.train.config_file import split_settings
 
+    options = split_settings(set or [])
+    if "seed" in options:
+        raise OptionError("--set seed=...: the seed of everything is --seed.")
     result = benchmark(
         open_dataset(path, layout=layout),
         [name.strip() for name in recipes.split(",") if name.strip()],
@@ -57,7 +61,7 @@ def benchmark_command(
         from_scratch=from_scratch,
         size=size,
         draws=draws,
-        **split_settings(set or []),
+        **options,
     )
     print_benchmark(result, Console())
 

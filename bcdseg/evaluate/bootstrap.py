@@ -6,8 +6,9 @@ there is a lesion), so that no class vanishes from a draw.
 
 The ends of an interval are the 2.5th and 97.5th percentile of the draws, moved so that the draws' mean lies on the measure's value
 (a calibration error, for one, is larger in draws than on the scans themselves) and widened by the square root of g / (g - 1), by
-which draws from g groups vary too little. On made patients with one to five scans such intervals hold the true value in 92 to 95 of
-100 sets from 20 groups on; the bias-corrected percentiles of Efron were no better, and plain percentiles narrower.
+which draws from g groups vary too little. On made patients of one to five scans that are much alike, such intervals held the true
+value in 92 of 100 sets of 20 patients and in 93 to 95 of 100 from 40 on (PR-AUC: 87, and 90 to 92); plain percentiles and Efron's
+bias-corrected ones held it no more often. So with few groups an interval is a little too narrow.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ def test_a_recipe_without_masks_has_no_measure_of_them_and_is_compared_in_the_re
     assert (pair.first, pair.second) == ("bare", "bare+mask")
     assert "balanced_accuracy" in pair.differences
     assert "dice" not in pair.differences
+    assert "joint_score" not in pair.differences  # of one task it is another score
     assert pair.differences["accuracy"].first == finished["bare"].estimates["accuracy"].value
 
 
@@ -95,6 +96,9 @@ def test_the_files_hold_the_same_as_the_result(finished: bcdseg.Benchmark) -> No
     held = json.loads((finished.folder / "benchmark.json").read_text())
     assert [entry["folds"] for entry in held["entries"]] == ["grouped", "grouped", "leaky", "leaky"]
     assert "NaN" not in (finished.folder / "benchmark.json").read_text()
+    assert held["entries"][0]["each_fold"][0]["measures"].keys() >= {"accuracy", "ece"}
+    for name in ("cases.csv", "leaky-cases.csv"):
+        assert len((finished.folder / "bare" / name).read_text().splitlines()) == 1 + sum(COUNTS)
     text = (finished.folder / "benchmark.md").read_text()
     assert text == finished.table()
     assert "| Accuracy ↑ |" in text
@@ -203,8 +207,9 @@ def test_the_command_runs_prints_and_writes(data: bcdseg.Dataset, tmp_path: Path
     assert result.exit_code == 0, result.output
     assert "Balanced accuracy" in result.output
     assert {"benchmark.md", "benchmark.csv", "benchmark.json"} <= {path.name for path in (tmp_path / "out").iterdir()}
-    with pytest.raises(OptionError, match="epochs20"):
-        CliRunner().invoke(app, [*arguments, "--set", "epochs20"], catch_exceptions=False)
+    for wrong in ("epochs20", "seed=3"):
+        with pytest.raises(OptionError, match=wrong.partition("=")[0]):
+            CliRunner().invoke(app, [*arguments, "--set", wrong], catch_exceptions=False)
 
 
 def test_pooled_cases_survive_their_file_to_the_last_bit(finished: bcdseg.Benchmark) -> None:
