@@ -17,6 +17,7 @@ from .data.splits import split as split
 from .evaluate.calibrate import calibrate as calibrate
 from .evaluate.evaluate import evaluate as evaluate
 from .evaluate.evaluation import Evaluation as Evaluation
+from .evaluate.given import evaluate_predictions as evaluate_predictions
 from .infer.flags import Flag as Flag
 from .infer.lesions import Lesion as Lesion
 from .infer.prediction import Failure as Failure

@@ -39,6 +39,7 @@ PUBLIC = {
     "ensemble",
     "errors",
     "evaluate",
+    "evaluate_predictions",
     "fetch_busi",
     "fit",
     "folds",
