@@ -79,3 +79,7 @@ class LeakWarning(UserWarning):
 
 class DataUnavailableError(BcdsegError, ConnectionError):
     """A public data set could not be fetched; the message says what to download by hand and where to put it."""
+
+
+class NotAScanError(ImageError):
+    """A DICOM file holds no image but a report, a segmentation, a plan."""

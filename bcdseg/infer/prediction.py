@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bcdseg.infer.flags import Flag
 from bcdseg.infer.lesions import Lesion
-from bcdseg.types import Mask, Pixels, Spacing
+from bcdseg.types import Box, Mask, Pixels, Spacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,12 @@ class Prediction:
         flags: What to doubt about this answer.
         spacing: Millimetres per pixel, down and across, or None.
         threshold: The mask probability from which a pixel was outlined.
-        image: The scan as it was read.
+        image: The scan as it was read; of a DICOM frame what lies outside of its scan areas is black unless identifiers are kept.
+        spacing_from: Where the spacing comes from: ``"given"``, ``"ultrasound region"``, ``"pixel spacing"``,
+            ``"imager pixel spacing"`` (at an X-ray detector, where all is larger than in the patient), or None.
+        area: The part of the scan that the class and the spacing are of: top, left, bottom and right.
+        frame: The frame's number in a DICOM clip, counted from 1; None for a single image.
+        model: Name of the model that answered.
     """
 
     source: str
@@ -52,6 +57,10 @@ class Prediction:
     spacing: Spacing | None
     threshold: float
     image: Pixels = field(compare=False)
+    spacing_from: str | None = None
+    area: Box | None = None
+    frame: int | None = None
+    model: str = "untitled"
 
     @property
     def confidence(self) -> float | None:
@@ -74,6 +83,8 @@ class Prediction:
             "lesions": [_json(asdict(lesion)) for lesion in self.lesions],
             "flags": [{"code": flag.code, "message": flag.message} for flag in self.flags],
             "spacing_mm": None if self.spacing is None else list(self.spacing),
+            "spacing_from": self.spacing_from,
+            "frame": self.frame,
             "threshold": self.threshold,
         }
 
