@@ -12,6 +12,10 @@ from .data.splitfile import load_split as load_split
 from .data.splits import Split as Split
 from .data.splits import folds as folds
 from .data.splits import split as split
+from .infer.clip import ClipSummary as ClipSummary
+from .infer.clip import summarize_clip as summarize_clip
+from .infer.dicom_output import save_dicom_seg as save_dicom_seg
+from .infer.dicom_output import save_dicom_sr as save_dicom_sr
 from .infer.flags import Flag as Flag
 from .infer.lesions import Lesion as Lesion
 from .infer.prediction import Failure as Failure

@@ -116,6 +116,22 @@ class Prediction:
 
         return save_prediction(self, Path(folder), name=name, overlay=overlay, overwrite=overwrite)
 
+    def save_dicom_seg(
+        self, path: str | Path, *, source: Any = None, kind: str = "binary", keep_identifiers: bool = False, overwrite: bool = False
+    ) -> Path:
+        """Write the outline, or the probability, as DICOM-SEG; see ``bcdseg.save_dicom_seg`` (extra ``dicom``)."""
+        from bcdseg.infer.dicom_output import save_dicom_seg
+
+        return save_dicom_seg(self, path, source=source, kind=kind, keep_identifiers=keep_identifiers, overwrite=overwrite)
+
+    def save_dicom_sr(
+        self, path: str | Path, *, source: Any = None, keep_identifiers: bool = False, overwrite: bool = False
+    ) -> Path:
+        """Write the measurements as a DICOM report; see ``bcdseg.save_dicom_sr`` (extra ``dicom``)."""
+        from bcdseg.infer.dicom_output import save_dicom_sr
+
+        return save_dicom_sr(self, path, source=source, keep_identifiers=keep_identifiers, overwrite=overwrite)
+
     def __repr__(self) -> str:
         answer = "no class" if self.label is None else f"{self.label} {self.confidence:.0%}"
         sizes = ", ".join(str(lesion) for lesion in self.lesions) or "nothing outlined"

@@ -12,6 +12,11 @@ from typing import Any
 from bcdseg.errors import BcdsegError, ImageError
 from bcdseg.extras import require
 
+TALKERS = ("pydicom", "highdicom")
+DAMAGED = "the DICOM file is truncated or damaged ({}). Copy or export it again."
+UNFIT = (
+    "what its header says can't be taken over into another DICOM file ({}). Write it without keep_identifiers, or mend the header."
+)
 PURPOSE = "Reading and writing DICOM"
 
 
@@ -28,6 +33,7 @@ class _Quiet:
 
     def __init__(self) -> None:
         self.lock, self.readers = Lock(), 0
+        self.levels: dict[str, int] = {}
         self.kept: warnings.catch_warnings[None] | None = None
 
     def __enter__(self) -> None:
@@ -36,8 +42,9 @@ class _Quiet:
                 self.kept = warnings.catch_warnings()
                 self.kept.__enter__()
                 warnings.simplefilter("ignore")
-                for name in ("pydicom", "highdicom"):
-                    logging.getLogger(name).addFilter(_nothing)
+                self.levels = {name: logging.getLogger(name).level for name in TALKERS}
+                for name in TALKERS:
+                    logging.getLogger(name).setLevel(logging.CRITICAL + 1)
             self.readers += 1
 
     def __exit__(self, *_: object) -> None:
@@ -45,19 +52,15 @@ class _Quiet:
             self.readers -= 1
             if not self.readers and self.kept is not None:
                 self.kept.__exit__(None, None, None)
-                for name in ("pydicom", "highdicom"):
-                    logging.getLogger(name).removeFilter(_nothing)
-
-
-def _nothing(_: logging.LogRecord) -> bool:
-    return False
+                for name, level in self.levels.items():
+                    logging.getLogger(name).setLevel(level)
 
 
 QUIET = _Quiet()
 
 
 @contextmanager
-def guarded(name: str) -> Iterator[None]:
+def guarded(name: str, problem: str = DAMAGED) -> Iterator[None]:
     """Turn whatever parsers and decoders raise into an error of ours, without their words: these quote the file's values."""
     try:
         with QUIET:
@@ -67,5 +70,4 @@ def guarded(name: str) -> Iterator[None]:
     except FileNotFoundError:
         raise ImageError(f"{name}: the file is gone. It was there a moment ago: check the disk.") from None
     except Exception as error:
-        kind = type(error).__name__
-        raise ImageError(f"{name}: the DICOM file is truncated or damaged ({kind}). Copy or export it again.") from None
+        raise ImageError(f"{name}: {problem.format(type(error).__name__)}") from None

@@ -85,16 +85,19 @@ def _colour(stored: NDArray[Any], header: Any) -> Pixels:
 
 
 def _gray(stored: NDArray[Any], header: Any) -> Pixels:
-    """By a table over all values that occur: the same arithmetic on a mammogram's pixels would take gigabytes."""
+    """By a table over all values that may occur: the same arithmetic on a mammogram's pixels would take gigabytes."""
     low, high = int(stored.min()), int(stored.max())
     values = np.arange(low, high + 1, dtype=np.int64)
+    places = stored.astype(np.int32) - low if low else stored
     padding = _padding(values, header)
-    shown = _shown(values, padding, header)
+    seen = np.zeros(values.shape, bool)
+    seen[places] = True
+    shown = _shown(values, seen & ~padding if (seen & ~padding).any() else seen, header)
     if header.PhotometricInterpretation == "MONOCHROME1":
         shown = 1 - shown
     shown[padding] = 0
     table: Pixels = (shown * 255 + 0.5).astype(np.uint8) if int(header.get("BitsStored", 8)) <= 8 else shown
-    return np.asarray(table[stored.astype(np.int64) - low] if low else table[stored])
+    return np.asarray(table[places])
 
 
 def _padding(values: NDArray[np.int64], header: Any) -> NDArray[np.bool_]:
@@ -105,7 +108,7 @@ def _padding(values: NDArray[np.int64], header: Any) -> NDArray[np.bool_]:
     return (values >= min(one, other)) & (values <= max(one, other))
 
 
-def _shown(values: NDArray[np.int64], padding: NDArray[np.bool_], header: Any) -> Table:
+def _shown(values: NDArray[np.int64], seen: NDArray[np.bool_], header: Any) -> Table:
     """How bright each stored value is shown, 0 to 1."""
     measured = pydicom("pydicom.pixels").apply_modality_lut(values, header)
     if not np.isfinite(measured).all():
@@ -116,7 +119,7 @@ def _shown(values: NDArray[np.int64], padding: NDArray[np.bool_], header: Any) -
         return _bounded(looked_up / (2.0**bits - 1))
     if header.get("WindowCenter") is not None and header.get("WindowWidth") is not None:
         return _windowed(measured, header)
-    ends = _ends(values, measured, padding, header)
+    ends = _ends(values, measured, seen, header)
     return _bounded((measured - ends[0]) / max(ends[1] - ends[0], 1e-9))
 
 
@@ -134,14 +137,13 @@ def _windowed(measured: NDArray[Any], header: Any) -> Table:
     return _bounded((measured - center) / width + 0.5)
 
 
-def _ends(values: NDArray[np.int64], measured: NDArray[Any], padding: NDArray[np.bool_], header: Any) -> tuple[float, float]:
+def _ends(values: NDArray[np.int64], measured: NDArray[Any], seen: NDArray[np.bool_], header: Any) -> tuple[float, float]:
     """The values that become black and white where the file doesn't say."""
     bits = int(header.get("BitsStored", 8))
     if bits <= 8 and np.array_equal(measured, values):
         low = -(2 ** (bits - 1)) if header.get("PixelRepresentation") else 0
         return low, low + 2**bits - 1
-    kept = measured if padding.all() else measured[~padding]
-    return float(kept.min()), float(kept.max())
+    return float(measured[seen].min()), float(measured[seen].max())
 
 
 def _bounded(values: NDArray[Any]) -> Table:
