@@ -132,7 +132,7 @@ def test_jpeg_as_pillow_decodes_it() -> None:
     made.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
     made["PixelData"].is_undefined_length = True
     expected = np.asarray(Image.open(buffer).convert("RGB")).astype(int)
-    assert np.abs(read_image(content(made)).astype(int) - expected).max() <= 2
+    assert np.abs(read_image(content(made)).astype(int) - expected).max() <= 3
 
 
 @pytest.mark.parametrize("name", ["examples_rgb_color.dcm", "examples_palette.dcm", "examples_jpeg2k.dcm", "ExplVR_BigEnd.dcm"])

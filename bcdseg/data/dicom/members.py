@@ -73,6 +73,7 @@ def listed(path: Path) -> list[Path]:
 
 def _below(folder: Path, parts: list[str], name: str) -> Path:
     """The file of an entry; one that leads out of the medium's folder is refused."""
+    parts = [part.strip() for part in parts]
     if any(part in ("", ".", "..") or "/" in part or "\\" in part or ":" in part for part in parts):
         raise ImageError(f"{name}: lists a file outside of its own folder. Give the files themselves.")
     as_written, lower = folder.joinpath(*parts), folder.joinpath(*(part.lower() for part in parts))
