@@ -87,26 +87,26 @@ class _Writer:
 
     def _groups(self, found: FrameFindings) -> list[Any]:
         """The class of the frame, then its lesions."""
-        scan = [self._scan(found)] if found.label is not None else []
-        return scan + [self._lesion(lesion, number, found.frame) for number, lesion in enumerate(found.lesions, 1)]
+        return [self._scan(found), *(self._lesion(lesion, number, found.frame) for number, lesion in enumerate(found.lesions, 1))]
 
     def _scan(self, found: FrameFindings) -> Any:
-        label = found.label or ""
         place = self.sr.SourceImageForMeasurementGroup(
             self.reference.SOPClassUID, self.reference.SOPInstanceUID, referenced_frame_numbers=_numbers(found.frame)
         )
+        none = self.codes.UCUM.NoUnits
+        count = self._measurement(self._own("lesions", "", "Number of outlined lesions"), len(found.lesions), none)
+        chances = [
+            self._measurement(self._own("probability", name, f"Probability of {name}"), value, none)
+            for name, value in found.probabilities.items()
+        ]
+        named = [] if found.label is None else [(self._own("class", "", "Class of the scan"), self._class(found.label))]
         return self.sr.MeasurementsAndQualitativeEvaluations(
             tracking_identifier=self._tracking("scan", found.frame),
             algorithm_id=self.method,
             finding_sites=[self.sr.FindingSite(self.codes.SCT.Breast)],
             source_images=[place],
-            measurements=[
-                self._measurement(self._own("probability", name, f"Probability of {name}"), value, self.codes.UCUM.NoUnits)
-                for name, value in found.probabilities.items()
-            ],
-            qualitative_evaluations=[
-                self.sr.QualitativeEvaluation(name=self._own("class", "", "Class of the scan"), value=self._class(label))
-            ],
+            measurements=[count, *chances],
+            qualitative_evaluations=[self.sr.QualitativeEvaluation(name=name, value=value) for name, value in named] or None,
         )
 
     def _lesion(self, lesion: MeasuredLesion, number: int, frame: int | None) -> Any:
