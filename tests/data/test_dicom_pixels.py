@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import warnings
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from bcdseg import errors
+from bcdseg.data.dicom.opening import open_dicom
+from bcdseg.data.dicom.pixels import read_pixels
 from bcdseg.data.images import read_image, to_uint8
 
 GRAY = draw_scan(3, (48, 64))
@@ -61,6 +64,8 @@ def test_ybr_full_422_becomes_rgb() -> None:
     stored = np.stack([ybr[:, 0, 0], ybr[:, 1, 0], ybr[:, 0, 1], ybr[:, 0, 2]], axis=1)
     made = dicom(flat, photometric="YBR_FULL_422", PixelData=stored.tobytes())
     assert np.abs(read_image(content(made)).astype(int) - flat).max() <= 3
+    misnamed = dicom(_ybr(flat), photometric="YBR_FULL_422")
+    assert np.abs(read_image(content(misnamed)).astype(int) - flat).max() <= 3
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -169,18 +174,23 @@ def test_frames_in_several_pieces_and_without_a_table_of_offsets() -> None:
     made = dicom(clip, clip=True)
     made.compress(JPEG2000Lossless, encoding_plugin="", generate_instance_uid=False)
     frames = list(generate_frames(made.PixelData, number_of_frames=4))
-    from bcdseg.data.dicom.opening import open_dicom
-    from bcdseg.data.dicom.pixels import read_pixels
-
     for pieces, table in ((1, True), (1, False), (3, True), (3, False)):
         made.PixelData = encapsulate(frames, fragments_per_frame=pieces, has_bot=table)
-        image = open_dicom(content(made), "clip")
-        assert len(image.frames) == 4
-        for number in (0, 3):
-            np.testing.assert_array_equal(read_pixels(image, number), clip[number])
+        for source in (content(made), made):
+            image = open_dicom(source, "clip")
+            assert len(image.frames) == 4
+            for number in (0, 3):
+                np.testing.assert_array_equal(read_pixels(image, number), clip[number])
 
 
 def test_a_clip_is_no_single_image(tmp_path: Path) -> None:
     path = save(dicom(np.stack([GRAY] * 3), clip=True), tmp_path / "clip.dcm")
     with pytest.raises(errors.ImageError, match="clip of 3 frames"):
         read_image(path)
+
+
+def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = content(dicom(GRAY))
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(errors.MissingExtraError, match=r"pip install 'bcdseg\[dicom\]'"):
+        read_image(scan)

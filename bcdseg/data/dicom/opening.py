@@ -138,13 +138,13 @@ def _checked(header: Any, name: str, opener: Callable[[], BinaryIO], pixels: Pie
     _check_kind(header, name)
     _check_syntax(syntax, name)
     compressed = bool(syntax.is_compressed)
-    frames = find_frames(
-        opener,
-        pixels,
-        name=name,
-        count=max(1, int(header.get("NumberOfFrames") or 1)),
-        frame_length=None if compressed else _frame_length(header, size),
-    )
+    count = max(1, int(header.get("NumberOfFrames") or 1))
+    full = int(header.get("SamplesPerPixel", 1)) * size[0] * size[1] * (int(header.BitsAllocated) // 8)
+    halved = header.PhotometricInterpretation == "YBR_FULL_422"
+    if halved and not compressed and pixels.length == count * full + (count * full) % 2:
+        header.PhotometricInterpretation, halved = "YBR_FULL", False  # some writers unpack the colour and leave the name
+    length = None if compressed else full // 3 * 2 if halved else full
+    frames = find_frames(opener, pixels, name=name, count=count, frame_length=length)
     return DicomImage(name=name, header=header, size=size, frames=frames, compressed=compressed, open=opener, path=path)
 
 
@@ -177,13 +177,6 @@ def _check_syntax(syntax: Any, name: str) -> None:
     if not decoder.is_available:
         pydicom("pylibjpeg")
         raise ImageError(f"{name}: no decoder for {syntax.name} is installed. Run: pip install 'bcdseg[dicom]'")
-
-
-def _frame_length(header: Any, size: tuple[int, int]) -> int:
-    samples = int(header.get("SamplesPerPixel", 1)) * size[0] * size[1]
-    if header.PhotometricInterpretation == "YBR_FULL_422":
-        samples = samples // 3 * 2
-    return samples * (int(header.BitsAllocated) // 8)
 
 
 def _not_a_scan(header: Any, name: str) -> ImageError:
