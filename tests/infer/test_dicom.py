@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import re
 import shutil
 import tracemalloc
 import warnings
@@ -303,3 +304,17 @@ def test_the_command_line_writes_everything_of_a_clip(tmp_path: Path) -> None:
         refused = CliRunner().invoke(app, ["predict", str(tmp_path / "in" / "a.png"), "--model", str(model), *wrong])
         assert isinstance(refused.exception, errors.OptionError)
         assert reason in str(refused.exception)
+
+
+def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lesion = draw_ellipse((320, 400), (150, 210), (20, 40))
+    save(dicom(_screen(lesion), region(BOX, (0.02, 0.02))), tmp_path / "scan.dcm")
+    save(dicom(_clip(4), clip=True), tmp_path / "clip.dcm")
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "dicom.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "dicom.md", "exec"), names)
+    assert {path.name for path in tmp_path.glob("*.dcm")} == {
+        "scan.dcm", "clip.dcm", "outline.dcm", "probability.dcm", "report.dcm", "clip_outlines.dcm",
+    }  # fmt: skip
