@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bcdseg.data.dicom.members import holds_many, members
 from bcdseg.data.dicom.sniff import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.data.dicom.sniff import is_dicom
 from bcdseg.data.images import SUFFIXES, ImageSource
@@ -24,8 +25,6 @@ NO_SCAN = re.compile(r"_(mask(_\d+)?|overlay)$", re.IGNORECASE)
 def is_single(source: Any) -> bool:
     """Whether a source is one image, and not a folder, a pattern, a collection of images, a DICOM clip or a DICOMDIR."""
     if is_dicom(source):
-        from bcdseg.data.dicom.members import holds_many
-
         return not holds_many(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
@@ -51,12 +50,12 @@ def expand(source: Any, frames: str | int = EVERY_FRAME) -> Iterator[ImageSource
     """
     every = each_frame(frames)
     if is_dicom(source):
-        yield from _dicom(source, every, in_folder=False)
+        yield from members(source, every)
     elif is_single(source):
         yield source
     elif isinstance(source, (str, os.PathLike)):
         for path in list_images(source):
-            yield from _dicom(path, every, in_folder=True) if is_dicom(path) else (path,)
+            yield from members(path, every, in_folder=True) if is_dicom(path) else (path,)
     else:
         for item in source:
             yield from expand(item, frames)
@@ -69,12 +68,6 @@ def each_frame(frames: str | int) -> int:
     if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
         raise OptionError(f"frames={frames!r}: choose 'all', or n for each n-th frame: 1 or more.")
     return frames
-
-
-def _dicom(source: Any, every: int, *, in_folder: bool) -> Iterator[ImageSource]:
-    from bcdseg.data.dicom.members import members
-
-    return members(source, every, in_folder=in_folder)
 
 
 def list_images(source: str | os.PathLike[str]) -> list[Path]:

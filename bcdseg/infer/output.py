@@ -115,7 +115,18 @@ def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
     """Rows of ``table_rows`` as the content of a CSV file."""
     text = io.StringIO(newline="")
     probabilities = [f"probability_{name}" for name in classes]
-    columns = ["source", "label", *probabilities, "lesions", "area_px", "area_mm2", *LESION_COLUMNS, "flags", "error"]
+    columns = [
+        "source",
+        "label",
+        *probabilities,
+        "lesions",
+        "area_px",
+        "area_mm2",
+        *LESION_COLUMNS,
+        "spacing_from",
+        "flags",
+        "error",
+    ]
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -130,6 +141,7 @@ def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
         return row
     row |= {"lesions": len(prediction.lesions), "area_px": sum(lesion.area_px for lesion in prediction.lesions)}
     if prediction.spacing is not None:
+        row["spacing_from"] = prediction.spacing_from or ""
         row["area_mm2"] = round(sum(lesion.area_mm2 or 0 for lesion in prediction.lesions), 2)
     if prediction.lesions:
         largest = prediction.lesions[0]

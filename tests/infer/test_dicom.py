@@ -296,6 +296,7 @@ def test_the_command_line_writes_everything_of_a_clip(tmp_path: Path) -> None:
     }  # fmt: skip
     rows = list(csv.DictReader(io.StringIO((out / "predictions.csv").read_text())))
     assert [Path(row["source"]).name for row in rows] == ["a.png", "clip.dcm#1", "clip.dcm#3", "still"]
+    assert [row["spacing_from"] for row in rows] == ["", "ultrasound region", "ultrasound region", ""]
     assert json.loads((out / "clips.json").read_text())[0]["frames"] == [1, 3]
     assert "2 frames" in done.stdout
     again = CliRunner().invoke(app, [str(argument) for argument in arguments])

@@ -55,6 +55,11 @@ def clip(bright: Model, tmp_path: Path) -> list[Prediction]:
     return list(bright.predict(save(dicom(frames, region(BOX, (0.02, 0.02)), clip=True), tmp_path / "clip.dcm"), frames=2))
 
 
+def _whole_bytes(pixels: NDArray[Any]) -> NDArray[Any]:
+    """All but the last few: GDCM, which SimpleITK reads with, leaves packed pixels that fill no byte unset."""
+    return pixels.ravel()[: pixels.size // 8 * 8]
+
+
 def _check(path: Path) -> None:
     """The independent checker, where it is installed: Debian's dicom3tools."""
     if checker := shutil.which("dciodvfy"):
@@ -71,7 +76,7 @@ def test_an_outline_is_found_again_pixel_for_pixel(scan: Prediction, tmp_path: P
     found = made.get_pixels_by_source_instance([source.SOPInstanceUID], ignore_spatial_locations=True)
     np.testing.assert_array_equal(found[0, ..., 0], scan.mask)
     image = SimpleITK.ReadImage(str(path))
-    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image)[0] > 0, scan.mask)
+    np.testing.assert_array_equal(_whole_bytes(SimpleITK.GetArrayFromImage(image) > 0), _whole_bytes(scan.mask))
     assert image.GetSpacing()[:2] == pytest.approx((0.3, 0.2))
     (segment,) = made.SegmentSequence
     assert segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Mass"
@@ -101,10 +106,9 @@ def test_frames_of_a_clip_refer_to_their_own(clip: list[Prediction], tmp_path: P
         uid = new_uid(pydicom.dcmread(tmp_path / "clip.dcm").SOPInstanceUID)
         found = made.get_pixels_by_source_frame(uid, [1, 3, 5], ignore_spatial_locations=True)[..., 0]
         stack = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-        for at, one in enumerate(clip):
-            expected = one.mask if kind == "binary" else one.mask_probability
-            np.testing.assert_allclose(found[at], expected, atol=0.5 / 255 + 1e-6)
-            np.testing.assert_allclose(stack[at] / 255, expected, atol=0.5 / 255 + 1e-6)
+        expected = np.stack([one.mask if kind == "binary" else one.mask_probability for one in clip])  # type: ignore[misc]
+        np.testing.assert_allclose(found, expected, atol=0.5 / 255 + 1e-6)
+        np.testing.assert_allclose(_whole_bytes(stack) / 255, _whole_bytes(expected), atol=0.5 / 255 + 1e-6)
 
 
 def test_a_report_states_axes_area_class_and_probabilities(scan: Prediction, tmp_path: Path) -> None:
