@@ -6,8 +6,9 @@ there is a lesion), so that no class vanishes from a draw.
 
 The ends of an interval are the 2.5th and 97.5th percentile of the draws, moved so that the draws' mean lies on the measure's value
 (a calibration error, for one, is larger in draws than on the scans themselves) and widened by the square root of g / (g - 1), by
-which draws from g groups vary too little. On made patients with one to five scans such intervals hold the true value in 92 to 95 of
-100 sets from 20 groups on; the bias-corrected percentiles of Efron were no better, and plain percentiles narrower.
+which draws from g groups vary too little. On made patients of one to five scans that are much alike, such intervals held the true
+value in 92 of 100 sets of 20 patients and in 93 to 95 of 100 from 40 on (PR-AUC: 87, and 90 to 92); plain percentiles and Efron's
+bias-corrected ones held it no more often. So with few groups an interval is a little too narrow.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluate.cases import Cases
+from bcdseg.evaluate.cases import UNKNOWN, Cases
 from bcdseg.evaluate.measure import Estimate, Measure, Rows
 from bcdseg.evaluate.weights import Values, Weights, once
 
@@ -29,6 +30,7 @@ FEWEST_GROUPS = 10
 FEWEST_DRAWS = 0.5  # share of the draws in which a measure must have a value
 CELLS = 8_000_000  # draws x scans held at once
 OUTSIDE = 0.05  # share of the draws outside of an interval
+SAME = 1e-9  # by which draws may differ that are the same
 RANGES = {"share": (0.0, 1.0), "px": (0.0, np.inf), "mm": (0.0, np.inf), "count": (0.0, np.inf)}
 
 
@@ -55,7 +57,8 @@ class Difference:
             return f"{title}: can't be compared: {found.note}."
         size = f"{abs(found.value):.3f}"
         if found.low is None or found.high is None:
-            return f"{title}: {second} is {'higher' if found.value > 0 else 'lower'} by {size}; no interval: {found.note}."
+            change = "no different" if size == "0.000" else f"{'higher' if found.value > 0 else 'lower'} by {size}"
+            return f"{title}: {second} is {change}; no interval: {found.note}."
         ends = f"95 % interval {found.low:+.3f} to {found.high:+.3f}"
         if found.low <= 0 <= found.high:
             return f"{title}: {first} and {second} can't be told apart: {found.value:+.3f}, {ends}."
@@ -103,8 +106,8 @@ def compare(
     found = _values([first, second], measures, draws, seed)
     compared = {}
     for measure, (value, drawn) in zip(measures, found.values(), strict=True):
-        there = measure.needs(second)
-        both = {name: rows & there[name] for name, rows in measure.needs(first).items()}
+        there, nowhere = measure.needs(second), np.zeros(len(first), bool)
+        both = {name: rows & there.get(name, nowhere) for name, rows in measure.needs(first).items()}
         known = [None if np.isnan(one) else float(one) for one in value]
         change = _estimate(first, both, "difference", float(value[1] - value[0]), drawn[1] - drawn[0])
         compared[measure.name] = Difference(measure=measure, first=known[0], second=known[1], difference=change)
@@ -112,25 +115,25 @@ def compare(
 
 
 def matched(first: Cases, second: Cases) -> Cases:
-    """The second table in the order of the first, which must hold the same scans."""
+    """The second table in the order of the first, which must hold the same scans. A model may lack masks or classes."""
     if sorted(first.ids) != sorted(second.ids):
         odd = min(set(first.ids) ^ set(second.ids))
         lacking = "second" if odd in first.ids else "first"
         raise InputError(f"{odd}: is not among the cases of the {lacking} model. Compare models on the same scans.")
-    if first.classes != second.classes:
+    if first.classes and second.classes and first.classes != second.classes:
         raise InputError(f"The models have other classes: {', '.join(first.classes)} and {', '.join(second.classes)}.")
     place = {one: at for at, one in enumerate(second.ids)}
     second = second.select([place[one] for one in first.ids])
-    for what, one, other in (
-        ("group", np.array(first.groups), np.array(second.groups)),
-        ("label", first.labels, second.labels),
-        ("true mask", first.outline["truth_area"], second.outline["truth_area"]),
+    area, other_area = first.outline["truth_area"], second.outline["truth_area"]
+    labelled = (first.labels != UNKNOWN) & (second.labels != UNKNOWN)
+    for what, odd in (
+        ("group", np.array(first.groups) != np.array(second.groups)),
+        ("label", labelled & (first.labels != second.labels)),
+        ("true mask", ~np.isnan(area) & ~np.isnan(other_area) & (area != other_area)),
     ):
-        same = (one == other) | ((one != one) & (other != other))
-        if not same.all():
-            raise InputError(
-                f"{first.ids[int(np.argmin(same))]}: its {what} is not the same for both models. Evaluate both on one data set."
-            )
+        if odd.any():
+            one = first.ids[int(np.argmax(odd))]
+            raise InputError(f"{one}: its {what} is not the same for both models. Evaluate both on one data set.")
     return second
 
 
@@ -203,13 +206,19 @@ def _interval(value: float, drawn: Values, unit: str, groups: int, facts: dict[s
     if len(known) < FEWEST_DRAWS * len(drawn):
         note = f"undefined in {1 - len(known) / len(drawn):.0%} of the draws: no interval"
         return Estimate(value=value, note=note, **facts)
+    if np.ptp(known) <= SAME:
+        return _same_in_all(value, unit, groups, facts)
     note = f"undefined in {1 - len(known) / len(drawn):.0%} of the draws, which are left out" if len(known) < len(drawn) else ""
-    if np.ptp(known) == 0 and unit == "share" and value in (0.0, 1.0):
-        reach = float((OUTSIDE / 2) ** (1 / groups))  # Clopper and Pearson's, of none or all of so many
-        low, high = (reach, 1.0) if value == 1.0 else (0.0, 1 - reach)
-        note = f"every draw gives the same: the interval is that of a share which is {value:.0f} in all {groups} groups"
-    else:
-        least, most = RANGES.get(unit, (-np.inf, np.inf))
-        ends = value + math.sqrt(groups / (groups - 1)) * (np.quantile(known, (OUTSIDE / 2, 1 - OUTSIDE / 2)) - known.mean())
-        low, high = max(float(ends[0]), least), min(float(ends[1]), most)
+    least, most = RANGES.get(unit, (-np.inf, np.inf))
+    ends = value + math.sqrt(groups / (groups - 1)) * (np.quantile(known, (OUTSIDE / 2, 1 - OUTSIDE / 2)) - known.mean())
+    return Estimate(value=value, low=max(float(ends[0]), least), high=min(float(ends[1]), most), note=note, **facts)
+
+
+def _same_in_all(value: float, unit: str, groups: int, facts: dict[str, int]) -> Estimate:
+    """A measure that no draw changes: all scans are alike in it, which is no proof that the next one will be."""
+    if unit != "share" or min(value, 1 - value) > SAME:
+        return Estimate(value=value, note="every draw gives the same", **facts)
+    reach = float((OUTSIDE / 2) ** (1 / groups))  # Clopper and Pearson's, of none or all of so many
+    low, high = (reach, 1.0) if value > 0.5 else (0.0, 1 - reach)
+    note = f"every draw gives the same: the interval is that of a share which is {value:.0f} in all {groups} groups"
     return Estimate(value=value, low=low, high=high, note=note, **facts)

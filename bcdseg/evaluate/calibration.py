@@ -45,25 +45,6 @@ class Bin:
     share: float | None
 
 
-@dataclass(frozen=True)
-class OperatingPoint:
-    """From which probability on a class is called, and what that gave where it was chosen.
-
-    Attributes:
-        threshold: The class is called when its probability is at least this.
-        sensitivity: Of the scans of the class, the share called so.
-        specificity: Of the others, the share not called so.
-        positive: Scans of the class that it was chosen on.
-        others: Other scans that it was chosen on.
-    """
-
-    threshold: float
-    sensitivity: float
-    specificity: float
-    positive: int
-    others: int
-
-
 def brier(probabilities: Scores, labels: Labels, weights: Weights | None = None) -> Values:
     """The mean, over scans, of the squared differences of all class probabilities from 0 or 1, summed: 0 best, 2 worst."""
     truth = np.eye(probabilities.shape[1])[labels]
@@ -127,31 +108,6 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
     low, high = map(math.log, TEMPERATURES)
     return float(math.exp(minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-6}).x))
-
-
-def operating_point(probability: ArrayLike, positive: ArrayLike, *, sensitivity: float) -> OperatingPoint:
-    """The highest threshold on a class's probability that finds at least a share of its scans.
-
-    Args:
-        probability: Of the class, for each scan. Choose it on a validation part, never on the scans that are reported.
-        positive: Whether the scan is of the class.
-        sensitivity: The share to find, above 0 and up to 1.
-    """
-    scores, truth = np.asarray(probability, np.float64), np.asarray(positive, bool)
-    if not 0 < sensitivity <= 1:
-        raise InputError(f"sensitivity={sensitivity!r}: give a share above 0 and up to 1.")
-    if not truth.any() or truth.all():
-        kind = "only scans of the class" if truth.any() else "no scan of the class"
-        raise InputError(f"There is {kind} to choose a threshold on. Choose it on scans of the class and others.")
-    at = steps(scores, truth)
-    place = int(np.flatnonzero(at.sensitivity[0] >= sensitivity - 1e-12)[0])
-    return OperatingPoint(
-        threshold=float(at.thresholds[place]),
-        sensitivity=float(at.sensitivity[0, place]),
-        specificity=float(at.specificity[0, place]),
-        positive=int(truth.sum()),
-        others=int((~truth).sum()),
-    )
 
 
 def risk_coverage(confidence: Scores, right: Right, weights: Weights | None = None) -> tuple[Weights, Weights]:

@@ -22,6 +22,8 @@ from bcdseg.evaluate.measures import Spread, spreads
 from bcdseg.evaluate.weights import once
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from bcdseg.evaluate.robustness import Robustness
 
 Item = TypeVar("Item")
@@ -85,6 +87,7 @@ class Evaluation:
         robustness: The figures on degraded scans, where asked for.
         gallery: Scans to look at.
         problems: Scans of the data set that were left out because they could not be read.
+        min_confidence: Confidence below which the model's answers are flagged as unsure, where known.
         draws: Bootstrap draws.
         seed: Of the draws.
     """
@@ -99,6 +102,7 @@ class Evaluation:
     robustness: Robustness | None = None
     gallery: tuple[Picture, ...] = ()
     problems: tuple[str, ...] = ()
+    min_confidence: float | None = None
     draws: int = 1000
     seed: int = 0
 
@@ -155,12 +159,20 @@ class Evaluation:
         found = compare(other.cases, self.cases, shared, draws=self.draws, seed=self.seed)
         return Comparison(first=other.model, second=self.model, differences=found)
 
-    def save(self, folder: str | Path, *, compared_with: Sequence[Evaluation] = (), overwrite: bool = False) -> Path:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        compared_with: Sequence[Evaluation] = (),
+        training_curves: Figure | None = None,
+        overwrite: bool = False,
+    ) -> Path:
         """Write ``report.html``, ``report.md``, ``report.json``, ``cases.csv`` and the figures into a folder.
 
         Args:
             folder: Made when missing.
             compared_with: Evaluations of other models on the same scans, to be compared with in the report.
+            training_curves: A figure of the run that made the model, to be shown with it.
             overwrite: Whether files that are there may be replaced.
 
         Returns:
@@ -168,7 +180,8 @@ class Evaluation:
         """
         from bcdseg.evaluate.report.files import save_report
 
-        return save_report(self, Path(folder), [self.compare(other) for other in compared_with], overwrite=overwrite)
+        comparisons = [self.compare(other) for other in compared_with]
+        return save_report(self, Path(folder), comparisons, training_curves, overwrite=overwrite)
 
     def __repr__(self) -> str:
         from bcdseg.evaluate.report.numbers import shown

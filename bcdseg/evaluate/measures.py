@@ -43,8 +43,8 @@ class Spread:
 def all_measures(cases: Cases) -> tuple[Measure, ...]:
     """Every measure that this table can have, in the order of a report.
 
-    Outlines are measured where any true mask is known, classes where any is. A measure that is left without scans is still
-    there: its estimate says why it has no value.
+    Outlines are measured where any true mask is known, classes where any is, the joint score where both are. A measure that is
+    left without scans is still there: its estimate says why it has no value.
     """
     outlines, classes = bool(cases.has_mask.any()), bool(cases.has_class.any())
     found: list[Measure] = []
@@ -52,7 +52,7 @@ def all_measures(cases: Cases) -> tuple[Measure, ...]:
         found += [*outline_measures(cases), *detection_measures(cases)]
     if classes:
         found += [*class_measures(cases), *calibration_measures(cases)]
-    return (*found, *_both(cases, outlines or classes))
+    return (*found, *_both(cases, outlines and classes))
 
 
 def spreads(cases: Cases) -> tuple[Spread, ...]:
@@ -80,7 +80,7 @@ def spreads(cases: Cases) -> tuple[Spread, ...]:
     return tuple(found)
 
 
-def _both(cases: Cases, scored: bool) -> Iterator[Measure]:
+def _both(cases: Cases, both_known: bool) -> Iterator[Measure]:
     if not np.isnan(cases.contradiction).all():
         yield Measure(
             name="contradiction_rate",
@@ -92,7 +92,7 @@ def _both(cases: Cases, scored: bool) -> Iterator[Measure]:
             needs=lambda cases: {"scans with both answers": _answered(cases)},
             values=mean_of(lambda cases: cases.contradiction, _answered),
         )
-    if scored:
+    if both_known:
         yield Measure(
             name="joint_score",
             title="Joint score",

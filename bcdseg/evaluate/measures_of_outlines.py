@@ -52,7 +52,7 @@ PIXELS = (
     ),
     (
         "hd95_share",
-        "HD95 of the diagonal",
+        "HD95, share of the diagonal",
         "share",
         False,
         f"HD95 as a share of the image's diagonal, for images of different sizes. {MISSED} 1.",

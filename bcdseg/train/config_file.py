@@ -56,13 +56,18 @@ def from_values(values: Mapping[str, Any], base: FitConfig | None = None) -> Fit
 
 def from_settings(settings: Iterable[str], base: FitConfig | None = None) -> FitConfig:
     """A config with the ``key=value`` of a command line."""
-    values: dict[str, Any] = {}
+    return from_values(split_settings(settings), base)
+
+
+def split_settings(settings: Iterable[str]) -> dict[str, str]:
+    """The ``key=value`` of a command line by their names, not yet checked."""
+    values: dict[str, str] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
             raise OptionError(f"{setting!r}: write it as key=value, for example epochs=20.")
         values[name.strip()] = value.strip()
-    return from_values(values, base)
+    return values
 
 
 def to_toml(config: FitConfig) -> str:

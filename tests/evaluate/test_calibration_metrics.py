@@ -1,4 +1,4 @@
-"""Calibration, operating points and selective prediction, against scikit-learn, torchmetrics and cases done by hand."""
+"""Calibration and selective prediction, against scikit-learn, torchmetrics and cases done by hand."""
 
 from __future__ import annotations
 
@@ -73,29 +73,6 @@ def test_the_temperature_is_bounded_whatever_the_set() -> None:
     assert ours.fit_temperature(right[:2], [0, -1]) == ours.fit_temperature(right[:1], [0])
     with pytest.raises(InputError, match="NaN"):
         ours.fit_temperature([[np.nan, 1]], [0])
-
-
-@pytest.mark.parametrize("wanted", [0.5, 0.9, 0.95, 1.0])
-def test_an_operating_point_finds_what_was_asked_and_no_more_than_needed(wanted: float) -> None:
-    logits, labels = drawn(seed=3)
-    scores, positive = softmax(logits, axis=1)[:, 2], labels == 2
-    point = ours.operating_point(scores, positive, sensitivity=wanted)
-    called = scores >= point.threshold
-    assert called[positive].mean() == pytest.approx(point.sensitivity)
-    assert (~called[~positive]).mean() == pytest.approx(point.specificity)
-    assert point.sensitivity >= wanted
-    stricter = scores > point.threshold
-    assert stricter[positive].mean() < wanted
-    assert (point.positive, point.others) == (positive.sum(), (~positive).sum())
-
-
-def test_an_operating_point_needs_both_kinds_of_scans() -> None:
-    with pytest.raises(InputError, match="no scan of the class"):
-        ours.operating_point([0.1, 0.2], [False, False], sensitivity=0.9)
-    with pytest.raises(InputError, match="only scans of the class"):
-        ours.operating_point([0.1, 0.2], [True, True], sensitivity=0.9)
-    with pytest.raises(InputError, match=r"sensitivity=1\.5"):
-        ours.operating_point([0.1, 0.2], [True, False], sensitivity=1.5)
 
 
 def test_risk_against_coverage_done_by_hand() -> None:

@@ -89,7 +89,7 @@ def test_a_model_with_one_head_has_the_measures_of_that_head() -> None:
     masks = table_of([replace(case, probabilities=None, logits=None) for case in full], classes=CLASSES, no_lesion="normal")
     calls = table_of([replace(case, outline=None, outlined=None) for case in full], classes=CLASSES, no_lesion="normal")
     sections = [{measure.section for measure in all_measures(table)} for table in (masks, calls)]
-    assert sections == [{"segmentation", "detection", "both"}, {"classification", "calibration", "both"}]
+    assert sections == [{"segmentation", "detection"}, {"classification", "calibration"}]
     assert "contradiction_rate" not in values(masks)
     unknown = table_of([replace(case, label=None, outline=None) for case in full], classes=CLASSES, no_lesion="normal")
     assert set(values(unknown)) == {"contradiction_rate"}

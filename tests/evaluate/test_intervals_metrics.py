@@ -108,6 +108,13 @@ def test_all_right_is_not_certainty() -> None:
     assert "in all 20 groups" in found.note
 
 
+def test_a_figure_that_no_draw_changes_has_no_interval_of_width_0() -> None:
+    always = [replace(made_case(at, label=CLASSES[at % 3]), probabilities=(0, 1, 0)) for at in range(60)]
+    found = estimate(table_of(always, classes=CLASSES, no_lesion="normal"), named(made_table(30), "accuracy"))["accuracy"]
+    assert found.value == pytest.approx(1 / 3)  # draws keep the number of each class
+    assert (found.low, found.note) == (None, "every draw gives the same")
+
+
 def test_any_function_of_the_table_has_an_interval() -> None:
     cases = made_table(60)
     (dice,) = named(cases, "dice")
@@ -127,7 +134,10 @@ def test_paired_differences_are_surer_than_two_intervals() -> None:
     assert change.high - change.low < alone.high - alone.low  # type: ignore[operator]
     assert found["balanced_accuracy"].sentence("A", "B").startswith("Balanced accuracy: B is better than A by 0.")
     assert found["brier"].sentence("A", "B").startswith("Brier score: B is better than A by 0.")
-    assert "can't be told apart" in found["dice"].sentence("A", "B")  # the outlines are the same
+    assert "no different" in found["dice"].sentence("A", "B")  # the outlines are the same
+    shaken = replace(weak, probabilities=weak.probabilities + np.random.default_rng(0).normal(0, 0.05, (300, 3)))
+    alike = compare(weak, shaken, measures)["balanced_accuracy"]
+    assert "A and B can't be told apart" in alike.sentence("A", "B")
     assert compare(strong, weak, measures)["brier"].sentence("A", "B").startswith("Brier score: A is better than B")
 
 
@@ -143,6 +153,27 @@ def test_models_are_compared_on_the_same_scans_in_any_order_only() -> None:
         compare(first, replace(first, groups=("a",) * 30), named(first, "dice"))
     with pytest.raises(OptionError, match="draws=-1"):
         estimate(first, named(first, "dice"), draws=-1)
+
+
+def test_a_model_without_masks_is_compared_in_what_both_have() -> None:
+    full = [made_case(at) for at in range(60)]
+    bare = [replace(case, outline=None, outlined=None) for case in full]
+    tables = [table_of(rows, classes=CLASSES, no_lesion="normal") for rows in (full, bare)]
+    found = compare(*tables, named(tables[1], "accuracy"))
+    assert found["accuracy"].sentence("A", "B") == "Accuracy: B is no different; no interval: every draw gives the same."
+    found = compare(*tables, named(tables[0], "dice"))["dice"]
+    assert found.second is None
+    assert found.sentence("A", "B") == "Dice: can't be compared: there are no scans with a lesion."
+
+
+def test_a_class_that_one_model_said_nothing_of_makes_no_difference_up() -> None:
+    full = [made_case(at) for at in range(60)]
+    silent = [replace(case, probabilities=None) if case.label == "malignant" else case for case in full]
+    tables = [table_of(rows, classes=CLASSES, no_lesion="normal") for rows in (full, silent)]
+    for first, second in (tables, tables[::-1]):
+        found = compare(first, second, named(tables[0], "roc_auc/malignant", "balanced_accuracy"))
+        assert found["roc_auc/malignant"].difference.value is None
+        assert found["roc_auc/malignant"].difference.note == "there are no malignant scans"
 
 
 def test_without_draws_there_are_values_and_no_intervals() -> None:
