@@ -307,6 +307,19 @@ def test_the_command_line_writes_everything_of_a_clip(tmp_path: Path) -> None:
         assert reason in str(refused.exception)
 
 
+def test_a_header_that_cannot_be_referred_to_stops_no_run(tmp_path: Path) -> None:
+    model = bcdseg.create("plain_cnn", classes=["benign", "malignant"], size=32).save(tmp_path / "model")
+    bare = dicom(draw_scan(0))
+    del bare.StudyInstanceUID
+    save(bare, tmp_path / "in" / "a.dcm")
+    save(dicom(draw_scan(1)), tmp_path / "in" / "b.dcm")
+    arguments = ["predict", str(tmp_path / "in"), "--model", str(model), "--out", str(tmp_path / "out"), "--dicom-sr"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "a.dcm: lacks UIDs" in done.stderr
+    assert {"a_mask.png", "b_mask.png", "b_sr.dcm", "predictions.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
 def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lesion = draw_ellipse((320, 400), (150, 210), (20, 40))
     save(dicom(_screen(lesion), region(BOX, (0.02, 0.02))), tmp_path / "scan.dcm")
