@@ -28,6 +28,7 @@ from typer.testing import CliRunner
 import bcdseg
 from bcdseg import Failure, Model, Prediction, errors
 from bcdseg.cli import app
+from bcdseg.infer.clip import light
 
 BOX = (40, 60, 280, 380)
 
@@ -191,6 +192,16 @@ def test_a_clip_is_a_stream_of_its_frames(bright: Model, tmp_path: Path) -> None
         bright.predict(path, frames=0)
     with pytest.raises(errors.OptionError, match="another clip"):
         bcdseg.summarize_clip([*bright.predict(path), *bright.predict(made)])
+
+
+def test_what_is_held_of_a_clip_is_its_masks(bright: Model) -> None:
+    scan = bright.predict(dicom(_screen(draw_ellipse((320, 400), (150, 210), (20, 40)))))
+    held = light(scan)
+    assert (
+        sum(np.asarray(value).size for value in vars(held).values() if isinstance(value, np.ndarray) and value.strides != (0, 0))
+        == scan.mask.size
+    )
+    assert (held.size, held.lesions) == (scan.size, scan.lesions)
 
 
 def test_the_clip_that_pydicom_ships(small_model: Model) -> None:
