@@ -106,8 +106,8 @@ def compare(
     found = _values([first, second], measures, draws, seed)
     compared = {}
     for measure, (value, drawn) in zip(measures, found.values(), strict=True):
-        there = measure.needs(second)
-        both = {name: rows & there[name] for name, rows in measure.needs(first).items()}
+        there, nowhere = measure.needs(second), np.zeros(len(first), bool)
+        both = {name: rows & there.get(name, nowhere) for name, rows in measure.needs(first).items()}
         known = [None if np.isnan(one) else float(one) for one in value]
         change = _estimate(first, both, "difference", float(value[1] - value[0]), drawn[1] - drawn[0])
         compared[measure.name] = Difference(measure=measure, first=known[0], second=known[1], difference=change)

@@ -166,6 +166,16 @@ def test_a_model_without_masks_is_compared_in_what_both_have() -> None:
     assert found.sentence("A", "B") == "Dice: can't be compared: there are no scans with a lesion."
 
 
+def test_a_class_that_one_model_said_nothing_of_makes_no_difference_up() -> None:
+    full = [made_case(at) for at in range(60)]
+    silent = [replace(case, probabilities=None) if case.label == "malignant" else case for case in full]
+    tables = [table_of(rows, classes=CLASSES, no_lesion="normal") for rows in (full, silent)]
+    for first, second in (tables, tables[::-1]):
+        found = compare(first, second, named(tables[0], "roc_auc/malignant", "balanced_accuracy"))
+        assert found["roc_auc/malignant"].difference.value is None
+        assert found["roc_auc/malignant"].difference.note == "there are no malignant scans"
+
+
 def test_without_draws_there_are_values_and_no_intervals() -> None:
     found = estimate(made_table(30), named(made_table(30), "dice"), draws=0)["dice"]
     assert found.value is not None
