@@ -79,7 +79,7 @@ def evaluate(
     measures = (*all_measures(cases), *point_measures(cases, model.rules))
     tried = None
     if robustness:
-        tried = measure_robustness(model, test, untouched=cases, draws=draws, seed=seed, progress=progress)
+        tried = measure_robustness(model, test, untouched=cases, draws=draws, seed=seed, progress=progress, **options)
     result = Evaluation(
         model=model.name,
         dataset=test.name,
