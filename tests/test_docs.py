@@ -27,7 +27,7 @@ def test_the_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path, m
     assert len(list((tmp_path / "results").rglob("*_mask.png"))) == 18
 
 
-@pytest.mark.parametrize("page", ["docs/how-to/data.md", "docs/how-to/audit.md", "docs/how-to/evaluate.md"])
+@pytest.mark.parametrize("page", ["docs/how-to/data.md", "docs/how-to/audit.md", "docs/how-to/evaluate.md", "docs/how-to/train.md"])
 def test_the_blocks_about_data_run_on_made_data(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     busi(tmp_path / "Dataset_BUSI_with_GT", (8, 8, 8))
     monkeypatch.chdir(tmp_path)
@@ -35,7 +35,7 @@ def test_the_blocks_about_data_run_on_made_data(page: str, tmp_path: Path, monke
     names: dict[str, object] = {}
     for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
         exec(compile(block, page, "exec"), names)
-    assert {"report", "split.json"} & {path.name for path in tmp_path.iterdir()}
+    assert {"report", "split.json", "runs"} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_blocks_about_recipes_run_on_made_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
