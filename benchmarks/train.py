@@ -65,7 +65,9 @@ def main() -> None:
         if options.workers:
             compare_workers(train, val, options)
             return
-        print("| encoder | `fit` images/s | the same step on ready tensors | ratio (goal 0.9) | a loop as one writes it | ratio (goal 1) |")
+        print(
+            "| encoder | `fit` images/s | the same step on ready tensors | ratio (goal 0.9) | a loop as one writes it | ratio (goal 1) |"
+        )
         print("|---|---|---|---|---|---|")
         for encoder in options.encoders:
             rates: list[Rate] = [fit(encoder, train, val), bare(encoder, train), by_hand(encoder, train)]
