@@ -17,6 +17,11 @@ from .data.splits import split as split
 from .evaluate.calibrate import calibrate as calibrate
 from .evaluate.evaluate import evaluate as evaluate
 from .evaluate.evaluation import Evaluation as Evaluation
+from .evaluate.given import evaluate_predictions as evaluate_predictions
+from .infer.clip import ClipSummary as ClipSummary
+from .infer.clip import summarize_clip as summarize_clip
+from .infer.dicom_output import save_dicom_seg as save_dicom_seg
+from .infer.dicom_output import save_dicom_sr as save_dicom_sr
 from .infer.flags import Flag as Flag
 from .infer.lesions import Lesion as Lesion
 from .infer.prediction import Failure as Failure

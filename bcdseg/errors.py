@@ -83,3 +83,7 @@ class DataUnavailableError(BcdsegError, ConnectionError):
 
 class MemoryLimitError(BcdsegError, MemoryError):
     """The memory of the machine or of its GPU doesn't suffice; the message says which option to lower."""
+
+
+class NotAScanError(ImageError):
+    """A DICOM file holds no image but a report, a segmentation, a plan."""

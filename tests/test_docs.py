@@ -6,6 +6,7 @@ import re
 import runpy
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made import busi
@@ -26,7 +27,7 @@ def test_the_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path, m
     assert len(list((tmp_path / "results").rglob("*_mask.png"))) == 18
 
 
-@pytest.mark.parametrize("page", ["docs/how-to/data.md", "docs/how-to/audit.md"])
+@pytest.mark.parametrize("page", ["docs/how-to/data.md", "docs/how-to/audit.md", "docs/how-to/evaluate.md"])
 def test_the_blocks_about_data_run_on_made_data(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     busi(tmp_path / "Dataset_BUSI_with_GT", (8, 8, 8))
     monkeypatch.chdir(tmp_path)
@@ -35,6 +36,18 @@ def test_the_blocks_about_data_run_on_made_data(page: str, tmp_path: Path, monke
     for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
         exec(compile(block, page, "exec"), names)
     assert {"report", "split.json"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_blocks_about_recipes_run_on_made_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busi(tmp_path / "Dataset_BUSI_with_GT", (6, 6, 6))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
+    names: dict[str, Any] = {}
+    for block in BLOCK.findall((ROOT / "docs/how-to/recipes.md").read_text(encoding="utf-8")):
+        exec(compile(block, "docs/how-to/recipes.md", "exec"), names)
+    assert names["tuned"].model.classes == ("normal", "benign", "malignant")
+    assert bcdseg.load("both").classes == names["taught"].model.classes == ("benign", "malignant")
+    assert {path.name for path in (tmp_path / "runs").iterdir()} >= {"plain_cnn-1", "plain_cnn-2", "plain_cnn-3", "mobilenet_v2-1"}
 
 
 def test_the_block_of_the_readme_about_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

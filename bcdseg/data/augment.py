@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its newest version when imported
 
-import albumentations as A
-import cv2
-
 from bcdseg.errors import OptionError
+from bcdseg.extras import require
+
+require("albumentations", extra="train", purpose="Augmentation")
+
+import albumentations as A  # noqa: E402 - only now it is known to be there
+import cv2  # noqa: E402
 
 Pipeline = A.Compose
 """What users may hand in as their own."""

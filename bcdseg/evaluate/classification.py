@@ -39,7 +39,7 @@ def confusion(labels: Labels, called: Labels, classes: int, weights: Weights | N
     known = (labels != UNKNOWN) & (called != UNKNOWN)
     counts = once(len(labels)) if weights is None else weights
     cells = np.eye(classes * classes)[labels[known] * classes + called[known]]
-    table: Confusion = (counts[:, known] @ cells).reshape(-1, classes, classes)
+    table: Confusion = (counts[:, known] @ cells).reshape(len(counts), classes, classes)
     return table
 
 

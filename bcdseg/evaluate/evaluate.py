@@ -40,7 +40,8 @@ def evaluate(
     gallery: int = 4,
     explain: bool = False,
     progress: bool = True,
-    **options: Any,
+    threshold: float | None = None,
+    batch_size: int | None = None,
 ) -> Evaluation:
     """Measure a model on scans that it has not seen, with 95 % intervals over groups.
 
@@ -59,7 +60,8 @@ def evaluate(
         gallery: Scans of each kind (best, median, worst, ...) to show; 0 shows none.
         explain: Whether the gallery shows where the class came from (Grad-CAM).
         progress: Whether to show progress on a terminal.
-        options: Of ``Model.predict``: ``threshold``, ``batch_size``.
+        threshold: Mask probability from which a pixel is outlined; by default the model's own.
+        batch_size: Scans that go through the network at once.
 
     Raises:
         LeakError: The model was trained or chosen on some of these scans or their groups; the message names them.
@@ -70,6 +72,7 @@ def evaluate(
     if out is not None:
         check_report_free(Path(out), overwrite=overwrite)
     check_measurable(model.name, model.classes, test)
+    options: dict[str, Any] = {"threshold": threshold, "batch_size": batch_size}
     seen = _seen(model, test, allow_seen)
     stream = tracked(answers(model, test, **options), "Evaluating", len(test), progress)
     cases = table_of((answer.case for answer in stream), classes=model.classes, no_lesion=model.no_lesion)

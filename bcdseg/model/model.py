@@ -14,7 +14,7 @@ from torch.nn import Module
 
 from bcdseg.data.images import ImageSource
 from bcdseg.data.preprocess import Preprocessing
-from bcdseg.data.sources import expand, is_single
+from bcdseg.data.sources import each_frame, expand, is_single
 from bcdseg.errors import OptionError
 from bcdseg.infer.lesions import check_spacing
 from bcdseg.infer.prediction import Failure, Prediction
@@ -82,6 +82,8 @@ class Model:
         on_error: str = "raise",
         explain: bool | str = False,
         operating_point: str | None = None,
+        frames: str | int = "all",
+        keep_identifiers: bool = False,
     ) -> Prediction: ...
 
     @overload
@@ -95,6 +97,8 @@ class Model:
         on_error: str = "raise",
         explain: bool | str = False,
         operating_point: str | None = None,
+        frames: str | int = "all",
+        keep_identifiers: bool = False,
     ) -> Any: ...
 
     def predict(
@@ -107,13 +111,17 @@ class Model:
         on_error: str = "raise",
         explain: bool | str = False,
         operating_point: str | None = None,
+        frames: str | int = "all",
+        keep_identifiers: bool = False,
     ) -> Any:
         """Segment and classify one scan, or a stream of them.
 
         Args:
-            source: One scan: a path, the bytes of a file, an open file, a PIL image, a numpy array or a torch tensor.
-                Or many: a folder, a pattern such as ``"scans/*.png"``, a list, a generator.
-            spacing: Millimetres per pixel, one number or (down, across). Sizes then come in millimetres too.
+            source: One scan: a path (PNG, JPEG, DICOM, ...), the bytes of a file, an open file, a PIL image, a numpy array,
+                a torch tensor or a pydicom ``Dataset``. Or many: a folder, a pattern such as ``"scans/*.png"``, a list,
+                a generator, a DICOM clip, a DICOMDIR.
+            spacing: Millimetres per pixel, one number or (down, across). Sizes then come in millimetres too; by default
+                DICOM's own.
             threshold: Mask probability from which a pixel is outlined; by default the model's own.
             batch_size: Scans that go through the network at once; by default 1 on a CPU, where more is slower, else 16.
             on_error: Of many: ``"raise"`` stops at a scan that can't be read, ``"keep"`` hands on a ``Failure`` in its place.
@@ -121,6 +129,8 @@ class Model:
                 name of one. Takes about twice as long, and some seconds once. It is a coarse hint, no evidence.
             operating_point: Name of one of ``rules.operating_points``, which then chooses the class. Probabilities stay as they
                 are; a flag says where the most probable class is another.
+            frames: Of a DICOM clip, ``"all"`` or n for each n-th frame, from the first on.
+            keep_identifiers: Whether ``image`` keeps what a machine wrote around the scan areas of a DICOM frame: names, dates.
 
         Returns:
             A ``Prediction`` for one scan; for many an iterator of them, in order, computed as it is read from.
@@ -135,15 +145,18 @@ class Model:
             spacing=check_spacing(spacing),
             explain=self._checked_explain(explain),
             operating_point=None if operating_point is None else self.rules.operating_point(operating_point),
+            name=self.name,
+            keep_identifiers=keep_identifiers,
         )
         if on_error not in ON_ERROR:
             raise OptionError(f"on_error={on_error!r} is unknown: choose one of {', '.join(ON_ERROR)}.")
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
+        each_frame(frames)
         if is_single(source):
             return predictor.one(source)
         batch_size = batch_size or (1 if self.device == "cpu" else 16)
-        return _stream(predictor, source, batch_size, on_error == "keep")
+        return _stream(predictor, expand(source, frames), batch_size, on_error == "keep")
 
     def save(self, folder: str | Path, *, half: bool = False, overwrite: bool = False) -> Path:
         """Write the model to a folder: ``model.safetensors``, ``config.json`` and ``README.md``, its card.
@@ -211,8 +224,8 @@ def _weights_state(network: Module) -> list[tuple[int, int]]:
     return state
 
 
-def _stream(predictor: Predictor, source: Any, batch_size: int, keep: bool) -> Iterator[Prediction | Failure]:
-    return predictor.stream(expand(source), batch_size=batch_size, keep_failures=keep)
+def _stream(predictor: Predictor, sources: Iterator[ImageSource], batch_size: int, keep: bool) -> Iterator[Prediction | Failure]:
+    return predictor.stream(sources, batch_size=batch_size, keep_failures=keep)
 
 
 def parameter_count(network: AnyNetwork) -> int:

@@ -15,7 +15,6 @@ from monai.utils import convert_to_tensor
 from bcdseg.data.images import to_uint8
 from bcdseg.data.preprocess import Preprocessing
 from bcdseg.errors import OptionError
-from bcdseg.extras import require
 from bcdseg.train.config import AUGMENT
 from bcdseg.train.transforms import KEYS, Item
 
@@ -35,7 +34,6 @@ def augmentation(wanted: Any, preprocessing: Preprocessing) -> Changes | None:
         return MonaiStep(copy.deepcopy(wanted), preprocessing.channels)
     if isinstance(wanted, str) and wanted == "none":
         return None
-    require("albumentations", extra="train", purpose="Augmentation")
     from bcdseg.data import augment
 
     if isinstance(wanted, str):

@@ -129,7 +129,7 @@ def _run(command: Command, config: FitConfig, out: Path | None, *, resume: bool)
 
     parts = command.parts()
     chosen = command.chosen_recipe
-    train, val, _ = parts if chosen is None else map(chosen.narrow, parts)
+    train, val = (part if chosen is None else chosen.narrow(part) for part in (parts.train, parts.val))
     teacher = None if command.teacher is None else load(command.teacher)
     told = {name: value for name, value in asdict(command).items() if value is not None}
     told |= {name: _absolute(told[name]) for name in PLACES & told.keys()}

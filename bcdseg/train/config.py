@@ -60,7 +60,7 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("ema",), _or_none(_number(lambda value: 0 < value < 1)), "give a decay between 0 and 1, or None"),
     (("clip",), _or_none(_number(lambda value: value > 0)), "give a norm above 0, or None"),
     (
-        ("deterministic", "calibrate", "channels_last", "compile", "progress"),
+        ("deterministic", "calibrate", "channels_last", "compile", "pictures", "progress"),
         lambda value: isinstance(value, bool),
         "give True or False",
     ),
@@ -113,6 +113,7 @@ class FitConfig:
         nodes: Machines.
         strategy: ``auto`` or ``ddp``.
         loggers: Any of ``tensorboard``, ``mlflow``, ``wandb``, besides the CSV that is always written.
+        pictures: Whether to draw curves, worst scans and confusion matrix while training goes on.
         progress: Whether to show how far it is: a bar in a terminal, a line an epoch elsewhere.
     """
 
@@ -154,11 +155,13 @@ class FitConfig:
     nodes: int = 1
     strategy: str = "auto"
     loggers: tuple[str, ...] = ()
+    pictures: bool = True
     progress: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.loggers, list):
             object.__setattr__(self, "loggers", tuple(self.loggers))
+        object.__setattr__(self, "precision", str(self.precision))  # YAML takes 32 for a number
         for name, choices in CHOICES.items():
             self._check(name, getattr(self, name) in choices, f"choose one of {', '.join(choices)}")
         for names, good, advice in RULES:

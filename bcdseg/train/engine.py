@@ -133,7 +133,8 @@ def _loaders(plan: Plan, world: int, rank: int) -> tuple[DataLoader[Batch], Data
 
 def _callbacks(plan: Plan, folder: Path) -> list[Callback]:
     shown = [Show(Console(stderr=True))] if plan.config.progress and is_first() else []
-    return [*shown, *pictures(folder, plan.model.classes), Keeper(folder, plan.facts)]
+    drawn = pictures(folder, plan.model.classes) if plan.config.pictures else []
+    return [*shown, *drawn, Keeper(folder, plan.facts)]
 
 
 def _finish(plan: Plan, folder: Path, history: History) -> Run:

@@ -65,7 +65,6 @@ def fit(
         MemoryLimitError: The memory doesn't suffice; the message says what to lower.
     """
     require("pytorch_lightning", extra="train", purpose="Training")
-    require("albumentations", extra="train", purpose="Training")
     from bcdseg.train.engine import train_model
 
     if isinstance(augment, str):

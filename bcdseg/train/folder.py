@@ -19,7 +19,7 @@ from bcdseg.train.config_file import read_config, to_toml
 from bcdseg.train.run import CONFIG, SEEN
 
 RUNS = Path("runs")
-MAY_DIFFER = ("workers", "cache", "cache_gb", "device", "devices", "nodes", "strategy", "loggers", "progress")
+MAY_DIFFER = ("workers", "cache", "cache_gb", "device", "devices", "nodes", "strategy", "loggers", "pictures", "progress")
 """Options that a run may be continued with another value of: they change how it is computed, and not what."""
 
 COPIES = 8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,3 +134,11 @@ def test_the_command_lists_them_and_shows_one() -> None:
 def test_the_recipes_come_in_the_package() -> None:
     folder = Path(bcdseg.__file__).parent / "train" / "recipes"
     assert {path.stem for path in folder.glob("*.toml")} == {"default", *FIVE}
+
+
+def test_listing_them_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, bcdseg; bcdseg.recipes();"
+        "print([name for name in ('torch', 'numpy', 'monai', 'pytorch_lightning') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -61,9 +61,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Figures side by side, as many as there is room for."""
+    """Figures side by side, as many as there is room for, under a title where there is one."""
 
     each: tuple[Picture, ...]
+    title: str = ""
+    says: str = ""
 
 
 @dataclass(frozen=True)

@@ -139,8 +139,7 @@ def _gallery(evaluation: Evaluation) -> Iterator[Block]:
     for kind, says in KINDS.items():
         pictures = tuple(figures.gallery_pictures(evaluation, kind))
         if pictures:
-            yield Text(f"{kind.capitalize()}. {says}", "soft")
-            yield Pictures(pictures)
+            yield Pictures(pictures, kind.capitalize(), says)
 
 
 def _measured_on(evaluation: Evaluation, training_curves: Figure | None) -> Iterator[Block]:

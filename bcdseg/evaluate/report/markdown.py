@@ -48,9 +48,9 @@ def _cell(cell: Cell) -> str:
 
 
 def _pictures(pictures: Pictures) -> str:
-    return "\n\n".join(
-        f"![{_text(one.alt)}](figures/{one.name}.png)\n\n**{_text(one.title)}** {_text(one.says)}" for one in pictures.each
-    )
+    title = [f"### {_text(pictures.title)}", _text(pictures.says)] if pictures.title else []
+    shown = [f"![{_text(one.alt)}](figures/{one.name}.png)\n\n**{_text(one.title)}** {_text(one.says)}" for one in pictures.each]
+    return "\n\n".join([*title, *shown])
 
 
 def _text(words: str) -> str:

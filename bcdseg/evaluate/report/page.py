@@ -36,8 +36,8 @@ tbody tr:first-child>*{border-top:1px solid var(--line)}td{font-variant-numeric:
 .whole{white-space:nowrap}
 table.wide tbody th{min-width:8rem}table.facts td{overflow-wrap:anywhere}table.facts th{white-space:nowrap;color:var(--soft)}
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));gap:1rem;margin:.8rem 0}
-.pictures.small{grid-template-columns:repeat(auto-fill,minmax(min(46%,200px),1fr))}.pictures.pair{grid-template-columns:
-repeat(auto-fill,minmax(min(100%,330px),1fr))}
+.pictures.small{grid-template-columns:repeat(auto-fill,minmax(min(46%,200px),1fr))}
+.pictures.pair{grid-template-columns:repeat(auto-fill,minmax(min(100%,240px),1fr))}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.7rem}
 figure img{display:block;width:100%;height:auto;border-radius:4px;background:#fff}.small img{background:#000}
 figcaption{font-size:.85rem;overflow-wrap:anywhere;margin-top:.5rem;line-height:1.4}figcaption b,figcaption span{display:block}
@@ -108,7 +108,8 @@ def _cell(cell: Cell) -> str:
 
 def _pictures(pictures: Pictures) -> str:
     small = all(one.small for one in pictures.each)
-    return f'<div class="pictures{_kind(pictures) if small else ""}">{"".join(map(_figure, pictures.each))}</div>'
+    title = f'<h3>{escape(pictures.title)}</h3><p class="soft">{escape(pictures.says)}</p>' if pictures.title else ""
+    return f'{title}<div class="pictures{_kind(pictures) if small else ""}">{"".join(map(_figure, pictures.each))}</div>'
 
 
 def _kind(pictures: Pictures) -> str:
