@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,3 +213,8 @@ def test_worse_scans_repeatably(small_model: bcdseg.Model, data: bcdseg.Dataset)
     assert "noise 0.04" in repr(first)
     with pytest.raises(bcdseg.errors.OptionError, match="'noise', 'gain'"):
         measure_robustness(small_model, few, degradations=("rain",))
+
+
+def test_the_name_means_the_function_whatever_was_imported_before(small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:
+    room = sys.modules["bcdseg.evaluate"]  # what the name is after ``import bcdseg.evaluate.joint``
+    assert len(room(small_model, data.select(data.ids[:2]), draws=0, gallery=0).cases) == 2  # type: ignore[operator]
