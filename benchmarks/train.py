@@ -2,10 +2,10 @@
 
     python benchmarks/train.py [DATA] [--scans 96] [--repeats 5] [--encoders tu-tf_efficientnet_lite0 plain_cnn]
 
-DATA is a folder that `bcdseg.open_dataset` opens; by default scans of 471 x 562 pixels are made. The things compared run in turn,
-A B C A B C; a ratio is the median over these rounds, with its quartiles, since machines differ and drift. The rate of `fit` is that of
-its epochs after the first, with all that belongs to an epoch: loading, augmentation, steps, running average of the weights,
-validation (of three scans), checkpoints, the log.
+DATA is a folder that `bcdseg.open_dataset` opens; by default scans of 471 x 562 pixels are made. The things compared run in
+turn, A B C A B C; a ratio is the median over these rounds, with its quartiles, since machines differ and drift. The rate of
+`fit` is that of its epochs after the first, with all that belongs to an epoch: loading, augmentation, steps, running average
+of the weights, validation (of three scans), checkpoints, the log.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ import bcdseg  # noqa: E402
 from bcdseg.network import plain_cnn  # noqa: E402
 from bcdseg.network.losses import JointLoss  # noqa: E402
 from bcdseg.train import loaders  # noqa: E402
-from bcdseg.train.config import FitConfig  # noqa: E402
+from bcdseg.train.config import AUGMENT, FitConfig  # noqa: E402
 from bcdseg.train.optimize import build_optimizer  # noqa: E402
 from bcdseg.train.sampling import class_weights  # noqa: E402
 
-SIZE, BATCH = 256, 16
+BATCH = 16
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
 CLASSES = ("normal", "benign", "malignant")
@@ -53,33 +53,59 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", help="a data set of normal, benign and malignant scans with masks")
     parser.add_argument("--scans", type=int, default=96, help="of an epoch")
+    parser.add_argument("--size", type=int, default=256, help="height and width that scans are brought to")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--encoders", nargs="+", default=["tu-tf_efficientnet_lite0", "plain_cnn"])
     parser.add_argument("--workers", type=int, nargs="+", default=[], help="compare these numbers of workers instead")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")  # of other libraries; they would stand between the rows
     where = torch.cuda.get_device_name() if GPU else f"{torch.get_num_threads()} threads"
-    print(f"torch {torch.__version__} on {where}, {SIZE}x{SIZE}, batches of {BATCH}, {options.scans} scans an epoch\n")
+    print(
+        f"torch {torch.__version__} on {where}, {options.size}x{options.size}, batches of {BATCH}, {options.scans} scans an epoch\n"
+    )
     with tempfile.TemporaryDirectory() as folder:
         train, val = parts(options.data or made_scans(Path(folder), options.scans + 3), options.scans)
         if options.workers:
             compare_workers(train, val, options)
             return
-        print("| encoder | `fit` images/s | the same step on ready tensors | ratio (goal 0.9) | a loop as one writes it | ratio (goal 1) |")
+        columns = [
+            "`fit`, images/s",
+            "the same step on ready tensors",
+            "ratio (goal 0.9)",
+            "a loop as one writes it",
+            "ratio (goal 1)",
+        ]
+        print(f"| encoder | {' | '.join(columns)} |")
         print("|---|---|---|---|---|---|")
         for encoder in options.encoders:
-            rates: list[Rate] = [fit(encoder, train, val), bare(encoder, train), by_hand(encoder, train)]
+            rates: list[Rate] = [make(encoder, options.size, train, val) for make in (fit, bare, by_hand)]
             rounds = [[rate() for rate in rates] for _ in range(options.repeats)]
             ours, ready, hand = zip(*rounds, strict=True)
             row = [encoder, middle(ours), middle(ready), ratio(ours, ready), middle(hand), ratio(ours, hand)]
             print(f"| {' | '.join(row)} |", flush=True)
+        preparing(train, options.size)
+
+
+def preparing(train: bcdseg.Dataset, size: int) -> None:
+    """Processor time that a scan takes before it reaches the network, in one thread."""
+    print("\n| augmentation | first epoch, ms a scan | later epochs, ms a scan |\n|---|---|---|")
+    options = {"preprocessing": bcdseg.Preprocessing(size=(size, size)), "classes": CLASSES, "no_lesion": "normal"}
+    for augment in AUGMENT:
+        loader = loaders.training_loader(train, config=FitConfig(batch_size=BATCH, workers=0, augment=augment), **options)
+        spent = []
+        for epoch in range(4):
+            loaders.set_epoch(loader, epoch)
+            start = time.process_time()
+            scans = sum(len(batch) for batch in loader)
+            spent.append((time.process_time() - start) / scans * 1e3)
+        print(f"| {augment} | {spent[0]:.1f} | {min(spent[1:]):.2f} |", flush=True)
 
 
 def compare_workers(train: bcdseg.Dataset, val: bcdseg.Dataset, options: argparse.Namespace) -> None:
     print(f"| encoder | {' | '.join(f'{n} workers, images/s' for n in options.workers)} |")
     print(f"|---|{'---|' * len(options.workers)}")
     for encoder in options.encoders:
-        rates = [fit(encoder, train, val, workers=number) for number in options.workers]
+        rates = [fit(encoder, options.size, train, val, workers=number) for number in options.workers]
         rounds = [[rate() for rate in rates] for _ in range(options.repeats)]
         print(f"| {encoder} | {' | '.join(middle(column) for column in zip(*rounds, strict=True))} |", flush=True)
 
@@ -102,9 +128,9 @@ def made_scans(folder: Path, count: int) -> Path:
     return folder
 
 
-def fit(encoder: str, train: bcdseg.Dataset, val: bcdseg.Dataset, **options: int) -> Rate:
+def fit(encoder: str, size: int, train: bcdseg.Dataset, val: bcdseg.Dataset, **options: int) -> Rate:
     torch.manual_seed(0)
-    model = bcdseg.create(encoder, classes=CLASSES, size=SIZE)
+    model = bcdseg.create(encoder, classes=CLASSES, size=size)
     config = FitConfig(epochs=EPOCHS, batch_size=BATCH, progress=False, calibrate=False, **options)
 
     def rate() -> float:
@@ -115,10 +141,10 @@ def fit(encoder: str, train: bcdseg.Dataset, val: bcdseg.Dataset, **options: int
     return rate
 
 
-def bare(encoder: str, train: bcdseg.Dataset) -> Rate:
+def bare(encoder: str, size: int, train: bcdseg.Dataset, _val: bcdseg.Dataset) -> Rate:
     """Network, loss, backward, clipping, optimiser and running average on batches that lie in memory."""
     torch.manual_seed(0)
-    model = bcdseg.create(encoder, classes=CLASSES, size=SIZE)
+    model = bcdseg.create(encoder, classes=CLASSES, size=size)
     config = FitConfig(batch_size=BATCH, workers=0)
     options = {"preprocessing": model.preprocessing, "classes": CLASSES, "no_lesion": "normal", "config": config}
     batches = [batch.to(DEVICE) for batch in loaders.training_loader(train, **options)]
@@ -141,15 +167,17 @@ def bare(encoder: str, train: bcdseg.Dataset) -> Rate:
     return timed(epoch, trained_scans(train))
 
 
-def by_hand(encoder: str, train: bcdseg.Dataset) -> Rate:
-    """What a tutorial shows: smp's U-Net with its class head, files decoded each time, fewer kinds of augmentation than `fit` has."""
+def by_hand(encoder: str, size: int, train: bcdseg.Dataset, _val: bcdseg.Dataset) -> Rate:
+    """What a tutorial shows: smp's U-Net with its class head, files decoded each time, fewer augmentations than `fit` has."""
     plain_cnn.register()
     torch.manual_seed(0)
     options = {"classes": len(CLASSES), "dropout": 0.3}
     network = smp.Unet(encoder, encoder_weights=None, in_channels=1, classes=1, aux_params=options).to(DEVICE).train()
     dice, pixels, classes = smp.losses.DiceLoss("binary"), torch.nn.BCEWithLogitsLoss(), torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
-    scans = DataLoader(FilesAsTheyAre(train), BATCH, shuffle=True, drop_last=True, num_workers=workers_by_hand(), pin_memory=GPU)
+    scans = DataLoader(
+        FilesAsTheyAre(train, size), BATCH, shuffle=True, drop_last=True, num_workers=workers_by_hand(), pin_memory=GPU
+    )
 
     def epoch() -> None:
         for image, mask, label in scans:
@@ -165,11 +193,11 @@ def by_hand(encoder: str, train: bcdseg.Dataset) -> Rate:
 
 
 class FilesAsTheyAre(torch.utils.data.Dataset):
-    def __init__(self, train: bcdseg.Dataset) -> None:
+    def __init__(self, train: bcdseg.Dataset, size: int) -> None:
         self.samples = train.samples
         self.changes = A.Compose(
             [
-                A.Resize(SIZE, SIZE),
+                A.Resize(size, size),
                 A.HorizontalFlip(p=0.5),
                 A.Affine(scale=(0.8, 1.2), rotate=(-15, 15), translate_percent=0.1, p=0.8),
                 A.RandomBrightnessContrast(p=0.5),

@@ -6,6 +6,7 @@ import re
 import runpy
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made import busi
@@ -37,13 +38,31 @@ def test_the_blocks_about_data_run_on_made_data(page: str, tmp_path: Path, monke
     assert {"report", "split.json", "runs"} & {path.name for path in tmp_path.iterdir()}
 
 
-def test_the_block_of_the_readme_about_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_about_recipes_run_on_made_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busi(tmp_path / "Dataset_BUSI_with_GT", (6, 6, 6))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
+    names: dict[str, Any] = {}
+    for block in BLOCK.findall((ROOT / "docs/how-to/recipes.md").read_text(encoding="utf-8")):
+        exec(compile(block, "docs/how-to/recipes.md", "exec"), names)
+    assert names["tuned"].model.classes == ("normal", "benign", "malignant")
+    assert bcdseg.load("both").classes == names["taught"].model.classes == ("benign", "malignant")
+    assert {path.name for path in (tmp_path / "runs").iterdir()} >= {"plain_cnn-1", "plain_cnn-2", "plain_cnn-3", "mobilenet_v2-1"}
+
+
+def test_the_blocks_of_the_readme_about_data_and_training_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     busi(tmp_path / "Dataset_BUSI_with_GT", (8, 8, 8))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
-    names: dict[str, object] = {"bcdseg": bcdseg}
-    exec(compile(BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))[1], "README.md", "exec"), names)
+    quick = {'"resnet50"': '"plain_cnn", size=64', "epochs=60": "epochs=1"}
+    names: dict[str, Any] = {"bcdseg": bcdseg}
+    for block in BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))[1:]:
+        for slow, fast in quick.items():
+            block = block.replace(slow, fast)
+        exec(compile(block, "README.md", "exec"), names)
     assert all(names[part] for part in ("train", "val", "test"))
+    assert (tmp_path / "report" / "report.html").is_file()
+    assert bcdseg.load("mine").classes == names["data"].classes
 
 
 def test_the_first_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

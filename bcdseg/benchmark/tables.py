@@ -10,11 +10,12 @@ from typing import Any
 
 from bcdseg import __version__
 from bcdseg.benchmark.result import Benchmark, Entry, Pair
-from bcdseg.evaluate.bootstrap import estimate
-from bcdseg.evaluate.measure import Measure
+from bcdseg.evaluate.bootstrap import Difference, estimate
+from bcdseg.evaluate.measure import Estimate, Measure
 from bcdseg.evaluate.report.numbers import NONE, number, shown
 
 FORMAT, VERSION = "bcdseg benchmark result", 1
+ABREAST = 4  # recipes in one table
 FIGURES = ("value", "low", "high", "n", "groups", "note")
 
 
@@ -28,8 +29,8 @@ def markdown(benchmark: Benchmark) -> str:
         "two parts of a fold. Each scan is measured by the one model that has not seen it. "
         "In brackets 95 % intervals, from a bootstrap over groups.",
         "",
-        *_table(["", *(entry.recipe for entry in benchmark.entries)], _figures(benchmark.entries)),
-        "",
+        *_fewer(benchmark.entries),
+        *_blocks(benchmark.entries),
         *_meanings(benchmark.entries),
         "",
         "## Cost",
@@ -39,14 +40,7 @@ def markdown(benchmark: Benchmark) -> str:
         "GFLOPs are additions and multiplications for one scan; milliseconds go from file to answer, one scan after the other.",
     ]
     if benchmark.pairs:
-        lines += [
-            "",
-            "## Differences",
-            "",
-            "The same scans, drawn together (paired bootstrap).",
-            "",
-            *_sentences(benchmark, benchmark.pairs),
-        ]
+        lines += ["", "## Differences", "", *_differences(benchmark)]
     if benchmark.leaks:
         lines += ["", "## What a random split would have said", "", *_leaks(benchmark)]
     return "\n".join(lines) + "\n"
@@ -77,6 +71,22 @@ def as_data(benchmark: Benchmark) -> dict[str, Any]:
         "differences": [_pair(pair) for pair in benchmark.pairs],
         "leaks": [_pair(pair) for pair in benchmark.leaks],
     }
+
+
+def _fewer(entries: Sequence[Entry]) -> Iterator[str]:
+    """The recipes that are for some classes only."""
+    for entry in entries:
+        if len(entry.cases) < max(len(one.cases) for one in entries):
+            yield f"{entry.recipe} is for {' and '.join(entry.cases.classes)} only: {len(entry.cases)} scans."
+            yield ""
+
+
+def _blocks(entries: Sequence[Entry]) -> Iterator[str]:
+    """The figures of a few recipes side by side, then of the next few."""
+    for start in range(0, len(entries), ABREAST):
+        some = entries[start : start + ABREAST]
+        yield from _table(["", *(entry.recipe for entry in some)], _figures(some))
+        yield ""
 
 
 def _figures(entries: Sequence[Entry]) -> Iterator[list[str]]:
@@ -116,39 +126,47 @@ def _costs(entries: Sequence[Entry]) -> Iterator[list[str]]:
         yield [entry.recipe, f"{cost.parameters / 1e6:.2f} M", f"{cost.gflops:.2f}", *times]
 
 
-def _sentences(benchmark: Benchmark, pairs: Iterable[Pair]) -> Iterator[str]:
+def _differences(benchmark: Benchmark) -> Iterator[str]:
+    yield "Second minus first on the same scans and draws (paired bootstrap). One such interval in twenty is wrong by chance,"
+    yield "so one verdict among many proves little."
     names = {measure.name for entry in benchmark.entries for measure in entry.headlines}
-    for pair in pairs:
-        yield f"{pair.second} against {pair.first}:"
-        yield ""
-        yield from (f"- {one.sentence(pair.first, pair.second)}" for name, one in pair.differences.items() if name in names)
-        yield ""
+    for pair in benchmark.pairs:
+        rows = [_row(one, pair.first, pair.second) for name, one in pair.differences.items() if name in names]
+        yield from ("", f"### {pair.second} against {pair.first}", "")
+        yield from _table(["", pair.first, pair.second, "difference", "better"], rows)
 
 
 def _leaks(benchmark: Benchmark) -> Iterator[str]:
     """By how much the same recipe seems better when copies of test scans were in training."""
     if all(len(set(entry.cases.groups)) == len(entry.cases) for entry in benchmark.entries):
         yield "Nothing can leak: no two scans are known to be copies or of one patient."
-        yield ""
+        return
     yield "The same recipes on random folds, where copies of a test scan and scans of its patient may be among the training scans."
-    yield ""
-    rows = []
     for pair, leaky in zip(benchmark.leaks, benchmark.leaky, strict=True):
-        for measure in leaky.headlines:
-            one = pair.differences.get(measure.name)
-            if one is None or one.first is None or one.second is None:
-                continue
-            values = [number(value, measure.unit) for value in (one.first, one.second)]
-            rows.append(
-                [leaky.recipe, measure.title, *values, _signed(one.difference.value, one.difference.low, one.difference.high)]
-            )
-    yield from _table(["recipe", "measure", "grouped folds", "random folds", "difference"], rows)
+        shown_here = [pair.differences[measure.name] for measure in leaky.headlines if measure.name in pair.differences]
+        yield from ("", f"### {leaky.recipe}", "")
+        rows = [_row(one, "grouped folds", "random folds") for one in shown_here]
+        yield from _table(["", "grouped folds", "random folds", "difference", "seems better"], rows)
 
 
-def _signed(value: float | None, low: float | None, high: float | None) -> str:
-    if value is None:
+def _row(one: Difference, first: str, second: str) -> list[str]:
+    unit, found = one.measure.unit, one.difference
+    values = [NONE if value is None else number(value, unit) for value in (one.first, one.second)]
+    told = "can't be told" if found.low is not None else "the same" if found.value == 0 else found.note
+    verdict = {"first": first, "second": second}.get(one.better or "", told)
+    return [one.measure.title, *values, _signed(found, unit), verdict]
+
+
+def _signed(found: Estimate, unit: str) -> str:
+    if found.value is None:
         return NONE
-    return f"{value:+.3f}" + ("" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})")
+    ends = "" if found.low is None or found.high is None else f" ({_plus(found.low, unit)} to {_plus(found.high, unit)})"
+    return f"{_plus(found.value, unit)}{ends}"
+
+
+def _plus(value: float, unit: str) -> str:
+    text = number(value, unit)
+    return text if text.startswith("-") else f"+{text}"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
     from bcdseg.evaluate.evaluation import Evaluation
+    from bcdseg.model.model import Model
 
 PARTS = ("train", "val", "test")
 
@@ -67,9 +68,8 @@ def evaluate_command(
     else:
         from bcdseg.evaluate.calibrate import calibrate
         from bcdseg.evaluate.evaluate import evaluate
-        from bcdseg.model.registry import load
 
-        loaded, curves = load(model, device=device), _curves(Path(model))
+        loaded, curves = _load(model, device), _curves(Path(model))
         if (sensitivity or specificity) and not calibrate_on:
             raise OptionError("--sensitivity and --specificity choose a threshold: say on which scans, with --calibrate-on val.")
         if calibrate_on:
@@ -104,14 +104,23 @@ def _is_predictions(name: str) -> bool:
     return path.suffix.lower() == ".csv" or (path.is_dir() and not (path / "config.json").is_file())
 
 
+def _load(name: str, device: str) -> Model:
+    """A model; one that lies in the folder of its run is called by that folder."""
+    from bcdseg.model.registry import load
+
+    loaded, folder = load(name, device=device), Path(name).resolve()
+    if folder.is_dir() and folder.name == "model":
+        loaded.name = folder.parent.name
+    return loaded
+
+
 def _other(name: str, test: Dataset, device: str, allow_seen: bool, draws: int, seed: int, subset: bool) -> Evaluation:
     from bcdseg.evaluate.evaluate import evaluate
     from bcdseg.evaluate.given import evaluate_predictions
-    from bcdseg.model.registry import load
 
     if _is_predictions(name):
         return evaluate_predictions(name, test, subset=subset, draws=draws, seed=seed, gallery=0)
-    return evaluate(load(name, device=device), test, allow_seen=allow_seen, draws=draws, seed=seed, gallery=0)
+    return evaluate(_load(name, device), test, allow_seen=allow_seen, draws=draws, seed=seed, gallery=0)
 
 
 def _curves(model: Path) -> Any:

@@ -107,9 +107,9 @@ def predict_command(
         _print_table(rows, out)
         for clip in clips.summaries:
             typer.echo(f"{Path(clip.source).name}: {clip}")
-    failed = [row for row in rows if row.get("error")]
-    for row in failed:
-        typer.echo(f"bcdseg: {row['error']}", err=True)
+    failed = [*(row["error"] for row in rows if row.get("error")), *clips.problems]
+    for error in failed:
+        typer.echo(f"bcdseg: {error}", err=True)
     if failed:
         raise typer.Exit(1)
 

@@ -50,21 +50,31 @@ class Difference:
     second: float | None
     difference: Estimate
 
+    @property
+    def better(self) -> str | None:
+        """``first`` or ``second``; None where the interval holds 0 or is missing, or neither direction is better."""
+        found = self.difference
+        if found.value is None or found.low is None or found.high is None or self.measure.higher_is_better is None:
+            return None
+        if found.low <= 0 <= found.high:
+            return None
+        return "second" if (found.value > 0) == self.measure.higher_is_better else "first"
+
     def sentence(self, first: str, second: str) -> str:
         """Which is better, by how much and how sure that is; the models by their names."""
         found, title = self.difference, self.measure.title
         if found.value is None:
             return f"{title}: can't be compared: {found.note}."
         size = f"{abs(found.value):.3f}"
+        change = "no different" if size == "0.000" else f"{'higher' if found.value > 0 else 'lower'} by {size}"
         if found.low is None or found.high is None:
-            change = "no different" if size == "0.000" else f"{'higher' if found.value > 0 else 'lower'} by {size}"
             return f"{title}: {second} is {change}; no interval: {found.note}."
         ends = f"95 % interval {found.low:+.3f} to {found.high:+.3f}"
         if found.low <= 0 <= found.high:
             return f"{title}: {first} and {second} can't be told apart: {found.value:+.3f}, {ends}."
-        if self.measure.higher_is_better is None:
-            return f"{title}: {second} is {'higher' if found.value > 0 else 'lower'} by {size} ({ends})."
-        better, worse = (second, first) if (found.value > 0) == self.measure.higher_is_better else (first, second)
+        if self.better is None:
+            return f"{title}: {second} is {change} ({ends})."
+        better, worse = (second, first) if self.better == "second" else (first, second)
         return f"{title}: {better} is better than {worse} by {size} ({second} minus {first}: {ends})."
 
 

@@ -42,6 +42,11 @@ class Degradation:
     apply: Callable[[Gray, Mask | None, float, Generator], Degraded]
     why: str
 
+    @property
+    def title(self) -> str:
+        """The name as a heading."""
+        return self.name.upper() if self.name == "jpeg" else self.name.capitalize()
+
 
 def degrade(pixels: Pixels, mask: Mask | None, name: str, strength: float, *, seed: tuple[int, ...] = (0,)) -> Degraded:
     """Make one scan worse.

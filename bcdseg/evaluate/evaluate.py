@@ -79,7 +79,7 @@ def evaluate(
     measures = (*all_measures(cases), *point_measures(cases, model.rules))
     tried = None
     if robustness:
-        tried = measure_robustness(model, test, untouched=cases, draws=draws, seed=seed, progress=progress)
+        tried = measure_robustness(model, test, untouched=cases, draws=draws, seed=seed, progress=progress, **options)
     result = Evaluation(
         model=model.name,
         dataset=test.name,
@@ -104,16 +104,17 @@ def about_model(model: Model) -> dict[str, Any]:
     """What a reader of the figures should know of a model."""
     told = {title: content for title in TOLD if (content := model.training.get(title))}
     trained = {} if model.training else {"training": "This model was not trained: its answers mean nothing."}
-    seen = (
-        "not known" if "seen" not in model.training else f"{len(model.training['seen']['contents'])} scans, training and validation"
-    )
+    seen = model.training.get("seen")
+    remembered = "nothing: which scans it was trained on is not known"
+    if seen is not None:
+        remembered = f"{len(seen['contents'])} scans of its training and validation"
     rules = {
         "mask threshold": f"{model.rules.threshold:g}",
         "temperature": f"{model.rules.temperature:.3g}",
         "confidence threshold": f"{model.rules.min_confidence:.0%}",
         "operating points": [str(point) for point in model.rules.operating_points] or "none",
     }
-    return {"network": model.network.config.summary, **told, **trained, "trained on": seen, "rules": rules}
+    return {"network": model.network.config.summary, **told, **trained, "remembers": remembered, "rules": rules}
 
 
 def _seen(model: Model, test: Dataset, allowed: bool) -> str:

@@ -156,7 +156,8 @@ def _ranking_measures(cases: Cases) -> Iterator[Measure]:
     positive, at = cases.positive, cases.classes.index(cases.positive)
     for number, other in enumerate(cases.classes):
         if other not in (positive, cases.no_lesion):
-            says = f"The same between {positive} and {other} scans only, by how probable {positive} is among the two."
+            only = f"between {positive} and {other} scans only, by how probable {positive} is among the two."
+            says = f"The same as against the rest, {only}"
             needs = partial(_two_classes, one=at, other=number)
             yield _measure(
                 f"roc_auc/{positive}-{other}",

@@ -81,6 +81,8 @@ def measure_robustness(
     draws: int = DRAWS,
     seed: int = 0,
     progress: bool = True,
+    threshold: float | None = None,
+    batch_size: int | None = None,
 ) -> Robustness:
     """Measure a model on degraded scans. The same seed degrades each scan in the same way.
 
@@ -92,12 +94,14 @@ def measure_robustness(
         draws: Bootstrap draws of the intervals; 0 leaves them out.
         seed: Of the degradations and the draws.
         progress: Whether to show progress on a terminal.
+        threshold: Mask probability from which a pixel is outlined; by default the model's own.
+        batch_size: Scans that go through the network at once.
     """
     for name in degradations:
         check_choice("degradations", name, tuple(DEGRADATIONS))
     check_measurable(model.name, model.classes, test)
     plan = [(name, strength) for name in degradations for strength in DEGRADATIONS[name].strengths]
-    work = _work(model, test, plan, untouched, seed)
+    work = _work(model, test, plan, untouched, seed, {"threshold": threshold, "batch_size": batch_size})
     tables = list(tracked(work, "Degrading scans", len(plan) + 1, progress))
     names = [name.format(positive=tables[0].positive) for name in WATCHED]
     measures = tuple(measure for measure in all_measures(tables[0]) if measure.name in names)
@@ -106,10 +110,18 @@ def measure_robustness(
     return Robustness(measures=measures, untouched=found[0], steps=tuple(steps))
 
 
-def _work(model: Model, test: Dataset, plan: Sequence[tuple[str, float]], untouched: Cases | None, seed: int) -> Iterator[Cases]:
-    yield untouched if untouched is not None else _table(model, test, change=None)
+def _work(
+    model: Model,
+    test: Dataset,
+    plan: Sequence[tuple[str, float]],
+    untouched: Cases | None,
+    seed: int,
+    options: dict[str, Any],
+) -> Iterator[Cases]:
+    """The answers on the scans as they are, then at each step of the plan."""
+    yield untouched if untouched is not None else _table(model, test, **options)
     for name, strength in plan:
-        yield _table(model, test, change=_change(name, strength, seed))
+        yield _table(model, test, change=_change(name, strength, seed), **options)
 
 
 def _table(model: Model, test: Dataset, **options: Any) -> Cases:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from statistics import median
 from typing import Any
 
@@ -68,9 +68,11 @@ def clip_file(result: Prediction | Failure) -> str:
 
 
 def light(prediction: Prediction) -> Prediction:
-    """The same answer without its image and its probability map, so that a whole clip's answers can be held."""
+    """The same answer with its mask alone of all that has pixels, so that a whole clip's answers can be held."""
+    maps = [field.name for field in fields(prediction) if isinstance(getattr(prediction, field.name), np.ndarray)]
+    dropped: dict[str, Any] = {name: None for name in maps if name not in ("mask", "image")}
     nothing = np.broadcast_to(np.uint8(0), prediction.size)
-    return replace(prediction, image=nothing, mask_probability=None)
+    return replace(prediction, image=nothing, **dropped)
 
 
 def summarize_clip(results: Iterable[Prediction | Failure]) -> ClipSummary:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bcdseg.data.dicom.sniff import is_dicom
-from bcdseg.errors import OptionError
+from bcdseg.errors import ImageError, OptionError
 from bcdseg.files import check_free, write_whole
 from bcdseg.infer.clip import ClipSummary, clip_file, light, summarize_clip
 from bcdseg.infer.dicom_output import save_dicom_seg, save_dicom_sr
@@ -18,13 +18,19 @@ KINDS = ("seg", "sr")
 
 
 class ClipFolder:
-    """Gathers the answers of one file after another; a file is done when the next one begins."""
+    """Gathers the answers of one file after another; a file is done when the next one begins.
+
+    Attributes:
+        summaries: Of the clips that are done.
+        problems: Why a file's DICOM output could not be written.
+    """
 
     def __init__(
         self, folder: Path | None, sources: Sequence[Path], *, kinds: Iterable[str], overwrite: bool, keep_identifiers: bool
     ) -> None:
         self.folder, self.kinds = folder, tuple(kinds)
         self.overwrite, self.keep_identifiers = overwrite, keep_identifiers
+        self.problems: list[str] = []
         self.summaries: list[ClipSummary] = []
         self._held: list[Result] = []
         self._targets: dict[str, Path] = {}
@@ -65,7 +71,10 @@ class ClipFolder:
             if kind == "seg" and predictions[0].mask is None:
                 continue
             save = save_dicom_seg if kind == "seg" else save_dicom_sr
-            save(predictions, self._target(file, kind), keep_identifiers=self.keep_identifiers, overwrite=self.overwrite)
+            try:
+                save(predictions, self._target(file, kind), keep_identifiers=self.keep_identifiers, overwrite=self.overwrite)
+            except ImageError as error:  # of this file alone
+                self.problems.append(str(error))
 
     def _target(self, file: str, kind: str) -> Path:
         target = self._targets[file]

@@ -62,7 +62,7 @@ def save_dicom_seg(
             raise OptionError(f"{path}: {len(maps)} frames are too many for one file. Write fewer: frames=10 takes each tenth.")
     (file, model, spacing) = _one(facts, path)
     reference = _reference(file if source is None else source, maps[0].shape[:2], keep_identifiers)
-    content = encode_segmentation(reference, frames, np.stack(maps), spacing=spacing, algorithm=Algorithm(model))
+    content = encode_segmentation(reference, frames, np.stack(maps), spacing=spacing, algorithm=Algorithm(model), name=file)
     return write_whole(Path(path), content, overwrite=overwrite)
 
 
@@ -90,7 +90,7 @@ def save_dicom_sr(
         facts.add((clip_file(prediction), prediction.model, prediction.size))
     (file, model, size) = _one(facts, path)
     reference = _reference(file if source is None else source, size, keep_identifiers)
-    return write_whole(Path(path), encode_report(reference, findings, algorithm=Algorithm(model)), overwrite=overwrite)
+    return write_whole(Path(path), encode_report(reference, findings, algorithm=Algorithm(model), name=file), overwrite=overwrite)
 
 
 def _each(predictions: Prediction | Iterable[Prediction]) -> Iterable[Prediction]:

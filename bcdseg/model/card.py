@@ -62,7 +62,7 @@ def _facts(model: Model) -> dict[str, str]:
         "smallest lesion": f"{rules.min_lesion_share:.2%} of the scan's area",
         "confidence threshold": f"{rules.min_confidence:g}",
         "temperature": f"{rules.temperature:.3g}",
-        "operating points": "; ".join(map(str, rules.operating_points)) or "none",
+        **({"operating points": "; ".join(map(str, rules.operating_points))} if rules.operating_points else {}),
     }
 
 

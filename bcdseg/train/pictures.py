@@ -34,6 +34,9 @@ SHOWN = 8
 REST = 30
 """Pictures are drawn again after this many times as long as drawing them took: short epochs don't wait for pictures."""
 
+FIRST = 20.0
+"""Seconds of training before which none is drawn: of a run that is shorter they are drawn once, at its end."""
+
 
 @dataclass(frozen=True, eq=False)
 class Look:
@@ -65,6 +68,10 @@ class Pictures(pl.Callback):  # type: ignore[misc]
         self._failed: set[str] = set()
         self._waiting = False
         self._again_at = 0.0
+
+    def on_train_start(self, *_: Any) -> None:
+        """Called by Lightning."""
+        self._again_at = time.monotonic() + FIRST
 
     def on_validation_epoch_start(self, *_: Any) -> None:
         """Called by Lightning."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose, MapTransform, RandomizableTrait
+from monai.transforms import Compose, MapTransform
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.preprocess import Preprocessing
@@ -61,7 +61,7 @@ class Frame(MapTransform):  # type: ignore[misc]
         return {"image": image, "mask": self.preprocessing.framed_mask(data["mask"]).astype(np.uint8)}
 
 
-class Normalise(MapTransform, RandomizableTrait):  # type: ignore[misc]
+class Normalise(MapTransform):  # type: ignore[misc]
     """Scale and normalise as the model's preprocessing does, and make tensors."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:

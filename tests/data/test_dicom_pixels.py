@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,8 @@ def test_ybr_full_422_becomes_rgb() -> None:
     made = dicom(flat, photometric="YBR_FULL_422", PixelData=stored.tobytes())
     assert np.abs(read_image(content(made)).astype(int) - flat).max() <= 3
     misnamed = dicom(_ybr(flat), photometric="YBR_FULL_422")
+    assert np.abs(read_image(misnamed).astype(int) - flat).max() <= 3
+    assert misnamed.PhotometricInterpretation == "YBR_FULL_422"
     assert np.abs(read_image(content(misnamed)).astype(int) - flat).max() <= 3
 
 
@@ -194,3 +197,16 @@ def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(errors.MissingExtraError, match=r"pip install 'bcdseg\[dicom\]'"):
         read_image(scan)
+
+
+@pytest.mark.parametrize("syntax", [None, RLELossless])
+def test_threads_read_frames_of_one_clip_side_by_side(syntax: pydicom.uid.UID | None) -> None:
+    clip = np.stack([np.full((64, 64), number, np.uint8) for number in range(200)])
+    made = dicom(clip, clip=True)
+    if syntax:
+        made.compress(syntax, encoding_plugin="", generate_instance_uid=False)
+    image = open_dicom(made, "clip")
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(lambda number: read_pixels(image, number), range(200)))
+    np.testing.assert_array_equal(read, clip)
+    assert "PixelData" not in image.header

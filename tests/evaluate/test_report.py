@@ -179,7 +179,7 @@ def test_the_command_writes_it_and_tells_it_short(small_model: bcdseg.Model, dat
     done = run("--calibrate-on", "val", "--sensitivity", "0.9", "--compare", str(model))
     assert done.exit_code == 0, done.output  # type: ignore[attr-defined]
     assert "Dice" in done.stdout  # type: ignore[attr-defined]
-    assert "Comparison of model with model" in done.stdout  # type: ignore[attr-defined]
+    assert f"Comparison of {tmp_path.name} with {tmp_path.name}" in done.stdout  # type: ignore[attr-defined]
     page = (tmp_path / "report" / "report.html").read_text()
     assert "sensitivity 0.9" in page
     assert "How it was trained" in page

@@ -28,6 +28,7 @@ from typer.testing import CliRunner
 import bcdseg
 from bcdseg import Failure, Model, Prediction, errors
 from bcdseg.cli import app
+from bcdseg.infer.clip import light
 
 BOX = (40, 60, 280, 380)
 
@@ -193,6 +194,16 @@ def test_a_clip_is_a_stream_of_its_frames(bright: Model, tmp_path: Path) -> None
         bcdseg.summarize_clip([*bright.predict(path), *bright.predict(made)])
 
 
+def test_what_is_held_of_a_clip_is_its_masks(bright: Model) -> None:
+    scan = bright.predict(dicom(_screen(draw_ellipse((320, 400), (150, 210), (20, 40)))))
+    held = light(scan)
+    assert (
+        sum(np.asarray(value).size for value in vars(held).values() if isinstance(value, np.ndarray) and value.strides != (0, 0))
+        == scan.mask.size
+    )
+    assert (held.size, held.lesions) == (scan.size, scan.lesions)
+
+
 def test_the_clip_that_pydicom_ships(small_model: Model) -> None:
     path = str(get_testdata_file("examples_ybr_color.dcm", download=False))
     found = list(small_model.predict(path, frames=10))
@@ -305,6 +316,19 @@ def test_the_command_line_writes_everything_of_a_clip(tmp_path: Path) -> None:
         refused = CliRunner().invoke(app, ["predict", str(tmp_path / "in" / "a.png"), "--model", str(model), *wrong])
         assert isinstance(refused.exception, errors.OptionError)
         assert reason in str(refused.exception)
+
+
+def test_a_header_that_cannot_be_referred_to_stops_no_run(tmp_path: Path) -> None:
+    model = bcdseg.create("plain_cnn", classes=["benign", "malignant"], size=32).save(tmp_path / "model")
+    bare = dicom(draw_scan(0))
+    del bare.StudyInstanceUID
+    save(bare, tmp_path / "in" / "a.dcm")
+    save(dicom(draw_scan(1)), tmp_path / "in" / "b.dcm")
+    arguments = ["predict", str(tmp_path / "in"), "--model", str(model), "--out", str(tmp_path / "out"), "--dicom-sr"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "a.dcm: lacks UIDs" in done.stderr
+    assert {"a_mask.png", "b_mask.png", "b_sr.dcm", "predictions.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
 def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

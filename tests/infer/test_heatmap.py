@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from made_dicom import content, dicom, region
 from numpy.typing import NDArray
 
 import bcdseg
@@ -133,3 +134,19 @@ def test_an_ensemble_points_where_its_members_do(scan: NDArray[np.uint8]) -> Non
 
 def _plain_classifier() -> bcdseg.Model:
     return bcdseg.create("plain_cnn", classes=["a", "b"], decoder=None, size=64)
+
+
+def test_of_a_dicom_frame_it_lies_on_the_scan_area_alone(brightness_model: bcdseg.Model) -> None:
+    frame = np.full((240, 320), 200, np.uint8)  # the machine's user interface is bright, and the network never sees it
+    frame[40:200, 60:300] = 0
+    frame[100:140, 200:240] = 255
+    scan = brightness_model.predict(content(dicom(frame, region((40, 60, 200, 300)))), explain="bright")
+    heat = scan.heatmap
+    assert heat is not None
+    assert heat.shape == frame.shape
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    assert 90 <= row <= 150
+    assert 190 <= column <= 250
+    outside = heat.copy()
+    outside[40:200, 60:300] = 0
+    assert not outside.any()

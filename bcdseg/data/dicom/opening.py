@@ -130,6 +130,7 @@ def _open_dataset(dataset: Any, name: str) -> DicomImage:
 
 def _checked(header: Any, name: str, opener: Callable[[], BinaryIO], pixels: Piece, path: Path | None) -> DicomImage:
     """Everything that is declared is checked against what is there before any memory is asked for."""
+    list(header.iterall())  # pydicom decodes elements when they are first asked for: now, before threads do
     syntax = transfer_syntax(header)
     size = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
     if not all(size) or header.get("Modality") in NO_SCANS:
@@ -142,7 +143,8 @@ def _checked(header: Any, name: str, opener: Callable[[], BinaryIO], pixels: Pie
     full = int(header.get("SamplesPerPixel", 1)) * size[0] * size[1] * (int(header.BitsAllocated) // 8)
     halved = header.PhotometricInterpretation == "YBR_FULL_422"
     if halved and not compressed and pixels.length == count * full + (count * full) % 2:
-        header.PhotometricInterpretation, halved = "YBR_FULL", False  # some writers unpack the colour and leave the name
+        header.add_new("PhotometricInterpretation", "CS", "YBR_FULL")  # some writers unpack the colour and leave the name
+        halved = False
     length = None if compressed else full // 3 * 2 if halved else full
     frames = find_frames(opener, pixels, name=name, count=count, frame_length=length)
     return DicomImage(name=name, header=header, size=size, frames=frames, compressed=compressed, open=opener, path=path)

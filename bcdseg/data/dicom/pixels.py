@@ -38,10 +38,11 @@ def read_pixels(image: DicomImage, index: int) -> Pixels:
 def _stored(image: DicomImage, index: int) -> NDArray[Any]:
     """The numbers of a frame; colour is RGB already."""
     raw = without_boxes(image.raw(index)) if image.compressed else image.raw(index)
-    dataset = pydicom("pydicom.dataset").Dataset(image.header)
+    # A data set of its own: one made from another shares its elements, and threads read frames of one clip side by side.
+    alone = {element.tag: element for element in image.header if element.keyword != "NumberOfFrames"}
+    dataset = pydicom("pydicom.dataset").Dataset(alone)
     dataset.file_meta = pydicom("pydicom.dataset").FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax = transfer_syntax(image.header)
-    dataset.pop("NumberOfFrames", None)
     dataset.set_original_encoding(*image.header.original_encoding)
     if image.compressed:
         _check_frame(raw, image, syntax)
@@ -69,8 +70,7 @@ def _check_frame(raw: bytes, image: DicomImage, syntax: Any) -> None:
 def _through_palette(stored: NDArray[Any], image: DicomImage) -> Pixels:
     if "RedPaletteColorLookupTableData" not in image.header:
         raise ImageError(f"{image.name}: its palette is missing or in segments, which isn't read. Export it as RGB.")
-    header = pydicom("pydicom.dataset").Dataset(image.header)
-    coloured: NDArray[Any] = pydicom("pydicom.pixels").apply_color_lut(stored, header)[..., :3]
+    coloured: NDArray[Any] = pydicom("pydicom.pixels").apply_color_lut(stored, image.header)[..., :3]
     if coloured.dtype == np.uint8:
         return coloured
     # Some writers store 8 bits in entries of 16.

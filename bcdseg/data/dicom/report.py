@@ -40,9 +40,9 @@ class FrameFindings:
     lesions: Sequence[MeasuredLesion]
 
 
-def encode_report(reference: Any, findings: Sequence[FrameFindings], *, algorithm: Algorithm) -> bytes:
-    """The file's bytes. ``reference`` is what ``identity.read_reference`` gave."""
-    with guarded("source", UNFIT):
+def encode_report(reference: Any, findings: Sequence[FrameFindings], *, algorithm: Algorithm, name: str) -> bytes:
+    """The file's bytes. ``reference`` is what ``identity.read_reference`` gave; ``name`` calls the source in an error."""
+    with guarded(name, UNFIT):
         return _Writer(reference, algorithm).write(findings)
 
 

@@ -18,7 +18,7 @@ STACK = "1"
 
 
 def encode_segmentation(
-    reference: Any, frames: Sequence[int | None], maps: NDArray[Any], *, spacing: Spacing | None, algorithm: Algorithm
+    reference: Any, frames: Sequence[int | None], maps: NDArray[Any], *, spacing: Spacing | None, algorithm: Algorithm, name: str
 ) -> bytes:
     """The file's bytes.
 
@@ -28,8 +28,9 @@ def encode_segmentation(
         maps: Frames x height x width: bool for a binary segmentation, float32 from 0 to 1 for one of probabilities.
         spacing: Millimetres per pixel.
         algorithm: What made them.
+        name: What to call the source in an error.
     """
-    with guarded("source", UNFIT):
+    with guarded(name, UNFIT):
         made = _first_frame(reference, maps[0], spacing, algorithm)
         _set_class(made, reference.SOPClassUID)
         made.PatientOrientation = ""

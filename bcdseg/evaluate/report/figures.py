@@ -118,7 +118,7 @@ def robustness_pictures(found: Robustness) -> Iterator[Picture]:
         yield drawn(
             f"robustness-{name}",
             robustness_figure(found, name),
-            name.capitalize(),
+            kind.title,
             f"{kind.why.capitalize()}. Axis: {kind.strength}.",
             f"Measures of outlines and of classes over the strength of {name}.",
         )

@@ -93,7 +93,7 @@ def _table(table: Table) -> str:
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
     head = "" if facts else f"<thead><tr>{heads}</tr></thead>"
     rows = "".join(f"<tr>{_row(cells)}</tr>" for cells in table.rows)
-    return f'{title}<div class="scroll"><table{kind}>{head}<tbody>{rows}</tbody></table></div>'
+    return f'{title}<div class="scroll" tabindex="0"><table{kind}>{head}<tbody>{rows}</tbody></table></div>'
 
 
 def _row(cells: Iterable[Cell]) -> str:
