@@ -11,7 +11,7 @@ import torch
 from bcdseg.errors import MemoryLimitError, OptionError
 from bcdseg.train.config import FitConfig
 
-NO_MEMORY = ("can't allocate memory", "not enough memory", "DataLoader worker", "out of memory")
+NO_MEMORY = ("can't allocate memory", "not enough memory", "killed by signal", "out of memory")
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class Plan:
         for head, known in ((network.mask_head, self.seen.masks), (network.class_head, self.seen.labels)):
             if head is not None and not known:
                 head.requires_grad_(False)
-        return network
+        return network.to(memory_format=torch.channels_last) if self.config.channels_last else network
 
     def loss(self) -> JointLoss:
         """The joint loss, with rare classes weighed up where that is asked for."""

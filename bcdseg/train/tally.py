@@ -8,6 +8,8 @@ from torch import Tensor
 from bcdseg.network.losses import Losses
 from bcdseg.train.parallel import mean_over_processes
 
+NAMES = ("mask_loss", "class_loss")
+
 
 class Tally:
     """The mean loss of each task over its known scans, whatever the batches and processes that they came in.
@@ -39,9 +41,14 @@ class Tally:
         self._total = self._total.to(losses.total.device) + losses.total.detach()
         self._batches += 1
 
+    def so_far(self) -> dict[str, float]:
+        """The two means of this process alone; it waits for the device."""
+        means = (self._sums / self._known).expand(2).tolist()
+        return {name: value for name, value in zip(NAMES, means, strict=True) if value == value}
+
     def means(self) -> dict[str, float]:
         """``loss``, ``mask_loss`` and ``class_loss``; a task of which nothing was known is left out. Each process must ask."""
         sums = mean_over_processes(self._sums.expand(2)) / mean_over_processes(self._known.expand(2))
         total = mean_over_processes(self._total / max(1, self._batches))
-        found = {"loss": float(total), "mask_loss": float(sums[0]), "class_loss": float(sums[1])}
-        return {name: value for name, value in found.items() if value == value}
+        found = {"loss": total, **dict(zip(NAMES, sums, strict=True))}
+        return {name: float(value) for name, value in found.items() if value == value}

@@ -53,6 +53,11 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         """Number of the epoch that is trained, from 0."""
         return len(self.history)
 
+    @property
+    def running(self) -> dict[str, float]:
+        """Both tasks' losses in the running epoch so far, as this process sees them."""
+        return self._tally.so_far()
+
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The joint loss of a batch, and how far the answers are from the teacher's where there is one."""
         image = self._laid_out(batch.image)
