@@ -1,6 +1,6 @@
 from . import errors as errors
-from .benchmark.benchmark import benchmark as benchmark
-from .benchmark.result import Benchmark as Benchmark
+from .benchmarking.benchmark import benchmark as benchmark
+from .benchmarking.result import Benchmark as Benchmark
 from .data.audit import Audit as Audit
 from .data.audit import Finding as Finding
 from .data.audit import audit as audit
@@ -14,10 +14,10 @@ from .data.splitfile import load_split as load_split
 from .data.splits import Split as Split
 from .data.splits import folds as folds
 from .data.splits import split as split
-from .evaluate.calibrate import calibrate as calibrate
-from .evaluate.evaluate import evaluate as evaluate
-from .evaluate.evaluation import Evaluation as Evaluation
-from .evaluate.given import evaluate_predictions as evaluate_predictions
+from .evaluation.calibrate import calibrate as calibrate
+from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.given import evaluate_predictions as evaluate_predictions
+from .evaluation.result import Evaluation as Evaluation
 from .infer.clip import ClipSummary as ClipSummary
 from .infer.clip import summarize_clip as summarize_clip
 from .infer.dicom_output import save_dicom_seg as save_dicom_seg

@@ -19,13 +19,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bcdseg.evaluate.bootstrap import DRAWS, compare, estimate
-from bcdseg.evaluate.cases import Case, Cases, table_of
-from bcdseg.evaluate.detection import detect
-from bcdseg.evaluate.measures import all_measures
-from bcdseg.evaluate.outline import judge
-from bcdseg.evaluate.segmentation import overlap
-from bcdseg.evaluate.surface import surface
+from bcdseg.evaluation.cases import Case, Cases, table_of
+from bcdseg.evaluation.measures.bootstrap import DRAWS, compare, estimate
+from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.metrics.detection import detect
+from bcdseg.evaluation.metrics.outline import judge
+from bcdseg.evaluation.metrics.segmentation import overlap
+from bcdseg.evaluation.metrics.surface import surface
 from bcdseg.types import Mask
 
 SIZE = 256

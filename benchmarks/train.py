@@ -36,10 +36,10 @@ from torch.utils.data import DataLoader  # noqa: E402
 import bcdseg  # noqa: E402
 from bcdseg.network import plain_cnn  # noqa: E402
 from bcdseg.network.losses import JointLoss  # noqa: E402
-from bcdseg.train import loaders  # noqa: E402
 from bcdseg.train.config import AUGMENT, FitConfig  # noqa: E402
-from bcdseg.train.optimize import build_optimizer  # noqa: E402
-from bcdseg.train.sampling import class_weights  # noqa: E402
+from bcdseg.train.loading import loaders  # noqa: E402
+from bcdseg.train.loading.sampling import class_weights  # noqa: E402
+from bcdseg.train.loop.optimize import build_optimizer  # noqa: E402
 
 BATCH = 16
 GPU = torch.cuda.is_available()

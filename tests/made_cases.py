@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from bcdseg.evaluate.cases import Case, Cases, table_of
-from bcdseg.evaluate.outline import judge
+from bcdseg.evaluation.cases import Case, Cases, table_of
+from bcdseg.evaluation.metrics.outline import judge
 
 CLASSES = ("normal", "benign", "malignant")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import bcdseg
 
@@ -63,6 +64,11 @@ def test_public_names_are_pinned() -> None:
 def test_every_public_name_exists_and_says_what_it_is() -> None:
     for name in PUBLIC - {"__version__"}:
         assert getattr(bcdseg, name).__doc__, name
+
+
+def test_no_public_name_is_that_of_a_module_or_folder() -> None:
+    rooms = {path.stem for path in Path(bcdseg.__file__).parent.iterdir() if not path.name.startswith("__")}
+    assert {"errors"} == rooms & PUBLIC  # importing a room would put it in the place of the function
 
 
 def test_importing_the_library_imports_nothing_heavy() -> None:

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bcdseg.benchmark.result import Benchmark
+    from bcdseg.benchmarking.result import Benchmark
 
 
 def benchmark_command(
@@ -41,7 +41,7 @@ def benchmark_command(
     """
     from rich.console import Console
 
-    from bcdseg.benchmark.benchmark import benchmark
+    from bcdseg.benchmarking.benchmark import benchmark
     from bcdseg.data.opening import open_dataset
     from bcdseg.errors import OptionError
     from bcdseg.train.config_file import split_settings

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
-    from bcdseg.evaluate.evaluation import Evaluation
+    from bcdseg.evaluation.result import Evaluation
     from bcdseg.model.model import Model
 
 PARTS = ("train", "val", "test")
@@ -53,7 +53,7 @@ def evaluate_command(
     --robustness  |  bcdseg evaluate mine DATA --split split.json --calibrate-on val --sensitivity 0.95 --compare busi-lite
     """
     from bcdseg.errors import OptionError
-    from bcdseg.evaluate.report.files import check_report_free
+    from bcdseg.evaluation.report.files import check_report_free
 
     check_report_free(out, overwrite=overwrite)
     parts = _parts(data, layout, split, {part or ("test" if split else None), calibrate_on})
@@ -62,12 +62,12 @@ def evaluate_command(
     if _is_predictions(model):
         if calibrate_on or robustness or explain:
             raise OptionError(f"{model}: holds predictions, not a model: it can't be calibrated, degraded or explained.")
-        from bcdseg.evaluate.given import evaluate_predictions
+        from bcdseg.evaluation.given import evaluate_predictions
 
         result, curves = evaluate_predictions(model, test, subset=part is not None or split is not None, **options), None
     else:
-        from bcdseg.evaluate.calibrate import calibrate
-        from bcdseg.evaluate.evaluate import evaluate
+        from bcdseg.evaluation.calibrate import calibrate
+        from bcdseg.evaluation.evaluate import evaluate
 
         loaded, curves = _load(model, device), _curves(Path(model))
         if (sensitivity or specificity) and not calibrate_on:
@@ -115,8 +115,8 @@ def _load(name: str, device: str) -> Model:
 
 
 def _other(name: str, test: Dataset, device: str, allow_seen: bool, draws: int, seed: int, subset: bool) -> Evaluation:
-    from bcdseg.evaluate.evaluate import evaluate
-    from bcdseg.evaluate.given import evaluate_predictions
+    from bcdseg.evaluation.evaluate import evaluate
+    from bcdseg.evaluation.given import evaluate_predictions
 
     if _is_predictions(name):
         return evaluate_predictions(name, test, subset=subset, draws=draws, seed=seed, gallery=0)

@@ -82,7 +82,7 @@ def _train(train: Callable[[], Run]) -> None:
 
 
 def _print(run: Run) -> None:
-    from bcdseg.train.parallel import is_first
+    from bcdseg.train.loop.parallel import is_first
     from bcdseg.train.record import figures
 
     if not is_first():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bcdseg.evaluate.plots.style import LINES, PANEL, new_figure, style_axes
+from bcdseg.evaluation.plots.style import LINES, PANEL, new_figure, style_axes
 from bcdseg.train.run import best_epoch
 
 if TYPE_CHECKING:

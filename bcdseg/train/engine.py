@@ -16,26 +16,26 @@ from torch.utils.data import DataLoader
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.disjoint import check_disjoint
 from bcdseg.errors import OptionError
-from bcdseg.evaluate.calibrate import calibrate
+from bcdseg.evaluation.calibrate import calibrate
 from bcdseg.infer.torch_runtime import choose_device
 from bcdseg.model.disk import load_model
 from bcdseg.model.model import Model
 from bcdseg.train import folder as folders
-from bcdseg.train.batch import Batch
-from bcdseg.train.checkpoint import Keeper, read_checkpoint
-from bcdseg.train.clear_errors import clear_errors
 from bcdseg.train.config import FitConfig
-from bcdseg.train.loaders import set_epoch, training_loader, validation_loader
-from bcdseg.train.machine import build_trainer
-from bcdseg.train.parallel import from_first, is_first
+from bcdseg.train.loading.batch import Batch
+from bcdseg.train.loading.loaders import set_epoch, training_loader, validation_loader
+from bcdseg.train.loop.checkpoint import Keeper, read_checkpoint
+from bcdseg.train.loop.clear_errors import clear_errors
+from bcdseg.train.loop.machine import build_trainer
+from bcdseg.train.loop.parallel import from_first, is_first
+from bcdseg.train.loop.progress import Show
+from bcdseg.train.loop.quiet import as_it_was, quietly
+from bcdseg.train.loop.sync_norm import synchronise
+from bcdseg.train.loop.task import Task
 from bcdseg.train.pictures import pictures
 from bcdseg.train.plan import Plan, make_plan
-from bcdseg.train.progress import Show
-from bcdseg.train.quiet import as_it_was, quietly
 from bcdseg.train.record import training_record
 from bcdseg.train.run import BEST, CONFIG, LAST, MODEL, Run, best_epoch, is_finished
-from bcdseg.train.sync_norm import synchronise
-from bcdseg.train.task import Task
 
 History = list[dict[str, float]]
 

@@ -14,14 +14,14 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 
-from bcdseg.evaluate.plots.confusion import confusion_figure
-from bcdseg.evaluate.plots.outlines import draw_outlines, name_outlines
-from bcdseg.evaluate.plots.style import new_figure, save_figure
+from bcdseg.evaluation.plots.confusion import confusion_figure
+from bcdseg.evaluation.plots.outlines import draw_outlines, name_outlines
+from bcdseg.evaluation.plots.style import new_figure, save_figure
 from bcdseg.network.network import Output
-from bcdseg.train.batch import Batch
-from bcdseg.train.cases import Case, cases_of
 from bcdseg.train.curves import curves_figure
-from bcdseg.train.task import Task
+from bcdseg.train.loading.batch import Batch
+from bcdseg.train.loop.cases import Case, cases_of
+from bcdseg.train.loop.task import Task
 from bcdseg.types import Mask
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bcdseg import __version__
-from bcdseg.evaluate.seen import remember
+from bcdseg.evaluation.seen import remember
 from bcdseg.model.seen import all_seen
 from bcdseg.train.plan import Plan
 

@@ -28,7 +28,7 @@ class Run:
         history: Losses and measures of each epoch.
         config: The options it was trained with.
         best_epoch: The epoch of the best joint score, from 1.
-        best_score: That score, see ``bcdseg.evaluate.joint.joint_score``; on validation scans, which chose it.
+        best_score: That score, see ``bcdseg.evaluation.metrics.joint.joint_score``; on validation scans, which chose it.
     """
 
     model: Model = field(repr=False)

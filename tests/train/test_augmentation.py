@@ -21,7 +21,7 @@ import albumentations as A
 from monai import transforms as monai
 
 from bcdseg.train.config import AUGMENT, FitConfig
-from bcdseg.train.loaders import set_epoch, training_loader
+from bcdseg.train.loading.loaders import set_epoch, training_loader
 
 QUICK = FitConfig(batch_size=2, workers=0, seed=1)
 RAW = Preprocessing(size=(64, 64), mean=(0.0,), std=(1.0,))

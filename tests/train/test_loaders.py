@@ -24,10 +24,10 @@ from bcdseg.network.losses import NO_LABEL
 
 pytest.importorskip("albumentations", reason="extra train is not installed")
 
-from bcdseg.train import sampling
-from bcdseg.train.batch import Batch
 from bcdseg.train.config import FitConfig
-from bcdseg.train.loaders import set_epoch, training_loader, validation_loader
+from bcdseg.train.loading import sampling
+from bcdseg.train.loading.batch import Batch
+from bcdseg.train.loading.loaders import set_epoch, training_loader, validation_loader
 
 CLASSES = ("normal", "benign", "malignant")
 SQUARE = Preprocessing(size=(32, 32))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bcdseg.network.losses import NO_LABEL, Truth
-from bcdseg.train import mix
+from bcdseg.train.loading import mix
 
 
 def _batches() -> tuple[tuple[torch.Tensor, Truth], tuple[torch.Tensor, Truth]]:

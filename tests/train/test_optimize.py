@@ -9,7 +9,7 @@ import bcdseg
 from bcdseg import FitConfig
 from bcdseg.network.losses import JointLoss
 from bcdseg.network.network import Network
-from bcdseg.train.optimize import PLATEAU_PATIENCE, build_optimizer, build_schedule, parameter_groups, plateau_factor
+from bcdseg.train.loop.optimize import PLATEAU_PATIENCE, build_optimizer, build_schedule, parameter_groups, plateau_factor
 
 STEPS = 10
 

@@ -16,7 +16,7 @@ from made import busi
 
 import bcdseg
 from bcdseg import Run, errors
-from bcdseg.train.task import Task
+from bcdseg.train.loop.task import Task
 
 
 @pytest.fixture(scope="module")
