@@ -85,7 +85,7 @@ class FitConfig:
             root of how rare a class is, ``none``.
         cache: Where decoded and resized scans are kept: ``memory``, ``disk``, ``none``, or ``auto``: memory up to ``cache_gb``.
         cache_gb: Most that the cache may take.
-        workers: Processes that prepare scans; None chooses by the machine's cores.
+        workers: Processes that prepare scans; None chooses: none beside a network on the CPU, else by the machine's cores.
         mask_loss: ``dice_ce``, ``dice_focal``, ``tversky`` or ``hausdorff``.
         class_loss: ``ce`` or ``focal``.
         label_smoothing: Of the class loss.

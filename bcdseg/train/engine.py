@@ -27,6 +27,7 @@ from bcdseg.train.loading.loaders import set_epoch, training_loader, validation_
 from bcdseg.train.loop.checkpoint import Keeper, read_checkpoint
 from bcdseg.train.loop.clear_errors import clear_errors
 from bcdseg.train.loop.machine import build_trainer
+from bcdseg.train.loop.memory import freed_memory_kept
 from bcdseg.train.loop.parallel import from_first, is_first
 from bcdseg.train.loop.progress import Show
 from bcdseg.train.loop.quiet import as_it_was, quietly
@@ -58,7 +59,7 @@ def train_model(
         config = folders.config_to_go_on_with(there, config)
         folders.check_same_scans(there, train, val)
     plan = make_plan(model, train, val, config or FitConfig(), augment=augment, teacher=teacher)
-    with as_it_was(), quietly():
+    with as_it_was(), quietly(), freed_memory_kept():
         folder = there or _begin(plan, out, notes)
         last = None if there is None else _last(there, plan)
         history: History = [] if last is None else last["history"]

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.preprocess import Preprocessing
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
+from bcdseg.infer.torch_runtime import choose_device
 from bcdseg.network.losses import NO_LABEL, Truth
 from bcdseg.train.config import FitConfig
 from bcdseg.train.loading import cache, mix, sampling
@@ -168,9 +169,15 @@ class Loader(DataLoader[Any]):
 
 
 def workers(config: FitConfig) -> int:
-    """Processes that prepare scans: as asked, or one for each core that each training process has to spare."""
+    """Processes that prepare scans: as asked, or one for each core that a GPU leaves to spare.
+
+    Beside a network on the CPU they gain nothing: it uses all cores, takes a hundred times as long as preparing its scans, and a
+    fork makes it copy each page that it writes to.
+    """
     if config.workers is not None:
         return config.workers
+    if choose_device(config.device) == "cpu":
+        return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(0, min(MOST_WORKERS, cores // config.devices - 1))
 
