@@ -107,7 +107,7 @@ def about_model(model: Model) -> dict[str, Any]:
     seen = model.training.get("seen")
     remembered = "nothing: which scans it was trained on is not known"
     if seen is not None:
-        remembered = f"{len(seen['contents'])} scans of its training and validation"
+        remembered = f"{len(seen['contents'])} pictures of its training and validation"
     rules = {
         "mask threshold": f"{model.rules.threshold:g}",
         "temperature": f"{model.rules.temperature:.3g}",
