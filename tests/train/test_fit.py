@@ -134,7 +134,7 @@ def _copy(data: Dataset, folder: Path) -> Dataset:
 
 
 def test_the_same_seed_is_the_same_run_and_another_is_not(train: Dataset, val: Dataset, tmp_path: Path) -> None:
-    options = {**QUICK, "augment": "light", "epochs": 2}
+    options = {**QUICK, "augment": "light"}
     runs = [
         bcdseg.fit(_model(), train, val, out=tmp_path / str(number), seed=seed, deterministic=True, **options)
         for number, seed in enumerate((3, 3, 4))
