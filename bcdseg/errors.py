@@ -79,3 +79,11 @@ class LeakWarning(UserWarning):
 
 class DataUnavailableError(BcdsegError, ConnectionError):
     """A public data set could not be fetched; the message says what to download by hand and where to put it."""
+
+
+class RuntimeFallbackWarning(UserWarning):
+    """A runtime could not be used, or did not answer as torch does, and torch runs in its place."""
+
+
+class ParityError(BcdsegError, ArithmeticError):
+    """An exported file does not answer as the model does, and was not written."""

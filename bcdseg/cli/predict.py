@@ -38,6 +38,10 @@ def predict_command(
     ] = True,
     model: Annotated[str, typer.Option(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    runtime: Annotated[
+        str, typer.Option(help="What runs the network: auto (the fastest), openvino, onnxruntime or torch.")
+    ] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, with a little drift.")] = "fp32",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Scans through the network at once.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Mask probability from which a pixel is outlined.")] = None,
     spacing: Annotated[float | None, typer.Option(help="Millimetres per pixel; sizes then come in millimetres.")] = None,
@@ -54,7 +58,7 @@ def predict_command(
     from bcdseg.model.registry import load
 
     sources = _sources(paths)
-    loaded = load(model, device=device)
+    loaded = load(model, device=device, runtime=runtime, precision=precision)
     folder = OutputFolder(out, sources, overlay=overlay, overwrite=overwrite) if out else None
     stream = loaded.predict(sources, spacing=spacing, threshold=threshold, batch_size=batch_size, on_error="keep")
     results: list[dict[str, Any]] = []

@@ -18,9 +18,10 @@ from bcdseg.data.sources import expand, is_single
 from bcdseg.errors import OptionError
 from bcdseg.infer.lesions import check_spacing
 from bcdseg.infer.prediction import Failure, Prediction
-from bcdseg.infer.predictor import Predictor
+from bcdseg.infer.predictor import Predictor, Runtime
 from bcdseg.infer.rules import Rules
-from bcdseg.infer.torch_runtime import TorchRuntime, choose_device
+from bcdseg.infer.runtimes import TORCH, Choice, choose_runtime, make_runtime, prepared_scans
+from bcdseg.infer.torch_runtime import choose_device
 from bcdseg.network.network import Network
 
 ON_ERROR = ("raise", "keep")
@@ -59,7 +60,9 @@ class Model:
         self.training = dict(training or {})
         self.name = name
         self.device = choose_device(device)
-        self._runtime: tuple[tuple[Any, ...], TorchRuntime] | None = None
+        self._choice = TORCH
+        self._only_while: tuple[Any, ...] | None = None
+        self._runtime: tuple[tuple[Any, ...], Runtime] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -172,11 +175,47 @@ class Model:
         """
         self._runtime = None
 
-    def _ready_runtime(self) -> TorchRuntime:
+    def run_on(self, runtime: str = "auto", *, precision: str = "fp32", calibrate_on: Any = None) -> Model:
+        """Choose what runs the network. The answers stay the same within stated bounds; what breaks them gives way to torch.
+
+        Args:
+            runtime: ``torch``, ``openvino``, ``onnxruntime``, or ``auto``: the fastest that is installed, for as long as the
+                weights stay what they are now; once they change, torch.
+            precision: ``fp32``, ``bf16`` or ``int8``; the last two are faster and drift a little.
+            calibrate_on: For int8: some dozens of scans to take ranges from, in any form that ``predict`` takes.
+
+        Returns:
+            The model itself.
+        """
+        name = choose_runtime(runtime, precision=precision, device=self.device)
+        if (precision == "int8") != (calibrate_on is not None):
+            raise OptionError("int8 takes its ranges from scans: give calibrate_on= together with precision='int8', and only then.")
+        scans = () if calibrate_on is None else prepared_scans(calibrate_on, self.preprocessing)
+        self._choice = Choice(runtime=name, precision=precision, calibrate_on=scans)
+        self._only_while = self._state() if runtime == "auto" else None
+        self._runtime = None
+        return self
+
+    @property
+    def runtime(self) -> str:
+        """What runs the network: ``torch``, ``openvino`` or ``onnxruntime``, as chosen; a fallback has warned."""
+        return self._choice.runtime
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_runtime": None}  # made again where it is needed
+
+    def _state(self) -> tuple[Any, ...]:
+        return (self.device, *_weights_state(self.network))
+
+    def _ready_runtime(self) -> Runtime:
         """The network made ready, made anew when its weights have changed since."""
-        state = (self.device, *_weights_state(self.network))
+        state = self._state()
         if self._runtime is None or self._runtime[0] != state:
-            self._runtime = state, TorchRuntime(self.network, self.device, self.preprocessing.frame)
+            choice = TORCH if self._only_while not in (None, state) else self._choice
+            self._runtime = (
+                state,
+                make_runtime(self.network, device=self.device, preprocessing=self.preprocessing, choice=choice),
+            )
         return self._runtime[1]
 
 
