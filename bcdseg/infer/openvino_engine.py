@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bcdseg.extras import require
 from bcdseg.infer.answers import Answers, Array
@@ -16,7 +18,8 @@ from bcdseg.infer.graph_runtime import Run
 from bcdseg.infer.tracing import Traced
 
 LENGTH = 8  # bytes that say how long the description is, before it; the weights follow
-HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}  # int8: of what is not quantised
+EXACT = ("MatMul", "ReduceMean", "AvgPool")  # the classification head, and resizing: little work, and sensitive
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: of what is not quantised
 
 
 class OpenVino:
@@ -65,20 +68,28 @@ def to_openvino(traced: Traced) -> Any:
     return model
 
 
-def quantised(model: Any, calibrate_on: Sequence[Array]) -> Any:
-    """The model in int8 where that is faster, its ranges taken from preprocessed scans."""
+def quantised(model: Any, calibrate_on: Sequence[NDArray[Any]]) -> Any:
+    """The model with its convolutions in int8, their ranges taken from scans."""
     nncf = require("nncf", extra="int8", purpose="int8 on OpenVINO")
-    data = nncf.Dataset([array[None] for array in calibrate_on])
-    return nncf.quantize(model, data, subset_size=len(calibrate_on), preset=nncf.QuantizationPreset.MIXED)
+    nncf.set_log_level(logging.ERROR)
+    data = nncf.Dataset([scan[None] for scan in calibrate_on])
+    exact = nncf.IgnoredScope(types=list(EXACT), validate=False)
+    preset = nncf.QuantizationPreset.MIXED
+    return nncf.quantize(model, data, subset_size=len(calibrate_on), preset=preset, ignored_scope=exact)
 
 
 def packed(model: Any) -> bytes:
     """Description and weights as one content."""
+    description, weights = contents(model)
+    return len(description).to_bytes(LENGTH, "little") + description + weights
+
+
+def contents(model: Any, *, half: bool = False) -> tuple[bytes, bytes]:
+    """Description and weights, the latter in 16 bits if wanted."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.xml"
-        _openvino().save_model(model, path, compress_to_fp16=False)
-        description, weights = path.read_bytes(), path.with_suffix(".bin").read_bytes()
-    return len(description).to_bytes(LENGTH, "little") + description + weights
+        _openvino().save_model(model, path, compress_to_fp16=half)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
 def _unpacked(graph: bytes) -> tuple[bytes, bytes]:

@@ -59,8 +59,9 @@ class Bound:
 
 
 EXACT = Bound(mask=0.001, mask_probability=0.001, probability=0.001, mean_probability=0.001)
-CLOSE = Bound(mask=0.02, mask_probability=0.02, probability=0.2, mean_probability=0.02)
-BOUNDS = {"fp32": EXACT, "fp16": EXACT, "bf16": CLOSE, "int8": CLOSE}
+CLOSE = Bound(mask=0.02, mask_probability=0.02, probability=1.0, mean_probability=0.02)
+HALVED = Bound(mask=0.001, mask_probability=0.001, probability=0.01, mean_probability=0.002)
+BOUNDS = {"fp32": EXACT, "fp16": HALVED, "bf16": CLOSE, "int8": CLOSE}
 
 
 def compare(pairs: Iterable[tuple[Answers, Answers]], threshold: float = HALF) -> Difference:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from bcdseg.infer.rules import Rules
 from bcdseg.infer.runtimes import TORCH, Choice, choose_runtime, make_runtime, prepared_scans
 from bcdseg.infer.torch_runtime import choose_device
 from bcdseg.network.network import Network
+
+if TYPE_CHECKING:
+    from bcdseg.export.export import Exported
 
 ON_ERROR = ("raise", "keep")
 
@@ -147,6 +150,45 @@ class Model:
         from bcdseg.model.disk import save_model
 
         return save_model(self, Path(folder), half=half, overwrite=overwrite)
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,
+        precision: str = "fp32",
+        check_on: Any = None,
+        calibrate_on: Any = None,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write the whole model, from scan to mask and probabilities, as a file that runs without this library.
+
+        The file is run before it is written: one that does not answer as the model does is refused.
+
+        Args:
+            path: The file; of OpenVINO, the ``.xml``, with its ``.bin`` beside it.
+            format: ``onnx`` (.onnx), ``openvino`` (.xml) or ``torch`` (.pt2, of ``torch.export``); by default the suffix says.
+            precision: ``fp32``, ``fp16`` or ``int8``.
+            check_on: Scans to check the answers on, besides drawn ones, in any form that ``predict`` takes.
+            calibrate_on: For int8: some dozens of scans to take ranges from, and to check the answers on.
+            overwrite: Whether a file that is there may be replaced.
+
+        Raises:
+            ParityError: Its answers are further from the model's than they may be.
+        """
+        from bcdseg.export.export import export
+        from bcdseg.export.pipeline import Subject
+
+        subject = Subject(network=self.network, preprocessing=self.preprocessing, rules=self.rules, name=self.name, card=self.card)
+        return export(
+            subject,
+            Path(path),
+            format=format,
+            precision=precision,
+            check_on=check_on,
+            calibrate_on=calibrate_on,
+            overwrite=overwrite,
+        )
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the model to the Hugging Face Hub as ``owner/name``; ``bcdseg.load("hf://owner/name")`` brings it back."""
