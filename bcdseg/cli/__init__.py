@@ -10,6 +10,7 @@ import typer
 from bcdseg import __version__
 from bcdseg.cli.audit import audit_command
 from bcdseg.cli.data import fetch_command, split_command
+from bcdseg.cli.export import export_command
 from bcdseg.cli.info import info_command
 from bcdseg.cli.predict import predict_command
 from bcdseg.errors import BcdsegError
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command("predict")(predict_command)
 app.command("info")(info_command)
+app.command("export")(export_command)
 app.command("audit")(audit_command)
 app.command("split")(split_command)
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get public data sets.")
