@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bcdseg.export.pipeline import SCAN, Subject, trace_pipeline
 from bcdseg.extras import require
 from bcdseg.infer import onnx_engine, openvino_engine
+from bcdseg.infer.quantise import quantised
 from bcdseg.infer.tracing import Traced
 
 Scans = NDArray[np.uint8]
@@ -43,7 +44,7 @@ class Format:
 def _make_onnx(subject: Subject, precision: str, calibrate_on: Sequence[Scans]) -> dict[str, bytes]:
     proto = onnx_engine.to_onnx(trace_pipeline(subject, precision), (SCAN,), subject.outputs)
     if precision == "int8":
-        proto = onnx_engine.quantised(proto, [{SCAN: scan[None]} for scan in calibrate_on])
+        proto = quantised(proto, [{SCAN: scan[None]} for scan in calibrate_on])
     del proto.metadata_props[:]
     for name, value in subject.facts(precision).items():
         proto.metadata_props.add(key=name, value=value)
@@ -58,7 +59,7 @@ def _open_onnx(path: Path, subject: Subject) -> Callable[[Scans], Outputs]:
 def _make_openvino(subject: Subject, precision: str, calibrate_on: Sequence[Scans]) -> dict[str, bytes]:
     model = openvino_engine.to_openvino(Traced(trace_pipeline(subject, "fp32"), subject.outputs))
     if precision == "int8":
-        model = openvino_engine.quantised(model, calibrate_on)
+        model = quantised(model, [scan[None] for scan in calibrate_on])
     for name, value in subject.facts(precision).items():
         model.set_rt_info(value, ["bcdseg", name])
     description, weights = openvino_engine.contents(model, half=precision == "fp16")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,10 +10,10 @@ import torch
 from bcdseg.extras import require
 from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.graph_runtime import Run
+from bcdseg.infer.quantise import quantised
 from bcdseg.infer.tracing import IMAGE, Traced
 
 OPSET = 20
-QUANTISED = ("Conv", "ConvTranspose")  # not the classification head nor resizing: little work, and sensitive
 ERRORS_ONLY = 3
 
 
@@ -65,37 +63,6 @@ def to_onnx(program: torch.export.ExportedProgram, inputs: Sequence[str], output
     )
     assert made is not None
     return made.model_proto
-
-
-def quantised(proto: Any, calibrate_on: Sequence[dict[str, Any]]) -> Any:
-    """The model with its convolutions in int8, their ranges taken from inputs."""
-    onnx = require("onnx", extra="onnx", purpose="int8 on ONNX Runtime")
-    quantization = require("onnxruntime.quantization", extra="onnx", purpose="int8 on ONNX Runtime")
-    with tempfile.TemporaryDirectory() as folder:
-        given, ready, made = (Path(folder) / name for name in ("given.onnx", "ready.onnx", "made.onnx"))
-        onnx.save(proto, given)
-        preparing = require("onnxruntime.quantization.shape_inference", extra="onnx", purpose="int8 on ONNX Runtime")
-        preparing.quant_pre_process(given, ready, skip_symbolic_shape=True)
-        quantization.quantize_static(
-            ready,
-            made,
-            _Reader(iter(calibrate_on)),
-            op_types_to_quantize=list(QUANTISED),
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-        )
-        return onnx.load(made)
-
-
-class _Reader:
-    """What onnxruntime's calibration asks for inputs: one after the other, then None."""
-
-    def __init__(self, inputs: Iterator[dict[str, Any]]) -> None:
-        self.inputs = inputs
-
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self.inputs, None)
 
 
 def _onnxruntime() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -10,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bcdseg.extras import require
 from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.graph_runtime import Run
+from bcdseg.infer.quantise import quantised
 from bcdseg.infer.tracing import Traced
 
 LENGTH = 8  # bytes that say how long the description is, before it; the weights follow
-EXACT = ("MatMul", "ReduceMean", "AvgPool")  # the classification head, and resizing: little work, and sensitive
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: of what is not quantised
 
 
@@ -35,7 +33,7 @@ class OpenVino:
         """A traced network as OpenVINO's description and weights, one after the other."""
         model = to_openvino(traced)
         if precision == "int8":
-            model = quantised(model, calibrate_on)
+            model = quantised(model, [array[None] for array in calibrate_on])
         return packed(model)
 
     def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:
@@ -66,16 +64,6 @@ def to_openvino(traced: Traced) -> Any:
     for output, name in zip(model.outputs, traced.outputs, strict=True):
         output.get_tensor().set_names({name})
     return model
-
-
-def quantised(model: Any, calibrate_on: Sequence[NDArray[Any]]) -> Any:
-    """The model with its convolutions in int8, their ranges taken from scans."""
-    nncf = require("nncf", extra="int8", purpose="int8 on OpenVINO")
-    nncf.set_log_level(logging.ERROR)
-    data = nncf.Dataset([scan[None] for scan in calibrate_on])
-    exact = nncf.IgnoredScope(types=list(EXACT), validate=False)
-    preset = nncf.QuantizationPreset.MIXED
-    return nncf.quantize(model, data, subset_size=len(calibrate_on), preset=preset, ignored_scope=exact)
 
 
 def packed(model: Any) -> bytes:

@@ -32,7 +32,7 @@ ENGINES: dict[str, type[Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRun
 PRECISIONS = {"openvino": ("fp32", "bf16", "int8"), "onnxruntime": ("fp32", "int8"), "torch": ("fp32", "bf16")}
 PARTS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": ("torch",)}
 EXTRAS = {"openvino": "openvino", "onnxruntime": "onnx"}
-INT8_PARTS = {"openvino": ("nncf",), "onnxruntime": ()}
+INT8_PARTS = ("nncf",)
 MOST_SCANS, MOST_COMPARED = 300, 50
 AUTO, VARIABLE = "auto", "BCDSEG_RUNTIME"
 
@@ -89,7 +89,7 @@ def _fastest(precision: str, device: str) -> str:
 
 
 def _missing(name: str, precision: str) -> list[str]:
-    needed = PARTS[name] + (INT8_PARTS[name] if precision == "int8" else ())
+    needed = PARTS[name] + (INT8_PARTS if precision == "int8" else ())
     return [module for module in needed if find_spec(module) is None]
 
 
