@@ -1,4 +1,6 @@
 from . import errors as errors
+from .benchmarking.benchmark import benchmark as benchmark
+from .benchmarking.result import Benchmark as Benchmark
 from .data.audit import Audit as Audit
 from .data.audit import Finding as Finding
 from .data.audit import audit as audit
@@ -12,17 +14,33 @@ from .data.splitfile import load_split as load_split
 from .data.splits import Split as Split
 from .data.splits import folds as folds
 from .data.splits import split as split
+from .evaluation.calibrate import calibrate as calibrate
+from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.given import evaluate_predictions as evaluate_predictions
+from .evaluation.result import Evaluation as Evaluation
+from .infer.clip import ClipSummary as ClipSummary
+from .infer.clip import summarize_clip as summarize_clip
+from .infer.dicom_output import save_dicom_seg as save_dicom_seg
+from .infer.dicom_output import save_dicom_sr as save_dicom_sr
 from .infer.flags import Flag as Flag
 from .infer.lesions import Lesion as Lesion
 from .infer.prediction import Failure as Failure
 from .infer.prediction import Prediction as Prediction
+from .infer.rules import OperatingPoint as OperatingPoint
 from .infer.rules import Rules as Rules
 from .model.create import create as create
+from .model.ensemble import ensemble as ensemble
 from .model.model import Model as Model
 from .model.registry import load as load
 from .network.config import NetworkConfig as NetworkConfig
 from .network.network import Network as Network
 from .network.network import Output as Output
+from .train.config import FitConfig as FitConfig
+from .train.fit import fit as fit
+from .train.recipes import Recipe as Recipe
+from .train.recipes import recipe as recipe
+from .train.recipes import recipes as recipes
+from .train.run import Run as Run
 from .types import Sample as Sample
 
 __version__: str

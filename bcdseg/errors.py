@@ -81,6 +81,14 @@ class DataUnavailableError(BcdsegError, ConnectionError):
     """A public data set could not be fetched; the message says what to download by hand and where to put it."""
 
 
+class MemoryLimitError(BcdsegError, MemoryError):
+    """The memory of the machine or of its GPU doesn't suffice; the message says which option to lower."""
+
+
+class NotAScanError(ImageError):
+    """A DICOM file holds no image but a report, a segmentation, a plan."""
+
+
 class RuntimeFallbackWarning(UserWarning):
     """A runtime could not be used, or did not answer as torch does, and torch runs in its place."""
 

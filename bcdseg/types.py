@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,68 @@ Point = tuple[float, float]
 
 Spacing = tuple[float, float]
 """Millimetres per pixel, down and across."""
+
+Box = tuple[int, int, int, int]
+"""Top, left, bottom and right, in pixels; bottom and right are one past the last pixel."""
+
+
+class Doubt(NamedTuple):
+    """What a reader of a file doubts about it: a code to test for and a sentence to read."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """A part of an image that is scan.
+
+    Attributes:
+        box: Where it lies.
+        spacing: Millimetres per pixel, down and across, or None when unknown.
+        spacing_from: Where the spacing was found, in words, or None.
+    """
+
+    box: Box
+    spacing: Spacing | None = None
+    spacing_from: str | None = None
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels it has."""
+        top, left, bottom, right = self.box
+        return max(0, bottom - top) * max(0, right - left)
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        top, left, bottom, right = self.box
+        return slice(top, bottom), slice(left, right)
+
+    def shared_with(self, other: Area) -> int:
+        """How many pixels two areas have in common."""
+        top, left = max(self.box[0], other.box[0]), max(self.box[1], other.box[1])
+        bottom, right = min(self.box[2], other.box[2]), min(self.box[3], other.box[3])
+        return Area(box=(top, left, bottom, right)).pixels
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScanImage:
+    """A scan as it was read.
+
+    Attributes:
+        source: What to call it.
+        pixels: The whole image, or the whole frame.
+        areas: The parts of it that are scan, the largest first; at least one.
+        frame: Its number in a clip, counted from 1; None for a single image.
+        doubts: What its file gives to doubt.
+    """
+
+    source: str
+    pixels: Pixels
+    areas: tuple[Area, ...]
+    frame: int | None = None
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import re
 import runpy
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made import busi
@@ -27,7 +28,7 @@ def test_the_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path, m
     assert len(list((tmp_path / "results").rglob("*_mask.png"))) == 18
 
 
-@pytest.mark.parametrize("page", ["docs/how-to/data.md", "docs/how-to/audit.md"])
+@pytest.mark.parametrize("page", ["docs/how-to/data.md", "docs/how-to/audit.md", "docs/how-to/evaluate.md", "docs/how-to/train.md"])
 def test_the_blocks_about_data_run_on_made_data(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     busi(tmp_path / "Dataset_BUSI_with_GT", (8, 8, 8))
     monkeypatch.chdir(tmp_path)
@@ -35,7 +36,7 @@ def test_the_blocks_about_data_run_on_made_data(page: str, tmp_path: Path, monke
     names: dict[str, object] = {}
     for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
         exec(compile(block, page, "exec"), names)
-    assert {"report", "split.json"} & {path.name for path in tmp_path.iterdir()}
+    assert {"report", "split.json", "runs"} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_blocks_about_export_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,13 +49,31 @@ def test_the_blocks_about_export_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {"model.onnx"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_the_block_of_the_readme_about_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_about_recipes_run_on_made_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busi(tmp_path / "Dataset_BUSI_with_GT", (6, 6, 6))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
+    names: dict[str, Any] = {}
+    for block in BLOCK.findall((ROOT / "docs/how-to/recipes.md").read_text(encoding="utf-8")):
+        exec(compile(block, "docs/how-to/recipes.md", "exec"), names)
+    assert names["tuned"].model.classes == ("normal", "benign", "malignant")
+    assert bcdseg.load("both").classes == names["taught"].model.classes == ("benign", "malignant")
+    assert {path.name for path in (tmp_path / "runs").iterdir()} >= {"plain_cnn-1", "plain_cnn-2", "plain_cnn-3", "mobilenet_v2-1"}
+
+
+def test_the_blocks_of_the_readme_about_data_and_training_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     busi(tmp_path / "Dataset_BUSI_with_GT", (8, 8, 8))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
-    names: dict[str, object] = {"bcdseg": bcdseg}
-    exec(compile(BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))[1], "README.md", "exec"), names)
+    quick = {'"resnet50"': '"plain_cnn", size=64', "epochs=60": "epochs=1"}
+    names: dict[str, Any] = {"bcdseg": bcdseg}
+    for block in BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))[1:]:
+        for slow, fast in quick.items():
+            block = block.replace(slow, fast)
+        exec(compile(block, "README.md", "exec"), names)
     assert all(names[part] for part in ("train", "val", "test"))
+    assert (tmp_path / "report" / "report.html").is_file()
+    assert bcdseg.load("mine").classes == names["data"].classes
 
 
 def test_the_first_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

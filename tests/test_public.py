@@ -4,37 +4,56 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import bcdseg
 
 PUBLIC = {
     "Audit",
+    "Benchmark",
+    "ClipSummary",
     "Dataset",
+    "Evaluation",
     "Failure",
     "Finding",
+    "FitConfig",
     "Flag",
     "Lesion",
     "Model",
     "Network",
     "NetworkConfig",
+    "OperatingPoint",
     "Output",
     "Prediction",
     "Preprocessing",
+    "Recipe",
     "Rules",
+    "Run",
     "Sample",
     "Split",
     "__version__",
     "audit",
+    "benchmark",
+    "calibrate",
     "check_disjoint",
     "combine",
     "create",
+    "ensemble",
     "errors",
+    "evaluate",
+    "evaluate_predictions",
     "fetch_busi",
+    "fit",
     "folds",
     "load",
     "load_split",
     "open_dataset",
+    "recipe",
+    "recipes",
+    "save_dicom_seg",
+    "save_dicom_sr",
     "split",
+    "summarize_clip",
 }
 
 
@@ -47,6 +66,11 @@ def test_every_public_name_exists_and_says_what_it_is() -> None:
         assert getattr(bcdseg, name).__doc__, name
 
 
+def test_no_public_name_is_that_of_a_module_or_folder() -> None:
+    rooms = {path.stem for path in Path(bcdseg.__file__).parent.iterdir() if not path.name.startswith("__")}
+    assert {"errors"} == rooms & PUBLIC  # importing a room would put it in the place of the function
+
+
 def test_importing_the_library_imports_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "monai", "skimage", "PIL", "albumentations")
     code = f"import sys, bcdseg; print([name for name in {heavy} if name in sys.modules])"
@@ -55,9 +79,11 @@ def test_importing_the_library_imports_nothing_heavy() -> None:
 
 def test_predicting_imports_neither_training_nor_augmentation() -> None:
     code = (
-        "import sys, numpy, bcdseg; model = bcdseg.create('plain_cnn', classes=['a', 'b'], size=32);"
+        "import sys, numpy, bcdseg, bcdseg.infer.clip_folder;"
+        "model = bcdseg.create('plain_cnn', classes=['a', 'b'], size=32);"
         "model.predict(numpy.zeros((32, 32), numpy.uint8));"
-        "print([name for name in ('monai', 'albumentations', 'pytorch_lightning', 'sklearn', 'matplotlib') if name in sys.modules])"
+        "unwanted = ('pydicom', 'highdicom', 'monai', 'albumentations', 'pytorch_lightning', 'sklearn', 'matplotlib');"
+        "print([name for name in unwanted if name in sys.modules])"
     )
     assert _python(code) == "[]"
 

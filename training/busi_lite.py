@@ -87,7 +87,7 @@ def train(folder: Path, checkpoint: Path) -> Network:
         network.train()
         for image, mask, label in loader:
             truth = Truth(mask, torch.ones(len(mask), dtype=torch.bool), label)
-            value = loss(network(image.to(memory_format=torch.channels_last)), truth)
+            value = loss(network(image.to(memory_format=torch.channels_last)), truth).total
             optimizer.zero_grad()
             value.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)

@@ -9,10 +9,14 @@ import typer
 
 from bcdseg import __version__
 from bcdseg.cli.audit import audit_command
+from bcdseg.cli.benchmark import benchmark_command
 from bcdseg.cli.data import fetch_command, split_command
+from bcdseg.cli.evaluate import evaluate_command
 from bcdseg.cli.export import export_command
 from bcdseg.cli.info import info_command
 from bcdseg.cli.predict import predict_command
+from bcdseg.cli.recipes import recipes_command
+from bcdseg.cli.train import train_command
 from bcdseg.errors import BcdsegError
 
 app = typer.Typer(
@@ -27,6 +31,10 @@ app.command("info")(info_command)
 app.command("export")(export_command)
 app.command("audit")(audit_command)
 app.command("split")(split_command)
+app.command("recipes")(recipes_command)
+app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
+app.command("benchmark")(benchmark_command)
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get public data sets.")
 data.command("fetch")(fetch_command)
 data.callback()(lambda: None)  # so that `fetch` stays a word of its own

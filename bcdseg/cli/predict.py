@@ -28,7 +28,8 @@ def predict_command(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="Images, folders or patterns. Masks and overlays (*_mask.png, *_overlay.png) are left out."
+            metavar="PATH...",
+            help="Images, DICOM clips, folders or patterns. Masks and overlays (*_mask.png, *_overlay.png) are left out.",
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="Folder for masks, overlays and the table (CSV and JSON).")] = None,
@@ -44,8 +45,22 @@ def predict_command(
     precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, with a little drift.")] = "fp32",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Scans through the network at once.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Mask probability from which a pixel is outlined.")] = None,
-    spacing: Annotated[float | None, typer.Option(help="Millimetres per pixel; sizes then come in millimetres.")] = None,
+    spacing: Annotated[
+        float | None, typer.Option(help="Millimetres per pixel, in place of DICOM's own; sizes then come in millimetres.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also write heat maps of where each class came from: a hint, no evidence.")
+    ] = False,
+    operating_point: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Call classes at this stored point, such as 'sensitivity 0.95'.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are in the folder already.")] = False,
+    frames: Annotated[int, typer.Option(min=1, help="Of DICOM clips, each n-th frame.")] = 1,
+    dicom_seg: Annotated[bool, typer.Option("--dicom-seg", help="Write outlines of DICOM scans as DICOM-SEG too.")] = False,
+    dicom_sr: Annotated[bool, typer.Option("--dicom-sr", help="Write measurements of DICOM scans as DICOM reports too.")] = False,
+    keep_identifiers: Annotated[
+        bool, typer.Option("--keep-identifiers", help="Leave patients' names, numbers and dates in DICOM output and in overlays.")
+    ] = False,
 ) -> None:
     """Outline and classify scans.
 
@@ -54,13 +69,27 @@ def predict_command(
     Examples:  bcdseg predict scan.png  |  bcdseg predict scans/ --out results --spacing 0.1  |
     bcdseg predict 'scans/*.png' --format csv > table.csv
     """
+    from bcdseg.data.images import source_name
+    from bcdseg.infer.clip_folder import ClipFolder
     from bcdseg.infer.output import OutputFolder, csv_bytes, json_bytes, table_rows
     from bcdseg.model.registry import load
 
-    sources = _sources(paths)
+    sources = _sources(paths, frames)
+    names = [Path(source_name(source)) for source in sources]
     loaded = load(model, device=device, runtime=runtime, precision=precision)
-    folder = OutputFolder(out, sources, overlay=overlay, overwrite=overwrite) if out else None
-    stream = loaded.predict(sources, spacing=spacing, threshold=threshold, batch_size=batch_size, on_error="keep")
+    folder = OutputFolder(out, names, overlay=overlay, overwrite=overwrite) if out else None
+    kinds = [kind for kind, asked in (("seg", dicom_seg), ("sr", dicom_sr)) if asked]
+    clips = ClipFolder(out, names, kinds=kinds, overwrite=overwrite, keep_identifiers=keep_identifiers)
+    stream = loaded.predict(
+        sources,
+        spacing=spacing,
+        threshold=threshold,
+        batch_size=batch_size,
+        on_error="keep",
+        explain=explain,
+        operating_point=operating_point,
+        keep_identifiers=keep_identifiers,
+    )
     results: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     try:
@@ -69,6 +98,8 @@ def predict_command(
             rows += table_rows([result], loaded.classes)
             if folder:
                 folder.add(result)
+            clips.add(result)
+        clips.finish()
     finally:  # also after Ctrl-C: a table of what is done
         if folder:
             folder.write_tables(rows, results, loaded.classes)
@@ -78,18 +109,22 @@ def predict_command(
         sys.stdout.write(csv_bytes(rows, loaded.classes).decode())
     else:
         _print_table(rows, out)
-    failed = [row for row in rows if row.get("error")]
-    for row in failed:
-        typer.echo(f"bcdseg: {row['error']}", err=True)
+        for clip in clips.summaries:
+            typer.echo(f"{Path(clip.source).name}: {clip}")
+    failed = [*(row["error"] for row in rows if row.get("error")), *clips.problems]
+    for error in failed:
+        typer.echo(f"bcdseg: {error}", err=True)
     if failed:
         raise typer.Exit(1)
 
 
-def _sources(paths: Iterable[str]) -> list[Path]:
-    """Every image once, in the order given."""
+def _sources(paths: Iterable[str], frames: int) -> list[Any]:
+    """Every image and every frame once, in the order given: paths, and frames of DICOM clips."""
+    from bcdseg.data.images import source_name
     from bcdseg.data.sources import expand
 
-    return list(dict.fromkeys(Path(str(source)) for path in paths for source in expand(path)))
+    found = [Path(source) if isinstance(source, str) else source for path in paths for source in expand(path, frames)]
+    return list({source_name(source): source for source in found}.values())
 
 
 def _with_progress(stream: Iterator[Result], total: int) -> Iterator[Result]:

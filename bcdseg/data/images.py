@@ -6,6 +6,7 @@ What comes out is H x W (gray) or H x W x 3 (colour), uint8, or float32 from 0 t
 - Floats are taken as 0 to 1 when none is above 1, else as 0 to 255. Below 0 or above 255 is an error.
 - Transparency is laid over black, the background of a scan. CMYK and palettes become RGB.
 - The EXIF orientation of a file or PIL image is honoured.
+- DICOM of one frame is read as a screen would show it (extra ``dicom``).
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from bcdseg.data.dicom.sniff import is_dataset, is_dicom
 from bcdseg.errors import BcdsegError, ImageError, ImageNotFoundError, ImageTypeError
 from bcdseg.types import Pixels
 
 ImageSource = Union[str, "os.PathLike[str]", bytes, IO[bytes], Image.Image, NDArray[Any], Any]
-"""A path, the bytes of a file, an open binary file, a PIL image, a numpy array or a torch tensor."""
+"""A path, the bytes of a file, an open binary file, a PIL image, a numpy array, a torch tensor or a pydicom ``Dataset``."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
@@ -59,6 +61,10 @@ def read_image(source: ImageSource, name: str | None = None) -> Pixels:
 
 
 def _read(source: ImageSource, name: str) -> Pixels:
+    if is_dicom(source):
+        from bcdseg.data.dicom.scan import read_frame
+
+        return read_frame(source, name, keep_identifiers=True).pixels
     if isinstance(source, (str, os.PathLike)):
         return _read_file(Path(source), name)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -73,7 +79,7 @@ def _read(source: ImageSource, name: str) -> Pixels:
         return _decode(source, name)
     raise ImageTypeError(
         f"{name}: an image can't be made of {type(source).__name__}. "
-        "Give a path, bytes, an open binary file, a PIL image, a numpy array or a torch tensor."
+        "Give a path, bytes, an open binary file, a PIL image, a numpy array, a torch tensor or a pydicom Dataset."
     )
 
 
@@ -81,6 +87,8 @@ def source_name(source: ImageSource) -> str:
     """What to call a source in a message and in a table."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
+    if is_dataset(source):
+        return str(getattr(source, "filename", None) or "DICOM data set")
     named = getattr(source, "filename" if isinstance(source, Image.Image) else "name", None)
     if isinstance(named, str) and named:
         return named
@@ -139,16 +147,13 @@ _TOO_LARGE = "Crop it or make it smaller first."
 
 def _what_it_is_not(file: IO[bytes]) -> str:
     file.seek(0)
-    start = file.read(132)
-    if not start:
+    if not file.read(1):
         return "the file is empty. Copy or export it again."
-    if start[128:132] == b"DICM":
-        return "is a DICOM file, which this reader doesn't read. Export the scan as PNG."
-    return "is not an image in a format that is read here (PNG, JPEG, BMP, TIFF, WebP), whatever its name says."
+    return "is not an image in a format that is read here (PNG, JPEG, BMP, TIFF, WebP, DICOM), whatever its name says."
 
 
 def _from_pil(image: Image.Image, name: str) -> Pixels:
-    _check_size(image.height, image.width, name)
+    check_size(image.height, image.width, name)
     image = ImageOps.exif_transpose(image)
     if image.mode == "La":
         image = image.convert("LA")
@@ -181,7 +186,7 @@ def _from_tensor(tensor: Any, name: str) -> Pixels:
 
 def _from_array(array: NDArray[Any], name: str) -> Pixels:
     array = _channels_last(array, name)
-    _check_size(array.shape[0], array.shape[1], name)
+    check_size(array.shape[0], array.shape[1], name)
     values = _as_intensities(array, name)
     if values.ndim == 3 and values.shape[2] in (2, 4):
         alpha = values[..., -1:].astype(np.float32) / (255 if values.dtype == np.uint8 else 1)
@@ -236,7 +241,8 @@ def _float_intensities(array: NDArray[Any], name: str) -> Pixels:
     return _scaled(array, 1 if high <= 1 else 255)
 
 
-def _check_size(height: int, width: int, name: str) -> None:
+def check_size(height: int, width: int, name: str) -> None:
+    """Refuse what is too small to be a scan, or too large to be held."""
     if height < SMALLEST or width < SMALLEST:
         raise ImageError(f"{name}: is {height}x{width} pixels; the smallest that is read is {SMALLEST}x{SMALLEST}.")
     if height > LARGEST or width > LARGEST:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bcdseg.data.images import to_gray
 from bcdseg.errors import OptionError
-from bcdseg.types import Pixels
+from bcdseg.types import Mask, Pixels
 
 RESIZES = ("stretch", "fit", "none")
 Array = NDArray[np.float32]
@@ -97,23 +97,45 @@ class Preprocessing:
         return _multiple(self.size[0], self.stride), _multiple(self.size[1], self.stride)
 
     def __call__(self, pixels: Pixels) -> Prepared:
-        """Channels, size, scale, padding, normalisation, in this order."""
-        source = (pixels.shape[0], pixels.shape[1])
-        resized = self._resized(source)
-        planes = [_unit_range(_resize(plane, resized)) for plane in self._planes(pixels)]
+        """Channels, size, padding, scale, normalisation, in this order."""
+        return Prepared(self.normalised(self.framed(pixels)), self.placement(pixels.shape[:2]))
+
+    def placement(self, source: tuple[int, ...]) -> Placement:
+        """Where a scan of this height and width comes to lie."""
+        resized = self._resized((source[0], source[1]))
         height, width = self._frame(resized)
-        top, left = (height - resized[0]) // 2, (width - resized[1]) // 2
-        array = np.zeros((self.channels, height, width), np.float32)
+        return Placement((source[0], source[1]), resized, (height - resized[0]) // 2, (width - resized[1]) // 2)
+
+    def framed(self, pixels: Pixels) -> Pixels:
+        """Channels, size and padding: H x W, or H x W x 3 for a colour scan and a network that takes colour; the dtype is kept."""
+        if pixels.ndim == 3 and self.channels == 3:
+            return np.stack([self._placed(np.ascontiguousarray(pixels[..., channel])) for channel in range(3)], axis=-1)
+        return self._placed(to_gray(pixels))
+
+    def framed_mask(self, mask: Mask) -> Mask:
+        """A mask over the scan as a mask over the network's input: a pixel is lesion where half of it or more is."""
+        whole: Mask = self._placed(np.where(mask, np.uint8(255), np.uint8(0))) > 127
+        return whole
+
+    def normalised(self, framed: Pixels) -> Array:
+        """Scale and normalisation of what ``framed`` made: channels x height x width, float32."""
+        planes = [framed] if framed.ndim == 2 else list(np.moveaxis(framed, -1, 0))
+        array = np.empty((self.channels, *framed.shape[:2]), np.float32)
         for channel in range(self.channels):
-            array[channel, top : top + resized[0], left : left + resized[1]] = planes[channel % len(planes)]
+            array[channel] = _unit_range(planes[channel % len(planes)])
         array -= np.array(self.mean, np.float32)[:, None, None]
         array /= np.array(self.std, np.float32)[:, None, None]
-        return Prepared(array, Placement(source, resized, top, left))
+        return array
 
-    def _planes(self, pixels: Pixels) -> list[NDArray[Any]]:
-        if self.channels == 1 or pixels.ndim == 2:
-            return [to_gray(pixels)]
-        return [np.ascontiguousarray(pixels[..., channel]) for channel in range(3)]
+    def _placed(self, plane: NDArray[Any]) -> NDArray[Any]:
+        """A plane at its size, with black around it where the network's input is larger."""
+        at = self.placement(plane.shape)
+        plane, frame = _resize(plane, at.resized), self._frame(at.resized)
+        if plane.shape == frame:
+            return plane
+        placed = np.zeros(frame, plane.dtype)
+        placed[at.top : at.top + at.resized[0], at.left : at.left + at.resized[1]] = plane
+        return placed
 
     def _resized(self, source: tuple[int, int]) -> tuple[int, int]:
         if self.resize == "none":

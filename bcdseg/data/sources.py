@@ -12,14 +12,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bcdseg.data.dicom.members import holds_many, members
+from bcdseg.data.dicom.sniff import SUFFIXES as DICOM_SUFFIXES
+from bcdseg.data.dicom.sniff import is_dicom
 from bcdseg.data.images import SUFFIXES, ImageSource
-from bcdseg.errors import ImageNotFoundError
+from bcdseg.errors import ImageNotFoundError, OptionError
 
-NO_SCAN = re.compile(r"_(mask(_\d+)?|overlay)$", re.IGNORECASE)
+EVERY_FRAME = "all"
+NO_SCAN = re.compile(r"_(mask(_\d+)?|overlay|heatmap)$", re.IGNORECASE)
 
 
 def is_single(source: Any) -> bool:
-    """Whether a source is one image, and not a folder, a pattern or a collection of images."""
+    """Whether a source is one image, and not a folder, a pattern, a collection of images, a DICOM clip or a DICOMDIR."""
+    if is_dicom(source):
+        return not holds_many(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         try:
@@ -31,19 +37,38 @@ def is_single(source: Any) -> bool:
     return hasattr(source, "read") or hasattr(source, "detach") or isinstance(source, Mapping) or not isinstance(source, Iterable)
 
 
-def expand(source: Any) -> Iterator[ImageSource]:
-    """The single images of a source, in order; nothing is read.
+def expand(source: Any, frames: str | int = EVERY_FRAME) -> Iterator[ImageSource]:
+    """The single images of a source, in order; no pixel is read.
 
     A folder gives the images in it and below it, in natural order (2 before 10), without masks (``*_mask.png``),
-    overlays (``*_overlay.png``) and hidden files. A pattern gives what matches, with these left out likewise.
+    overlays (``*_overlay.png``), heat maps (``*_heatmap.png``) and hidden files. A pattern gives what matches, with these
+    left out likewise.
+    A DICOM clip gives its frames, a DICOMDIR the images that it lists.
+
+    Args:
+        source: Whatever ``predict`` takes.
+        frames: Of clips, ``"all"`` or each n-th frame.
     """
-    if is_single(source):
+    every = each_frame(frames)
+    if is_dicom(source):
+        yield from members(source, every)
+    elif is_single(source):
         yield source
     elif isinstance(source, (str, os.PathLike)):
-        yield from list_images(source)
+        for path in list_images(source):
+            yield from members(path, every, in_folder=True) if is_dicom(path) else (path,)
     else:
         for item in source:
-            yield from expand(item)
+            yield from expand(item, frames)
+
+
+def each_frame(frames: str | int) -> int:
+    """Which frames of a clip are taken: each n-th, 1 for all."""
+    if frames == EVERY_FRAME:
+        return 1
+    if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
+        raise OptionError(f"frames={frames!r}: choose 'all', or n for each n-th frame: 1 or more.")
+    return frames
 
 
 def list_images(source: str | os.PathLike[str]) -> list[Path]:
@@ -56,7 +81,9 @@ def list_images(source: str | os.PathLike[str]) -> list[Path]:
     images = [file for file in found if _is_image(file, below=path)]
     if not images:
         kind = "folder" if path.is_dir() else "pattern"
-        raise ImageNotFoundError(f"{os.fspath(source)}: the {kind} holds no image ({', '.join(SUFFIXES)}); masks don't count.")
+        raise ImageNotFoundError(
+            f"{os.fspath(source)}: the {kind} holds no image ({', '.join(SUFFIXES)}, DICOM); masks don't count."
+        )
     return sorted(images, key=_natural)
 
 
@@ -66,7 +93,10 @@ def _is_pattern(text: str) -> bool:
 
 def _is_image(file: Path, below: Path) -> bool:
     hidden = any(part.startswith(".") for part in (file.relative_to(below).parts if below in file.parents else (file.name,)))
-    return file.suffix.lower() in SUFFIXES and not hidden and not NO_SCAN.search(file.stem) and file.is_file()
+    if hidden or NO_SCAN.search(file.stem) or not file.is_file():
+        return False
+    named = file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES)
+    return named or (is_dicom(file) and file.name.upper() != "DICOMDIR")
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

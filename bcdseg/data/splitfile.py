@@ -56,6 +56,11 @@ def load_split(path: str | PathLike[str], dataset: Dataset) -> Split:
 
 def write(split: Split, path: str | PathLike[str], overwrite: bool) -> None:
     """Write a split, whole or not at all."""
+    write_whole(Path(path), content_of(split), overwrite=overwrite)
+
+
+def content_of(split: Split) -> bytes:
+    """A split as it is written."""
     rows = [
         {"id": sample.id, "part": name, "group": sample.group, "hash": content_hash(sample.image)}
         for name, part in zip(PARTS, split, strict=True)
@@ -69,7 +74,7 @@ def write(split: Split, path: str | PathLike[str], overwrite: bool) -> None:
         "fractions": split.fractions,
         "samples": rows,
     }
-    write_whole(Path(path), json.dumps(content, indent=1, ensure_ascii=False).encode(), overwrite=overwrite)
+    return json.dumps(content, indent=1, ensure_ascii=False).encode()
 
 
 def _content(path: Path) -> dict[str, Any]:

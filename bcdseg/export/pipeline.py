@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from bcdseg import __version__
 from bcdseg.data.preprocess import Preprocessing
 from bcdseg.infer.rules import Rules
+from bcdseg.network.ensemble import AnyNetwork
 from bcdseg.network.folding import fold_batch_norm
-from bcdseg.network.network import Network, Output
+from bcdseg.network.network import Output
 
 SCAN = "scan"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.float32}
@@ -42,7 +43,7 @@ class Subject:
         card: The model card.
     """
 
-    network: Network
+    network: AnyNetwork
     preprocessing: Preprocessing
     rules: Rules
     name: str

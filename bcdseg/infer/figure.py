@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def draw_figure(prediction: Prediction) -> Figure:
     """The overlay, the mask probability and the class probabilities, as far as the model gives them."""
     figure_module = require("matplotlib.figure", extra="plot", purpose="Plotting a prediction")
-    shown = 1 + (prediction.mask_probability is not None) + bool(prediction.probabilities)
+    shown = 1 + (prediction.mask_probability is not None) + (prediction.heatmap is not None) + bool(prediction.probabilities)
     figure: Figure = figure_module.Figure(figsize=(4.2 * shown, 4), layout="constrained")
     axes = iter(figure.subplots(1, shown, squeeze=False)[0])
     picture = next(axes)
@@ -29,6 +29,11 @@ def draw_figure(prediction: Prediction) -> Figure:
         heat.set_title("probability of lesion")
         heat.set_axis_off()
         figure.colorbar(drawn, ax=heat, shrink=0.8)
+    if prediction.heatmap is not None:
+        looked = next(axes)
+        looked.imshow(prediction.heat_overlay())
+        looked.set_title(f"what raised '{prediction.explained}'", parse_math=False)
+        looked.set_axis_off()
     if prediction.probabilities:
         bars = next(axes)
         places = range(len(prediction.probabilities))

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from bcdseg.infer.answers import Answers, Array
+from bcdseg.infer.torch_runtime import TorchRuntime
 from bcdseg.infer.tracing import Traced
 
 MOST_WORKERS = 8
@@ -40,12 +41,13 @@ class GraphRuntime:
     """A graph on a CPU. Safe to call from several threads.
 
     Single scans take all cores; the threads of a stream take a scan and a share of the cores each. Each of the two ways is made
-    ready when it is first used.
+    ready when it is first used. Graphs have no gradients, so heat maps are torch's, which is made ready when one is asked for.
     """
 
-    def __init__(self, engine: Engine, graph: bytes, precision: str) -> None:
+    def __init__(self, engine: Engine, graph: bytes, precision: str, make_exact: Callable[[], TorchRuntime]) -> None:
         self.name, self.precision = engine.name, precision
         self._compile: Callable[[int], Run] = lambda side_by_side: engine.compiled(graph, precision, side_by_side)
+        self._make_exact = make_exact
         self._making = threading.Lock()
         self._in_stream = threading.local()
 
@@ -69,8 +71,11 @@ class GraphRuntime:
         answers = [run(np.ascontiguousarray(scan[None])) for scan in batch]
         return answers[0] if len(answers) == 1 else Answers(*(_joined(parts) for parts in zip(*answers, strict=True)))
 
-    def __deepcopy__(self, _: dict[int, Any]) -> GraphRuntime:
-        return self  # nothing in it changes
+    def heat(self, scan: Array, class_index: int) -> Array:
+        """Where the score of a class came from, over one preprocessed scan."""
+        with self._making:
+            exact = self._exact
+        return exact.heat(scan, class_index)
 
     def _join_stream(self) -> None:
         self._in_stream.joined = True
@@ -78,6 +83,10 @@ class GraphRuntime:
     @cached_property
     def _ready(self) -> dict[int, Run]:
         return {}
+
+    @cached_property
+    def _exact(self) -> TorchRuntime:
+        return self._make_exact()
 
     @property
     def _alone(self) -> Run:

@@ -32,9 +32,9 @@ class OutputFolder:
         self.folder = folder
         self.overlay = overlay
         self.overwrite = overwrite
-        self._names = _output_names(sources)
+        self._names = output_names(sources)
         self.tables = [folder / "predictions.csv", folder / "predictions.json"]
-        kinds = ["_mask.png", "_overlay.png"] if overlay else ["_mask.png"]
+        kinds = ["_mask.png", *["_overlay.png", "_heatmap.png"] * overlay]
         check_free(
             [*self.tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite
         )
@@ -48,6 +48,8 @@ class OutputFolder:
             write_whole(self.folder / f"{name}_mask.png", png_bytes(Image.fromarray(result.mask)), overwrite=self.overwrite)
         if self.overlay:
             write_whole(self.folder / f"{name}_overlay.png", png_bytes(result.overlay()), overwrite=self.overwrite)
+        if self.overlay and result.heatmap is not None:
+            write_whole(self.folder / f"{name}_heatmap.png", png_bytes(result.heat_overlay()), overwrite=self.overwrite)
 
     def write_tables(self, rows: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]], classes: Sequence[str]) -> None:
         """Write ``predictions.csv``, one row a scan, and ``predictions.json``, everything."""
@@ -55,10 +57,10 @@ class OutputFolder:
         write_whole(self.tables[1], json_bytes(results), overwrite=self.overwrite)
 
 
-def _output_names(sources: Sequence[Path]) -> dict[str, str]:
+def output_names(sources: Sequence[Path]) -> dict[str, str]:
     """A name below the output folder for each source; two files of one stem keep their suffixes apart."""
     common = Path(os.path.commonpath([source.absolute().parent for source in sources]))
-    below = {str(source): source.absolute().relative_to(common) for source in sources}
+    below = {str(source): _without_mark(source.absolute().relative_to(common)) for source in sources}
     stems = Counter(path.with_suffix("") for path in below.values())
     names: dict[str, str] = {}
     taken: set[str] = set()
@@ -71,9 +73,18 @@ def _output_names(sources: Sequence[Path]) -> dict[str, str]:
     return names
 
 
+def _without_mark(path: Path) -> Path:
+    """A frame's ``clip.dcm#12`` as ``clip_frame12.dcm``, so that each frame's files have a name of their own."""
+    file, mark, number = path.name.rpartition("#")
+    if not (mark and number.isdecimal() and file):
+        return path
+    named = path.with_name(file)
+    return named.with_name(f"{named.stem}_frame{number}{named.suffix}")
+
+
 def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, overlay: bool, overwrite: bool) -> list[Path]:
     """See ``Prediction.save``."""
-    stem = name or Path(prediction.source).stem
+    stem = name or _without_mark(Path(prediction.source)).stem
     if Path(stem).name != stem:
         raise OptionError(f"name={stem!r}: give a file name without folders; the folder is an argument of its own.")
     contents = {folder / f"{stem}.json": json_bytes(prediction.to_dict())}
@@ -81,6 +92,8 @@ def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, o
         contents[folder / f"{stem}_mask.png"] = png_bytes(Image.fromarray(prediction.mask))
     if overlay:
         contents[folder / f"{stem}_overlay.png"] = png_bytes(prediction.overlay())
+    if overlay and prediction.heatmap is not None:
+        contents[folder / f"{stem}_heatmap.png"] = png_bytes(prediction.heat_overlay())
     check_free(contents, overwrite=overwrite)
     return [write_whole(path, content, overwrite=overwrite) for path, content in contents.items()]
 
@@ -106,7 +119,18 @@ def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
     """Rows of ``table_rows`` as the content of a CSV file."""
     text = io.StringIO(newline="")
     probabilities = [f"probability_{name}" for name in classes]
-    columns = ["source", "label", *probabilities, "lesions", "area_px", "area_mm2", *LESION_COLUMNS, "flags", "error"]
+    columns = [
+        "source",
+        "label",
+        *probabilities,
+        "lesions",
+        "area_px",
+        "area_mm2",
+        *LESION_COLUMNS,
+        "spacing_from",
+        "flags",
+        "error",
+    ]
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -121,6 +145,7 @@ def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
         return row
     row |= {"lesions": len(prediction.lesions), "area_px": sum(lesion.area_px for lesion in prediction.lesions)}
     if prediction.spacing is not None:
+        row["spacing_from"] = prediction.spacing_from or ""
         row["area_mm2"] = round(sum(lesion.area_mm2 or 0 for lesion in prediction.lesions), 2)
     if prediction.lesions:
         largest = prediction.lesions[0]

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcdseg.errors import OptionError
 from bcdseg.infer.flags import Flag
 from bcdseg.infer.lesions import Lesion
-from bcdseg.types import Mask, Pixels, Spacing
+from bcdseg.types import Box, Mask, Pixels, Spacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +32,7 @@ class Prediction:
 
     Attributes:
         source: The scan's path, or what it was when it had none.
-        label: The most probable class; None for a model without classes.
+        label: The most probable class, or the one that the operating point calls; None for a model without classes.
         probabilities: Calibrated probability of each class, by name.
         mask: True where a lesion is outlined, specks dropped; None for a model without a mask.
         mask_probability: Probability of 'lesion' for each pixel, 0 to 1; None for a model without a mask.
@@ -39,7 +40,16 @@ class Prediction:
         flags: What to doubt about this answer.
         spacing: Millimetres per pixel, down and across, or None.
         threshold: The mask probability from which a pixel was outlined.
-        image: The scan as it was read.
+        operating_point: Name of the operating point that chose the class; None when the most probable one was taken.
+        heatmap: Grad-CAM, 0 to 1: where the score of the class ``explained`` came from; None unless asked for. A coarse hint,
+            no evidence.
+        explained: The class that the heat map is of.
+        image: The scan as it was read; of a DICOM frame what lies outside of its scan areas is black unless identifiers are kept.
+        spacing_from: Where the spacing comes from: ``"given"``, ``"ultrasound region"``, ``"pixel spacing"``,
+            ``"imager pixel spacing"`` (at an X-ray detector, where all is larger than in the patient), or None.
+        area: The part of the scan that the class and the spacing are of: top, left, bottom and right.
+        frame: The frame's number in a DICOM clip, counted from 1; None for a single image.
+        model: Name of the model that answered.
     """
 
     source: str
@@ -52,6 +62,13 @@ class Prediction:
     spacing: Spacing | None
     threshold: float
     image: Pixels = field(compare=False)
+    operating_point: str | None = None
+    heatmap: NDArray[np.float32] | None = None
+    explained: str | None = None
+    spacing_from: str | None = None
+    area: Box | None = None
+    frame: int | None = None
+    model: str = "untitled"
 
     @property
     def confidence(self) -> float | None:
@@ -74,7 +91,10 @@ class Prediction:
             "lesions": [_json(asdict(lesion)) for lesion in self.lesions],
             "flags": [{"code": flag.code, "message": flag.message} for flag in self.flags],
             "spacing_mm": None if self.spacing is None else list(self.spacing),
+            "spacing_from": self.spacing_from,
+            "frame": self.frame,
             "threshold": self.threshold,
+            "operating_point": self.operating_point,
         }
 
     def overlay(self) -> Image:
@@ -83,19 +103,27 @@ class Prediction:
 
         return draw_overlay(self)
 
+    def heat_overlay(self) -> Image:
+        """The scan with its heat map over it, as a PIL image of the scan's size."""
+        from bcdseg.infer.heatmap import draw_heat
+
+        if self.heatmap is None:
+            raise OptionError("This prediction has no heat map: ask for one with predict(..., explain=True).")
+        return draw_heat(self)
+
     def plot(self) -> Figure:
-        """Scan, outline and probabilities side by side, as a matplotlib figure (extra ``plot``)."""
+        """Scan, outline, heat map where asked for, and probabilities side by side, as a matplotlib figure (extra ``plot``)."""
         from bcdseg.infer.figure import draw_figure
 
         return draw_figure(self)
 
     def save(self, folder: str | Path, *, name: str | None = None, overlay: bool = True, overwrite: bool = False) -> list[Path]:
-        """Write ``NAME.json``, ``NAME_mask.png`` and ``NAME_overlay.png`` into a folder.
+        """Write ``NAME.json``, ``NAME_mask.png``, ``NAME_overlay.png``, and ``NAME_heatmap.png`` where there is one, into a folder.
 
         Args:
             folder: Made when missing.
             name: By default the stem of the source.
-            overlay: Whether to write the overlay.
+            overlay: Whether to write the overlay, and the heat map.
             overwrite: Whether files that exist may be replaced; otherwise they are an error.
 
         Returns:
@@ -104,6 +132,22 @@ class Prediction:
         from bcdseg.infer.output import save_prediction
 
         return save_prediction(self, Path(folder), name=name, overlay=overlay, overwrite=overwrite)
+
+    def save_dicom_seg(
+        self, path: str | Path, *, source: Any = None, kind: str = "binary", keep_identifiers: bool = False, overwrite: bool = False
+    ) -> Path:
+        """Write the outline, or the probability, as DICOM-SEG; see ``bcdseg.save_dicom_seg`` (extra ``dicom``)."""
+        from bcdseg.infer.dicom_output import save_dicom_seg
+
+        return save_dicom_seg(self, path, source=source, kind=kind, keep_identifiers=keep_identifiers, overwrite=overwrite)
+
+    def save_dicom_sr(
+        self, path: str | Path, *, source: Any = None, keep_identifiers: bool = False, overwrite: bool = False
+    ) -> Path:
+        """Write the measurements as a DICOM report; see ``bcdseg.save_dicom_sr`` (extra ``dicom``)."""
+        from bcdseg.infer.dicom_output import save_dicom_sr
+
+        return save_dicom_sr(self, path, source=source, keep_identifiers=keep_identifiers, overwrite=overwrite)
 
     def __repr__(self) -> str:
         answer = "no class" if self.label is None else f"{self.label} {self.confidence:.0%}"

@@ -2,9 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bcdseg.errors import OptionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """When to call a class: not when it is the most probable one, but from a probability on.
+
+    Attributes:
+        name: What to ask for it by, such as ``sensitivity 0.95``.
+        positive: The class that is called.
+        threshold: A scan is called that class when its probability is at least this; else the most probable of the others.
+        sensitivity: Share of the class's scans that were called so where the threshold was chosen; None when unknown.
+        specificity: Share of the other scans that were not called so there; None when unknown.
+        scans: How many scans it was chosen on.
+    """
+
+    name: str
+    positive: str
+    threshold: float
+    sensitivity: float | None = None
+    specificity: float | None = None
+    scans: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise OptionError(f"threshold={self.threshold!r} of {self.name!r} is not possible: choose a number from 0 to 1.")
+
+    def choose(self, probabilities: Mapping[str, float]) -> str:
+        """The class that is called."""
+        if probabilities[self.positive] >= self.threshold:
+            return self.positive
+        return max((name for name in probabilities if name != self.positive), key=probabilities.__getitem__)
+
+    def __str__(self) -> str:
+        reached = [
+            f"{what} {value:.2f}"
+            for what, value in (("sensitivity", self.sensitivity), ("specificity", self.specificity))
+            if value is not None
+        ]
+        measured = f" ({', '.join(reached)} on the {self.scans} scans it was chosen on)" if reached else ""
+        return f"{self.name}: {self.positive} from a probability of {self.threshold:.3g}{measured}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,12 +58,14 @@ class Rules:
         min_lesion_share: An outlined spot smaller than this share of the scan's area is a speck and is dropped.
         min_confidence: A probability of the chosen class below this is flagged.
         temperature: Class logits are divided by this before the softmax.
+        operating_points: Other ways to call a class, chosen on validation scans; ``predict(..., operating_point=NAME)``.
     """
 
     threshold: float = 0.5
     min_lesion_share: float = 0.001
     min_confidence: float = 0.5
     temperature: float = 1.0
+    operating_points: tuple[OperatingPoint, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -32,3 +76,17 @@ class Rules:
             raise OptionError(f"min_confidence={self.min_confidence!r} is not possible: choose a number from 0 to 1.")
         if not self.temperature > 0:
             raise OptionError(f"temperature={self.temperature!r} is not possible: choose a number above 0.")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Rules:
+        """Build the record from what ``dataclasses.asdict`` and JSON made of it."""
+        points = tuple(OperatingPoint(**point) for point in values.get("operating_points", ()))
+        return cls(**{**values, "operating_points": points})
+
+    def operating_point(self, name: str) -> OperatingPoint:
+        """The operating point of a name."""
+        for point in self.operating_points:
+            if point.name == name:
+                return point
+        known = ", ".join(repr(point.name) for point in self.operating_points) or "none; bcdseg.calibrate stores some"
+        raise OptionError(f"operating_point={name!r}: this model has {known}.")

@@ -26,7 +26,7 @@ from bcdseg.infer.openvino_engine import OpenVino
 from bcdseg.infer.parity import BOUNDS, compare, drawn_scans, softmax
 from bcdseg.infer.torch_runtime import TorchRuntime
 from bcdseg.infer.tracing import trace
-from bcdseg.network.network import Network
+from bcdseg.network.ensemble import AnyNetwork
 
 ENGINES: dict[str, type[Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}
 PRECISIONS = {"openvino": ("fp32", "bf16", "int8"), "onnxruntime": ("fp32", "int8"), "torch": ("fp32", "bf16")}
@@ -102,7 +102,7 @@ def prepared_scans(source: Any, preprocessing: Preprocessing) -> tuple[Array, ..
     return scans
 
 
-def make_runtime(network: Network, *, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime | GraphRuntime:
+def make_runtime(network: AnyNetwork, *, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime | GraphRuntime:
     """A network made ready.
 
     A graph that can't be made, or that doesn't answer as torch does, gives way to torch with one warning.
@@ -117,16 +117,20 @@ def make_runtime(network: Network, *, device: str, preprocessing: Preprocessing,
         return TorchRuntime(network, device, preprocessing.frame)
 
 
-def _graph_runtime(network: Network, preprocessing: Preprocessing, choice: Choice) -> GraphRuntime:
+def _graph_runtime(network: AnyNetwork, preprocessing: Preprocessing, choice: Choice) -> GraphRuntime:
     engine = ENGINES[choice.runtime]()
     key = graph_key(_depends_on(network, preprocessing, engine, choice))
     graph, refused = read_graph(key), read_graph(f"{key}.refused")
     if refused is not None:
         raise ParityError(refused.decode())
+
+    def exact() -> TorchRuntime:
+        return TorchRuntime(network, "cpu", preprocessing.frame)
+
     if graph is not None:
-        return GraphRuntime(engine, graph, choice.precision)
+        return GraphRuntime(engine, graph, choice.precision, exact)
     graph = convert(network, preprocessing, engine, choice)
-    runtime = GraphRuntime(engine, graph, choice.precision)
+    runtime = GraphRuntime(engine, graph, choice.precision, exact)
     if reason := _disagrees(runtime, network, preprocessing, choice):
         keep_graph(f"{key}.refused", reason.encode())
         raise ParityError(reason)
@@ -134,13 +138,13 @@ def _graph_runtime(network: Network, preprocessing: Preprocessing, choice: Choic
     return runtime
 
 
-def convert(network: Network, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> bytes:
+def convert(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> bytes:
     """The graph of a network, for the inputs that a preprocessing makes."""
     traced = trace(network, preprocessing.frame, any_size=preprocessing.resize == "none")
     return engine.convert(traced, choice.precision, choice.calibrate_on)
 
 
-def _depends_on(network: Network, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> Iterator[bytes]:
+def _depends_on(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> Iterator[bytes]:
     size = "any" if preprocessing.resize == "none" else preprocessing.frame
     facts = (__version__, engine.name, engine.version(), choice.precision, size, network.config)
     yield repr(facts).encode()
@@ -151,7 +155,7 @@ def _depends_on(network: Network, preprocessing: Preprocessing, engine: Engine, 
         yield array.tobytes()
 
 
-def _disagrees(runtime: GraphRuntime, network: Network, preprocessing: Preprocessing, choice: Choice) -> str | None:
+def _disagrees(runtime: GraphRuntime, network: AnyNetwork, preprocessing: Preprocessing, choice: Choice) -> str | None:
     exact = TorchRuntime(network, "cpu", preprocessing.frame)
     scans = choice.calibrate_on[:MOST_COMPARED] or [preprocessing(pixels).array for pixels in drawn_scans()]
     difference = compare((_probable(exact([scan])), _probable(runtime([scan]))) for scan in scans)

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from bcdseg.errors import OptionError
-from bcdseg.infer.answers import Answers as Answers
-from bcdseg.infer.answers import Array
+from bcdseg.infer.answers import Answers, Array
+from bcdseg.infer.heatmap import class_heat
+from bcdseg.network.ensemble import AnyNetwork
 from bcdseg.network.folding import fold_batch_norm
-from bcdseg.network.network import Network, Output
+from bcdseg.network.network import Output
 
 MOST_WORKERS, GPU_WORKERS = 8, 4
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -26,11 +27,11 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 class TorchRuntime:
     """A frozen copy of a network on one device. Safe to call from several threads."""
 
-    def __init__(self, network: Network, device: str, size: tuple[int, int], precision: str = "fp32") -> None:
+    def __init__(self, network: AnyNetwork, device: str, size: tuple[int, int], precision: str = "fp32") -> None:
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]
         folded = fold_batch_norm(network, size).requires_grad_(False)
-        self.network: Network = folded.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+        self.network: AnyNetwork = folded.to(self.device, self.dtype).to(memory_format=torch.channels_last)
 
     @property
     def workers(self) -> int:
@@ -54,6 +55,11 @@ class TorchRuntime:
             output: Output = self.network(inputs.to(self.device, self.dtype, memory_format=torch.channels_last))
             mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0].float())
             return Answers(_numpy(mask), _numpy(output.classes))
+
+    def heat(self, scan: Array, class_index: int) -> Array:
+        """Where the score of a class came from, over one preprocessed scan (see ``class_heat``)."""
+        image = torch.from_numpy(scan[None]).to(self.device, self.dtype, memory_format=torch.channels_last)
+        return class_heat(self.network, image, class_index)
 
 
 class _KeptThreads:

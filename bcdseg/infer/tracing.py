@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bcdseg.network.ensemble import AnyNetwork
 from bcdseg.network.folding import fold_batch_norm
-from bcdseg.network.network import Network, Output
+from bcdseg.network.network import Output
 
 IMAGE = "image"
 
@@ -21,7 +22,7 @@ class Traced(NamedTuple):
 
 
 class _Answering(nn.Module):
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: AnyNetwork) -> None:
         super().__init__()
         self.network = network
 
@@ -31,7 +32,7 @@ class _Answering(nn.Module):
         return mask if output.classes is None else (*mask, output.classes)
 
 
-def trace(network: Network, size: tuple[int, int], *, any_size: bool) -> Traced:
+def trace(network: AnyNetwork, size: tuple[int, int], *, any_size: bool) -> Traced:
     """The folded network as a graph.
 
     Args:
@@ -48,7 +49,7 @@ def trace(network: Network, size: tuple[int, int], *, any_size: bool) -> Traced:
     return Traced(program, output_names(network))
 
 
-def output_names(network: Network) -> tuple[str, ...]:
+def output_names(network: AnyNetwork) -> tuple[str, ...]:
     """The fields of ``Answers`` that a network fills."""
     heads = {"mask": network.config.decoder, "classes": network.config.head}
     return tuple(name for name, head in heads.items() if head is not None)

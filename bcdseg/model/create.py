@@ -25,6 +25,7 @@ def create(
     resize: str = "stretch",
     decoder_channels: Sequence[int] | None = None,
     dropout: float = 0.3,
+    hidden: int | None = None,
     device: str = "auto",
 ) -> Model:
     """Build a new model. Nothing is downloaded unless ``weights="imagenet"`` asks for it.
@@ -43,6 +44,7 @@ def create(
         resize: ``"stretch"``, ``"fit"`` (keeps the aspect ratio and pads) or ``"none"``.
         decoder_channels: Width of each decoder stage, deepest first.
         dropout: Dropout before the last layer of the classification head.
+        hidden: Width of the dense layer before that last one; None is the head's own: 128 of ``"guided"``, none of ``"global"``.
         device: Where predictions run: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Returns:
@@ -61,6 +63,7 @@ def create(
         in_channels=in_channels,
         decoder_channels=None if decoder_channels is None else tuple(decoder_channels),
         dropout=dropout,
+        hidden=hidden,
     )
     network = build_network(config).eval()
     if weights is not None:

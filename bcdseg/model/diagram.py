@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bcdseg.network.ensemble import Ensemble, EnsembleConfig
+
 if TYPE_CHECKING:
+    from bcdseg.data.preprocess import Preprocessing
     from bcdseg.model.model import Model
+    from bcdseg.network.network import Network
 
 BOX_WIDTH, BOX_HEIGHT, ROW, LEFT, RIGHT, TOP = 190, 44, 76, 40, 470, 100
 STYLE = """
@@ -42,8 +46,10 @@ class _Box:
 
 def draw_diagram(model: Model) -> str:
     """The network of a model as SVG, with the shapes that one scan of the model's size has on its way."""
+    if isinstance(model.network, Ensemble):
+        return _draw_ensemble(model, model.network.config)
     config = model.network.config
-    image, levels, decoded, mask, classes = _trace(model)
+    image, levels, decoded, mask, classes = _trace(model.network, model.preprocessing)
     encoder = [_Box("input", "scan", _shape(image), LEFT, TOP)]
     encoder += [
         _Box("encoder", f"encoder 1/{_scale(image, level)}", _shape(level), LEFT, TOP + ROW * (i + 1))
@@ -68,11 +74,31 @@ def draw_diagram(model: Model) -> str:
     )
 
 
-def _trace(model: Model) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-    network, path = model.network, model.preprocessing
-    height, width = (-(-side // path.stride) * path.stride for side in path.size)
+def _draw_ensemble(model: Model, config: EnsembleConfig) -> str:
+    """The members one below the other, between the scan and the mean of their answers."""
+    members = [
+        _Box("encoder", facts.encoder, f"{facts.decoder or 'no'} decoder, {facts.head or 'no'} head", LEFT + 240, TOP + ROW * index)
+        for index, facts in enumerate(member.network for member in config.members)
+    ]
+    middle = (members[0].y + members[-1].y) / 2
+    scan = _Box("input", "scan", " x ".join(map(str, (config.in_channels, *model.preprocessing.frame))), LEFT, middle)
+    outputs = " and ".join(name for name, part in (("mask", config.decoder), ("classes", config.head)) if part)
+    mean = _Box("head", "mean of probabilities", outputs, LEFT + 480, middle)
+    arrows = [_across(one, other) for member in members for one, other in ((scan, member), (member, mean))]
+    width, height = mean.x + BOX_WIDTH + LEFT, members[-1].y + BOX_HEIGHT + 40
+    return _page(f"{model.name}: {len(members)} members", width, height, arrows + [box.svg() for box in (scan, *members, mean)])
+
+
+def _across(one: _Box, other: _Box) -> str:
+    start, end = one.y + BOX_HEIGHT / 2, other.y + BOX_HEIGHT / 2
+    return f'<path class="flow" d="M{one.x + BOX_WIDTH},{start} L{other.x - 3},{end}"/>'
+
+
+def _trace(
+    network: Network, path: Preprocessing
+) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
     device = next(network.parameters()).device
-    image = torch.zeros(1, path.channels, height, width, device=device)
+    image = torch.zeros(1, path.channels, *path.frame, device=device)
     training = network.training
     try:
         with torch.no_grad():

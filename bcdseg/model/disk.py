@@ -20,8 +20,7 @@ from bcdseg.data.preprocess import Preprocessing
 from bcdseg.errors import ModelFileError, ModelNotFoundError, OptionError, OutputExistsError
 from bcdseg.infer.rules import Rules
 from bcdseg.model.model import Model
-from bcdseg.network.config import NetworkConfig
-from bcdseg.network.network import build_network
+from bcdseg.network.ensemble import rebuild
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT, FORMAT_VERSION = "bcdseg-model", 1
@@ -54,9 +53,9 @@ def load_model(folder: Path, *, name: str, device: str = "auto") -> Model:
     config = _read_config(folder)
     weights = _read_weights(folder, config)
     try:
-        network = build_network(NetworkConfig.from_dict(config["network"]))
+        network = rebuild(config["network"])
         preprocessing = Preprocessing.from_dict(config["preprocessing"])
-        rules = Rules(**config["rules"])
+        rules = Rules.from_dict(config["rules"])
         model = Model(network.eval(), preprocessing, rules, training=config.get("training"), name=name, device=device)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{folder / CONFIG}: describes a model that can't be built ({error}).") from error

@@ -14,7 +14,7 @@ from torch.nn import Module
 
 from bcdseg.data.images import ImageSource
 from bcdseg.data.preprocess import Preprocessing
-from bcdseg.data.sources import expand, is_single
+from bcdseg.data.sources import each_frame, expand, is_single
 from bcdseg.errors import OptionError
 from bcdseg.infer.lesions import check_spacing
 from bcdseg.infer.prediction import Failure, Prediction
@@ -22,7 +22,7 @@ from bcdseg.infer.predictor import Predictor, Runtime
 from bcdseg.infer.rules import Rules
 from bcdseg.infer.runtimes import TORCH, Choice, choose_runtime, make_runtime, prepared_scans
 from bcdseg.infer.torch_runtime import choose_device
-from bcdseg.network.network import Network
+from bcdseg.network.ensemble import AnyNetwork
 
 if TYPE_CHECKING:
     from bcdseg.export.export import Exported
@@ -34,7 +34,7 @@ class Model:
     """A network with all that its answers depend on.
 
     Attributes:
-        network: The torch module. It may be trained or changed; predictions follow.
+        network: The torch module: a network, or an ensemble of them. It may be trained or changed; predictions follow.
         preprocessing: What is done to a scan before the network sees it.
         rules: Thresholds and calibration.
         training: What is known of its training, as JSON types; empty for a model that was never trained.
@@ -44,7 +44,7 @@ class Model:
 
     def __init__(
         self,
-        network: Network,
+        network: AnyNetwork,
         preprocessing: Preprocessing,
         rules: Rules | None = None,
         *,
@@ -86,6 +86,10 @@ class Model:
         threshold: float | None = None,
         batch_size: int | None = None,
         on_error: str = "raise",
+        explain: bool | str = False,
+        operating_point: str | None = None,
+        frames: str | int = "all",
+        keep_identifiers: bool = False,
     ) -> Prediction: ...
 
     @overload
@@ -97,6 +101,10 @@ class Model:
         threshold: float | None = None,
         batch_size: int | None = None,
         on_error: str = "raise",
+        explain: bool | str = False,
+        operating_point: str | None = None,
+        frames: str | int = "all",
+        keep_identifiers: bool = False,
     ) -> Any: ...
 
     def predict(
@@ -107,16 +115,28 @@ class Model:
         threshold: float | None = None,
         batch_size: int | None = None,
         on_error: str = "raise",
+        explain: bool | str = False,
+        operating_point: str | None = None,
+        frames: str | int = "all",
+        keep_identifiers: bool = False,
     ) -> Any:
         """Segment and classify one scan, or a stream of them.
 
         Args:
-            source: One scan: a path, the bytes of a file, an open file, a PIL image, a numpy array or a torch tensor.
-                Or many: a folder, a pattern such as ``"scans/*.png"``, a list, a generator.
-            spacing: Millimetres per pixel, one number or (down, across). Sizes then come in millimetres too.
+            source: One scan: a path (PNG, JPEG, DICOM, ...), the bytes of a file, an open file, a PIL image, a numpy array,
+                a torch tensor or a pydicom ``Dataset``. Or many: a folder, a pattern such as ``"scans/*.png"``, a list,
+                a generator, a DICOM clip, a DICOMDIR.
+            spacing: Millimetres per pixel, one number or (down, across). Sizes then come in millimetres too; by default
+                DICOM's own.
             threshold: Mask probability from which a pixel is outlined; by default the model's own.
             batch_size: Scans that go through the network at once; by default 1 on a CPU, where more is slower, else 16.
             on_error: Of many: ``"raise"`` stops at a scan that can't be read, ``"keep"`` hands on a ``Failure`` in its place.
+            explain: Whether to add a heat map (Grad-CAM) of where the class came from: True for the class that is called, or the
+                name of one. Takes about twice as long, and some seconds once. It is a coarse hint, no evidence.
+            operating_point: Name of one of ``rules.operating_points``, which then chooses the class. Probabilities stay as they
+                are; a flag says where the most probable class is another.
+            frames: Of a DICOM clip, ``"all"`` or n for each n-th frame, from the first on.
+            keep_identifiers: Whether ``image`` keeps what a machine wrote around the scan areas of a DICOM frame: names, dates.
 
         Returns:
             A ``Prediction`` for one scan; for many an iterator of them, in order, computed as it is read from.
@@ -129,15 +149,20 @@ class Model:
             classes=self.classes,
             no_lesion=self.no_lesion,
             spacing=check_spacing(spacing),
+            explain=self._checked_explain(explain),
+            operating_point=None if operating_point is None else self.rules.operating_point(operating_point),
+            name=self.name,
+            keep_identifiers=keep_identifiers,
         )
         if on_error not in ON_ERROR:
             raise OptionError(f"on_error={on_error!r} is unknown: choose one of {', '.join(ON_ERROR)}.")
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
+        each_frame(frames)
         if is_single(source):
             return predictor.one(source)
         batch_size = batch_size or (1 if self.device == "cpu" else 16)
-        return _stream(predictor, source, batch_size, on_error == "keep")
+        return _stream(predictor, expand(source, frames), batch_size, on_error == "keep")
 
     def save(self, folder: str | Path, *, half: bool = False, overwrite: bool = False) -> Path:
         """Write the model to a folder: ``model.safetensors``, ``config.json`` and ``README.md``, its card.
@@ -204,8 +229,7 @@ class Model:
         return write_card(self)
 
     def __repr__(self) -> str:
-        config = self.network.config
-        parts = f"{config.encoder} + {config.decoder or 'no decoder'}, {config.head or 'no'} head"
+        parts = self.network.config.summary
         trained = "" if self.training else ", untrained"
         return f"<Model {self.name}: {parts}, classes {', '.join(self.classes) or 'none'}, on {self.device}{trained}>"
 
@@ -249,6 +273,13 @@ class Model:
     def _state(self) -> tuple[Any, ...]:
         return (self.device, *_weights_state(self.network))
 
+    def _checked_explain(self, explain: bool | str) -> bool | str:
+        if explain is not False and not self.classes:
+            raise OptionError(f"explain={explain!r}: {self.name} only segments, and has no class to explain.")
+        if isinstance(explain, str) and explain not in self.classes:
+            raise OptionError(f"explain={explain!r}: choose True, or one of the classes {', '.join(self.classes)}.")
+        return explain
+
     def _ready_runtime(self) -> Runtime:
         """The network made ready, made anew when its weights have changed since."""
         state = self._state()
@@ -274,10 +305,10 @@ def _weights_state(network: Module) -> list[tuple[int, int]]:
     return state
 
 
-def _stream(predictor: Predictor, source: Any, batch_size: int, keep: bool) -> Iterator[Prediction | Failure]:
-    return predictor.stream(expand(source), batch_size=batch_size, keep_failures=keep)
+def _stream(predictor: Predictor, sources: Iterator[ImageSource], batch_size: int, keep: bool) -> Iterator[Prediction | Failure]:
+    return predictor.stream(sources, batch_size=batch_size, keep_failures=keep)
 
 
-def parameter_count(network: Network) -> int:
+def parameter_count(network: AnyNetwork) -> int:
     """How many numbers the network learns."""
     return sum(int(np.prod(parameter.shape)) for parameter in network.parameters())

@@ -38,6 +38,8 @@ class NetworkConfig:
         in_channels: 1 for gray scans (colour is turned into gray), 3 for colour (gray is repeated).
         decoder_channels: Width of each decoder stage, deepest first; None is the decoder's own default.
         dropout: Dropout before the last layer of the classification head.
+        hidden: Width of the dense layer before the last one of the classification head; None is the head's own: 128 of
+            ``"guided"``, no such layer of ``"global"``.
     """
 
     encoder: str
@@ -48,6 +50,7 @@ class NetworkConfig:
     in_channels: int = 1
     decoder_channels: tuple[int, ...] | None = None
     dropout: float = 0.3
+    hidden: int | None = None
 
     def __post_init__(self) -> None:
         _check_classes(self.classes, self.head, self.no_lesion)
@@ -56,8 +59,15 @@ class NetworkConfig:
             raise OptionError(f"in_channels={self.in_channels!r} is not possible: choose 1 (gray) or 3 (colour).")
         if not 0 <= self.dropout < 1:
             raise OptionError(f"dropout={self.dropout!r} is not possible: choose a number from 0 up to, not including, 1.")
+        if self.hidden is not None and (type(self.hidden) is not int or self.hidden < 1):
+            raise OptionError(f"hidden={self.hidden!r} is not possible: choose a width of 1 or more, or None for the head's own.")
         if self.decoder_channels is not None and self.decoder not in ("unet", "unetplusplus", "manet"):
             raise OptionError(f"decoder_channels is an option of unet, unetplusplus and manet, not of {self.decoder!r}.")
+
+    @property
+    def summary(self) -> str:
+        """Its parts in a few words."""
+        return f"{self.encoder} + {self.decoder or 'no decoder'}, {self.head or 'no'} head"
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:

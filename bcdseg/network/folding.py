@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bcdseg.network.network import Network
+from bcdseg.network.ensemble import AnyNetwork
 
 
-def fold_batch_norm(network: Network, size: tuple[int, int] = (256, 256)) -> Network:
+def fold_batch_norm(network: AnyNetwork, size: tuple[int, int] = (256, 256)) -> AnyNetwork:
     """A copy for inference of a network, with every batch norm that directly follows a convolution folded into it.
 
     Which norm follows which convolution is seen by running the network once, so that it works for any encoder.
@@ -31,7 +31,7 @@ def fold_batch_norm(network: Network, size: tuple[int, int] = (256, 256)) -> Net
     return folded
 
 
-def _neighbours(network: Network, size: tuple[int, int]) -> list[tuple[str, str]]:
+def _neighbours(network: AnyNetwork, size: tuple[int, int]) -> list[tuple[str, str]]:
     made_by: dict[int, tuple[str, int]] = {}
     keep: list[Tensor] = []  # so that no tensor's id is used again
     uses: dict[str, int] = {}

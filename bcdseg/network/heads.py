@@ -8,20 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-HIDDEN = 128
+HIDDEN = 128  # of the guided head, unless another width is asked for
 
 
 class GlobalHead(nn.Module):
-    """Average of the deepest features over the whole scan, then one linear layer."""
+    """Average of the deepest features over the whole scan, then one linear layer, or a dense layer and a linear one."""
 
-    def __init__(self, channels: int, classes: int, dropout: float) -> None:
+    def __init__(self, channels: int, classes: int, dropout: float, hidden: int | None = None) -> None:
         super().__init__()
+        self.project = nn.Identity() if hidden is None else nn.Sequential(nn.Linear(channels, hidden), nn.ReLU())
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(channels, classes)
+        self.linear = nn.Linear(hidden or channels, classes)
 
     def forward(self, features: Sequence[Tensor], *_: Tensor | None) -> Tensor:
         """Logits from the encoder's levels; the mask is not looked at."""
-        return self.linear(self.dropout(features[-1].mean(dim=(2, 3))))  # type: ignore[no-any-return]
+        return self.linear(self.dropout(self.project(features[-1].mean(dim=(2, 3)))))  # type: ignore[no-any-return]
 
 
 class GuidedHead(nn.Module):
@@ -33,13 +34,19 @@ class GuidedHead(nn.Module):
     """
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[int], decoded_channels: int, classes: int, dropout: float
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        decoded_channels: int,
+        classes: int,
+        dropout: float,
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
         self.strides = tuple(strides[-2:])
         width = 2 * (sum(channels[-2:]) + decoded_channels) + 2
-        self.project = nn.Sequential(nn.Linear(width, HIDDEN), nn.SiLU(), nn.Dropout(dropout))
-        self.linear = nn.Linear(HIDDEN, classes)
+        self.project = nn.Sequential(nn.Linear(width, hidden or HIDDEN), nn.SiLU(), nn.Dropout(dropout))
+        self.linear = nn.Linear(hidden or HIDDEN, classes)
 
     def forward(self, features: Sequence[Tensor], decoded: Tensor, mask_logits: Tensor) -> Tensor:
         """Logits from the encoder's levels, the decoder's last features and the mask."""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
-from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bcdseg.errors import OptionError
+from bcdseg.network.mask_terms import MASK_TERMS
 from bcdseg.network.network import Output
 
 NO_LABEL = -1
+CLASS_LOSSES = ("ce", "focal")
+TASK_WEIGHTS = ("fixed", "learned")
+FOCUS = 2.0
+"""The exponent by which focal loss turns to what is still wrong (Lin et al. 2017)."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +27,10 @@ class Truth:
     """What is known of a batch.
 
     Attributes:
-        mask: 0/1 masks, batch x 1 x height x width; any values where ``has_mask`` is False.
+        mask: Masks from 0 to 1, batch x 1 x height x width; any values where ``has_mask`` is False.
         has_mask: Which scans have a mask. A scan known to be normal has one: the empty one.
-        label: Class of each scan, ``NO_LABEL`` where it is unknown.
+        label: Class of each scan, ``NO_LABEL`` where it is unknown. Or soft, batch x classes: shares that sum to 1,
+            all zero where the label is unknown.
     """
 
     mask: Tensor
@@ -29,49 +38,121 @@ class Truth:
     label: Tensor
 
 
-class JointLoss(nn.Module):
-    """Pixel cross entropy on every known mask, Dice on every known lesion, cross entropy on every known label.
+class Losses(NamedTuple):
+    """The loss of a batch and its parts.
 
-    An empty mask has no Dice worth the name: it is trained by the pixel term alone. A missing mask or label adds nothing.
+    Attributes:
+        total: What is minimised.
+        mask: Mean over the scans whose mask is known, zero when none is; None when the network has no mask head.
+        classes: Mean over the scans whose label is known, zero when none is; None when the network has no class head.
+    """
+
+    total: Tensor
+    mask: Tensor | None
+    classes: Tensor | None
+
+
+class JointLoss(nn.Module):
+    """A mask loss on every known mask and a class loss on every known label; what is missing adds nothing.
+
+    An empty mask has no overlap worth the name: it is trained by the pixel term alone, see ``mask_terms``.
+
+    Args:
+        mask_loss: ``dice_ce``, ``dice_focal``, ``tversky`` or ``hausdorff``.
+        class_loss: ``ce`` or ``focal``.
+        label_smoothing: Of the class loss.
+        task_weights: ``fixed`` adds the tasks with the two weights; ``learned`` starts from them and learns one uncertainty
+            a task (Kendall, Gal, Cipolla: Multi-task learning using uncertainty to weigh losses, CVPR 2018).
+        mask_weight: Weight of the mask loss.
+        class_weight: Weight of the class loss.
+        class_weights: Weight of each class within the class loss, or None.
+        share: Told how many known scans (masks, labels by weight) this process has, answers by how many it divides its sums.
+            Alone that is the same; among several processes it is their mean, so that averaged gradients are those of one.
     """
 
     class_weights: Tensor | None
 
-    def __init__(self, *, class_weight: float = 0.5, label_smoothing: float = 0.05, class_weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        mask_loss: str = "dice_ce",
+        class_loss: str = "ce",
+        label_smoothing: float = 0.05,
+        task_weights: str = "fixed",
+        mask_weight: float = 1.0,
+        class_weight: float = 0.5,
+        class_weights: Tensor | None = None,
+        share: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         super().__init__()
-        self.class_weight = class_weight
+        _check("mask_loss", mask_loss, tuple(MASK_TERMS))
+        _check("class_loss", class_loss, CLASS_LOSSES)
+        _check("task_weights", task_weights, TASK_WEIGHTS)
+        self.mask_term = MASK_TERMS[mask_loss]()
+        self.focus = FOCUS if class_loss == "focal" else 0.0
         self.label_smoothing = label_smoothing
+        self.weights = (mask_weight, class_weight)
+        self.log_variance = _log_variance(self.weights) if task_weights == "learned" else None
         self.register_buffer("class_weights", class_weights)
-        self.dice = DiceLoss(sigmoid=True, reduction="none", smooth_nr=1.0, smooth_dr=1.0)
+        self.share = share
 
-    def forward(self, output: Output, truth: Truth) -> Tensor:
+    def forward(self, output: Output, truth: Truth) -> Losses:
         """The loss of a batch."""
-        total = torch.zeros((), device=truth.label.device)
-        if output.mask is not None:
-            total = total + self.mask_loss(output.mask, truth)
-        if output.classes is not None:
-            total = total + self.class_weight * self.class_loss(output.classes, truth)
-        return total
+        sums = [self._masks(output.mask, truth), self._classes(output.classes, truth)]
+        counts = torch.stack([count for _, count in sums])
+        shared = self.share(counts) if self.share else counts
+        known = shared > 0
+        mask, classes = torch.stack([summed for summed, _ in sums]) / torch.where(known, shared, 1.0)
+        total = self._weighted(torch.stack([mask, classes]), known)
+        return Losses(total, None if output.mask is None else mask, None if output.classes is None else classes)
 
-    def mask_loss(self, logits: Tensor, truth: Truth) -> Tensor:
-        """Mean over the scans that have a mask; zero when none has."""
-        known = truth.has_mask
-        logits, mask = logits[known].float(), truth.mask[known].float()
-        if len(mask) == 0:
-            return logits.sum()
-        pixels = F.binary_cross_entropy_with_logits(logits, mask, reduction="none").mean(dim=(1, 2, 3))
-        dice = self.dice(logits, mask).flatten(1).mean(dim=1)
-        lesion = mask.flatten(1).any(dim=1)
-        return (pixels + torch.where(lesion, dice, torch.zeros_like(dice))).mean()
+    def _masks(self, logits: Tensor | None, truth: Truth) -> tuple[Tensor, Tensor]:
+        """Sum over the scans that have a mask, and how many they are."""
+        if logits is None:
+            return _nothing(truth)
+        mask = torch.where(truth.has_mask[:, None, None, None], truth.mask, 0.0).float()
+        of_scan = self.mask_term(logits.float(), mask)
+        return (of_scan * truth.has_mask).sum(), truth.has_mask.sum().float()
 
-    def class_loss(self, logits: Tensor, truth: Truth) -> Tensor:
-        """Mean over the scans that have a label; zero when none has."""
-        known = truth.label != NO_LABEL
-        if not bool(known.any()):
-            return logits.sum() * 0
-        return F.cross_entropy(
-            logits[known].float(),
-            truth.label[known],
-            weight=self.class_weights,
-            label_smoothing=self.label_smoothing,
+    def _classes(self, logits: Tensor | None, truth: Truth) -> tuple[Tensor, Tensor]:
+        """Sum over the scans that have a label, and how many they are, each counting by the weight of its class."""
+        if logits is None:
+            return _nothing(truth)
+        shares = soft_labels(truth.label, logits.shape[1])
+        known = shares.sum(dim=1)
+        weights = torch.ones_like(shares[0]) if self.class_weights is None else self.class_weights
+        target = shares * (1 - self.label_smoothing) + known[:, None] * self.label_smoothing / len(weights)
+        log_probability = F.log_softmax(logits.float(), dim=1)
+        if self.focus:
+            log_probability = log_probability * (1 - log_probability.exp()) ** self.focus
+        return -(target * weights * log_probability).sum(), (shares * weights).sum()
+
+    def _weighted(self, losses: Tensor, known: Tensor) -> Tensor:
+        if self.log_variance is None:
+            return (losses * losses.new_tensor(self.weights)).sum()
+        return (losses * torch.exp(-self.log_variance) + known * self.log_variance / 2).sum()
+
+
+def soft_labels(label: Tensor, classes: int) -> Tensor:
+    """Labels as shares of the classes; a row of zeros where the label is unknown. Soft ones stay as they are."""
+    if label.ndim == 2:
+        return label.float()
+    return F.one_hot(label - NO_LABEL, classes + 1)[:, 1:].float()
+
+
+def _nothing(truth: Truth) -> tuple[Tensor, Tensor]:
+    zero = torch.zeros((), device=truth.label.device)
+    return zero, zero
+
+
+def _log_variance(weights: tuple[float, float]) -> nn.Parameter:
+    if min(weights) <= 0:
+        raise OptionError(
+            f"task_weights='learned' starts from mask_weight={weights[0]} and class_weight={weights[1]}: give both above 0."
         )
+    return nn.Parameter(torch.tensor([-math.log(weight) for weight in weights]))
+
+
+def _check(option: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise OptionError(f"{option}={value!r}: choose one of {', '.join(choices)}.")

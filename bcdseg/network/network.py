@@ -88,11 +88,11 @@ def _class_head(config: NetworkConfig, encoder: nn.Module, mask_head: nn.Module 
     if config.head is None:
         return None
     if config.head == "global" or mask_head is None:
-        return GlobalHead(channels[-1], len(config.classes), config.dropout)
+        return GlobalHead(channels[-1], len(config.classes), config.dropout, config.hidden)
     deepest = int(encoder.output_stride)  # type: ignore[arg-type]
     strides = [min(2**level, deepest) for level in range(len(channels))]
     decoded_channels = next(m.in_channels for m in mask_head.modules() if isinstance(m, nn.Conv2d))
-    return GuidedHead(channels, strides, decoded_channels, len(config.classes), config.dropout)
+    return GuidedHead(channels, strides, decoded_channels, len(config.classes), config.dropout, config.hidden)
 
 
 def _why_not(config: NetworkConfig, error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -26,6 +27,47 @@ CHOICES: dict[str, tuple[str, ...]] = {
 LOGGERS = ("tensorboard", "mlflow", "wandb")
 
 
+def _whole(least: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and value >= least
+
+
+def _number(good: Callable[[float], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and good(value)
+
+
+def _or_none(good: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or good(value)
+
+
+def _logger_names(value: Any) -> bool:
+    return isinstance(value, tuple) and all(name in LOGGERS for name in value)
+
+
+RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
+    (("epochs", "batch_size", "accumulate", "devices", "nodes"), _whole(1), "give a whole number of 1 or more"),
+    (("seed", "warmup_epochs"), _whole(0), "give a whole number of 0 or more"),
+    (("workers",), _or_none(_whole(0)), "give a whole number of 0 or more, or None to choose by the machine"),
+    (("patience",), _or_none(_whole(1)), "give a whole number of 1 or more, or None to train to the end"),
+    (("freeze_encoder_epochs",), _whole(-1), "give a number of epochs, or -1 for all"),
+    (("lr", "cache_gb"), _number(lambda value: value > 0), "give a number above 0"),
+    (
+        ("encoder_lr", "weight_decay", "mask_weight", "class_weight"),
+        _number(lambda value: value >= 0),
+        "give a number of 0 or more",
+    ),
+    (("label_smoothing", "momentum"), _number(lambda value: 0 <= value < 1), "give a number from 0 up to, not including, 1"),
+    (("mix_share",), _number(lambda value: 0 <= value <= 1), "give a share from 0 to 1"),
+    (("ema",), _or_none(_number(lambda value: 0 < value < 1)), "give a decay between 0 and 1, or None"),
+    (("clip",), _or_none(_number(lambda value: value > 0)), "give a norm above 0, or None"),
+    (
+        ("deterministic", "calibrate", "channels_last", "compile", "pictures", "progress"),
+        lambda value: isinstance(value, bool),
+        "give True or False",
+    ),
+    (("loggers",), _logger_names, f"give a list of any of {', '.join(LOGGERS)}"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
     """The options of ``bcdseg.fit`` and ``bcdseg train``; every run saves its own as ``config.toml``.
@@ -33,7 +75,7 @@ class FitConfig:
     Attributes:
         epochs: Times that every training scan is seen.
         batch_size: Scans of one step, over all devices together.
-        seed: Of weights that start at random, order, augmentation and mixing.
+        seed: Of the order of scans, augmentation, mixing, dropout, and heads that start anew.
         deterministic: Whether the same seed on the same machine must give the same result to the last bit, at some cost.
         augment: ``default``, ``light``, ``none``, or a classical set: ``flip-rotate-zoom``, ``shift-shear-zoom-flip``.
             ``fit(augment=...)`` also takes an albumentations or MONAI ``Compose``.
@@ -65,13 +107,14 @@ class FitConfig:
         calibrate: Whether temperature and confidence threshold are fitted on the validation part at the end.
         precision: ``32``, ``bf16``, ``fp16`` or ``auto``: bf16 on a GPU that has it, else 32.
         channels_last: The memory layout that convolutions are fastest in.
-        compile: Whether to run ``torch.compile``.
+        compile: Whether to run ``torch.compile``, which needs a C++ compiler.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: Devices (on a CPU: processes) of each machine.
         nodes: Machines.
         strategy: ``auto`` or ``ddp``.
         loggers: Any of ``tensorboard``, ``mlflow``, ``wandb``, besides the CSV that is always written.
-        progress: Whether to show progress bars.
+        pictures: Whether to draw curves, worst scans and confusion matrix while training goes on.
+        progress: Whether to show how far it is: a bar in a terminal, a line an epoch elsewhere.
     """
 
     epochs: int = 60
@@ -112,54 +155,31 @@ class FitConfig:
     nodes: int = 1
     strategy: str = "auto"
     loggers: tuple[str, ...] = ()
+    pictures: bool = True
     progress: bool = True
 
     def __post_init__(self) -> None:
+        if isinstance(self.loggers, list):
+            object.__setattr__(self, "loggers", tuple(self.loggers))
+        object.__setattr__(self, "precision", str(self.precision))  # YAML takes 32 for a number
         for name, choices in CHOICES.items():
-            _check(getattr(self, name) in choices, name, getattr(self, name), f"choose one of {', '.join(choices)}")
-        for name in ("epochs", "batch_size", "accumulate", "devices", "nodes"):
-            _check(
-                _whole(getattr(self, name)) and getattr(self, name) >= 1,
-                name,
-                getattr(self, name),
-                "give a whole number of 1 or more",
-            )
-        for name in ("seed", "warmup_epochs"):
-            _check(
-                _whole(getattr(self, name)) and getattr(self, name) >= 0,
-                name,
-                getattr(self, name),
-                "give a whole number of 0 or more",
-            )
-        for name in ("workers", "patience"):
-            value = getattr(self, name)
-            _check(value is None or (_whole(value) and value >= (name == "patience")), name, value, "give a whole number, or None")
-        _check(
-            _whole(self.freeze_encoder_epochs) and self.freeze_encoder_epochs >= -1,
-            "freeze_encoder_epochs",
-            self.freeze_encoder_epochs,
-            "give a number of epochs, or -1 for all",
-        )
-        for name in ("lr", "cache_gb"):
-            _check(_number(getattr(self, name)) and getattr(self, name) > 0, name, getattr(self, name), "give a number above 0")
-        for name in ("mix_share", "encoder_lr", "weight_decay", "mask_weight", "class_weight"):
-            _check(
-                _number(getattr(self, name)) and getattr(self, name) >= 0, name, getattr(self, name), "give a number of 0 or more"
-            )
-        for name in ("label_smoothing", "momentum"):
-            _check(
-                _number(getattr(self, name)) and 0 <= getattr(self, name) < 1,
-                name,
-                getattr(self, name),
-                "give a number from 0 up to 1",
-            )
-        _check(self.mix_share <= 1, "mix_share", self.mix_share, "give a share from 0 to 1")
-        _check(
-            self.ema is None or (_number(self.ema) and 0 < self.ema < 1), "ema", self.ema, "give a decay between 0 and 1, or None"
-        )
-        _check(self.clip is None or (_number(self.clip) and self.clip > 0), "clip", self.clip, "give a norm above 0, or None")
-        unknown = [name for name in self.loggers if name not in LOGGERS]
-        _check(not unknown and not isinstance(self.loggers, str), "loggers", self.loggers, f"give a list of {', '.join(LOGGERS)}")
+            self._check(name, getattr(self, name) in choices, f"choose one of {', '.join(choices)}")
+        for names, good, advice in RULES:
+            for name in names:
+                self._check(name, good(getattr(self, name)), advice)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Options of which one rules another out."""
+        world = self.devices * self.nodes
+        share = f"give a multiple of {world}, the number of devices"
+        self._check("batch_size", self.batch_size % world == 0, share)
+        self._check("warmup_epochs", self.warmup_epochs < self.epochs, f"warm up for less than the {self.epochs} epochs there are")
+        self._check("devices", self.device != "mps" or world == 1, "Apple's GPU is one device; give 1")
+
+    def _check(self, name: str, good: bool, what_to_do: str) -> None:
+        if not good:
+            raise OptionError(f"{name}={getattr(self, name)!r}: {what_to_do}.")
 
     def changed(self) -> dict[str, Any]:
         """The options that differ from the defaults."""
@@ -167,16 +187,3 @@ class FitConfig:
 
     def __repr__(self) -> str:
         return f"FitConfig({', '.join(f'{name}={value!r}' for name, value in self.changed().items())})"
-
-
-def _check(good: bool, name: str, value: object, what_to_do: str) -> None:
-    if not good:
-        raise OptionError(f"{name}={value!r}: {what_to_do}.")
-
-
-def _whole(value: object) -> bool:
-    return type(value) is int
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -94,6 +94,21 @@ def test_one_head_off() -> None:
 
 
 @pytest.mark.parametrize("head", ["guided", "global"])
+def test_a_dense_layer_before_the_last_of_the_head(head: str) -> None:
+    with_layer, without = (_build(decoder=None if head == "global" else "unet", head=head, hidden=hidden) for hidden in (512, None))
+    assert with_layer.class_head.linear.in_features == 512
+    image = torch.randn(2, 1, 64, 64)
+    assert with_layer(image).classes.shape == without(image).classes.shape == (2, 3)
+    classes = with_layer.eval()(image).classes
+    torch.testing.assert_close(_run(fold_batch_norm(with_layer), image).classes, classes, atol=2e-4, rtol=1e-3)
+
+
+def test_a_config_written_before_there_were_dense_layers_still_builds() -> None:
+    old = {"encoder": "plain_cnn", "classes": ["a", "b"], "no_lesion": None, "decoder": None, "head": "global", "in_channels": 1}
+    assert NetworkConfig.from_dict(old).hidden is None
+
+
+@pytest.mark.parametrize("head", ["guided", "global"])
 def test_all_parts_learn(head: str) -> None:
     network = _build(head=head)
     output = network(torch.randn(2, 1, 64, 64))
@@ -136,6 +151,7 @@ def test_input_sizes_that_do_not_fit_are_refused_with_the_size_that_does() -> No
         ({"no_lesion": "healthy"}, "'healthy' is not one"),
         ({"in_channels": 2}, "choose 1"),
         ({"dropout": 1.0}, "dropout"),
+        ({"hidden": 0}, "hidden"),
         ({"decoder": "deeplabv3"}, "do not go together"),
         ({"decoder": "fpn", "decoder_channels": (8,)}, "decoder_channels"),
     ],

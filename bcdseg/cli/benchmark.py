@@ -1,0 +1,74 @@
+"""``bcdseg benchmark``: recipes on the same folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bcdseg.benchmarking.result import Benchmark
+
+
+def benchmark_command(
+    path: Annotated[Path, typer.Argument(metavar="DATA", help="A data set: a folder or a table.")],
+    recipes: Annotated[str, typer.Option(help="Recipes, with commas between; `bcdseg recipes` lists them.")] = "default",
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
+    out: Annotated[Path, typer.Option(help="Folder for everything. One that was stopped goes on.")] = Path("benchmark"),
+    set: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A training option for all: epochs=20. Repeat it."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds, training and intervals.")] = 0,
+    val: Annotated[float, typer.Option(help="Share of each training part to validate on.")] = 0.15,
+    show_leak: Annotated[
+        bool, typer.Option("--show-leak", help="The same on random folds too: by how much a leaky split flatters.")
+    ] = False,
+    copies: Annotated[str, typer.Option(help="Measure on all scans, or on the first of each set of copies: all, first.")] = "all",
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Start from random weights where a recipe would download some.")
+    ] = False,
+    size: Annotated[int | None, typer.Option(min=32, help="Bring scans to this size for all recipes; each has its own.")] = None,
+    draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 leaves the intervals out.")] = 1000,
+    layout: Annotated[str, typer.Option(help="How the data set is laid out; by default that is recognised.")] = "auto",
+) -> None:
+    """Train and measure recipes on the same folds, which no patient and no copy of a scan crosses.
+
+    Example:  bcdseg benchmark Dataset_BUSI_with_GT --recipes default,resnet50-3class --folds 5 --set epochs=30
+    """
+    from rich.console import Console
+
+    from bcdseg.benchmarking.benchmark import benchmark
+    from bcdseg.data.opening import open_dataset
+    from bcdseg.errors import OptionError
+    from bcdseg.train.config_file import split_settings
+
+    options = split_settings(set or [])
+    if "seed" in options:
+        raise OptionError("--set seed=...: the seed of everything is --seed.")
+    result = benchmark(
+        open_dataset(path, layout=layout),
+        [name.strip() for name in recipes.split(",") if name.strip()],
+        folds=folds,
+        out=out,
+        seed=seed,
+        val=val,
+        show_leak=show_leak,
+        copies=copies,
+        from_scratch=from_scratch,
+        size=size,
+        draws=draws,
+        **options,
+    )
+    print_benchmark(result, Console())
+
+
+def print_benchmark(result: Benchmark, console: Console) -> None:
+    """The figures and costs as tables, the differences as sentences."""
+    from rich.markdown import Markdown
+
+    console.print(Markdown(result.table()))
+    console.print(f"Written: {result.folder / 'benchmark.md'}, .csv and .json", markup=False, soft_wrap=True)

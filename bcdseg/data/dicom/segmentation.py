@@ -1,0 +1,127 @@
+"""Outlines as DICOM-SEG: one segment 'lesion', a frame for each frame of the source that was looked at."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.data.dicom.algorithm import Algorithm, file_content
+from bcdseg.data.dicom.guard import UNFIT, guarded, pydicom
+from bcdseg.types import Spacing
+
+WHOLE = 255  # what a probability of 1 is written as
+STACK = "1"
+
+
+def encode_segmentation(
+    reference: Any, frames: Sequence[int | None], maps: NDArray[Any], *, spacing: Spacing | None, algorithm: Algorithm, name: str
+) -> bytes:
+    """The file's bytes.
+
+    Args:
+        reference: What ``identity.read_reference`` gave.
+        frames: Number of each map's frame in the source, or None for the only frame of a single image.
+        maps: Frames x height x width: bool for a binary segmentation, float32 from 0 to 1 for one of probabilities.
+        spacing: Millimetres per pixel.
+        algorithm: What made them.
+        name: What to call the source in an error.
+    """
+    with guarded(name, UNFIT):
+        made = _first_frame(reference, maps[0], spacing, algorithm)
+        _set_class(made, reference.SOPClassUID)
+        made.PatientOrientation = ""
+        if frames[0] is not None:
+            _add_frames(made, [frame or 1 for frame in frames], maps)
+        return file_content(made)
+
+
+def _first_frame(reference: Any, first: NDArray[Any], spacing: Spacing | None, algorithm: Algorithm) -> Any:
+    highdicom, seg, codes = pydicom("highdicom"), pydicom("highdicom.seg"), pydicom("pydicom.sr.codedict").codes
+    identification = highdicom.AlgorithmIdentificationSequence(
+        name=algorithm.name, family=codes.DCM.ArtificialIntelligence, version=algorithm.version
+    )
+    lesion = seg.SegmentDescription(
+        segment_number=1,
+        segment_label="lesion",
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.Mass,
+        algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=identification,
+        tracking_uid=highdicom.UID(),
+        tracking_id="lesion",
+        anatomic_regions=[codes.SCT.Breast],
+    )
+    return seg.Segmentation(
+        source_images=[_as_still(reference, spacing)],
+        pixel_array=first.astype(np.uint8) if first.dtype == np.bool_ else first,
+        segmentation_type="BINARY" if first.dtype == np.bool_ else "FRACTIONAL",
+        max_fractional_value=WHOLE,
+        segment_descriptions=[lesion],
+        series_instance_uid=highdicom.UID(),
+        series_number=9001,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        series_description=f"Outlines by {algorithm.name}"[:64],
+        content_label="LESIONS",
+        omit_empty_frames=False,
+        **algorithm.equipment,
+    )
+
+
+def _as_still(reference: Any, spacing: Spacing | None) -> Any:
+    """The source as highdicom wants to see it: a still, for it takes clips only in the enhanced form.
+
+    Where the scale is known it gets a frame of reference of its own, which other readers need to show millimetres: columns to
+    the right, rows down, the first pixel at 0, frames of a clip one behind another. It is a new one, and so says nothing of
+    where in the patient the scan lies.
+    """
+    still = copy.deepcopy(reference)
+    still.SOPClassUID = pydicom("pydicom.uid").UltrasoundImageStorage
+    if spacing is not None:
+        still.FrameOfReferenceUID = pydicom("highdicom").UID()
+        still.ImagePositionPatient, still.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
+        still.PixelSpacing = [f"{value:.10g}" for value in spacing]
+        still.SliceThickness = still.PixelSpacing[0]  # not known, but asked for: a pixel is as thick as it is high
+    return still
+
+
+def _set_class(made: Any, uid: str) -> None:
+    for element in made.iterall():
+        if element.keyword == "ReferencedSOPClassUID":
+            element.value = uid
+
+
+def _add_frames(made: Any, frames: Sequence[int], maps: NDArray[Any]) -> None:
+    """Say which frame of a clip each map is of; highdicom writes one frame where a source has no place in the patient."""
+    first = made.PerFrameFunctionalGroupsSequence[0]
+    groups = []
+    for position, frame in enumerate(frames, 1):
+        group = copy.deepcopy(first)
+        group.FrameContentSequence[0].StackID = STACK
+        group.FrameContentSequence[0].InStackPositionNumber = position
+        group.FrameContentSequence[0].DimensionIndexValues = [1, *[position] * len(made.DimensionIndexSequence)]
+        if "PlanePositionSequence" in group:  # readers that know no time see the frames one behind another
+            depth = (position - 1) * float(made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness)
+            group.PlanePositionSequence[0].ImagePositionPatient = [0, 0, f"{depth:.10g}"]
+        group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = frame
+        groups.append(group)
+    made.PerFrameFunctionalGroupsSequence = groups
+    made.NumberOfFrames = len(frames)
+    place = copy.deepcopy(made.DimensionIndexSequence[0])
+    tag = pydicom("pydicom.datadict").tag_for_keyword
+    place.DimensionIndexPointer, place.FunctionalGroupPointer = tag("InStackPositionNumber"), tag("FrameContentSequence")
+    place.DimensionDescriptionLabel = "Position in the clip"
+    made.DimensionIndexSequence = [*made.DimensionIndexSequence, place]
+    made.PixelData = _packed(maps)
+
+
+def _packed(maps: NDArray[Any]) -> bytes:
+    if maps.dtype == np.bool_:
+        content = np.packbits(maps, axis=None, bitorder="little").tobytes()
+    else:
+        content = np.rint(maps * WHOLE).astype(np.uint8).tobytes()
+    return content + b"\0" * (len(content) % 2)

@@ -1,0 +1,128 @@
+"""What is chosen on validation scans and then stored in a model: temperature, confidence threshold, operating points."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.errors import InputError, OptionError
+from bcdseg.evaluation.answers import answers, check_measurable
+from bcdseg.evaluation.cases import Cases, table_of
+from bcdseg.evaluation.metrics.calibration import fit_temperature
+from bcdseg.evaluation.metrics.ranking import steps
+from bcdseg.infer.rules import OperatingPoint
+from bcdseg.model.model import Model
+
+LEAST_SURE = 0.1
+Shares = float | Sequence[float] | None
+
+
+def calibrate(
+    model: Model, val: Dataset, *, sensitivity: Shares = None, specificity: Shares = None, positive: str = "auto"
+) -> Model:
+    """Fit what turns a model's class scores into answers, on validation scans only, and store it in a copy of the model.
+
+    - The temperature is the one under which the true classes of these scans are most probable.
+    - The confidence threshold is the one that the least sure tenth of these scans lies below; such answers are flagged.
+    - An operating point for a sensitivity is the highest threshold on the probability of ``positive`` at which at least that
+      share of its scans is called; for a specificity the lowest at which at least that share of the others is not. It lies
+      halfway to the next scan's probability. ``model.predict(x, operating_point="sensitivity 0.95")`` uses it. Points that the
+      model had are dropped, as they were chosen at another temperature.
+
+    Without classes, or without labels, there is nothing to fit, and the copy is as the model was.
+
+    Args:
+        model: It stays as it is.
+        val: Scans that the weights were not fitted on, and that are not the ones to be reported on.
+        sensitivity: A share to reach, or several.
+        specificity: A share to reach, or several.
+        positive: The class that the shares are about; ``"auto"`` is ``malignant``.
+
+    Raises:
+        InputError: A class is unknown to the model, or there are no scans to choose an operating point on.
+    """
+    check_measurable(model.name, model.classes, val)
+    wanted = [*_wanted("sensitivity", sensitivity), *_wanted("specificity", specificity)]
+    cases = said(model, val)
+    known = cases.has_class
+    if not known.any():
+        if wanted:
+            raise InputError(f"{val.name}: an operating point needs scans whose class is known, of a model with classes.")
+        return with_rules(model)
+    logits, labels = cases.logits[known], cases.labels[known]
+    temperature = fit_temperature(logits, labels)
+    probabilities = softmax(logits / temperature, axis=1)
+    return with_rules(
+        model,
+        told=f"Temperature, confidence threshold and operating points were fitted on {len(labels)} validation scans.",
+        temperature=temperature,
+        min_confidence=float(np.quantile(probabilities.max(axis=1), LEAST_SURE)),
+        operating_points=tuple(_points(model, probabilities, labels, wanted, positive)),
+    )
+
+
+def said(model: Model, dataset: Dataset) -> Cases:
+    """The classes that a model says, beside the true ones; outlines are not compared."""
+    found = (answer.case for answer in answers(model, dataset, judged=False))
+    return table_of(found, classes=model.classes, no_lesion=model.no_lesion)
+
+
+def with_rules(model: Model, *, told: str = "", **rules: object) -> Model:
+    """A copy of a model with other rules."""
+    training = {**model.training, "calibration": told} if told and model.training else model.training
+    return Model(
+        copy.deepcopy(model.network),
+        model.preprocessing,
+        replace(model.rules, **rules),  # type: ignore[arg-type]
+        training=copy.deepcopy(training),
+        name=model.name,
+        device=model.device,
+    )
+
+
+def _wanted(kind: str, shares: Shares) -> list[tuple[str, float]]:
+    each = [] if shares is None else [shares] if isinstance(shares, (int, float)) else list(shares)
+    for share in each:
+        if not 0 < share <= 1:
+            raise OptionError(f"{kind}={share!r}: give a share above 0 and up to 1, such as 0.95.")
+    return [(kind, float(share)) for share in each]
+
+
+def _points(
+    model: Model, probabilities: NDArray[np.float64], labels: NDArray[np.int64], wanted: Sequence[tuple[str, float]], positive: str
+) -> Iterator[OperatingPoint]:
+    if not wanted:
+        return
+    chosen = next((name for name in model.classes if name.lower() == "malignant"), None) if positive == "auto" else positive
+    if chosen not in model.classes:
+        raise OptionError(f"positive={positive!r}: choose the class that is to be called: {', '.join(model.classes)}.")
+    number = model.classes.index(chosen)
+    truth = labels == number
+    if not truth.any() or truth.all():
+        raise InputError(f"An operating point for {chosen} needs validation scans that are {chosen}, and others that are not.")
+    at = steps(probabilities[:, number], truth)
+    for kind, share in wanted:
+        reached = at.sensitivity[0] if kind == "sensitivity" else at.specificity[0]
+        enough = np.flatnonzero(reached >= share - 1e-12)
+        place = int(enough[0] if kind == "sensitivity" else enough[-1])
+        yield OperatingPoint(
+            name=f"{kind} {share:g}",
+            positive=chosen,
+            threshold=_halfway(at.thresholds, place),
+            sensitivity=float(at.sensitivity[0, place]),
+            specificity=float(at.specificity[0, place]),
+            scans=len(truth),
+        )
+
+
+def _halfway(thresholds: NDArray[np.float64], place: int) -> float:
+    """Between a threshold and the next lower score, so that no scan lies on the edge; the first is above every score."""
+    upper = min(float(thresholds[place]), 1.0)
+    lower = float(thresholds[place + 1]) if place + 1 < len(thresholds) else 0.0
+    return (upper + lower) / 2

@@ -1,0 +1,135 @@
+"""Measure a model on scans that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.errors import OptionError
+from bcdseg.evaluation.answers import answers, check_measurable
+from bcdseg.evaluation.cases import Cases, table_of
+from bcdseg.evaluation.gallery import Picture, choose
+from bcdseg.evaluation.measures.bootstrap import DRAWS, estimate
+from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.measures.points import point_measures
+from bcdseg.evaluation.progress import tracked
+from bcdseg.evaluation.report.files import check_report_free
+from bcdseg.evaluation.result import Evaluation
+from bcdseg.evaluation.robustness import measure_robustness
+from bcdseg.evaluation.seen import find_seen, refuse_seen
+
+if TYPE_CHECKING:
+    from bcdseg.model.model import Model
+
+TOLD = ("summary", "data", "method", "calibration", "limits")
+
+
+def evaluate(
+    model: Model,
+    test: Dataset,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    robustness: bool = False,
+    allow_seen: bool = False,
+    gallery: int = 4,
+    explain: bool = False,
+    progress: bool = True,
+    threshold: float | None = None,
+    batch_size: int | None = None,
+) -> Evaluation:
+    """Measure a model on scans that it has not seen, with 95 % intervals over groups.
+
+    Every scan is predicted at its own size and compared with its true mask and class. Scans may lack one of the two. A scan of the
+    class that means 'no lesion' has an empty mask, whether a file says so or not.
+
+    Args:
+        model: The model.
+        test: The scans, with the groups that ``bcdseg.split`` gave them.
+        draws: Bootstrap draws of the intervals; 0 leaves them out.
+        seed: The same seed gives the same intervals.
+        out: Folder to write the report to, see ``Evaluation.save``.
+        overwrite: Whether a report that is there may be replaced.
+        robustness: Whether to measure on degraded scans too: takes some 25 times as long.
+        allow_seen: Whether scans that the model was trained on may be among them; the report then says so.
+        gallery: Scans of each kind (best, median, worst, ...) to show; 0 shows none.
+        explain: Whether the gallery shows where the class came from (Grad-CAM).
+        progress: Whether to show progress on a terminal.
+        threshold: Mask probability from which a pixel is outlined; by default the model's own.
+        batch_size: Scans that go through the network at once.
+
+    Raises:
+        LeakError: The model was trained or chosen on some of these scans or their groups; the message names them.
+        InputError: A scan is of a class that the model doesn't know, or has a mask of another size; or there is nothing to compare.
+    """
+    if not isinstance(test, Dataset):
+        raise OptionError(f"{test!r}: is no data set. Open one with bcdseg.open_dataset, and take a part of bcdseg.split.")
+    if out is not None:
+        check_report_free(Path(out), overwrite=overwrite)
+    check_measurable(model.name, model.classes, test)
+    options: dict[str, Any] = {"threshold": threshold, "batch_size": batch_size}
+    seen = _seen(model, test, allow_seen)
+    stream = tracked(answers(model, test, **options), "Evaluating", len(test), progress)
+    cases = table_of((answer.case for answer in stream), classes=model.classes, no_lesion=model.no_lesion)
+    measures = (*all_measures(cases), *point_measures(cases, model.rules))
+    tried = None
+    if robustness:
+        tried = measure_robustness(model, test, untouched=cases, draws=draws, seed=seed, progress=progress, **options)
+    result = Evaluation(
+        model=model.name,
+        dataset=test.name,
+        about=about_model(model),
+        cases=cases,
+        measures=measures,
+        estimates=estimate(cases, measures, draws=draws, seed=seed),
+        seen=seen,
+        robustness=tried,
+        gallery=tuple(_pictures(model, test, cases, gallery, explain and bool(model.classes), options)),
+        problems=test.problems,
+        min_confidence=model.rules.min_confidence if model.classes else None,
+        draws=draws,
+        seed=seed,
+    )
+    if out is not None:
+        result.save(out, overwrite=overwrite)
+    return result
+
+
+def about_model(model: Model) -> dict[str, Any]:
+    """What a reader of the figures should know of a model."""
+    told = {title: content for title in TOLD if (content := model.training.get(title))}
+    trained = {} if model.training else {"training": "This model was not trained: its answers mean nothing."}
+    seen = model.training.get("seen")
+    remembered = "nothing: which scans it was trained on is not known"
+    if seen is not None:
+        remembered = f"{len(seen['contents'])} scans of its training and validation"
+    rules = {
+        "mask threshold": f"{model.rules.threshold:g}",
+        "temperature": f"{model.rules.temperature:.3g}",
+        "confidence threshold": f"{model.rules.min_confidence:.0%}",
+        "operating points": [str(point) for point in model.rules.operating_points] or "none",
+    }
+    return {"network": model.network.config.summary, **told, **trained, "remembers": remembered, "rules": rules}
+
+
+def _seen(model: Model, test: Dataset, allowed: bool) -> str:
+    if not allowed:
+        return "unseen" if refuse_seen(model, test) else "unknown"
+    shared = find_seen(model, test)
+    return "unknown" if shared is None else "allowed" if shared else "unseen"
+
+
+def _pictures(
+    model: Model, test: Dataset, cases: Cases, count: int, explain: bool, options: Mapping[str, Any]
+) -> Iterator[Picture]:
+    """The scans of the gallery, predicted once more: keeping every mask until it is known which to show would take the memory."""
+    chosen = list(choose(cases, count))
+    shown = replace(test, samples=tuple(test.samples[row] for _, row in chosen))
+    for (kind, row), answer in zip(chosen, answers(model, shown, explain=explain, **options), strict=True):
+        said = answer.prediction
+        yield Picture(test.samples[row].id, kind, row, said.image, answer.truth, said.mask, said.heatmap)

@@ -1,0 +1,69 @@
+"""Which scans to look at: the best, middling and worst outlines, lesions invented, and classes called wrongly but surely."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.evaluation.cases import Cases
+from bcdseg.types import Mask, Pixels
+
+KINDS = {
+    "worst": "Lowest Dice; of lesions missed altogether the largest first.",
+    "median": "Around the median Dice.",
+    "best": "Highest Dice.",
+    "false lesion": "Nothing is there and something is outlined, the largest part of the scan first.",
+    "surely wrong": "Called another class than the true one, the surest first.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One scan of the gallery.
+
+    Attributes:
+        id: Of the scan.
+        kind: Why it is shown: one of ``KINDS``.
+        at: Its row in the table of cases.
+        image: The scan.
+        truth: The true mask, or None.
+        predicted: The predicted mask, or None.
+        heatmap: Where the called class came from (Grad-CAM), or None.
+    """
+
+    id: str
+    kind: str
+    at: int
+    image: Pixels
+    truth: Mask | None
+    predicted: Mask | None
+    heatmap: NDArray[np.float32] | None = None
+
+
+def choose(cases: Cases, count: int) -> Iterator[tuple[str, int]]:
+    """Kind and row of the scans to show, up to ``count`` of each kind; a scan is shown once."""
+    shown: set[int] = set()
+    for kind, rows in _ranked(cases, count).items():
+        fresh = [row for row in rows if row not in shown][:count]
+        shown.update(fresh)
+        yield from ((kind, row) for row in fresh)
+
+
+def _ranked(cases: Cases, count: int) -> dict[str, Sequence[int]]:
+    dice, area = cases.outline["dice"], cases.outline["truth_area"]
+    lesions = np.flatnonzero(cases.lesion)
+    lesions = lesions[np.lexsort((-area[lesions], dice[lesions]))]
+    middle = sorted(range(len(lesions)), key=lambda rank: abs(rank - (len(lesions) - 1) / 2))
+    invented = np.flatnonzero(cases.clear & (cases.outlined == 1))
+    confidence = cases.probabilities.max(axis=1, initial=0.0)
+    wrong = np.flatnonzero(cases.has_class & (cases.called != cases.labels))
+    return {
+        "worst": lesions.tolist(),
+        "best": lesions[::-1].tolist() if len(lesions) > count else [],
+        "median": [int(lesions[rank]) for rank in middle] if len(lesions) > 2 * count else [],
+        "false lesion": invented.tolist(),
+        "surely wrong": wrong[np.argsort(-confidence[wrong], kind="stable")].tolist(),
+    }

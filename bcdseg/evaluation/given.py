@@ -1,0 +1,204 @@
+"""Measure predictions that were made elsewhere, by whatever program: masks in a folder, probabilities in a table."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.data.images import read_image
+from bcdseg.data.masks import read_mask
+from bcdseg.errors import InputError
+from bcdseg.evaluation.answers import check_measurable, true_mask
+from bcdseg.evaluation.cases import Case, Cases, table_of
+from bcdseg.evaluation.gallery import Picture, choose
+from bcdseg.evaluation.measures.bootstrap import DRAWS, estimate
+from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.metrics.outline import judge
+from bcdseg.evaluation.progress import tracked
+from bcdseg.evaluation.report.files import check_report_free
+from bcdseg.evaluation.result import Evaluation
+from bcdseg.network.config import no_lesion_class
+from bcdseg.types import Mask, Sample
+
+TABLE, PROBABILITY = "predictions.csv", "probability_"
+OFF = 0.01  # by which probabilities, rounded as they may be, can miss a sum of 1
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What was predicted for one scan.
+
+    Attributes:
+        mask: An array of the scan's size, or a file; None where nothing was said of an outline.
+        probabilities: Of each class; None where nothing was said of the class.
+    """
+
+    mask: Mask | Path | None = None
+    probabilities: Mapping[str, float] | None = None
+
+
+def evaluate_predictions(
+    predictions: str | Path | Mapping[str, Given],
+    test: Dataset,
+    *,
+    name: str | None = None,
+    no_lesion: str | None = "auto",
+    subset: bool = False,
+    draws: int = DRAWS,
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    gallery: int = 4,
+    progress: bool = True,
+) -> Evaluation:
+    """Measure predictions that are there already.
+
+    Args:
+        predictions: A folder as ``bcdseg predict DATA --out FOLDER`` writes it: masks named after the scans' ids
+            (``benign/benign (1)_mask.png``) and, for classes, ``predictions.csv`` with a column ``id`` or ``source`` and one
+            ``probability_CLASS`` for each class; a column ``mask`` names other files. Or that table alone. Or a ``Given`` for each
+            id.
+        test: The scans.
+        name: What to call the predictions; by default the folder's name.
+        no_lesion: The class that means 'no lesion'; ``"auto"`` takes ``normal`` where there is one.
+        subset: Whether predictions for other scans than these may be among them; otherwise that is an error.
+        draws: Bootstrap draws of the intervals; 0 leaves them out.
+        seed: The same seed gives the same intervals.
+        out: Folder to write the report to.
+        overwrite: Whether a report that is there may be replaced.
+        gallery: Scans of each kind to show.
+        progress: Whether to show progress on a terminal.
+
+    Raises:
+        InputError: A scan has no prediction, a prediction no scan, or a mask another size than its scan.
+    """
+    if out is not None:
+        check_report_free(Path(out), overwrite=overwrite)
+    given = dict(predictions) if isinstance(predictions, Mapping) else read_predictions(Path(predictions), test)
+    title = name or ("predictions" if isinstance(predictions, Mapping) else Path(predictions).resolve().name)
+    classes = _classes(given)
+    none = no_lesion_class(classes or test.classes, no_lesion)
+    check_measurable(title, classes, test)
+    _check_ids(title, given, test, subset)
+    rows = (_case(one, given[one.id], test, classes, none) for one in test)
+    cases = table_of(tracked(rows, "Evaluating", len(test), progress), classes=classes, no_lesion=none if classes else None)
+    measures = all_measures(cases)
+    result = Evaluation(
+        model=title,
+        dataset=test.name,
+        about={"predictions": "Made elsewhere; nothing is known here of the model or its training."},
+        cases=cases,
+        measures=measures,
+        estimates=estimate(cases, measures, draws=draws, seed=seed),
+        seen="unknown",
+        gallery=tuple(_pictures(given, test, cases, gallery, none)),
+        problems=test.problems,
+        draws=draws,
+        seed=seed,
+    )
+    if out is not None:
+        result.save(out, overwrite=overwrite)
+    return result
+
+
+def read_predictions(path: Path, test: Dataset) -> dict[str, Given]:
+    """Predictions from a folder or a table, by the ids of the scans they are of."""
+    table = path / TABLE if path.is_dir() else path
+    folder = table.parent
+    if table.is_file():
+        ids = {key: one.id for one in test for key in (one.id, str(one.image), str(one.image.resolve()))}
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return dict(_row(row, number, table, ids, folder) for number, row in enumerate(rows, start=2) if not row.get("error"))
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder or table of predictions.")
+    found = {one.id: _mask_file(folder, one.id) for one in test}
+    return {name: Given(mask=file) for name, file in found.items() if file is not None}
+
+
+def _row(row: Mapping[str, str], number: int, table: Path, ids: Mapping[str, str], folder: Path) -> tuple[str, Given]:
+    key = row.get("id") or row.get("source") or ""
+    if not key:
+        raise InputError(f"{table} row {number}: names no scan; it needs a column 'id' or 'source'.")
+    name = ids.get(key) or ids.get(str(Path(key).resolve())) or key
+    cells = {column.removeprefix(PROBABILITY): cell for column, cell in row.items() if column and column.startswith(PROBABILITY)}
+    try:
+        probabilities = {one: float(cell) for one, cell in cells.items()} or None
+    except ValueError:
+        raise InputError(f"{table} row {number}: {key}: a probability is no number: {cells}.") from None
+    mask = folder / row["mask"] if row.get("mask") else _mask_file(folder, name)
+    return name, Given(mask, probabilities)
+
+
+def _mask_file(folder: Path, name: str) -> Path | None:
+    """Where ``bcdseg predict`` puts the mask of a scan, or a file named like the scan."""
+    tried = (folder / f"{name}_mask.png", folder / f"{Path(name).with_suffix('').as_posix()}_mask.png", folder / name)
+    return next((path for path in tried if path.is_file()), None)
+
+
+def _classes(given: Mapping[str, Given]) -> tuple[str, ...]:
+    """The classes that the predictions tell of, which must be the same for all."""
+    first: tuple[str, ...] | None = None
+    for name, one in given.items():
+        classes = tuple(one.probabilities or ())
+        if first is not None and set(classes) != set(first):
+            raise InputError(
+                f"{name}: its probabilities are of {', '.join(classes) or 'no class'}; others have {', '.join(first)}."
+            )
+        first = first if first is not None else classes
+        values = list((one.probabilities or {}).values())
+        if values and not (all(math.isfinite(value) and value >= 0 for value in values) and abs(sum(values) - 1) <= OFF):
+            raise InputError(f"{name}: {values} are no probabilities: none may be negative, and together they are 1.")
+    return first or ()
+
+
+def _check_ids(title: str, given: Mapping[str, Given], test: Dataset, subset: bool) -> None:
+    missing = [name for name in test.ids if name not in given]
+    extra = [] if subset else [name for name in given if name not in test]
+    masks = [name for name in test.ids if name in given and given[name].mask is None]
+    if masks and len(masks) < len(test) - len(missing):
+        raise InputError(f"{title}: has no mask for {_few(masks)}, but for others. An empty mask says that nothing is outlined.")
+    said = [f"has no prediction for {_few(missing)}"] * bool(missing)
+    said += [f"has predictions for {_few(extra)}, not among these scans (subset=True leaves them out)"] * bool(extra)
+    if said:
+        raise InputError(f"{title}: {'; and '.join(said)}. Ids are paths such as {test.ids[0]!r}.")
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
+
+
+def _case(sample: Sample, given: Given, test: Dataset, classes: tuple[str, ...], no_lesion: str | None) -> Case:
+    height, width = read_image(sample.image).shape[:2]
+    truth = true_mask(sample, (height, width), no_lesion, resize=test.resize_masks)
+    mask = _predicted(given, (height, width))
+    probabilities = None if given.probabilities is None else [given.probabilities[name] for name in classes]
+    return Case(
+        id=sample.id,
+        group=sample.group,
+        label=sample.label if probabilities else None,
+        probabilities=None if probabilities is None else [one / sum(probabilities) for one in probabilities],
+        outlined=None if mask is None else bool(mask.any()),
+        outline=None if mask is None or truth is None else judge(mask, truth, spacing=sample.spacing, name=sample.id),
+        size=(height, width),
+        spacing=sample.spacing,
+    )
+
+
+def _predicted(given: Given, size: tuple[int, int]) -> Mask | None:
+    return read_mask([given.mask], size) if isinstance(given.mask, Path) else given.mask
+
+
+def _pictures(given: Mapping[str, Given], test: Dataset, cases: Cases, count: int, no_lesion: str | None) -> Iterator[Picture]:
+    for kind, row in choose(cases, count):
+        sample = test.samples[row]
+        image = read_image(sample.image)
+        size = (image.shape[0], image.shape[1])
+        truth = true_mask(sample, size, no_lesion, resize=test.resize_masks)
+        yield Picture(sample.id, kind, row, image, truth, _predicted(given[sample.id], size))

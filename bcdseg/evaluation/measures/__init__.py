@@ -1,0 +1,1 @@
+"""Every measure of a report, as data, and its interval."""

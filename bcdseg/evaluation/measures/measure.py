@@ -1,0 +1,92 @@
+"""What a measure is, and its value on a set of scans: a number, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.evaluation.cases import Cases
+from bcdseg.evaluation.measures.weights import Values, Weights, mean, quantile
+
+Rows = NDArray[np.bool_]
+SECTIONS = ("segmentation", "detection", "classification", "calibration", "both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One figure of a report, as data.
+
+    Attributes:
+        name: Short and lasting, for tables and JSON: ``dice``, ``dice/malignant``.
+        title: For people.
+        says: What it measures, in one sentence.
+        section: One of ``SECTIONS``.
+        unit: ``share`` (0 to 1), ``px``, ``mm``, ``count`` or ``score`` (of another range).
+        higher_is_better: None where neither is.
+        needs: The kinds of scans it is made of, by name; it is undefined where one of them has none.
+        values: Its value for each draw of weights, NaN where undefined.
+    """
+
+    name: str
+    title: str
+    says: str
+    section: str
+    unit: str
+    higher_is_better: bool | None
+    needs: Callable[[Cases], Mapping[str, Rows]]
+    values: Callable[[Cases, Weights], Values]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A figure with its 95 % interval.
+
+    Attributes:
+        value: None where it is undefined.
+        low: Lower end, None where there is no interval.
+        high: Upper end, None where there is no interval.
+        n: Scans that it is made of.
+        groups: Groups that they come from.
+        note: Why there is no value or no interval, or what to mind about it; empty otherwise.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    groups: int = 0
+    note: str = ""
+
+
+def mean_of(column: Callable[[Cases], NDArray[np.float64]], where: Callable[[Cases], Rows]) -> Callable[[Cases, Weights], Values]:
+    """The mean of a column over some scans, as a measure's ``values``."""
+
+    def values(cases: Cases, weights: Weights) -> Values:
+        rows = where(cases)
+        return mean(column(cases)[rows], weights[:, rows])
+
+    return values
+
+
+def median_of(column: Callable[[Cases], NDArray[np.float64]], where: Callable[[Cases], Rows]) -> Callable[[Cases, Weights], Values]:
+    """The median of a column over some scans, as a measure's ``values``."""
+
+    def values(cases: Cases, weights: Weights) -> Values:
+        rows = where(cases)
+        return quantile(column(cases)[rows], weights[:, rows], 0.5)
+
+    return values
+
+
+def by_selection(function: Callable[[Cases], float | None]) -> Callable[[Cases, Weights], Values]:
+    """Any function of a table as a measure's ``values``: each draw becomes a table of its own, which takes its time."""
+
+    def values(cases: Cases, weights: Weights) -> Values:
+        tables = (cases.select(np.repeat(np.arange(len(cases)), draw.astype(np.int64))) for draw in weights)
+        found = (function(table) for table in tables)
+        return np.array([np.nan if value is None else value for value in found], np.float64)
+
+    return values

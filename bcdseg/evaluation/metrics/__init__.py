@@ -1,0 +1,1 @@
+"""Pure functions over arrays, each with its rule for empty masks and missing classes."""

@@ -1,0 +1,44 @@
+"""The confusion matrix as a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.evaluation.plots.style import SHADES, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DARK = 0.55  # share from which a cell is so dark that its text is white
+
+
+def confusion_figure(counts: NDArray[np.integer[Any]], classes: Sequence[str], *, title: str = "") -> Figure:
+    """Scans of each true class (rows) by the class they were called (columns); the shade is the share of the row.
+
+    Args:
+        counts: Classes x classes.
+        classes: Their names, in the order of ``counts``.
+        title: Above the figure.
+    """
+    side = 1.8 + 0.85 * len(classes)
+    figure = new_figure(side + 0.7, side)
+    axes = figure.subplots()
+    rows = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(rows, 1)
+    axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        share = shares[row, column]
+        axes.text(column, row, f"{count}\n{share:.0%}", ha="center", va="center", color="white" if share > DARK else "black")
+    places = range(len(classes))
+    axes.set_xticks(places, list(classes), rotation=30 if len(classes) > 3 else 0, parse_math=False)
+    axes.set_yticks(places, [f"{name}\nn = {count}" for name, count in zip(classes, rows[:, 0], strict=True)], parse_math=False)
+    axes.set_xlabel("called")
+    axes.set_ylabel("truth")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize="medium", parse_math=False)
+    return figure

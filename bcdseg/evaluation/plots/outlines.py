@@ -1,0 +1,48 @@
+"""Truth and prediction outlined on a scan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bcdseg.evaluation.plots.style import SKY, YELLOW
+from bcdseg.extras import require
+from bcdseg.types import Mask, Pixels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TRUTH = {"color": SKY, "linestyle": "-", "linewidth": 1.4}
+PREDICTED = {"color": YELLOW, "linestyle": (0, (3, 1.5)), "linewidth": 1.4}
+NAMES = {"truth": TRUTH, "prediction": PREDICTED}
+
+
+def draw_outlines(axes: Any, image: Pixels, *, truth: Mask | None, predicted: Mask | None, title: str = "") -> None:
+    """Draw a scan with the true outline (solid) and the predicted one (dashed); None or an empty mask draws none."""
+    axes.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
+    for mask, style in ((truth, TRUTH), (predicted, PREDICTED)):
+        if mask is not None:
+            _draw_outline(axes, mask, style)
+    axes.set_axis_off()
+    axes.set_title(title, fontsize="small", parse_math=False)
+
+
+def name_outlines(figure: Figure) -> None:
+    """A legend below the figure that says which outline is which."""
+    lines = require("matplotlib.lines", extra="evaluate", purpose="Drawing a figure")
+    handles = [lines.Line2D([], [], label=name, path_effects=_dark_edge(), **style) for name, style in NAMES.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+
+
+def _draw_outline(axes: Any, mask: Mask, style: dict[str, Any]) -> None:
+    from skimage.measure import find_contours
+
+    for line in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):  # padded, so that lesions at the edge are closed
+        axes.plot(line[:, 1] - 1, line[:, 0] - 1, path_effects=_dark_edge(), scalex=False, scaley=False, **style)
+
+
+def _dark_edge() -> list[Any]:
+    """Keeps a light line visible on light tissue and on white paper."""
+    effects = require("matplotlib.patheffects", extra="evaluate", purpose="Drawing a figure")
+    return [effects.Stroke(linewidth=2.6, foreground="#333333"), effects.Normal()]

@@ -1,0 +1,105 @@
+"""ROC and precision-recall curves, with the band that 95 of 100 bootstrap draws stay in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.evaluation.cases import Cases
+from bcdseg.evaluation.measures.bootstrap import resamples
+from bcdseg.evaluation.metrics.ranking import Steps, average_precision, roc_auc, steps
+from bcdseg.evaluation.plots.style import LINES, PANEL, new_figure, style_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Curve = NDArray[np.float64]
+GRID = np.linspace(0, 1, 101)
+
+
+def roc_figure(cases: Cases, *, draws: int = 1000, seed: int = 0) -> Figure:
+    """Sensitivity against false alarms for each class against the rest; the band is that of the class that matters most.
+
+    The dot is where the class is called because it is the most probable one.
+    """
+    figure = new_figure(PANEL, 4.6)
+    axes = figure.subplots()
+    for number, style in _drawn(cases):
+        scores, truth = _against_rest(cases, number)
+        at = steps(scores, truth)
+        label = f"{cases.classes[number]}: area {roc_auc(scores, truth)[0]:.2f}"
+        axes.plot(1 - at.specificity[0], at.sensitivity[0], label=label, **style)
+        if number == _banded(cases):
+            _band(axes, [_roc_on_grid(one) for one in _drawn_steps(cases, number, draws, seed)], style)
+        called = cases.called[cases.has_class] == number
+        axes.plot(called[~truth].mean(), called[truth].mean(), marker="o", markersize=6, color=style["color"])
+    axes.plot([0, 1], [0, 1], color="#8c959f", linewidth=1, label="chance: area 0.50")
+    _finish(axes, x="other scans called so (1 - specificity)", y="scans of the class called so (sensitivity)")
+    return figure
+
+
+def precision_recall_figure(cases: Cases, *, draws: int = 1000, seed: int = 0) -> Figure:
+    """Precision against sensitivity for each class, with a band for the one that matters most."""
+    figure = new_figure(PANEL, 4.6)
+    axes = figure.subplots()
+    for number, style in _drawn(cases):
+        scores, truth = _against_rest(cases, number)
+        at = steps(scores, truth)
+        label = f"{cases.classes[number]}: mean precision {average_precision(scores, truth)[0]:.2f}, chance {truth.mean():.2f}"
+        axes.step(at.sensitivity[0], at.precision[0], where="pre", label=label, **style)
+        if number == _banded(cases):
+            _band(axes, [_precision_on_grid(one) for one in _drawn_steps(cases, number, draws, seed)], style)
+    _finish(axes, x="scans of the class called so (sensitivity)", y="of those called so, the share that is (precision)")
+    return figure
+
+
+def _drawn(cases: Cases) -> list[tuple[int, dict[str, Any]]]:
+    """The classes that have a curve: some scans are theirs and some not; the one that matters most comes first."""
+    seen = [number for number in range(len(cases.classes)) if 0 < _against_rest(cases, number)[1].mean() < 1]
+    first = _banded(cases)
+    seen.sort(key=lambda number: number != first)
+    return [(number, LINES[number % len(LINES)]) for number in seen]
+
+
+def _banded(cases: Cases) -> int:
+    return cases.classes.index(cases.positive) if cases.positive is not None else len(cases.classes) - 1
+
+
+def _against_rest(cases: Cases, number: int) -> tuple[Curve, NDArray[np.bool_]]:
+    known = cases.has_class
+    return cases.probabilities[known, number], cases.labels[known] == number
+
+
+def _drawn_steps(cases: Cases, number: int, draws: int, seed: int) -> list[Steps]:
+    """One for each draw in which the class and others occur."""
+    scores, truth = _against_rest(cases, number)
+    found = []
+    for weights in resamples(cases, draws=draws, seed=seed):
+        at = steps(scores, truth, weights[:, cases.has_class])
+        fine = (at.right[:, -1] > 0) & (at.wrong[:, -1] > 0)
+        found += [Steps(at.thresholds, at.right[[row]], at.wrong[[row]]) for row in np.flatnonzero(fine)]
+    return found
+
+
+def _roc_on_grid(at: Steps) -> Curve:
+    return np.asarray(np.interp(GRID, 1 - at.specificity[0], at.sensitivity[0]), np.float64)
+
+
+def _precision_on_grid(at: Steps) -> Curve:
+    place = np.searchsorted(at.sensitivity[0], GRID - 1e-12)
+    return np.asarray(at.precision[0][np.minimum(place, at.precision.shape[1] - 1)], np.float64)
+
+
+def _band(axes: Any, curves: list[Curve], style: dict[str, Any]) -> None:
+    if not curves:
+        return
+    low, high = np.quantile(curves, (0.025, 0.975), axis=0)
+    axes.fill_between(GRID, low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _finish(axes: Any, *, x: str, y: str) -> None:
+    style_axes(axes, x=x, y=y)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.14), frameon=False, fontsize="small")

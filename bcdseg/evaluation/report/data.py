@@ -1,0 +1,112 @@
+"""An evaluation as JSON types, for programs: a schema that has a version and only grows within it; and its cases as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from bcdseg import __version__
+from bcdseg.evaluation.measures.measure import Estimate, Measure
+
+if TYPE_CHECKING:
+    from bcdseg.evaluation.cases import Cases
+    from bcdseg.evaluation.result import Comparison, Evaluation
+    from bcdseg.evaluation.robustness import Robustness
+
+FORMAT, FORMAT_VERSION = "bcdseg-evaluation", 1
+
+
+def as_data(evaluation: Evaluation, comparisons: Sequence[Comparison] = ()) -> dict[str, Any]:
+    """Everything but the pictures and the single cases; what is undefined is null."""
+    cases = evaluation.cases
+    classified = bool(cases.has_class.any())
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "library_version": __version__,
+        "model": {"name": evaluation.model, "about": evaluation.about},
+        "dataset": {
+            "name": evaluation.dataset,
+            "scans": len(cases),
+            "groups": len(set(cases.groups)),
+            "classes": evaluation.counts,
+            "with_mask": int(cases.has_mask.sum()),
+            "with_lesion": int(cases.lesion.sum()),
+            "problems": list(evaluation.problems),
+        },
+        "seen": evaluation.seen,
+        "bootstrap": {"draws": evaluation.draws, "seed": evaluation.seed, "interval": 0.95, "over": "groups"},
+        "measures": [{**_facts(one), **asdict(evaluation.estimates[one.name])} for one in evaluation.measures],
+        "spreads": [asdict(one) for one in evaluation.spreads],
+        "confusion": {"classes": list(cases.classes), "counts": evaluation.confusion.tolist()} if classified else None,
+        "reliability": [asdict(one) for one in evaluation.reliability] if classified else None,
+        "robustness": None if evaluation.robustness is None else _robustness(evaluation.robustness),
+        "comparisons": [_comparison(one) for one in comparisons],
+        "gallery": [{"id": one.id, "kind": one.kind} for one in evaluation.gallery],
+    }
+    finite: dict[str, Any] = _finite(content)
+    return finite
+
+
+def cases_csv(cases: Cases) -> bytes:
+    """One row a scan: truth, answer, and how the outlines agree."""
+    text = io.StringIO(newline="")
+    probabilities = [f"probability_{name}" for name in cases.classes]
+    columns = ["id", "group", "label", "called", *probabilities, "outlined", *cases.outline, "contradiction", "height", "width"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    contradiction = cases.contradiction
+    for at, name in enumerate(cases.ids):
+        called = cases.classes[cases.called[at]] if cases.has_probabilities[at] else ""
+        row: list[Any] = [name, cases.groups[at], cases.label(at) or "", called]
+        row += [_short(value) for value in cases.probabilities[at]]
+        row += [_short(cases.outlined[at]), *(_short(column[at]) for column in cases.outline.values())]
+        writer.writerow([*row, _short(contradiction[at]), *cases.size[at]])
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _facts(measure: Measure) -> dict[str, Any]:
+    names = ("name", "title", "says", "section", "unit", "higher_is_better")
+    return {name: getattr(measure, name) for name in names}
+
+
+def _robustness(found: Robustness) -> dict[str, Any]:
+    return {
+        "untouched": _estimates(found.untouched),
+        "steps": [
+            {"degradation": step.degradation, "strength": step.strength, "measures": _estimates(step.estimates)}
+            for step in found.steps
+        ],
+    }
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    return {
+        "first": found.first,
+        "second": found.second,
+        "differences": [
+            {"name": name, "first": one.first, "second": one.second, **asdict(one.difference)}
+            for name, one in found.differences.items()
+        ],
+    }
+
+
+def _estimates(found: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: asdict(one) for name, one in found.items()}
+
+
+def _finite(value: Any) -> Any:
+    """The same in JSON types, with null for what is no number."""
+    if isinstance(value, Mapping):
+        return {str(name): _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _short(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"

@@ -1,0 +1,139 @@
+"""The tables of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bcdseg.evaluation.degrade import DEGRADATIONS
+from bcdseg.evaluation.measures.measure import Estimate, Measure
+from bcdseg.evaluation.measures.outlines import PIXELS, SIZE_SAYS
+from bcdseg.evaluation.report.blocks import Cell, Table
+from bcdseg.evaluation.report.numbers import NONE, UNITS, interval, number
+
+if TYPE_CHECKING:
+    from bcdseg.evaluation.result import Comparison, Evaluation
+    from bcdseg.evaluation.robustness import Robustness
+
+OF_CLASS = ("class_recall", "class_precision", "class_specificity", "class_f1", "roc_auc", "pr_auc", "ece")
+OF_SUBSET = ("dice", "dice/median", "iou", "precision", "recall", "boundary_f1", "hd95_px", "assd_px", "hd95_mm", "assd_mm")
+
+
+def value_cell(estimate: Estimate | None, unit: str) -> Cell:
+    """A value with its interval below it; or a dash, and why."""
+    if estimate is None:
+        return Cell(NONE)
+    if estimate.value is None:
+        return Cell(NONE, estimate.note)
+    text = f"{number(estimate.value, unit)}{UNITS.get(unit, '')}"
+    if estimate.low is None:
+        return Cell(text, estimate.note or "no interval")
+    return Cell(text, interval(estimate, unit).strip(" ()"))
+
+
+def measure_table(evaluation: Evaluation, measures: Sequence[Measure], title: str = "") -> Table:
+    """A row for each measure: what it is, its value, and how many scans it is made of."""
+    rows = []
+    for one in measures:
+        found = evaluation.estimates[one.name]
+        mind = f" {found.note[:1].upper()}{found.note[1:]}." if found.note and found.low is not None else ""
+        count = Cell(str(found.n), f"{found.groups} groups")
+        rows.append((Cell(one.title, one.says + mind), value_cell(found, one.unit), count))
+    return Table(("measure", "value, 95 % interval", "scans"), tuple(rows), title)
+
+
+def subset_table(evaluation: Evaluation, names: Mapping[str, str], title: str) -> Table:
+    """The measures of outlines (columns) by class or size (rows)."""
+    by_name = {one.name: one for one in evaluation.measures}
+    shown = [name for name in OF_SUBSET if name in by_name]
+    rows = []
+    for subset, says in names.items():
+        cells = [Cell(subset or "all", says)]
+        for name in shown:
+            first, _, end = name.partition("/")
+            full = "/".join(part for part in (first, subset, end) if part)
+            cells.append(value_cell(evaluation.estimates.get(full), by_name[name].unit))
+        rows.append(tuple(cells))
+    return Table(("scans with a lesion", *(by_name[name].title for name in shown)), tuple(rows), title)
+
+
+def class_names(evaluation: Evaluation) -> dict[str, str]:
+    """The classes whose outlines are measured, with how many scans they have."""
+    cases = evaluation.cases
+    counts = {name: int((cases.lesion & (cases.labels == at)).sum()) for at, name in enumerate(cases.classes)}
+    return {"": f"{int(cases.lesion.sum())} scans", **{name: f"{count} scans" for name, count in counts.items() if count}}
+
+
+def size_names(evaluation: Evaluation) -> dict[str, str]:
+    """The sizes, in words, with how many scans they have."""
+    estimates = evaluation.estimates
+    return {name: f"{says}; {estimates[f'dice/{name}'].n} scans" for name, says in SIZE_SAYS.items()}
+
+
+def spread_table(evaluation: Evaluation) -> Table:
+    """How the measures of outlines are spread over all scans with a lesion."""
+    unit = {name: one for name, _, one, *_ in PIXELS}
+    title = {name: f"{said} ({one})" if one in UNITS else said for name, said, one, *_ in PIXELS}
+    rows = tuple(
+        (
+            Cell(title[one.measure]),
+            *(
+                Cell(NONE if value is None else number(value, unit[one.measure]))
+                for value in (one.mean, one.sd, one.low, one.median, one.high)
+            ),
+        )
+        for one in evaluation.spreads
+        if not one.subset
+    )
+    return Table(("all lesion scans", "mean", "standard deviation", "first quartile", "median", "third quartile"), rows)
+
+
+def class_table(evaluation: Evaluation) -> Table:
+    """The measures of each class (columns) by class (rows)."""
+    by_name = {one.name: one for one in evaluation.measures}
+    classes = evaluation.cases.classes
+    shown = [name for name in OF_CLASS if f"{name}/{classes[0]}" in by_name]
+    heads = [by_name[f"{name}/{classes[0]}"].title.split(",")[0] for name in shown]
+    rows = tuple(
+        (
+            Cell(name, f"{evaluation.counts[name]} scans"),
+            *(value_cell(evaluation.estimates.get(f"{kind}/{name}"), by_name[f"{kind}/{name}"].unit) for kind in shown),
+        )
+        for name in classes
+    )
+    return Table(("class", *heads), rows)
+
+
+def robustness_table(found: Robustness) -> Table:
+    """Each measure (columns) at each strength (rows)."""
+    rows = [(Cell("as they are"), *(value_cell(found.untouched[one.name], one.unit) for one in found.measures))]
+    for step in found.steps:
+        cells = (value_cell(step.estimates[one.name], one.unit) for one in found.measures)
+        rows.append((Cell(f"{step.degradation} {step.strength:g}", DEGRADATIONS[step.degradation].strength), *cells))
+    return Table(("scans", *(one.title for one in found.measures)), tuple(rows))
+
+
+def comparison_table(found: Comparison, names: Sequence[str]) -> Table:
+    """Each measure of both models, and the difference."""
+    rows = []
+    for name in names:
+        one = found.differences[name]
+        unit = one.measure.unit
+        values = [Cell(NONE if value is None else number(value, unit)) for value in (one.first, one.second)]
+        said = found.sentence(name).removeprefix(f"{one.measure.title}: ")
+        rows.append((Cell(one.measure.title, f"{said[:1].upper()}{said[1:]}"), *values, value_cell(one.difference, unit)))
+    return Table(("measure", found.first, found.second, "difference"), tuple(rows))
+
+
+def fact_table(facts: Mapping[str, Any], title: str = "") -> Table:
+    """Names and contents, the contents of any JSON type."""
+    rows = tuple((Cell(str(name)), Cell(_said(content))) for name, content in facts.items())
+    return Table(("", ""), rows, title)
+
+
+def _said(content: Any) -> str:
+    if isinstance(content, Mapping):
+        return "; ".join(f"{name}: {_said(one)}" for name, one in content.items())
+    if isinstance(content, (list, tuple)):
+        return " ".join(_said(one) if _said(one).endswith(".") else f"{_said(one)};" for one in content).rstrip(";")
+    return str(content)

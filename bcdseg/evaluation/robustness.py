@@ -1,0 +1,136 @@
+"""How the figures fall when scans get worse: every degradation at every strength, on the same scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from bcdseg.data.dataset import Dataset, check_choice
+from bcdseg.evaluation.answers import Change, answers, check_measurable
+from bcdseg.evaluation.cases import Cases, table_of
+from bcdseg.evaluation.degrade import DEGRADATIONS, degrade
+from bcdseg.evaluation.measures.bootstrap import DRAWS, estimate
+from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.measures.measure import Estimate, Measure
+from bcdseg.evaluation.progress import tracked
+from bcdseg.types import Mask, Pixels, Sample
+
+if TYPE_CHECKING:
+    from bcdseg.model.model import Model
+
+WATCHED = ("dice", "lesion_sensitivity", "false_lesion_rate", "accuracy", "balanced_accuracy", "roc_auc/{positive}", "ece")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """The figures at one strength of one degradation.
+
+    Attributes:
+        degradation: One of ``degrade.DEGRADATIONS``.
+        strength: See there.
+        estimates: By measure.
+    """
+
+    degradation: str
+    strength: float
+    estimates: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robustness:
+    """The figures on scans as they are and on degraded ones.
+
+    Attributes:
+        measures: What was measured.
+        untouched: The figures on the scans as they are.
+        steps: The others, degradation by degradation, from mild to strong.
+    """
+
+    measures: tuple[Measure, ...]
+    untouched: Mapping[str, Estimate]
+    steps: tuple[Step, ...]
+
+    def of(self, degradation: str) -> tuple[Step, ...]:
+        """The steps of one degradation."""
+        return tuple(step for step in self.steps if step.degradation == degradation)
+
+    @property
+    def degradations(self) -> tuple[str, ...]:
+        """Names of what was tried."""
+        return tuple(dict.fromkeys(step.degradation for step in self.steps))
+
+    def __repr__(self) -> str:
+        from bcdseg.evaluation.report.numbers import shown
+
+        lines = ["<Robustness"]
+        for measure in self.measures:
+            lines.append(f"  {measure.title}: {shown(self.untouched[measure.name], measure.unit)} as they are")
+            for step in self.steps:
+                lines.append(f"    {step.degradation} {step.strength:g}: {shown(step.estimates[measure.name], measure.unit)}")
+        return "\n".join(lines) + ">"
+
+
+def measure_robustness(
+    model: Model,
+    test: Dataset,
+    *,
+    degradations: Sequence[str] = tuple(DEGRADATIONS),
+    untouched: Cases | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    progress: bool = True,
+    threshold: float | None = None,
+    batch_size: int | None = None,
+) -> Robustness:
+    """Measure a model on degraded scans. The same seed degrades each scan in the same way.
+
+    Args:
+        model: The model.
+        test: The scans.
+        degradations: Any of ``DEGRADATIONS``.
+        untouched: The answers on the scans as they are, where they are there already.
+        draws: Bootstrap draws of the intervals; 0 leaves them out.
+        seed: Of the degradations and the draws.
+        progress: Whether to show progress on a terminal.
+        threshold: Mask probability from which a pixel is outlined; by default the model's own.
+        batch_size: Scans that go through the network at once.
+    """
+    for name in degradations:
+        check_choice("degradations", name, tuple(DEGRADATIONS))
+    check_measurable(model.name, model.classes, test)
+    plan = [(name, strength) for name in degradations for strength in DEGRADATIONS[name].strengths]
+    work = _work(model, test, plan, untouched, seed, {"threshold": threshold, "batch_size": batch_size})
+    tables = list(tracked(work, "Degrading scans", len(plan) + 1, progress))
+    names = [name.format(positive=tables[0].positive) for name in WATCHED]
+    measures = tuple(measure for measure in all_measures(tables[0]) if measure.name in names)
+    found = [estimate(table, measures, draws=draws, seed=seed) for table in tables]
+    steps = (Step(degradation=plan[at][0], strength=plan[at][1], estimates=one) for at, one in enumerate(found[1:]))
+    return Robustness(measures=measures, untouched=found[0], steps=tuple(steps))
+
+
+def _work(
+    model: Model,
+    test: Dataset,
+    plan: Sequence[tuple[str, float]],
+    untouched: Cases | None,
+    seed: int,
+    options: dict[str, Any],
+) -> Iterator[Cases]:
+    """The answers on the scans as they are, then at each step of the plan."""
+    yield untouched if untouched is not None else _table(model, test, **options)
+    for name, strength in plan:
+        yield _table(model, test, change=_change(name, strength, seed), **options)
+
+
+def _table(model: Model, test: Dataset, **options: Any) -> Cases:
+    found = (answer.case for answer in answers(model, test, **options))
+    return table_of(found, classes=model.classes, no_lesion=model.no_lesion)
+
+
+def _change(name: str, strength: float, seed: int) -> Change:
+    def change(sample: Sample, pixels: Pixels, mask: Mask | None) -> tuple[Pixels, Mask | None]:
+        return degrade(pixels, mask, name, strength, seed=(seed, crc32(sample.id.encode("utf-8", "surrogateescape"))))
+
+    return change

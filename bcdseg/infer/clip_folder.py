@@ -1,0 +1,81 @@
+"""What a run writes for each file as a whole: DICOM segmentations and reports, and the summaries of clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bcdseg.data.dicom.sniff import is_dicom
+from bcdseg.errors import ImageError, OptionError
+from bcdseg.files import check_free, write_whole
+from bcdseg.infer.clip import ClipSummary, clip_file, light, summarize_clip
+from bcdseg.infer.dicom_output import save_dicom_seg, save_dicom_sr
+from bcdseg.infer.output import json_bytes, output_names
+from bcdseg.infer.prediction import Failure, Prediction
+from bcdseg.infer.predictor import Result
+
+KINDS = ("seg", "sr")
+
+
+class ClipFolder:
+    """Gathers the answers of one file after another; a file is done when the next one begins.
+
+    Attributes:
+        summaries: Of the clips that are done.
+        problems: Why a file's DICOM output could not be written.
+    """
+
+    def __init__(
+        self, folder: Path | None, sources: Sequence[Path], *, kinds: Iterable[str], overwrite: bool, keep_identifiers: bool
+    ) -> None:
+        self.folder, self.kinds = folder, tuple(kinds)
+        self.overwrite, self.keep_identifiers = overwrite, keep_identifiers
+        self.problems: list[str] = []
+        self.summaries: list[ClipSummary] = []
+        self._held: list[Result] = []
+        self._targets: dict[str, Path] = {}
+        if self.kinds and folder is None:
+            raise OptionError("--dicom-seg and --dicom-sr write files: say where to with --out FOLDER.")
+        if self.kinds and folder is not None:
+            files = list(dict.fromkeys(Path(clip_file(Failure(str(source), OptionError()))) for source in sources))
+            dicom = [file for file in files if is_dicom(file)]
+            if not dicom:
+                raise OptionError("--dicom-seg and --dicom-sr refer to DICOM scans, and none of these is DICOM.")
+            self._targets = {file: folder / name for file, name in output_names(dicom).items()}
+            check_free((self._target(file, kind) for file in self._targets for kind in self.kinds), overwrite=overwrite)
+
+    def add(self, result: Result) -> None:
+        """Take the next answer."""
+        if self._held and clip_file(self._held[0]) != clip_file(result):
+            self._write()
+        self._held.append(light(result) if isinstance(result, Prediction) else result)
+
+    def finish(self) -> None:
+        """Write what is left, and ``clips.json`` when there were clips."""
+        self._write()
+        if self.folder and self.summaries:
+            content = json_bytes([summary.to_dict() for summary in self.summaries])
+            write_whole(self.folder / "clips.json", content, overwrite=self.overwrite)
+
+    def _write(self) -> None:
+        results, self._held = self._held, []
+        predictions = [result for result in results if isinstance(result, Prediction)]
+        if not predictions:
+            return
+        file = clip_file(predictions[0])
+        if predictions[0].frame is not None:
+            self.summaries.append(summarize_clip(results))
+        if file not in self._targets:
+            return
+        for kind in self.kinds:
+            if kind == "seg" and predictions[0].mask is None:
+                continue
+            save = save_dicom_seg if kind == "seg" else save_dicom_sr
+            try:
+                save(predictions, self._target(file, kind), keep_identifiers=self.keep_identifiers, overwrite=self.overwrite)
+            except ImageError as error:  # of this file alone
+                self.problems.append(str(error))
+
+    def _target(self, file: str, kind: str) -> Path:
+        target = self._targets[file]
+        return target.with_name(f"{target.name}_{kind}.dcm")

@@ -1,0 +1,141 @@
+"""Answers as DICOM: segmentations and measurement reports that refer to the frames they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.data.dicom.algorithm import Algorithm
+from bcdseg.data.dicom.identity import read_reference
+from bcdseg.data.dicom.report import FrameFindings, MeasuredLesion, encode_report
+from bcdseg.data.dicom.segmentation import encode_segmentation
+from bcdseg.errors import OptionError
+from bcdseg.files import write_whole
+from bcdseg.infer.clip import clip_file
+from bcdseg.infer.lesions import Lesion
+from bcdseg.infer.prediction import Prediction
+from bcdseg.types import Spacing
+
+KINDS = ("binary", "probability")
+MOST_BYTES = 2**31
+
+
+def save_dicom_seg(
+    predictions: Prediction | Iterable[Prediction],
+    path: str | Path,
+    *,
+    source: Any = None,
+    kind: str = "binary",
+    keep_identifiers: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Write outlines as a DICOM segmentation that refers to the frames of its source.
+
+    Args:
+        predictions: Of one image, or of frames of one clip.
+        path: The file to write.
+        source: The DICOM file, bytes or ``Dataset`` that was predicted; by default the prediction's own path.
+        kind: ``"binary"`` for the outline, ``"probability"`` for the probability of each pixel.
+        keep_identifiers: Whether patient and UIDs are written as in the source. Otherwise they are replaced, always by the
+            same: the file then refers to a source that was de-identified likewise.
+        overwrite: Whether a file that exists may be replaced.
+    """
+    if kind not in KINDS:
+        raise OptionError(f"kind={kind!r} is unknown: choose one of {', '.join(KINDS)}.")
+    frames: list[int | None] = []
+    maps: list[NDArray[Any]] = []
+    facts: set[tuple[str, str, Spacing | None]] = set()
+    for prediction in _each(predictions):
+        one = prediction.mask if kind == "binary" else prediction.mask_probability
+        if one is None:
+            raise OptionError(
+                f"{prediction.source}: has no mask, its model only classifies. A report can be written: save_dicom_sr."
+            )
+        maps.append(one)
+        frames.append(prediction.frame)
+        facts.add((clip_file(prediction), prediction.model, prediction.spacing))
+        if sum(held.nbytes for held in maps) > MOST_BYTES:
+            raise OptionError(f"{path}: {len(maps)} frames are too many for one file. Write fewer: frames=10 takes each tenth.")
+    (file, model, spacing) = _one(facts, path)
+    reference = _reference(file if source is None else source, maps[0].shape[:2], keep_identifiers)
+    content = encode_segmentation(reference, frames, np.stack(maps), spacing=spacing, algorithm=Algorithm(model), name=file)
+    return write_whole(Path(path), content, overwrite=overwrite)
+
+
+def save_dicom_sr(
+    predictions: Prediction | Iterable[Prediction],
+    path: str | Path,
+    *,
+    source: Any = None,
+    keep_identifiers: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Write measurements as a DICOM structured report (TID 1500): axes, area, class and probabilities.
+
+    Args:
+        predictions: Of one image, or of frames of one clip.
+        path: The file to write.
+        source: See ``save_dicom_seg``.
+        keep_identifiers: See ``save_dicom_seg``.
+        overwrite: Whether a file that exists may be replaced.
+    """
+    findings: list[FrameFindings] = []
+    facts: set[tuple[str, str, tuple[int, int]]] = set()
+    for prediction in _each(predictions):
+        findings.append(_findings(prediction))
+        facts.add((clip_file(prediction), prediction.model, prediction.size))
+    (file, model, size) = _one(facts, path)
+    reference = _reference(file if source is None else source, size, keep_identifiers)
+    return write_whole(Path(path), encode_report(reference, findings, algorithm=Algorithm(model), name=file), overwrite=overwrite)
+
+
+def _each(predictions: Prediction | Iterable[Prediction]) -> Iterable[Prediction]:
+    return [predictions] if isinstance(predictions, Prediction) else predictions
+
+
+def _one(facts: set[Any], path: str | Path) -> Any:
+    if len(facts) != 1:
+        raise OptionError(
+            f"{path}: {len(facts)} different sources, models or scales. Give predictions of one image or of one clip."
+        )
+    return facts.pop()
+
+
+def _reference(source: Any, size: tuple[int, ...], keep_identifiers: bool) -> Any:
+    reference = read_reference(source, keep_identifiers=keep_identifiers)
+    if (reference.Rows, reference.Columns) != tuple(size):
+        raise OptionError(
+            f"source is {reference.Rows}x{reference.Columns} pixels and the prediction {size[0]}x{size[1]}: give the file it is of."
+        )
+    return reference
+
+
+def _findings(prediction: Prediction) -> FrameFindings:
+    return FrameFindings(
+        frame=prediction.frame,
+        label=prediction.label,
+        probabilities=prediction.probabilities,
+        lesions=[_measured(lesion) for lesion in prediction.lesions],
+    )
+
+
+def _measured(lesion: Lesion) -> MeasuredLesion:
+    in_mm = lesion.long_axis_mm is not None and lesion.short_axis_mm is not None and lesion.area_mm2 is not None
+    long, short, area = (
+        (lesion.long_axis_mm, lesion.short_axis_mm, lesion.area_mm2)
+        if in_mm
+        else (lesion.long_axis_px, lesion.short_axis_px, float(lesion.area_px))
+    )
+    return MeasuredLesion(
+        long_axis=long or 0.0,
+        short_axis=short or 0.0,
+        area=area or 0.0,
+        in_mm=in_mm,
+        probability=lesion.probability,
+        long_axis_ends=lesion.long_axis_ends,
+        short_axis_ends=lesion.short_axis_ends,
+    )

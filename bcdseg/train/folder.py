@@ -1,0 +1,123 @@
+"""The folder of a run: a new one, or one to go on in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from torch import nn
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.errors import DatasetError, OptionError, OutputError, OutputExistsError
+from bcdseg.files import write_whole
+from bcdseg.train.config import FitConfig
+from bcdseg.train.config_file import read_config, to_toml
+from bcdseg.train.run import CONFIG, SEEN
+
+RUNS = Path("runs")
+MAY_DIFFER = ("workers", "cache", "cache_gb", "device", "devices", "nodes", "strategy", "loggers", "pictures", "progress")
+"""Options that a run may be continued with another value of: they change how it is computed, and not what."""
+
+COPIES = 8
+"""Of the weights in two checkpoints: weights, average, and two numbers a weight that the optimiser keeps."""
+MOST_NAMED = 5
+
+
+def new_folder(out: Path | None, encoder: str) -> Path:
+    """An empty folder for a run: ``out``, or the first of ``runs/ENCODER-1``, ``-2`` ... that is free."""
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputExistsError(
+            f"{out}: exists already. Choose another folder, or go on with the run in it: resume=True, --resume."
+        )
+    try:
+        return _made(out) if out is not None else _first_free(encoder.replace("/", "-"))
+    except OSError as error:
+        raise OutputError(f"{out or RUNS}: can't be written ({error.strerror}). Choose another place for the run.") from error
+
+
+def check_space(folder: Path, network: nn.Module) -> None:
+    """Refuse to begin where the checkpoints won't fit."""
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    needed, free = COPIES * weights + 2**24, shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"{folder}: the disk has {free / 2**20:.0f} MiB free, and the run's checkpoints need {needed / 2**20:.0f} MiB. "
+            "Make room, or choose another place for the run."
+        )
+
+
+def write_beginning(folder: Path, config: FitConfig, train: Dataset, val: Dataset, notes: Mapping[str, bytes]) -> None:
+    """What a run is made with: the scans it sees, its options, and other files. The options last: they make it a run."""
+    for name, content in {**notes, SEEN: _seen_csv(train, val), CONFIG: to_toml(config).encode()}.items():
+        write_whole(folder / name, content, overwrite=True)
+
+
+def config_to_go_on_with(folder: Path, given: FitConfig | None) -> FitConfig:
+    """The config of a run that is there, with what may be another now taken from the one given.
+
+    Raises:
+        OptionError: The folder holds no run, or the config given says something else than the run's.
+    """
+    if not (folder / CONFIG).is_file():
+        raise OptionError(f"{folder}: holds no run to go on with ({CONFIG} is missing).")
+    saved = read_config(folder / CONFIG)
+    if given is None:
+        return saved
+    names = [field.name for field in fields(FitConfig) if field.name not in MAY_DIFFER]
+    other = [f"{name}={getattr(given, name)!r} ({getattr(saved, name)!r} there)" for name in names if _differs(saved, given, name)]
+    if other:
+        raise OptionError(f"{folder}: the run has other options: {', '.join(other)}. Leave them out, or begin a new run.")
+    return given
+
+
+def check_same_scans(folder: Path, train: Dataset, val: Dataset) -> None:
+    """Refuse to go on with other scans than the run was begun with."""
+    try:
+        there = set((folder / SEEN).read_bytes().decode().splitlines())
+    except FileNotFoundError:
+        raise DatasetError(f"{folder}: {SEEN} is missing: what the run was begun with is not known. Begin a new run.") from None
+    now = set(_seen_csv(train, val).decode().splitlines())
+    if there != now:
+        changes = {"only now": sorted(now - there), "only then": sorted(there - now)}
+        said = "; ".join(f"{when}: {_named(rows)}" for when, rows in changes.items() if rows)
+        raise DatasetError(
+            f"{folder}: the run was begun with other scans (part, id, label, masks, group). {said}. "
+            "Give the data it was begun with, or begin a new run."
+        )
+
+
+def _first_free(encoder: str) -> Path:
+    number = 1
+    while True:
+        try:
+            return _made(RUNS / f"{encoder}-{number}", exist_ok=False)
+        except FileExistsError:
+            number += 1
+
+
+def _made(folder: Path, exist_ok: bool = True) -> Path:
+    folder.mkdir(parents=True, exist_ok=exist_ok)
+    return folder
+
+
+def _differs(saved: FitConfig, given: FitConfig, name: str) -> bool:
+    return bool(getattr(saved, name) != getattr(given, name))
+
+
+def _seen_csv(train: Dataset, val: Dataset) -> bytes:
+    """A row for each scan; the only place of a run that names them."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["part", "id", "label", "masks", "group"])
+    for part, dataset in (("train", train), ("val", val)):
+        writer.writerows([part, one.id, one.label or "", len(one.masks), one.group or ""] for one in dataset)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _named(rows: list[str]) -> str:
+    more = f" and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
+    return ", ".join(f"({row})" for row in rows[:MOST_NAMED]) + more

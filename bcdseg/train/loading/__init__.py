@@ -1,0 +1,1 @@
+"""How scans reach the network in training."""

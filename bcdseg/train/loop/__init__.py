@@ -1,0 +1,1 @@
+"""What runs an epoch after the other: Lightning's module, and what serves it."""

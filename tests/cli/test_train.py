@@ -1,0 +1,80 @@
+"""``bcdseg train``, run as a user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made import busi
+from typer.testing import CliRunner, Result
+
+import bcdseg
+from bcdseg import errors
+from bcdseg.cli import app
+from bcdseg.train.config_file import read_config
+
+QUICK = ("--set", "epochs=1", "--set", "batch_size=8", "--set", "workers=0", "--set", "pictures=no", "--set", "augment=none")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return busi(tmp_path_factory.mktemp("data"), (6, 6, 6))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def _run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def test_a_new_model_is_trained_and_the_run_goes_on_from_its_folder_alone(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_text("lr: 1e-4\nepochs: 7\n")
+    out = tmp_path / "run"
+    new = ("--encoder", "plain_cnn", "--size", 32)
+    done = _run(data, *new, "--config", tmp_path / "options.yaml", "--out", out, *QUICK, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert "Best epoch 1 of 1, by its validation scans: Dice of lesions" in done.stdout
+    assert f"--model {out / 'model'}" in done.stdout
+    config = read_config(out / "config.toml")
+    assert (config.lr, config.epochs, config.device) == (1e-4, 1, "cpu"), "the file's, and over it the command line's"
+    again = _run("--resume", out)
+    assert again.exit_code == 0, again.output
+    assert "is finished" in again.stderr
+    assert again.stdout == done.stdout
+    parts = bcdseg.load_split(out / "split.json", bcdseg.open_dataset(data))
+    seen = (out / "seen.csv").read_text()
+    assert all(one in seen for one in (*parts.train.ids, *parts.val.ids))
+    assert not any(one in seen for one in parts.test.ids)
+    refused = _run("--resume", out, "--set", "lr=1")
+    assert isinstance(refused.exception, errors.OptionError)
+    assert "lr=1.0 (0.0001 there)" in str(refused.exception)
+
+
+def test_a_recipe_and_a_split_of_ones_own(data: Path, tmp_path: Path) -> None:
+    dataset = bcdseg.open_dataset(data)
+    bcdseg.split(dataset, (0.5, 0.5, 0), seed=3).save(tmp_path / "split.json")
+    done = _run(data, "--recipe", "cnn-binary", "--split", tmp_path / "split.json", "--out", tmp_path / "run", *QUICK)
+    assert done.exit_code == 0, done.output
+    model = bcdseg.load(str(tmp_path / "run" / "model"))
+    assert model.classes == bcdseg.recipe("cnn-binary").classes
+    assert model.network.config.decoder is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "DATA is missing"),
+        (("data", "--recipe", "cnn-3class", "--encoder", "resnet50"), "Give one of --recipe, --encoder"),
+        (("data", "--model", "busi-lite", "--weights", "imagenet"), "--weights is for a new encoder"),
+        (("data", "--recipe", "cnn-3clas"), "Did you mean 'cnn-3class'"),
+        (("data", "--encoder", "plain_cnn", "--set", "epoch=1"), "Did you mean 'epochs'"),
+        (("--resume", "nothing"), "holds no run"),
+        (("--resume", "runs/x", "--out", "y"), "--out: a run that goes on has its own"),
+    ],
+)
+def test_wrong_usage_says_what_is_right(arguments: tuple[str, ...], says: str) -> None:
+    with pytest.raises(errors.BcdsegError, match=says):
+        raise _run(*arguments).exception or AssertionError

@@ -1,0 +1,174 @@
+"""Damaged and hostile DICOM: one clear error each, that names the file and quotes nothing of it, in bounded memory and time."""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+import tracemalloc
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import draw_scan
+from made_dicom import IDENTIFIERS, content, dicom, region, save
+from PIL import Image
+from pydicom.dataset import FileDataset
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
+
+from bcdseg import errors
+from bcdseg.data.scans import read_scan
+from bcdseg.data.sources import expand, is_single
+
+GRAY = draw_scan(3, (48, 64))
+COLOUR = np.stack([GRAY, GRAY // 2, 255 - GRAY], axis=-1)
+
+
+def _declares(made: FileDataset, **elements: object) -> bytes:
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    return content(made)
+
+
+def _compressed(syntax: object, pixels: np.ndarray = GRAY, *, clip: bool = False) -> FileDataset:
+    made = dicom(pixels, region((4, 4, 44, 60)), clip=clip)
+    if syntax == JPEGBaseline8Bit:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG")
+        made.PixelData, made.file_meta.TransferSyntaxUID = encapsulate([buffer.getvalue()]), JPEGBaseline8Bit
+        made["PixelData"].is_undefined_length = True
+    else:
+        made.compress(syntax, encoding_plugin="", generate_instance_uid=False)
+    return made
+
+
+def _lying_codestream(syntax: object, at: Callable[[bytes], int], size: bytes) -> bytes:
+    """A compressed frame that itself says 60000 x 60000."""
+    made = _compressed(syntax)
+    frame = bytearray(next(generate_frames(made.PixelData, number_of_frames=1)))
+    frame[at(bytes(frame)) : at(bytes(frame)) + len(size)] = size
+    made.PixelData = encapsulate([bytes(frame)])
+    return content(made)
+
+
+def _deep(levels: int) -> bytes:
+    """Sequences in sequences, thousands deep."""
+    start = content(dicom(GRAY))
+    place = start.index(struct.pack("<HH", 0x0010, 0x0010) + b"PN")
+    nested = (
+        struct.pack("<HH", 0x0008, 0x1140) + b"SQ\0\0\xff\xff\xff\xff" + struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    ) * levels
+    return start[:place] + nested + start[place:]
+
+
+def _pixel_length(value: int) -> bytes:
+    made = content(dicom(GRAY))
+    place = made.index(struct.pack("<HH", 0x7FE0, 0x0010)) + 8
+    return made[:place] + struct.pack("<L", value) + made[place + 4 :]
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "truncated": (lambda: content(dicom(GRAY))[:-700], "declares 1 frame of 3072 bytes and holds 2372"),
+    "truncated in the header": (lambda: content(dicom(GRAY))[:400], "not a DICOM file, or is one cut off|without an image"),
+    "truncated after the mark": (lambda: content(dicom(GRAY))[:132], "not a DICOM file|truncated"),
+    "truncated JPEG 2000": (lambda: content(_compressed(JPEG2000Lossless))[:-900], "cut off|holds 0"),
+    "truncated RLE": (lambda: content(_compressed(RLELossless))[:-900], "cut off|holds 0"),
+    "a length too small": (lambda: _pixel_length(16), "holds 16 bytes"),
+    "a length undefined": (lambda: _pixel_length(0xFFFFFFFE)[:-9], "cut off"),
+    "100,000 frames": (lambda: _declares(dicom(GRAY), NumberOfFrames=100_000), "declares 100000 frames"),
+    "100,000 compressed frames": (lambda: _declares(_compressed(RLELossless), NumberOfFrames=100_000), "100000 frames and holds 1"),
+    "60000 x 60000": (lambda: _declares(dicom(GRAY), Rows=60000, Columns=60000), "60000x60000"),
+    "10000 x 10000 of nothing": (lambda: _declares(dicom(GRAY), Rows=10000, Columns=10000), "cut off"),
+    "10000 x 10000 of RLE": (lambda: _declares(_compressed(RLELossless), Rows=10000, Columns=10000), "damaged|another size"),
+    "no pixel data": (lambda: content(_without(dicom(GRAY), "PixelData")), r"without an image \(Ultrasound Image Storage\)"),
+    "no size": (lambda: content(_without(dicom(GRAY), "Rows")), "without an image"),
+    "empty pixel data": (lambda: _declares(dicom(GRAY), PixelData=b""), "holds 0 bytes"),
+    "a private syntax": (lambda: _with_syntax("1.2.840.113619.5.2"), "1.2.840.113619.5.2, a video or private one"),
+    "a video": (lambda: _with_syntax("1.2.840.10008.1.2.4.102"), "video"),
+    "deflated": (lambda: _with_syntax("1.2.840.10008.1.2.1.99"), "deflated as a whole.*dcmconv"),
+    "a wrong syntax": (lambda: _with_syntax("1.2.840.10008.1.2.4.50"), "cut off"),
+    "32 bits": (lambda: _declares(dicom(GRAY), BitsAllocated=32, BitsStored=32, HighBit=31), "32 bits; 8 and 16"),
+    "more bits stored than allocated": (lambda: _declares(dicom(GRAY), BitsStored=99), "8 bits"),
+    "unknown colours": (lambda: _declares(dicom(COLOUR), PhotometricInterpretation="CMYK"), "colours are told"),
+    "gray of three numbers": (lambda: _declares(dicom(COLOUR), PhotometricInterpretation="MONOCHROME2"), "can't be"),
+    "no palette": (lambda: content(dicom(GRAY, photometric="PALETTE COLOR")), "palette is missing"),
+    "an impossible window": (lambda: _declares(dicom(GRAY), WindowCenter="1", WindowWidth="-5"), "truncated or damaged"),
+    "an impossible slope": (lambda: _declares(dicom(GRAY), RescaleSlope="1e308", RescaleIntercept="0"), "truncated or damaged"),
+    "a lying JPEG 2000": (
+        lambda: _lying_codestream(JPEG2000Lossless, lambda _: 8, struct.pack(">LL", 60000, 60000)),
+        "says 60000x60000",
+    ),
+    "a lying JPEG-LS": (
+        lambda: _lying_codestream(JPEGLSLossless, lambda frame: frame.index(b"\xff\xf7") + 5, struct.pack(">HH", 60000, 60000)),
+        "says 60000x60000",
+    ),
+    "a lying JPEG": (
+        lambda: _lying_codestream(JPEGBaseline8Bit, lambda frame: frame.index(b"\xff\xc0") + 5, struct.pack(">HH", 60000, 60000)),
+        "says 60000x60000",
+    ),
+    "sequences 5,000 deep": (lambda: _deep(5000), "truncated or damaged"),
+    "zeros after the mark": (lambda: b"\0" * 128 + b"DICM" + b"\0" * 5000, "DICOM"),
+}  # fmt: skip
+
+
+def _without(made: FileDataset, keyword: str) -> FileDataset:
+    delattr(made, keyword)
+    return made
+
+
+def _with_syntax(uid: str) -> bytes:
+    """The same bytes under another name."""
+    start = content(dicom(GRAY))
+    old = b"1.2.840.10008.1.2.1\0"
+    padded = uid.encode() + b"\0" * (len(uid) % 2)
+    place = start.index(old)
+    return start[: place - 2] + struct.pack("<H", len(padded)) + padded + start[place + len(old) :]
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_one_clear_error(tmp_path: Path, kind: str) -> None:
+    make, reason = HOSTILE[kind]
+    path = tmp_path / "scan.dcm"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns while it writes what is wrong on purpose
+        path.write_bytes(make())
+    tracemalloc.start()
+    began = time.perf_counter()
+    with pytest.raises(errors.ImageError, match=reason) as caught:
+        read_scan(path)
+    assert is_single(path)
+    assert time.perf_counter() - began < 5
+    assert tracemalloc.get_traced_memory()[1] < 250_000_000
+    tracemalloc.stop()
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert not [secret for secret in IDENTIFIERS if secret in message]
+    assert caught.value.__suppress_context__ or caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "syntax", [None, RLELossless, JPEG2000Lossless, JPEGLSLossless, JPEGBaseline8Bit], ids=lambda uid: uid.name if uid else "plain"
+)
+def test_flipped_bytes_never_raise_anything_else(syntax: object) -> None:
+    made = dicom(GRAY, region((4, 4, 44, 60))) if syntax is None else _compressed(syntax)
+    good = content(made)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        bad = bytearray(good)
+        for place in rng.integers(132, len(good), rng.integers(1, 8)):
+            bad[place] = rng.integers(256)
+        for source in (bytes(bad), bytes(bad[: rng.integers(132, len(bad))])):
+            try:
+                list(expand(source))
+                read_scan(source)
+            except errors.BcdsegError:
+                pass
+
+
+def test_a_cut_clip_in_a_folder_is_one_failure(tmp_path: Path) -> None:
+    path = save(dicom(np.stack([GRAY] * 4), clip=True), tmp_path / "clip.dcm")
+    path.write_bytes(path.read_bytes()[:-10])
+    assert list(expand(tmp_path)) == [path]

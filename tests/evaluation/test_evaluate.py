@@ -1,0 +1,214 @@
+"""A model, or predictions made elsewhere, against the truth: figures that are known, and data that can't be measured on."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import busi, save
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+
+import bcdseg
+from bcdseg.evaluation.given import Given, evaluate_predictions
+from bcdseg.evaluation.robustness import measure_robustness
+from bcdseg.evaluation.seen import remember
+
+CLASSES = ("normal", "benign", "malignant")
+FIRST = "benign/benign (1).png"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> bcdseg.Dataset:
+    return bcdseg.open_dataset(busi(tmp_path_factory.mktemp("evaluate") / "made", (10, 11, 12)))
+
+
+@pytest.fixture(scope="module")
+def found(small_model: bcdseg.Model, data: bcdseg.Dataset) -> bcdseg.Evaluation:
+    return bcdseg.evaluate(small_model, data, draws=100, gallery=1)
+
+
+def _truth(data: bcdseg.Dataset, name: str) -> np.ndarray:
+    mask = data.read(name)[1]
+    assert mask is not None
+    return mask
+
+
+def _right(data: bcdseg.Dataset) -> dict[str, Given]:
+    """Every outline and every class as in the truth."""
+    return {one.id: Given(_truth(data, one.id), {name: 0.8 if name == one.label else 0.1 for name in CLASSES}) for one in data}
+
+
+def test_figures_of_a_model_are_those_of_its_predictions(
+    found: bcdseg.Evaluation, small_model: bcdseg.Model, data: bcdseg.Dataset
+) -> None:
+    scans = list(small_model.predict([one.image for one in data]))
+    truth = [CLASSES.index(str(one.label)) for one in data]
+    shares = np.array([list(scan.probabilities.values()) for scan in scans])
+    assert found["accuracy"].value == pytest.approx(accuracy_score(truth, shares.argmax(1)))
+    assert found["balanced_accuracy"].value == pytest.approx(balanced_accuracy_score(truth, shares.argmax(1)))
+    assert found["roc_auc/malignant"].value == pytest.approx(roc_auc_score(np.array(truth) == 2, shares[:, 2]))
+    dice = []
+    for one, scan in zip(data, scans, strict=True):
+        mask = _truth(data, one.id)
+        if mask.any():
+            dice.append(2 * (scan.mask & mask).sum() / (scan.mask.sum() + mask.sum()))
+    assert found["dice"].value == pytest.approx(np.mean(dice))
+    assert (found["dice"].n, found["dice"].groups) == (23, 23)
+    assert found.confusion.sum(axis=1).tolist() == [10, 11, 12]
+    assert found.counts == {"normal": 10, "benign": 11, "malignant": 12}
+    assert "33 scans in 33 groups" in repr(found)
+    with pytest.raises(bcdseg.errors.OptionError, match="There are dice,"):
+        found["dise"]
+
+
+def test_outlines_of_known_dice(data: bcdseg.Dataset) -> None:
+    given = _right(data)
+    lesions = [one.id for one in data if one.label != "normal"]
+    missed, doubled, invented = lesions[0], lesions[1], data.ids[-1]
+    given[missed] = replace(given[missed], mask=np.zeros_like(_truth(data, missed)))
+    whole = np.ones_like(_truth(data, doubled))
+    given[doubled] = replace(given[doubled], mask=whole)
+    assert data[invented].label == "normal"
+    given[invented] = replace(given[invented], mask=np.ones_like(_truth(data, invented)))
+    found = evaluate_predictions(given, data, draws=0, gallery=1)
+    share = _truth(data, doubled).mean()
+    assert found["dice"].value == pytest.approx((21 + 2 * share / (1 + share)) / 23)
+    assert found["missed_scan_rate"].value == pytest.approx(1 / 23)
+    assert found["false_lesion_rate"].value == pytest.approx(1 / 10)
+    assert found["accuracy"].value == 1
+    assert found["contradiction_rate"].value == pytest.approx(2 / 33)
+    assert {(one.kind, one.id) for one in found.gallery} >= {("worst", missed), ("false lesion", invented)}
+
+
+def test_what_predict_writes_can_be_measured(
+    found: bcdseg.Evaluation, small_model: bcdseg.Model, data: bcdseg.Dataset, tmp_path: Path
+) -> None:
+    from typer.testing import CliRunner
+
+    from bcdseg.cli import app
+
+    model, root = small_model.save(tmp_path / "model"), data.samples[0].image.parents[1]
+    done = CliRunner().invoke(app, ["predict", str(root), "--out", str(tmp_path / "out"), "--model", str(model), "--no-overlay"])
+    assert done.exit_code == 0, done.output
+    again = evaluate_predictions(tmp_path / "out", data, draws=0)
+    for name in ("dice", "hd95_px", "lesion_sensitivity", "accuracy", "contradiction_rate"):
+        assert again[name].value == pytest.approx(found[name].value, abs=1e-9), name
+    assert again["roc_auc/malignant"].value == pytest.approx(found["roc_auc/malignant"].value, abs=0.03)  # the table has 4 digits
+    part = data.select(data.ids[5:])
+    assert len(evaluate_predictions(tmp_path / "out", part, draws=0, subset=True).cases) == 28
+    with pytest.raises(bcdseg.errors.InputError, match="not among these scans"):
+        evaluate_predictions(tmp_path / "out", part, draws=0)
+    (tmp_path / "out" / "benign" / "benign (2)_mask.png").unlink()
+    with pytest.raises(bcdseg.errors.InputError, match=r"no mask for benign/benign \(2\).png, but for others"):
+        evaluate_predictions(tmp_path / "out", data, draws=0)
+
+
+def test_a_table_and_masks_of_another_program(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    with (tmp_path / "theirs.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "mask", *(f"probability_{name}" for name in reversed(CLASSES))])
+        for at, one in enumerate(data):
+            save(tmp_path / "m" / f"{at}.png", _truth(data, one.id))
+            writer.writerow([one.id, f"m/{at}.png", *(float(name == one.label) for name in reversed(CLASSES))])
+    found = evaluate_predictions(tmp_path / "theirs.csv", data, draws=0)
+    assert (found["dice"].value, found["accuracy"].value, found.model) == (1, 1, "theirs.csv")
+    save(tmp_path / "m" / "3.png", np.zeros((20, 20), bool))
+    with pytest.raises(bcdseg.errors.InputError, match="20x20"):
+        evaluate_predictions(tmp_path / "theirs.csv", data, draws=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda given: given.pop(FIRST), r"no prediction for benign/benign \(1\).png"),
+        (lambda given: given.update(other=Given(np.zeros((4, 4), bool))), "probabilities are of no class"),
+        (lambda given: given.update(other=given[FIRST]), "predictions for other, not among"),
+        (lambda given: given.update({FIRST: Given(None, {"normal": 1.0, "benign": 0.5, "malignant": 0.2})}), "no probabilities"),
+        (lambda given: given.update({FIRST: replace(given[FIRST], mask=np.ones((9, 9), bool))}), "9 x 9"),
+    ],
+)  # fmt: skip
+def test_predictions_that_do_not_fit_are_refused(data: bcdseg.Dataset, change: object, reason: str) -> None:
+    given = _right(data)
+    change(given)  # type: ignore[operator]
+    with pytest.raises(bcdseg.errors.InputError, match=reason):
+        evaluate_predictions(given, data, draws=0)
+
+
+def test_data_that_a_model_cannot_be_measured_on_are_refused(small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:
+    other = replace(data, samples=(replace(data[0], label="cyst"),))
+    bare = replace(data, samples=(replace(data[0], label=None, masks=()),))
+    for wrong, reason in ((other, "'cyst'"), (bare, "neither masks nor labels"), (data.select([]), "holds no scan")):
+        with pytest.raises(bcdseg.errors.InputError, match=reason):
+            bcdseg.evaluate(small_model, wrong)
+    with pytest.raises(bcdseg.errors.OptionError, match="open_dataset"):
+        bcdseg.evaluate(small_model, "folder")  # type: ignore[arg-type]
+
+
+def test_one_class_only_says_what_is_not_defined(small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:
+    benign = data.select(one.id for one in data if one.label == "benign")
+    found = bcdseg.evaluate(small_model, benign, draws=50, gallery=0)
+    area = found["roc_auc/malignant"]
+    assert (area.value, area.low) == (None, None)
+    assert area.note == "there are no malignant scans"
+    assert found["dice"].value is not None
+    assert not any(one.value is not None and np.isnan(one.value) for one in found.estimates.values())
+    normal = bcdseg.evaluate(small_model, data.select(one.id for one in data if one.label == "normal"), draws=50, gallery=1)
+    assert normal["dice"].value is None
+    assert normal["false_lesion_rate"].value is not None
+
+
+@pytest.mark.parametrize("kind", ["outlines", "classes"])
+def test_models_with_one_answer_and_data_with_half_the_truth(data: bcdseg.Dataset, kind: str) -> None:
+    if kind == "outlines":
+        model = bcdseg.create("plain_cnn", classes=[], head=None, size=32)
+    else:
+        model = bcdseg.create("plain_cnn", classes=CLASSES, decoder=None, size=32)
+    found = bcdseg.evaluate(model, data, draws=20, gallery=1)
+    assert ("dice" in found.estimates) == (kind == "outlines")
+    assert ("accuracy" in found.estimates) == (kind == "classes")
+    drop = {"label": None} if kind == "classes" else {"masks": ()}
+    half = replace(data, samples=tuple(replace(one, **drop) if at % 2 else one for at, one in enumerate(data)))  # type: ignore[arg-type]
+    measured = bcdseg.evaluate(model, half, draws=0, gallery=0)
+    assert sum(measured.cases.has_class if kind == "classes" else measured.cases.has_mask) == 17
+
+
+def test_scans_seen_in_training_are_refused_or_told_of(data: bcdseg.Dataset, found: bcdseg.Evaluation) -> None:
+    model = bcdseg.create("plain_cnn", classes=CLASSES, decoder=None, size=32)
+    model.training = {"summary": "made", "seen": remember(data.select(data.ids[:2]))}
+    with pytest.raises(bcdseg.errors.LeakError, match=r"2 of these 33 scans"):
+        bcdseg.evaluate(model, data)
+    told = bcdseg.evaluate(model, data, allow_seen=True, draws=0, gallery=0)
+    assert told.seen == "allowed"
+    assert "measured on them on purpose" in repr(told)
+    assert bcdseg.evaluate(model, data.select(data.ids[2:]), draws=0, gallery=0).seen == "unseen"
+    assert found.seen == "unknown"
+    assert "can't be ruled out" in repr(found)
+
+
+def test_two_models_are_compared_scan_by_scan(found: bcdseg.Evaluation, data: bcdseg.Dataset) -> None:
+    same = found.compare(found)
+    assert {one.difference.value for one in same.differences.values()} <= {0.0, None}
+    perfect = evaluate_predictions(_right(data), data, name="perfect", draws=100, gallery=0)
+    better = perfect.compare(found)
+    assert better.differences["dice"].difference.value == pytest.approx(1 - float(found["dice"].value or 0))
+    assert "perfect is better than" in better.sentence("dice")
+    assert "<Comparison of perfect with new plain_cnn>" in repr(better)
+    with pytest.raises(bcdseg.errors.InputError, match="same scans"):
+        found.compare(evaluate_predictions(_right(data.select(data.ids[1:])), data.select(data.ids[1:]), draws=0))
+
+
+def test_worse_scans_repeatably(small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:
+    few = data.select(data.ids[::3])
+    first, second = (measure_robustness(small_model, few, degradations=("noise", "crop"), draws=20, seed=3) for _ in range(2))
+    assert (first.steps, first.untouched) == (second.steps, second.untouched)
+    assert [(step.degradation, step.strength) for step in first.steps] == [
+        ("noise", 0.04), ("noise", 0.08), ("noise", 0.16), ("crop", 0.9), ("crop", 0.8), ("crop", 0.7)
+    ]  # fmt: skip
+    plain = bcdseg.evaluate(small_model, few, draws=20, seed=3, gallery=0)
+    assert first.untouched["dice"] == plain["dice"]
+    assert "noise 0.04" in repr(first)
+    with pytest.raises(bcdseg.errors.OptionError, match="'noise', 'gain'"):
+        measure_robustness(small_model, few, degradations=("rain",))

@@ -1,0 +1,187 @@
+"""The report: a page that needs nothing else, Markdown, JSON with a lasting schema, and figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made import busi
+from typer.testing import CliRunner
+
+import bcdseg
+from bcdseg.cli import app
+from bcdseg.evaluation.result import Evaluation
+from bcdseg.evaluation.robustness import measure_robustness
+
+HOSTILE = "<script>alert(1)</script> | `x`"
+EMPTY = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Keeps what a page holds, and that its tags are closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes.append((tag, dict(attrs)))
+        if tag not in EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> bcdseg.Dataset:
+    return bcdseg.open_dataset(busi(tmp_path_factory.mktemp("report") / "made", (10, 11, 12)))
+
+
+@pytest.fixture(scope="module")
+def result(small_model: bcdseg.Model, data: bcdseg.Dataset) -> Evaluation:
+    named = replace(data, name=HOSTILE)
+    found = bcdseg.evaluate(small_model, named, draws=100, gallery=1, explain=True)
+    tried = measure_robustness(small_model, named, degradations=("gain",), untouched=found.cases, draws=20)
+    return replace(found, robustness=tried)
+
+
+@pytest.fixture(scope="module")
+def folder(result: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("out") / "report"
+    assert result.save(folder, compared_with=[result]) == folder / "report.html"
+    return folder
+
+
+def test_the_page_stands_alone_and_is_whole(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert not re.search(r"https?://|//[a-z]+\.", text)
+    tags = Counter(tag for tag, _ in page.attributes)
+    assert tags["script"] == tags["link"] == tags["iframe"] == 0
+    for tag, attributes in page.attributes:
+        assert (attributes.get("src") or "data:image/").startswith("data:image/")
+        assert (attributes.get("href") or "#").startswith("#")
+        if tag == "img":
+            assert attributes["alt"]
+    assert "default-src 'none'" in text
+    assert "prefers-color-scheme:dark" in text
+    links = {(attributes["href"] or "")[1:] for tag, attributes in page.attributes if tag == "a"}
+    assert links == {attributes["id"] for tag, attributes in page.attributes if attributes.get("id")}
+
+
+def test_the_page_says_what_it_must(folder: Path) -> None:
+    words = " ".join(Page((folder / "report.html").read_text()).words)
+    for said in (
+        "Not a medical device",
+        "can't be ruled out",
+        "This model was not trained",
+        HOSTILE,
+        "drawing whole groups",
+        "A missed lesion counts",
+        "no evidence that the model looked at the right thing",
+        "33 scans in 33 groups",
+    ):
+        assert said in words, said
+    assert "nan" not in words.lower().split()
+    assert "None" not in words.split()
+
+
+def test_the_markdown_has_whole_tables_and_its_pictures(folder: Path) -> None:
+    text = (folder / "report.md").read_text()
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+    pictures = re.findall(r"!\[(?:\\.|[^\]])*\]\(([^)]+)\)", text)
+    assert len(pictures) > 8
+    assert all((folder / name).is_file() for name in pictures)
+    assert "<script>" not in text
+
+
+def test_the_figures_are_png_and_svg(folder: Path) -> None:
+    kinds = ("dice", "dice-size", "confusion", "roc", "precision-recall", "reliability", "risk-coverage", "robustness-gain")
+    for kind in kinds:
+        assert (folder / "figures" / f"{kind}.png").read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (folder / "figures" / f"{kind}.svg").read_bytes()
+    assert (folder / "figures" / "gallery" / "worst-1.png").is_file()
+
+
+def test_the_json_keeps_its_schema(folder: Path, result: Evaluation) -> None:
+    content = json.loads((folder / "report.json").read_text(), parse_constant=pytest.fail)
+    assert (content["format"], content["format_version"]) == ("bcdseg-evaluation", 1)
+    assert set(content) == {
+        "format", "format_version", "library_version", "model", "dataset", "seen", "bootstrap", "measures", "spreads", "confusion",
+        "reliability", "robustness", "comparisons", "gallery",
+    }  # fmt: skip
+    measures = {one["name"]: one for one in content["measures"]}
+    assert {frozenset(one) for one in content["measures"]} == {
+        frozenset(("name", "title", "says", "section", "unit", "higher_is_better", "value", "low", "high", "n", "groups", "note"))
+    }
+    assert measures["dice"]["value"] == result["dice"].value
+    assert content["dataset"]["classes"] == {"normal": 10, "benign": 11, "malignant": 12}
+    assert {frozenset(one) for one in content["robustness"]["steps"]} == {frozenset(("degradation", "strength", "measures"))}
+    assert content["comparisons"][0]["differences"][0].keys() >= {"name", "first", "second", "value", "low", "high"}
+
+
+def test_the_cases_are_a_table(folder: Path, data: bcdseg.Dataset, result: Evaluation) -> None:
+    with (folder / "cases.csv").open(newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert set(rows) == set(data.ids)
+    worst = min((float(row["dice"]), name) for name, row in rows.items() if float(row["truth_area"]) > 0)
+    assert worst[0] == pytest.approx(float(result.cases.outline["dice"][result.cases.lesion].min()), rel=1e-5)
+    assert {row["called"] for row in rows.values()} <= set(result.cases.classes)
+
+
+def test_nothing_is_replaced_unless_asked(
+    folder: Path, result: Evaluation, small_model: bcdseg.Model, data: bcdseg.Dataset
+) -> None:
+    with pytest.raises(bcdseg.errors.OutputExistsError):
+        result.save(folder)
+    with pytest.raises(bcdseg.errors.OutputExistsError):  # before anything is predicted
+        bcdseg.evaluate(small_model, data.select([data.ids[0]]), out=folder)
+
+
+@pytest.mark.parametrize("kind", ["one class", "outlines only", "one scan"])
+def test_thin_data_give_a_report_too(small_model: bcdseg.Model, data: bcdseg.Dataset, kind: str, tmp_path: Path) -> None:
+    model, chosen = small_model, data.select(data.ids[:3])
+    if kind == "outlines only":
+        model = bcdseg.create("plain_cnn", classes=[], head=None, size=32)
+    elif kind == "one scan":
+        chosen = data.select([data.ids[-1]])
+    bcdseg.evaluate(model, chosen, draws=20, out=tmp_path / "report")
+    words = " ".join(Page((tmp_path / "report" / "report.html").read_text()).words)
+    assert "too few for an interval" in words or "there are no" in words
+
+
+def test_the_command_writes_it_and_tells_it_short(small_model: bcdseg.Model, data: bcdseg.Dataset, tmp_path: Path) -> None:
+    model, root = small_model.save(tmp_path / "model"), data.samples[0].image.parents[1]
+    bcdseg.split(data, seed=1, duplicates=[]).save(tmp_path / "split.json")
+    (tmp_path / "metrics.csv").write_text("epoch,mask_loss,joint\n1,0.9,0.2\n2,0.8,0.3\n")
+
+    def run(*more: str) -> object:
+        start = ["evaluate", str(model), str(root), "--split", str(tmp_path / "split.json"), "--draws", "20", "--gallery", "1"]
+        return CliRunner().invoke(app, [*start, "--out", str(tmp_path / "report"), *more])
+
+    done = run("--calibrate-on", "val", "--sensitivity", "0.9", "--compare", str(model))
+    assert done.exit_code == 0, done.output  # type: ignore[attr-defined]
+    assert "Dice" in done.stdout  # type: ignore[attr-defined]
+    assert f"Comparison of {tmp_path.name} with {tmp_path.name}" in done.stdout  # type: ignore[attr-defined]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "sensitivity 0.9" in page
+    assert "How it was trained" in page
+    assert isinstance(run().exception, bcdseg.errors.OutputExistsError)  # type: ignore[attr-defined]
+    assert isinstance(run("--overwrite", "--sensitivity", "0.9").exception, bcdseg.errors.OptionError)  # type: ignore[attr-defined]
