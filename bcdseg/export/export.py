@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bcdseg.data.images import read_image, source_name, to_gray, to_uint8
+from bcdseg.data.images import to_gray, to_uint8
 from bcdseg.data.preprocess import Preprocessing
+from bcdseg.data.scans import read_scan
 from bcdseg.data.sources import expand, is_single
 from bcdseg.errors import OptionError, ParityError
 from bcdseg.export.formats import FORMATS, Format, Scans
@@ -91,7 +92,9 @@ def _scans(source: Any, preprocessing: Preprocessing, most: int) -> Iterator[Sca
         return
     sources = [source] if is_single(source) else expand(source)
     for one in islice(sources, most):
-        yield _as_input(read_image(one, source_name(one)), preprocessing)
+        image = read_scan(one)
+        for area in image.areas:
+            yield _as_input(image.pixels[area.window], preprocessing)
 
 
 def _as_input(pixels: Pixels, preprocessing: Preprocessing) -> Scans:

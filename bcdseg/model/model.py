@@ -247,7 +247,8 @@ class Model:
         Args:
             runtime: ``torch``, ``openvino``, ``onnxruntime``, or ``auto``: the fastest that is installed, for as long as the
                 weights stay what they are now; once they change, torch.
-            precision: ``fp32``, ``bf16`` or ``int8``; the last two are faster and drift a little.
+            precision: ``fp32``, ``bf16`` or ``int8``; the last two are faster and drift a little. OpenVINO's ``bf16`` drifts
+                more than ``auto`` allows: it has to be asked for by name.
             calibrate_on: For int8: some dozens of scans to take ranges from, in any form that ``predict`` takes.
 
         Returns:

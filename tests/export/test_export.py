@@ -87,7 +87,12 @@ def test_every_kind_of_model(options: dict[str, Any], tmp_path: Path) -> None:
     size = {"fit": (32, 64), "none": (64, 96)}.get(options.get("resize", ""), (45, 61))
     scan = draw_scan(3, size)
     scan = np.stack([scan, scan // 2, 255 - scan], axis=-1) if model.preprocessing.channels == 3 else scan
-    _same(model.export(tmp_path / "model.onnx").path, model, [scan])
+    _same(model.export(tmp_path / "model.pt2").path, model, [scan])  # the pipeline is the same in every format
+
+
+def test_an_ensemble_is_one_file(tmp_path: Path) -> None:
+    both = bcdseg.ensemble([_small(), _small(decoder=None, decoder_channels=None)])
+    _same(both.export(tmp_path / "both.onnx").path, both, SCANS[:2])
 
 
 def test_half_precision_is_half_the_size(written: dict[str, Path], tmp_path: Path) -> None:
