@@ -61,6 +61,21 @@ def test_the_blocks_about_recipes_run_on_made_data(tmp_path: Path, monkeypatch: 
     assert {path.name for path in (tmp_path / "runs").iterdir()} >= {"plain_cnn-1", "plain_cnn-2", "plain_cnn-3", "mobilenet_v2-1"}
 
 
+def test_the_block_about_benchmarks_runs_on_made_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busi(tmp_path / "Dataset_BUSI_with_GT", (6, 6, 6))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
+    quick = {"resnet50-": "cnn-", ', "default"]': "]", '"default")': '"cnn-3class+mask")', "folds=5": "folds=2, size=32, epochs=1"}
+    names: dict[str, Any] = {}
+    for block in BLOCK.findall((ROOT / "docs/how-to/benchmark.md").read_text(encoding="utf-8")):
+        for slow, fast in quick.items():
+            assert slow in block
+            block = block.replace(slow, fast)
+        exec(compile(block, "docs/how-to/benchmark.md", "exec"), names)
+    assert [entry.recipe for entry in names["result"].entries] == ["cnn-3class", "cnn-3class+mask"]
+    assert (tmp_path / "benchmark" / "benchmark.md").read_text(encoding="utf-8") == names["result"].table()
+
+
 def test_the_blocks_of_the_readme_about_data_and_training_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     busi(tmp_path / "Dataset_BUSI_with_GT", (8, 8, 8))
     monkeypatch.chdir(tmp_path)

@@ -19,6 +19,7 @@ import tomllib
 import torch
 from figures import figures, predict_all
 from PIL import Image
+from remember import CARD, SPLIT, seen_scans
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
@@ -32,8 +33,6 @@ from bcdseg.network.network import Network, build_network
 from bcdseg.network.pretrained import load_pretrained
 
 CLASSES = ("normal", "benign", "malignant")
-SPLIT = Path(__file__).parent / "busi_split.csv"
-CARD = Path(__file__).parent / "busi_lite_card.toml"
 SIZE = (256, 256)
 MEAN, STD = 0.5, 0.5
 EPOCHS, BATCH, PEAK_RATE, DECAY, SEED = 40, 16, 1.5e-3, 1e-3, 0
@@ -209,7 +208,7 @@ def main() -> None:
     rules = choose_rules(network, options.data)
     preprocessing = bcdseg.Preprocessing(size=SIZE, mean=(MEAN,), std=(STD,))
     model = bcdseg.Model(network, preprocessing, rules, name="busi-lite", device="cpu")
-    model.training = describe(model, options.data, options.native)
+    model.training = {**describe(model, options.data, options.native), "seen": seen_scans(options.data, options.native)}
     model.save(options.out, half=True, overwrite=True)
     print(bcdseg.load(options.out).card)
 

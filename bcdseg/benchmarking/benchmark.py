@@ -14,7 +14,8 @@ from bcdseg.benchmarking.result import Benchmark, Entry, gather
 from bcdseg.benchmarking.store import FoldResult, keep_settings
 from bcdseg.data.dataset import Dataset, check_choice
 from bcdseg.errors import OptionError
-from bcdseg.evaluation.measures.bootstrap import DRAWS
+from bcdseg.evaluation.answers import check_data
+from bcdseg.evaluation.measures.bootstrap import DRAWS, check_whole
 from bcdseg.evaluation.report.data import cases_csv
 from bcdseg.extras import require
 from bcdseg.files import write_whole
@@ -72,6 +73,8 @@ def benchmark(
         OutputExistsError: The folder holds a benchmark of other folds or data.
     """
     require("pytorch_lightning", extra="train", purpose="A benchmark")
+    check_data(data)
+    check_whole(draws=draws, seed=seed)
     check_choice("copies", copies, ("all", "first"))
     chosen = _chosen(recipes, from_scratch, size)
     configs = {one.name: one.config(**{"seed": seed, **options}) for one in chosen}

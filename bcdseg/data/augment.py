@@ -16,6 +16,8 @@ require("albumentations", extra="train", purpose="Augmentation")
 import albumentations as A  # noqa: E402 - only now it is known to be there
 import cv2  # noqa: E402
 
+from bcdseg.data.marks import paint_marks  # noqa: E402 - OpenCV comes with albumentations
+
 Pipeline = A.Compose
 """What users may hand in as their own."""
 
@@ -46,16 +48,16 @@ def _light() -> list[Any]:
 def _default() -> list[Any]:
     return [
         A.HorizontalFlip(p=0.5),
-        ByHand(_painted_calipers, p=0.15),
+        ByHand(paint_marks, p=0.35),
         _affine(0.25, 15),
-        A.OneOf([Elastic(alpha=0.5, sigma=8), A.GridDistortion(num_steps=4, distort_limit=0.2)], p=0.25),
+        A.OneOf([Elastic(alpha=4, sigma=20), A.GridDistortion(num_steps=4, distort_limit=0.2)], p=0.25),
         A.CropAndPad(percent=(0, 0.2), keep_size=True, p=0.1),
-        A.OneOf([A.RandomBrightnessContrast(0.3, 0.3), A.RandomGamma((60, 160)), A.CLAHE(clip_limit=3)], p=0.7),
+        A.OneOf([A.RandomBrightnessContrast(0.15, 0.3), A.RandomGamma((60, 160)), A.CLAHE(clip_limit=2)], p=0.7),
         ByHand(_gain_drift, p=0.3),
         ByHand(_shadow, p=0.2),
         ByHand(_speckle, p=0.3),
-        A.OneOf([A.GaussianBlur(sigma_limit=(0.3, 1.5)), A.Downscale(scale_range=(0.4, 0.8)), A.Sharpen()], p=0.3),
-        A.OneOf([A.GaussNoise(std_range=(0.02, 0.08)), A.ImageCompression(quality_range=(30, 90))], p=0.3),
+        A.OneOf([A.GaussianBlur(sigma_limit=(0.3, 1.5)), A.Downscale(scale_range=(0.4, 0.8)), _sharpen()], p=0.3),
+        A.OneOf([A.GaussNoise(std_range=(0.01, 0.05)), A.ImageCompression(quality_range=(30, 90))], p=0.3),
         A.CoarseDropout(num_holes_range=(1, 4), hole_height_range=(0.05, 0.15), hole_width_range=(0.05, 0.15), p=0.1),
     ]
 
@@ -67,6 +69,10 @@ def _flip_rotate_zoom() -> list[Any]:
 def _shift_shear_zoom_flip() -> list[Any]:
     move = A.Affine(translate_percent=(-0.2, 0.2), shear=(-12, 12), scale=(0.8, 1.2), interpolation=cv2.INTER_LINEAR, p=1)
     return [A.HorizontalFlip(p=0.5), move]
+
+
+def _sharpen() -> A.Sharpen:
+    return A.Sharpen(alpha=(0.1, 0.3), lightness=(1, 1))  # which leaves the scan as bright as it was
 
 
 def _affine(zoom: float, degrees: int) -> A.Affine:
@@ -93,26 +99,29 @@ class ByHand(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 class Elastic(A.ElasticTransform):  # type: ignore[misc]
-    """Smooth random displacement, ``alpha`` pixels strong (standard deviation) and ``sigma`` pixels smooth.
+    """Tissue pressed and pushed: smooth random displacement, ``alpha`` pixels strong (standard deviation), ``sigma`` pixels smooth.
 
-    Drawn on every fourth pixel and interpolated: no eye can tell it from albumentations' own, and it takes a quarter of the time.
+    Both are those of a scan of 256 pixels height, and grow with it. Drawn on a coarse grid and interpolated: no eye can tell it
+    from albumentations' own, and it takes a fraction of the time.
     """
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Called by albumentations."""
         height, width = params["shape"][:2]
+        cell = max(1.0, self.sigma * height / 256 / 2)  # two cells are sigma
+        cells = (int(height / cell) + 4, int(width / cell) + 4)
         maps = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        strength = self.alpha * height / 256 * 2 * np.sqrt(np.pi) * 2  # smoothing leaves 1 / (2 sqrt(pi) sigma) of the noise
         for at in maps:
-            coarse = self.random_generator.standard_normal((height // 4 + 1, width // 4 + 1), np.float32)
-            coarse = cv2.GaussianBlur(coarse, (0, 0), self.sigma / 4, borderType=cv2.BORDER_REFLECT_101)
-            strength = self.alpha * np.sqrt(np.pi) * self.sigma / 2  # smoothing leaves 1 / (2 sqrt(pi) sigma) of the noise
-            at += np.float32(strength) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+            coarse = self.random_generator.standard_normal(cells, np.float32) * np.float32(strength)
+            coarse = cv2.GaussianBlur(coarse, (0, 0), 2, borderType=cv2.BORDER_REFLECT_101)
+            at += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
         return {"map_x": maps[0], "map_y": maps[1]}
 
 
 def _speckle(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     """Multiplicative noise with the grain of an ultrasound beam."""
-    strength = np.float32(rng.uniform(0.05, 0.25) * 2 * np.sqrt(12))
+    strength = np.float32(rng.uniform(0.04, 0.15) * 2 * np.sqrt(12))
     noise = (rng.random(image.shape[:2], np.float32) - np.float32(0.5)) * strength  # uniform: blurred it is as good as normal
     noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.4, 1.2))
     return _clip(image * (1 + _over_channels(noise, image)))
@@ -134,21 +143,6 @@ def _gain_drift(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     coarse = rng.uniform(0.6, 1.4, (4, 2)).astype(np.float32)
     gain = cv2.resize(coarse, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return _clip(image * _over_channels(gain, image))
-
-
-def _painted_calipers(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Crosses and a line of text, as a sonographer leaves them."""
-    image = image.copy()
-    height, width = image.shape[:2]
-    white = (int(rng.integers(180, 256)),) * 3
-    for _cross in range(int(rng.integers(2, 5))):
-        at = int(rng.uniform(0.1, 0.9) * width), int(rng.uniform(0.1, 0.9) * height)
-        cv2.drawMarker(image, at, white, int(rng.choice([cv2.MARKER_CROSS, cv2.MARKER_TILTED_CROSS])), int(rng.integers(5, 12)))
-    if rng.random() < 0.5:
-        at = int(rng.uniform(0, 0.6) * width), int(rng.choice([0.06, 0.97]) * height)
-        text = "".join(rng.choice(list("ABDLR0123456789 .cm"), 10))
-        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.35, white)
-    return image
 
 
 def _over_channels(field: NDArray[Any], image: NDArray[Any]) -> NDArray[Any]:

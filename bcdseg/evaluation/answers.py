@@ -11,7 +11,7 @@ import numpy as np
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.masks import read_mask
-from bcdseg.errors import InputError
+from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.cases import Case
 from bcdseg.evaluation.metrics.outline import judge
 from bcdseg.types import Mask, Pixels, Sample
@@ -75,6 +75,20 @@ def true_mask(sample: Sample, size: tuple[int, int], no_lesion: str | None, *, r
     if sample.masks:
         return read_mask(sample.masks, size, resize)
     return np.zeros(size, bool) if no_lesion is not None and sample.label == no_lesion else None
+
+
+def check_data(dataset: object) -> None:
+    """Refuse what is no data set, such as the path of one."""
+    if not isinstance(dataset, Dataset):
+        raise OptionError(f"{dataset!r}: is no data set. Open one with bcdseg.open_dataset, and take a part of bcdseg.split.")
+
+
+def check_model(model: object) -> None:
+    """Refuse what is no model, such as the name of one."""
+    from bcdseg.model.model import Model
+
+    if not isinstance(model, Model):
+        raise OptionError(f"{model!r}: is no model. Load one with bcdseg.load, or take run.model of bcdseg.fit.")
 
 
 def check_measurable(name: str, classes: tuple[str, ...], dataset: Dataset) -> None:

@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.answers import answers, check_measurable
+from bcdseg.evaluation.answers import answers, check_data, check_measurable, check_model
 from bcdseg.evaluation.cases import Cases, table_of
 from bcdseg.evaluation.metrics.calibration import fit_temperature
 from bcdseg.evaluation.metrics.ranking import steps
@@ -47,6 +47,8 @@ def calibrate(
     Raises:
         InputError: A class is unknown to the model, or there are no scans to choose an operating point on.
     """
+    check_model(model)
+    check_data(val)
     check_measurable(model.name, model.classes, val)
     wanted = [*_wanted("sensitivity", sensitivity), *_wanted("specificity", specificity)]
     cases = said(model, val)
@@ -87,9 +89,9 @@ def with_rules(model: Model, *, told: str = "", **rules: object) -> Model:
 
 
 def _wanted(kind: str, shares: Shares) -> list[tuple[str, float]]:
-    each = [] if shares is None else [shares] if isinstance(shares, (int, float)) else list(shares)
+    each = [] if shares is None else [shares] if isinstance(shares, (int, float, str)) else list(shares)
     for share in each:
-        if not 0 < share <= 1:
+        if isinstance(share, str) or not 0 < share <= 1:
             raise OptionError(f"{kind}={share!r}: give a share above 0 and up to 1, such as 0.95.")
     return [(kind, float(share)) for share in each]
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.dataset import Dataset
-from bcdseg.errors import OptionError
-from bcdseg.evaluation.answers import answers, check_measurable
+from bcdseg.evaluation.answers import answers, check_data, check_measurable, check_model
 from bcdseg.evaluation.cases import Cases, table_of
 from bcdseg.evaluation.gallery import Picture, choose
-from bcdseg.evaluation.measures.bootstrap import DRAWS, estimate
+from bcdseg.evaluation.measures.bootstrap import DRAWS, check_whole, estimate
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.points import point_measures
 from bcdseg.evaluation.progress import tracked
@@ -67,8 +66,9 @@ def evaluate(
         LeakError: The model was trained or chosen on some of these scans or their groups; the message names them.
         InputError: A scan is of a class that the model doesn't know, or has a mask of another size; or there is nothing to compare.
     """
-    if not isinstance(test, Dataset):
-        raise OptionError(f"{test!r}: is no data set. Open one with bcdseg.open_dataset, and take a part of bcdseg.split.")
+    check_model(model)
+    check_data(test)
+    check_whole(draws=draws, seed=seed, gallery=gallery)
     if out is not None:
         check_report_free(Path(out), overwrite=overwrite)
     check_measurable(model.name, model.classes, test)
@@ -107,7 +107,7 @@ def about_model(model: Model) -> dict[str, Any]:
     seen = model.training.get("seen")
     remembered = "nothing: which scans it was trained on is not known"
     if seen is not None:
-        remembered = f"{len(seen['contents'])} scans of its training and validation"
+        remembered = f"{len(seen['contents'])} pictures of its training and validation"
     rules = {
         "mask threshold": f"{model.rules.threshold:g}",
         "temperature": f"{model.rules.temperature:.3g}",

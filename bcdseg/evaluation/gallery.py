@@ -15,7 +15,7 @@ KINDS = {
     "worst": "Lowest Dice; of lesions missed altogether the largest first.",
     "median": "Around the median Dice.",
     "best": "Highest Dice.",
-    "false lesion": "Nothing is there and something is outlined, the largest part of the scan first.",
+    "false lesion": "Nothing is there and something is outlined.",
     "surely wrong": "Called another class than the true one, the surest first.",
 }
 

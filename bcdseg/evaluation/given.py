@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.images import read_image
+from bcdseg.data.layouts.rows import csv_rows
 from bcdseg.data.masks import read_mask
 from bcdseg.errors import InputError
-from bcdseg.evaluation.answers import check_measurable, true_mask
+from bcdseg.evaluation.answers import check_data, check_measurable, true_mask
 from bcdseg.evaluation.cases import Case, Cases, table_of
 from bcdseg.evaluation.gallery import Picture, choose
-from bcdseg.evaluation.measures.bootstrap import DRAWS, estimate
+from bcdseg.evaluation.measures.bootstrap import DRAWS, check_whole, estimate
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.metrics.outline import judge
 from bcdseg.evaluation.progress import tracked
@@ -25,6 +28,7 @@ from bcdseg.network.config import no_lesion_class
 from bcdseg.types import Mask, Sample
 
 TABLE, PROBABILITY = "predictions.csv", "probability_"
+WRITTEN = (0, 1, 255)  # what the pixels of a mask may be
 OFF = 0.01  # by which probabilities, rounded as they may be, can miss a sum of 1
 MOST_NAMED = 5
 
@@ -77,6 +81,8 @@ def evaluate_predictions(
     Raises:
         InputError: A scan has no prediction, a prediction no scan, or a mask another size than its scan.
     """
+    check_whole(draws=draws, seed=seed, gallery=gallery)
+    check_data(test)
     if out is not None:
         check_report_free(Path(out), overwrite=overwrite)
     given = dict(predictions) if isinstance(predictions, Mapping) else read_predictions(Path(predictions), test)
@@ -112,16 +118,22 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, Given]:
     folder = table.parent
     if table.is_file():
         ids = {key: one.id for one in test for key in (one.id, str(one.image), str(one.image.resolve()))}
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return dict(_row(row, number, table, ids, folder) for number, row in enumerate(rows, start=2) if not row.get("error"))
+        given: dict[str, Given] = {}
+        for number, row in enumerate(csv_rows(table), start=2):
+            if row.get("error"):
+                continue
+            name, one = _row(row, number, table, ids, folder)
+            if name in given:
+                raise InputError(f"{table} row {number}: {name} is there a second time. Keep one prediction for each scan.")
+            given[name] = one
+        return given
     if not path.is_dir():
         raise InputError(f"{path}: no such folder or table of predictions.")
     found = {one.id: _mask_file(folder, one.id) for one in test}
     return {name: Given(mask=file) for name, file in found.items() if file is not None}
 
 
-def _row(row: Mapping[str, str], number: int, table: Path, ids: Mapping[str, str], folder: Path) -> tuple[str, Given]:
+def _row(row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str], folder: Path) -> tuple[str, Given]:
     key = row.get("id") or row.get("source") or ""
     if not key:
         raise InputError(f"{table} row {number}: names no scan; it needs a column 'id' or 'source'.")
@@ -129,7 +141,7 @@ def _row(row: Mapping[str, str], number: int, table: Path, ids: Mapping[str, str
     cells = {column.removeprefix(PROBABILITY): cell for column, cell in row.items() if column and column.startswith(PROBABILITY)}
     try:
         probabilities = {one: float(cell) for one, cell in cells.items()} or None
-    except ValueError:
+    except (ValueError, TypeError):
         raise InputError(f"{table} row {number}: {key}: a probability is no number: {cells}.") from None
     mask = folder / row["mask"] if row.get("mask") else _mask_file(folder, name)
     return name, Given(mask, probabilities)
@@ -177,7 +189,7 @@ def _few(names: Sequence[str]) -> str:
 def _case(sample: Sample, given: Given, test: Dataset, classes: tuple[str, ...], no_lesion: str | None) -> Case:
     height, width = read_image(sample.image).shape[:2]
     truth = true_mask(sample, (height, width), no_lesion, resize=test.resize_masks)
-    mask = _predicted(given, (height, width))
+    mask = _predicted(given, (height, width), sample.id)
     probabilities = None if given.probabilities is None else [given.probabilities[name] for name in classes]
     return Case(
         id=sample.id,
@@ -191,8 +203,13 @@ def _case(sample: Sample, given: Given, test: Dataset, classes: tuple[str, ...],
     )
 
 
-def _predicted(given: Given, size: tuple[int, int]) -> Mask | None:
-    return read_mask([given.mask], size) if isinstance(given.mask, Path) else given.mask
+def _predicted(given: Given, size: tuple[int, int], name: str) -> Mask | None:
+    if given.mask is None or isinstance(given.mask, Path):
+        return None if given.mask is None else read_mask([given.mask], size)
+    mask = np.asarray(given.mask)
+    if not np.isin(mask, WRITTEN).all():
+        raise InputError(f"{name}: its mask holds other values than 0 and 1, or 255. Cut probabilities at a threshold first.")
+    return mask.astype(bool)
 
 
 def _pictures(given: Mapping[str, Given], test: Dataset, cases: Cases, count: int, no_lesion: str | None) -> Iterator[Picture]:
@@ -201,4 +218,4 @@ def _pictures(given: Mapping[str, Given], test: Dataset, cases: Cases, count: in
         image = read_image(sample.image)
         size = (image.shape[0], image.shape[1])
         truth = true_mask(sample, size, no_lesion, resize=test.resize_masks)
-        yield Picture(sample.id, kind, row, image, truth, _predicted(given[sample.id], size))
+        yield Picture(sample.id, kind, row, image, truth, _predicted(given[sample.id], size, sample.id))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from bcdseg.data.dataset import Dataset, check_choice
-from bcdseg.evaluation.answers import Change, answers, check_measurable
+from bcdseg.evaluation.answers import Change, answers, check_data, check_measurable, check_model
 from bcdseg.evaluation.cases import Cases, table_of
 from bcdseg.evaluation.degrade import DEGRADATIONS, degrade
-from bcdseg.evaluation.measures.bootstrap import DRAWS, estimate
+from bcdseg.evaluation.measures.bootstrap import DRAWS, check_whole, estimate
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.measure import Estimate, Measure
 from bcdseg.evaluation.progress import tracked
@@ -76,7 +76,7 @@ def measure_robustness(
     model: Model,
     test: Dataset,
     *,
-    degradations: Sequence[str] = tuple(DEGRADATIONS),
+    degradations: str | Sequence[str] = tuple(DEGRADATIONS),
     untouched: Cases | None = None,
     draws: int = DRAWS,
     seed: int = 0,
@@ -89,7 +89,7 @@ def measure_robustness(
     Args:
         model: The model.
         test: The scans.
-        degradations: Any of ``DEGRADATIONS``.
+        degradations: One or several of ``DEGRADATIONS``.
         untouched: The answers on the scans as they are, where they are there already.
         draws: Bootstrap draws of the intervals; 0 leaves them out.
         seed: Of the degradations and the draws.
@@ -97,10 +97,14 @@ def measure_robustness(
         threshold: Mask probability from which a pixel is outlined; by default the model's own.
         batch_size: Scans that go through the network at once.
     """
-    for name in degradations:
+    check_model(model)
+    check_data(test)
+    check_whole(draws=draws, seed=seed)
+    chosen = [degradations] if isinstance(degradations, str) else list(degradations)
+    for name in chosen:
         check_choice("degradations", name, tuple(DEGRADATIONS))
     check_measurable(model.name, model.classes, test)
-    plan = [(name, strength) for name in degradations for strength in DEGRADATIONS[name].strengths]
+    plan = [(name, strength) for name in chosen for strength in DEGRADATIONS[name].strengths]
     work = _work(model, test, plan, untouched, seed, {"threshold": threshold, "batch_size": batch_size})
     tables = list(tracked(work, "Degrading scans", len(plan) + 1, progress))
     names = [name.format(positive=tables[0].positive) for name in WATCHED]

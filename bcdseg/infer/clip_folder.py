@@ -73,7 +73,7 @@ class ClipFolder:
             save = save_dicom_seg if kind == "seg" else save_dicom_sr
             try:
                 save(predictions, self._target(file, kind), keep_identifiers=self.keep_identifiers, overwrite=self.overwrite)
-            except ImageError as error:  # of this file alone
+            except (ImageError, OptionError) as error:  # of this file alone
                 self.problems.append(str(error))
 
     def _target(self, file: str, kind: str) -> Path:

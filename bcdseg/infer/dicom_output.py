@@ -35,6 +35,8 @@ def save_dicom_seg(
 ) -> Path:
     """Write outlines as a DICOM segmentation that refers to the frames of its source.
 
+    It has the scale of the prediction; a clip whose frames differ in theirs, as where its regions do, is written without one.
+
     Args:
         predictions: Of one image, or of frames of one clip.
         path: The file to write.
@@ -48,7 +50,8 @@ def save_dicom_seg(
         raise OptionError(f"kind={kind!r} is unknown: choose one of {', '.join(KINDS)}.")
     frames: list[int | None] = []
     maps: list[NDArray[Any]] = []
-    facts: set[tuple[str, str, Spacing | None]] = set()
+    facts: set[tuple[str, str]] = set()
+    scales: set[Spacing | None] = set()
     for prediction in _each(predictions):
         one = prediction.mask if kind == "binary" else prediction.mask_probability
         if one is None:
@@ -57,10 +60,12 @@ def save_dicom_seg(
             )
         maps.append(one)
         frames.append(prediction.frame)
-        facts.add((clip_file(prediction), prediction.model, prediction.spacing))
+        facts.add((clip_file(prediction), prediction.model))
+        scales.add(prediction.spacing)
         if sum(held.nbytes for held in maps) > MOST_BYTES:
             raise OptionError(f"{path}: {len(maps)} frames are too many for one file. Write fewer: frames=10 takes each tenth.")
-    (file, model, spacing) = _one(facts, path)
+    (file, model) = _one(facts, path)
+    spacing = scales.pop() if len(scales) == 1 else None
     reference = _reference(file if source is None else source, maps[0].shape[:2], keep_identifiers)
     content = encode_segmentation(reference, frames, np.stack(maps), spacing=spacing, algorithm=Algorithm(model), name=file)
     return write_whole(Path(path), content, overwrite=overwrite)
@@ -99,9 +104,7 @@ def _each(predictions: Prediction | Iterable[Prediction]) -> Iterable[Prediction
 
 def _one(facts: set[Any], path: str | Path) -> Any:
     if len(facts) != 1:
-        raise OptionError(
-            f"{path}: {len(facts)} different sources, models or scales. Give predictions of one image or of one clip."
-        )
+        raise OptionError(f"{path}: {len(facts)} different sources, models or sizes. Give predictions of one image or of one clip.")
     return facts.pop()
 
 

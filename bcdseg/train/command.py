@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.opening import open_dataset
@@ -22,7 +23,7 @@ from bcdseg.train.run import COMMAND, CONFIG, LAST, SPLIT, Run
 
 FRACTIONS = (0.7, 0.1, 0.2)
 DEFAULT = "default"
-FROM_SCRATCH = "none"
+NOTHING = "none"
 PLACES = {"data", "model", "weights", "teacher"}
 
 
@@ -36,10 +37,11 @@ class Command:
         split: A split file, or None to divide it anew, or as the data set itself prescribes.
         recipe: Name of a recipe; with neither recipe, model nor encoder it is the library's own.
         model: A trained model to go on from.
-        encoder: Of a new model; the next four are of it, too.
+        encoder: Of a new model. The next four are of a new model too; where they are None it is as the recipe says, or
+            ``bcdseg.create``.
         decoder: ``none`` is classification only.
         head: ``none`` is segmentation only.
-        weights: The encoder's: ``imagenet``, a file, or ``none``. None is what the recipe says, and for an encoder none.
+        weights: The encoder's: ``imagenet``, a file, or ``none``.
         size: Height and width.
         teacher: A model to learn from.
     """
@@ -50,18 +52,19 @@ class Command:
     recipe: str | None = None
     model: str | None = None
     encoder: str | None = None
-    decoder: str = "unet"
-    head: str = "guided"
+    decoder: str | None = None
+    head: str | None = None
     weights: str | None = None
-    size: int = 256
+    size: int | None = None
     teacher: str | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("recipe", "model", "encoder") if getattr(self, name) is not None]
         if len(given) > 1:
             raise OptionError(f"Give one of {', '.join(f'--{name}' for name in given)}: each says what to start from.")
-        if self.model is not None and self.weights is not None:
-            raise OptionError("--weights is for a new encoder; --model has its own.")
+        new = [f"--{name}" for name in ("decoder", "head", "weights", "size") if getattr(self, name) is not None]
+        if self.model is not None and new:
+            raise OptionError(f"{', '.join(new)}: for a new model; --model has its own.")
 
     @property
     def chosen_recipe(self) -> Recipe | None:
@@ -69,7 +72,7 @@ class Command:
         if self.model is not None or self.encoder is not None:
             return None
         chosen = recipe(self.recipe or DEFAULT)
-        return chosen.from_scratch() if self.weights == FROM_SCRATCH else chosen
+        return chosen.from_scratch() if self.weights == NOTHING else chosen
 
     def config(self, file: Path | None, settings: Sequence[str]) -> FitConfig:
         """The recipe's options, then those of a file, then ``key=value``."""
@@ -90,14 +93,14 @@ class Command:
         """The model that training starts from."""
         if self.model is not None:
             return load(self.model)
-        weights = None if self.weights == FROM_SCRATCH else self.weights
+        asked = {name: getattr(self, name) for name in ("decoder", "head", "weights", "size")}
+        new: dict[str, Any] = {name: None if value == NOTHING else value for name, value in asked.items() if value is not None}
+        names = [] if self.head == NOTHING else classes
         chosen = self.chosen_recipe
         if chosen is not None:
-            return chosen.model(classes) if weights is None else chosen.model(classes, weights=weights)
+            return chosen.model(names, **new)
         assert self.encoder is not None
-        decoder, head = (None if value == FROM_SCRATCH else value for value in (self.decoder, self.head))
-        names = [] if head is None else classes
-        return create(self.encoder, classes=names, decoder=decoder, head=head, weights=weights, size=self.size)
+        return create(self.encoder, classes=names, **new)
 
 
 def train_as_told(command: Command, config: FitConfig, out: Path | None) -> Run:
@@ -119,7 +122,7 @@ def go_on_as_told(folder: Path, data: Path | None, settings: Sequence[str]) -> R
     if data is not None:
         command = replace(command, data=str(data))
     if (folder / LAST).exists() and command.model is None:
-        command = replace(command, weights=FROM_SCRATCH)  # the checkpoint has better ones
+        command = replace(command, weights=NOTHING)  # the checkpoint has better ones
     return _run(command, from_settings(settings, from_values(read_values(folder / CONFIG))), folder, resume=True)
 
 

@@ -45,7 +45,8 @@ def _logger_names(value: Any) -> bool:
 
 RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
     (("epochs", "batch_size", "accumulate", "devices", "nodes"), _whole(1), "give a whole number of 1 or more"),
-    (("seed", "warmup_epochs"), _whole(0), "give a whole number of 0 or more"),
+    (("seed",), lambda value: _whole(0)(value) and value < 2**32, "give a whole number from 0 to 4294967295"),
+    (("warmup_epochs",), _whole(0), "give a whole number of 0 or more"),
     (("workers",), _or_none(_whole(0)), "give a whole number of 0 or more, or None to choose by the machine"),
     (("patience",), _or_none(_whole(1)), "give a whole number of 1 or more, or None to train to the end"),
     (("freeze_encoder_epochs",), _whole(-1), "give a number of epochs, or -1 for all"),
@@ -85,7 +86,7 @@ class FitConfig:
             root of how rare a class is, ``none``.
         cache: Where decoded and resized scans are kept: ``memory``, ``disk``, ``none``, or ``auto``: memory up to ``cache_gb``.
         cache_gb: Most that the cache may take.
-        workers: Processes that prepare scans; None chooses by the machine's cores.
+        workers: Processes that prepare scans; None chooses: none beside a network on the CPU, else by the machine's cores.
         mask_loss: ``dice_ce``, ``dice_focal``, ``tversky`` or ``hausdorff``.
         class_loss: ``ce`` or ``focal``.
         label_smoothing: Of the class loss.
@@ -175,6 +176,7 @@ class FitConfig:
         share = f"give a multiple of {world}, the number of devices"
         self._check("batch_size", self.batch_size % world == 0, share)
         self._check("warmup_epochs", self.warmup_epochs < self.epochs, f"warm up for less than the {self.epochs} epochs there are")
+        self._check("class_weight", self.mask_weight + self.class_weight > 0, "give it or mask_weight a number above 0")
         self._check("devices", self.device != "mps" or world == 1, "Apple's GPU is one device; give 1")
 
     def _check(self, name: str, good: bool, what_to_do: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,10 +24,11 @@ from bcdseg.model.model import Model
 from bcdseg.train import folder as folders
 from bcdseg.train.config import FitConfig
 from bcdseg.train.loading.batch import Batch
-from bcdseg.train.loading.loaders import set_epoch, training_loader, validation_loader
+from bcdseg.train.loading.loaders import make_room, set_epoch, training_loader, validation_loader
 from bcdseg.train.loop.checkpoint import Keeper, read_checkpoint
 from bcdseg.train.loop.clear_errors import clear_errors
 from bcdseg.train.loop.machine import build_trainer
+from bcdseg.train.loop.memory import freed_memory_kept
 from bcdseg.train.loop.parallel import from_first, is_first
 from bcdseg.train.loop.progress import Show
 from bcdseg.train.loop.quiet import as_it_was, quietly
@@ -58,26 +60,28 @@ def train_model(
         config = folders.config_to_go_on_with(there, config)
         folders.check_same_scans(there, train, val)
     plan = make_plan(model, train, val, config or FitConfig(), augment=augment, teacher=teacher)
-    with as_it_was(), quietly():
-        folder = there or _begin(plan, out, notes)
+    with as_it_was(), quietly(), freed_memory_kept():
+        folder = there or _new_folder(plan, out)
         last = None if there is None else _last(there, plan)
         history: History = [] if last is None else last["history"]
         if is_finished(history, plan.config):
             plan.say(f"The run in {folder} is finished.")
         else:
+            train_to_the_end = _made_ready(plan, folder, epochs_done=len(history), is_new=there is None)
+            if there is None and is_first():
+                folders.write_beginning(folder, plan.config, plan.train, plan.val, notes)
             plan.say(f"Going on after epoch {len(history)}, in {folder}" if history else f"Written to {folder}")
-            history = _train(plan, folder, epochs_done=len(history))
+            history = train_to_the_end()
         return _finish(plan, folder, history)
 
 
-def _begin(plan: Plan, out: Path | None, notes: Mapping[str, bytes]) -> Path:
+def _new_folder(plan: Plan, out: Path | None) -> Path:
     """The folder of a new run. It is the first process that makes it, when all else is well; others have no use for it yet."""
     if not is_first():
         return out or folders.RUNS
     check_disjoint(train=plan.train, val=plan.val)
     folder = folders.new_folder(out, plan.model.network.config.encoder)
     folders.check_space(folder, plan.model.network)
-    folders.write_beginning(folder, plan.config, plan.train, plan.val, notes)
     return folder
 
 
@@ -97,11 +101,23 @@ def _last(folder: Path, plan: Plan) -> dict[str, Any] | None:
     return checkpoint
 
 
-def _train(plan: Plan, folder: Path, *, epochs_done: int) -> History:
-    """Train to the end; the checkpoints hold what came out."""
+def _made_ready(plan: Plan, folder: Path, *, epochs_done: int, is_new: bool) -> Callable[[], History]:
+    """All that training needs. What can't be is told now, before anything is written; an empty folder is left to nobody."""
+    try:
+        return _ready(plan, folder, epochs_done)
+    except BaseException:
+        if is_new and is_first():
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _ready(plan: Plan, folder: Path, epochs_done: int) -> Callable[[], History]:
+    """What trains to the end; the checkpoints hold what came out."""
     config = plan.config
     trainer = build_trainer(config, folder, _callbacks(plan, folder))
     loader, val_loader = _loaders(plan, trainer.world_size, trainer.global_rank)
+    make_room((loader, val_loader), config)
     set_epoch(loader, epochs_done)  # Lightning begins the first iteration before it says that an epoch begins
     trainer.callbacks.insert(0, LambdaCallback(on_train_epoch_start=lambda _, task: set_epoch(loader, task.epoch)))
     network = plan.network()
@@ -111,11 +127,15 @@ def _train(plan: Plan, folder: Path, *, epochs_done: int) -> History:
     task = Task(network, plan.loss(), config, steps_an_epoch=steps, teacher=plan.teacher)
     if config.compile:
         network.compile()
-    torch.set_flush_denormal(True)  # numbers too small to matter are slow on a CPU
-    torch.manual_seed(config.seed)
-    with clear_errors(folder, config):
-        trainer.fit(task, loader, val_loader, ckpt_path=folder / LAST if epochs_done else None, weights_only=True)
-    return task.history
+
+    def train() -> History:
+        torch.set_flush_denormal(True)  # numbers too small to matter are slow on a CPU
+        torch.manual_seed(config.seed)
+        with clear_errors(folder, config):
+            trainer.fit(task, loader, val_loader, ckpt_path=folder / LAST if epochs_done else None, weights_only=True)
+        return task.history
+
+    return train
 
 
 def _loaders(plan: Plan, world: int, rank: int) -> tuple[DataLoader[Batch], DataLoader[Batch]]:

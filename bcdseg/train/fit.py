@@ -13,8 +13,8 @@ from bcdseg.errors import OptionError
 from bcdseg.extras import require
 from bcdseg.model.model import Model
 from bcdseg.train.config import FitConfig
-from bcdseg.train.config_file import known_name
-from bcdseg.train.run import Run
+from bcdseg.train.config_file import known_name, read_config
+from bcdseg.train.run import CONFIG, Run
 
 
 def fit(
@@ -50,7 +50,8 @@ def fit(
         teacher: A model whose answers are learned besides the truth, of both heads; see ``bcdseg.train.distill``. Of the same
             classes and size. An ensemble is one too.
         resume: Go on with the run in ``out`` after its last whole epoch, as if it had never been stopped. Where ``out`` holds no
-            run yet, one begins. Without ``config`` and options the run's own hold.
+            run yet, one begins. Without ``config`` the run's own options hold; those given may only change how it is computed
+            (``workers``, ``cache``, ``device`` ...), not what comes out.
         options: Fields of ``FitConfig``, in place of those of ``config``.
 
     Returns:
@@ -69,12 +70,24 @@ def fit(
 
     if isinstance(augment, str):
         options, augment = {**options, "augment": augment}, None
+    _check_kinds(model, train, val, teacher)
     folder = None if out is None else Path(out)
     if resume and folder is None:
         raise OptionError("resume=True goes on with the run in a folder: give it as out=.")
+    if config is None and options and resume and folder is not None and (folder / CONFIG).is_file():
+        config = read_config(folder / CONFIG)
     return train_model(
         model, train, val, out=folder, config=_chosen(config, options), augment=augment, teacher=teacher, resume=resume
     )
+
+
+def _check_kinds(model: Model, train: Dataset, val: Dataset, teacher: Model | None) -> None:
+    for name, given in (("model", model), *(() if teacher is None else (("teacher", teacher),))):
+        if not isinstance(given, Model):
+            raise OptionError(f"{name}={given!r}: give a model, from bcdseg.create or bcdseg.load.")
+    for name, part in (("train", train), ("val", val)):
+        if not isinstance(part, Dataset):
+            raise OptionError(f"{name}={part!r}: give a data set, from bcdseg.open_dataset and bcdseg.split.")
 
 
 def _chosen(config: FitConfig | None, options: Mapping[str, Any]) -> FitConfig | None:

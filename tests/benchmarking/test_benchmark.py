@@ -168,11 +168,14 @@ def test_what_cannot_be_run_is_told_before_anything_is_trained(
         ({"recipes": [BARE], "copies": "none"}, "copies='none': choose one of 'all', 'first'"),
         ({"recipes": [BARE], "val": 1.5}, "val=1.5"),
         ({"recipes": [BARE], "epoch": 3}, "epoch"),
+        ({"recipes": [BARE], "draws": -1}, "draws=-1: give a whole number"),
         ({"recipes": [BARE], "folds": 20}, "Ask for fewer folds"),
     ]
     for options, message in cases:
         with pytest.raises(OptionError, match=message):
-            bcdseg.benchmark(data, out=tmp_path / "new", **{"folds": 2, **options, **QUICK})
+            bcdseg.benchmark(data, out=tmp_path / "new", **{"folds": 2, **QUICK, **options})
+    with pytest.raises(OptionError, match="open_dataset"):
+        bcdseg.benchmark("folder", [BARE], out=tmp_path / "new")  # type: ignore[arg-type]
     assert not (tmp_path / "new").exists()
     benign = data.select(one for one in data.ids if "benign" in one or "normal" in one)
     with pytest.raises(OptionError, match="cnn-binary: is for benign, malignant"):

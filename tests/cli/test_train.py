@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 import bcdseg
 from bcdseg import errors
 from bcdseg.cli import app
+from bcdseg.train.command import Command
 from bcdseg.train.config_file import read_config
 
 QUICK = ("--set", "epochs=1", "--set", "batch_size=8", "--set", "workers=0", "--set", "pictures=no", "--set", "augment=none")
@@ -63,12 +64,20 @@ def test_a_recipe_and_a_split_of_ones_own(data: Path, tmp_path: Path) -> None:
     assert model.network.config.decoder is None
 
 
+def test_what_is_asked_of_a_new_model_holds_for_a_recipe_too() -> None:
+    model = Command(data="data", recipe="cnn-3class+mask", size=64, head="global").start(("normal", "benign", "malignant"))
+    assert model.preprocessing.size == (64, 64)
+    assert model.network.config.head == "global"
+    assert Command(data="data", recipe="cnn-3class", size=64, head="none", decoder="unet").start(("benign",)).classes == ()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ((), "DATA is missing"),
         (("data", "--recipe", "cnn-3class", "--encoder", "resnet50"), "Give one of --recipe, --encoder"),
-        (("data", "--model", "busi-lite", "--weights", "imagenet"), "--weights is for a new encoder"),
+        (("data", "--model", "busi-lite", "--weights", "imagenet"), "--weights: for a new model"),
+        (("data", "--model", "busi-lite", "--size", "64", "--decoder", "none"), "--decoder, --size: for a new model"),
         (("data", "--recipe", "cnn-3clas"), "Did you mean 'cnn-3class'"),
         (("data", "--encoder", "plain_cnn", "--set", "epoch=1"), "Did you mean 'epochs'"),
         (("--resume", "nothing"), "holds no run"),

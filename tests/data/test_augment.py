@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from drawn import draw_ellipse, draw_scan
 
 from bcdseg import errors
 
-augment = pytest.importorskip("bcdseg.data.augment", reason="extra train is not installed")
+pytest.importorskip("albumentations", reason="extra train is not installed")
+
+from bcdseg.data import augment
+from bcdseg.data.marks import paint_marks
 
 TRUTH = draw_ellipse((120, 160), (50, 90), (20, 30))
 
@@ -32,6 +37,35 @@ def test_the_mask_follows_the_image() -> None:
         bright = out["image"][..., 0] > out["image"].max() / 2
         overlap = 2 * (bright & (out["mask"] > 0)).sum() / (bright.sum() + out["mask"].sum())
         assert overlap > 0.95
+
+
+def test_tissue_is_pressed_visibly_and_nowhere_folded() -> None:
+    for size in (64, 256):
+        columns, rows = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
+        moved, pressed = [], []
+        for seed in range(10):
+            elastic = augment.Elastic(alpha=4, sigma=20, p=1)
+            elastic.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            maps = elastic.get_params_dependent_on_data({"shape": (size, size, 1)}, {})
+            moved += [maps["map_x"] - columns, maps["map_y"] - rows]
+            pressed += [np.diff(maps["map_x"], axis=1), np.diff(maps["map_y"], axis=0)]
+        assert np.std(moved) == pytest.approx(4 * size / 256, rel=0.2)
+        assert min(steps.min() for steps in pressed) > 0
+
+
+@pytest.mark.parametrize("form", [(256, 256), (64, 96, 1), (120, 90, 3)], ids=str)
+def test_marks_are_small_and_lie_anywhere(form: tuple[int, ...]) -> None:
+    black = np.zeros(form, np.uint8)
+    painted = np.stack([paint_marks(black, np.random.default_rng(seed)) for seed in range(300)])
+    assert painted.shape[1:] == form
+    assert painted.dtype == np.uint8
+    assert not black.any()
+    lit = painted.reshape(*painted.shape[:3], -1).any(axis=3)
+    assert lit.any(axis=(1, 2)).mean() > 0.95
+    assert lit.mean() < 0.03
+    assert lit.mean(axis=(1, 2)).max() < 0.2
+    tiles = [tile.mean() for band in np.array_split(lit, 4, axis=1) for tile in np.array_split(band, 4, axis=2)]
+    assert min(tiles) > np.mean(tiles) / 4
 
 
 def test_the_same_seed_gives_the_same_scans() -> None:

@@ -27,9 +27,11 @@ def model(val: bcdseg.Dataset) -> bcdseg.Model:
     images = torch.stack([torch.from_numpy(model.preprocessing(val.read(one)[0]).array) for one in val])
     labels = torch.tensor([val.classes.index(str(one.label)) for one in val])
     optimizer = torch.optim.Adam(model.network.class_head.parameters(), 0.1)  # type: ignore[union-attr]
+    with torch.no_grad():
+        features = model.network.eval().encoder(images)  # type: ignore[union-attr, operator]
     for _ in range(100):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model.network(images).classes, labels).backward()
+        torch.nn.functional.cross_entropy(model.network.class_head(features, None, None), labels).backward()  # type: ignore[union-attr, operator]
         optimizer.step()
     with torch.no_grad():
         model.network.class_head.linear.weight *= 6  # type: ignore[union-attr, operator]

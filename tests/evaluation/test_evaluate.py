@@ -120,6 +120,23 @@ def test_a_table_and_masks_of_another_program(data: bcdseg.Dataset, tmp_path: Pa
         evaluate_predictions(tmp_path / "theirs.csv", data, draws=0)
 
 
+def test_a_table_of_a_spreadsheet_is_read_and_one_that_is_torn_is_refused(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    table = tmp_path / "theirs.csv"
+    lines = ["id;probability_normal;probability_benign;probability_malignant", *(f"{name};0.2;0.3;0.5" for name in data.ids)]
+    table.write_text("\n".join(lines), encoding="utf-8-sig")
+    assert evaluate_predictions(table, data, draws=0)["accuracy"].value == pytest.approx(12 / 33)
+    for torn, reason in (
+        ([*lines, f"{FIRST};0.9;0.1;0"], r"row 35: benign/benign \(1\).png is there a second time"),
+        ([*lines[:-1], f"{data.ids[-1]};0.9"], "row 34: .* a probability is no number"),
+    ):
+        table.write_text("\n".join(torn))
+        with pytest.raises(bcdseg.errors.InputError, match=reason):
+            evaluate_predictions(table, data, draws=0)
+    table.write_text("\n".join(lines), encoding="utf-16")
+    with pytest.raises(bcdseg.errors.DatasetError, match="no UTF-8"):
+        evaluate_predictions(table, data, draws=0)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -128,6 +145,7 @@ def test_a_table_and_masks_of_another_program(data: bcdseg.Dataset, tmp_path: Pa
         (lambda given: given.update(other=given[FIRST]), "predictions for other, not among"),
         (lambda given: given.update({FIRST: Given(None, {"normal": 1.0, "benign": 0.5, "malignant": 0.2})}), "no probabilities"),
         (lambda given: given.update({FIRST: replace(given[FIRST], mask=np.ones((9, 9), bool))}), "9 x 9"),
+        (lambda given: given.update({FIRST: replace(given[FIRST], mask=np.full((48, 64), 0.4))}), "Cut probabilities"),
     ],
 )  # fmt: skip
 def test_predictions_that_do_not_fit_are_refused(data: bcdseg.Dataset, change: object, reason: str) -> None:
@@ -145,6 +163,13 @@ def test_data_that_a_model_cannot_be_measured_on_are_refused(small_model: bcdseg
             bcdseg.evaluate(small_model, wrong)
     with pytest.raises(bcdseg.errors.OptionError, match="open_dataset"):
         bcdseg.evaluate(small_model, "folder")  # type: ignore[arg-type]
+    with pytest.raises(bcdseg.errors.OptionError, match="open_dataset"):
+        bcdseg.calibrate(small_model, "folder")  # type: ignore[arg-type]
+    with pytest.raises(bcdseg.errors.OptionError, match=r"bcdseg\.load"):
+        bcdseg.evaluate("busi-lite", data)  # type: ignore[arg-type]
+    for odd in ({"draws": 1.5}, {"seed": -1}, {"gallery": -1}):
+        with pytest.raises(bcdseg.errors.OptionError, match="a whole number of 0 or more"):
+            bcdseg.evaluate(small_model, data, **odd)  # type: ignore[arg-type]
 
 
 def test_one_class_only_says_what_is_not_defined(small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:

@@ -318,6 +318,18 @@ def test_the_command_line_writes_everything_of_a_clip(tmp_path: Path) -> None:
         assert reason in str(refused.exception)
 
 
+def test_a_clip_that_is_too_long_for_one_file_stops_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = bcdseg.create("plain_cnn", classes=["benign", "malignant"], size=32).save(tmp_path / "model")
+    save(dicom(_clip(3), clip=True), tmp_path / "in" / "a.dcm")
+    save(dicom(_clip(1)[0]), tmp_path / "in" / "b.dcm")
+    monkeypatch.setattr("bcdseg.infer.dicom_output.MOST_BYTES", 2 * _clip(1)[0].size)
+    arguments = ["predict", str(tmp_path / "in"), "--model", str(model), "--out", str(tmp_path / "out"), "--dicom-seg"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "a_seg.dcm: 3 frames are too many for one file" in done.stderr
+    assert {"b_seg.dcm", "clips.json", "predictions.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
 def test_a_header_that_cannot_be_referred_to_stops_no_run(tmp_path: Path) -> None:
     model = bcdseg.create("plain_cnn", classes=["benign", "malignant"], size=32).save(tmp_path / "model")
     bare = dicom(draw_scan(0))

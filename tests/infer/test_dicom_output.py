@@ -111,6 +111,17 @@ def test_frames_of_a_clip_refer_to_their_own(clip: list[Prediction], tmp_path: P
         np.testing.assert_allclose(_whole_bytes(stack) / 255, _whole_bytes(expected), atol=0.5 / 255 + 1e-6)
 
 
+def test_a_clip_whose_lesion_moves_to_a_region_of_another_scale_is_written_without_one(bright: Model, tmp_path: Path) -> None:
+    boxes = region((0, 0, 150, 100), (0.02, 0.02)), region((0, 100, 150, 200), (0.03, 0.03))
+    frames = np.stack([np.roll(_pixels(), (0, shift), (0, 1)) for shift in (-40, 60)])
+    found = list(bright.predict(save(dicom(frames, *boxes, clip=True), tmp_path / "clip.dcm")))
+    assert [one.spacing for one in found] == [pytest.approx((0.2, 0.2)), pytest.approx((0.3, 0.3))]
+    path = bcdseg.save_dicom_seg(found, tmp_path / "seg.dcm")
+    _check(path)
+    assert len(pydicom.dcmread(path).PerFrameFunctionalGroupsSequence) == 2
+    assert "PixelSpacing" not in {element.keyword for element in pydicom.dcmread(path).iterall()}
+
+
 def test_a_report_states_axes_area_class_and_probabilities(scan: Prediction, tmp_path: Path) -> None:
     path = scan.save_dicom_sr(tmp_path / "sr.dcm", keep_identifiers=True)
     _check(path)

@@ -11,6 +11,7 @@ from PIL import Image
 
 import bcdseg
 from bcdseg.data.images import read_image
+from bcdseg.evaluation.seen import find_seen
 from bcdseg.model.registry import BUNDLED, model_names
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
@@ -61,6 +62,13 @@ def test_the_card_in_the_folder_is_the_one_that_the_model_writes() -> None:
     for needed in ("Not a medical device", "10.1016/j.dib.2019.104863", "lesion Dice, mean", "## Limits", "apache-2.0"):
         assert needed in card
     assert re.search(r"three-class accuracy \| 0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)", card)
+
+
+def test_it_remembers_what_it_was_trained_on_and_the_sample_is_none_of_it() -> None:
+    """492 scans of training and validation at 256x256, 439 of them at their own size too."""
+    model = bcdseg.load()
+    assert len(set(model.training["seen"]["contents"])) == 492 + 439
+    assert find_seen(model, bcdseg.open_dataset(SAMPLE)) == ()
 
 
 def _dice(scan: bcdseg.Prediction) -> float:

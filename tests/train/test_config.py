@@ -28,6 +28,8 @@ from bcdseg.train.config_file import from_settings, read_config, to_toml
         ({"ema": 1}, "give a decay between 0 and 1, or None"),
         ({"clip": -1}, "give a norm above 0, or None"),
         ({"patience": 0}, "patience=0"),
+        ({"seed": 2**32}, "from 0 to 4294967295"),
+        ({"mask_weight": 0, "class_weight": 0}, "give it or mask_weight a number above 0"),
         ({"loggers": "wandb"}, "give a list of any of tensorboard, mlflow, wandb"),
         ({"loggers": ["comet"]}, "give a list"),
         ({"compile": 1}, "give True or False"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import random
 import warnings
 from dataclasses import replace
@@ -133,7 +134,7 @@ def _copy(data: Dataset, folder: Path) -> Dataset:
 
 
 def test_the_same_seed_is_the_same_run_and_another_is_not(train: Dataset, val: Dataset, tmp_path: Path) -> None:
-    options = {**QUICK, "augment": "light", "epochs": 2}
+    options = {**QUICK, "augment": "light"}
     runs = [
         bcdseg.fit(_model(), train, val, out=tmp_path / str(number), seed=seed, deterministic=True, **options)
         for number, seed in enumerate((3, 3, 4))
@@ -146,7 +147,7 @@ def test_the_same_seed_is_the_same_run_and_another_is_not(train: Dataset, val: D
 def test_model_and_process_are_left_as_they_were(train: Dataset, val: Dataset, tmp_path: Path) -> None:
     model = _model()
     before = _weights(model), list(warnings.filters), torch.get_num_threads(), torch.get_rng_state(), np.random.get_state()[1]
-    dice = random.getstate()
+    dice, starts = random.getstate(), multiprocessing.get_start_method(allow_none=True)
     bcdseg.fit(model, train, val, out=tmp_path / "run", deterministic=True, **QUICK)
     assert _same(before[0], _weights(model))
     assert not model.training
@@ -154,6 +155,7 @@ def test_model_and_process_are_left_as_they_were(train: Dataset, val: Dataset, t
     assert torch.equal(before[3], torch.get_rng_state())
     assert (before[4] == np.random.get_state()[1]).all()
     assert random.getstate() == dice
+    assert multiprocessing.get_start_method(allow_none=True) == starts
     assert not torch.are_deterministic_algorithms_enabled()
     assert not torch.backends.cudnn.deterministic
     assert (torch.tensor([1e-38]) * 1e-3 != 0).all(), "denormals are flushed no more"
@@ -215,6 +217,10 @@ def _renamed(dataset: Dataset) -> Dataset:
     return replace(dataset, samples=tuple(replace(one, label="cyst") for one in dataset))
 
 
+def _one_unknown(dataset: Dataset) -> Dataset:
+    return replace(dataset, samples=(*dataset.samples, replace(dataset[0], id="another", label="cyst")))
+
+
 def _nothing(dataset: Dataset) -> Dataset:
     return dataset.select([])
 
@@ -231,6 +237,7 @@ def _nothing(dataset: Dataset) -> Dataset:
         (_empty_masks, None, errors.DatasetError, "train: all masks .* are empty"),
         (None, _empty_masks, errors.DatasetError, "val: all masks .* are empty"),
         (None, _renamed, errors.DatasetError, "val: has no scan of"),
+        (None, _one_unknown, errors.DatasetError, "its label 'cyst' is none of the model's classes"),
         (lambda d: _bare(d, masks=False, labels=False), None, errors.DatasetError, "nothing can be learned"),
     ],
 )
@@ -257,6 +264,12 @@ def test_options_are_of_one_kind_and_known(train: Dataset, val: Dataset, tmp_pat
         bcdseg.fit(_model(), train, val, epoch=3)
     with pytest.raises(errors.OptionError, match="give a FitConfig"):
         bcdseg.fit(_model(), train, val, config={"epochs": 3})  # type: ignore[arg-type]
+    with pytest.raises(errors.OptionError, match="teacher='small': give a model"):
+        bcdseg.fit(_model(), train, val, teacher="small")  # type: ignore[arg-type]
+    with pytest.raises(errors.OptionError, match="train='scans': give a data set"):
+        bcdseg.fit(_model(), "scans", val)  # type: ignore[arg-type]
+    with pytest.raises(errors.OptionError, match="cpu can't train in it"):
+        bcdseg.fit(_model(), train, val, out=tmp_path / "run", device="cpu", precision="fp16")
     with pytest.raises(errors.OptionError, match="give it as out="):
         bcdseg.fit(_model(), train, val, resume=True)
     run = bcdseg.fit(_model(), train, val, out=tmp_path / "run", config=FitConfig(**QUICK), lr=0.5)

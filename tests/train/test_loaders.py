@@ -27,7 +27,7 @@ pytest.importorskip("albumentations", reason="extra train is not installed")
 from bcdseg.train.config import FitConfig
 from bcdseg.train.loading import sampling
 from bcdseg.train.loading.batch import Batch
-from bcdseg.train.loading.loaders import set_epoch, training_loader, validation_loader
+from bcdseg.train.loading.loaders import make_room, set_epoch, training_loader, validation_loader, workers
 
 CLASSES = ("normal", "benign", "malignant")
 SQUARE = Preprocessing(size=(32, 32))
@@ -288,15 +288,24 @@ def test_a_disk_cache_is_used_again_until_a_file_changes(tmp_path: Path, monkeyp
     assert not torch.equal(images[2], torch.cat([batch.image for batch in first])[2])
 
 
-def test_a_disk_cache_removes_what_was_longest_not_used(tmp_path: Path) -> None:
-    one, other = (bcdseg.open_dataset(made.busi(tmp_path / name, (0, 2, 2))) for name in ("one", "other"))
-    item = 32 * 32 * 2
-    config = replace(QUICK, cache="disk", cache_gb=5 * item / 1e9 / 0.19)
-    list(_validation(one, config))
-    list(_validation(other, config))
-    kept = list((tmp_path / "cache" / "scans").iterdir())
-    assert len(kept) <= 5
-    assert len(kept) >= 4
+def test_a_disk_cache_is_one_for_both_parts_and_removes_what_was_longest_not_used(tmp_path: Path) -> None:
+    parts = [bcdseg.open_dataset(made.busi(tmp_path / name, (0, 4, 4))) for name in ("old", "train")]
+    val = bcdseg.open_dataset(made.busi(tmp_path / "val", (0, 1, 1)))
+    folder, item = tmp_path / "cache" / "scans", 32 * 32 * 2
+    config = replace(QUICK, cache="disk", cache_gb=15 * item / 1e9)
+
+    def keep(*loaders: Any) -> set[Path]:
+        make_room(loaders, config)
+        for loader in loaders:
+            list(loader)
+        return set(folder.iterdir())
+
+    old = keep(_training(parts[0], config))
+    new = keep(_training(parts[1], config), _validation(val, config)) - old
+    assert len(old) == 8
+    assert len(new) == 10, "neither part has removed what the other one keeps"
+    assert 2 <= len(set(folder.iterdir()) & old) <= 5
+    assert keep(_training(parts[1], config), _validation(val, config)) >= new
 
 
 def test_nothing_is_kept_where_nothing_can_be_written(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,3 +314,12 @@ def test_nothing_is_kept_where_nothing_can_be_written(data: Dataset, tmp_path: P
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert sum(len(batch) for batch in _validation(data, replace(QUICK, cache="disk"))) == len(data)
+
+
+def test_processes_that_prepare_scans_begin_only_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, on_cpu, on_gpu in ((1, 0, 0), (2, 0, 1), (16, 2, 8), (64, 8, 8)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+        for device, count in (("cpu", on_cpu), ("cuda", on_gpu)):
+            monkeypatch.setattr("bcdseg.train.loading.loaders.choose_device", lambda _, device=device: device)
+            assert workers(FitConfig()) == count
+            assert workers(FitConfig(workers=3)) == 3

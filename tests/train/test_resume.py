@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -50,7 +51,9 @@ def _same(one: Any, other: Any) -> bool:
 
 def test_killed_in_an_epoch_it_ends_like_the_run_that_was_not(data: Path, finished: Run, tmp_path: Path) -> None:
     program = Path(__file__).parents[1] / "going_on.py"
-    killed = subprocess.run([sys.executable, program, data, tmp_path / "run"], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, program, data, tmp_path / "run"]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert (tmp_path / "run" / "metrics.csv").read_text().count("\n") == 3
     run = bcdseg.fit(model(), *parts(data), out=tmp_path / "run", resume=True)
@@ -81,7 +84,7 @@ def test_stopped_before_its_first_epoch_was_whole_it_begins_again(
 
 def test_a_finished_run_is_handed_back(data: Path, finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
     before = (finished.folder / "last.ckpt").stat().st_mtime_ns
-    again = bcdseg.fit(model(), *parts(data), out=finished.folder, resume=True, **{**OPTIONS, "progress": True})
+    again = bcdseg.fit(model(), *parts(data), out=finished.folder, resume=True, progress=True)  # the rest as it was begun with
     assert "is finished" in capsys.readouterr().err
     assert again.history == finished.history
     assert (again.best_epoch, again.best_score) == (finished.best_epoch, finished.best_score)

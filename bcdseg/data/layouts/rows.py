@@ -19,8 +19,13 @@ def read_rows(path: Path) -> list[Row]:
         return _parquet(path)
     if path.suffix.lower() == ".xlsx":
         return _excel(path)
+    return [_row(row) for row in csv_rows(path)]
+
+
+def csv_rows(path: Path) -> list[dict[Any, Any]]:
+    """All rows of a CSV file, columns and cells as they are written; a cell that its row lacks is None."""
     text = _text(path)
-    return [_row(row) for row in csv.DictReader(io.StringIO(text), delimiter=_delimiter(text))]
+    return list(csv.DictReader(io.StringIO(text), delimiter=_delimiter(text)))
 
 
 def columns(path: Path) -> set[str]:

@@ -78,6 +78,13 @@ class Difference:
         return f"{title}: {better} is better than {worse} by {size} ({second} minus {first}: {ends})."
 
 
+def check_whole(**numbers: object) -> None:
+    """Refuse options that are no whole number of 0 or more; to be called before any work is done."""
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+            raise OptionError(f"{name}={value!r}: give a whole number of 0 or more.")
+
+
 def estimate(cases: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, seed: int = 0) -> dict[str, Estimate]:
     """Each measure on a set of scans, with its interval.
 
@@ -149,8 +156,7 @@ def matched(first: Cases, second: Cases) -> Cases:
 
 def resamples(cases: Cases, *, draws: int = DRAWS, seed: int = 0) -> Iterator[Weights]:
     """How often each scan counts in each draw, some draws at a time."""
-    if draws < 0:
-        raise OptionError(f"draws={draws!r}: give a whole number of 0 or more.")
+    check_whole(draws=draws, seed=seed)
     random, group = np.random.default_rng(seed), cases.group_numbers
     strata = _strata(cases)
     step = max(1, CELLS // max(len(cases), 1))

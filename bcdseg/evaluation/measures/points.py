@@ -49,8 +49,8 @@ def _sure_measures(least: float) -> Iterator[Measure]:
     )
     yield Measure(
         name="sure_accuracy",
-        title="Accuracy of these",
-        says="The share of them that is called right.",
+        title="Accuracy of answers not flagged",
+        says="The share of them that is right.",
         section="calibration",
         unit="share",
         higher_is_better=True,

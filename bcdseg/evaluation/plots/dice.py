@@ -27,6 +27,7 @@ def dice_figure(cases: Cases) -> Figure:
         missed = int((dice == 0).sum())
         axes.hist(dice[dice > 0], bins=EDGES, color=LINES[at % len(LINES)]["color"], edgecolor="white", linewidth=0.6)
         axes.bar(-0.05, missed, width=0.05, color="white", edgecolor="black", hatch="////")
+        axes.axvline(float(np.median(dice)), color="white", linewidth=3)  # so that it is seen before black bars too
         axes.axvline(float(np.median(dice)), color="black", linewidth=1.2, linestyle="--")
         said = f"{name}: {len(dice)} scans, median {np.median(dice):.2f}" + (f", Dice 0: {missed} (hatched)" if missed else "")
         style_axes(axes, y="scans")

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from multiprocessing import get_start_method
+from pathlib import Path
 from typing import Any, Protocol
 from zipfile import BadZipFile
 
@@ -85,7 +85,8 @@ class DiskShelf:
     A damaged file is as good as none, and a full disk only means that no more is kept.
     """
 
-    def __init__(self, samples: Sequence[Sample], preprocessing: Preprocessing, resize_masks: bool) -> None:
+    def __init__(self, samples: Sequence[Sample], preprocessing: Preprocessing, resize_masks: bool, item_bytes: int) -> None:
+        self.item_bytes = item_bytes
         self.folder = cache_folder() / "scans"
         made_by = f"{VERSION} {preprocessing!r} {preprocessing.stride} {resize_masks}"
         self.paths = [self.folder / f"{_key(sample, made_by)}.npz" for sample in samples]
@@ -109,15 +110,18 @@ class DiskShelf:
         with suppress(OutputError):
             write_whole(self.paths[at], content.getvalue(), overwrite=True)
 
-    def make_room(self, limit: float, item_bytes: int) -> None:
-        """Remove what was longest not used by others, so that all of this shelf fits below ``limit`` bytes."""
-        own = set(self.paths)
-        others = [(path, path.stat()) for path in self.folder.glob("*.npz") if path not in own]
-        room = limit - len(own) * item_bytes
-        for path, stat in sorted(others, key=lambda other: other[1].st_mtime, reverse=True):
+
+def make_room(shelves: Sequence[Shelf | None], limit: float) -> None:
+    """Remove from the user's cache folder what was longest not used by others, until these shelves fit into ``limit`` bytes."""
+    on_disk = [shelf for shelf in shelves if isinstance(shelf, DiskShelf)]
+    for folder in {shelf.folder for shelf in on_disk}:
+        own = {path for shelf in on_disk for path in shelf.paths}
+        room = limit - sum(len(shelf) * shelf.item_bytes for shelf in on_disk)
+        for path, stat in sorted(_others(folder, own), key=lambda other: other[1].st_mtime, reverse=True):
             room -= stat.st_size
             if room < 0:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # another run's, on Windows, while it is read
+                    path.unlink(missing_ok=True)
 
 
 def shelf(
@@ -146,9 +150,7 @@ def shelf(
     limit = gigabytes * 1e9
     item_bytes = first.shape[0] * first.shape[1] * (preprocessing.channels * first.itemsize + 1)
     if where == "disk":
-        kept = DiskShelf(samples[: int(limit / item_bytes)], preprocessing, resize_masks)
-        kept.make_room(limit, item_bytes)
-        return kept
+        return DiskShelf(samples[: int(limit / item_bytes)], preprocessing, resize_masks, item_bytes)
     if preprocessing.resize == "none":
         return None
     limit = min(limit, _memory() * MEMORY_SHARE) if where == "auto" else limit
@@ -156,9 +158,13 @@ def shelf(
     return MemoryShelf(places, first.dtype, preprocessing.frame, preprocessing.channels)
 
 
-def shares_memory() -> bool:
-    """Whether worker processes are forked, and so see one shelf."""
-    return get_start_method() == "fork"
+def _others(folder: Path, own: set[Path]) -> list[tuple[Path, os.stat_result]]:
+    found = []
+    for path in folder.glob("*.npz"):
+        with suppress(OSError):  # removed by another run just now
+            if path not in own:
+                found.append((path, path.stat()))
+    return found
 
 
 def _key(sample: Sample, made_by: str) -> str:

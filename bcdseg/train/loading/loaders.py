@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.preprocess import Preprocessing
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
+from bcdseg.infer.torch_runtime import choose_device
 from bcdseg.network.losses import NO_LABEL, Truth
 from bcdseg.train.config import FitConfig
 from bcdseg.train.loading import cache, mix, sampling
@@ -27,6 +31,10 @@ from bcdseg.train.loading.transforms import finishing, plain_errors, preparation
 TRAINING_PART = 0.8
 """Of ``cache_gb``; validation has the rest."""
 MOST_WORKERS = 8
+CORES_A_WORKER = 8
+"""On a CPU: a step takes so long there that one process prepares scans fast enough for as many cores, and less need none.
+
+A fork is not free either: the network's process then copies every page that it writes to."""
 Answer = Batch | BcdsegError
 
 
@@ -99,6 +107,12 @@ def set_epoch(loader: DataLoader[Batch], epoch: int) -> None:
         loader.batch_sampler.epoch = epoch
 
 
+def make_room(loaders: Sequence[DataLoader[Batch]], config: FitConfig) -> None:
+    """Where scans are kept on disk: let go of other runs' until these loaders' fit into ``cache_gb`` all together."""
+    scans = [loader.dataset for loader in loaders]
+    cache.make_room([one.shelf for one in scans if isinstance(one, Scans)], config.cache_gb * 1e9)
+
+
 class Scans(TorchDataset[Answer]):
     """Batches of a data set, asked for by ``Step``."""
 
@@ -118,7 +132,7 @@ class Scans(TorchDataset[Answer]):
         self.labels = _labels(dataset, classes)
         self.has_mask = [bool(sample.masks) or (no_lesion is not None and sample.label == no_lesion) for sample in dataset]
         self.known = [(mask, label != NO_LABEL) for mask, label in zip(self.has_mask, self.labels, strict=True)]
-        self.prepared = _prepared(dataset, preprocessing, config, cache_part)
+        self.prepared, self.shelf = _prepared(dataset, preprocessing, config, cache_part)
         self.changes = changes
         self.finish = finishing(preprocessing, changes)
 
@@ -161,18 +175,32 @@ class Loader(DataLoader[Any]):
     """A loader that raises the error that a worker met, as it was."""
 
     def __iter__(self) -> Any:
-        for answer in super().__iter__():
+        with warnings.catch_warnings():
+            # Python 3.12 and later warn of a fork where there are threads. What is forked here prepares scans, in one thread.
+            warnings.filterwarnings("ignore", r".*use of fork\(\) may lead to deadlocks", DeprecationWarning)
+            answers = super().__iter__()
+        for answer in answers:
             if isinstance(answer, BcdsegError):
                 raise answer
             yield answer
 
 
 def workers(config: FitConfig) -> int:
-    """Processes that prepare scans: as asked, or one for each core that each training process has to spare."""
+    """Processes that prepare scans: as asked, or as many as pay beside each training process."""
     if config.workers is not None:
         return config.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(0, min(MOST_WORKERS, cores // config.devices - 1))
+    own = cores // config.devices
+    return max(0, min(MOST_WORKERS, own // CORES_A_WORKER if choose_device(config.device) == "cpu" else own - 1))
+
+
+def start_method() -> str:
+    """How processes that prepare scans begin: as the program has chosen; else by fork where that is safe.
+
+    A forked one begins at once, sees the memory where scans are kept, and needs no ``if __name__ == "__main__"`` in the script.
+    """
+    chosen = multiprocessing.get_start_method(allow_none=True)  # to ask without it would choose for the whole program
+    return chosen or ("fork" if sys.platform == "linux" else "spawn")
 
 
 def _loader(scans: Scans, steps: Any, config: FitConfig) -> DataLoader[Batch]:
@@ -183,6 +211,7 @@ def _loader(scans: Scans, steps: Any, config: FitConfig) -> DataLoader[Batch]:
         scans,
         batch_sampler=steps,
         num_workers=count,
+        multiprocessing_context=start_method() if count else None,
         persistent_workers=count > 0,
         collate_fn=_as_it_is,
         pin_memory=config.device in ("auto", "cuda") and torch.cuda.is_available(),
@@ -190,7 +219,9 @@ def _loader(scans: Scans, steps: Any, config: FitConfig) -> DataLoader[Batch]:
     )
 
 
-def _prepared(dataset: Dataset, preprocessing: Preprocessing, config: FitConfig, part: float) -> CacheDataset:
+def _prepared(
+    dataset: Dataset, preprocessing: Preprocessing, config: FitConfig, part: float
+) -> tuple[CacheDataset, cache.Shelf | None]:
     items = [{"sample": sample} for sample in dataset]
     prepare = preparation(dataset, preprocessing)
     with plain_errors():
@@ -202,10 +233,10 @@ def _prepared(dataset: Dataset, preprocessing: Preprocessing, config: FitConfig,
         first=first,
         resize_masks=dataset.resize_masks,
         gigabytes=config.cache_gb * part,
-        sharers=config.devices * (1 if cache.shares_memory() else max(1, workers(config))),
+        sharers=config.devices * (1 if start_method() == "fork" else max(1, workers(config))),
     )
     places = 0 if shelf is None else len(shelf)
-    return CacheDataset(items, prepare, cache_num=places, copy_cache=False, progress=False, runtime_cache=shelf or False)
+    return CacheDataset(items, prepare, cache_num=places, copy_cache=False, progress=False, runtime_cache=shelf or False), shelf
 
 
 def _labels(dataset: Dataset, classes: tuple[str, ...]) -> list[int]:

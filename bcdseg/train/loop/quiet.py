@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import random
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ VARIABLES = ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
 
 @contextmanager
 def as_it_was() -> Iterator[None]:
-    """Leave random states, torch's switches, threads and Ctrl-C's handler as they were found."""
+    """Leave random states, torch's switches, threads, how processes start, and Ctrl-C's handler as they were found."""
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
         stack.callback(np.random.set_state, np.random.get_state())
@@ -34,6 +36,9 @@ def as_it_was() -> Iterator[None]:
         stack.callback(torch.use_deterministic_algorithms, deterministic, warn_only=warn_only)
         for switch in ("benchmark", "deterministic"):
             stack.callback(setattr, torch.backends.cudnn, switch, getattr(torch.backends.cudnn, switch))
+        stack.callback(multiprocessing.set_start_method, multiprocessing.get_start_method(allow_none=True), force=True)
+        if "cv2" in sys.modules:
+            stack.callback(sys.modules["cv2"].setNumThreads, sys.modules["cv2"].getNumThreads())
         stack.callback(_set_variables, {name: os.environ.get(name) for name in VARIABLES})
         if threading.current_thread() is threading.main_thread():
             stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))

@@ -58,6 +58,10 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         """Both tasks' losses in the running epoch so far, as this process sees them."""
         return self._tally.so_far()
 
+    def on_train_start(self) -> None:
+        """The clock of the first epoch."""
+        self._began = time.monotonic()
+
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The joint loss of a batch, and how far the answers are from the teacher's where there is one."""
         image = self._laid_out(batch.image)
@@ -82,7 +86,6 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         """The encoder frozen or not; nothing counted yet."""
         freeze = self.config.freeze_encoder_epochs
         freeze_encoder(self.network, freeze == -1 or self.epoch < freeze)
-        self._began = time.monotonic()
         self._tally = Tally()
         self.loss.share = self._tally.share_among_processes
 
@@ -106,7 +109,8 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         self._row |= {f"val_{name}": value for name, value in losses.items()}
         self._row |= measures(self.validation)
         self._row["lr"] = self.trainer.optimizers[0].param_groups[-1]["lr"]
-        self._row["seconds"] = round(time.monotonic() - self._began, 2)
+        now = time.monotonic()  # an epoch's seconds include what was written at the end of the one before
+        self._row["seconds"], self._began = round(now - self._began, 2), now
         self.history.append(self._row)
         self.log_dict(self._row, rank_zero_only=True)
 
