@@ -87,3 +87,11 @@ class MemoryLimitError(BcdsegError, MemoryError):
 
 class NotAScanError(ImageError):
     """A DICOM file holds no image but a report, a segmentation, a plan."""
+
+
+class RuntimeFallbackWarning(UserWarning):
+    """A runtime could not be used, or did not answer as torch does, and torch runs in its place."""
+
+
+class ParityError(BcdsegError, ArithmeticError):
+    """An exported file does not answer as the model does, and was not written."""

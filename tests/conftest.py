@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["BCDSEG_RUNTIME"] = "torch"  # other runtimes convert each model once, which takes seconds
 
 import socket
 

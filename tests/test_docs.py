@@ -14,6 +14,7 @@ from made import busi
 import bcdseg
 
 ROOT = Path(__file__).parents[1]
+TAKES_FILES = "08_onnx_without_torch.py"  # run in tests/export
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -36,6 +37,16 @@ def test_the_blocks_about_data_run_on_made_data(page: str, tmp_path: Path, monke
     for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
         exec(compile(block, page, "exec"), names)
     assert {"report", "split.json", "runs"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_blocks_about_export_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "data", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
+    names: dict[str, object] = {}
+    for block in BLOCK.findall((ROOT / "docs/how-to/export.md").read_text(encoding="utf-8")):
+        exec(compile(block, "export.md", "exec"), names)
+    assert {"model.onnx"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_blocks_about_recipes_run_on_made_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +98,7 @@ def test_the_first_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "outlined.png").is_file()
 
 
-@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py") if path.name != TAKES_FILES))
 def test_the_examples_run(
     example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from bcdseg.cli.audit import audit_command
 from bcdseg.cli.benchmark import benchmark_command
 from bcdseg.cli.data import fetch_command, split_command
 from bcdseg.cli.evaluate import evaluate_command
+from bcdseg.cli.export import export_command
 from bcdseg.cli.info import info_command
 from bcdseg.cli.predict import predict_command
 from bcdseg.cli.recipes import recipes_command
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command("predict")(predict_command)
 app.command("info")(info_command)
+app.command("export")(export_command)
 app.command("audit")(audit_command)
 app.command("split")(split_command)
 app.command("recipes")(recipes_command)

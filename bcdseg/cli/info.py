@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "monai", "scikit-image", "numpy", "pillow")
+PACKAGES = ("torch", "openvino", "onnxruntime", "segmentation-models-pytorch", "timm", "monai", "scikit-image", "numpy", "pillow")
 
 
 def info_command(
@@ -47,9 +47,12 @@ def _machine() -> list[str]:
     import torch
 
     from bcdseg import __version__
+    from bcdseg.infer.runtimes import choose_runtime
     from bcdseg.infer.torch_runtime import choose_device
 
-    lines = [f"bcdseg {__version__}, Python {sys.version.partition(' ')[0]}, predicts on {choose_device('auto')}"]
+    device = choose_device("auto")
+    runtime = choose_runtime(device=device)
+    lines = [f"bcdseg {__version__}, Python {sys.version.partition(' ')[0]}, predicts on {device} with {runtime}"]
     lines += [f"CUDA device {index}: {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
     for package in PACKAGES:
         try:

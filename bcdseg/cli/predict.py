@@ -39,6 +39,10 @@ def predict_command(
     ] = True,
     model: Annotated[str, typer.Option(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    runtime: Annotated[
+        str, typer.Option(help="What runs the network: auto (the fastest), openvino, onnxruntime or torch.")
+    ] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, with a little drift.")] = "fp32",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Scans through the network at once.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Mask probability from which a pixel is outlined.")] = None,
     spacing: Annotated[
@@ -72,7 +76,7 @@ def predict_command(
 
     sources = _sources(paths, frames)
     names = [Path(source_name(source)) for source in sources]
-    loaded = load(model, device=device)
+    loaded = load(model, device=device, runtime=runtime, precision=precision)
     folder = OutputFolder(out, names, overlay=overlay, overwrite=overwrite) if out else None
     kinds = [kind for kind, asked in (("seg", dicom_seg), ("sr", dicom_sr)) if asked]
     clips = ClipFolder(out, names, kinds=kinds, overwrite=overwrite, keep_identifiers=keep_identifiers)

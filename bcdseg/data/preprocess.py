@@ -154,10 +154,14 @@ def _multiple(side: int, of: int) -> int:
 
 
 def _resize(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Bilinear, with the smoothing that shrinking needs; pixel centres stay where they are."""
+    """Bilinear, with the smoothing that shrinking needs; pixel centres stay where they are.
+
+    Across first, then down: Pillow rounds in between, and which comes first when left to it differs between its versions.
+    """
     if plane.shape == size:
         return plane
-    return np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR))
+    across = Image.fromarray(plane).resize((size[1], plane.shape[0]), Image.Resampling.BILINEAR)
+    return np.asarray(across.resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def _unit_range(plane: NDArray[Any]) -> Array:

@@ -17,12 +17,12 @@ from bcdseg.data.images import ImageSource, source_name
 from bcdseg.data.preprocess import Prepared, Preprocessing
 from bcdseg.data.scans import read_scan
 from bcdseg.errors import BcdsegError, NotFiniteError
+from bcdseg.infer.answers import Answers
 from bcdseg.infer.flags import Flag, answer_flags, image_flags
 from bcdseg.infer.heatmap import to_unit
 from bcdseg.infer.lesions import Lesion, find_lesions
 from bcdseg.infer.prediction import Failure, Prediction
 from bcdseg.infer.rules import OperatingPoint, Rules
-from bcdseg.infer.torch_runtime import Answers
 from bcdseg.types import Area, Mask, ScanImage, Spacing
 
 Result = Prediction | Failure

@@ -8,37 +8,30 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from bcdseg.errors import OptionError
+from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.heatmap import class_heat
 from bcdseg.network.ensemble import AnyNetwork
 from bcdseg.network.folding import fold_batch_norm
 from bcdseg.network.network import Output
 
-Array = NDArray[np.float32]
 MOST_WORKERS, GPU_WORKERS = 8, 4
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 DEVICES = ("auto", "cpu", "cuda", "mps")
-
-
-class Answers(NamedTuple):
-    """What a batch came to: mask probabilities (batch x height x width) and class logits (batch x classes)."""
-
-    mask: Array | None
-    classes: Array | None
 
 
 class TorchRuntime:
     """A frozen copy of a network on one device. Safe to call from several threads."""
 
-    def __init__(self, network: AnyNetwork, device: str, size: tuple[int, int]) -> None:
+    def __init__(self, network: AnyNetwork, device: str, size: tuple[int, int], precision: str = "fp32") -> None:
         self.device = torch.device(device)
+        self.dtype = DTYPES[precision]
         folded = fold_batch_norm(network, size).requires_grad_(False)
-        self.network: AnyNetwork = folded.to(self.device).to(memory_format=torch.channels_last)
+        self.network: AnyNetwork = folded.to(self.device, self.dtype).to(memory_format=torch.channels_last)
 
     @property
     def workers(self) -> int:
@@ -59,13 +52,13 @@ class TorchRuntime:
         """Run a batch of preprocessed scans of one size."""
         with torch.inference_mode():
             inputs = torch.from_numpy(np.stack(batch) if len(batch) > 1 else batch[0][None])
-            output: Output = self.network(inputs.to(self.device, memory_format=torch.channels_last))
-            mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0])
+            output: Output = self.network(inputs.to(self.device, self.dtype, memory_format=torch.channels_last))
+            mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0].float())
             return Answers(_numpy(mask), _numpy(output.classes))
 
     def heat(self, scan: Array, class_index: int) -> Array:
         """Where the score of a class came from, over one preprocessed scan (see ``class_heat``)."""
-        image = torch.from_numpy(scan[None]).to(self.device, memory_format=torch.channels_last)
+        image = torch.from_numpy(scan[None]).to(self.device, self.dtype, memory_format=torch.channels_last)
         return class_heat(self.network, image, class_index)
 
 
@@ -99,7 +92,7 @@ def _closing(pool: ThreadPoolExecutor) -> Iterator[Executor]:
 
 
 def _numpy(tensor: torch.Tensor | None) -> Array | None:
-    return None if tensor is None else np.asarray(tensor.cpu())
+    return None if tensor is None else np.asarray(tensor.float().cpu())
 
 
 def choose_device(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,14 @@ from bcdseg.data.sources import each_frame, expand, is_single
 from bcdseg.errors import OptionError
 from bcdseg.infer.lesions import check_spacing
 from bcdseg.infer.prediction import Failure, Prediction
-from bcdseg.infer.predictor import Predictor
+from bcdseg.infer.predictor import Predictor, Runtime
 from bcdseg.infer.rules import Rules
-from bcdseg.infer.torch_runtime import TorchRuntime, choose_device
+from bcdseg.infer.runtimes import TORCH, Choice, choose_runtime, make_runtime, prepared_scans
+from bcdseg.infer.torch_runtime import choose_device
 from bcdseg.network.ensemble import AnyNetwork
+
+if TYPE_CHECKING:
+    from bcdseg.export.export import Exported
 
 ON_ERROR = ("raise", "keep")
 
@@ -59,7 +63,9 @@ class Model:
         self.training = dict(training or {})
         self.name = name
         self.device = choose_device(device)
-        self._runtime: tuple[tuple[Any, ...], TorchRuntime] | None = None
+        self._choice = TORCH
+        self._only_while: tuple[Any, ...] | None = None
+        self._runtime: tuple[tuple[Any, ...], Runtime] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -170,6 +176,45 @@ class Model:
 
         return save_model(self, Path(folder), half=half, overwrite=overwrite)
 
+    def export(
+        self,
+        path: str | Path,
+        *,
+        format: str | None = None,
+        precision: str = "fp32",
+        check_on: Any = None,
+        calibrate_on: Any = None,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write the whole model, from scan to mask and probabilities, as a file that runs without this library.
+
+        The file is run before it is written: one that does not answer as the model does is refused.
+
+        Args:
+            path: The file; of OpenVINO, the ``.xml``, with its ``.bin`` beside it.
+            format: ``onnx`` (.onnx), ``openvino`` (.xml) or ``torch`` (.pt2, of ``torch.export``); by default the suffix says.
+            precision: ``fp32``, ``fp16`` or ``int8``.
+            check_on: Scans to check the answers on, besides drawn ones, in any form that ``predict`` takes.
+            calibrate_on: For int8: some dozens of scans to take ranges from, and to check the answers on.
+            overwrite: Whether a file that is there may be replaced.
+
+        Raises:
+            ParityError: Its answers are further from the model's than they may be.
+        """
+        from bcdseg.export.export import export
+        from bcdseg.export.pipeline import Subject
+
+        subject = Subject(network=self.network, preprocessing=self.preprocessing, rules=self.rules, name=self.name, card=self.card)
+        return export(
+            subject,
+            Path(path),
+            format=format,
+            precision=precision,
+            check_on=check_on,
+            calibrate_on=calibrate_on,
+            overwrite=overwrite,
+        )
+
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the model to the Hugging Face Hub as ``owner/name``; ``bcdseg.load("hf://owner/name")`` brings it back."""
         from bcdseg.model.hub import push
@@ -196,6 +241,39 @@ class Model:
         """
         self._runtime = None
 
+    def run_on(self, runtime: str = "auto", *, precision: str = "fp32", calibrate_on: Any = None) -> Model:
+        """Choose what runs the network. The answers stay the same within stated bounds; what breaks them gives way to torch.
+
+        Args:
+            runtime: ``torch``, ``openvino``, ``onnxruntime``, or ``auto``: the fastest that is installed, for as long as the
+                weights stay what they are now; once they change, torch.
+            precision: ``fp32``, ``bf16`` or ``int8``; the last two are faster and drift a little. OpenVINO's ``bf16`` drifts
+                more than ``auto`` allows: it has to be asked for by name.
+            calibrate_on: For int8: some dozens of scans to take ranges from, in any form that ``predict`` takes.
+
+        Returns:
+            The model itself.
+        """
+        name = choose_runtime(runtime, precision=precision, device=self.device)
+        if (precision == "int8") != (calibrate_on is not None):
+            raise OptionError("int8 takes its ranges from scans: give calibrate_on= together with precision='int8', and only then.")
+        scans = () if calibrate_on is None else prepared_scans(calibrate_on, self.preprocessing)
+        self._choice = Choice(runtime=name, precision=precision, calibrate_on=scans)
+        self._only_while = self._state() if runtime == "auto" else None
+        self._runtime = None
+        return self
+
+    @property
+    def runtime(self) -> str:
+        """What runs the network: ``torch``, ``openvino`` or ``onnxruntime``, as chosen; a fallback has warned."""
+        return self._choice.runtime
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_runtime": None}  # made again where it is needed
+
+    def _state(self) -> tuple[Any, ...]:
+        return (self.device, *_weights_state(self.network))
+
     def _checked_explain(self, explain: bool | str) -> bool | str:
         if explain is not False and not self.classes:
             raise OptionError(f"explain={explain!r}: {self.name} only segments, and has no class to explain.")
@@ -203,11 +281,15 @@ class Model:
             raise OptionError(f"explain={explain!r}: choose True, or one of the classes {', '.join(self.classes)}.")
         return explain
 
-    def _ready_runtime(self) -> TorchRuntime:
+    def _ready_runtime(self) -> Runtime:
         """The network made ready, made anew when its weights have changed since."""
-        state = (self.device, *_weights_state(self.network))
+        state = self._state()
         if self._runtime is None or self._runtime[0] != state:
-            self._runtime = state, TorchRuntime(self.network, self.device, self.preprocessing.frame)
+            choice = TORCH if self._only_while not in (None, state) else self._choice
+            self._runtime = (
+                state,
+                make_runtime(self.network, device=self.device, preprocessing=self.preprocessing, choice=choice),
+            )
         return self._runtime[1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from bcdseg.errors import ModelNotFoundError
 from bcdseg.model.model import Model
@@ -12,21 +13,36 @@ BUNDLED = Path(__file__).parent / "weights"
 DEFAULT = "busi-lite"
 
 
-def load(name: str | os.PathLike[str] = DEFAULT, *, device: str = "auto") -> Model:
+def load(
+    name: str | os.PathLike[str] = DEFAULT,
+    *,
+    device: str = "auto",
+    runtime: str = "auto",
+    precision: str = "fp32",
+    calibrate_on: Any = None,
+) -> Model:
     """Load a model.
 
     Args:
         name: The name of a bundled model (by default ``busi-lite``, which comes in the package), a folder that
             ``Model.save`` wrote, or ``hf://owner/name`` for one on the Hugging Face Hub, the only kind that downloads.
         device: Where predictions run: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        runtime: What runs the network there: ``torch``, ``openvino`` or ``onnxruntime``; ``auto`` is the fastest that is
+            installed. See ``Model.run_on``.
+        precision: ``fp32``, ``bf16`` or ``int8``; the last two are faster and drift a little.
+        calibrate_on: For int8: some dozens of scans to take ranges from, in any form that ``predict`` takes.
 
     Raises:
         ModelNotFoundError: There is no such model.
         ModelFileError: The model is damaged, of another program, or made by a newer version of the library.
     """
+    loaded = _load(os.fspath(name), device)
+    return loaded.run_on(runtime, precision=precision, calibrate_on=calibrate_on)
+
+
+def _load(text: str, device: str) -> Model:
     from bcdseg.model.disk import load_model
 
-    text = os.fspath(name)
     if text.startswith("hf://"):
         from bcdseg.model.hub import fetch
 

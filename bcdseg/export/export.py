@@ -1,0 +1,133 @@
+"""A model as a file of another format, checked against the model before it is written."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bcdseg.data.images import to_gray, to_uint8
+from bcdseg.data.preprocess import Preprocessing
+from bcdseg.data.scans import read_scan
+from bcdseg.data.sources import expand, is_single
+from bcdseg.errors import OptionError, ParityError
+from bcdseg.export.formats import FORMATS, Format, Scans
+from bcdseg.export.pipeline import Subject
+from bcdseg.files import check_free, write_whole
+from bcdseg.infer.answers import Answers
+from bcdseg.infer.parity import BOUNDS, Difference, compare, drawn_scans
+from bcdseg.infer.predictor import Predictor
+from bcdseg.infer.torch_runtime import TorchRuntime
+from bcdseg.types import Pixels
+
+MOST_CHECKED, MOST_CALIBRATED = 50, 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A file that was written.
+
+    Attributes:
+        path: The file to open.
+        format: ``onnx``, ``openvino`` or ``torch``.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        size: Bytes, of all its files.
+        difference: How far its answers are from the model's.
+    """
+
+    path: Path
+    format: str
+    precision: str
+    size: int
+    difference: Difference
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.format}, {self.precision}, {self.size / 1e6:.1f} MB. Against the model {self.difference}."
+
+
+def export(
+    subject: Subject, path: Path, *, format: str | None, precision: str, check_on: Any, calibrate_on: Any, overwrite: bool
+) -> Exported:
+    """See ``Model.export``."""
+    name, chosen = _chosen(path, format, precision)
+    if (precision == "int8") != (calibrate_on is not None):
+        raise OptionError("int8 takes its ranges from scans: give calibrate_on= together with precision='int8', and only then.")
+    calibration = list(_scans(calibrate_on, subject.preprocessing, MOST_CALIBRATED))
+    real = [*_scans(check_on, subject.preprocessing, MOST_CHECKED), *calibration[:MOST_CHECKED]]
+    # What int8 says of drawings would say little: its ranges are those of scans.
+    compared = real if precision == "int8" else [*real, *(_as_input(drawn, subject.preprocessing) for drawn in drawn_scans())]
+    contents = chosen.make(subject, precision, calibration)
+    targets = {path.with_suffix(suffix): content for suffix, content in contents.items()}
+    check_free(targets, overwrite=overwrite)
+    difference = _checked(subject, chosen, contents, compared)
+    if reason := BOUNDS[precision].exceeded(difference):
+        raise ParityError(f"{path}: is not written, since it would not answer as the model does: {reason}.")
+    for target, content in targets.items():
+        write_whole(target, content, overwrite=overwrite)
+    return Exported(path=path, format=name, precision=precision, size=sum(map(len, contents.values())), difference=difference)
+
+
+def _chosen(path: Path, name: str | None, precision: str) -> tuple[str, Format]:
+    by_suffix = {each.suffix: name for name, each in FORMATS.items()}
+    name = by_suffix.get(path.suffix) if name is None else name
+    if name not in FORMATS:
+        known = ", ".join(f"{name} ({each.suffix})" for name, each in FORMATS.items())
+        raise OptionError(f"{path}: of which format? Choose a suffix, or format= one of {known}.")
+    chosen = FORMATS[name]
+    if path.suffix != chosen.suffix:
+        raise OptionError(f"{path}: a file of format {name} ends in {chosen.suffix}.")
+    if precision not in chosen.precisions:
+        raise OptionError(f"precision={precision!r}: format {name} has {', '.join(chosen.precisions)}.")
+    return name, chosen
+
+
+def _scans(source: Any, preprocessing: Preprocessing, most: int) -> Iterator[Scans]:
+    if source is None:
+        return
+    sources = [source] if is_single(source) else expand(source)
+    for one in islice(sources, most):
+        image = read_scan(one)
+        for area in image.areas:
+            yield _as_input(image.pixels[area.window], preprocessing)
+
+
+def _as_input(pixels: Pixels, preprocessing: Preprocessing) -> Scans:
+    """A scan in the type, channels and, where it must be, the size that the file takes."""
+    pixels = to_uint8(pixels)
+    picture = Image.fromarray(to_gray(pixels) if preprocessing.channels == 1 else pixels)
+    picture = picture.convert("L" if preprocessing.channels == 1 else "RGB")
+    if preprocessing.resize == "fit":
+        picture = picture.resize(preprocessing.frame[::-1])
+    elif preprocessing.resize == "none":
+        stride = preprocessing.stride
+        picture = picture.resize((-(-picture.width // stride) * stride, -(-picture.height // stride) * stride))
+    return np.asarray(picture)
+
+
+def _checked(subject: Subject, chosen: Format, contents: dict[str, bytes], scans: Sequence[Scans]) -> Difference:
+    """How far the files' answers are from the model's."""
+    predictor = Predictor(
+        runtime=TorchRuntime(subject.network, "cpu", subject.preprocessing.frame),
+        preprocessing=subject.preprocessing,
+        rules=subject.rules,
+        classes=subject.network.config.classes,
+        no_lesion=subject.network.config.no_lesion,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix, content in contents.items():
+            (Path(folder) / f"made{suffix}").write_bytes(content)
+        run = chosen.opened(Path(folder) / f"made{chosen.suffix}", subject)
+
+        def both(scan: Scans) -> tuple[Answers, Answers]:
+            found, expected = run(scan[None]), predictor.one(scan)
+            classes = np.array([list(expected.probabilities.values())], np.float32) if expected.probabilities else None
+            mask = None if expected.mask_probability is None else expected.mask_probability[None]
+            return Answers(found.get("mask_probability"), found.get("probabilities")), Answers(mask, classes)
+
+        return compare(map(both, scans), subject.rules.threshold)

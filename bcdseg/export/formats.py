@@ -1,0 +1,102 @@
+"""The formats: how the files of each are made from a pipeline, and run again to be checked."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bcdseg.export.pipeline import SCAN, Subject, trace_pipeline
+from bcdseg.extras import require
+from bcdseg.infer import onnx_engine, openvino_engine
+from bcdseg.infer.quantise import quantised
+from bcdseg.infer.tracing import Traced
+
+Scans = NDArray[np.uint8]
+Outputs = dict[str, NDArray[Any]]
+FACTS = "bcdseg.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One format.
+
+    Attributes:
+        suffix: Of the file that is opened.
+        precisions: What it can hold.
+        make: The content of each of its files by suffix; the one that is opened comes last.
+        opened: The file made ready to be run, from scans to outputs by name.
+    """
+
+    suffix: str
+    precisions: tuple[str, ...]
+    make: Callable[[Subject, str, Sequence[Scans]], dict[str, bytes]]
+    opened: Callable[[Path, Subject], Callable[[Scans], Outputs]]
+
+
+def _make_onnx(subject: Subject, precision: str, calibrate_on: Sequence[Scans]) -> dict[str, bytes]:
+    proto = onnx_engine.to_onnx(trace_pipeline(subject, precision), (SCAN,), subject.outputs)
+    if precision == "int8":
+        proto = quantised(proto, [{SCAN: scan[None]} for scan in calibrate_on])
+    del proto.metadata_props[:]
+    for name, value in subject.facts(precision).items():
+        proto.metadata_props.add(key=name, value=value)
+    return {".onnx": proto.SerializeToString()}
+
+
+def _open_onnx(path: Path, subject: Subject) -> Callable[[Scans], Outputs]:
+    session = onnx_engine.session_of(str(path))
+    return lambda scans: dict(zip(subject.outputs, session.run(list(subject.outputs), {SCAN: scans}), strict=True))
+
+
+def _make_openvino(subject: Subject, precision: str, calibrate_on: Sequence[Scans]) -> dict[str, bytes]:
+    model = openvino_engine.to_openvino(Traced(trace_pipeline(subject, "fp32"), subject.outputs))
+    if precision == "int8":
+        model = quantised(model, [scan[None] for scan in calibrate_on])
+    for name, value in subject.facts(precision).items():
+        model.set_rt_info(value, ["bcdseg", name])
+    description, weights = openvino_engine.contents(model, half=precision == "fp16")
+    return {".bin": weights, ".xml": description}
+
+
+def _open_openvino(path: Path, subject: Subject) -> Callable[[Scans], Outputs]:
+    openvino = require("openvino", extra="openvino", purpose="OpenVINO")
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(scans: Scans) -> Outputs:
+        found = compiled(scans)
+        return {name: found[name] for name in subject.outputs}
+
+    return run
+
+
+def _make_torch(subject: Subject, precision: str, _: Sequence[Scans]) -> dict[str, bytes]:
+    content = io.BytesIO()
+    facts = {FACTS: json.dumps(subject.facts(precision))}
+    torch.export.save(trace_pipeline(subject, precision), content, extra_files=facts)
+    return {".pt2": content.getvalue()}
+
+
+def _open_torch(path: Path, subject: Subject) -> Callable[[Scans], Outputs]:
+    module = torch.export.load(path).module()
+
+    def run(scans: Scans) -> Outputs:
+        with torch.inference_mode():
+            found = module(torch.tensor(scans))
+        return {name: np.asarray(value) for name, value in zip(subject.outputs, found, strict=True)}
+
+    return run
+
+
+FORMATS = {
+    "onnx": Format(suffix=".onnx", precisions=("fp32", "fp16", "int8"), make=_make_onnx, opened=_open_onnx),
+    "openvino": Format(suffix=".xml", precisions=("fp32", "fp16", "int8"), make=_make_openvino, opened=_open_openvino),
+    "torch": Format(suffix=".pt2", precisions=("fp32",), make=_make_torch, opened=_open_torch),
+}

@@ -1,0 +1,183 @@
+"""All that happens between a scan and its answer, as one torch module: what every format is made from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdseg import __version__
+from bcdseg.data.preprocess import Preprocessing
+from bcdseg.infer.rules import Rules
+from bcdseg.network.ensemble import AnyNetwork
+from bcdseg.network.folding import fold_batch_norm
+from bcdseg.network.network import Output
+
+SCAN = "scan"
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.float32}
+HALF_WEIGHT = 2**11
+LARGEST = 8192  # pixels a side: beyond it sums of weights would leave 32 bits
+RESIZING = "resize: bilinear with smoothing, rounded to 8 bits across and then down, as Pillow does"
+INSIDE = ("intensities to 0..1", "padding", "normalisation", "network", "sigmoid", "temperature and softmax", "threshold")
+BRING_BACK = "mask to the scan's size"
+OUTSIDE = {
+    "stretch": (),
+    "fit": ("resize to fit the frame, keeping the aspect ratio, and padding with black",),
+    "none": ("padding with black to multiples of the stride",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is exported: all that a model's answers depend on.
+
+    Attributes:
+        network: It stays as it is.
+        preprocessing: What is done to a scan before the network sees it.
+        rules: Thresholds and calibration.
+        name: What to call it.
+        card: The model card.
+    """
+
+    network: AnyNetwork
+    preprocessing: Preprocessing
+    rules: Rules
+    name: str
+    card: str
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what comes out."""
+        config = self.network.config
+        return (*(("mask_probability", "mask") if config.decoder else ()), *(("probabilities",) if config.head else ()))
+
+    def facts(self, precision: str) -> dict[str, str]:
+        """What a reader of the file needs to know, as text and JSON."""
+        resize = self.preprocessing.resize
+        inside = (RESIZING, *INSIDE, BRING_BACK) if resize == "stretch" else INSIDE
+        values: dict[str, Any] = {
+            "format": "bcdseg-pipeline",
+            "format_version": 1,
+            "library_version": __version__,
+            "name": self.name,
+            "precision": precision,
+            "classes": list(self.network.config.classes),
+            "no_lesion": self.network.config.no_lesion,
+            "input": f"{SCAN}: uint8, {' x '.join(_layout(self.preprocessing))}",
+            "outputs": list(self.outputs),
+            "inside": list(inside),
+            "outside": [*OUTSIDE[resize], "dropping outlined spots below rules.min_lesion_share of the scan"],
+            "rules": asdict(self.rules),
+            "preprocessing": asdict(self.preprocessing),
+            "card": self.card,
+        }
+        return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+
+
+class Pipeline(nn.Module):
+    """Scans in, ``outputs`` out: mask probability and mask at the scans' size, and class probabilities.
+
+    Scans are uint8, batch x height x width, with x 3 at the end for a network that takes colour. They have any size where scans
+    are stretched to the network's; else the size of the network's input, since only data outside of the graph could say more.
+    """
+
+    def __init__(self, subject: Subject, precision: str) -> None:
+        super().__init__()
+        self.preprocessing, self.rules = subject.preprocessing, subject.rules
+        folded = fold_batch_norm(subject.network, self.preprocessing.frame).requires_grad_(False).cpu()
+        self.dtype = DTYPES[precision]
+        self.network = folded.to(self.dtype).eval()
+
+    def forward(self, scan: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        planes = scan.movedim(-1, 1) if self.preprocessing.channels == 3 else scan.unsqueeze(1)
+        size = (planes.shape[2], planes.shape[3])
+        output: Output = self.network(self._prepared(planes.float()).to(self.dtype))
+        found: list[Tensor] = []
+        if output.mask is not None:
+            probability = self._restored(torch.sigmoid(output.mask.float()), size)[:, 0]
+            found += [probability, probability >= self.rules.threshold]
+        if output.classes is not None:
+            found.append(torch.softmax(output.classes.float() / self.rules.temperature, dim=1))
+        return tuple(found)
+
+    def _prepared(self, planes: Tensor) -> Tensor:
+        path = self.preprocessing
+        if path.resize == "stretch":  # Pillow rounds to whole numbers after each direction
+            planes = _in_levels(planes, path.size[1])
+            planes = _in_levels(planes.mT, path.size[0]).mT
+            down, across, _, _ = self._room()
+            top, left = down // 2, across // 2
+            planes = F.pad(planes, (left, across - left, top, down - top))
+        mean, std = (torch.tensor(values)[:, None, None] for values in (path.mean, path.std))
+        return (planes / 255 - mean) / std
+
+    def _restored(self, over_input: Tensor, size: tuple[int, int]) -> Tensor:
+        if self.preprocessing.resize != "stretch":
+            return over_input
+        down, across, height, width = self._room()
+        top, left = down // 2, across // 2
+        inside = over_input[:, :, top : top + height, left : left + width]
+        return _smoothly(_smoothly(inside, size[1]).mT, size[0]).mT
+
+    def _room(self) -> tuple[int, int, int, int]:
+        """Rows and columns of padding, and the size without them."""
+        (height, width), frame = self.preprocessing.size, self.preprocessing.frame
+        return frame[0] - height, frame[1] - width, height, width
+
+
+def trace_pipeline(subject: Subject, precision: str) -> torch.export.ExportedProgram:
+    """The pipeline as a graph: any batch, and any size where it takes any."""
+    path, dim = subject.preprocessing, torch.export.Dim
+    height, width = path.frame if path.resize == "fit" else (3 * path.stride, 4 * path.stride)
+    scan = torch.zeros(2, height, width, *([3] if path.channels == 3 else []), dtype=torch.uint8)
+    sizes: dict[int, Any] = {0: dim("batch", max=4096)}
+    if path.resize == "stretch":
+        sizes |= {1: dim("height", min=8, max=LARGEST), 2: dim("width", min=8, max=LARGEST)}
+    elif path.resize == "none":
+        sizes |= {1: path.stride * dim("down", max=1024), 2: path.stride * dim("across", max=1024)}
+    return torch.export.export(Pipeline(subject, precision).eval(), (scan,), dynamic_shapes=(sizes,))
+
+
+def _layout(path: Preprocessing) -> tuple[str, ...]:
+    height, width = {
+        "stretch": ("height", "width"),
+        "fit": (str(path.frame[0]), str(path.frame[1])),
+        "none": (f"height (a multiple of {path.stride})", f"width (a multiple of {path.stride})"),
+    }[path.resize]
+    return ("batch", height, width, *(("3",) if path.channels == 3 else ()))
+
+
+# Resizing is written out: the formats' own operators leave out the smoothing that shrinking needs, or round otherwise than
+# Pillow, and networks answer by more than 0.001 otherwise when a dozen pixels are a level brighter.
+
+
+def _shares(before: int, after: int) -> tuple[Tensor, Tensor]:
+    """How much of each pixel of a line is in each pixel of the resized line, ``after`` x ``before``: a share of the row's sum."""
+    pixels, places = 2 * torch.arange(before) + 1, 2 * torch.arange(after) + 1
+    apart = (pixels * after - places[:, None] * before).abs()
+    reach = torch.maximum(pixels[-1] + 1, places[-1] + 1)
+    shares = torch.clamp(reach - apart, min=0)
+    return shares, shares.sum(dim=1, keepdim=True)
+
+
+def _smoothly(lines: Tensor, after: int) -> Tensor:
+    """The last dimension resized, as Pillow does with floating-point pixels."""
+    shares, whole = _shares(lines.shape[-1], after)
+    return lines @ (shares.float() / whole.float()).T
+
+
+def _in_levels(lines: Tensor, after: int) -> Tensor:
+    """The last dimension resized, bit for bit as Pillow does with 8-bit pixels, which it weighs in whole 2**-22.
+
+    Each weight is taken in two halves of 11 bits: sums of these are exact in 32-bit floating point.
+    """
+    shares, whole = _shares(lines.shape[-1], after)
+    high = shares * HALF_WEIGHT // whole
+    low = ((shares * HALF_WEIGHT - high * whole) * 2 * HALF_WEIGHT + whole) // (2 * whole)
+    carried = torch.floor(lines @ low.float().T / HALF_WEIGHT)
+    return torch.floor((lines @ high.float().T + carried + HALF_WEIGHT / 2) / HALF_WEIGHT)

@@ -1,0 +1,170 @@
+"""Which library runs a network: torch, OpenVINO or ONNX Runtime. The same answers, faster or slower."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from bcdseg import __version__
+from bcdseg.data.preprocess import Preprocessing
+from bcdseg.data.scans import read_scan
+from bcdseg.data.sources import expand, is_single
+from bcdseg.errors import BcdsegError, OptionError, ParityError, RuntimeFallbackWarning
+from bcdseg.extras import require
+from bcdseg.infer.answers import Answers, Array
+from bcdseg.infer.graph_cache import graph_key, keep_graph, read_graph
+from bcdseg.infer.graph_runtime import Engine, GraphRuntime
+from bcdseg.infer.onnx_engine import OnnxRuntime
+from bcdseg.infer.openvino_engine import OpenVino
+from bcdseg.infer.parity import BOUNDS, compare, drawn_scans, softmax
+from bcdseg.infer.torch_runtime import TorchRuntime
+from bcdseg.infer.tracing import trace
+from bcdseg.network.ensemble import AnyNetwork
+
+ENGINES: dict[str, type[Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}
+PRECISIONS = {"openvino": ("fp32", "bf16", "int8"), "onnxruntime": ("fp32", "int8"), "torch": ("fp32", "bf16")}
+PARTS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": ("torch",)}
+EXTRAS = {"openvino": "openvino", "onnxruntime": "onnx"}
+INT8_PARTS = ("nncf",)
+NEVER_BY_AUTO = (("openvino", "bf16"),)  # on real scans its masks are further from torch's than auto may go (Dice 0.995)
+MOST_SCANS, MOST_COMPARED = 300, 50
+AUTO, VARIABLE = "auto", "BCDSEG_RUNTIME"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What runs a network, and how.
+
+    Attributes:
+        runtime: ``torch``, ``openvino`` or ``onnxruntime``.
+        precision: ``fp32``, ``bf16`` or ``int8``.
+        calibrate_on: Preprocessed scans that int8 takes its ranges from.
+    """
+
+    runtime: str = "torch"
+    precision: str = "fp32"
+    calibrate_on: tuple[Array, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.runtime}, {self.precision}"
+
+
+TORCH = Choice()
+
+
+def choose_runtime(name: str = AUTO, *, precision: str = "fp32", device: str = "cpu") -> str:
+    """The runtime of a name; ``auto`` is the fastest that is installed, or what the variable BCDSEG_RUNTIME says."""
+    if name not in (AUTO, *PRECISIONS):
+        raise OptionError(f"runtime={name!r} is unknown: choose one of {', '.join((AUTO, *PRECISIONS))}.")
+    if precision not in BOUNDS or not any(precision in each for each in PRECISIONS.values()):
+        raise OptionError(f"precision={precision!r} is unknown: choose one of fp32, bf16, int8.")
+    if name == AUTO and os.environ.get(VARIABLE, AUTO) != AUTO:
+        return choose_runtime(os.environ[VARIABLE], precision=precision, device=device)
+    if name == AUTO:
+        return _fastest(precision, device)
+    if precision not in PRECISIONS[name]:
+        raise OptionError(f"precision={precision!r} is not one of {name}'s: choose one of {', '.join(PRECISIONS[name])}.")
+    if name != "torch" and device != "cpu":
+        raise OptionError(f"runtime={name!r} runs on the CPU, not on {device!r}: choose device='cpu', or runtime='torch'.")
+    for module in _missing(name, precision):
+        require(module, extra=EXTRAS[name] if precision != "int8" else "int8", purpose=f"The runtime {name} with {precision}")
+    return name
+
+
+def _fastest(precision: str, device: str) -> str:
+    names = PRECISIONS if device == "cpu" else ("torch",)
+    fit = [name for name in names if precision in PRECISIONS[name] and (name, precision) not in NEVER_BY_AUTO]
+    for name in fit:
+        if not _missing(name, precision):
+            return name
+    if not fit:
+        raise OptionError(f"precision={precision!r} is of the CPU's runtimes, and this is {device!r}: choose device='cpu'.")
+    return choose_runtime(fit[0], precision=precision, device=device)  # says what to install
+
+
+def _missing(name: str, precision: str) -> list[str]:
+    needed = PARTS[name] + (INT8_PARTS if precision == "int8" else ())
+    return [module for module in needed if find_spec(module) is None]
+
+
+def prepared_scans(source: Any, preprocessing: Preprocessing) -> tuple[Array, ...]:
+    """Scans as the network takes them, in any form that ``predict`` takes."""
+    sources = [source] if is_single(source) else expand(source)
+    images = map(read_scan, islice(sources, MOST_SCANS))
+    scans = tuple(preprocessing(image.pixels[area.window]).array for image in images for area in image.areas)
+    if not scans:
+        raise OptionError("calibrate_on=: there is no scan to take ranges from.")
+    return scans
+
+
+def make_runtime(network: AnyNetwork, *, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime | GraphRuntime:
+    """A network made ready.
+
+    A graph that can't be made, or that doesn't answer as torch does, gives way to torch with one warning.
+    """
+    if choice.runtime == "torch":
+        return TorchRuntime(network, device, preprocessing.frame, choice.precision)
+    try:
+        return _graph_runtime(network, preprocessing, choice)
+    except Exception as error:  # whatever a converter meets, the answer is there without it
+        reason = str(error) if isinstance(error, BcdsegError) else f"{type(error).__name__}: {str(error).strip()[:300]}"
+        warnings.warn(f"{network.config.encoder} runs on torch, not on {choice}: {reason}", RuntimeFallbackWarning, stacklevel=4)
+        return TorchRuntime(network, device, preprocessing.frame)
+
+
+def _graph_runtime(network: AnyNetwork, preprocessing: Preprocessing, choice: Choice) -> GraphRuntime:
+    engine = ENGINES[choice.runtime]()
+    key = graph_key(_depends_on(network, preprocessing, engine, choice))
+    graph, refused = read_graph(key), read_graph(f"{key}.refused")
+    if refused is not None:
+        raise ParityError(refused.decode())
+
+    def exact() -> TorchRuntime:
+        return TorchRuntime(network, "cpu", preprocessing.frame)
+
+    if graph is not None:
+        return GraphRuntime(engine, graph, choice.precision, exact)
+    graph = convert(network, preprocessing, engine, choice)
+    runtime = GraphRuntime(engine, graph, choice.precision, exact)
+    if reason := _disagrees(runtime, network, preprocessing, choice):
+        keep_graph(f"{key}.refused", reason.encode())
+        raise ParityError(reason)
+    keep_graph(key, graph)
+    return runtime
+
+
+def convert(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> bytes:
+    """The graph of a network, for the inputs that a preprocessing makes."""
+    traced = trace(network, preprocessing.frame, any_size=preprocessing.resize == "none")
+    return engine.convert(traced, choice.precision, choice.calibrate_on)
+
+
+def _depends_on(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> Iterator[bytes]:
+    size = "any" if preprocessing.resize == "none" else preprocessing.frame
+    facts = (__version__, engine.name, engine.version(), choice.precision, size, network.config)
+    yield repr(facts).encode()
+    for name, tensor in network.state_dict().items():
+        yield name.encode()
+        yield np.ascontiguousarray(tensor.detach().cpu().float().numpy()).tobytes()
+    for array in choice.calibrate_on:
+        yield array.tobytes()
+
+
+def _disagrees(runtime: GraphRuntime, network: AnyNetwork, preprocessing: Preprocessing, choice: Choice) -> str | None:
+    exact = TorchRuntime(network, "cpu", preprocessing.frame)
+    scans = choice.calibrate_on[:MOST_COMPARED] or [preprocessing(pixels).array for pixels in drawn_scans()]
+    difference = compare((_probable(exact([scan])), _probable(runtime([scan]))) for scan in scans)
+    exceeded = BOUNDS[choice.precision].exceeded(difference)
+    return exceeded and f"its answers are not torch's: {exceeded}."
+
+
+def _probable(answers: Answers) -> Answers:
+    """Class logits as probabilities."""
+    return answers._replace(classes=softmax(answers.classes))

@@ -1,0 +1,147 @@
+"""What each runtime gives: one scan and a folder, end to end, against eager torch in NCHW; and how far its answers drift.
+
+    python benchmarks/inference.py [--model busi-lite] [--scans FOLDER] [--repeats 40] [--skip-int8]
+
+Everything runs in turn, A B C A B C, on the same cores; the table shows medians of the ratios within each turn. The eager network
+is what a plain script runs: not folded, batch x channels x height x width, alone for one scan and in batches of 16 for a folder.
+Drift is measured on scans that int8 did not take its ranges from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import bcdseg
+from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+BATCH = 16
+WAYS = (
+    ("torch", "fp32"),
+    ("torch", "bf16"),
+    ("onnxruntime", "fp32"),
+    ("onnxruntime", "int8"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("openvino", "int8"),
+)
+GOALS = {"fp32": (1.9, 4.5), "bf16": (3.3, 8.0), "int8": (5.0, 14.0)}
+
+
+DRIFT = ("Dice", "same class", "mean dp")
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def in_turn(runs: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
+    """Times of each, a row a run; the first is what the others are compared with."""
+    for run in runs:
+        run()
+    turns = [[seconds(run) for run in runs] for _ in range(repeats)]
+    return [list(times) for times in zip(*turns, strict=True)]
+
+
+def faster(times: list[float], base: list[float]) -> float:
+    return statistics.median(one / other for one, other in zip(base, times, strict=True))
+
+
+def eager(model: bcdseg.Model, batch: int) -> Callable[[], object]:
+    ready = torch.from_numpy(np.stack([model.preprocessing(np.zeros((256, 256), np.uint8)).array] * batch))
+    network = model.network.eval()
+
+    def run() -> object:
+        with torch.inference_mode():
+            return network(ready)
+
+    return run
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    total = int(one.sum()) + int(other.sum())
+    return 1.0 if total == 0 else 2 * int((one & other).sum()) / total
+
+
+def drift(model: bcdseg.Model, exact: Sequence[bcdseg.Prediction], scans: Sequence[Path]) -> str:
+    found = list(model.predict(scans))
+    pairs = list(zip(found, exact, strict=True))
+    overlap = statistics.fmean(dice(one.mask, other.mask) for one, other in pairs)
+    same = statistics.fmean(one.label == other.label for one, other in pairs)
+    apart = statistics.fmean(
+        abs(one.probabilities[name] - other.probabilities[name]) for one, other in pairs for name in one.probabilities
+    )
+    return f"{overlap:.4f} | {same:.1%} | {apart:.4f}"
+
+
+def ready(name: str, runtime: str, precision: str, calibration: Sequence[Path]) -> bcdseg.Model | None:
+    ranges = {"calibrate_on": calibration} if precision == "int8" else {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeFallbackWarning)
+            model = bcdseg.load(name, device="cpu", runtime=runtime, precision=precision, **ranges)
+            model.predict(np.zeros((256, 256), np.uint8))
+            return model
+    except (BcdsegError, RuntimeFallbackWarning) as reason:
+        print(f"{runtime} {precision} is left out: {reason}\n")
+        return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="busi-lite")
+    parser.add_argument("--scans", type=Path, default=SAMPLE)
+    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--folder", type=int, default=64, help="scans in the folder that is timed")
+    parser.add_argument("--drift", type=int, default=100, help="scans that drift is measured on")
+    parser.add_argument("--skip-int8", action="store_true")
+    options = parser.parse_args()
+    files = sorted(path for path in options.scans.glob("**/*.png") if "_mask" not in path.stem)
+    np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
+    half = len(files) // 2
+    calibration, held = files[: min(100, half)], files[half:][: options.drift]
+    ways = [way for way in WAYS if not (options.skip_int8 and way[1] == "int8")]
+    models = {way: model for way in ways if (model := ready(options.model, *way, calibration)) is not None}
+    print(f"{options.model}, torch {torch.__version__} on {torch.get_num_threads()} threads\n")
+
+    plain = bcdseg.load(options.model, device="cpu", runtime="torch")
+    scan = np.asarray(Image.open(held[0]).convert("L").resize((256, 256)))
+    alone = in_turn([eager(plain, 1), *((lambda m=model: m.predict(scan)) for model in models.values())], options.repeats)
+    with tempfile.TemporaryDirectory() as made:
+        for number in range(options.folder):
+            Image.open(files[number % len(files)]).convert("L").resize((256, 256)).save(Path(made) / f"{number}.png")
+        sources = sorted(Path(made).glob("*.png"))
+        streams = [(lambda m=model: [None for _ in m.predict(sources)]) for model in models.values()]
+        many = in_turn([eager(plain, BATCH), *streams], max(3, options.repeats // 10))
+    many[0] = [each / BATCH * len(sources) for each in many[0]]
+
+    columns = ("runtime", "precision", "one scan, ms", "times eager", "of a folder, ms", "times eager", "goals", *DRIFT)
+    print(f"| {' | '.join(columns)} |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    first, each = statistics.median(alone[0]) * 1e3, statistics.median(many[0]) * 1e3 / len(sources)
+    print(f"| eager network, NCHW | fp32 | {first:.1f} | 1 | {each:.1f} | 1 | | | | |")
+    exact = list(plain.predict(held))
+    for (way, model), one, folder in zip(models.items(), alone[1:], many[1:], strict=True):
+        goals = " / ".join(f"{goal:g}" for goal in GOALS[way[1]])
+        print(
+            f"| {way[0]} | {way[1]} | {statistics.median(one) * 1e3:.1f} | {faster(one, alone[0]):.2f} "
+            f"| {statistics.median(folder) * 1e3 / len(sources):.1f} | {faster(folder, many[0]):.2f} | {goals} "
+            f"| {drift(model, exact, held)} |"
+        )
+    print(f"\nDrift over {len(held)} scans that int8 took no ranges from ({len(calibration)} others).")
+
+
+if __name__ == "__main__":
+    main()

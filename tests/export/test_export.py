@@ -1,0 +1,180 @@
+"""A model as a file of another format: it answers as the model does, on its own, or it is not written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from drawn import draw_scan
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner
+
+import bcdseg
+from bcdseg import Model, errors
+from bcdseg.cli import app
+from bcdseg.export import export as export_module
+from bcdseg.export.formats import FORMATS
+from bcdseg.export.pipeline import Subject, _in_levels, _smoothly
+
+SCANS = [draw_scan(seed, size) for seed, size in enumerate([(120, 160), (41, 33), (40, 40)])]
+EXAMPLE = Path(__file__).parents[2] / "examples" / "08_onnx_without_torch.py"
+
+
+def _small(**options: Any) -> Model:
+    torch.manual_seed(0)
+    facts: dict[str, Any] = {"classes": ["a", "b"], "size": (32, 40), "decoder_channels": (16, 8, 8, 4, 4)}
+    made = bcdseg.create("plain_cnn", **{**facts, **options})
+    return Model(made.network, made.preprocessing, bcdseg.Rules(temperature=1.7, threshold=0.47), name="small")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder, model = tmp_path_factory.mktemp("exported"), _small()
+    return {name: model.export(folder / f"model{chosen.suffix}").path for name, chosen in FORMATS.items()}
+
+
+def _same(file: Path, model: Model, scans: list[NDArray[np.uint8]], tolerance: float = 1e-4) -> None:
+    subject = Subject(network=model.network, preprocessing=model.preprocessing, rules=model.rules, name="", card="")
+    (chosen,) = (chosen for chosen in FORMATS.values() if chosen.suffix == file.suffix)
+    run = chosen.opened(file, subject)
+    for scan in scans:
+        found, expected = run(np.stack([scan, scan])), model.predict(scan)
+        for row in range(2):
+            if expected.mask_probability is not None:
+                np.testing.assert_allclose(found["mask_probability"][row], expected.mask_probability, atol=tolerance)
+                np.testing.assert_array_equal(found["mask"], found["mask_probability"] >= np.float32(model.rules.threshold))
+            if expected.probabilities:
+                assert list(found["probabilities"][row]) == pytest.approx(list(expected.probabilities.values()), abs=tolerance)
+
+
+@given(
+    before=st.integers(1, 700),
+    after=st.integers(1, 300),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_resizing_in_the_graph_is_pillows_bit_for_bit(before: int, after: int, seed: int) -> None:
+    lines = np.random.default_rng(seed).integers(0, 256, (5, before), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(lines).resize((after, 5), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(_in_levels(torch.from_numpy(lines).float(), after).numpy(), expected)
+    smooth = np.asarray(Image.fromarray(lines / np.float32(255)).resize((after, 5), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(_smoothly(torch.from_numpy(lines) / 255, after).numpy(), smooth, atol=1e-6)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_takes_scans_of_any_size_and_answers_as_the_model(written: dict[str, Path], format: str) -> None:
+    _same(written[format], _small(), SCANS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size": (50, 70), "in_channels": 3},  # padded, and in colour
+        {"classes": [], "head": None, "resize": "none"},
+        {"decoder": None, "decoder_channels": None, "resize": "fit"},
+    ],
+)
+def test_every_kind_of_model(options: dict[str, Any], tmp_path: Path) -> None:
+    model = _small(**options)
+    size = {"fit": (32, 64), "none": (64, 96)}.get(options.get("resize", ""), (45, 61))
+    scan = draw_scan(3, size)
+    scan = np.stack([scan, scan // 2, 255 - scan], axis=-1) if model.preprocessing.channels == 3 else scan
+    _same(model.export(tmp_path / "model.pt2").path, model, [scan])  # the pipeline is the same in every format
+
+
+def test_an_ensemble_is_one_file(tmp_path: Path) -> None:
+    both = bcdseg.ensemble([_small(), _small(decoder=None, decoder_channels=None)])
+    _same(both.export(tmp_path / "both.onnx").path, both, SCANS[:2])
+
+
+def test_half_precision_is_half_the_size(written: dict[str, Path], tmp_path: Path) -> None:
+    model = _small()
+    for name in ("onnx", "openvino"):
+        half = model.export(tmp_path / written[name].name, precision="fp16")
+        assert half.difference.probability < 0.01
+        whole = written[name].with_suffix(".bin") if name == "openvino" else written[name]
+        assert half.path.with_suffix(whole.suffix).stat().st_size < 0.6 * whole.stat().st_size
+        _same(half.path, model, SCANS[:1], 0.01)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
+def test_int8_takes_its_ranges_from_scans(name: str, tmp_path: Path) -> None:
+    done = _small().export(tmp_path / name, precision="int8", calibrate_on=SCANS)
+    assert 0 < done.difference.mask_probability < 0.02
+    assert done.difference.scans == len(SCANS)
+    assert str(done.difference) in str(done)
+
+
+def test_the_example_runs_without_torch_and_without_the_library(written: dict[str, Path], tmp_path: Path) -> None:
+    Image.fromarray(SCANS[0]).save(tmp_path / "scan.png")
+    code = (
+        f"import runpy, sys; sys.argv = ['', {str(written['onnx'])!r}, {str(tmp_path / 'scan.png')!r}];"
+        f"runpy.run_path({str(EXAMPLE)!r}); print([name for name in ('torch', 'bcdseg') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()
+    assert said[-1] == "[]"
+    expected = _small().predict(SCANS[0])
+    assert said[0].split() == ["a", f"{expected.probabilities['a']:.0%}"]
+
+
+def test_the_metadata_says_what_is_inside(written: dict[str, Path]) -> None:
+    import onnxruntime
+    import openvino
+
+    facts = onnxruntime.InferenceSession(written["onnx"]).get_modelmeta().custom_metadata_map
+    assert json.loads(facts["classes"]) == ["a", "b"]
+    assert json.loads(facts["rules"])["temperature"] == 1.7
+    assert facts["card"].startswith("---")
+    assert facts["input"] == "scan: uint8, batch x height x width"
+    same = openvino.Core().read_model(written["openvino"]).get_rt_info(["bcdseg", "preprocessing"]).astype(str)
+    assert json.loads(same)["size"] == [32, 40]
+    held = {"bcdseg.json": ""}
+    torch.export.load(written["torch"], extra_files=held)
+    assert json.loads(held["bcdseg.json"])["library_version"] == bcdseg.__version__
+
+
+def test_a_file_that_disagrees_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = _small()
+    with torch.no_grad():
+        other.network.class_head.linear.bias += torch.tensor([0.1, 0.0])  # type: ignore[union-attr, operator]
+    right = export_module.TorchRuntime
+    monkeypatch.setattr(export_module, "TorchRuntime", lambda _, *facts: right(other.network, *facts))
+    with pytest.raises(errors.ParityError, match=r"not written.*class probabilities"):
+        _small().export(tmp_path / "model.pt2", check_on=SCANS[0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_replaced_unless_asked_and_options_are_checked(tmp_path: Path) -> None:
+    model = _small()
+    (tmp_path / "model.pt2").write_text("mine")
+    with pytest.raises(errors.OutputExistsError, match=r"model\.pt2"):
+        model.export(tmp_path / "model.pt2")
+    assert (tmp_path / "model.pt2").read_text() == "mine"
+    for name, options, said in (
+        ("model.h5", {}, r"onnx \(\.onnx\), openvino \(\.xml\), torch \(\.pt2\)"),
+        ("model.onnx", {"format": "openvino"}, r"ends in \.xml"),
+        ("model.pt2", {"precision": "fp16"}, "has fp32"),
+        ("model.onnx", {"precision": "int8"}, "calibrate_on"),
+        ("model.onnx", {"calibrate_on": SCANS}, "calibrate_on"),
+    ):
+        with pytest.raises(errors.OptionError, match=said):
+            model.export(tmp_path / name, **options)  # type: ignore[arg-type]
+
+
+def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = _small().save(tmp_path / "mine")
+    done = CliRunner().invoke(app, ["export", str(folder), "--format", "torch"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("mine.pt2: torch, fp32")
+    assert (tmp_path / "mine.pt2").is_file()
+    assert isinstance(CliRunner().invoke(app, ["export", "--format", "h5"]).exception, errors.OptionError)
