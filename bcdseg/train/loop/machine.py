@@ -113,13 +113,13 @@ def _strategy(config: FitConfig) -> DDPStrategy:
 def _loggers(config: FitConfig, folder: Path) -> Any:
     made = []
     for name in config.loggers:
-        module = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}[name]
-        require(module, extra=name, purpose=f"loggers={name!r}")
+        require(name, extra=name, purpose=f"loggers={name!r}")
         loggers = pl.loggers
         if name == "tensorboard":
             made.append(loggers.TensorBoardLogger(folder, name="", version="tensorboard"))
-        elif name == "mlflow":
-            made.append(loggers.MLFlowLogger(experiment_name="bcdseg", run_name=folder.name, save_dir=str(folder / "mlflow")))
+        elif name == "mlflow":  # whose plain folders are no longer written
+            where = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+            made.append(loggers.MLFlowLogger(experiment_name="bcdseg", run_name=folder.name, tracking_uri=where))
         else:
             made.append(loggers.WandbLogger(name=folder.name, project="bcdseg", save_dir=folder))
     return made or False
