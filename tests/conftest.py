@@ -14,8 +14,13 @@ import pytest
 from drawn import draw_scan
 from hypothesis import settings
 from numpy.typing import NDArray
+from torch.utils.data._utils import signal_handling
 
 import bcdseg
+
+# Some virtual machines kill a process in which AMX was used (bf16 and int8 of OpenVINO) as soon as a signal's handler is to run.
+# torch's loaders would install one for workers that end; without it they look for themselves.
+signal_handling._SIGCHLD_handler_set = True
 
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("quick")
