@@ -15,9 +15,8 @@ import torch
 from bcdseg.errors import OptionError
 from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.heatmap import class_heat
-from bcdseg.network.ensemble import AnyNetwork
+from bcdseg.network.ensemble import AnyNetwork, with_members
 from bcdseg.network.folding import fold_batch_norm
-from bcdseg.network.network import Output
 
 MOST_WORKERS, GPU_WORKERS = 8, 4
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -52,9 +51,10 @@ class TorchRuntime:
         """Run a batch of preprocessed scans of one size."""
         with torch.inference_mode():
             inputs = torch.from_numpy(np.stack(batch) if len(batch) > 1 else batch[0][None])
-            output: Output = self.network(inputs.to(self.device, self.dtype, memory_format=torch.channels_last))
+            inputs = inputs.to(self.device, self.dtype, memory_format=torch.channels_last)
+            output, members = with_members(self.network, inputs)
             mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0].float())
-            return Answers(_numpy(mask), _numpy(output.classes))
+            return Answers(_numpy(mask), _numpy(output.classes), _numpy(members))
 
     def heat(self, scan: Array, class_index: int) -> Array:
         """Where the score of a class came from, over one preprocessed scan (see ``class_heat``)."""
