@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -24,9 +25,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class TorchRuntime:
-    """A frozen copy of a network on one device. Safe to call from several threads."""
+    """A frozen copy of a network on one device. Safe to call from several threads, and in a forked process on a CPU."""
 
     def __init__(self, network: AnyNetwork, device: str, size: tuple[int, int], precision: str = "fp32") -> None:
+        _THREADS.leave_parents()
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]
         folded = fold_batch_norm(network, size).requires_grad_(False)
@@ -49,6 +51,7 @@ class TorchRuntime:
 
     def __call__(self, batch: Sequence[Array]) -> Answers:
         """Run a batch of preprocessed scans of one size."""
+        _THREADS.leave_parents()
         with torch.inference_mode():
             inputs = torch.from_numpy(np.stack(batch) if len(batch) > 1 else batch[0][None])
             inputs = inputs.to(self.device, self.dtype, memory_format=torch.channels_last)
@@ -58,6 +61,7 @@ class TorchRuntime:
 
     def heat(self, scan: Array, class_index: int) -> Array:
         """Where the score of a class came from, over one preprocessed scan (see ``class_heat``)."""
+        _THREADS.leave_parents()
         image = torch.from_numpy(scan[None]).to(self.device, self.dtype, memory_format=torch.channels_last)
         return class_heat(self.network, image, class_index)
 
@@ -66,7 +70,10 @@ class _KeptThreads:
     """Torch's number of threads, kept over streams that may overlap: a worker's own setting is also that of later threads."""
 
     def __init__(self) -> None:
-        self.lock, self.streams, self.threads = Lock(), 0, 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.lock, self.streams, self.threads, self.process = Lock(), 0, 0, os.getpid()
 
     def __enter__(self) -> None:
         with self.lock:
@@ -78,6 +85,12 @@ class _KeptThreads:
             self.streams -= 1
             if not self.streams:
                 torch.set_num_threads(self.threads)
+
+    def leave_parents(self) -> None:
+        """In a forked process use one thread: OpenMP would wait for ever for those that the fork has left behind."""
+        if self.process != os.getpid():
+            torch.set_num_threads(1)
+            self._begin()
 
 
 _THREADS = _KeptThreads()

@@ -129,8 +129,13 @@ def _answer(model: Model, scan: NDArray[np.uint8]) -> dict[str, float]:
 
 @pytest.mark.parametrize(("method", "processes"), [("fork", 2), ("spawn", 1)])
 def test_processes_share_a_model(method: str, processes: int) -> None:
-    model = _small()
-    expected = [_answer(model, scan) for scan in EACH]
-    with multiprocessing.get_context(method).Pool(processes) as pool:
-        for found, right in zip(pool.starmap(_answer, [(model, scan) for scan in EACH]), expected, strict=True):
-            assert found == pytest.approx(right, abs=1e-5)
+    model, threads = _small(size=64), torch.get_num_threads()
+    torch.set_num_threads(2)  # which a fork leaves behind
+    try:
+        expected = [_answer(model, scan) for scan in EACH]
+        with multiprocessing.get_context(method).Pool(processes) as pool:
+            answers = pool.starmap_async(_answer, [(model, scan) for scan in EACH]).get(timeout=100)
+    finally:
+        torch.set_num_threads(threads)
+    for found, right in zip(answers, expected, strict=True):
+        assert found == pytest.approx(right, abs=1e-5)
