@@ -66,7 +66,7 @@ def predict_command(
     folder = OutputFolder(out, names, overlay=overlay, overwrite=overwrite) if out else None
     kinds = [kind for kind, asked in (("seg", dicom_seg), ("sr", dicom_sr)) if asked]
     clips = ClipFolder(out, names, kinds=kinds, overwrite=overwrite, keep_identifiers=keep_identifiers)
-    with _window_progress(len(sources)) as progress:
+    with _window_progress(0 if mode is option.ModeName.whole else len(sources)) as progress:
         stream = loaded.predict(
             sources,
             spacing=spacing,
@@ -146,13 +146,13 @@ def _with_progress(stream: Iterator[Result], total: int) -> Iterator[Result]:
 
 @contextmanager
 def _window_progress(scans: int) -> Iterator[Callable[[int, int], object] | None]:
-    """A bar over the windows of scan after scan, where there are a few scans only."""
-    if scans > FEW or not sys.stderr.isatty():
+    """A bar over the windows of one scan after the other, where there are a few scans only."""
+    if not 0 < scans <= FEW or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Windows", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task("Windows", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from typer.testing import CliRunner
 import bcdseg
 from bcdseg import Model, Output, Rules, Tiles, errors
 from bcdseg.cli import app
+from bcdseg.cli.predict import _window_progress
 from bcdseg.infer import maps
 from bcdseg.infer.huge_lesions import find_huge_lesions
 from bcdseg.infer.lesions import find_lesions
@@ -275,6 +277,17 @@ def test_impossible_choices_say_what_is_possible() -> None:
 def test_one_that_only_segments() -> None:
     scan = bcdseg.create("plain_cnn", classes=[], head=None, size=32).predict(textured((90, 70)), mode="tiles")
     assert (scan.label, scan.probabilities, scan.windows) == (None, {}, 12)
+
+
+def test_a_bar_shows_the_windows_of_a_few_scans(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with _window_progress(2) as progress:
+        assert progress is not None
+        progress(3, 4)
+    assert "75%" in capsys.readouterr().err
+    for scans in (0, 100):
+        with _window_progress(scans) as progress:
+            assert progress is None
 
 
 def test_the_command_line(tmp_path: Path) -> None:

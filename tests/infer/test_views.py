@@ -39,7 +39,9 @@ def test_a_view_is_undone_exactly(mirrored: bool, scale: float, height: int, wid
     seen = view.of(slope[None], np.zeros(1, np.float32))
     assert seen.shape == (1, height, width)
     inside = (slice(4, -4), slice(4, -4))  # a slope stays one wherever it isn't cut off
-    np.testing.assert_allclose(view.back(seen[0])[inside], slope[inside], atol=0.06 if scale < 1 else 0)  # of a pixel
+    apart = view.back(seen[0])[inside] - slope[inside]
+    assert np.abs(apart).max() <= (0.4 if scale < 1 else 0)  # of pixels in between
+    assert abs(apart.mean()) < 0.02  # nothing has moved
 
 
 @pytest.mark.parametrize("tta", ["flip", "full"])
