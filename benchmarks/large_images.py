@@ -151,28 +151,35 @@ def peaks(name: str, options: argparse.Namespace, sizes: list[list[int]]) -> lis
     return [bytes_ / 1e6 for bytes_ in json.loads(done.stdout.splitlines()[-1])]
 
 
-def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def speed(options: argparse.Namespace, ways: list[str], runs: list[Callable[[np.ndarray], object]], background: float) -> None:
     pixels, small = drawn(options.height, options.width, background), drawn(600, 600)
     for run in runs:
         run(small)
-    turns = [[seconds(lambda run=run: run(pixels)) for run in runs] for _ in range(options.repeats)]
-    held = {name: peaks(name, options, [list(pixels.shape)])[0] for name in ways} if not background else {}
-    print(f"\n{options.height}x{options.width}, overlap {options.overlap}, {background:.0%} background\n")
-    print("| way | seconds | times as fast | goal | windows | peak, MB | of MONAI's |\n|---|---|---|---|---|---|---|")
+    found: dict[int, object] = {}
+
+    def timed(index: int) -> float:
+        start = time.perf_counter()
+        found[index] = runs[index](pixels)
+        return time.perf_counter() - start
+
+    turns = [[timed(index) for index in range(len(runs))] for _ in range(options.repeats)]
+    print(f"\n{options.height}x{options.width}, overlap {options.overlap}, {background:.0%} background\n", flush=True)
+    print("| way | seconds | times as fast | goal | windows |\n|---|---|---|---|---|")
     for index, name in enumerate(ways):
         times = [turn[index] for turn in turns]
         faster = statistics.median(turn[0] / turn[index] for turn in turns)
-        found = runs[index](pixels) if index else None
-        windows = found.windows if isinstance(found, bcdseg.Prediction) else "all"
+        answer = found[index]
+        windows = answer.windows if isinstance(answer, bcdseg.Prediction) else "all"
         goal = GOALS.get(tuple(name.split()), "")  # type: ignore[call-overload]
-        memory = f"{held[name]:.0f} | {held[name] / held['monai']:.2f}" if held else "|"
-        print(f"| {name} | {statistics.median(times):.1f} | {faster:.2f} | {goal} | {windows} | {memory} |")
+        print(f"| {name} | {statistics.median(times):.1f} | {faster:.2f} | {goal} | {windows} |", flush=True)
+
+
+def memory(options: argparse.Namespace, ways: list[str]) -> None:
+    print(f"\nPeak memory, {options.height}x{options.width}\n\n| way | MB | of MONAI's |\n|---|---|---|", flush=True)
+    held = {}
+    for name in ways:
+        (held[name],) = peaks(name, options, [[options.height, options.width]])
+        print(f"| {name} | {held[name]:.0f} | {held[name] / held['monai']:.2f} |", flush=True)
 
 
 def growth(options: argparse.Namespace) -> None:
@@ -191,6 +198,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=2560)
     parser.add_argument("--overlap", type=float, default=0.25)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--skip-background", action="store_true")
     parser.add_argument("--skip-growth", action="store_true")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -204,8 +212,9 @@ def main() -> None:
             ways.append(name)
         except (BcdsegError, RuntimeFallbackWarning) as reason:
             print(f"{name} is left out: {reason}")
-    for background in (0.0, 0.5):
+    for background in (0.0, 0.5)[: 1 if options.skip_background else 2]:
         speed(options, ways, runs, background)
+    memory(options, ways)
     if not options.skip_growth:
         growth(options)
     return None

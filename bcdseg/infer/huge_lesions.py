@@ -56,7 +56,7 @@ def find_regions(mask: Mask) -> list[Region]:
     parts: list[Region] = []
     parent: list[int] = []
     last_row = np.zeros(mask.shape[1], np.int64)
-    for rows in bands(len(mask)):
+    for rows in bands(mask.shape):
         numbers, count = label(mask[rows], connectivity=EVERY_NEIGHBOUR, return_num=True)
         first = len(parts)
         parts += _parts(numbers, rows.start)

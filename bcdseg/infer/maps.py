@@ -16,7 +16,7 @@ from bcdseg.infer.answers import Array
 from bcdseg.types import Area, Mask
 
 IN_MEMORY = 32_000_000  # pixels of the largest map that is held in memory
-BAND = 1024  # rows that are worked on at once
+BAND = 4_000_000  # pixels that are worked on at once
 
 
 def is_huge(size: tuple[int, ...]) -> bool:
@@ -42,10 +42,11 @@ def new_map(size: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         ) from error
 
 
-def bands(height: int) -> Iterator[slice]:
+def bands(size: tuple[int, ...]) -> Iterator[slice]:
     """The rows of a map, some at a time."""
-    for top in range(0, height, BAND):
-        yield slice(top, min(top + BAND, height))
+    rows = max(1, BAND // size[1])
+    for top in range(0, size[0], rows):
+        yield slice(top, min(top + rows, size[0]))
 
 
 def at_least(probability: Array, threshold: float) -> Mask:
@@ -53,7 +54,7 @@ def at_least(probability: Array, threshold: float) -> Mask:
     if not is_huge(probability.shape):
         return probability >= threshold
     over: Mask = new_map(probability.shape, np.bool_)
-    for rows in bands(len(over)):
+    for rows in bands(over.shape):
         over[rows] = probability[rows] >= threshold
     return over
 
@@ -65,7 +66,7 @@ def resized_map(probability: Array, size: tuple[int, int]) -> Array:
     whole: Array = new_map(size, np.float32)
     step = probability.shape[0] / size[0]
     beyond = int(max(1, step)) + 2  # rows that smoothing looks at
-    for rows in bands(size[0]):
+    for rows in bands(size):
         top = max(0, int(rows.start * step) - beyond)
         part = Image.fromarray(probability[top : int(rows.stop * step) + beyond])
         part = part.resize((size[1], part.height), Image.Resampling.BILINEAR)

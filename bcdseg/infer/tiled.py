@@ -55,7 +55,7 @@ class TiledLook:
             outlined.append(self._add(answer, place, together))
             if progress:
                 progress(done, len(windows.places))
-        for rows in bands(len(together)):
+        for rows in bands(together.shape):
             np.minimum(together[rows], 1, out=together[rows])  # weights are 1 together but for rounding
         return Seen(
             probability=resized_map(together, windows.source),

@@ -85,21 +85,12 @@ def test_heat_maps_are_torchs_alone_and_in_a_stream(folder: Path) -> None:
     assert isinstance(model._ready_runtime(), GraphRuntime)
 
 
-def test_an_ensemble_runs_as_one_graph() -> None:
+def test_an_ensemble_runs_as_one_graph_that_tells_its_members_apart() -> None:
     both = bcdseg.ensemble([_small(), _small(decoder=None, decoder_channels=None, head="global")])
     exact, model = copy.deepcopy(both), both.run_on("onnxruntime")
     _same(model, exact)
-    assert isinstance(model._ready_runtime(), GraphRuntime)
-
-
-def test_views_windows_and_the_members_of_an_ensemble_are_those_of_torch() -> None:
-    exact = bcdseg.ensemble([_small(), _small()])
-    with torch.no_grad():
-        exact.network.members[1].class_head.linear.bias += torch.tensor([1.0, 0.0, 0.0])  # type: ignore[union-attr, operator, index]
-    model = copy.deepcopy(exact).run_on("openvino")
-    for found, expected in zip(
-        model.predict(SCANS, tta="flip", mode="tiles"), exact.predict(SCANS, tta="flip", mode="tiles"), strict=True
-    ):
+    options = {"tta": "flip", "mode": "tiles"}
+    for found, expected in zip(model.predict(SCANS[1:], **options), exact.predict(SCANS[1:], **options), strict=True):
         assert expected.spread is not None
         assert max(expected.spread.values()) > 0.01
         assert found.spread == pytest.approx(dict(expected.spread), abs=1e-4)

@@ -189,7 +189,7 @@ def test_progress_is_told_window_by_window() -> None:
 def huge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """What is huge is small here; the folder of temporary files."""
     monkeypatch.setattr(maps, "IN_MEMORY", 10_000)
-    monkeypatch.setattr(maps, "BAND", 37)
+    monkeypatch.setattr(maps, "BAND", 37 * 200)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -222,7 +222,7 @@ def test_lesions_of_huge_masks_are_those_of_small_ones(seed: int, height: int, s
     over = random.random((height, 31)) < share
     probability = random.random((height, 31), np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(maps, "BAND", 7)
+        patch.setattr(maps, "BAND", 7 * 31)
         mask, lesions = find_huge_lesions(over, probability, min_share=0.004, spacing=(0.2, 0.1))
     expected_mask, expected = find_lesions(over, probability, min_share=0.004, spacing=(0.2, 0.1))
     np.testing.assert_array_equal(mask, expected_mask)
