@@ -28,6 +28,7 @@ from .infer.prediction import Failure as Failure
 from .infer.prediction import Prediction as Prediction
 from .infer.rules import OperatingPoint as OperatingPoint
 from .infer.rules import Rules as Rules
+from .infer.tiles import Tiles as Tiles
 from .model.create import create as create
 from .model.ensemble import ensemble as ensemble
 from .model.model import Model as Model

@@ -28,6 +28,15 @@ def test_the_blocks_of_a_page_run_one_after_another(page: str, tmp_path: Path, m
     assert len(list((tmp_path / "results").rglob("*_mask.png"))) == 18
 
 
+def test_the_blocks_about_large_images_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "data", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in BLOCK.findall((ROOT / "docs/how-to/large-images.md").read_text(encoding="utf-8")):
+        exec(compile(block, "large-images.md", "exec"), names)
+    assert names["scan"].windows
+
+
 @pytest.mark.parametrize("page", ["docs/how-to/data.md", "docs/how-to/audit.md", "docs/how-to/evaluate.md", "docs/how-to/train.md"])
 def test_the_blocks_about_data_run_on_made_data(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     busi(tmp_path / "Dataset_BUSI_with_GT", (8, 8, 8))

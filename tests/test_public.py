@@ -31,6 +31,7 @@ PUBLIC = {
     "Run",
     "Sample",
     "Split",
+    "Tiles",
     "__version__",
     "audit",
     "benchmark",

@@ -3,75 +3,61 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bcdseg.cli import predict_options as option
+from bcdseg.cli.predict_table import print_table
+
 if TYPE_CHECKING:
+    from bcdseg.infer.clip_folder import ClipFolder
+    from bcdseg.infer.output import OutputFolder
     from bcdseg.infer.predictor import Result
 
 FEW = 5
 
-
-class Format(str, Enum):
-    """How the table is printed."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
+Rows = list[dict[str, Any]]
 
 
 def predict_command(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH...",
-            help="Images, DICOM clips, folders or patterns. Masks and overlays (*_mask.png, *_overlay.png) are left out.",
-        ),
-    ],
-    out: Annotated[Path | None, typer.Option(help="Folder for masks, overlays and the table (CSV and JSON).")] = None,
-    format: Annotated[Format, typer.Option(help="How the table is printed.")] = Format.table,
-    overlay: Annotated[
-        bool, typer.Option("--overlay/--no-overlay", help="Whether to write pictures with the outlines drawn.")
-    ] = True,
-    model: Annotated[str, typer.Option(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    runtime: Annotated[
-        str, typer.Option(help="What runs the network: auto (the fastest), openvino, onnxruntime or torch.")
-    ] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, or bf16: faster, with a little drift.")] = "fp32",
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Scans through the network at once.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Mask probability from which a pixel is outlined.")] = None,
-    spacing: Annotated[
-        float | None, typer.Option(help="Millimetres per pixel, in place of DICOM's own; sizes then come in millimetres.")
-    ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Also write heat maps of where each class came from: a hint, no evidence.")
-    ] = False,
-    operating_point: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Call classes at this stored point, such as 'sensitivity 0.95'.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are in the folder already.")] = False,
-    frames: Annotated[int, typer.Option(min=1, help="Of DICOM clips, each n-th frame.")] = 1,
-    dicom_seg: Annotated[bool, typer.Option("--dicom-seg", help="Write outlines of DICOM scans as DICOM-SEG too.")] = False,
-    dicom_sr: Annotated[bool, typer.Option("--dicom-sr", help="Write measurements of DICOM scans as DICOM reports too.")] = False,
-    keep_identifiers: Annotated[
-        bool, typer.Option("--keep-identifiers", help="Leave patients' names, numbers and dates in DICOM output and in overlays.")
-    ] = False,
+    paths: option.Paths,
+    out: option.Out = None,
+    format: option.Printed = option.Format.table,
+    overlay: option.Overlay = True,
+    model: option.ModelName = "busi-lite",
+    device: option.Device = "auto",
+    runtime: option.RuntimeName = "auto",
+    precision: option.Precision = "fp32",
+    batch_size: option.BatchSize = None,
+    threshold: option.Threshold = None,
+    spacing: option.Spacing = None,
+    explain: option.Explain = False,
+    operating_point: option.OperatingPoint = None,
+    mode: option.Mode = option.ModeName.whole,
+    tile_scale: option.TileScale = 1.0,
+    tile_overlap: option.TileOverlap = 0.25,
+    tta: option.Tta = option.Augmentation.none,
+    overwrite: option.Overwrite = False,
+    frames: option.Frames = 1,
+    dicom_seg: option.DicomSeg = False,
+    dicom_sr: option.DicomSr = False,
+    keep_identifiers: option.KeepIdentifiers = False,
 ) -> None:
     """Outline and classify scans.
 
     Exit status: 0 all good, 1 some scans could not be read, 2 wrong usage.
 
     Examples:  bcdseg predict scan.png  |  bcdseg predict scans/ --out results --spacing 0.1  |
-    bcdseg predict 'scans/*.png' --format csv > table.csv
+    bcdseg predict 'scans/*.png' --format csv > table.csv  |  bcdseg predict mammogram.dcm --mode tiles
     """
     from bcdseg.data.images import source_name
     from bcdseg.infer.clip_folder import ClipFolder
-    from bcdseg.infer.output import OutputFolder, csv_bytes, json_bytes, table_rows
+    from bcdseg.infer.output import OutputFolder
+    from bcdseg.infer.tiles import Tiles
     from bcdseg.model.registry import load
 
     sources = _sources(paths, frames)
@@ -80,42 +66,62 @@ def predict_command(
     folder = OutputFolder(out, names, overlay=overlay, overwrite=overwrite) if out else None
     kinds = [kind for kind, asked in (("seg", dicom_seg), ("sr", dicom_sr)) if asked]
     clips = ClipFolder(out, names, kinds=kinds, overwrite=overwrite, keep_identifiers=keep_identifiers)
-    stream = loaded.predict(
-        sources,
-        spacing=spacing,
-        threshold=threshold,
-        batch_size=batch_size,
-        on_error="keep",
-        explain=explain,
-        operating_point=operating_point,
-        keep_identifiers=keep_identifiers,
-    )
-    results: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
+    with _window_progress(0 if mode is option.ModeName.whole else len(sources)) as progress:
+        stream = loaded.predict(
+            sources,
+            spacing=spacing,
+            threshold=threshold,
+            batch_size=batch_size,
+            on_error="keep",
+            explain=explain,
+            operating_point=operating_point,
+            keep_identifiers=keep_identifiers,
+            mode=mode.value,
+            tiles=Tiles(scale=tile_scale, overlap=tile_overlap, progress=progress),
+            tta=tta.value,
+        )
+        rows, results = _gather(_with_progress(stream, len(sources)), folder, clips, loaded.classes)
+    _show(rows, results, loaded.classes, format, out, clips)
+    failed = [*(row["error"] for row in rows if row.get("error")), *clips.problems]
+    for error in failed:
+        typer.echo(f"bcdseg: {error}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _gather(
+    stream: Iterator[Result], folder: OutputFolder | None, clips: ClipFolder, classes: tuple[str, ...]
+) -> tuple[Rows, Rows]:
+    """Write the answers as they come; a row and all details of each."""
+    from bcdseg.infer.output import table_rows
+
+    rows: Rows = []
+    results: Rows = []
     try:
-        for result in _with_progress(stream, len(sources)):
+        for result in stream:
             results.append(result.to_dict())
-            rows += table_rows([result], loaded.classes)
+            rows += table_rows([result], classes)
             if folder:
                 folder.add(result)
             clips.add(result)
         clips.finish()
     finally:  # also after Ctrl-C: a table of what is done
         if folder:
-            folder.write_tables(rows, results, loaded.classes)
-    if format is Format.json:
+            folder.write_tables(rows, results, classes)
+    return rows, results
+
+
+def _show(rows: Rows, results: Rows, classes: tuple[str, ...], format: option.Format, out: Path | None, clips: ClipFolder) -> None:
+    from bcdseg.infer.output import csv_bytes, json_bytes
+
+    if format is option.Format.json:
         sys.stdout.write(json_bytes(results).decode())
-    elif format is Format.csv:
-        sys.stdout.write(csv_bytes(rows, loaded.classes).decode())
+    elif format is option.Format.csv:
+        sys.stdout.write(csv_bytes(rows, classes).decode())
     else:
-        _print_table(rows, out)
+        print_table(rows, out)
         for clip in clips.summaries:
             typer.echo(f"{Path(clip.source).name}: {clip}")
-    failed = [*(row["error"] for row in rows if row.get("error")), *clips.problems]
-    for error in failed:
-        typer.echo(f"bcdseg: {error}", err=True)
-    if failed:
-        raise typer.Exit(1)
 
 
 def _sources(paths: Iterable[str], frames: int) -> list[Any]:
@@ -128,6 +134,7 @@ def _sources(paths: Iterable[str], frames: int) -> list[Any]:
 
 
 def _with_progress(stream: Iterator[Result], total: int) -> Iterator[Result]:
+    """A bar over the scans, where there are more than a few."""
     if total <= FEW or not sys.stderr.isatty():
         yield from stream
         return
@@ -137,32 +144,15 @@ def _with_progress(stream: Iterator[Result], total: int) -> Iterator[Result]:
     yield from track(stream, description="Predicting", total=total, console=Console(stderr=True))
 
 
-def _print_table(rows: list[dict[str, Any]], out: Path | None) -> None:
+@contextmanager
+def _window_progress(scans: int) -> Iterator[Callable[[int, int], object] | None]:
+    """A bar over the windows of one scan after the other, where there are a few scans only."""
+    if not 0 < scans <= FEW or not sys.stderr.isatty():
+        yield None
+        return
     from rich.console import Console
-    from rich.table import Table
+    from rich.progress import Progress
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    table = Table("scan", "class", "probability", "lesions", "largest", "flags", box=None, pad_edge=False)
-    for row in rows:
-        if row.get("error"):
-            table.add_row(_name(row), "not read", "", "", "", "")
-        else:
-            probability = f"{row['probability_' + row['label']]:.0%}" if row["label"] else ""
-            table.add_row(_name(row), row["label"], probability, str(row.get("lesions", "")), _size(row), row["flags"])
-    console.print(table)
-    if out:
-        console.print(f"\nMasks, overlays and the tables predictions.csv and predictions.json are in {out}/", highlight=False)
-
-
-def _name(row: dict[str, Any]) -> str:
-    from rich.markup import escape
-
-    return escape(Path(row["source"]).name.encode("utf-8", "backslashreplace").decode())
-
-
-def _size(row: dict[str, Any]) -> str:
-    unit = "mm" if "long_axis_mm" in row else "px"
-    if f"long_axis_{unit}" not in row:
-        return ""
-    digits = 1 if unit == "mm" else 0
-    return f"{row[f'long_axis_{unit}']:.{digits}f} x {row[f'short_axis_{unit}']:.{digits}f} {unit}"
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Windows", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

@@ -18,6 +18,7 @@ from bcdseg.errors import OptionError
 from bcdseg.types import Mask, Pixels
 
 RESIZES = ("stretch", "fit", "none")
+BAND = 1024  # rows of a plane that are resized at once
 Array = NDArray[np.float32]
 
 
@@ -48,7 +49,7 @@ class Placement:
         """A map over the network's input as a map over the scan, at the scan's own height and width."""
         height, width = self.resized
         inside = over_input[self.top : self.top + height, self.left : self.left + width]
-        return _resize(inside, self.source)
+        return resize_plane(inside, self.source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +131,7 @@ class Preprocessing:
     def _placed(self, plane: NDArray[Any]) -> NDArray[Any]:
         """A plane at its size, with black around it where the network's input is larger."""
         at = self.placement(plane.shape)
-        plane, frame = _resize(plane, at.resized), self._frame(at.resized)
+        plane, frame = resize_plane(plane, at.resized), self._frame(at.resized)
         if plane.shape == frame:
             return plane
         placed = np.zeros(frame, plane.dtype)
@@ -153,15 +154,23 @@ def _multiple(side: int, of: int) -> int:
     return -(-side // of) * of
 
 
-def _resize(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def resize_plane(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Bilinear, with the smoothing that shrinking needs; pixel centres stay where they are.
 
     Across first, then down: Pillow rounds in between, and which comes first when left to it differs between its versions.
     """
     if plane.shape == size:
         return plane
-    across = Image.fromarray(plane).resize((size[1], plane.shape[0]), Image.Resampling.BILINEAR)
+    across = _across(plane, size[1])
     return np.asarray(across.resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def _across(plane: NDArray[Any], width: int) -> Image.Image:
+    """At its new width. Of a large plane band by band, which changes nothing: it is never copied as a whole."""
+    if plane.shape[0] <= BAND:
+        return Image.fromarray(plane).resize((width, plane.shape[0]), Image.Resampling.BILINEAR)
+    bands = [np.asarray(_across(plane[top : top + BAND], width)) for top in range(0, plane.shape[0], BAND)]
+    return Image.fromarray(np.concatenate(bands))
 
 
 def _unit_range(plane: NDArray[Any]) -> Array:

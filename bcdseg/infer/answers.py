@@ -11,7 +11,14 @@ Array = NDArray[np.float32]
 
 
 class Answers(NamedTuple):
-    """What a batch came to: mask probabilities (batch x height x width) and class logits (batch x classes)."""
+    """What a batch came to.
+
+    Attributes:
+        mask: Probabilities of 'lesion here', batch x height x width.
+        classes: Class logits, batch x classes.
+        members: The class logits of each that was asked, where several were: batch x members x classes.
+    """
 
     mask: Array | None
     classes: Array | None
+    members: Array | None = None

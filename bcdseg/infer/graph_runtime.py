@@ -45,7 +45,7 @@ class GraphRuntime:
     """
 
     def __init__(self, engine: Engine, graph: bytes, precision: str, make_exact: Callable[[], TorchRuntime]) -> None:
-        self.name, self.precision = engine.name, precision
+        self.name, self.precision, self.graph = engine.name, precision, graph
         self._compile: Callable[[int], Run] = lambda side_by_side: engine.compiled(graph, precision, side_by_side)
         self._make_exact = make_exact
         self._making = threading.Lock()

@@ -123,6 +123,7 @@ def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
         "source",
         "label",
         *probabilities,
+        "spread",
         "lesions",
         "area_px",
         "area_mm2",
@@ -140,6 +141,8 @@ def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
 def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {"source": prediction.source, "label": prediction.label or ""}
     row |= {f"probability_{name}": round(prediction.probabilities[name], 4) for name in classes}
+    if prediction.spread is not None and prediction.label is not None:
+        row["spread"] = round(prediction.spread[prediction.label], 4)
     row["flags"] = " ".join(flag.code for flag in prediction.flags)
     if prediction.mask is None:
         return row

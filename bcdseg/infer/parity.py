@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bcdseg.infer.answers import Answers
+from bcdseg.infer import votes
+from bcdseg.infer.answers import Answers, Array
 from bcdseg.types import Pixels
 
 DRAWN = ((256, 256), (180, 240), (470, 560))  # heights and widths of the scans that are drawn
@@ -86,12 +86,11 @@ def compare(pairs: Iterable[tuple[Answers, Answers]], threshold: float = HALF) -
     )
 
 
-def softmax(logits: NDArray[np.float32] | None, temperature: float = 1.0) -> NDArray[np.float32] | None:
+def softmax(logits: Array | None, temperature: float = 1.0) -> Array | None:
     """Probabilities of logits, row by row."""
     if logits is None:
         return None
-    powers = np.exp((logits - logits.max(axis=-1, keepdims=True)).astype(np.float64) / temperature)
-    probabilities: NDArray[np.float32] = (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+    probabilities: Array = votes.softmax(logits, temperature).astype(np.float32)
     return probabilities
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+TINY = np.float32(1e-6)  # so that a probability of 0 has a logarithm
 SHOWN = (640, 640)  # pixels at most of the picture in a notebook
 
 
@@ -50,6 +51,10 @@ class Prediction:
         area: The part of the scan that the class and the spacing are of: top, left, bottom and right.
         frame: The frame's number in a DICOM clip, counted from 1; None for a single image.
         model: Name of the model that answered.
+        windows: How many windows of the scan went through the network (``mode="tiles"``); None when it was seen as a whole.
+        spread: Of each class, the standard deviation of its probability over several answers; None when there was only one.
+        uncertainty_from: What the several answers were, such as ``"3 members x 2 views"``: members of an ensemble, views of
+            test-time augmentation. None when there was only one; then ``spread`` and ``entropy`` are None too.
     """
 
     source: str
@@ -69,6 +74,20 @@ class Prediction:
     area: Box | None = None
     frame: int | None = None
     model: str = "untitled"
+    windows: int | None = None
+    spread: Mapping[str, float] | None = None
+    uncertainty_from: str | None = None
+
+    @property
+    def entropy(self) -> NDArray[np.float32] | None:
+        """How unsure each pixel is, in bits: 0 sure, 1 not known at all. None unless several answers were asked for.
+
+        It is the entropy of the mean of their mask probabilities: high where each is unsure, and where they disagree.
+        """
+        if self.mask_probability is None or self.uncertainty_from is None:
+            return None
+        inside = np.clip(self.mask_probability, TINY, 1 - TINY)
+        return -(inside * np.log2(inside) + (1 - inside) * np.log2(1 - inside))
 
     @property
     def confidence(self) -> float | None:
@@ -95,6 +114,9 @@ class Prediction:
             "frame": self.frame,
             "threshold": self.threshold,
             "operating_point": self.operating_point,
+            "windows": self.windows,
+            "spread": None if self.spread is None else dict(self.spread),
+            "uncertainty_from": self.uncertainty_from,
         }
 
     def overlay(self) -> Image:

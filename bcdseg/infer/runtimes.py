@@ -148,7 +148,7 @@ def convert(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, c
 
 def _depends_on(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> Iterator[bytes]:
     size = "any" if preprocessing.resize == "none" else preprocessing.frame
-    facts = (__version__, engine.name, engine.version(), choice.precision, size, network.config)
+    facts = (__version__, Answers._fields, engine.name, engine.version(), choice.precision, size, network.config)
     yield repr(facts).encode()
     for name, tensor in network.state_dict().items():
         yield name.encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -15,9 +16,8 @@ import torch
 from bcdseg.errors import OptionError
 from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.heatmap import class_heat
-from bcdseg.network.ensemble import AnyNetwork
+from bcdseg.network.ensemble import AnyNetwork, with_members
 from bcdseg.network.folding import fold_batch_norm
-from bcdseg.network.network import Output
 
 MOST_WORKERS, GPU_WORKERS = 8, 4
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -25,9 +25,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class TorchRuntime:
-    """A frozen copy of a network on one device. Safe to call from several threads."""
+    """A frozen copy of a network on one device. Safe to call from several threads, and in a forked process on a CPU."""
 
     def __init__(self, network: AnyNetwork, device: str, size: tuple[int, int], precision: str = "fp32") -> None:
+        _THREADS.leave_parents()
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]
         folded = fold_batch_norm(network, size).requires_grad_(False)
@@ -50,14 +51,17 @@ class TorchRuntime:
 
     def __call__(self, batch: Sequence[Array]) -> Answers:
         """Run a batch of preprocessed scans of one size."""
+        _THREADS.leave_parents()
         with torch.inference_mode():
             inputs = torch.from_numpy(np.stack(batch) if len(batch) > 1 else batch[0][None])
-            output: Output = self.network(inputs.to(self.device, self.dtype, memory_format=torch.channels_last))
+            inputs = inputs.to(self.device, self.dtype, memory_format=torch.channels_last)
+            output, members = with_members(self.network, inputs)
             mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0].float())
-            return Answers(_numpy(mask), _numpy(output.classes))
+            return Answers(_numpy(mask), _numpy(output.classes), _numpy(members))
 
     def heat(self, scan: Array, class_index: int) -> Array:
         """Where the score of a class came from, over one preprocessed scan (see ``class_heat``)."""
+        _THREADS.leave_parents()
         image = torch.from_numpy(scan[None]).to(self.device, self.dtype, memory_format=torch.channels_last)
         return class_heat(self.network, image, class_index)
 
@@ -66,7 +70,10 @@ class _KeptThreads:
     """Torch's number of threads, kept over streams that may overlap: a worker's own setting is also that of later threads."""
 
     def __init__(self) -> None:
-        self.lock, self.streams, self.threads = Lock(), 0, 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.lock, self.streams, self.threads, self.process = Lock(), 0, 0, os.getpid()
 
     def __enter__(self) -> None:
         with self.lock:
@@ -78,6 +85,12 @@ class _KeptThreads:
             self.streams -= 1
             if not self.streams:
                 torch.set_num_threads(self.threads)
+
+    def leave_parents(self) -> None:
+        """In a forked process use one thread: OpenMP would wait for ever for those that the fork has left behind."""
+        if self.process != os.getpid():
+            torch.set_num_threads(1)
+            self._begin()
 
 
 _THREADS = _KeptThreads()

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bcdseg.network.ensemble import AnyNetwork
+from bcdseg.infer.answers import Answers
+from bcdseg.network.ensemble import AnyNetwork, EnsembleConfig, with_members
 from bcdseg.network.folding import fold_batch_norm
-from bcdseg.network.network import Output
 
 IMAGE = "image"
 
@@ -27,9 +27,9 @@ class _Answering(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        output: Output = self.network(image)
-        mask = () if output.mask is None else (torch.sigmoid(output.mask[:, 0]),)
-        return mask if output.classes is None else (*mask, output.classes)
+        output, members = with_members(self.network, image)
+        mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0])
+        return tuple(part for part in (mask, output.classes, members) if part is not None)
 
 
 def trace(network: AnyNetwork, size: tuple[int, int], *, any_size: bool) -> Traced:
@@ -51,5 +51,7 @@ def trace(network: AnyNetwork, size: tuple[int, int], *, any_size: bool) -> Trac
 
 def output_names(network: AnyNetwork) -> tuple[str, ...]:
     """The fields of ``Answers`` that a network fills."""
-    heads = {"mask": network.config.decoder, "classes": network.config.head}
-    return tuple(name for name, head in heads.items() if head is not None)
+    config = network.config
+    voices = sum(member.network.head is not None for member in config.members) if isinstance(config, EnsembleConfig) else 1
+    filled = {"mask": config.decoder is not None, "classes": config.head is not None, "members": voices > 1}
+    return tuple(name for name in Answers._fields if filled[name])

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
-from torch.nn import Module
 
 from bcdseg.data.images import ImageSource
 from bcdseg.data.preprocess import Preprocessing
 from bcdseg.data.sources import each_frame, expand, is_single
 from bcdseg.errors import OptionError
 from bcdseg.infer.lesions import check_spacing
-from bcdseg.infer.prediction import Failure, Prediction
-from bcdseg.infer.predictor import Predictor, Runtime
+from bcdseg.infer.modes import AUTO, NATIVE, WHOLE, Mode
+from bcdseg.infer.prediction import Prediction
+from bcdseg.infer.predictor import Predictor
 from bcdseg.infer.rules import Rules
+from bcdseg.infer.runtime import Runtime
 from bcdseg.infer.runtimes import TORCH, Choice, choose_runtime, make_runtime, prepared_scans
+from bcdseg.infer.tiles import Tiles
 from bcdseg.infer.torch_runtime import choose_device
+from bcdseg.infer.views import choose_views, looked_at, several
+from bcdseg.model.weights_state import weights_state
 from bcdseg.network.ensemble import AnyNetwork
 
 if TYPE_CHECKING:
@@ -90,6 +94,9 @@ class Model:
         operating_point: str | None = None,
         frames: str | int = "all",
         keep_identifiers: bool = False,
+        mode: str = "whole",
+        tiles: Tiles | None = None,
+        tta: str = "none",
     ) -> Prediction: ...
 
     @overload
@@ -105,6 +112,9 @@ class Model:
         operating_point: str | None = None,
         frames: str | int = "all",
         keep_identifiers: bool = False,
+        mode: str = "whole",
+        tiles: Tiles | None = None,
+        tta: str = "none",
     ) -> Any: ...
 
     def predict(
@@ -119,6 +129,9 @@ class Model:
         operating_point: str | None = None,
         frames: str | int = "all",
         keep_identifiers: bool = False,
+        mode: str = "whole",
+        tiles: Tiles | None = None,
+        tta: str = "none",
     ) -> Any:
         """Segment and classify one scan, or a stream of them.
 
@@ -129,7 +142,8 @@ class Model:
             spacing: Millimetres per pixel, one number or (down, across). Sizes then come in millimetres too; by default
                 DICOM's own.
             threshold: Mask probability from which a pixel is outlined; by default the model's own.
-            batch_size: Scans that go through the network at once; by default 1 on a CPU, where more is slower, else 16.
+            batch_size: Scans, or windows of them, that go through the network at once; by default 1 on a CPU, where more is
+                slower, else 16.
             on_error: Of many: ``"raise"`` stops at a scan that can't be read, ``"keep"`` hands on a ``Failure`` in its place.
             explain: Whether to add a heat map (Grad-CAM) of where the class came from: True for the class that is called, or the
                 name of one. Takes about twice as long, and some seconds once. It is a coarse hint, no evidence.
@@ -137,13 +151,25 @@ class Model:
                 are; a flag says where the most probable class is another.
             frames: Of a DICOM clip, ``"all"`` or n for each n-th frame, from the first on.
             keep_identifiers: Whether ``image`` keeps what a machine wrote around the scan areas of a DICOM frame: names, dates.
+            mode: ``"whole"`` takes each scan through the network's own size, ``"tiles"`` cuts it into windows of that size and
+                outlines at native resolution, for mammograms and panoramic scans; ``"auto"`` takes tiles for what is more than 8
+                times the network's own size, down or across. Docs: how-to/large-images.md.
+            tiles: How what is large is cut; by default ``Tiles()``.
+            tta: Test-time augmentation: ``"flip"`` looks at each scan mirrored too, ``"full"`` also at 0.9 and 0.8 of its size;
+                answers are averaged, and ``spread`` and ``entropy`` say how far they agree. Takes 2 and 6 times as long.
 
         Returns:
             A ``Prediction`` for one scan; for many an iterator of them, in order, computed as it is read from.
         """
+        if on_error not in ON_ERROR:
+            raise OptionError(f"on_error={on_error!r} is unknown: choose one of {', '.join(ON_ERROR)}.")
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+            raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
+        each_frame(frames)
         rules = self.rules if threshold is None else dataclasses.replace(self.rules, threshold=float(threshold))
+        views = choose_views(tta)
         predictor = Predictor(
-            runtime=self._ready_runtime(),
+            runtime=looked_at(self._ready_runtime(), views, self.preprocessing, rules.temperature),
             preprocessing=self.preprocessing,
             rules=rules,
             classes=self.classes,
@@ -153,16 +179,13 @@ class Model:
             operating_point=None if operating_point is None else self.rules.operating_point(operating_point),
             name=self.name,
             keep_identifiers=keep_identifiers,
+            mode=self._checked_mode(Mode(name=mode, tiles=tiles or NATIVE)),
+            batch_size=batch_size or (1 if self.device == "cpu" else 16),
+            uncertainty_from=several(members=len(getattr(self.network, "members", [None])), views=len(views)),
         )
-        if on_error not in ON_ERROR:
-            raise OptionError(f"on_error={on_error!r} is unknown: choose one of {', '.join(ON_ERROR)}.")
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-            raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
-        each_frame(frames)
         if is_single(source):
             return predictor.one(source)
-        batch_size = batch_size or (1 if self.device == "cpu" else 16)
-        return _stream(predictor, expand(source, frames), batch_size, on_error == "keep")
+        return predictor.stream(expand(source, frames), keep_failures=on_error == "keep")
 
     def save(self, folder: str | Path, *, half: bool = False, overwrite: bool = False) -> Path:
         """Write the model to a folder: ``model.safetensors``, ``config.json`` and ``README.md``, its card.
@@ -272,7 +295,7 @@ class Model:
         return {**self.__dict__, "_runtime": None}  # made again where it is needed
 
     def _state(self) -> tuple[Any, ...]:
-        return (self.device, *_weights_state(self.network))
+        return (self.device, *weights_state(self.network))
 
     def _checked_explain(self, explain: bool | str) -> bool | str:
         if explain is not False and not self.classes:
@@ -280,6 +303,13 @@ class Model:
         if isinstance(explain, str) and explain not in self.classes:
             raise OptionError(f"explain={explain!r}: choose True, or one of the classes {', '.join(self.classes)}.")
         return explain
+
+    def _checked_mode(self, mode: Mode) -> Mode:
+        if self.network.config.decoder is not None or mode.name == WHOLE:
+            return mode
+        if mode.name == AUTO:
+            return Mode()
+        raise OptionError(f"mode={mode.name!r}: {self.name} only classifies, which it does from whole scans: choose whole or auto.")
 
     def _ready_runtime(self) -> Runtime:
         """The network made ready, made anew when its weights have changed since."""
@@ -291,23 +321,6 @@ class Model:
                 make_runtime(self.network, device=self.device, preprocessing=self.preprocessing, choice=choice),
             )
         return self._runtime[1]
-
-
-def _weights_state(network: Module) -> list[tuple[int, int]]:
-    """Which modules and tensors a network holds, and how often each tensor was written to."""
-    state: list[tuple[int, int]] = []
-    modules: list[Module] = [network]
-    while modules:
-        module = modules.pop()
-        held = (*module._parameters.values(), *module._buffers.values())
-        state.append((id(module), len(held)))
-        state += [(tensor.data_ptr(), tensor._version) for tensor in held if tensor is not None]
-        modules += [child for child in module._modules.values() if child is not None]
-    return state
-
-
-def _stream(predictor: Predictor, sources: Iterator[ImageSource], batch_size: int, keep: bool) -> Iterator[Prediction | Failure]:
-    return predictor.stream(sources, batch_size=batch_size, keep_failures=keep)
 
 
 def parameter_count(network: AnyNetwork) -> int:

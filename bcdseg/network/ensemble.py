@@ -121,6 +121,10 @@ class Ensemble(nn.Module):
 
     def forward(self, image: Tensor) -> Output:
         """Run a batch x channels x height x width tensor of scans with intensities of 0 to 1."""
+        return self.with_members(image)[0]
+
+    def with_members(self, image: Tensor) -> tuple[Output, Tensor | None]:
+        """What they say together, and each member's own class logits: batch x members x classes, None of fewer than two."""
         masks, classes = [], []
         for facts, member, normalised in self.each(image):
             output = member(normalised)
@@ -128,7 +132,8 @@ class Ensemble(nn.Module):
                 masks.append(output.mask)
             if output.classes is not None:
                 classes.append(output.classes / facts.temperature)
-        return Output(_mean_of_masks(masks) if masks else None, _mean_of_classes(classes) if classes else None)
+        together = Output(_mean_of_masks(masks) if masks else None, _mean_of_classes(classes) if classes else None)
+        return together, torch.stack([one.float() for one in classes], dim=1) if len(classes) > 1 else None
 
     def each(self, image: Tensor) -> Iterator[tuple[Member, Network, Tensor]]:
         """Each member with its facts and with the scans as it takes them."""
@@ -138,6 +143,11 @@ class Ensemble(nn.Module):
 
 
 AnyNetwork = Network | Ensemble
+
+
+def with_members(network: AnyNetwork, image: Tensor) -> tuple[Output, Tensor | None]:
+    """What a network says, and of an ensemble each member's own class logits."""
+    return network.with_members(image) if isinstance(network, Ensemble) else (network(image), None)
 
 
 def build_ensemble(config: EnsembleConfig) -> Ensemble:

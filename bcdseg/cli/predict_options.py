@@ -1,0 +1,73 @@
+"""The options of ``bcdseg predict``, each with what its help says."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(str, Enum):
+    """How the table is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+class ModeName(str, Enum):
+    """How a scan goes through the network."""
+
+    whole = "whole"
+    tiles = "tiles"
+    auto = "auto"
+
+
+class Augmentation(str, Enum):
+    """What is done to a scan at test time."""
+
+    none = "none"
+    flip = "flip"
+    full = "full"
+
+
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH...",
+        help="Images, DICOM clips, folders or patterns. Masks and overlays (*_mask.png, *_overlay.png) are left out.",
+    ),
+]
+Out = Annotated[Path | None, typer.Option(help="Folder for masks, overlays and the table (CSV and JSON).")]
+Printed = Annotated[Format, typer.Option(help="How the table is printed.")]
+Overlay = Annotated[bool, typer.Option("--overlay/--no-overlay", help="Whether to write pictures with the outlines drawn.")]
+ModelName = Annotated[str, typer.Option(help="A bundled model, a model folder, or hf://owner/name.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+RuntimeName = Annotated[str, typer.Option(help="What runs the network: auto (the fastest), openvino, onnxruntime or torch.")]
+Precision = Annotated[str, typer.Option(help="fp32, or bf16: faster, with a little drift.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Scans, or windows of large ones, through the network at once.")]
+Threshold = Annotated[float | None, typer.Option(help="Mask probability from which a pixel is outlined.")]
+Spacing = Annotated[
+    float | None, typer.Option(help="Millimetres per pixel, in place of DICOM's own; sizes then come in millimetres.")
+]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Also write heat maps of where each class came from: a hint, no evidence.")
+]
+OperatingPoint = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Call classes at this stored point, such as 'sensitivity 0.95'.")
+]
+Mode = Annotated[ModeName, typer.Option(help="Scans as a whole, large ones in tiles at native resolution, or as their size asks.")]
+TileScale = Annotated[float, typer.Option(help="Scans are resized by this before they are cut into tiles; 1 is native.")]
+TileOverlap = Annotated[float, typer.Option(help="Share of a tile's side that the next one shares.")]
+Tta = Annotated[
+    Augmentation, typer.Option(help="Test-time augmentation: also mirrored (flip), also smaller (full); adds a spread.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are in the folder already.")]
+Frames = Annotated[int, typer.Option(min=1, help="Of DICOM clips, each n-th frame.")]
+DicomSeg = Annotated[bool, typer.Option("--dicom-seg", help="Write outlines of DICOM scans as DICOM-SEG too.")]
+DicomSr = Annotated[bool, typer.Option("--dicom-sr", help="Write measurements of DICOM scans as DICOM reports too.")]
+KeepIdentifiers = Annotated[
+    bool, typer.Option("--keep-identifiers", help="Leave patients' names, numbers and dates in DICOM output and in overlays.")
+]
