@@ -1,0 +1,1 @@
+"""A model behind HTTP: scans in, answers out, nothing kept."""
