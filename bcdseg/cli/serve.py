@@ -32,16 +32,16 @@ def serve_command(
         require(module, extra="serve", purpose="bcdseg serve")
     from bcdseg.model.registry import load
     from bcdseg.serve.limits import Limits
-    from bcdseg.serve.server import run_server
+    from bcdseg.serve.server import Running, run_process
 
     limits = Limits(queue=queue, max_mb=max_mb, max_megapixels=max_megapixels, timeout=timeout)
     loaded = load(model, device=device, runtime=runtime)
-
-    def announce(address: str) -> None:
-        typer.echo(f"{loaded.name} at {address} (for research; not a medical device). Ctrl-C ends it.")
-        if host not in LOOPBACK:
-            typer.echo(
-                "bcdseg: anyone who reaches this address can use it, unencrypted: put a proxy with both before it.", err=True
-            )
-
-    run_server(loaded, host=host, port=port, limits=limits, announce=announce)
+    running = Running(loaded, host=host, port=port, limits=limits)
+    shown = f"[{host}]" if ":" in host else host
+    typer.echo(f"{loaded.name} at http://{shown}:{running.port} (for research; not a medical device). Ctrl-C ends it.")
+    if host not in LOOPBACK:
+        typer.echo(
+            "bcdseg: anyone who reaches this address can use it, unencrypted: put a proxy with passwords and encryption before it.",
+            err=True,
+        )
+    run_process(running)

@@ -29,10 +29,12 @@ BINARY = {"schema": {"type": "string", "format": "binary"}}
 FILE_IN_FORM = {"schema": {"type": "object", "properties": {"file": BINARY["schema"]}, "required": ["file"]}}
 BODY = {"requestBody": {"required": True, "content": {FORM: FILE_IN_FORM, **dict.fromkeys(RAW, BINARY)}}}
 
-Threshold = Annotated[float | None, Query(description="Mask probability from which a pixel is outlined; else the model's own.")]
-Spacing = Annotated[float | None, Query(description="Millimetres per pixel, in place of DICOM's own.")]
+Threshold = Annotated[
+    float | None, Query(gt=0, lt=1, description="Mask probability from which a pixel is outlined; else the model's own.")
+]
+Spacing = Annotated[float | None, Query(gt=0, description="Millimetres per pixel, in place of DICOM's own.")]
 Point = Annotated[str | None, Query(description="Name of an operating point of the model, which then chooses the class.")]
-Frame = Annotated[int | None, Query(description="Of a DICOM clip, the frame, counted from 1.")]
+Frame = Annotated[int | None, Query(ge=1, description="Of a DICOM clip, the frame, counted from 1.")]
 WithMask = Annotated[bool, Query(description="Whether the mask comes in the answer, as PNG in base64.")]
 Kind = Annotated[Literal["binary", "probability"], Query(description="The outline, or the probability of each pixel.")]
 

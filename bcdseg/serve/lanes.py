@@ -14,6 +14,7 @@ from bcdseg.infer.parity import drawn_scans
 from bcdseg.infer.prediction import Failure, Prediction
 from bcdseg.infer.torch_runtime import GPU_WORKERS
 from bcdseg.model.model import Model
+from bcdseg.serve.shield import log_unforeseen
 
 GPU_BATCH = 16
 WARMING, READY, FAILED, STOPPING = "warming", "ready", "failed", "stopping"
@@ -74,9 +75,10 @@ class Lanes:
     def _warm_and_run(self) -> None:
         try:  # as a stream and not alone, which some runtimes make ready apart
             list(self.model.predict(drawn_scans()[:1]))
-        except BaseException:
+        except BaseException as error:
+            log_unforeseen(error)
             self.state = FAILED
-            raise
+            return
         others = [threading.Thread(target=self._run, name=f"bcdseg-lane-{number}") for number in range(2, self._count + 1)]
         with self._changed:
             if self.state == STOPPING:

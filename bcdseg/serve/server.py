@@ -6,7 +6,6 @@ import logging
 import math
 import signal
 import socket
-from collections.abc import Callable
 
 import uvicorn
 
@@ -17,33 +16,44 @@ from bcdseg.serve.limits import Limits
 
 BACKLOG = 1024
 GRACE = 5  # seconds beyond two timeouts, after which requests are dropped at the end
+ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_server(model: Model, *, host: str, port: int, limits: Limits, announce: Callable[[str], None]) -> None:
-    """Answer requests until the process is told to end (Ctrl-C, SIGTERM); what was taken is finished then.
+class Running:
+    """A server whose address is taken; it answers while ``run`` runs.
 
-    Args:
-        model: Answers.
-        host: Address to listen at.
-        port: 0 takes a free one.
-        limits: What is taken at most.
-        announce: Gets the address once it is taken, before the model is warm.
+    Attributes:
+        port: Where it listens.
     """
-    listening = _listen(host, port)
+
+    def __init__(self, model: Model, *, host: str, port: int, limits: Limits) -> None:
+        self._socket = _listen(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            create_app(model, limits),
+            log_config=None,
+            access_log=False,  # it would hold whatever is in an address
+            server_header=False,
+            timeout_graceful_shutdown=math.ceil(2 * limits.timeout) + GRACE,
+        )
+        self._server = uvicorn.Server(config)
+
+    def run(self) -> None:
+        """Answer until ``stop``, Ctrl-C or SIGTERM; what was taken is finished then."""
+        self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Have ``run`` end; from any thread."""
+        self._server.should_exit = True
+
+
+def run_process(running: Running) -> None:
+    """Answer as all that this process does, with a log on stderr."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("bcdseg.serve").setLevel(logging.INFO)
-    config = uvicorn.Config(
-        create_app(model, limits),
-        log_config=None,
-        access_log=False,  # it would hold whatever is in an address
-        server_header=False,
-        timeout_graceful_shutdown=math.ceil(2 * limits.timeout) + GRACE,
-    )
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn hands them on when it is done: the end asked for is no failure
+    for number in ENDS:  # uvicorn hands them on when it is done: an end that was asked for is no failure
         signal.signal(number, lambda *_: None)
-    shown = f"[{host}]" if ":" in host else host
-    announce(f"http://{shown}:{listening.getsockname()[1]}")
-    uvicorn.Server(config).run(sockets=[listening])
+    running.run()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -97,10 +97,13 @@ async def _file_of_form(request: Request, content: bytes) -> bytes:
         form = await _InMemory(request.headers, once(), max_files=1, max_fields=8).parse()
     except (MultiPartException, ValueError):  # its words may quote the form
         raise HTTPException(400, f"upload: is no form ({FORM}) with one file. Send the file in the field 'file'.") from None
-    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-    if not files:
-        raise HTTPException(422, "upload: the form holds no file. Send one in the field 'file', with a file name.")
-    return await files[0].read()
+    try:
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        if not files:
+            raise HTTPException(422, "upload: the form holds no file. Send one in the field 'file', with a file name.")
+        return await files[0].read()
+    finally:
+        await form.close()
 
 
 def _picture_size(upload: Upload) -> tuple[int, int]:
