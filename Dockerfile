@@ -22,7 +22,8 @@ ARG CPU_WHEELS=https://download.pytorch.org/whl/cpu
 RUN pip install --index-url ${CPU_WHEELS} "torch==${TORCH}" "torchvision==${TORCHVISION}"
 COPY pyproject.toml README.md LICENSE ./
 COPY bcdseg bcdseg
-# hadolint ignore=DL3013 -- pyproject.toml has the versions
+# pyproject.toml has the versions
+# hadolint ignore=DL3013
 RUN pip install '.[serve,dicom,openvino]'
 
 FROM build AS build-gpu
@@ -30,7 +31,8 @@ ARG TORCH TORCHVISION
 RUN pip install "torch==${TORCH}" "torchvision==${TORCHVISION}"
 COPY pyproject.toml README.md LICENSE ./
 COPY bcdseg bcdseg
-# hadolint ignore=DL3013 -- pyproject.toml has the versions
+# pyproject.toml has the versions
+# hadolint ignore=DL3013
 RUN pip install '.[serve,dicom]'
 
 FROM base AS run

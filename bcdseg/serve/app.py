@@ -176,8 +176,8 @@ def _add_state(app: FastAPI, lanes: Lanes, limits: Limits) -> None:
         )
 
     @app.get("/", include_in_schema=False)
-    async def page() -> HTMLResponse:
-        return HTMLResponse(write_page(app.openapi()))
+    async def page(request: Request) -> HTMLResponse:
+        return HTMLResponse(write_page(app.openapi(), request.url.netloc))
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -31,8 +31,8 @@ LATER = {"Retry-After": "1"}
 class Desk:
     """Takes as many requests as the limits allow, and hands them to the lanes.
 
-    A place is held from before a request's body is read until its scan is computed, also when nobody waits for it any more: so
-    memory and work are bounded.
+    A place is held from before a request's body is read until its scan is computed or dropped, also when nobody waits for it any
+    more: so memory and work are bounded.
     """
 
     def __init__(self, lanes: Lanes, limits: Limits) -> None:
@@ -80,7 +80,7 @@ class Desk:
     async def _answer(self, job: Job) -> bytes:
         try:
             with fail_after(self.limits.timeout):
-                return await asyncio.wrap_future(job.future)
+                return await asyncio.shield(asyncio.wrap_future(job.future))
         except TimeoutError:
             told = f"The answer took longer than {self.limits.timeout:g} s. Try again later, or send a smaller scan."
             raise HTTPException(503, told, LATER) from None
@@ -89,6 +89,8 @@ class Desk:
             if status is None:
                 raise
             raise HTTPException(status, str(error)) from None
+        finally:
+            job.given_up.set()
 
 
 @contextmanager

@@ -28,12 +28,14 @@ class Job:
         source: Makes the scan; called in a lane, since looking into a file takes time.
         options: Of ``Model.predict``.
         encode: Makes the answer's bytes of the prediction.
-        future: Where the bytes, or what was wrong, come out. A job that is cancelled while it waits is left out.
+        given_up: Set when nobody waits for it any more; a lane that comes to it then drops it.
+        future: Where the bytes, or what was wrong, come out; done only when the job has left the lanes.
     """
 
     source: Callable[[], Any]
     options: Mapping[str, Any]
     encode: Callable[[Prediction], bytes]
+    given_up: threading.Event = field(default_factory=threading.Event)
     future: Future[bytes] = field(default_factory=Future)
 
 
@@ -102,7 +104,9 @@ class Lanes:
                 if taken and self._waiting[0].options != taken[0].options:
                     break
                 job = self._waiting.popleft()
-                if job.future.set_running_or_notify_cancel():
+                if job.given_up.is_set():
+                    job.future.cancel()
+                else:
                     taken.append(job)
         return taken
 

@@ -12,6 +12,7 @@ h2 { font: 600 1.05rem ui-monospace, monospace; margin: 2rem 0 .25rem; }
 pre, code { font: .875rem ui-monospace, monospace; background: #f3f5f7; border-radius: 4px; }
 pre { padding: .75rem; overflow-x: auto; } code { padding: .1rem .3rem; }
 table { border-collapse: collapse; font-size: .9rem; } td { padding: .15rem .75rem .15rem 0; vertical-align: top; }
+td code { white-space: nowrap; }
 """
 EXAMPLES = (
     ("class, outline and size of a scan", "curl -F file=@scan.png 'http://HOST/predict?spacing=0.1'"),
@@ -20,9 +21,9 @@ EXAMPLES = (
 )
 
 
-def write_page(openapi: Mapping[str, Any]) -> str:
-    """HTML of an OpenAPI document."""
-    examples = "".join(f"# {escape(what)}\n{escape(command)}\n\n" for what, command in EXAMPLES).strip()
+def write_page(openapi: Mapping[str, Any], host: str) -> str:
+    """HTML of an OpenAPI document, with examples for the address that it was asked at."""
+    examples = "".join(f"# {escape(what)}\n{escape(command.replace('HOST', host))}\n\n" for what, command in EXAMPLES).strip()
     routes = "".join(
         part
         for path, methods in openapi["paths"].items()

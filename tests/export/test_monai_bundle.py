@@ -42,17 +42,19 @@ def _model(**options: Any) -> Model:
     )
 
 
-def _unpacked(model: Model, folder: Path) -> Path:
-    written = model.export(folder / "small.zip")
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    written = _model().export(folder / "small.zip")
     assert written.format == "monai"
     with zipfile.ZipFile(written.path) as packed:
         packed.extractall(folder)
     return folder / "small"
 
 
-def test_monai_predicts_a_folder_with_it_and_without_this_library(tmp_path: Path) -> None:
+def test_monai_predicts_a_folder_with_it_and_without_this_library(bundle: Path, tmp_path: Path) -> None:
     model = _model()
-    bundle, scans, out = _unpacked(model, tmp_path), tmp_path / "scans", tmp_path / "out"
+    scans, out = tmp_path / "scans", tmp_path / "out"
     (scans / "below").mkdir(parents=True)
     for number, size in enumerate(SIZES):
         Image.fromarray(draw_scan(number, size)).save(scans / f"scan {number}.png")
@@ -63,7 +65,8 @@ def test_monai_predicts_a_folder_with_it_and_without_this_library(tmp_path: Path
     arguments = ["run", *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
     done = subprocess.run([sys.executable, "-c", ALONE, *arguments], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    rows = {Path(row[0]).name: [float(value) for value in row[1:]] for row in csv.reader((out / "classes.csv").open())}
+    table = csv.reader((out / "classes.csv").read_text().splitlines())
+    rows = {Path(row[0]).name: [float(value) for value in row[1:]] for row in table}
     assert set(rows) == {"scan 0.png", "scan 1.png", "colour.png"}
     dropped = False
     for file in ("scan 0.png", "scan 1.png", "below/colour.png"):
@@ -78,8 +81,7 @@ def test_monai_predicts_a_folder_with_it_and_without_this_library(tmp_path: Path
     assert dropped, "no speck in any scan: nothing shows that they are dropped as the model does"
 
 
-def test_it_says_what_monai_asks_for(tmp_path: Path) -> None:
-    bundle = _unpacked(_model(), tmp_path)
+def test_it_says_what_monai_asks_for(bundle: Path) -> None:
     facts = json.loads((bundle / "configs/metadata.json").read_text())
     assert set(ASKED_FOR) <= set(facts)
     form = facts["network_data_format"]

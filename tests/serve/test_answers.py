@@ -215,7 +215,7 @@ def test_a_model_that_fails_is_told_of_and_takes_no_scan() -> None:
 
 def test_it_says_what_it_is_without_loading_anything_from_elsewhere(port: int, small_model: bcdseg.Model) -> None:
     page = ask(port, "GET", "/")
-    assert b"/dicom-seg" in page.body
+    assert f"http://127.0.0.1:{port}/dicom-seg" in page.body.decode()
     assert b"src=" not in page.body
     assert b"https://" not in page.body
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
