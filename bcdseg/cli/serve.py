@@ -26,10 +26,6 @@ def serve_command(
 
     Examples:  bcdseg serve  |  curl -F file=@scan.png http://127.0.0.1:8000/predict
     """
-    from bcdseg.extras import require
-
-    for module in ("fastapi", "uvicorn", "python_multipart"):
-        require(module, extra="serve", purpose="bcdseg serve")
     from bcdseg.model.registry import load
     from bcdseg.serve.limits import Limits
     from bcdseg.serve.server import Running, run_process

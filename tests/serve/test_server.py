@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -99,3 +101,11 @@ def test_limits_that_are_not_possible_are_refused(saved: Path) -> None:
     done = CliRunner().invoke(app, ["serve", "--model", str(saved), "--timeout", "nan"])
     assert isinstance(done.exception, bcdseg.errors.OptionError)
     assert "timeout=nan" in str(done.exception)
+
+
+def test_without_the_extra_it_says_what_to_install(saved: Path) -> None:
+    start = f"sys.argv = ['bcdseg', 'serve', '--model', {str(saved)!r}]; main()"
+    code = f"import sys; sys.modules['uvicorn'] = None; from bcdseg.cli import main; {start}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "bcdseg: bcdseg serve needs uvicorn, which is not installed. Run: pip install 'bcdseg[serve]'"
