@@ -95,3 +95,7 @@ class RuntimeFallbackWarning(UserWarning):
 
 class ParityError(BcdsegError, ArithmeticError):
     """An exported file does not answer as the model does, and was not written."""
+
+
+class TooLargeError(ImageError):
+    """An image has more pixels than a server takes."""

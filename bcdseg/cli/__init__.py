@@ -16,6 +16,7 @@ from bcdseg.cli.export import export_command
 from bcdseg.cli.info import info_command
 from bcdseg.cli.predict import predict_command
 from bcdseg.cli.recipes import recipes_command
+from bcdseg.cli.serve import serve_command
 from bcdseg.cli.train import train_command
 from bcdseg.errors import BcdsegError
 
@@ -35,6 +36,7 @@ app.command("recipes")(recipes_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("benchmark")(benchmark_command)
+app.command("serve")(serve_command)
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get public data sets.")
 data.command("fetch")(fetch_command)
 data.callback()(lambda: None)  # so that `fetch` stays a word of its own

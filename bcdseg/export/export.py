@@ -35,7 +35,7 @@ class Exported:
 
     Attributes:
         path: The file to open.
-        format: ``onnx``, ``openvino`` or ``torch``.
+        format: ``onnx``, ``openvino``, ``torch`` or ``monai``.
         precision: ``fp32``, ``fp16`` or ``int8``.
         size: Bytes, of all its files.
         difference: How far its answers are from the model's.

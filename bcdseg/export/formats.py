@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bcdseg.export.monai_bundle import make_bundle, open_bundle
 from bcdseg.export.pipeline import SCAN, Subject, trace_pipeline
 from bcdseg.extras import require
 from bcdseg.infer import onnx_engine, openvino_engine
@@ -99,4 +100,5 @@ FORMATS = {
     "onnx": Format(suffix=".onnx", precisions=("fp32", "fp16", "int8"), make=_make_onnx, opened=_open_onnx),
     "openvino": Format(suffix=".xml", precisions=("fp32", "fp16", "int8"), make=_make_openvino, opened=_open_openvino),
     "torch": Format(suffix=".pt2", precisions=("fp32",), make=_make_torch, opened=_open_torch),
+    "monai": Format(suffix=".zip", precisions=("fp32",), make=make_bundle, opened=open_bundle),
 }

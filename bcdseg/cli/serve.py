@@ -1,0 +1,43 @@
+"""``bcdseg serve``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve_command(
+    model: Annotated[str, typer.Option(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
+    host: Annotated[str, typer.Option(help="Address to listen at; by default only this machine can reach it.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    queue: Annotated[int, typer.Option(min=1, help="Requests held at once; more are answered with 429.")] = 64,
+    max_mb: Annotated[float, typer.Option(help="Million bytes of an upload.")] = 32,
+    max_megapixels: Annotated[float, typer.Option(help="Million pixels of a scan.")] = 25,
+    timeout: Annotated[float, typer.Option(help="Seconds for an upload to arrive, and as many for its answer.")] = 30,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    runtime: Annotated[str, typer.Option(help="auto (the fastest), openvino, onnxruntime or torch.")] = "auto",
+) -> None:
+    """Answer scans over HTTP: PNG, JPEG or DICOM in; JSON, PNG mask or DICOM-SEG out. Nothing that is sent is kept.
+
+    There is no password and no encryption: beyond this machine, put it behind a proxy that has both.
+
+    Examples:  bcdseg serve  |  curl -F file=@scan.png http://127.0.0.1:8000/predict
+    """
+    from bcdseg.model.registry import load
+    from bcdseg.serve.limits import Limits
+    from bcdseg.serve.server import Running, run_process
+
+    limits = Limits(queue=queue, max_mb=max_mb, max_megapixels=max_megapixels, timeout=timeout)
+    loaded = load(model, device=device, runtime=runtime)
+    running = Running(loaded, host=host, port=port, limits=limits)
+    shown = f"[{host}]" if ":" in host else host
+    typer.echo(f"{loaded.name} at http://{shown}:{running.port} (for research; not a medical device). Ctrl-C ends it.")
+    if host not in LOOPBACK:
+        typer.echo(
+            "bcdseg: anyone who reaches this address can use it, unencrypted: put a proxy with passwords and encryption before it.",
+            err=True,
+        )
+    run_process(running)

@@ -1,0 +1,8 @@
+"""A model behind HTTP: scans in, answers out, nothing kept (extra ``serve``)."""
+
+from __future__ import annotations
+
+from bcdseg.extras import require
+
+for _module in ("fastapi", "uvicorn", "python_multipart"):
+    require(_module, extra="serve", purpose="bcdseg serve")

@@ -1,0 +1,94 @@
+"""A prediction as the body of an answer."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from PIL import Image
+from pydantic import BaseModel, Field
+
+from bcdseg import __version__
+from bcdseg.data.dicom.algorithm import Algorithm
+from bcdseg.data.dicom.identity import read_reference
+from bcdseg.data.dicom.segmentation import encode_segmentation
+from bcdseg.errors import OptionError
+from bcdseg.infer.dicom_output import KINDS
+from bcdseg.infer.lesions import Lesion
+from bcdseg.infer.output import png_bytes
+from bcdseg.infer.prediction import Prediction
+from bcdseg.serve.upload import NAME, Upload
+from bcdseg.types import Mask
+
+USE = "For research. Not a medical device: not for diagnosis."
+
+
+class FlagFound(BaseModel):
+    """Something to doubt about an answer."""
+
+    code: str
+    message: str
+
+
+class Answer(BaseModel):
+    """What the model says of a scan."""
+
+    source: str = Field(description="Always 'upload': names of files are not looked at; of a clip, with the frame's number.")
+    height: int
+    width: int
+    label: str | None = Field(description="The class; null for a model that only segments.")
+    probabilities: dict[str, float] = Field(description="Calibrated, by class.")
+    lesions: list[Lesion] = Field(description="The largest first; places and lengths in pixels, in mm where the scale is known.")
+    flags: list[FlagFound]
+    spacing_mm: tuple[float, float] | None = Field(description="Millimetres per pixel, down and across.")
+    spacing_from: str | None
+    frame: int | None = Field(description="Of a clip, counted from 1.")
+    threshold: float
+    operating_point: str | None
+    model: str
+    library_version: str
+    use: str = USE
+    mask_png: str | None = Field(default=None, description="The mask as PNG in base64, when asked for (mask=true).")
+
+
+def json_answer(prediction: Prediction, *, with_mask: bool) -> bytes:
+    """All but the pixels as JSON, and on request the mask."""
+    facts: dict[str, Any] = prediction.to_dict()
+    facts |= {"model": prediction.model, "library_version": __version__, "use": USE, "mask_png": None}
+    if with_mask and prediction.mask is not None:
+        facts["mask_png"] = base64.b64encode(mask_answer(prediction)).decode("ascii")
+    return json.dumps(facts, ensure_ascii=False, allow_nan=False).encode()
+
+
+def mask_answer(prediction: Prediction) -> bytes:
+    """The mask as a PNG of one bit, of the scan's size."""
+    return png_bytes(Image.fromarray(_mask(prediction)))
+
+
+def segmentation_answer(prediction: Prediction, content: bytes, kind: str) -> bytes:
+    """The mask, or its probability, as DICOM-SEG without identifiers (see ``bcdseg.save_dicom_seg``).
+
+    Args:
+        prediction: Of one frame.
+        content: The DICOM file that it is of.
+        kind: ``binary`` or ``probability``.
+    """
+    mask = _mask(prediction)
+    found = mask if kind == KINDS[0] else prediction.mask_probability
+    assert found is not None
+    reference = read_reference(Upload(content), keep_identifiers=False)
+    return encode_segmentation(
+        reference,
+        [prediction.frame],
+        found[None],
+        spacing=prediction.spacing,
+        algorithm=Algorithm(prediction.model),
+        name=NAME,
+    )
+
+
+def _mask(prediction: Prediction) -> Mask:
+    if prediction.mask is None:
+        raise OptionError(f"{prediction.model} only classifies and has no mask. Ask for the class: /predict.")
+    return prediction.mask

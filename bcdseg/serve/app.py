@@ -1,0 +1,187 @@
+"""The routes of a server, and what they say of themselves in OpenAPI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel
+from starlette.middleware import Middleware
+
+from bcdseg import __version__
+from bcdseg.infer.prediction import Prediction
+from bcdseg.model.model import Model
+from bcdseg.serve.answers import USE, Answer, json_answer, mask_answer, segmentation_answer
+from bcdseg.serve.desk import Desk
+from bcdseg.serve.lanes import FAILED, READY, Lanes
+from bcdseg.serve.limits import Limits
+from bcdseg.serve.page import write_page
+from bcdseg.serve.shield import Shield
+from bcdseg.serve.upload import FORM, RAW
+
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+FILE_IN_FORM = {"schema": {"type": "object", "properties": {"file": BINARY["schema"]}, "required": ["file"]}}
+BODY = {"requestBody": {"required": True, "content": {FORM: FILE_IN_FORM, **dict.fromkeys(RAW, BINARY)}}}
+
+Threshold = Annotated[
+    float | None, Query(gt=0, lt=1, description="Mask probability from which a pixel is outlined; else the model's own.")
+]
+Spacing = Annotated[float | None, Query(gt=0, description="Millimetres per pixel, in place of DICOM's own.")]
+Point = Annotated[str | None, Query(description="Name of an operating point of the model, which then chooses the class.")]
+Frame = Annotated[int | None, Query(ge=1, description="Of a DICOM clip, the frame, counted from 1.")]
+WithMask = Annotated[bool, Query(description="Whether the mask comes in the answer, as PNG in base64.")]
+Kind = Annotated[Literal["binary", "probability"], Query(description="The outline, or the probability of each pixel.")]
+
+
+class Problem(BaseModel):
+    """What was wrong and what to do."""
+
+    detail: str
+
+
+class State(BaseModel):
+    """What the server is doing."""
+
+    state: Literal["warming", "ready", "failed", "stopping"]
+
+
+class Served(BaseModel):
+    """What answers here, and what it takes at most."""
+
+    model: str
+    classes: list[str]
+    no_lesion: str | None
+    operating_points: list[str]
+    device: str
+    runtime: str
+    library_version: str
+    queue: int
+    max_mb: float
+    max_megapixels: float
+    timeout: float
+    use: str = USE
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": description}
+    for status, description in {
+        400: "The form can't be read.",
+        408: "The upload didn't arrive in time.",
+        413: "The file has too many bytes, or the scan too many pixels.",
+        415: "Files of this kind can't be read here.",
+        422: "The file is no scan that can be read, or an option is not possible; the message says why.",
+        429: "Too many requests wait already; Retry-After says in how many seconds to try again.",
+        503: "Not ready yet, stopping, or the answer took too long; Retry-After says in how many seconds to try again.",
+    }.items()
+}
+
+
+def create_app(model: Model, limits: Limits | None = None) -> FastAPI:
+    """The whole server as an ASGI application; its lifespan makes the model ready and, at the end, finishes what waits."""
+    limits = limits or Limits()
+    lanes = Lanes(model)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        lanes.start()
+        yield
+        await asyncio.to_thread(lanes.stop)
+
+    app = FastAPI(
+        title="bcdseg",
+        version=__version__,
+        description=f"Breast-ultrasound scans in; outline, class and size out. {USE} Nothing that is sent is kept.",
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+        middleware=[Middleware(Shield)],
+        exception_handlers={RequestValidationError: _invalid},
+    )
+    _add_answers(app, Desk(lanes, limits))
+    _add_state(app, lanes, limits)
+    return app
+
+
+def _add_answers(app: FastAPI, desk: Desk) -> None:
+    def post(path: str, media_type: str, **options: Any) -> Callable[..., Any]:
+        content: dict[int | str, dict[str, Any]] = (
+            {200: {"content": {media_type: BINARY}}} if media_type != "application/json" else {}
+        )
+        return app.post(path, response_class=Response, responses={**PROBLEMS, **content}, openapi_extra=BODY, **options)
+
+    @post("/predict", "application/json", response_model=Answer, summary="Class, probabilities, lesions, flags")
+    async def predict(
+        request: Request,
+        mask: WithMask = False,
+        threshold: Threshold = None,
+        spacing: Spacing = None,
+        operating_point: Point = None,
+        frame: Frame = None,
+    ) -> Response:
+        options = {"threshold": threshold, "spacing": spacing, "operating_point": operating_point}
+        encode = partial(json_answer, with_mask=mask)
+        return Response(await desk.ask(request, options, frame, lambda _: encode), media_type="application/json")
+
+    @post("/mask", "image/png", response_model=None, summary="The mask as PNG, of the scan's size")
+    async def mask_only(request: Request, threshold: Threshold = None, frame: Frame = None) -> Response:
+        answer = await desk.ask(request, {"threshold": threshold}, frame, lambda _: mask_answer)
+        return Response(answer, media_type="image/png")
+
+    @post("/dicom-seg", "application/dicom", response_model=None, summary="Of a DICOM scan, the mask as DICOM-SEG")
+    async def segmentation(
+        request: Request, kind: Kind = "binary", threshold: Threshold = None, spacing: Spacing = None, frame: Frame = None
+    ) -> Response:
+        def encoder(content: bytes) -> Callable[[Prediction], bytes]:
+            return partial(segmentation_answer, content=content, kind=kind)
+
+        options = {"threshold": threshold, "spacing": spacing}
+        return Response(await desk.ask(request, options, frame, encoder), media_type="application/dicom")
+
+
+def _add_state(app: FastAPI, lanes: Lanes, limits: Limits) -> None:
+    not_so: dict[int | str, dict[str, Any]] = {503: {"model": State, "description": "It is not so."}}
+
+    def told(well: bool) -> JSONResponse:
+        return JSONResponse({"state": lanes.state}, 200 if well else 503)
+
+    @app.get("/health", response_model=State, responses=not_so, summary="Whether the server is alive")
+    async def health() -> Response:
+        return told(lanes.state != FAILED)
+
+    @app.get("/ready", response_model=State, responses=not_so, summary="Whether scans are taken: the model is warm")
+    async def ready() -> Response:
+        return told(lanes.state == READY)
+
+    @app.get("/model", response_model=Served, summary="What answers here, and the limits")
+    async def served() -> Served:
+        model = lanes.model
+        return Served(
+            model=model.name,
+            classes=list(model.classes),
+            no_lesion=model.no_lesion,
+            operating_points=[point.name for point in model.rules.operating_points],
+            device=model.device,
+            runtime=model.runtime,
+            library_version=__version__,
+            queue=limits.queue,
+            max_mb=limits.max_mb,
+            max_megapixels=limits.max_megapixels,
+            timeout=limits.timeout,
+        )
+
+    @app.get("/", include_in_schema=False)
+    async def page(request: Request) -> HTMLResponse:
+        return HTMLResponse(write_page(app.openapi(), request.url.netloc))
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """Which option is wrong and how, without what was sent."""
+    assert isinstance(error, RequestValidationError)
+    told = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+    return JSONResponse({"detail": told}, 422)
