@@ -95,3 +95,11 @@ class RuntimeFallbackWarning(UserWarning):
 
 class ParityError(BcdsegError, ArithmeticError):
     """An exported file does not answer as the model does, and was not written."""
+
+
+class LimitError(InputError):
+    """More was handed in than is taken at once: too large a file, too many scans."""
+
+
+class GoneError(BcdsegError, LookupError):
+    """What was asked for is not held any more."""
