@@ -7,6 +7,8 @@ import { Table } from "./table.js";
 import { openTab, startTabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
 
+const EMPTY = "Several scans at once, in a table that sorts. Add some, or drop them anywhere on this page.";
+
 class Page {
   #entries = []; // each scan: its id and name, its line in the table, its own threshold and scale
   #filling = false;
@@ -18,6 +20,7 @@ class Page {
     by("model").replaceChildren(...server.models.map((name) => make("option", { value: name }, name)));
     by("samples").replaceChildren(...server.samples.map((name) => this.#sample(name)));
     this.#listen();
+    this.#refresh();
   }
 
   #listen() {
@@ -68,8 +71,9 @@ class Page {
       return;
     }
     const before = this.#entries.length, problems = [];
+    if (files.length > 1 || asBatch) openTab("batch");
     for (const [at, file] of files.entries()) {
-      if (files.length > 1) say(`Opening ${at + 1} of ${files.length}`);
+      if (files.length > 1) this.#tellProgress(`Opening ${at + 1} of ${files.length} files`, at, files.length);
       try {
         this.#hold(await this.server.upload(file));
       } catch (error) {
@@ -93,6 +97,12 @@ class Page {
     this.#fill();
   }
 
+  #tellProgress(words, done, count) {
+    by("batch-words").textContent = words;
+    by("batch-progress").hidden = done === count;
+    Object.assign(by("batch-progress"), { max: count || 1, value: done });
+  }
+
   #sample(name) {
     const label = name === "normal" ? "normal, no lesion" : name;
     const open = async () => {
@@ -109,10 +119,6 @@ class Page {
   }
 
   #open(entry) {
-    if (entry.error) {
-      complain(entry.error);
-      return;
-    }
     openTab("scan");
     by("welcome").hidden = true;
     by("result").hidden = false;
@@ -164,9 +170,10 @@ class Page {
     this.table.show([...this.#entries]);
     by("batch-count").hidden = count < 2;
     by("batch-count").textContent = count;
-    by("batch-progress").hidden = done === count;
-    Object.assign(by("batch-progress"), { max: count || 1, value: done });
-    by("batch-words").textContent = count ? (done < count ? `${done} of ${count} scans read` : `${count === 1 ? "One scan" : `${count} scans`} read with ${by("model").value}`) : "Several scans at once, in a table that sorts. Add some, or drop them anywhere on this page.";
+    const unread = this.#entries.filter((entry) => entry.error).length;
+    const read = `${count - unread} of ${count} scans read with ${by("model").value}.`;
+    const words = done < count ? `${done} of ${count} scans done` : read;
+    this.#tellProgress(count ? words : EMPTY, done, count);
     for (const id of ["table-frame", "batch-rule", "clear", "csv"]) by(id).hidden = !count;
     by("csv").href = this.server.table(by("model").value);
     if (count > 1 && done === count) say(`All ${count} scans are read.`);

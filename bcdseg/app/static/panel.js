@@ -3,10 +3,10 @@
 import { by, make, percent } from "./dom.js";
 
 const FILES = [
-  ["overlay.png", "Overlay", "PNG"],
-  ["mask.png", "Mask", "PNG"],
-  ["answer.json", "Numbers", "JSON"],
-  ["outline.dcm", "Outline", "DICOM-SEG"],
+  ["overlay.png", "Overlay PNG"],
+  ["mask.png", "Mask PNG"],
+  ["answer.json", "JSON"],
+  ["outline.dcm", "DICOM-SEG"],
 ];
 const NO_SEG = "DICOM-SEG refers to the DICOM image that it outlines, so it can be written for a DICOM scan only.";
 const SEG = "The DICOM-SEG carries no name, number or date of the patient; its UIDs are replaced.";
@@ -22,11 +22,11 @@ export function showAnswer(answer) {
 
 /** Links to files of what is shown. */
 export function showDownloads(answer, address) {
-  const links = FILES.filter(([, , kind]) => kind === "JSON" || answer.edges !== null).map(([file, what, kind]) => {
+  const links = FILES.filter(([, kind]) => kind === "JSON" || answer.edges !== null).map(([file, kind]) => {
     const barred = kind === "DICOM-SEG" && !answer.dicom;
     return barred
-      ? make("a", { class: "button", role: "link", "aria-disabled": "true", "aria-describedby": "seg-note" }, `${what} (${kind})`)
-      : make("a", { class: "button", href: address(file), download: "" }, `${what} (${kind})`);
+      ? make("a", { class: "button", role: "link", "aria-disabled": "true", "aria-describedby": "seg-note" }, kind)
+      : make("a", { class: "button", href: address(file), download: "" }, kind);
   });
   by("downloads").replaceChildren(...links);
   by("seg-note").textContent = answer.edges === null ? "This model only classifies: there is no outline." : answer.dicom ? SEG : NO_SEG;

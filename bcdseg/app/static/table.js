@@ -56,7 +56,8 @@ export class Table {
   }
 
   #row(entry) {
-    const name = make("th", { scope: "row" }, make("button", { type: "button", class: "link", onclick: () => this.open(entry) }, entry.name));
+    const link = () => make("button", { type: "button", class: "link", onclick: () => this.open(entry) }, entry.name);
+    const name = make("th", { scope: "row" }, entry.error ? entry.name : link());
     const remove = make("td", {}, make("button", { type: "button", class: "quiet icon", "aria-label": `Remove ${entry.name}`, onclick: () => this.remove(entry) }, "×"));
     if (entry.error) return make("tr", {}, name, make("td", { class: "unread", colspan: "5" }, `Not read. ${entry.error}`), remove);
     if (!entry.row) return make("tr", {}, name, make("td", { class: "soft", colspan: "5" }, "Waiting"), remove);
@@ -69,7 +70,7 @@ export class Table {
       make("td", {}, share(entry) === undefined ? "" : percent(share(entry))),
       make("td", {}, String(row.lesions ?? "")),
       make("td", { class: "size" }, size(row)),
-      make("td", { class: "doubtful" }, (entry.doubts ?? []).join(" ")),
+      entry.doubts?.length ? make("td", { class: "doubtful" }, entry.doubts.join(" ")) : make("td", { class: "soft" }, "none flagged"),
       remove,
     );
   }
