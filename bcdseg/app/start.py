@@ -52,6 +52,7 @@ class Page:
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             limit_concurrency=64,
             timeout_graceful_shutdown=2,
         )
@@ -84,6 +85,7 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # without the address, which is told
         raise OptionError(
-            f"Can't listen at {host}, port {port} ({error.strerror}). Choose another with --port; 0 takes any that is free."
+            f"Can't listen at {host}, port {port}: {reason}. Choose another with --port; 0 takes any that is free."
         ) from error

@@ -122,6 +122,7 @@ class Page {
     openTab("scan");
     by("welcome").hidden = true;
     by("result").hidden = false;
+    if (!by("result").contains(document.activeElement)) by("scan-name").focus({ preventScroll: true });
     this.#place(entry);
     this.scan.open(entry).then(() => this.#fill());
   }
@@ -140,6 +141,10 @@ class Page {
 
   /** A scan that was opened by itself can't be read: it is said, and it does not stay. */
   async #failed(entry, error) {
+    if (error.status !== 422) {
+      complain(error.message);
+      return;
+    }
     const alone = this.#entries.length === 1;
     entry.error = error.message;
     if (alone) await this.#remove(entry);
@@ -182,6 +187,7 @@ class Page {
 
   async #remove(entry) {
     const at = this.#entries.indexOf(entry);
+    if (by("table-frame").contains(document.activeElement)) by("table-frame").focus();
     this.#entries.splice(at, 1);
     if (entry === this.scan.entry) {
       this.scan.leave();

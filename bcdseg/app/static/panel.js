@@ -84,8 +84,8 @@ function lesionItem(lesion, number, answer) {
   return make(
     "div",
     { class: "lesion" },
-    make("span", { class: "number", "aria-label": `Lesion ${number} of ${answer.lesions.length}` }, String(number)),
-    make("div", {}, make("h3", {}, size), make("dl", {}, ...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])), axes),
+    make("span", { class: "number", "aria-hidden": "true" }, String(number)),
+    make("div", {}, make("h3", {}, make("span", { class: "unseen" }, `Lesion ${number} of ${answer.lesions.length}: `), size), make("dl", {}, ...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])), axes),
   );
 }
 

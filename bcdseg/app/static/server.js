@@ -1,9 +1,10 @@
 // All that is asked of the page's own server. The token is in the path: no cookie, so no other page can borrow it.
 
 export class Refused extends Error {
-  constructor(message, gone = false) {
+  /** `status` is 422 where the library refused what it was given. */
+  constructor(message, status = 0, gone = false) {
     super(message);
-    this.gone = gone;
+    Object.assign(this, { status, gone });
   }
 }
 
@@ -17,7 +18,7 @@ async function request(path, options = {}) {
   }
   if (reply.ok) return reply;
   const told = await reply.json().catch(() => ({}));
-  throw new Refused(told.error ?? `The program answered with ${reply.status}.`, told.gone);
+  throw new Refused(told.error ?? `The program answered with ${reply.status}.`, reply.status, told.gone);
 }
 
 export class Server {

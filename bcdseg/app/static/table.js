@@ -7,10 +7,13 @@ const COLUMNS = [
   ["label", "Class", (entry) => entry.row?.label ?? ""],
   ["probability", "Probability", (entry) => share(entry) ?? -1],
   ["lesions", "Lesions", (entry) => entry.row?.lesions ?? -1],
-  ["size", "Largest", (entry) => entry.row?.long_axis_mm ?? entry.row?.long_axis_px ?? -1],
+  ["size", "Largest", (entry) => length(entry.row ?? {})],
   ["doubts", "Doubts", (entry) => entry.doubts?.length ?? -1],
 ];
 const natural = new Intl.Collator(undefined, { numeric: true });
+
+// Pixels and millimetres can't be compared: what is known in millimetres comes after the rest.
+const length = (row) => (row.long_axis_mm === undefined ? (row.long_axis_px ?? -1) : 1e6 + row.long_axis_mm);
 
 function share(entry) {
   return entry.row?.label ? entry.row[`probability_${entry.row.label}`] : undefined;
@@ -59,7 +62,7 @@ export class Table {
     const link = () => make("button", { type: "button", class: "link", onclick: () => this.open(entry) }, entry.name);
     const name = make("th", { scope: "row" }, entry.error ? entry.name : link());
     const remove = make("td", {}, make("button", { type: "button", class: "quiet icon", "aria-label": `Remove ${entry.name}`, onclick: () => this.remove(entry) }, "×"));
-    if (entry.error) return make("tr", {}, name, make("td", { class: "unread", colspan: "5" }, `Not read. ${entry.error}`), remove);
+    if (entry.error) return make("tr", {}, name, make("td", { class: "unread", colspan: "5" }, make("span", {}, `Not read. ${entry.error}`)), remove);
     if (!entry.row) return make("tr", {}, name, make("td", { class: "soft", colspan: "5" }, "Waiting"), remove);
     const { row } = entry;
     return make(
