@@ -71,6 +71,13 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     assert not wrong
 
 
+DROP = """() => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File(["no image"], "broken.png"));
+  for (const kind of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(kind, { bubbles: true, dataTransfer }));
+}"""
+
+
 def _drawn(page: Any, size: tuple[int, ...]) -> np.ndarray:
     """The pixels whose middle lies inside the line that the page draws."""
     inside = np.zeros(size, bool)
@@ -112,11 +119,12 @@ def test_upload_see_move_the_slider_download(page: Any) -> None:
     assert page.get_attribute("#downloads a:text-is('DICOM-SEG')", "aria-disabled") == "true"
 
 
-def test_a_batch_with_a_bad_file_on_a_phone(page: Any, tmp_path: Path) -> None:
+def test_a_dropped_bad_file_a_batch_and_a_report_on_a_phone(page: Any, tmp_path: Path) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
-    bad = tmp_path / "broken.png"
+    bad, report = tmp_path / "broken.png", tmp_path / "report.html"
     bad.write_bytes(b"no image")
-    page.set_input_files("#files", bad)
+    report.write_text("<!doctype html><title>made</title><h1>How good</h1>")
+    page.evaluate(DROP)
     page.wait_for_selector("#problem:has-text('broken.png: is not an image')")
     assert page.is_visible("#welcome")
 
@@ -135,3 +143,8 @@ def test_a_batch_with_a_bad_file_on_a_phone(page: Any, tmp_path: Path) -> None:
     page.click("#table-body th button:text-is('malignant (13).png')")
     page.wait_for_selector("#marks .line", state="attached")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    page.focus("#tab-scan")
+    page.keyboard.press("ArrowLeft")
+    page.set_input_files("#report-file", report)
+    page.frame_locator("#report").get_by_text("How good").wait_for()

@@ -209,8 +209,10 @@ class Page {
   }
 
   #welcome() {
+    const lost = by("result").contains(document.activeElement);
     by("welcome").hidden = false;
     by("result").hidden = true;
+    if (lost) by("files").focus();
   }
 
   #changeModel() {
