@@ -20,6 +20,7 @@ class Limits:
         sessions: Pages held at once; the one that was used longest ago gives way.
         idle_seconds: After which a page's scans are let go.
         at_once: Predictions that run side by side.
+        uploads: Files that arrive side by side, each in memory.
         kept_pixels: Of the latest answers, which are kept so that nothing is computed twice.
     """
 
@@ -31,4 +32,5 @@ class Limits:
     sessions: int = 8
     idle_seconds: float = 3600.0
     at_once: int = 2
+    uploads: int = 4
     kept_pixels: int = 50_000_000

@@ -75,8 +75,8 @@ def close_session(room: Room, request: Request) -> Response:
 
 def take_scan(room: Room, request: Request, content: bytes) -> Response:
     """An uploaded file, as the scans in it."""
-    name = request.query_params.get("name", "")[:LONGEST_NAME].replace("\\", "/").rpartition("/")[2] or "scan"
-    return _hold(room, request, content, name)
+    name = request.query_params.get("name", "").replace("\\", "/").rpartition("/")[2][-LONGEST_NAME:]
+    return _hold(room, request, content, name if name.strip(". ") else "scan")
 
 
 def take_sample(room: Room, request: Request) -> Response:

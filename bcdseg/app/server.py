@@ -41,6 +41,7 @@ def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None =
     limits = limits or Limits()
     room = Room(Sessions(limits), Desk(shelf, kept_pixels=limits.kept_pixels), limits)
     side_by_side = anyio.CapacityLimiter(limits.at_once)
+    arriving = asyncio.Semaphore(limits.uploads)
 
     def working(reply: Callable[[Room, Request], Response]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
@@ -51,8 +52,9 @@ def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None =
     def receiving(reply: Callable[[Room, Request, bytes], Response], most: int) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             room.session(request)  # before a byte is read
-            content = await _body(request, most)
-            return await anyio.to_thread.run_sync(reply, room, request, content, limiter=side_by_side)
+            async with arriving:
+                content = await _body(request, most)
+                return await anyio.to_thread.run_sync(reply, room, request, content, limiter=side_by_side)
 
         return endpoint
 

@@ -14,7 +14,9 @@ from bcdseg.app.limits import MEBI, Limits
 from bcdseg.app.scans import Scan
 from bcdseg.errors import GoneError, LimitError
 
-OVER = "This page was idle for long, or the program was started anew: its scans are let go. Reload the page."
+OVER = (
+    "The scans of this page are let go: it was idle for long, many others were opened, or the program was started anew. Reload it."
+)
 
 
 @dataclass(eq=False)
@@ -32,16 +34,18 @@ class Session:
     rows: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     report: bytes | None = None
     used: float = 0.0
+    _lock: Lock = field(default_factory=Lock)
 
     def add(self, scans: Iterable[Scan], limits: Limits) -> None:
         """Hold more scans: all of them or none."""
-        wanted = {**self.scans, **{scan.id: scan for scan in scans}}
-        if len(wanted) > limits.scans:
-            raise LimitError(f"The page holds {limits.scans} scans at most. Remove some, or use bcdseg predict for an archive.")
-        held = {id(scan.content): len(scan.content) for scan in wanted.values()}
-        if sum(held.values()) > limits.session_bytes:
-            raise LimitError(f"The page holds {limits.session_bytes // MEBI} MB of scans at most. Remove some.")
-        self.scans = wanted
+        with self._lock:
+            wanted = {**self.scans, **{scan.id: scan for scan in scans}}
+            if len(wanted) > limits.scans:
+                raise LimitError(f"The page holds {limits.scans} scans at most. Remove some, or use bcdseg predict for an archive.")
+            held = {id(scan.content): len(scan.content) for scan in wanted.values()}
+            if sum(held.values()) > limits.session_bytes:
+                raise LimitError(f"The page holds {limits.session_bytes // MEBI} MB of scans at most. Remove some.")
+            self.scans = wanted
 
     def scan(self, key: str) -> Scan:
         """A scan by its id."""
@@ -52,8 +56,9 @@ class Session:
 
     def remove(self, key: str) -> None:
         """Let a scan go, and what is known of it."""
-        self.scans.pop(key, None)
-        self.rows = {place: row for place, row in self.rows.items() if place[1] != key}
+        with self._lock:
+            self.scans.pop(key, None)
+            self.rows = {place: row for place, row in self.rows.items() if place[1] != key}
 
 
 class Sessions:

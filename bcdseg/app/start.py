@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class Page:
         config = uvicorn.Config(
             create_app(self.shelf, host=self.host),
             log_level="warning",
+            ws="none",
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -57,7 +59,8 @@ class Page:
             timeout_graceful_shutdown=2,
         )
         if browser:
-            webbrowser.open(self.url)  # the socket listens: the browser waits for the server
+            # The socket listens: a browser waits for the server. One that runs in the terminal must not keep it waiting.
+            threading.Thread(target=webbrowser.open, args=(self.url,), daemon=True).start()
         uvicorn.Server(config).run(sockets=[self.listener])
 
 

@@ -272,6 +272,32 @@ def test_markup_in_a_card_stays_text() -> None:
     assert 'href="javascript' not in html
 
 
+@pytest.mark.parametrize("name", [".", "..", "../../a.png", "C:\\scans\\a.png", 'a\nb".png', "a.png#3", "\u202eé" * 200])
+def test_any_name_will_do(page: Page, name: str) -> None:
+    scan = page.add(_png(draw_scan(1)), name)[0]
+    assert not {"/", "\\"} & set(scan["name"])
+    assert page.get(scan, "files/mask.png").headers["content-disposition"].endswith("_mask.png")
+
+
+@pytest.mark.parametrize("lacking", ["decoder", "head"])
+def test_models_that_only_outline_or_only_classify(lacking: str, tmp_path: Path) -> None:
+    classes = ["benign", "malignant"] if lacking == "decoder" else []
+    parts = {"decoder_channels": (32, 16, 16, 8, 8)} if lacking == "head" else {}
+    model = bcdseg.create("plain_cnn", classes=classes, size=32, **{lacking: None}, **parts)
+    app = create_app(Shelf([str(model.save(tmp_path / "part"))]), limits=LIMITS)
+    with TestClient(app, base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
+        page = Page(client)
+        scan = page.add(_png(draw_scan(1)))[0]
+        answer = page.answer(scan)
+        has_mask = lacking == "head"
+        assert (answer["edges"] is not None) is has_mask
+        assert (answer["label"] is None) is has_mask
+        assert len(page.get(scan, "levels").content) == (120 * 160 if has_mask else 0)
+        assert page.get(scan, "files/mask.png").status_code == (200 if has_mask else 422)
+        assert page.get(scan, "heat.png", explain="benign").status_code == (422 if has_mask else 200)
+        assert "scan.png" in client.get(f"{page.root}/table.csv").text
+
+
 @pytest.mark.parametrize("sample", ["normal", "benign", "malignant"])
 def test_samples_come_with_the_page(page: Page, sample: str) -> None:
     scan = page.client.post(f"{page.root}/samples/{sample}").json()["scans"][0]

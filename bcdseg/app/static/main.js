@@ -7,6 +7,7 @@ import { Table } from "./table.js";
 import { openTab, startTabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
 
+const FEW = 4; // problems that are told one by one
 const EMPTY = "Several scans at once, in a table that sorts. Add some, or drop them anywhere on this page.";
 
 class Page {
@@ -81,7 +82,8 @@ class Page {
         if (error.gone) break;
       }
     }
-    if (problems.length) complain(problems.join("\n"));
+    const more = problems.length > FEW ? [`and ${problems.length - FEW} more`] : [];
+    complain([...problems.slice(0, FEW), ...more].join("\n"));
     this.#present(this.#entries.slice(before), asBatch);
   }
 

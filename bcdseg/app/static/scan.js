@@ -140,7 +140,7 @@ export class ScanView {
 
   async #heat() {
     const entry = this.#entry, picture = by("heat");
-    if (!by("show-heat").checked || !entry) return;
+    if (!by("show-heat").checked || !entry || !by("heat-class").value) return;
     this.#viewer.wait(LOOKING);
     picture.src = this.#address("heat.png", { explain: by("heat-class").value });
     try {

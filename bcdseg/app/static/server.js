@@ -36,9 +36,8 @@ export class Server {
   }
 
   async upload(file) {
-    this.#check(file);
     const query = new URLSearchParams({ name: file.name });
-    return (await (await request(`${this.root}/scans?${query}`, { method: "POST", body: file })).json()).scans;
+    return (await (await request(`${this.root}/scans?${query}`, { method: "POST", body: await this.#content(file) })).json()).scans;
   }
 
   async sample(name) {
@@ -46,8 +45,7 @@ export class Server {
   }
 
   async report(file) {
-    this.#check(file);
-    await request(`${this.root}/report`, { method: "POST", body: file });
+    await request(`${this.root}/report`, { method: "POST", body: await this.#content(file) });
     return `${this.root}/report.html?${Date.now()}`;
   }
 
@@ -87,10 +85,14 @@ export class Server {
     return `${this.root}/scans/${scan}/${what}?${new URLSearchParams(asked)}`;
   }
 
-  #check(file) {
+  async #content(file) {
     if (file.size > this.limits.file_bytes) {
       throw new Refused(`${file.name}: is larger than ${Math.round(this.limits.file_bytes / 2 ** 20)} MB, the most that the page takes.`);
     }
-    if (!file.size) throw new Refused(`${file.name}: the file is empty.`);
+    try {
+      return await file.arrayBuffer();
+    } catch {
+      throw new Refused(`${file.name}: can't be read. Of a folder, drop the files in it.`);
+    }
   }
 }
