@@ -5,13 +5,14 @@ import { inWords, showAnswer, showDownloads } from "./panel.js";
 import { Viewer } from "./viewer.js";
 
 const STILL = 180; // milliseconds of rest after which the library is asked to measure
-const ASKING = "Asking the model. The first answer takes some seconds.";
+const ASKING = "Asking the model.", FIRST = " The first answer takes some seconds.";
 const LOOKING = "Looking where the class came from. The first time takes some seconds.";
 
 export class ScanView {
   #viewer = new Viewer();
   #entry = null;
   #answer = null;
+  #warm = false;
   #asked = new AbortController();
   #ask = debounced(() => this.#measure(), STILL);
 
@@ -43,9 +44,9 @@ export class ScanView {
     this.leave();
     this.#entry = entry;
     this.#asked = new AbortController();
-    this.#viewer.clear(ASKING);
+    this.#viewer.clear(this.#warm ? ASKING : ASKING + FIRST);
     by("scan-name").textContent = entry.name;
-    by("panel").classList.add("stale");
+    for (const id of ["panel", "heat-tools"]) by(id).inert = true; // no number of another scan beside this one
     by("spacing").value = entry.spacing ?? "";
     by("heat").removeAttribute("src");
     try {
@@ -72,6 +73,8 @@ export class ScanView {
 
   #tell(answer) {
     this.#answer = answer;
+    this.#warm = true;
+    for (const id of ["panel", "heat-tools"]) by(id).inert = false;
     showAnswer(answer);
     showDownloads(answer, (file) => this.#address(`files/${file}`));
     this.#showThreshold();
