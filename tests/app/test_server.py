@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from starlette.testclient import TestClient
 
 import bcdseg
 from bcdseg.app.limits import Limits
+from bcdseg.app.scans import Scan
 from bcdseg.app.server import create_app
 from bcdseg.app.shelf import Shelf
 
@@ -232,6 +234,19 @@ def test_a_page_sees_its_own_scans_only_and_they_go_with_it(client: TestClient) 
     assert client.get(f"{other.root}/table.csv").status_code == 404  # two pages at most: the oldest gave way
     assert third.add(_png(draw_scan(2)))
     assert fourth.add(_png(draw_scan(2)))
+
+
+def test_nothing_of_a_closed_page_stays_in_memory(client: TestClient) -> None:
+    def held() -> list[str]:
+        gc.collect()
+        things = [thing for thing in gc.get_objects() if type(thing) in (Scan, bcdseg.Prediction)]
+        return [name for thing in things if "kept" in (name := thing.name if isinstance(thing, Scan) else thing.source)]
+
+    page = Page(client)
+    page.answer(page.add(_png(draw_scan(2)), "kept.png")[0])
+    assert sorted(held()) == ["kept.png", "kept.png"]
+    client.post(f"{page.root}/close")
+    assert held() == []
 
 
 def test_idle_pages_are_let_go(model_folder: Path) -> None:
