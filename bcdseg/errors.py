@@ -99,3 +99,11 @@ class ParityError(BcdsegError, ArithmeticError):
 
 class TooLargeError(ImageError):
     """An image has more pixels than a server takes."""
+
+
+class LimitError(InputError):
+    """More was handed in than is taken at once: too large a file, too many scans."""
+
+
+class GoneError(BcdsegError, LookupError):
+    """What was asked for is not held any more."""

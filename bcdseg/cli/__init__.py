@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bcdseg import __version__
+from bcdseg.cli.app import app_command
 from bcdseg.cli.audit import audit_command
 from bcdseg.cli.benchmark import benchmark_command
 from bcdseg.cli.data import fetch_command, split_command
@@ -37,6 +38,7 @@ app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("benchmark")(benchmark_command)
 app.command("serve")(serve_command)
+app.command("app")(app_command)
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get public data sets.")
 data.command("fetch")(fetch_command)
 data.callback()(lambda: None)  # so that `fetch` stays a word of its own

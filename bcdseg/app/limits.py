@@ -1,0 +1,36 @@
+"""How much the page takes and keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MEBI = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds on what is handed in, and on what is held in memory.
+
+    Attributes:
+        file_bytes: Of one file, a scan, a clip or a report.
+        pixels: Of one scan: height times width.
+        frames: Of one clip; of a longer one each n-th is taken.
+        scans: That one page holds.
+        session_bytes: Of all files that one page holds.
+        sessions: Pages held at once; the one that was used longest ago gives way.
+        idle_seconds: After which a page's scans are let go.
+        at_once: Predictions that run side by side.
+        uploads: Files that arrive side by side, each in memory.
+        kept_pixels: Of the latest answers, which are kept so that nothing is computed twice.
+    """
+
+    file_bytes: int = 64 * MEBI
+    pixels: int = 25_000_000
+    frames: int = 40
+    scans: int = 200
+    session_bytes: int = 256 * MEBI
+    sessions: int = 8
+    idle_seconds: float = 3600.0
+    at_once: int = 2
+    uploads: int = 4
+    kept_pixels: int = 50_000_000

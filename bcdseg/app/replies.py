@@ -1,0 +1,193 @@
+"""What the server replies to each thing that the page asks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import quote
+
+from PIL import Image
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from bcdseg.app.answer import facts, levels
+from bcdseg.app.asking import Desk, Question
+from bcdseg.app.card import card_html
+from bcdseg.app.downloads import DOWNLOADS, file_name
+from bcdseg.app.files import sample_scans
+from bcdseg.app.limits import Limits
+from bcdseg.app.scans import Scan, scans_in
+from bcdseg.app.sessions import Session, Sessions
+from bcdseg.data.images import to_uint8
+from bcdseg.errors import BcdsegError, GoneError, InputError, OptionError
+from bcdseg.infer.output import csv_bytes, png_bytes, table_rows
+from bcdseg.infer.prediction import Failure, Prediction
+
+REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Room:
+    """All that outlives a request."""
+
+    sessions: Sessions
+    desk: Desk
+    limits: Limits
+
+    def session(self, request: Request) -> Session:
+        """The page that asks."""
+        return self.sessions.get(request.path_params["token"])
+
+    def scan(self, request: Request) -> Scan:
+        """The scan that is asked about."""
+        return self.session(request).scan(request.path_params["scan"])
+
+    def ask(self, request: Request, *, explain: bool = False) -> Prediction:
+        """The answer to a request's question."""
+        return self.desk.ask(self.scan(request), _question(self, request, explain=explain))
+
+    def sweep(self) -> None:
+        """Let go what idle and closed pages held."""
+        self.sessions.sweep()
+        self.desk.forget(self.sessions.scan_ids())
+
+
+def open_session(room: Room, _: Request) -> Response:
+    """A new page: its token, and what it may offer."""
+    shelf = room.desk.shelf
+    return JSONResponse(
+        {
+            "token": room.sessions.open(),
+            "models": shelf.names,
+            "samples": list(sample_scans()),
+            "limits": asdict(room.limits),
+        }
+    )
+
+
+def close_session(room: Room, request: Request) -> Response:
+    """The page was left: all of it is let go."""
+    room.sessions.close(request.path_params["token"])
+    room.sweep()
+    return Response(status_code=204)
+
+
+def take_scan(room: Room, request: Request, content: bytes) -> Response:
+    """An uploaded file, as the scans in it."""
+    name = request.query_params.get("name", "").replace("\\", "/").rpartition("/")[2][-LONGEST_NAME:]
+    return _hold(room, request, content, name if name.strip(". ") else "scan")
+
+
+def take_sample(room: Room, request: Request) -> Response:
+    """A sample scan of the package."""
+    path = sample_scans().get(request.path_params["sample"])
+    if path is None:
+        raise OptionError(f"There is no such sample: choose one of {', '.join(sample_scans())}.")
+    return _hold(room, request, path.read_bytes(), path.name)
+
+
+def _hold(room: Room, request: Request, content: bytes, name: str) -> Response:
+    session = room.session(request)
+    scans = scans_in(content, name, room.limits)
+    session.add(scans, room.limits)
+    return JSONResponse({"scans": [{"id": scan.id, "name": scan.name} for scan in scans]})
+
+
+def remove_scan(room: Room, request: Request) -> Response:
+    """Let one scan go."""
+    room.session(request).remove(request.path_params["scan"])
+    room.sweep()
+    return Response(status_code=204)
+
+
+def answer(room: Room, request: Request) -> Response:
+    """All that is said of a scan."""
+    session, scan, question = room.session(request), room.scan(request), _question(room, request)
+    model = room.desk.shelf.get(question.model)
+    place = (question.model, scan.id)
+    try:
+        prediction = room.desk.ask(scan, question)
+    except BcdsegError as error:
+        if question.is_plain:
+            session.rows[place] = table_rows([Failure(scan.name, error)], model.classes)[0]
+        raise
+    if question.is_plain:
+        session.rows[place] = table_rows([prediction], model.classes)[0]
+    return JSONResponse(facts(prediction, model, dicom=scan.is_dicom) | {"row": session.rows.get(place)})
+
+
+def image(room: Room, request: Request) -> Response:
+    """The scan as it was read, without what a machine wrote around its scan areas."""
+    return Response(png_bytes(Image.fromarray(to_uint8(room.ask(request).image))), media_type="image/png")
+
+
+def level_map(room: Room, request: Request) -> Response:
+    """What the threshold cuts."""
+    return Response(levels(room.ask(request)), media_type="application/octet-stream")
+
+
+def heat(room: Room, request: Request) -> Response:
+    """The scan under its heat map."""
+    return Response(png_bytes(room.ask(request, explain=True).heat_overlay()), media_type="image/png")
+
+
+def download(room: Room, request: Request) -> Response:
+    """An answer as a file."""
+    kind = DOWNLOADS.get(request.path_params["kind"])
+    if kind is None:
+        raise OptionError(f"There is no such file: choose one of {', '.join(DOWNLOADS)}.")
+    scan = room.scan(request)
+    return _attachment(kind.make(room.ask(request), scan), file_name(scan, kind), kind.media_type)
+
+
+def table(room: Room, request: Request) -> Response:
+    """The table as the library writes it: each scan at the model's own threshold, with its file's own scale."""
+    session, question = room.session(request), _question(room, request)
+    model = room.desk.shelf.get(question.model)
+    rows = [row for key in session.scans if (row := session.rows.get((question.model, key))) is not None]
+    return _attachment(csv_bytes(rows, model.classes), "predictions.csv", "text/csv")
+
+
+def card(room: Room, request: Request) -> Response:
+    """A model's card."""
+    room.session(request)
+    return JSONResponse({"html": card_html(room.desk.shelf.get(_question(room, request).model))})
+
+
+def take_report(room: Room, request: Request, content: bytes) -> Response:
+    """A report to show."""
+    if not content.lstrip()[:15].lower().startswith(b"<!doctype html"):
+        raise InputError("This is no report: choose the report.html that bcdseg evaluate wrote.")
+    room.session(request).report = content
+    return Response(status_code=204)
+
+
+def report(room: Room, request: Request) -> Response:
+    """The report, in a cage: no script runs in it and nothing is fetched by it."""
+    content = room.session(request).report
+    if content is None:
+        raise GoneError("No report is open.")
+    return Response(content, media_type="text/html; charset=utf-8", headers={"content-security-policy": REPORT_POLICY})
+
+
+def _question(room: Room, request: Request, *, explain: bool = False) -> Question:
+    asked = request.query_params
+    return Question(
+        model=asked.get("model") or room.desk.shelf.names[0],
+        threshold=_number(asked.get("threshold"), "threshold"),
+        spacing=_number(asked.get("spacing"), "spacing"),
+        explain=asked.get("explain") if explain else None,
+    )
+
+
+def _number(text: str | None, name: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise OptionError(f"{name}={text!r}: is not a number.") from None
+
+
+def _attachment(content: bytes, name: str, media_type: str) -> Response:
+    headers: dict[str, Any] = {"content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
+    return Response(content, media_type=media_type, headers=headers)

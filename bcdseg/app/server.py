@@ -1,0 +1,145 @@
+"""The page's own server: its routes are for the page alone and may change with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import anyio
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from bcdseg.app import replies
+from bcdseg.app.asking import Desk
+from bcdseg.app.files import sample_scans, static_files
+from bcdseg.app.guard import Guard
+from bcdseg.app.limits import Limits
+from bcdseg.app.replies import Room
+from bcdseg.app.sessions import Sessions
+from bcdseg.app.shelf import Shelf
+from bcdseg.errors import BcdsegError, GoneError, LimitError
+
+Answer = TypeVar("Answer")
+SWEEP_SECONDS = 60
+BROKEN = "The program met an error of its own; the window that it runs in says which."
+
+
+def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None = None) -> Starlette:
+    """The page as an ASGI application.
+
+    Args:
+        shelf: The models to offer.
+        host: The address that it will listen at, which says under which names it answers.
+        limits: How much it takes and keeps.
+    """
+    limits = limits or Limits()
+    room = Room(Sessions(limits), Desk(shelf, kept_pixels=limits.kept_pixels), limits)
+    side_by_side = anyio.CapacityLimiter(limits.at_once)
+    arriving = asyncio.Semaphore(limits.uploads)
+
+    def working(reply: Callable[[Room, Request], Response]) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            return await anyio.to_thread.run_sync(reply, room, request, limiter=side_by_side)
+
+        return endpoint
+
+    def receiving(reply: Callable[[Room, Request, bytes], Response], most: int) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            room.session(request)  # before a byte is read
+            async with arriving:
+                content = await _body(request, most)
+                return await anyio.to_thread.run_sync(reply, room, request, content, limiter=side_by_side)
+
+        return endpoint
+
+    scan = "/api/{token}/scans/{scan}"
+    routes = [
+        Route("/", _page),
+        Route("/static/{name}", _static),
+        Route("/samples/{sample}.png", _sample),
+        Route("/api/session", working(replies.open_session), methods=["POST"]),
+        Route("/api/{token}/close", working(replies.close_session), methods=["POST"]),
+        Route("/api/{token}/card", working(replies.card)),
+        Route("/api/{token}/table.csv", working(replies.table)),
+        Route("/api/{token}/report", receiving(replies.take_report, limits.file_bytes), methods=["POST"]),
+        Route("/api/{token}/report.html", working(replies.report)),
+        Route("/api/{token}/samples/{sample}", working(replies.take_sample), methods=["POST"]),
+        Route("/api/{token}/scans", receiving(replies.take_scan, limits.file_bytes), methods=["POST"]),
+        Route(scan, working(replies.remove_scan), methods=["DELETE"]),
+        Route(f"{scan}/answer", working(replies.answer)),
+        Route(f"{scan}/image.png", working(replies.image)),
+        Route(f"{scan}/levels", working(replies.level_map)),
+        Route(f"{scan}/heat.png", working(replies.heat)),
+        Route(f"{scan}/files/{{kind}}", working(replies.download)),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, host=host)],
+        exception_handlers={BcdsegError: _refuse, Exception: _broken},
+        lifespan=lambda _: _awake(room),
+    )
+
+
+@contextlib.asynccontextmanager
+async def _awake(room: Room) -> AsyncIterator[None]:
+    """The first model is made ready while the page opens; pages that nobody uses are let go."""
+    threading.Thread(target=_warm, args=(room.desk.shelf,), daemon=True).start()
+
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            room.sweep()
+
+    sweeping = asyncio.create_task(sweep())
+    yield
+    sweeping.cancel()
+
+
+def _warm(shelf: Shelf) -> None:
+    with contextlib.suppress(BcdsegError):  # told when it is asked for
+        shelf.get()
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The whole body in memory, and never more than is taken."""
+    problem = LimitError(f"This file is larger than {most // 2**20} MB, the most that the page takes.")
+    if int(request.headers.get("content-length") or 0) > most:
+        raise problem
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise problem
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _page(_: Request) -> Response:
+    content, media_type = static_files()["index.html"]
+    return Response(content, media_type=media_type)
+
+
+async def _static(request: Request) -> Response:
+    content, media_type = static_files().get(request.path_params["name"], (None, None))
+    return Response(status_code=404) if content is None else Response(content, media_type=media_type)
+
+
+async def _sample(request: Request) -> Response:
+    path = sample_scans().get(request.path_params["sample"])
+    return Response(status_code=404) if path is None else Response(path.read_bytes(), media_type="image/png")
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    status = 413 if isinstance(error, LimitError) else 404 if isinstance(error, GoneError) else 422
+    return JSONResponse({"error": str(error), "gone": isinstance(error, GoneError)}, status)
+
+
+async def _broken(_: Request, __: Exception) -> Response:
+    return JSONResponse({"error": BROKEN}, 500)

@@ -1,0 +1,88 @@
+// From a map of levels to a line around what is outlined: marching squares, drawn smoothly between the pixels.
+// What counts as inside is decided by the mask; the levels only say where between two pixels the line runs.
+
+const LEFT = 0, TOP = 1, RIGHT = 2, BOTTOM = 3;
+
+// For each way in which the corners of a cell are inside (8 top left, 4 top right, 2 bottom right, 1 bottom left): from which
+// edge to which the line runs, so that inside is on its right. Corners that touch across a cell belong together.
+const RUNS = [
+  [], [[LEFT, BOTTOM]], [[BOTTOM, RIGHT]], [[LEFT, RIGHT]],
+  [[RIGHT, TOP]], [[RIGHT, BOTTOM], [LEFT, TOP]], [[BOTTOM, TOP]], [[LEFT, TOP]],
+  [[TOP, LEFT]], [[TOP, BOTTOM]], [[TOP, RIGHT], [BOTTOM, LEFT]], [[TOP, RIGHT]],
+  [[RIGHT, LEFT]], [[RIGHT, BOTTOM]], [[BOTTOM, LEFT]], [],
+];
+
+/** The mask that the library made, from where it begins and ends row after row. */
+export function maskFromEdges(edges, length) {
+  const mask = new Uint8Array(length);
+  for (let at = 0; at < edges.length; at += 2) mask.fill(1, edges[at], edges[at + 1]);
+  return mask;
+}
+
+/** The pixels whose probability reaches a step of the slider: what the library outlines, specks still among it. */
+export function maskFromLevels(levels, step) {
+  const mask = new Uint8Array(levels.length);
+  for (let at = 0; at < levels.length; at++) mask[at] = levels[at] >= step ? 1 : 0;
+  return mask;
+}
+
+/** The outline as the data of an SVG path, in pixels of the scan, the middle of the first pixel at 0.5, 0.5. */
+export function outline(mask, levels, width, height, threshold) {
+  const inside = (row, column) => row >= 0 && column >= 0 && row < height && column < width && mask[row * width + column] === 1;
+  const height_at = (row, column) => {
+    if (row < 0 || column < 0 || row >= height || column >= width) return -50;
+    const at = row * width + column;
+    const over = levels.length ? levels[at] + 0.5 - threshold * 100 : 0;
+    return mask[at] ? Math.max(over, 0.5) : Math.min(over, -0.5);
+  };
+  const next = new Map();
+  const [top, left, bottom, right] = bounds(mask, width, height);
+  const wide = width + 2; // edges are numbered over a frame one pixel wider on each side
+  const edge = (row, column, side) => {
+    const cell = (row + 1) * wide + column + 1;
+    return side === TOP ? 2 * cell : side === LEFT ? 2 * cell + 1 : side === BOTTOM ? 2 * (cell + wide) : 2 * (cell + 1) + 1;
+  };
+  for (let row = top - 1; row < bottom; row++) {
+    for (let column = left - 1; column < right; column++) {
+      const corners = 8 * inside(row, column) + 4 * inside(row, column + 1) + 2 * inside(row + 1, column + 1) + inside(row + 1, column);
+      for (const [from, to] of RUNS[corners]) next.set(edge(row, column, from), edge(row, column, to));
+    }
+  }
+  const point = (number) => {
+    const cell = number >> 1, row = Math.floor(cell / wide) - 1, column = (cell % wide) - 1, down = number & 1;
+    const here = height_at(row, column), there = down ? height_at(row + 1, column) : height_at(row, column + 1);
+    const share = here / (here - there);
+    return `${(column + 0.5 + (down ? 0 : share)).toFixed(2)} ${(row + 0.5 + (down ? share : 0)).toFixed(2)}`;
+  };
+  return rings(next, point);
+}
+
+function rings(next, point) {
+  const parts = [];
+  for (const start of next.keys()) {
+    if (!next.has(start)) continue;
+    const points = [];
+    for (let at = start; next.has(at); ) {
+      points.push(point(at));
+      const following = next.get(at);
+      next.delete(at);
+      at = following;
+    }
+    parts.push(`M${points.join("L")}Z`);
+  }
+  return parts.join("");
+}
+
+/** The smallest box that holds all of the mask: bottom and right are one past the last pixel. */
+function bounds(mask, width, height) {
+  let top = height, left = width, bottom = 0, right = 0;
+  for (let first = mask.indexOf(1); first >= 0; first = mask.indexOf(1, bottom * width)) {
+    const row = Math.floor(first / width);
+    top = Math.min(top, row);
+    bottom = row + 1;
+    left = Math.min(left, first - row * width);
+    right = Math.max(right, mask.lastIndexOf(1, bottom * width - 1) - row * width + 1);
+    if (bottom >= height) break;
+  }
+  return [top, left, bottom, right];
+}

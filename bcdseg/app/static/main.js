@@ -1,0 +1,256 @@
+// The page: what is open, what is shown, and what is asked of the server when.
+
+import { by, complain, make, say } from "./dom.js";
+import { ScanView } from "./scan.js";
+import { Server } from "./server.js";
+import { Table } from "./table.js";
+import { openTab, startTabs } from "./tabs.js";
+import { startTheme } from "./theme.js";
+
+const FEW = 4; // problems that are told one by one
+const EMPTY = "Several scans at once, in a table that sorts. Add some, or drop them anywhere on this page.";
+
+class Page {
+  #entries = []; // each scan: its id and name, its line in the table, its own threshold and scale
+  #filling = false;
+
+  constructor(server) {
+    this.server = server;
+    this.scan = new ScanView(server, () => by("model").value, (entry, error) => this.#failed(entry, error));
+    this.table = new Table((entry) => this.#open(entry), (entry) => this.#remove(entry));
+    by("model").replaceChildren(...server.models.map((name) => make("option", { value: name }, name)));
+    by("samples").replaceChildren(...server.samples.map((name) => this.#sample(name)));
+    this.#listen();
+    this.#refresh();
+  }
+
+  #listen() {
+    for (const id of ["files", "more-files", "batch-files"]) {
+      by(id).addEventListener("change", (event) => {
+        const files = [...event.target.files];
+        event.target.value = ""; // so that the same file can be chosen again
+        this.take(files, id === "batch-files");
+      });
+    }
+    by("report-file").addEventListener("change", (event) => this.#report(event.target.files[0]));
+    by("model").addEventListener("change", () => this.#changeModel());
+    by("about").addEventListener("click", () => this.#card());
+    by("card-close").addEventListener("click", () => by("card").close());
+    by("problem-close").addEventListener("click", () => complain(""));
+    by("previous").addEventListener("click", () => this.#step(-1));
+    by("next").addEventListener("click", () => this.#step(1));
+    by("close-scan").addEventListener("click", () => this.#remove(this.scan.entry));
+    by("clear").addEventListener("click", () => this.#clear());
+    addEventListener("pagehide", () => this.server.close());
+    addEventListener("pageshow", (event) => event.persisted && location.reload());
+    this.#listenForDrops();
+  }
+
+  #listenForDrops() {
+    const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+    addEventListener("dragover", (event) => {
+      if (!holdsFiles(event)) return;
+      event.preventDefault();
+      by("veil").hidden = false;
+    });
+    addEventListener("dragleave", (event) => {
+      if (event.relatedTarget === null) by("veil").hidden = true;
+    });
+    addEventListener("drop", (event) => {
+      if (!holdsFiles(event)) return;
+      event.preventDefault();
+      by("veil").hidden = true;
+      this.take([...event.dataTransfer.files]);
+    });
+  }
+
+  /** Opens files: one is shown, several are a batch, a page is a report. */
+  async take(files, asBatch = false) {
+    complain("");
+    if (files.length === 1 && /\.html?$/i.test(files[0].name)) {
+      await this.#report(files[0]);
+      return;
+    }
+    const before = this.#entries.length, problems = [];
+    if (files.length > 1 || asBatch) openTab("batch");
+    for (const [at, file] of files.entries()) {
+      if (files.length > 1) this.#tellProgress(`Opening ${at + 1} of ${files.length} files`, at, files.length);
+      try {
+        this.#hold(await this.server.upload(file));
+      } catch (error) {
+        problems.push(error.message);
+        if (error.gone) break;
+      }
+    }
+    const more = problems.length > FEW ? [`and ${problems.length - FEW} more`] : [];
+    complain([...problems.slice(0, FEW), ...more].join("\n"));
+    this.#present(this.#entries.slice(before), asBatch);
+  }
+
+  #hold(scans) {
+    this.#entries.push(...scans.map((scan) => ({ ...scan, row: null, doubts: null, error: null, step: null, spacing: null })));
+    this.#refresh();
+  }
+
+  #present(added, asBatch) {
+    if (!added.length) return;
+    if (added.length === 1 && !asBatch) this.#open(added[0]);
+    else openTab("batch");
+    this.#fill();
+  }
+
+  #tellProgress(words, done, count) {
+    by("batch-words").textContent = words;
+    by("batch-progress").hidden = done === count;
+    Object.assign(by("batch-progress"), { max: count || 1, value: done });
+  }
+
+  #sample(name) {
+    const label = name === "normal" ? "normal, no lesion" : name;
+    const open = async () => {
+      complain("");
+      try {
+        const before = this.#entries.length;
+        this.#hold(await this.server.sample(name));
+        this.#present(this.#entries.slice(before), false);
+      } catch (error) {
+        complain(error.message);
+      }
+    };
+    return make("li", {}, make("button", { type: "button", onclick: open }, make("img", { src: `/samples/${name}.png`, alt: "" }), `Labelled ${label}`));
+  }
+
+  #open(entry) {
+    openTab("scan");
+    by("welcome").hidden = true;
+    by("result").hidden = false;
+    if (!by("result").contains(document.activeElement)) by("scan-name").focus({ preventScroll: true });
+    this.#place(entry);
+    this.scan.open(entry).then(() => this.#fill());
+  }
+
+  #place(entry) {
+    const at = this.#entries.indexOf(entry), count = this.#entries.length;
+    by("scan-place").textContent = count > 1 ? `${at + 1} of ${count}` : "";
+    for (const id of ["previous", "next"]) by(id).hidden = count < 2;
+  }
+
+  #step(count) {
+    const readable = this.#entries.filter((entry) => !entry.error);
+    const at = readable.indexOf(this.scan.entry);
+    this.#open(readable[(at + count + readable.length) % readable.length]);
+  }
+
+  /** A scan that was opened by itself can't be read: it is said, and it does not stay. */
+  async #failed(entry, error) {
+    if (error.status !== 422) {
+      complain(error.message);
+      return;
+    }
+    const alone = this.#entries.length === 1;
+    entry.error = error.message;
+    if (alone) await this.#remove(entry);
+    else this.#refresh();
+    complain(error.message);
+    if (!alone) openTab("batch");
+  }
+
+  /** The lines of the table, one scan after another. */
+  async #fill() {
+    if (this.#filling) return;
+    this.#filling = true;
+    for (let entry; (entry = this.#entries.find((one) => !one.row && !one.error)); this.#refresh()) {
+      const model = by("model").value;
+      try {
+        const { row, flags } = await this.server.answer(entry.id, { model });
+        if (model === by("model").value) Object.assign(entry, { row, doubts: flags.map((flag) => flag.message) });
+      } catch (error) {
+        entry.error = error.message;
+        if (error.gone) complain(error.message);
+      }
+    }
+    this.#filling = false;
+  }
+
+  #refresh() {
+    const count = this.#entries.length, done = this.#entries.filter((entry) => entry.row || entry.error).length;
+    this.table.show([...this.#entries]);
+    by("batch-count").hidden = count < 2;
+    by("batch-count").textContent = count;
+    const unread = this.#entries.filter((entry) => entry.error).length;
+    const read = `${count - unread} of ${count} scans read with ${by("model").value}.`;
+    const words = done < count ? `${done} of ${count} scans done` : read;
+    this.#tellProgress(count ? words : EMPTY, done, count);
+    for (const id of ["table-frame", "batch-rule", "clear", "csv"]) by(id).hidden = !count;
+    by("csv").href = this.server.table(by("model").value);
+    if (count > 1 && done === count) say(`All ${count} scans are read.`);
+    if (this.scan.entry) this.#place(this.scan.entry);
+  }
+
+  async #remove(entry) {
+    const at = this.#entries.indexOf(entry);
+    if (by("table-frame").contains(document.activeElement)) by("table-frame").focus();
+    this.#entries.splice(at, 1);
+    if (entry === this.scan.entry) {
+      this.scan.leave();
+      const readable = this.#entries.filter((one) => !one.error);
+      if (readable.length && !by("view-scan").hidden) this.#open(readable[Math.min(at, readable.length - 1)]);
+      else this.#welcome();
+    }
+    this.#refresh();
+    await this.server.remove(entry.id).catch(() => {});
+  }
+
+  async #clear() {
+    const all = this.#entries;
+    this.#entries = [];
+    this.scan.leave();
+    this.#welcome();
+    this.#refresh();
+    for (const entry of all) await this.server.remove(entry.id).catch(() => {});
+  }
+
+  #welcome() {
+    const lost = by("result").contains(document.activeElement);
+    by("welcome").hidden = false;
+    by("result").hidden = true;
+    if (lost) by("files").focus();
+  }
+
+  #changeModel() {
+    for (const entry of this.#entries) Object.assign(entry, { row: null, doubts: null, error: null, step: null });
+    this.#refresh();
+    if (this.scan.entry) this.scan.open(this.scan.entry).then(() => this.#fill());
+    else this.#fill();
+  }
+
+  async #card() {
+    try {
+      by("card-body").innerHTML = await this.server.card(by("model").value); // made of Markdown by the server, markup in it is text
+      by("card").showModal();
+    } catch (error) {
+      complain(error.message);
+    }
+  }
+
+  async #report(file) {
+    by("report-file").value = "";
+    if (!file) return;
+    complain("");
+    openTab("report");
+    try {
+      by("report").src = await this.server.report(file);
+      by("report").hidden = false;
+      say(`${file.name} is open.`);
+    } catch (error) {
+      complain(error.message);
+    }
+  }
+}
+
+startTheme();
+startTabs();
+Server.open().then(
+  (server) => new Page(server),
+  (error) => complain(error.message),
+);

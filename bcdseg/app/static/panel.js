@@ -1,0 +1,101 @@
+// What is said of a scan, beside it. Every number comes from the library.
+
+import { by, make, percent } from "./dom.js";
+
+const FILES = [
+  ["overlay.png", "Overlay PNG"],
+  ["mask.png", "Mask PNG"],
+  ["answer.json", "JSON"],
+  ["outline.dcm", "DICOM-SEG"],
+];
+const NO_SEG = "DICOM-SEG refers to the DICOM image that it outlines, so it can be written for a DICOM scan only.";
+const SEG = "The DICOM-SEG carries no name, number or date of the patient; its UIDs are replaced.";
+
+/** Class, probabilities, doubts, lesions and scale of an answer. */
+export function showAnswer(answer) {
+  by("panel").classList.remove("stale");
+  verdict(answer);
+  doubts(answer);
+  lesions(answer);
+  scale(answer);
+}
+
+/** Links to files of what is shown. */
+export function showDownloads(answer, address) {
+  const links = FILES.filter(([, kind]) => kind === "JSON" || answer.edges !== null).map(([file, kind]) => {
+    const barred = kind === "DICOM-SEG" && !answer.dicom;
+    return barred
+      ? make("a", { class: "button", role: "link", "aria-disabled": "true", "aria-describedby": "seg-note" }, kind)
+      : make("a", { class: "button", href: address(file), download: "" }, kind);
+  });
+  by("downloads").replaceChildren(...links);
+  by("seg-note").textContent = answer.edges === null ? "This model only classifies: there is no outline." : answer.dicom ? SEG : NO_SEG;
+}
+
+/** One sentence for those who hear the page. */
+export function inWords(answer) {
+  const called = answer.label === null ? "No class" : `Called ${answer.label}, ${percent(answer.confidence)}`;
+  const count = answer.lesions.length;
+  const outlined = answer.edges === null ? "" : !count ? ", nothing outlined" : `, ${count === 1 ? "one lesion" : `${count} lesions`} outlined: ${answer.sizes.join(", ")}`;
+  return `${answer.source}: ${called}${outlined}. ${answer.flags.length ? `Doubts: ${answer.flags.map((flag) => flag.message).join(" ")}` : "No doubts flagged."}`;
+}
+
+function verdict(answer) {
+  const shown = answer.label === null ? ["No class"] : [answer.label, " ", make("small", {}, `at ${percent(answer.confidence)}`)];
+  by("verdict").replaceChildren(...shown);
+  const bars = Object.entries(answer.probabilities).flatMap(([name, share]) => {
+    const chosen = name === answer.label ? "chosen" : "";
+    const bar = make("i");
+    bar.style.width = `${share * 100}%`;
+    return [
+      make("span", { class: chosen }, name),
+      make("span", { class: `track ${chosen}`, "aria-hidden": "true" }, bar),
+      make("span", { class: `share ${chosen}` }, percent(share)),
+    ];
+  });
+  by("bars").replaceChildren(...bars);
+}
+
+function doubts(answer) {
+  const words = answer.flags.map((flag) => flag.message);
+  if (!answer.trained) words.unshift("This model was not trained: its answers mean nothing.");
+  const items = words.map((one) => make("li", {}, one));
+  by("doubts").replaceChildren(...(items.length ? items : [make("li", { class: "none" }, "Nothing was flagged. The model can still be wrong.")]));
+}
+
+function lesions(answer) {
+  by("lesions-card").hidden = answer.edges === null;
+  const each = answer.lesions.map((lesion, at) => lesionItem(lesion, at + 1, answer));
+  const nothing = make("p", { class: "soft" }, "Nothing is outlined at this threshold.");
+  by("lesions").replaceChildren(...(each.length ? each : [nothing]));
+}
+
+function lesionItem(lesion, number, answer) {
+  const inMillimetres = lesion.long_axis_mm !== null;
+  const pixels = `${lesion.long_axis_px.toFixed(0)} × ${lesion.short_axis_px.toFixed(0)} px`;
+  const size = inMillimetres ? `${lesion.long_axis_mm.toFixed(1)} × ${lesion.short_axis_mm.toFixed(1)} mm` : pixels;
+  const facts = [
+    inMillimetres && ["In pixels", pixels],
+    ["Area", inMillimetres ? `${lesion.area_mm2.toFixed(1)} mm², ${lesion.area_px} px` : `${lesion.area_px} px`],
+    ["Height over width", `${lesion.taller_than_wide.toFixed(2)}${lesion.taller_than_wide > 1 ? " (taller than wide)" : ""}`],
+    ["Mean probability", percent(lesion.probability)],
+  ].filter(Boolean);
+  const axes = number === 1 ? make("p", { class: "soft small" }, make("span", { class: "key long" }), "long axis ", make("span", { class: "key short" }), "short axis") : null;
+  return make(
+    "div",
+    { class: "lesion" },
+    make("span", { class: "number", "aria-hidden": "true" }, String(number)),
+    make("div", {}, make("h3", {}, make("span", { class: "unseen" }, `Lesion ${number} of ${answer.lesions.length}: `), size), make("dl", {}, ...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])), axes),
+  );
+}
+
+function scale(answer) {
+  const [down, across] = answer.spacing_mm ?? [];
+  const size = down === across ? `${number(down)} mm per pixel` : `${number(down)} mm per pixel down, ${number(across)} across`;
+  by("scale-words").textContent = answer.spacing_mm
+    ? `Scale: ${size}, ${answer.origin}.`
+    : "The file tells of no scale, so sizes are in pixels. Do you know it?";
+  by("spacing-reset").hidden = answer.spacing_from !== "given";
+}
+
+const number = (value) => (value === undefined ? "" : String(Number(value.toPrecision(4))));

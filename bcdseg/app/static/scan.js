@@ -1,0 +1,158 @@
+// One scan: asked about, shown, asked again when the threshold, the scale or the model changes.
+
+import { by, complain, debounced, make, say } from "./dom.js";
+import { inWords, showAnswer, showDownloads } from "./panel.js";
+import { Viewer } from "./viewer.js";
+
+const STILL = 180; // milliseconds of rest after which the library is asked to measure
+const ASKING = "Asking the model.", FIRST = " The first answer takes some seconds.";
+const LOOKING = "Looking where the class came from. The first time takes some seconds.";
+
+export class ScanView {
+  #viewer = new Viewer();
+  #entry = null;
+  #answer = null;
+  #warm = false;
+  #asked = new AbortController();
+  #ask = debounced(() => this.#measure(), STILL);
+
+  /** `model` tells the name of the chosen model; `failed` is called with a scan that can't be read, and why. */
+  constructor(server, model, failed) {
+    this.server = server;
+    this.model = model;
+    this.failed = failed;
+    by("threshold").addEventListener("input", () => this.#slide());
+    by("threshold-reset").addEventListener("click", () => this.#setThreshold(null));
+    by("scale").addEventListener("submit", (event) => this.#setScale(event));
+    by("spacing-reset").addEventListener("click", () => this.#setScale());
+    by("show-heat").addEventListener("change", () => this.#heat());
+    by("heat-class").addEventListener("change", () => this.#heat());
+  }
+
+  get entry() {
+    return this.#entry;
+  }
+
+  /** Nothing is shown. */
+  leave() {
+    this.#asked.abort();
+    this.#entry = this.#answer = null;
+  }
+
+  /** Shows a scan: asks for the answer, then for what is drawn. */
+  async open(entry) {
+    this.leave();
+    this.#entry = entry;
+    this.#asked = new AbortController();
+    this.#viewer.clear(this.#warm ? ASKING : ASKING + FIRST);
+    by("scan-name").textContent = entry.name;
+    for (const id of ["panel", "heat-tools"]) by(id).inert = true; // no number of another scan beside this one
+    by("spacing").value = entry.spacing ?? "";
+    by("heat").removeAttribute("src");
+    try {
+      const answer = await this.server.answer(entry.id, this.#question(), this.#asked.signal);
+      const levels = await this.server.levels(entry.id, this.#question());
+      if (this.#entry !== entry) return;
+      this.#tell(answer);
+      this.#offerClasses(answer);
+      await this.#viewer.show(answer, this.#address("image.png"), levels);
+      if (by("show-heat").checked) this.#heat();
+    } catch (error) {
+      if (error.name !== "AbortError" && this.#entry === entry) this.failed(entry, error);
+    }
+  }
+
+  #question() {
+    const { step, spacing } = this.#entry;
+    return { model: this.model(), threshold: step == null ? null : (step / 100).toFixed(2), spacing };
+  }
+
+  #address(what, more = {}) {
+    return this.server.address(this.#entry.id, what, { ...this.#question(), ...more });
+  }
+
+  #tell(answer) {
+    this.#answer = answer;
+    this.#warm = true;
+    for (const id of ["panel", "heat-tools"]) by(id).inert = false;
+    showAnswer(answer);
+    showDownloads(answer, (file) => this.#address(`files/${file}`));
+    this.#showThreshold();
+    say(inWords(answer));
+  }
+
+  #slide() {
+    this.#entry.step = Number(by("threshold").value);
+    this.#viewer.preview(this.#entry.step);
+    this.#showThreshold();
+    by("panel").classList.add("stale");
+    this.#ask();
+  }
+
+  #setThreshold(step) {
+    this.#entry.step = step;
+    this.#showThreshold();
+    this.#measure();
+    by("threshold").focus();
+  }
+
+  #setScale(event) {
+    event?.preventDefault();
+    const text = event ? by("spacing").value.trim().replace(",", ".") : "";
+    if (event && !(Number(text) > 0)) {
+      complain("Millimetres per pixel: give a number above 0, such as 0.1.");
+      by("spacing").focus();
+      return;
+    }
+    by("spacing").value = text;
+    this.#entry.spacing = text || null;
+    this.#measure();
+  }
+
+  #showThreshold() {
+    const own = this.#answer.own_threshold;
+    const at = this.#entry.step == null ? own : this.#entry.step / 100;
+    by("threshold").value = Math.round(at * 100);
+    by("threshold-value").textContent = `${Number((at * 100).toFixed(1))} %`;
+    by("threshold-own").textContent = `The model's own is ${Number((own * 100).toFixed(1))} %. Spots below ${Number((this.#answer.min_lesion_share * 100).toFixed(2))} % of the scan are dropped.`;
+    by("threshold-reset").hidden = this.#entry.step == null;
+  }
+
+  /** The library's numbers for what the slider and the scale say now. */
+  async #measure() {
+    const entry = this.#entry;
+    if (!entry) return;
+    this.#asked.abort();
+    this.#asked = new AbortController();
+    try {
+      const answer = await this.server.answer(entry.id, this.#question(), this.#asked.signal);
+      if (this.#entry !== entry) return;
+      complain("");
+      this.#tell(answer);
+      this.#viewer.draw(answer);
+    } catch (error) {
+      if (error.name !== "AbortError") complain(error.message);
+    }
+  }
+
+  #offerClasses(answer) {
+    const names = Object.keys(answer.probabilities);
+    by("heat-tools").hidden = !names.length;
+    by("heat-class").replaceChildren(...names.map((name) => make("option", { value: name, selected: name === answer.label }, name)));
+  }
+
+  async #heat() {
+    const entry = this.#entry, picture = by("heat");
+    if (!by("show-heat").checked || !entry || !by("heat-class").value) return;
+    this.#viewer.wait(LOOKING);
+    picture.src = this.#address("heat.png", { explain: by("heat-class").value });
+    try {
+      await picture.decode();
+      picture.alt = `Where the score of ${by("heat-class").value} came from: dark violet is low, yellow is high`;
+      picture.hidden = !by("show-heat").checked;
+    } catch {
+      if (this.#entry === entry) complain(`The heat map could not be made. ${await this.server.reason(picture.src)}`);
+    }
+    if (this.#entry === entry) this.#viewer.wait("");
+  }
+}

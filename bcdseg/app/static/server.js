@@ -1,0 +1,98 @@
+// All that is asked of the page's own server. The token is in the path: no cookie, so no other page can borrow it.
+
+export class Refused extends Error {
+  /** `status` is 422 where the library refused what it was given. */
+  constructor(message, status = 0, gone = false) {
+    super(message);
+    Object.assign(this, { status, gone });
+  }
+}
+
+async function request(path, options = {}) {
+  let reply;
+  try {
+    reply = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("The program does not answer. Is bcdseg app still running?");
+  }
+  if (reply.ok) return reply;
+  const told = await reply.json().catch(() => ({}));
+  throw new Refused(told.error ?? `The program answered with ${reply.status}.`, reply.status, told.gone);
+}
+
+export class Server {
+  /** A new page: what it may offer comes with it. */
+  static async open() {
+    const server = new Server();
+    const told = await (await request("/api/session", { method: "POST" })).json();
+    server.root = `/api/${told.token}`;
+    return Object.assign(server, { models: told.models, samples: told.samples, limits: told.limits });
+  }
+
+  /** Lets all scans of the page go; the browser may be closing. */
+  close() {
+    navigator.sendBeacon(`${this.root}/close`);
+  }
+
+  async upload(file) {
+    const query = new URLSearchParams({ name: file.name });
+    return (await (await request(`${this.root}/scans?${query}`, { method: "POST", body: await this.#content(file) })).json()).scans;
+  }
+
+  async sample(name) {
+    return (await (await request(`${this.root}/samples/${name}`, { method: "POST" })).json()).scans;
+  }
+
+  async report(file) {
+    await request(`${this.root}/report`, { method: "POST", body: await this.#content(file) });
+    return `${this.root}/report.html?${Date.now()}`;
+  }
+
+  async remove(scan) {
+    await request(`${this.root}/scans/${scan}`, { method: "DELETE" });
+  }
+
+  async answer(scan, question, signal) {
+    return (await request(this.address(scan, "answer", question), { signal })).json();
+  }
+
+  async levels(scan, question) {
+    return new Uint8Array(await (await request(this.address(scan, "levels", question))).arrayBuffer());
+  }
+
+  async card(model) {
+    return (await (await request(`${this.root}/card?${new URLSearchParams({ model })}`)).json()).html;
+  }
+
+  /** Why an address gives no picture. */
+  async reason(address) {
+    try {
+      await request(address);
+      return "";
+    } catch (error) {
+      return error.message;
+    }
+  }
+
+  table(model) {
+    return `${this.root}/table.csv?${new URLSearchParams({ model })}`;
+  }
+
+  /** Where something of a scan is; a question is a model, and a threshold, spacing or class to explain where given. */
+  address(scan, what, question) {
+    const asked = Object.entries(question).filter(([, value]) => value != null);
+    return `${this.root}/scans/${scan}/${what}?${new URLSearchParams(asked)}`;
+  }
+
+  async #content(file) {
+    if (file.size > this.limits.file_bytes) {
+      throw new Refused(`${file.name}: is larger than ${Math.round(this.limits.file_bytes / 2 ** 20)} MB, the most that the page takes.`);
+    }
+    try {
+      return await file.arrayBuffer();
+    } catch {
+      throw new Refused(`${file.name}: can't be read. Of a folder, drop the files in it.`);
+    }
+  }
+}

@@ -1,0 +1,85 @@
+// The batch as a table that sorts.
+
+import { by, make, percent } from "./dom.js";
+
+const COLUMNS = [
+  ["name", "Scan", (entry) => entry.name],
+  ["label", "Class", (entry) => entry.row?.label ?? ""],
+  ["probability", "Probability", (entry) => share(entry) ?? -1],
+  ["lesions", "Lesions", (entry) => entry.row?.lesions ?? -1],
+  ["size", "Largest", (entry) => length(entry.row ?? {})],
+  ["doubts", "Doubts", (entry) => entry.doubts?.length ?? -1],
+];
+const natural = new Intl.Collator(undefined, { numeric: true });
+
+// Pixels and millimetres can't be compared: what is known in millimetres comes after the rest.
+const length = (row) => (row.long_axis_mm === undefined ? (row.long_axis_px ?? -1) : 1e6 + row.long_axis_mm);
+
+function share(entry) {
+  return entry.row?.label ? entry.row[`probability_${entry.row.label}`] : undefined;
+}
+
+export class Table {
+  #by = null;
+  #falling = false;
+  #entries = [];
+
+  /** `open` and `remove` are called with a scan of the table. */
+  constructor(open, remove) {
+    this.open = open;
+    this.remove = remove;
+    const heads = COLUMNS.map(([key, title]) => make("th", { scope: "col", "data-key": key }, make("button", { type: "button", onclick: () => this.#sort(key) }, title)));
+    by("table-head").replaceChildren(...heads, make("th", { scope: "col" }, make("span", { class: "unseen" }, "Remove")));
+  }
+
+  show(entries) {
+    this.#entries = entries;
+    this.#draw();
+  }
+
+  #sort(key) {
+    this.#falling = this.#by === key ? !this.#falling : key !== "name" && key !== "label";
+    this.#by = key;
+    this.#draw();
+  }
+
+  #draw() {
+    for (const head of by("table-head").querySelectorAll("[data-key]")) {
+      if (head.dataset.key === this.#by) head.setAttribute("aria-sort", this.#falling ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    }
+    const value = COLUMNS.find(([key]) => key === this.#by)?.[2];
+    const turn = this.#falling ? -1 : 1;
+    const order = (one, other) => {
+      const [a, b] = [value(one), value(other)];
+      return turn * (typeof a === "string" ? natural.compare(a, b) : a - b);
+    };
+    const sorted = value ? this.#entries.toSorted(order) : this.#entries;
+    by("table-body").replaceChildren(...sorted.map((entry) => this.#row(entry)));
+  }
+
+  #row(entry) {
+    const link = () => make("button", { type: "button", class: "link", onclick: () => this.open(entry) }, entry.name);
+    const name = make("th", { scope: "row" }, entry.error ? entry.name : link());
+    const remove = make("td", {}, make("button", { type: "button", class: "quiet icon", "aria-label": `Remove ${entry.name}`, onclick: () => this.remove(entry) }, "×"));
+    if (entry.error) return make("tr", {}, name, make("td", { class: "unread", colspan: "5" }, make("span", {}, `Not read. ${entry.error}`)), remove);
+    if (!entry.row) return make("tr", {}, name, make("td", { class: "soft", colspan: "5" }, "Waiting"), remove);
+    const { row } = entry;
+    return make(
+      "tr",
+      {},
+      name,
+      make("td", {}, row.label || "none"),
+      make("td", {}, share(entry) === undefined ? "" : percent(share(entry))),
+      make("td", {}, String(row.lesions ?? "")),
+      make("td", { class: "size" }, size(row)),
+      entry.doubts?.length ? make("td", { class: "doubtful" }, entry.doubts.join(" ")) : make("td", { class: "soft" }, "none flagged"),
+      remove,
+    );
+  }
+}
+
+function size(row) {
+  if (row.long_axis_mm !== undefined) return `${row.long_axis_mm.toFixed(1)} × ${row.short_axis_mm.toFixed(1)} mm`;
+  return row.long_axis_px === undefined ? "" : `${row.long_axis_px.toFixed(0)} × ${row.short_axis_px.toFixed(0)} px`;
+}

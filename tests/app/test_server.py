@@ -1,0 +1,367 @@
+"""The page's server, asked as the page asks it."""
+
+from __future__ import annotations
+
+import csv
+import gc
+import io
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from drawn import draw_ellipse, draw_scan
+from made_dicom import IDENTIFIERS, content, dicom, region
+from PIL import Image
+from pydicom import dcmread
+from starlette.testclient import TestClient
+
+import bcdseg
+from bcdseg.app.limits import Limits
+from bcdseg.app.scans import Scan
+from bcdseg.app.server import create_app
+from bcdseg.app.shelf import Shelf
+
+ORIGIN = "http://127.0.0.1:8765"
+LIMITS = Limits(file_bytes=200_000, pixels=300_000, frames=3, scans=4, session_bytes=300_000, sessions=2)
+
+
+class Page:
+    """A page's side of the talk."""
+
+    def __init__(self, client: TestClient) -> None:
+        self.client = client
+        self.told = client.post("/api/session").json()
+        self.root = f"/api/{self.told['token']}"
+
+    def add(self, file: bytes, name: str = "scan.png") -> list[dict[str, str]]:
+        reply = self.client.post(f"{self.root}/scans", params={"name": name}, content=file)
+        assert reply.status_code == 200, reply.text
+        return reply.json()["scans"]
+
+    def get(self, scan: dict[str, str], what: str, **asked: object) -> Any:
+        return self.client.get(f"{self.root}/scans/{scan['id']}/{what}", params=asked)
+
+    def answer(self, scan: dict[str, str], **asked: object) -> dict[str, Any]:
+        reply = self.get(scan, "answer", **asked)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+
+    torch.manual_seed(1)
+    model = bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=64, decoder_channels=(32, 16, 16, 8, 8))
+    return model.save(tmp_path_factory.mktemp("models") / "drawn")
+
+
+@pytest.fixture(scope="module")
+def client(model_folder: Path) -> Iterator[TestClient]:
+    with TestClient(create_app(Shelf([str(model_folder)]), limits=LIMITS), base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
+        yield client
+
+
+@pytest.fixture
+def page(client: TestClient) -> Page:
+    return Page(client)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@cache
+def _loaded(folder: Path) -> bcdseg.Model:
+    return bcdseg.load(folder)
+
+
+def _direct(folder: Path, source: object, **options: object) -> bcdseg.Prediction:
+    return _loaded(folder).predict(source, **options)
+
+
+def _mask(answer: dict[str, Any]) -> np.ndarray:
+    flat = np.zeros(answer["height"] * answer["width"], bool)
+    for start, end in zip(answer["edges"][::2], answer["edges"][1::2], strict=True):
+        flat[start:end] = True
+    return flat.reshape(answer["height"], answer["width"])
+
+
+@pytest.mark.parametrize("asked", [{}, {"threshold": 0.47}, {"threshold": 0.53, "spacing": 0.2}])
+def test_the_page_says_what_the_library_says(page: Page, model_folder: Path, asked: dict[str, float]) -> None:
+    pixels = draw_scan(3)
+    direct = _direct(model_folder, pixels, **asked)
+    answer = page.answer(page.add(_png(pixels))[0], **asked)
+    assert {key: answer[key] for key in direct.to_dict() if key != "source"} == {
+        key: value for key, value in json.loads(json.dumps(direct.to_dict())).items() if key != "source"
+    }
+    assert (_mask(answer) == direct.mask).all()
+    assert answer["sizes"] == [str(lesion) for lesion in direct.lesions]
+    assert answer["source"] == "scan.png"
+
+
+def test_the_map_cuts_at_each_step_of_the_slider_as_the_library_does(page: Page, model_folder: Path) -> None:
+    pixels = draw_scan(4)
+    reply = page.get(page.add(_png(pixels))[0], "levels")
+    levels = np.frombuffer(reply.content, np.uint8).reshape(pixels.shape)
+    probability = _direct(model_folder, pixels).mask_probability
+    assert probability is not None
+    for step in range(1, 100):
+        assert ((levels >= step) == (probability >= float(f"{step / 100:.2f}"))).all()
+
+
+def test_downloads_are_the_librarys_own_files(page: Page, model_folder: Path, tmp_path: Path) -> None:
+    pixels = draw_scan(5)
+    scan = page.add(_png(pixels), "my scan é.png")[0]
+    direct = _direct(model_folder, pixels, threshold=0.5)
+    direct.save(tmp_path, name="direct")
+    for kind, name in (("mask.png", "direct_mask.png"), ("overlay.png", "direct_overlay.png")):
+        assert page.get(scan, f"files/{kind}", threshold=0.5).content == (tmp_path / name).read_bytes()
+    reply = page.get(scan, "files/answer.json", threshold=0.5)
+    assert reply.json() == json.loads((tmp_path / "direct.json").read_text()) | {"source": "my scan é.png"}
+    assert reply.headers["content-disposition"] == "attachment; filename*=UTF-8''my%20scan%20%C3%A9.json"
+    refused = page.get(scan, "files/outline.dcm")
+    assert refused.status_code == 422
+    assert "no DICOM file" in refused.json()["error"]
+
+
+def test_dicom_comes_with_its_scale_and_without_its_patient(page: Page) -> None:
+    scan = page.add(content(dicom(draw_scan(6), region((0, 0, 120, 160), (0.02, 0.02)))), "scan.dcm")[0]
+    answer = page.answer(scan)
+    assert answer["spacing_mm"] == pytest.approx([0.2, 0.2])
+    assert "machine's own calibration" in answer["origin"]
+    file = page.get(scan, "files/outline.dcm")
+    outline = dcmread(io.BytesIO(file.content))
+    assert outline.Modality == "SEG"
+    assert (outline.pixel_array.reshape(120, 160).astype(bool) == _mask(answer)).all()
+    for said in (json.dumps(answer).encode(), file.content):
+        assert not [secret for secret in IDENTIFIERS if secret.encode() in said]
+
+
+def test_what_a_machine_wrote_beside_the_scan_is_not_shown(page: Page) -> None:
+    pixels = draw_scan(7)
+    pixels[:20] = 255
+    scan = page.add(content(dicom(pixels, region((20, 0, 120, 160)))), "scan.dcm")[0]
+    shown = np.asarray(Image.open(io.BytesIO(page.get(scan, "image.png").content)))
+    assert shown[:20].max() == 0
+    assert (shown[20:] == pixels[20:]).all()
+
+
+def test_a_clip_becomes_a_bounded_number_of_frames(page: Page) -> None:
+    clip = np.stack([draw_scan(seed) for seed in range(7)])
+    scans = page.add(content(dicom(clip, clip=True)), "clip.dcm")
+    assert [scan["name"] for scan in scans] == ["clip.dcm#1", "clip.dcm#4", "clip.dcm#7"]
+    assert page.answer(scans[1])["frame"] == 4
+    assert "clip_frame4_seg.dcm" in page.get(scans[1], "files/outline.dcm").headers["content-disposition"]
+
+
+def test_a_heat_map_is_made_on_demand(page: Page) -> None:
+    scan = page.add(_png(draw_scan(8)))[0]
+    reply = page.get(scan, "heat.png", explain="benign")
+    assert Image.open(io.BytesIO(reply.content)).size == (160, 120)
+    assert "choose" in page.get(scan, "heat.png", explain="cyst").json()["error"]
+
+
+def test_the_table_has_a_row_for_each_scan_read_or_not(page: Page, model_folder: Path) -> None:
+    good, bad = page.add(_png(draw_scan(9)), "good.png")[0], page.add(b"no image", "bad.png")[0]
+    page.answer(good)
+    page.answer(good, threshold=0.6)  # the table stays with the model's own
+    assert page.get(bad, "answer").status_code == 422
+    text = page.client.get(f"{page.root}/table.csv").text
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["source"] for row in rows] == ["good.png", "bad.png"]
+    assert rows[0]["label"] == _direct(model_folder, draw_scan(9)).label
+    assert "is not an image" in rows[1]["error"]
+    page.client.delete(f"{page.root}/scans/{bad['id']}")
+    assert "bad.png" not in page.client.get(f"{page.root}/table.csv").text
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "words"),
+    [
+        ("notes.png", b"plain text", "is not an image"),
+        ("empty.png", b"", "empty"),
+        ("cut.png", _png(draw_scan(1))[:300], "truncated or damaged"),
+        ("cut.dcm", b"\0" * 128 + b"DICM" + b"\x02\0", "DICOM"),
+        ("small.png", _png(np.zeros((4, 4), np.uint8)), "smallest"),
+    ],
+)
+def test_a_bad_file_is_told_in_words(page: Page, name: str, file: bytes, words: str) -> None:
+    refused = page.get(page.add(file, name)[0], "answer")
+    assert refused.status_code == 422
+    assert name in refused.json()["error"]
+    assert words in refused.json()["error"]
+
+
+def test_what_is_too_much_is_refused_and_what_was_held_stays(page: Page) -> None:
+    def send(file: bytes) -> tuple[int, str]:
+        reply = page.client.post(f"{page.root}/scans", params={"name": "a.png"}, content=file)
+        return reply.status_code, reply.json().get("error", "")
+
+    held = page.add(_png(draw_scan(1)))[0]
+    assert send(b"x" * 200_001)[0] == 413
+    assert "million pixels" in send(_png(np.zeros((600, 600), np.uint8)))[1]
+    huge = _png(np.zeros((6, 60_000), np.uint8))
+    assert send(huge)[0] == 413
+    assert send(b"x" * 199_000)[0] == 200
+    assert "MB of scans" in send(b"y" * 199_000)[1]
+    for _ in range(2):
+        assert send(_png(draw_scan(1)))[0] == 200
+    assert "4 scans at most" in send(_png(draw_scan(1)))[1]
+    assert page.answer(held)["label"]
+
+
+def test_a_body_without_a_length_is_cut_off_too(page: Page) -> None:
+    reply = page.client.post(f"{page.root}/scans", params={"name": "a.png"}, content=iter([b"x" * 150_000] * 3))
+    assert reply.status_code == 413
+
+
+def test_a_page_sees_its_own_scans_only_and_they_go_with_it(client: TestClient) -> None:
+    one, other = Page(client), Page(client)
+    scan = one.add(_png(draw_scan(2)))[0]
+    assert other.get(scan, "answer").status_code == 404
+    assert one.answer(scan)["label"]
+    client.post(f"{one.root}/close")
+    gone = one.get(scan, "answer")
+    assert (gone.status_code, gone.json()["gone"]) == (404, True)
+    third, fourth = Page(client), Page(client)
+    assert client.get(f"{other.root}/table.csv").status_code == 404  # two pages at most: the oldest gave way
+    assert third.add(_png(draw_scan(2)))
+    assert fourth.add(_png(draw_scan(2)))
+
+
+def test_nothing_of_a_closed_page_stays_in_memory(client: TestClient) -> None:
+    def held() -> list[str]:
+        gc.collect()
+        things = [thing for thing in gc.get_objects() if type(thing) in (Scan, bcdseg.Prediction)]
+        return [name for thing in things if "kept" in (name := thing.name if isinstance(thing, Scan) else thing.source)]
+
+    page = Page(client)
+    page.answer(page.add(_png(draw_scan(2)), "kept.png")[0])
+    assert sorted(held()) == ["kept.png", "kept.png"]
+    client.post(f"{page.root}/close")
+    assert held() == []
+
+
+def test_idle_pages_are_let_go(model_folder: Path) -> None:
+    limits = Limits(idle_seconds=-1)
+    with TestClient(create_app(Shelf([str(model_folder)]), limits=limits), base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
+        idle = Page(client)
+        assert client.post(f"{idle.root}/samples/benign").status_code == 404
+
+
+def test_a_report_is_shown_in_a_cage(page: Page) -> None:
+    report = b"<!doctype html>\n<title>How good</title><script>parent.location = 'http://example.org'</script>"
+    assert page.client.post(f"{page.root}/report", content=report).status_code == 204
+    shown = page.client.get(f"{page.root}/report.html")
+    assert shown.content == report
+    policy = shown.headers["content-security-policy"]
+    assert policy.startswith("sandbox; default-src 'none'")
+    refused = page.client.post(f"{page.root}/report", content=b"{}")
+    assert "report.html" in refused.json()["error"]
+
+
+def test_models_are_offered_and_their_cards_can_be_read(page: Page) -> None:
+    assert page.told["models"] == ["drawn", "busi-lite"]
+    card = page.client.get(f"{page.root}/card", params={"model": "drawn"}).json()["html"]
+    assert "<h1>drawn</h1>" in card
+    assert "not trained" in card
+    unknown = page.get(page.add(_png(draw_scan(1)))[0], "answer", model="gpt")
+    assert "drawn, busi-lite" in unknown.json()["error"]
+
+
+def test_markup_in_a_card_stays_text() -> None:
+    from bcdseg.app.card import card_html
+
+    model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
+    model.training = {"limits": "<script>alert(1)</script> ![](http://example.org/x.png) [a](javascript:alert(1))"}
+    html = card_html(model)
+    assert "<script" not in html
+    assert "<img" not in html
+    assert 'href="javascript' not in html
+
+
+@pytest.mark.parametrize("name", [".", "..", "../../a.png", "C:\\scans\\a.png", 'a\nb".png', "a.png#3", "\u202eé" * 200])
+def test_any_name_will_do(page: Page, name: str) -> None:
+    scan = page.add(_png(draw_scan(1)), name)[0]
+    assert not {"/", "\\"} & set(scan["name"])
+    assert page.get(scan, "files/mask.png").headers["content-disposition"].endswith("_mask.png")
+
+
+@pytest.mark.parametrize("lacking", ["decoder", "head"])
+def test_models_that_only_outline_or_only_classify(lacking: str, tmp_path: Path) -> None:
+    classes = ["benign", "malignant"] if lacking == "decoder" else []
+    parts = {"decoder_channels": (32, 16, 16, 8, 8)} if lacking == "head" else {}
+    model = bcdseg.create("plain_cnn", classes=classes, size=32, **{lacking: None}, **parts)
+    app = create_app(Shelf([str(model.save(tmp_path / "part"))]), limits=LIMITS)
+    with TestClient(app, base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
+        page = Page(client)
+        scan = page.add(_png(draw_scan(1)))[0]
+        answer = page.answer(scan)
+        has_mask = lacking == "head"
+        assert (answer["edges"] is not None) is has_mask
+        assert (answer["label"] is None) is has_mask
+        assert len(page.get(scan, "levels").content) == (120 * 160 if has_mask else 0)
+        assert page.get(scan, "files/mask.png").status_code == (200 if has_mask else 422)
+        assert page.get(scan, "heat.png", explain="benign").status_code == (422 if has_mask else 200)
+        assert "scan.png" in client.get(f"{page.root}/table.csv").text
+
+
+@pytest.mark.parametrize("sample", ["normal", "benign", "malignant"])
+def test_samples_come_with_the_page(page: Page, sample: str) -> None:
+    scan = page.client.post(f"{page.root}/samples/{sample}").json()["scans"][0]
+    assert scan["name"].startswith(sample)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "localhost.evil.example", "127.0.0.1.evil.example", ""])
+def test_a_foreign_name_is_refused(client: TestClient, host: str) -> None:
+    assert client.get("/", headers={"host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:9999", ""])
+def test_a_foreign_page_can_send_nothing(client: TestClient, origin: str) -> None:
+    assert client.post("/api/session", headers={"origin": origin}).status_code == 403
+
+
+def test_numbers_are_names_only_where_others_are_let_in(model_folder: Path) -> None:
+    shelf = Shelf([str(model_folder)])
+    private, opened = create_app(shelf), create_app(shelf, host="0.0.0.0")
+    for app, expected in ((private, 403), (opened, 200)):
+        assert TestClient(app, base_url="http://192.168.7.7:8765").get("/").status_code == expected
+        assert TestClient(app, base_url="http://evil.example").get("/").status_code == 403
+
+
+def test_the_page_asks_for_nothing_outside_and_lets_nothing_in(client: TestClient) -> None:
+    reply = client.get("/")
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    assert "unsafe" not in reply.headers["content-security-policy"]
+    assert reply.headers["referrer-policy"] == "no-referrer"
+    static = Path(bcdseg.__file__).parent / "app/static"
+    for path in static.iterdir():
+        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert "://" not in text, path.name
+        assert client.get(f"/static/{path.name}").content == path.read_bytes()
+    assert client.get("/static/nothing.js").status_code == 404
+
+
+def test_the_page_says_what_it_is_not() -> None:
+    from bcdseg.model.card import DISCLAIMER
+
+    html = (Path(bcdseg.__file__).parent / "app/static/index.html").read_text(encoding="utf-8")
+    assert DISCLAIMER.replace("For research.", "<strong>For research.</strong>") in html
+
+
+def test_a_drawn_ellipse_is_told_by_where_it_begins_and_ends() -> None:
+    from bcdseg.app.answer import edges
+
+    mask = draw_ellipse((20, 30), (10, 15), (5, 8))
+    told = edges(mask)
+    assert sum(end - start for start, end in zip(told[::2], told[1::2], strict=True)) == mask.sum()
+    assert edges(np.zeros((2, 2), bool)) == []
+    assert edges(np.ones((2, 2), bool)) == [0, 4]

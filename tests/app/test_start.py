@@ -1,0 +1,48 @@
+"""Opening the page: what it listens at, which models it offers, and what is said when it can't."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import bcdseg
+from bcdseg.app.shelf import Shelf
+from bcdseg.app.start import Page
+from bcdseg.cli import app
+
+
+@pytest.mark.parametrize(
+    ("host", "private", "url"),
+    [("127.0.0.1", True, "http://127.0.0.1:"), ("localhost", True, "http://127.0.0.1:"), ("0.0.0.0", False, "http://127.0.0.1:")],
+)
+def test_only_the_loopback_is_private(host: str, private: bool, url: str) -> None:
+    with socket.create_server(("127.0.0.1" if host == "localhost" else host, 0)) as listener:
+        page = Page(Shelf(), host, listener)
+        assert page.is_private is private
+        assert page.url.startswith(url)
+        assert str(listener.getsockname()[1]) in page.url
+
+
+def test_what_keeps_the_page_from_opening_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["app", "--no-browser", *arguments])
+        assert isinstance(done.exception, bcdseg.errors.BcdsegError)
+        return str(done.exception)
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert "--port" in refused("--port", str(taken.getsockname()[1]))
+    assert "neither a folder nor" in refused("--port", "0", "--model", "nowhere")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert "pip install 'bcdseg[app]'" in refused()
+
+
+def test_models_of_one_name_can_be_told_apart(tmp_path: Path) -> None:
+    model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
+    folders = [str(model.save(tmp_path / place / "mine")) for place in ("first", "second")]
+    shelf = Shelf(folders)
+    assert shelf.names == ("mine", folders[1], "busi-lite")
+    assert shelf.get().classes == ("a", "b")
