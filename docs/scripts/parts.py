@@ -15,13 +15,12 @@ ROOT = Path(__file__).parents[2]
 
 def changelog() -> str:
     """The changelog of the repository."""
-    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    return _of_root("CHANGELOG.md")
 
 
 def contributing() -> str:
-    """How to contribute, with the links of the repository's root bent to the site's."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    return text.replace("](docs/", "](")
+    """How to contribute."""
+    return _of_root("CONTRIBUTING.md")
 
 
 def command_line() -> str:
@@ -58,6 +57,11 @@ def recipes() -> str:
 
     rows = [f"| `{one.name}` | {', '.join(one.classes or ('those of the data',))} | {one.summary} |" for one in bcdseg.recipes()]
     return "\n".join(["| recipe | classes | |", "|---|---|---|", *rows])
+
+
+def _of_root(name: str) -> str:
+    """A page that lies in the root of the repository, with its links bent to the site's."""
+    return (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
 
 
 def _example(path: Path) -> str:
