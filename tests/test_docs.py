@@ -34,6 +34,7 @@ QUICKER: dict[str, dict[str, str]] = {
         '"default")': '"cnn-3class+mask")',
         "folds=5": "folds=2, size=32, epochs=1",
     },
+    "docs/how-to/recipes.md": {'"mobilenet_v2"': '"plain_cnn"'},
     "docs/how-to/fine-tune.md": {"bcdseg.load()": 'bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=64)'},
 }
 """What would take long, and what the tests put in its place. Each must still be on the page."""
@@ -84,6 +85,7 @@ def here(made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
             (tmp_path / source.name).symlink_to(source)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BCDSEG_CACHE", str(made_data / "cache"))
+    monkeypatch.setattr("bcdseg.evaluation.plots.style.DPI", 40)  # all pictures are drawn, small
     monkeypatch.setenv("BCDSEG_BUSI_URL", "http://127.0.0.1:9/none.zip")  # nobody answers there
     return tmp_path
 
