@@ -198,7 +198,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failure:
-    """A scan of a stream that could not be read, in its place in the stream."""
+    """A scan of a stream that could not be read, in its place in the stream.
+
+    Attributes:
+        source: The scan's path, or what it was when it had none.
+        error: Why it could not be read.
+    """
 
     source: str
     error: Exception

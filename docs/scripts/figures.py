@@ -1,0 +1,168 @@
+"""The pictures on the pages, drawn when the site is built: by the bundled model, from the sample scans."""
+
+from __future__ import annotations
+
+import html
+import io
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+import bcdseg
+from bcdseg.data.masks import read_mask
+from bcdseg.evaluation.metrics.segmentation import dice
+from bcdseg.infer.overlay import OUTLINE
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+FIRST = SAMPLE / "benign" / "benign (2).png"
+HEIGHT = 320  # of each picture in a row
+Pictures = dict[str, bytes]
+
+
+@cache
+def answer(scan: Path = FIRST) -> bcdseg.Prediction:
+    """What the bundled model says of a scan, with its heat map."""
+    return _model().predict(scan, explain=True)
+
+
+def true_mask() -> np.ndarray:
+    """The lesion of the first scan as the data set has it."""
+    return read_mask([FIRST.with_name(f"{FIRST.stem}_mask.png")], answer().size)
+
+
+def first_look() -> str:
+    """The home page's picture: scan and outline as images, class and size as text that can be read aloud."""
+    said = answer()
+    bars = "".join(_bar(name, value) for name, value in said.probabilities.items())
+    sizes = "".join(
+        f"<li>{lesion.long_axis_px:.0f} x {lesion.short_axis_px:.0f} pixels, taller than wide: {lesion.taller_than_wide:.2f}</li>"
+        for lesion in said.lesions
+    )
+    doubts = "".join(f"<li>{html.escape(flag.message)}</li>" for flag in said.flags) or "<li>none</li>"
+    return f"""<div class="first-look" markdown>
+<figure markdown>![The scan as it was given](figures/scan.webp)<figcaption>scan</figcaption></figure>
+<figure markdown>![The same scan with its lesion outlined and the axes drawn](figures/outlined.webp)
+<figcaption>outline</figcaption></figure>
+<div><p class="what">class</p>{bars}<p class="what">size</p><ul>{sizes}</ul><p class="what">doubts</p><ul>{doubts}</ul></div>
+</div>"""
+
+
+def _bar(name: str, value: float) -> str:
+    return (
+        f'<div class="bar"><span>{html.escape(name)}</span><meter min="0" max="1" value="{value:.3f}" aria-label="{name}"></meter>'
+        f"<span>{value:.0%}</span></div>"
+    )
+
+
+def scan_and_outline() -> Pictures:
+    """The home page's scan, without and with its outline."""
+    return {"scan.webp": _webp(Image.fromarray(answer().image)), "outlined.webp": _webp(answer().overlay())}
+
+
+def one_of_each() -> Pictures:
+    """An overlay of one scan of each class."""
+    scans = (SAMPLE / "normal" / "normal (3).png", FIRST, SAMPLE / "malignant" / "malignant (13).png")
+    return {"one-of-each.webp": _row([(answer(scan).overlay(), f"{scan.stem}: {answer(scan).label}") for scan in scans])}
+
+
+def heat() -> Pictures:
+    """Where the class came from."""
+    return {"heat.webp": _row([(answer().overlay(), "outline"), (answer().heat_overlay(), f"Grad-CAM of {answer().explained}")])}
+
+
+def twins() -> Pictures:
+    """A scan and a copy of it, as they lie in public data sets, with the score that the audit gives the pair."""
+    scan = Image.open(FIRST).convert("L")
+    width, height = scan.size
+    copy = scan.crop((width // 12, height // 14, width, height)).resize((round(width * 0.8), round(height * 0.8)))
+    copy = copy.point(lambda value: min(255, round(value * 1.25)))
+    draw = ImageDraw.Draw(copy)
+    rows, columns = np.nonzero(true_mask())
+    y = (rows.mean() - height // 14) * 0.8 * height / (height - height // 14)
+    for column in (columns.min(), columns.max()):
+        x = (column - width // 12) * 0.8 * width / (width - width // 12)
+        draw.line([(x - 7, y), (x + 7, y)], fill=255, width=2)
+        draw.line([(x, y - 7), (x, y + 7)], fill=255, width=2)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, picture in (("a", scan), ("b", copy)):
+            (Path(folder) / "benign").mkdir(exist_ok=True)
+            picture.save(Path(folder) / "benign" / f"{name}.png")
+        pairs = bcdseg.audit(bcdseg.open_dataset(folder, layout="class_folders"), cache=False).pairs
+    return {"twins.webp": _row([(scan, "a scan"), (copy, f"cropped, brighter, calipers: score {pairs[0].score:.2f}")])}
+
+
+def overlaps() -> Pictures:
+    """What a Dice looks like: a true outline, and the same outline moved until it has that Dice."""
+    truth, shown = true_mask(), []
+    for goal in (0.9, 0.75, 0.5):
+        step = min(range(truth.shape[1]), key=lambda by: abs(dice(np.roll(truth, by, axis=1), truth) - goal))
+        moved = np.roll(truth, step, axis=1)
+        picture = np.array(Image.open(FIRST).convert("RGB"))
+        for mask, colour in ((truth, (86, 180, 233)), (moved, OUTLINE)):
+            picture[_edge(mask)] = colour
+        shown.append((Image.fromarray(picture), f"Dice {dice(moved, truth):.2f}"))
+    return {"dice.webp": _row(shown)}
+
+
+def network() -> Pictures:
+    """The bundled model's network."""
+    from bcdseg.model.diagram import draw_diagram
+
+    return {"network.svg": draw_diagram(_model()).encode()}
+
+
+def reliability() -> Pictures:
+    """How a network that is too sure looks, before and after one temperature; drawn from numbers made by chance."""
+    from bcdseg.evaluation.metrics.calibration import reliability as bins
+    from bcdseg.evaluation.plots.confidence import reliability_figure
+    from bcdseg.evaluation.plots.style import figure_bytes
+
+    rng = np.random.default_rng(0)
+    honest = rng.normal(0, 1.5, (2000, 3))
+    truth = np.array([rng.choice(3, p=row) for row in _softmax(honest)])
+    right = honest.argmax(axis=1) == truth
+    figures = [reliability_figure(bins(_softmax(honest * sure).max(axis=1), right)) for sure in (2.5, 1)]
+    pictures = [Image.open(io.BytesIO(figure_bytes(figure))).convert("RGB") for figure in figures]
+    return {"reliability.webp": _row(list(zip(pictures, ("too sure", "the same, calibrated"), strict=True)), height=420)}
+
+
+FIGURES: tuple[Callable[[], Pictures], ...] = (scan_and_outline, one_of_each, heat, twins, overlaps, network, reliability)
+
+
+@cache
+def _model() -> bcdseg.Model:
+    return bcdseg.load(device="cpu", runtime="torch")
+
+
+def _row(pictures: list[tuple[Image.Image, str]], height: int = HEIGHT) -> bytes:
+    """Pictures side by side at one height, each with its words below."""
+    scaled = [picture.convert("RGB").resize((round(picture.width * height / picture.height), height)) for picture, _ in pictures]
+    gap, line = 12, 34
+    row = Image.new("RGB", (sum(one.width + gap for one in scaled) - gap, height + line), "white")
+    draw, left = ImageDraw.Draw(row), 0
+    for one, (_, words) in zip(scaled, pictures, strict=True):
+        row.paste(one, (left, 0))
+        draw.text((left + one.width / 2, height + line / 2), words, fill="black", anchor="mm", font_size=21)
+        left += one.width + gap
+    return _webp(row)
+
+
+def _webp(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "WEBP", quality=80)
+    return buffer.getvalue()
+
+
+def _edge(mask: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    return binary_dilation(mask, iterations=2) & ~binary_erosion(mask, iterations=2)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)

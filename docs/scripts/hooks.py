@@ -1,0 +1,67 @@
+"""What mkdocs does besides: fill in what is generated, draw the pictures, and refuse what is missing.
+
+A warning fails the build, which is strict.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import Any
+
+os.environ.setdefault("BCDSEG_RUNTIME", "torch")  # the pictures need a handful of predictions: no graph is worth making
+
+from figures import FIGURES
+from mkdocs.structure.files import File, Files
+from parts import PARTS
+
+import bcdseg
+
+log = logging.getLogger("mkdocs.hooks.bcdseg")
+MADE = re.compile(r"<!-- made: ([\w-]+) -->")
+TOLD = re.compile(r"^::: bcdseg\.(\w+)", re.MULTILINE)
+FETCHED = re.compile(r"""<(?!a\b)\w+\b[^>]*?\b(?:src|href|srcset|data)=["']?((?:\w+:)?//[^"'\s>]+)""")
+told: set[str] = set()
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pictures, each under ``figures/``."""
+    told.clear()
+    for draw in FIGURES:
+        for name, content in draw().items():
+            files.append(File.generated(config, f"figures/{name}", content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Put each generated part in its place, and note which public names the page tells of."""
+    told.update(TOLD.findall(markdown))
+    unknown = set(MADE.findall(markdown)) - PARTS.keys()
+    if unknown:
+        log.warning("%s: no part is named %s; there are %s.", page.file.src_uri, min(unknown), ", ".join(PARTS))
+    return MADE.sub(lambda found: PARTS[found[1]]() if found[1] in PARTS else "", markdown)
+
+
+def on_env(env: Any, **_: Any) -> Any:
+    """Every public name is told of, and nothing else."""
+    for name in sorted(untold(told)):
+        log.warning("bcdseg.%s is public and on no page: add '::: bcdseg.%s' to one in docs/reference/.", name, name)
+    return env
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """No page makes a browser ask another site for anything."""
+    for address in outside_requests(output):
+        log.warning("%s: asks another site for %s.", page.file.src_uri, address)
+    return output
+
+
+def untold(names: set[str]) -> set[str]:
+    """The public names that are not among those given."""
+    return set(bcdseg.__all__) - {"__version__"} - names
+
+
+def outside_requests(page: str) -> list[str]:
+    """What a browser would fetch from other sites to show a page; links to follow are not among it."""
+    return FETCHED.findall(page)

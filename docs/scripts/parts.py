@@ -1,0 +1,92 @@
+"""Parts of pages that are made from the code and the files they tell of, so that they can't go stale."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from figures import first_look
+
+ROOT = Path(__file__).parents[2]
+
+
+def changelog() -> str:
+    """The changelog of the repository."""
+    return _of_root("CHANGELOG.md")
+
+
+def contributing() -> str:
+    """How to contribute."""
+    return _of_root("CONTRIBUTING.md")
+
+
+def command_line() -> str:
+    """Every command with its arguments and options."""
+    from typer import Context
+    from typer.cli import get_docs_for_click
+    from typer.main import get_command
+
+    from bcdseg.cli import app
+
+    command = get_command(app)
+    for one in command.commands.values():
+        one.short_help = one.short_help or str(one.help).partition("\n")[0]  # or the list of commands cuts them short
+    text = get_docs_for_click(obj=command, ctx=Context(command, info_name="bcdseg", **command.context_settings), name="bcdseg")
+    return text.split("\n", 1)[1]  # the page has a title of its own
+
+
+def model_card() -> str:
+    """The card of the bundled model, without its front matter, one heading lower."""
+    from bcdseg.model.registry import BUNDLED, DEFAULT
+
+    card = (BUNDLED / DEFAULT / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2]
+    return re.sub(r"^#", "##", card, flags=re.MULTILINE)
+
+
+def examples() -> str:
+    """Each example: its story and its lines."""
+    return "\n".join(_example(path) for path in sorted((ROOT / "examples").glob("[0-9]*")))
+
+
+def recipes() -> str:
+    """The named ways to train."""
+    import bcdseg
+
+    rows = [f"| `{one.name}` | {', '.join(one.classes or ('those of the data',))} | {one.summary} |" for one in bcdseg.recipes()]
+    return "\n".join(["| recipe | classes | |", "|---|---|---|", *rows])
+
+
+def _of_root(name: str) -> str:
+    """A page that lies in the root of the repository, with its links bent to the site's."""
+    return (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+
+
+def _example(path: Path) -> str:
+    if path.suffix == ".ipynb":
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        title, _, story = "".join(cells[0]["source"]).lstrip("# ").partition("\n")
+        code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    else:
+        code = path.read_text(encoding="utf-8")
+        title, _, story = str(ast.get_docstring(ast.parse(code))).partition("\n")
+        code = code.split('"""', 2)[2].strip().removeprefix("from __future__ import annotations").strip()
+    story = re.sub(r"^(python examples/.*|bcdseg .*)$", r"```console\n$ \1\n```", story.strip(), flags=re.MULTILINE)
+    shown = "\n".join(f"    {line}".rstrip() for line in code.splitlines())
+    number, _, name = path.stem.partition("_")
+    heading = f"## {int(number)}. {name.replace('_', ' ').capitalize()}"
+    lines = f'??? example "{path.name}"\n\n    ```python\n{shown}\n    ```\n'
+    return f"{heading}\n\n{title}\n\n{story}\n\n{lines}"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "changelog": changelog,
+    "command-line": command_line,
+    "contributing": contributing,
+    "examples": examples,
+    "first-look": first_look,
+    "model-card": model_card,
+    "recipes": recipes,
+}

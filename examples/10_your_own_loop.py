@@ -1,0 +1,57 @@
+"""Train the network inside your own Lightning code, with MONAI's loss, and use it as a model of this library afterwards.
+
+python examples/10_your_own_loop.py
+
+The network is a torch module that returns (mask logits, class logits). Prediction follows its weights, whoever changed them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from monai.losses import DiceCELoss
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+import bcdseg
+
+data = bcdseg.open_dataset(Path(__file__).parents[1] / "data" / "sample")
+model = bcdseg.create("plain_cnn", classes=data.classes, size=64, decoder_channels=(64, 48, 32, 24, 16))
+
+
+def prepare(sample: bcdseg.Sample) -> tuple[np.ndarray, np.ndarray, int]:
+    """A scan, its mask and its class, as the network and prediction want them."""
+    pixels, mask = data.read(sample)
+    framed = model.preprocessing.framed_mask(mask).astype(np.float32)[None]
+    return model.preprocessing(pixels).array, framed, data.classes.index(sample.label)
+
+
+class Mine(pl.LightningModule):
+    """Both losses of both heads; everything else is yours to change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network, self.mask_loss = model.network, DiceCELoss(sigmoid=True)
+
+    def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
+        """One batch."""
+        scan, mask, label = batch
+        output = self.network(scan)
+        return self.mask_loss(output.mask, mask) + 0.5 * cross_entropy(output.classes, label)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Any optimiser of torch."""
+        return torch.optim.AdamW(self.parameters(), lr=1e-3)
+
+
+loader = DataLoader([prepare(sample) for sample in data], batch_size=6, shuffle=True)
+quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+model.network.train()  # a model comes ready to predict
+pl.Trainer(max_epochs=2, accelerator="cpu", **quiet).fit(Mine(), loader)
+
+model.network.eval()
+print(model.predict(data[0].image))
+print("saved:", model.save("example-output/my-own", overwrite=True))

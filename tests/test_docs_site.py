@@ -1,0 +1,59 @@
+"""What the build of the documentation refuses, and that the reference tells of what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import bcdseg
+
+ROOT = Path(__file__).parents[1]
+RECORDS = sorted(
+    name for name in bcdseg.__all__ if inspect.isclass(kind := getattr(bcdseg, name)) and dataclasses.is_dataclass(kind)
+)
+
+
+@pytest.fixture
+def hooks(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "scripts"))
+    sys.modules.pop("hooks", None)
+    import hooks
+
+    return hooks
+
+
+def test_the_reference_tells_of_every_public_name(hooks: ModuleType) -> None:
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "reference").glob("*.md")]
+    told = {name for page in pages for name in hooks.TOLD.findall(page)}
+    assert hooks.untold(told) == set()
+    assert hooks.untold(told - {"load", "Model"}) == {"load", "Model"}
+
+
+def test_what_a_page_would_fetch_from_other_sites_is_found(hooks: ModuleType) -> None:
+    page = """<a href="https://doi.org/1">read</a> <abbr title=x src="y.js"> <img alt="" src="../figures/a.webp">
+    <link rel=stylesheet href="//fonts.example/css"><script async src='https://cdn.example/a.js'></script>"""
+    assert hooks.outside_requests(page) == ["//fonts.example/css", "https://cdn.example/a.js"]
+
+
+def test_the_generated_parts_hold_what_they_are_made_of(hooks: ModuleType) -> None:
+    assert "## `bcdseg predict`" in hooks.PARTS["command-line"]()
+    assert "--spacing" in hooks.PARTS["command-line"]()
+    assert "# Changelog" in hooks.PARTS["changelog"]()
+    assert "(design.md)" in hooks.PARTS["contributing"]()
+    assert "## Limits" in hooks.PARTS["model-card"]()
+    assert hooks.PARTS["examples"]().count("??? example") == len(list((ROOT / "examples").glob("[0-9]*")))
+    assert "| `default` |" in hooks.PARTS["recipes"]()
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_public_record_tells_of_its_fields_and_of_no_others(name: str) -> None:
+    kind = getattr(bcdseg, name)
+    section = re.search(r"\nAttributes:\n((?: +.*\n?)+)", inspect.getdoc(kind) or "")
+    told = re.findall(r"^    (\w+):", section[1], re.MULTILINE) if section else []
+    assert sorted(told) == sorted(field.name for field in dataclasses.fields(kind) if not field.name.startswith("_"))
