@@ -4,9 +4,10 @@
 
 The base is MONAI on the eager network in channels-last, batches of 8. Every way does the whole job: mask probabilities at the
 scan's own size and the mask from them, the classes of the whole scan and of each window. All run in turn, A B C A B C, on the same
-cores; the table shows medians of the ratios within each turn. Peak memory is what a run adds to the process's own (anonymous)
-memory, each way in a process of its own. How memory grows with the scan is measured with a made network of one convolution, whose
-own need is small.
+cores; the table shows medians of the ratios within each turn. CPU seconds are those of all threads, and say more where other
+programs run too; then take --threads 1, since threads that wait for each other count as well. Peak memory is what a run adds to
+the process's own (anonymous) memory, each way in a process of its own. How memory grows with the scan is measured with a made
+network of one convolution, whose own need is small.
 """
 
 from __future__ import annotations
@@ -157,21 +158,23 @@ def speed(options: argparse.Namespace, ways: list[str], runs: list[Callable[[np.
         run(small)
     found: dict[int, object] = {}
 
-    def timed(index: int) -> float:
-        start = time.perf_counter()
+    def timed(index: int) -> tuple[float, float]:
+        start, worked = time.perf_counter(), time.process_time()
         found[index] = runs[index](pixels)
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - worked
 
     turns = [[timed(index) for index in range(len(runs))] for _ in range(options.repeats)]
     print(f"\n{options.height}x{options.width}, overlap {options.overlap}, {background:.0%} background\n", flush=True)
-    print("| way | seconds | times as fast | goal | windows |\n|---|---|---|---|---|")
+    print("| way | seconds | times as fast | CPU seconds | times as few | goal | windows |\n|---|---|---|---|---|---|---|")
     for index, name in enumerate(ways):
-        times = [turn[index] for turn in turns]
-        faster = statistics.median(turn[0] / turn[index] for turn in turns)
+        both = ""
+        for kind in (0, 1):
+            spent = statistics.median(turn[index][kind] for turn in turns)
+            both += f"| {spent:.2f} | {statistics.median(turn[0][kind] / turn[index][kind] for turn in turns):.2f} "
         answer = found[index]
         windows = answer.windows if isinstance(answer, bcdseg.Prediction) else "all"
         goal = GOALS.get(tuple(name.split()), "")  # type: ignore[call-overload]
-        print(f"| {name} | {statistics.median(times):.1f} | {faster:.2f} | {goal} | {windows} |", flush=True)
+        print(f"| {name} {both}| {goal} | {windows} |", flush=True)
 
 
 def memory(options: argparse.Namespace, ways: list[str]) -> None:
@@ -201,7 +204,9 @@ def main() -> None:
     parser.add_argument("--skip-background", action="store_true")
     parser.add_argument("--skip-growth", action="store_true")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     if options.measure:
         return measure(options.measure[0], options.model, options.overlap, json.loads(options.measure[1]))
     print(f"{options.model}, torch {torch.__version__} on {torch.get_num_threads()} threads")
