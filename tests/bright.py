@@ -18,7 +18,7 @@ class Bright(torch.nn.Module):
         return Output(40 * (image[:, :1] - 0.5) + self.anchor, torch.tensor([[0.0, 3.0, 1.0]]).repeat(len(image), 1))
 
 
-def bright_model(resize: str = "none", size: tuple[int, int] = (64, 64)) -> Model:
+def bright_model(resize: str = "none", size: tuple[int, int] = (64, 64), rules: Rules | None = None) -> Model:
     made = bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"])
     path = bcdseg.Preprocessing(size=size, resize=resize, mean=(0,), std=(1,))
-    return Model(Bright(made.network), path, Rules(), name="bright")  # type: ignore[arg-type]
+    return Model(Bright(made.network), path, rules, name="bright")  # type: ignore[arg-type]

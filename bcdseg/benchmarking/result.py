@@ -15,23 +15,8 @@ from bcdseg.benchmarking.store import FoldResult
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.cases import Cases, pooled
 from bcdseg.evaluation.measures.bootstrap import Difference, compare, estimate
-from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.measures.catalogue import all_measures, headlines
 from bcdseg.evaluation.measures.measure import Estimate, Measure
-
-HEADLINES = (
-    "dice",
-    "hd95_share",
-    "lesion_sensitivity",
-    "false_lesion_rate",
-    "accuracy",
-    "balanced_accuracy",
-    "class_recall/{positive}",
-    "roc_auc/{positive}",
-    "roc_auc_macro",
-    "ece",
-    "contradiction_rate",
-    "joint_score",
-)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -69,8 +54,7 @@ class Entry:
     @property
     def headlines(self) -> tuple[Measure, ...]:
         """The measures of the table."""
-        names = {name.format(positive=self.cases.positive) for name in HEADLINES}
-        return tuple(measure for measure in self.measures if measure.name in names)
+        return headlines(self.measures, self.cases.positive, distance="hd95_share")
 
 
 @dataclass(frozen=True, kw_only=True)

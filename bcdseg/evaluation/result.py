@@ -15,7 +15,7 @@ from bcdseg.errors import OptionError
 from bcdseg.evaluation.cases import UNKNOWN, Cases
 from bcdseg.evaluation.gallery import Picture
 from bcdseg.evaluation.measures.bootstrap import Difference, compare
-from bcdseg.evaluation.measures.catalogue import Spread, spreads
+from bcdseg.evaluation.measures.catalogue import Spread, headlines, spreads
 from bcdseg.evaluation.measures.measure import Estimate, Measure
 from bcdseg.evaluation.measures.weights import once
 from bcdseg.evaluation.metrics.calibration import Bin, reliability, risk_coverage
@@ -33,20 +33,6 @@ SEEN = {
     "allowed": "The model was trained or chosen on some of these scans or their groups, and was measured on them on purpose: "
     "these figures say how well it remembers, not how good it is.",
 }
-HEADLINES = (
-    "dice",
-    "hd95_px",
-    "lesion_sensitivity",
-    "false_lesion_rate",
-    "accuracy",
-    "balanced_accuracy",
-    "class_recall/{positive}",
-    "roc_auc/{positive}",
-    "roc_auc_macro",
-    "ece",
-    "contradiction_rate",
-    "joint_score",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +130,7 @@ class Evaluation:
     @property
     def headlines(self) -> tuple[Measure, ...]:
         """The few measures to read first."""
-        names = [name.format(positive=self.cases.positive) for name in HEADLINES]
-        by_name = {measure.name: measure for measure in self.measures}
-        return tuple(by_name[name] for name in names if name in by_name)
+        return headlines(self.measures, self.cases.positive, distance="hd95_px")
 
     def compare(self, other: Evaluation) -> Comparison:
         """This model against another on the same scans: a paired bootstrap over groups; differences are this minus the other.

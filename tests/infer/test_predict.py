@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bright import bright_model
 from drawn import draw_ellipse, draw_scan
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import bcdseg
-from bcdseg import Failure, Model, Output, Prediction, Rules, errors
+from bcdseg import Failure, Model, Prediction, Rules, errors
 
 
 def _fields(prediction: Prediction) -> object:
@@ -45,29 +46,11 @@ def test_any_image_comes_back_with_a_mask_of_its_own_size(small_model: Model, pi
     assert sum(lesion.area_px for lesion in scan.lesions) == scan.mask.sum()
 
 
-class _Bright(torch.nn.Module):
-    """A network whose truth is known: bright is lesion."""
-
-    def __init__(self, network: bcdseg.Network) -> None:
-        super().__init__()
-        self.config, self.stride = network.config, network.stride
-        self.anchor = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, image: torch.Tensor) -> Output:
-        return Output(40 * (image[:, :1] - 0.5) + self.anchor, torch.tensor([[0.0, 3.0, 1.0]]).repeat(len(image), 1))
-
-
-def _bright_model(resize: str, size: tuple[int, int]) -> Model:
-    made = bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"])
-    path = bcdseg.Preprocessing(size=size, resize=resize, mean=(0,), std=(1,))
-    return Model(_Bright(made.network), path, Rules(temperature=2.0))  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("resize", ["stretch", "fit", "none"])
 @pytest.mark.parametrize("size", [(256, 256), (150, 150)])
 def test_a_shape_is_outlined_where_it_is(resize: str, size: tuple[int, int]) -> None:
     truth = draw_ellipse((310, 470), (120, 300), (60, 90), 20)
-    scan = _bright_model(resize, size).predict(truth.astype(np.uint8) * 220 + 10)
+    scan = bright_model(resize, size).predict(truth.astype(np.uint8) * 220 + 10)
     assert scan.mask is not None
     assert 2 * (scan.mask & truth).sum() / (scan.mask.sum() + truth.sum()) > 0.985
     (lesion,) = scan.lesions
@@ -76,7 +59,7 @@ def test_a_shape_is_outlined_where_it_is(resize: str, size: tuple[int, int]) -> 
 
 
 def test_the_temperature_is_applied() -> None:
-    scan = _bright_model("none", (64, 64)).predict(draw_scan(0))
+    scan = bright_model(rules=Rules(temperature=2.0)).predict(draw_scan(0))
     expected = np.exp(np.array([0, 3, 1]) / 2) / np.exp(np.array([0, 3, 1]) / 2).sum()
     assert list(scan.probabilities.values()) == pytest.approx(list(expected))
     assert (scan.label, scan.confidence) == ("benign", pytest.approx(expected[1]))

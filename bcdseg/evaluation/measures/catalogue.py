@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,22 @@ from bcdseg.evaluation.measures.measure import Measure, Rows, mean_of
 from bcdseg.evaluation.measures.outlines import PIXELS, detection_measures, outline_measures, subsets
 from bcdseg.evaluation.measures.weights import Values, Weights, mean
 from bcdseg.evaluation.metrics import classification
+
+HEADLINES = (
+    "dice",
+    "{distance}",
+    "lesion_sensitivity",
+    "false_lesion_rate",
+    "accuracy",
+    "balanced_accuracy",
+    "class_recall/{positive}",
+    "roc_auc/{positive}",
+    "roc_auc_macro",
+    "ece",
+    "contradiction_rate",
+    "joint_score",
+)
+"""The few measures to read first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +69,19 @@ def all_measures(cases: Cases) -> tuple[Measure, ...]:
     if classes:
         found += [*class_measures(cases), *calibration_measures(cases)]
     return (*found, *_both(cases, outlines and classes))
+
+
+def headlines(measures: Sequence[Measure], positive: str | None, *, distance: str) -> tuple[Measure, ...]:
+    """Those of the measures to read first.
+
+    Args:
+        measures: Of a model.
+        positive: The class whose sensitivity matters most, or None.
+        distance: The one of the Hausdorff distances that is told: in pixels, or as a share of the scan where sizes vary.
+    """
+    by_name = {measure.name: measure for measure in measures}
+    names = [name.format(positive=positive, distance=distance) for name in HEADLINES]
+    return tuple(by_name[name] for name in names if name in by_name)
 
 
 def spreads(cases: Cases) -> tuple[Spread, ...]:
