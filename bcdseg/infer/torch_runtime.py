@@ -18,6 +18,7 @@ from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.heatmap import class_heat
 from bcdseg.network.ensemble import AnyNetwork, with_members
 from bcdseg.network.folding import fold_batch_norm
+from bcdseg.network.forked import use_own_threads
 
 MOST_WORKERS, GPU_WORKERS = 8, 4
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -87,9 +88,9 @@ class _KeptThreads:
                 torch.set_num_threads(self.threads)
 
     def leave_parents(self) -> None:
-        """In a forked process use one thread: OpenMP would wait for ever for those that the fork has left behind."""
+        """In a forked process forget the streams that the fork has left behind, and use this process's threads."""
+        use_own_threads()
         if self.process != os.getpid():
-            torch.set_num_threads(1)
             self._begin()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bcdseg.errors import OptionError
 from bcdseg.network import plain_cnn
 from bcdseg.network.config import NetworkConfig
+from bcdseg.network.forked import use_own_threads
 from bcdseg.network.heads import GlobalHead, GuidedHead
 
 
@@ -61,6 +62,7 @@ class Network(nn.Module):
 
 def build_network(config: NetworkConfig) -> Network:
     """Build the network of a config with random weights. Nothing is downloaded."""
+    use_own_threads()
     plain_cnn.register()
     try:
         if config.decoder is None:

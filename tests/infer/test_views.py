@@ -141,3 +141,19 @@ def test_processes_share_a_model(method: str, processes: int) -> None:
         torch.set_num_threads(threads)
     for found, right in zip(answers, expected, strict=True):
         assert found == pytest.approx(right, abs=1e-5)
+
+
+def _loads_and_answers(scan: NDArray[np.uint8]) -> dict[str, float]:
+    return dict(bcdseg.load(runtime="torch").predict(scan).probabilities)
+
+
+def test_a_forked_process_loads_a_model_of_its_own() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        expected = _loads_and_answers(EACH[0])  # with threads, which a fork leaves behind
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            found = pool.map_async(_loads_and_answers, [EACH[0]]).get(timeout=100)[0]
+    finally:
+        torch.set_num_threads(threads)
+    assert found == pytest.approx(expected, abs=1e-5)
