@@ -32,7 +32,9 @@ from .infer.tiles import Tiles as Tiles
 from .model.create import create as create
 from .model.ensemble import ensemble as ensemble
 from .model.model import Model as Model
+from .model.registry import ModelRecord as ModelRecord
 from .model.registry import load as load
+from .model.registry import models as models
 from .network.config import NetworkConfig as NetworkConfig
 from .network.network import Network as Network
 from .network.network import Output as Output

@@ -15,6 +15,7 @@ from bcdseg.cli.data import fetch_command, split_command
 from bcdseg.cli.evaluate import evaluate_command
 from bcdseg.cli.export import export_command
 from bcdseg.cli.info import info_command
+from bcdseg.cli.models import models_command
 from bcdseg.cli.predict import predict_command
 from bcdseg.cli.recipes import recipes_command
 from bcdseg.cli.serve import serve_command
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("predict")(predict_command)
 app.command("info")(info_command)
+app.command("models")(models_command)
 app.command("export")(export_command)
 app.command("audit")(audit_command)
 app.command("split")(split_command)

@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bcdseg.data.preprocess import Preprocessing
 from bcdseg.errors import ModelNotFoundError
 from bcdseg.model.model import Model
 
 BUNDLED = Path(__file__).parent / "weights"
 DEFAULT = "busi-lite"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """What is known of a model that comes in the package, without loading it.
+
+    Attributes:
+        name: What ``bcdseg.load`` takes.
+        summary: What it does, in a sentence.
+        encoder: Of its network.
+        classes: That it tells apart.
+        preprocessing: What a scan goes through first.
+        file: Its weights.
+        sha256: Of that file, checked whenever it is loaded.
+        licence: Of weights and data.
+        citation: The papers to cite.
+    """
+
+    name: str
+    summary: str
+    encoder: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    file: Path
+    sha256: str
+    licence: str
+    citation: str
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the file."""
+        return self.file.stat().st_size / 1e6
 
 
 def load(
@@ -56,6 +91,27 @@ def _load(text: str, device: str) -> Model:
             "A model on the Hugging Face Hub is named hf://owner/name."
         )
     return load_model(folder, name=folder.resolve().name, device=device)
+
+
+def models() -> tuple[ModelRecord, ...]:
+    """The models that come in the package."""
+    return tuple(_record(name) for name in model_names())
+
+
+def _record(name: str) -> ModelRecord:
+    config = json.loads((BUNDLED / name / "config.json").read_text(encoding="utf-8"))
+    network, training = config["network"], config["training"]
+    return ModelRecord(
+        name=name,
+        summary=training["summary"],
+        encoder=network["encoder"],
+        classes=tuple(network["classes"]),
+        preprocessing=Preprocessing.from_dict(config["preprocessing"]),
+        file=BUNDLED / name / config["weights"]["file"],
+        sha256=config["weights"]["sha256"],
+        licence=training["licence"],
+        citation=training["citation"],
+    )
 
 
 def model_names() -> tuple[str, ...]:

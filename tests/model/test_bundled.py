@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import bcdseg
+from bcdseg.cli import app
 from bcdseg.data.images import read_image
 from bcdseg.evaluation.seen import find_seen
 from bcdseg.model.registry import BUNDLED, model_names
@@ -28,6 +31,19 @@ def test_it_is_inside_the_package_and_small() -> None:
     assert sum(file.stat().st_size for file in (BUNDLED / "busi-lite").iterdir()) < 15e6
     assert bcdseg.load().classes == ("normal", "benign", "malignant")
     assert bcdseg.load("busi-lite").name == bcdseg.load().name
+
+
+def test_its_record_is_the_model_that_loads() -> None:
+    (record,) = bcdseg.models()
+    model = bcdseg.load(record.name)
+    assert (record.classes, record.encoder) == (model.classes, model.network.config.encoder)
+    assert record.preprocessing == model.preprocessing
+    assert hashlib.sha256(record.file.read_bytes()).hexdigest() == record.sha256
+    assert record.licence in model.card
+    assert record.citation in model.card
+    told = CliRunner().invoke(app, ["models"]).output
+    assert f"{record.name} (the default): {record.summary}" in told
+    assert record.sha256 in told
 
 
 def test_there_are_scans_of_all_classes_with_masks() -> None:
