@@ -1,0 +1,60 @@
+"""The scripts that compare encoders on audited folds, run from the data folder to the table on made scans."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from made import busi
+
+import bcdseg
+
+SCRIPTS = Path(__file__).parents[2] / "training"
+MODULES = ("cross_validate", "encoders", "out_of_fold", "recipe", "reports", "scans")
+Script = Callable[..., None]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    """Runs a script with its arguments; training is short."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    recipe, scans = importlib.import_module("recipe"), importlib.import_module("scans")
+    monkeypatch.setattr(recipe, "STAGES", (recipe.Stage(32, 1, 1e-3), recipe.Stage(64, 1, 1e-3)))
+    monkeypatch.setattr(scans, "FOLDS", 2)
+
+    def run(script: str, *arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        importlib.import_module(script).main()
+
+    yield run
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+def test_each_scan_is_measured_once_by_the_network_blind_to_it(
+    run: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, work = busi(tmp_path / "data", (6, 6, 6), second_mask=False), tmp_path / "work"
+    run("cross_validate", data, work, "--encoder", "plain_cnn", "--folds", 1)
+    first = (work / "plain_cnn" / "fold-1" / "model" / "model.safetensors").read_bytes()
+    run("cross_validate", data, work, "--encoder", "plain_cnn")
+    assert (work / "plain_cnn" / "fold-1" / "model" / "model.safetensors").read_bytes() == first  # not trained twice
+    run("out_of_fold", data, work, "--encoder", "plain_cnn", "--native", data)
+    report = json.loads((work / "plain_cnn" / "report" / "report.json").read_text())
+    scans = bcdseg.open_dataset(data)
+    assert report["dataset"]["scans"] == len(scans)
+    blind = 0
+    for number in range(2):
+        model = bcdseg.load(work / "plain_cnn" / f"fold-{number}" / "model")
+        assert model.preprocessing.size == (64, 64)
+        seen = bcdseg.evaluate(model, scans, draws=0, gallery=0, progress=False, allow_seen=True)
+        blind += seen.seen == "allowed"
+    assert blind == 2
+    capsys.readouterr()
+    run("encoders", data, work)
+    dice = next(one for one in report["measures"] if one["name"] == "dice")
+    assert f"| Dice | {dice['value']:.3f} ({dice['low']:.3f} to {dice['high']:.3f}) |" in capsys.readouterr().out

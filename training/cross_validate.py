@@ -1,0 +1,38 @@
+"""Train one network a fold, each blind to its own test part: what they say there is what a report may be made of.
+
+    python training/cross_validate.py BUSI256 WORK --encoder tu-tf_efficientnet_lite0 --weights imagenet
+
+Stopped, it goes on where it was. Several processes or machines may share the folds: ``--folds 0 1`` here, ``--folds 2 3 4`` there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from recipe import train
+from scans import FOLDS, Scans, open_scans
+
+
+def cross_validate(scans: Scans, encoder: str, weights: str | None, folder: Path, folds: Sequence[int] = range(FOLDS)) -> None:
+    """One network a fold, in ``folder/fold-0`` and on."""
+    for number in folds:
+        learned_from, chosen_by, _ = scans.fold(number)
+        train(encoder, weights, (learned_from, chosen_by), folder / f"fold-{number}", seed=number)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
+    parser.add_argument("work", type=Path, help="where the runs are kept")
+    parser.add_argument("--encoder", default="tu-tf_efficientnet_lite0")
+    parser.add_argument("--weights", help="'imagenet', or nothing for an encoder that starts from random weights")
+    parser.add_argument("--folds", type=int, nargs="*", default=range(FOLDS), help="which of them, by default all")
+    options = parser.parse_args()
+    scans = open_scans(options.data)
+    cross_validate(scans, options.encoder, options.weights, options.work / options.encoder, options.folds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Measure the networks of ``cross_validate.py``: each scan is answered by the one that has never seen it or a copy of it.
+
+    python training/out_of_fold.py BUSI256 WORK --encoder tu-tf_efficientnet_lite0 --native BUSI_NATIVE
+
+Writes ``WORK/ENCODER/report`` (``report.html``, ``report.md``, ``report.json``) and the same of the scans at their own size,
+``WORK/ENCODER/report-native``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from recipe import MODEL
+from scans import FOLDS, Scans, open_scans
+
+import bcdseg
+from bcdseg import Dataset, Evaluation, Model
+from bcdseg.evaluation.given import Given
+
+REPORT, REPORT_NATIVE = "report", "report-native"
+
+
+def networks(folder: Path) -> Iterator[Model]:
+    """One a fold."""
+    for number in range(FOLDS):
+        yield bcdseg.load(folder / f"fold-{number}" / MODEL, runtime="torch")
+
+
+def measure(scans: Scans, folder: Path, out: Path, *, drawn_from: Dataset | None = None) -> Evaluation:
+    """All folds' answers as one, one scan of each group of copies.
+
+    Args:
+        scans: What the networks were trained on.
+        folder: Where the networks are.
+        out: For the report.
+        drawn_from: The same scans in other files, to be measured instead, those that are there.
+    """
+    source = scans.all if drawn_from is None else drawn_from
+    given: dict[str, Given] = {}
+    for number, model in enumerate(networks(folder)):
+        ids = [name for name in scans.fold(number)[2].ids if name in source]
+        found = model.predict([source[name].image for name in ids])
+        given |= {name: Given(one.mask, one.probabilities) for name, one in zip(ids, found, strict=True)}
+    return bcdseg.evaluate_predictions(given, source.select(list(given)), name=folder.name, out=out, overwrite=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
+    parser.add_argument("work", type=Path, help="where the runs are kept")
+    parser.add_argument("--encoder", default="tu-tf_efficientnet_lite0")
+    parser.add_argument("--native", type=Path, help="the same scans at their own size")
+    options = parser.parse_args()
+    scans, folder = open_scans(options.data), options.work / options.encoder
+    print(measure(scans, folder, folder / REPORT))
+    if options.native:
+        print(measure(scans, folder, folder / REPORT_NATIVE, drawn_from=bcdseg.open_dataset(options.native)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""How a network of the comparison is trained: mostly on small scans, which is cheap, then at its own size."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scans import CLASSES, smallest_lesion
+
+import bcdseg
+from bcdseg import Dataset, Model
+
+MODEL = "model"  # the folder of the finished network, within that of its runs
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Training at one size."""
+
+    size: int
+    epochs: int
+    lr: float
+
+
+STAGES = (Stage(128, 30, 1.5e-3), Stage(192, 12, 5e-4))
+
+
+def train(encoder: str, weights: str | None, parts: tuple[Dataset, Dataset], out: Path, *, seed: int) -> Model:
+    """One network through all stages; each begins with the best epoch of the one before. Stopped, it goes on where it was."""
+    model = bcdseg.create(encoder, classes=CLASSES, weights=weights, size=STAGES[0].size)
+    for stage in STAGES:
+        print(f"{out.name}: {stage}", flush=True)
+        run = bcdseg.fit(
+            _at(stage.size, model),
+            *parts,
+            out=out / str(stage.size),
+            resume=True,
+            epochs=stage.epochs,
+            lr=stage.lr,
+            seed=seed,
+            pictures=False,
+        )
+        model = run.model
+    rules = replace(model.rules, min_lesion_share=round(smallest_lesion(parts[0]) / 2, 4))  # what is smaller is a speck
+    model = Model(model.network, model.preprocessing, rules, training=model.training, name=model.name)
+    model.save(out / MODEL, overwrite=True)
+    return model
+
+
+def _at(size: int, model: Model) -> Model:
+    preprocessing = replace(model.preprocessing, size=(size, size))
+    return Model(copy.deepcopy(model.network), preprocessing, model.rules, training=model.training, name=model.name)

@@ -1,0 +1,54 @@
+"""The scans that networks are compared on: BUSI, audited, in folds that share no copy of a scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bcdseg
+from bcdseg import Dataset
+from bcdseg.data.images import read_image
+from bcdseg.data.masks import read_mask
+
+CLASSES = ("normal", "benign", "malignant")
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Scans:
+    """BUSI as it is used here.
+
+    Attributes:
+        all: Every scan but those whose copies carry two labels, with the audit's groups.
+        measured: The ids to measure on: one scan of each group of copies.
+        dropped: How many scans carry two labels.
+    """
+
+    all: Dataset
+    measured: frozenset[str]
+    dropped: int
+
+    def fold(self, number: int) -> tuple[Dataset, Dataset, Dataset]:
+        """What a fold trains on, chooses its epoch by, and is measured on."""
+        train, test = bcdseg.folds(self.all, FOLDS, duplicates=())[number]  # copies are groups already
+        return *_with_validation(train), test.select([name for name in test.ids if name in self.measured])
+
+
+def open_scans(folder: Path) -> Scans:
+    """Audit BUSI, leave out what carries two labels, and put copies into one group."""
+    data = bcdseg.open_dataset(folder)
+    found = bcdseg.audit(data)
+    kept = data.apply_audit(found)
+    first = data.apply_audit(found, duplicates="first")
+    return Scans(kept, frozenset(first.ids), len(data) - len(kept))
+
+
+def _with_validation(data: Dataset) -> tuple[Dataset, Dataset]:
+    train, val, _ = bcdseg.split(data, (0.9, 0.1, 0), duplicates=())
+    return train, val
+
+
+def smallest_lesion(data: Dataset) -> float:
+    """Its area, as a share of its scan."""
+    masks = (read_mask(one.masks, read_image(one.image).shape[:2]) for one in data if one.masks)
+    return min(float(mask.mean()) for mask in masks if mask.any())
