@@ -14,13 +14,10 @@ from bcdseg.cli import predict_options as option
 from bcdseg.cli.predict_table import print_table
 
 if TYPE_CHECKING:
-    from bcdseg.infer.clip_folder import ClipFolder
-    from bcdseg.infer.output import OutputFolder
+    from bcdseg.infer.journal import Record
     from bcdseg.infer.predictor import Result
 
 FEW = 5
-
-Rows = list[dict[str, Any]]
 
 
 def predict_command(
@@ -42,6 +39,7 @@ def predict_command(
     tile_overlap: option.TileOverlap = 0.25,
     tta: option.Tta = option.Augmentation.none,
     overwrite: option.Overwrite = False,
+    resume: option.Resume = False,
     frames: option.Frames = 1,
     dicom_seg: option.DicomSeg = False,
     dicom_sr: option.DicomSr = False,
@@ -49,78 +47,88 @@ def predict_command(
 ) -> None:
     """Outline and classify scans.
 
-    Exit status: 0 all good, 1 some scans could not be read, 2 wrong usage.
+    Exit status: 0 all good, 1 some scans could not be read, 2 wrong usage, 130 interrupted.
 
     Examples:  bcdseg predict scan.png  |  bcdseg predict scans/ --out results --spacing 0.1  |
     bcdseg predict 'scans/*.png' --format csv > table.csv  |  bcdseg predict mammogram.dcm --mode tiles
     """
-    from bcdseg.data.images import source_name
     from bcdseg.infer.clip_folder import ClipFolder
-    from bcdseg.infer.output import OutputFolder
+    from bcdseg.infer.gathering import by_file, gather, paths_of
+    from bcdseg.infer.journal import Journal, fingerprint, settings_of
+    from bcdseg.infer.output import OutputFolder, common_folder
     from bcdseg.infer.tiles import Tiles
     from bcdseg.model.registry import load
 
-    sources = _sources(paths, frames)
-    names = [Path(source_name(source)) for source in sources]
+    files = by_file(_sources(paths, frames))
+    names = paths_of(files)
     loaded = load(model, device=device, runtime=runtime, precision=precision)
+    asked: dict[str, Any] = {
+        "spacing": spacing,
+        "threshold": threshold,
+        "explain": explain,
+        "operating_point": operating_point,
+        "keep_identifiers": keep_identifiers,
+        "mode": mode.value,
+        "tta": tta.value,
+    }
+    settings = asked | {
+        "device": loaded.device,
+        "runtime": loaded.runtime,
+        "precision": precision,
+        "overlay": overlay,
+        "tile_scale": tile_scale,
+        "tile_overlap": tile_overlap,
+        "frames": frames,
+        "dicom_seg": dicom_seg,
+        "dicom_sr": dicom_sr,
+        "folder of the scans": str(common_folder(names)),
+    }
+    weights = fingerprint(loaded.network, loaded.preprocessing, loaded.rules)
+    journal = Journal(out, settings_of(loaded.name, weights, settings), resume=resume, overwrite=overwrite)
+    overwrite = overwrite or journal.goes_on
     folder = OutputFolder(out, names, overlay=overlay, overwrite=overwrite) if out else None
-    kinds = [kind for kind, asked in (("seg", dicom_seg), ("sr", dicom_sr)) if asked]
+    kinds = [kind for kind, given in (("seg", dicom_seg), ("sr", dicom_sr)) if given]
     clips = ClipFolder(out, names, kinds=kinds, overwrite=overwrite, keep_identifiers=keep_identifiers)
+    left = {file: files[file] for file in journal.left(files)}
+    sources = [scan for scans in left.values() for scan in scans]
     with _window_progress(0 if mode is option.ModeName.whole else len(sources)) as progress:
-        stream = loaded.predict(
-            sources,
-            spacing=spacing,
-            threshold=threshold,
-            batch_size=batch_size,
-            on_error="keep",
-            explain=explain,
-            operating_point=operating_point,
-            keep_identifiers=keep_identifiers,
-            mode=mode.value,
-            tiles=Tiles(scale=tile_scale, overlap=tile_overlap, progress=progress),
-            tta=tta.value,
-        )
-        rows, results = _gather(_with_progress(stream, len(sources)), folder, clips, loaded.classes)
-    _show(rows, results, loaded.classes, format, out, clips)
-    failed = [*(row["error"] for row in rows if row.get("error")), *clips.problems]
+        tiles = Tiles(scale=tile_scale, overlap=tile_overlap, progress=progress)
+        stream = loaded.predict(sources, batch_size=batch_size, on_error="keep", tiles=tiles, **asked)
+        journal.begin()
+        try:
+            gather(_with_progress(stream, len(sources)), left, journal, folder=folder, clips=clips, classes=loaded.classes)
+        except KeyboardInterrupt:
+            raise _interrupted(sum(1 for _ in journal.records(files)), len(files), out) from None
+        finally:  # whatever stopped it: tables of what is done
+            records = list(journal.records(files))
+            if folder is not None:
+                folder.write_tables(records, loaded.classes)
+    _show(records, loaded.classes, format, out)
+    failed = [*(row["error"] for record in records for row in record.rows if row.get("error")), *clips.problems]
     for error in failed:
         typer.echo(f"bcdseg: {error}", err=True)
     if failed:
         raise typer.Exit(1)
 
 
-def _gather(
-    stream: Iterator[Result], folder: OutputFolder | None, clips: ClipFolder, classes: tuple[str, ...]
-) -> tuple[Rows, Rows]:
-    """Write the answers as they come; a row and all details of each."""
-    from bcdseg.infer.output import table_rows
-
-    rows: Rows = []
-    results: Rows = []
-    try:
-        for result in stream:
-            results.append(result.to_dict())
-            rows += table_rows([result], classes)
-            if folder:
-                folder.add(result)
-            clips.add(result)
-        clips.finish()
-    finally:  # also after Ctrl-C: a table of what is done
-        if folder:
-            folder.write_tables(rows, results, classes)
-    return rows, results
+def _interrupted(done: int, total: int, out: Path | None) -> typer.Exit:
+    go_on = f" Their answers are in {out}/; the same command with --resume goes on." if out else ""
+    typer.echo(f"bcdseg: interrupted: {done} of {total} files are done.{go_on}", err=True)
+    return typer.Exit(130)
 
 
-def _show(rows: Rows, results: Rows, classes: tuple[str, ...], format: option.Format, out: Path | None, clips: ClipFolder) -> None:
+def _show(records: list[Record], classes: tuple[str, ...], format: option.Format, out: Path | None) -> None:
+    from bcdseg.infer.clip import ClipSummary
     from bcdseg.infer.output import csv_bytes, json_bytes
 
+    rows = [row for record in records for row in record.rows]
     if format is option.Format.json:
-        sys.stdout.write(json_bytes(results).decode())
+        sys.stdout.write(json_bytes([result for record in records for result in record.results]).decode())
     elif format is option.Format.csv:
         sys.stdout.write(csv_bytes(rows, classes).decode())
     else:
         print_table(rows, out)
-        for clip in clips.summaries:
+        for clip in (ClipSummary(**record.clip) for record in records if record.clip):
             typer.echo(f"{Path(clip.source).name}: {clip}")
 
 

@@ -65,6 +65,7 @@ Tta = Annotated[
     Augmentation, typer.Option(help="Test-time augmentation: also mirrored (flip), also smaller (full); adds a spread.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are in the folder already.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, after what is done.")]
 Frames = Annotated[int, typer.Option(min=1, help="Of DICOM clips, each n-th frame.")]
 DicomSeg = Annotated[bool, typer.Option("--dicom-seg", help="Write outlines of DICOM scans as DICOM-SEG too.")]
 DicomSr = Annotated[bool, typer.Option("--dicom-sr", help="Write measurements of DICOM scans as DICOM reports too.")]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from bcdseg.errors import OptionError
 from bcdseg.files import check_free, write_whole
+from bcdseg.infer.journal import Record
 from bcdseg.infer.prediction import Failure, Prediction
 from bcdseg.infer.predictor import Result
 
@@ -33,33 +34,34 @@ class OutputFolder:
         self.overlay = overlay
         self.overwrite = overwrite
         self._names = output_names(sources)
-        self.tables = [folder / "predictions.csv", folder / "predictions.json"]
+        self.tables = [folder / "predictions.csv", folder / "predictions.json", folder / "clips.json"]
         kinds = ["_mask.png", *["_overlay.png", "_heatmap.png"] * overlay]
         check_free(
             [*self.tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite
         )
 
-    def add(self, result: Result) -> None:
-        """Write the pictures of one answer; a failure has none."""
+    def add(self, result: Result) -> list[str]:
+        """Write the pictures of one answer, and say which; a failure has none."""
         if isinstance(result, Failure):
-            return
-        name = self._names[result.source]
-        if result.mask is not None:
-            write_whole(self.folder / f"{name}_mask.png", png_bytes(Image.fromarray(result.mask)), overwrite=self.overwrite)
-        if self.overlay:
-            write_whole(self.folder / f"{name}_overlay.png", png_bytes(result.overlay()), overwrite=self.overwrite)
-        if self.overlay and result.heatmap is not None:
-            write_whole(self.folder / f"{name}_heatmap.png", png_bytes(result.heat_overlay()), overwrite=self.overwrite)
+            return []
+        pictures = pictures_of(result, self._names[result.source], overlay=self.overlay)
+        for name, content in pictures.items():
+            write_whole(self.folder / name, content, overwrite=self.overwrite)
+        return list(pictures)
 
-    def write_tables(self, rows: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]], classes: Sequence[str]) -> None:
-        """Write ``predictions.csv``, one row a scan, and ``predictions.json``, everything."""
-        write_whole(self.tables[0], csv_bytes(rows, classes), overwrite=self.overwrite)
-        write_whole(self.tables[1], json_bytes(results), overwrite=self.overwrite)
+    def write_tables(self, records: Sequence[Record], classes: Sequence[str]) -> None:
+        """Write ``predictions.csv``, one row a scan, ``predictions.json``, everything, and ``clips.json`` where there are clips."""
+        rows = [row for record in records for row in record.rows]
+        results = [result for record in records for result in record.results]
+        clips = [record.clip for record in records if record.clip is not None]
+        for path, content in zip(self.tables, (csv_bytes(rows, classes), json_bytes(results), json_bytes(clips)), strict=True):
+            if clips or path != self.tables[-1]:
+                write_whole(path, content, overwrite=self.overwrite)
 
 
 def output_names(sources: Sequence[Path]) -> dict[str, str]:
     """A name below the output folder for each source; two files of one stem keep their suffixes apart."""
-    common = Path(os.path.commonpath([source.absolute().parent for source in sources]))
+    common = common_folder(sources)
     below = {str(source): _without_mark(source.absolute().relative_to(common)) for source in sources}
     stems = Counter(path.with_suffix("") for path in below.values())
     names: dict[str, str] = {}
@@ -73,6 +75,11 @@ def output_names(sources: Sequence[Path]) -> dict[str, str]:
     return names
 
 
+def common_folder(sources: Sequence[Path]) -> Path:
+    """The deepest one that holds them all."""
+    return Path(os.path.commonpath([source.absolute().parent for source in sources]))
+
+
 def _without_mark(path: Path) -> Path:
     """A frame's ``clip.dcm#12`` as ``clip_frame12.dcm``, so that each frame's files have a name of their own."""
     file, mark, number = path.name.rpartition("#")
@@ -82,18 +89,23 @@ def _without_mark(path: Path) -> Path:
     return named.with_name(f"{named.stem}_frame{number}{named.suffix}")
 
 
+def pictures_of(prediction: Prediction, name: str, *, overlay: bool) -> dict[str, bytes]:
+    """File names and contents: mask, overlay and heat map, as far as there are any."""
+    pictures = {} if prediction.mask is None else {f"{name}_mask.png": png_bytes(Image.fromarray(prediction.mask))}
+    if overlay:
+        pictures[f"{name}_overlay.png"] = png_bytes(prediction.overlay())
+    if overlay and prediction.heatmap is not None:
+        pictures[f"{name}_heatmap.png"] = png_bytes(prediction.heat_overlay())
+    return pictures
+
+
 def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, overlay: bool, overwrite: bool) -> list[Path]:
     """See ``Prediction.save``."""
     stem = name or _without_mark(Path(prediction.source)).stem
     if Path(stem).name != stem:
         raise OptionError(f"name={stem!r}: give a file name without folders; the folder is an argument of its own.")
     contents = {folder / f"{stem}.json": json_bytes(prediction.to_dict())}
-    if prediction.mask is not None:
-        contents[folder / f"{stem}_mask.png"] = png_bytes(Image.fromarray(prediction.mask))
-    if overlay:
-        contents[folder / f"{stem}_overlay.png"] = png_bytes(prediction.overlay())
-    if overlay and prediction.heatmap is not None:
-        contents[folder / f"{stem}_heatmap.png"] = png_bytes(prediction.heat_overlay())
+    contents |= {folder / name: content for name, content in pictures_of(prediction, stem, overlay=overlay).items()}
     check_free(contents, overwrite=overwrite)
     return [write_whole(path, content, overwrite=overwrite) for path, content in contents.items()]
 
