@@ -55,13 +55,12 @@ def _machine() -> list[str]:
     import torch
 
     from bcdseg import __version__
-    from bcdseg.infer.runtimes import NEVER_BY_AUTO, choose_runtime
+    from bcdseg.infer.runtimes import choose_runtime
     from bcdseg.infer.torch_runtime import choose_device
 
     device = choose_device("auto")
     runtime = choose_runtime(device=device)
     lines = [f"bcdseg {__version__}, Python {sys.version.partition(' ')[0]}, predicts on {device} with {runtime}"]
-    lines += [f"auto never takes {name} with {precision}: it drifts too far (--drift)" for name, precision in NEVER_BY_AUTO]
     lines += [f"CUDA device {index}: {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
     for package in PACKAGES:
         try:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import typer
+from typing import Any
 
 from bcdseg.cli import predict_options as option
-from bcdseg.cli.predict_table import print_table
-
-if TYPE_CHECKING:
-    from bcdseg.infer.journal import Record
-    from bcdseg.infer.predictor import Result
-
-FEW = 5
+from bcdseg.cli.predict_archive import predict_archive
+from bcdseg.cli.predict_here import predict_here
+from bcdseg.cli.predict_run import Run
 
 
 def predict_command(
     paths: option.Paths,
     out: option.Out = None,
     format: option.Printed = option.Format.table,
+    masks: option.Masks = True,
     overlay: option.Overlay = True,
     model: option.ModelName = "busi-lite",
     device: option.Device = "auto",
@@ -44,23 +36,23 @@ def predict_command(
     dicom_seg: option.DicomSeg = False,
     dicom_sr: option.DicomSr = False,
     keep_identifiers: option.KeepIdentifiers = False,
+    engine: option.EngineName = option.Engine.plain,
+    ray_address: option.RayAddress = None,
+    workers: option.WorkerCount = None,
 ) -> None:
     """Outline and classify scans.
 
     Exit status: 0 all good, 1 some scans could not be read, 2 wrong usage, 130 interrupted.
 
     Examples:  bcdseg predict scan.png  |  bcdseg predict scans/ --out results --spacing 0.1  |
-    bcdseg predict 'scans/*.png' --format csv > table.csv  |  bcdseg predict mammogram.dcm --mode tiles
+    bcdseg predict 'scans/*.png' --format csv > table.csv  |  bcdseg predict mammogram.dcm --mode tiles  |
+    bcdseg predict s3://bucket/archive --engine ray --out results --no-overlay
     """
-    from bcdseg.infer.clip_folder import ClipFolder
-    from bcdseg.infer.gathering import by_file, gather, paths_of
-    from bcdseg.infer.journal import Journal, fingerprint, settings_of
-    from bcdseg.infer.output import OutputFolder, common_folder
+    from bcdseg.infer.journal import fingerprint, settings_of
     from bcdseg.infer.tiles import Tiles
     from bcdseg.model.registry import load
 
-    files = by_file(_sources(paths, frames))
-    names = paths_of(files)
+    _check_engine(engine, out, format, dicom=dicom_seg or dicom_sr, ray_only=(ray_address, workers))
     loaded = load(model, device=device, runtime=runtime, precision=precision)
     asked: dict[str, Any] = {
         "spacing": spacing,
@@ -71,96 +63,39 @@ def predict_command(
         "mode": mode.value,
         "tta": tta.value,
     }
-    settings = asked | {
-        "device": loaded.device,
-        "runtime": loaded.runtime,
-        "precision": precision,
-        "overlay": overlay,
-        "tile_scale": tile_scale,
-        "tile_overlap": tile_overlap,
-        "frames": frames,
-        "dicom_seg": dicom_seg,
-        "dicom_sr": dicom_sr,
-        "folder of the scans": str(common_folder(names)),
-    }
-    weights = fingerprint(loaded.network, loaded.preprocessing, loaded.rules)
-    journal = Journal(out, settings_of(loaded.name, weights, settings), resume=resume, overwrite=overwrite)
-    overwrite = overwrite or journal.goes_on
-    folder = OutputFolder(out, names, overlay=overlay, overwrite=overwrite) if out else None
     kinds = [kind for kind, given in (("seg", dicom_seg), ("sr", dicom_sr)) if given]
-    clips = ClipFolder(out, names, kinds=kinds, overwrite=overwrite, keep_identifiers=keep_identifiers)
-    left = {file: files[file] for file in journal.left(files)}
-    sources = [scan for scans in left.values() for scan in scans]
-    with _window_progress(0 if mode is option.ModeName.whole else len(sources)) as progress:
-        tiles = Tiles(scale=tile_scale, overlap=tile_overlap, progress=progress)
-        stream = loaded.predict(sources, batch_size=batch_size, on_error="keep", tiles=tiles, **asked)
-        journal.begin()
-        try:
-            gather(_with_progress(stream, len(sources)), left, journal, folder=folder, clips=clips, classes=loaded.classes)
-        except KeyboardInterrupt:
-            raise _interrupted(sum(1 for _ in journal.records(files)), len(files), out) from None
-        finally:  # whatever stopped it: tables of what is done
-            records = list(journal.records(files))
-            if folder is not None:
-                folder.write_tables(records, loaded.classes)
-    _show(records, loaded.classes, format, out)
-    failed = [*(row["error"] for record in records for row in record.rows if row.get("error")), *clips.problems]
-    for error in failed:
-        typer.echo(f"bcdseg: {error}", err=True)
-    if failed:
-        raise typer.Exit(1)
-
-
-def _interrupted(done: int, total: int, out: Path | None) -> typer.Exit:
-    go_on = f" Their answers are in {out}/; the same command with --resume goes on." if out else ""
-    typer.echo(f"bcdseg: interrupted: {done} of {total} files are done.{go_on}", err=True)
-    return typer.Exit(130)
-
-
-def _show(records: list[Record], classes: tuple[str, ...], format: option.Format, out: Path | None) -> None:
-    from bcdseg.infer.clip import ClipSummary
-    from bcdseg.infer.output import csv_bytes, json_bytes
-
-    rows = [row for record in records for row in record.rows]
-    if format is option.Format.json:
-        sys.stdout.write(json_bytes([result for record in records for result in record.results]).decode())
-    elif format is option.Format.csv:
-        sys.stdout.write(csv_bytes(rows, classes).decode())
+    given: dict[str, Any] = {"device": loaded.device, "runtime": loaded.runtime, "precision": precision, "engine": engine.value}
+    given |= {"masks": masks, "overlay": overlay, "frames": frames, "tile_scale": tile_scale, "tile_overlap": tile_overlap}
+    weights = fingerprint(loaded.network, loaded.preprocessing, loaded.rules)
+    run = Run(
+        paths=paths,
+        out=out,
+        format=format,
+        settings=settings_of(loaded.name, weights, {**asked, **given, "dicom": kinds}),
+        asked={**asked, "batch_size": batch_size, "tiles": Tiles(scale=tile_scale, overlap=tile_overlap)},
+        frames=frames,
+        masks=masks,
+        overlay=overlay,
+        kinds=kinds,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    if engine is option.Engine.ray:
+        predict_archive(loaded, run, address=ray_address, workers=workers)
     else:
-        print_table(rows, out)
-        for clip in (ClipSummary(**record.clip) for record in records if record.clip):
-            typer.echo(f"{Path(clip.source).name}: {clip}")
+        predict_here(loaded, run)
 
 
-def _sources(paths: Iterable[str], frames: int) -> list[Any]:
-    """Every image and every frame once, in the order given: paths, and frames of DICOM clips."""
-    from bcdseg.data.images import source_name
-    from bcdseg.data.sources import expand
+def _check_engine(
+    engine: option.Engine, out: Path | None, format: option.Format, *, dicom: bool, ray_only: tuple[str | None, int | None]
+) -> None:
+    from bcdseg.errors import OptionError
 
-    found = [Path(source) if isinstance(source, str) else source for path in paths for source in expand(path, frames)]
-    return list({source_name(source): source for source in found}.values())
-
-
-def _with_progress(stream: Iterator[Result], total: int) -> Iterator[Result]:
-    """A bar over the scans, where there are more than a few."""
-    if total <= FEW or not sys.stderr.isatty():
-        yield from stream
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(stream, description="Predicting", total=total, console=Console(stderr=True))
-
-
-@contextmanager
-def _window_progress(scans: int) -> Iterator[Callable[[int, int], object] | None]:
-    """A bar over the windows of one scan after the other, where there are a few scans only."""
-    if not 0 < scans <= FEW or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Windows", total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+    if engine is option.Engine.plain and ray_only != (None, None):
+        raise OptionError("--ray-address and --workers are of the engine ray: give --engine ray too.")
+    if engine is option.Engine.ray and out is None:
+        raise OptionError("--engine ray writes its answers into a folder: say where to with --out FOLDER.")
+    if engine is option.Engine.ray and dicom:
+        raise OptionError("--engine ray writes no --dicom-seg and no --dicom-sr: leave out --engine.")
+    if engine is option.Engine.ray and format is not option.Format.table:
+        raise OptionError("--engine ray writes its table as Parquet into the folder: leave out --format.")

@@ -24,18 +24,19 @@ LESION_COLUMNS = ("long_axis_px", "short_axis_px", "long_axis_mm", "short_axis_m
 
 
 class OutputFolder:
-    """A folder that fills with the answers of a run: a mask and an overlay a scan, and tables at the end.
+    """A folder that fills with the answers of a run: a mask and an overlay a scan as wanted, and tables at the end.
 
     Names follow the scans' own below their common folder. What would be replaced is checked before anything is done.
     """
 
-    def __init__(self, folder: Path, sources: Sequence[Path], *, overlay: bool, overwrite: bool) -> None:
+    def __init__(self, folder: Path, sources: Sequence[Path], *, masks: bool = True, overlay: bool, overwrite: bool) -> None:
         self.folder = folder
+        self.masks = masks
         self.overlay = overlay
         self.overwrite = overwrite
         self._names = output_names(sources)
         self.tables = [folder / "predictions.csv", folder / "predictions.json", folder / "clips.json"]
-        kinds = ["_mask.png", *["_overlay.png", "_heatmap.png"] * overlay]
+        kinds = [*["_mask.png"] * masks, *["_overlay.png", "_heatmap.png"] * overlay]
         check_free(
             [*self.tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite
         )
@@ -44,7 +45,7 @@ class OutputFolder:
         """Write the pictures of one answer, and say which; a failure has none."""
         if isinstance(result, Failure):
             return []
-        pictures = pictures_of(result, self._names[result.source], overlay=self.overlay)
+        pictures = pictures_of(result, self._names[result.source], masks=self.masks, overlay=self.overlay)
         for name, content in pictures.items():
             write_whole(self.folder / name, content, overwrite=self.overwrite)
         return list(pictures)
@@ -89,9 +90,10 @@ def _without_mark(path: Path) -> Path:
     return named.with_name(f"{named.stem}_frame{number}{named.suffix}")
 
 
-def pictures_of(prediction: Prediction, name: str, *, overlay: bool) -> dict[str, bytes]:
-    """File names and contents: mask, overlay and heat map, as far as there are any."""
-    pictures = {} if prediction.mask is None else {f"{name}_mask.png": png_bytes(Image.fromarray(prediction.mask))}
+def pictures_of(prediction: Prediction, name: str, *, masks: bool = True, overlay: bool) -> dict[str, bytes]:
+    """File names and contents: mask, overlay and heat map, as far as they are wanted and there are any."""
+    mask = prediction.mask if masks else None
+    pictures = {} if mask is None else {f"{name}_mask.png": png_bytes(Image.fromarray(mask))}
     if overlay:
         pictures[f"{name}_overlay.png"] = png_bytes(prediction.overlay())
     if overlay and prediction.heatmap is not None:
@@ -130,24 +132,16 @@ def table_rows(results: Iterable[Result], classes: Sequence[str]) -> list[dict[s
 def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
     """Rows of ``table_rows`` as the content of a CSV file."""
     text = io.StringIO(newline="")
-    probabilities = [f"probability_{name}" for name in classes]
-    columns = [
-        "source",
-        "label",
-        *probabilities,
-        "spread",
-        "lesions",
-        "area_px",
-        "area_mm2",
-        *LESION_COLUMNS,
-        "spacing_from",
-        "flags",
-        "error",
-    ]
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, columns_of(classes), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode("utf-8", NOT_UNICODE)
+
+
+def columns_of(classes: Sequence[str]) -> list[str]:
+    """Names of the columns of a table."""
+    known = ["spread", "lesions", "area_px", "area_mm2", *LESION_COLUMNS, "spacing_from", "flags", "error"]
+    return ["source", "label", *(f"probability_{name}" for name in classes), *known]
 
 
 def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""Ray, started on this machine alone, or joined where it runs: no dashboard, nothing told to anybody."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bcdseg.errors import ClusterError
+from bcdseg.extras import require
+from bcdseg.infer.graph_runtime import cores
+
+SILENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later release does anyway; asked for, it doesn't warn
+}
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on every system: listens to this machine alone
+OBJECT_STORE = 256 * 2**20  # bytes of shared memory for answers that wait to be written
+
+
+def ray() -> Any:
+    """The library."""
+    for name, value in SILENT.items():
+        os.environ.setdefault(name, value)
+    return require("ray", extra="ray", purpose="The engine ray")
+
+
+@contextmanager
+def connected(address: str | None, *, workers: int | None) -> Iterator[Any]:
+    """Ray at an address, or one of this machine's own that is gone afterwards. One that is there already is left as it is."""
+    if address is None:
+        for name, value in LOOPBACK.items():
+            os.environ.setdefault(name, value)
+    library = ray()
+    if library.is_initialized():
+        yield library
+        return
+    folder = tempfile.mkdtemp(prefix="bcdseg-ray-")  # short: sockets lie in it, whose paths are limited
+    quiet = {"include_dashboard": False, "configure_logging": False, "log_to_driver": False}
+    own = {"address": "local", "num_cpus": workers or cores(), "object_store_memory": OBJECT_STORE, "_temp_dir": folder}
+    try:
+        try:
+            library.init(**(own | quiet if address is None else {"address": address, "log_to_driver": False}))
+        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+            raise ClusterError(f"Ray can't be {'started' if address is None else f'reached at {address}'}: {error}") from error
+        yield library
+    finally:
+        library.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
