@@ -117,9 +117,8 @@ def main() -> None:
             print("| network | scans | plain stream, ms a scan | ray, ms a scan | ratio (least to most) |\n|---|---|---|---|---|")
             compare("busi-lite", bundled, files, options.turns, workers, made / "bundled")
             compare("next to nothing", small, files, options.turns, workers, made / "small")
-            print(
-                "\n| scans | ms a scan | seconds until the first answer | most memory of the starting process, MB |\n|---|---|---|---|"
-            )
+            columns = ("scans", "ms a scan", "seconds until the first answer", "most memory of the starting process, MB")
+            print(f"\n| {' | '.join(columns)} |\n|---|---|---|---|")
             for count in options.counts:
                 each, first = on_ray(small, many[:count], made / str(count), workers)
                 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

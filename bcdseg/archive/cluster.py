@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,15 +38,27 @@ def connected(address: str | None, *, workers: int | None) -> Iterator[Any]:
     if library.is_initialized():
         yield library
         return
-    folder = tempfile.mkdtemp(prefix="bcdseg-ray-")  # short: sockets lie in it, whose paths are limited
-    quiet = {"include_dashboard": False, "configure_logging": False, "log_to_driver": False}
-    own = {"address": "local", "num_cpus": workers or cores(), "object_store_memory": OBJECT_STORE, "_temp_dir": folder}
-    try:
+    with tempfile.TemporaryDirectory(prefix="bcdseg-ray-", ignore_cleanup_errors=True) as folder:  # short: sockets lie in it
         try:
-            library.init(**(own | quiet if address is None else {"address": address, "log_to_driver": False}))
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            raise ClusterError(f"Ray can't be {'started' if address is None else f'reached at {address}'}: {error}") from error
-        yield library
-    finally:
-        library.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+            _join(library, _own(folder, workers) if address is None else {"address": address})
+            yield library
+        finally:
+            library.shutdown()
+
+
+def _join(library: Any, options: dict[str, Any]) -> None:
+    try:
+        library.init(**options, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise ClusterError(f"Ray can't be reached at the address {options['address']!r}: {error}") from error
+
+
+def _own(folder: str, workers: int | None) -> dict[str, Any]:
+    return {
+        "address": "local",
+        "num_cpus": workers or cores(),
+        "object_store_memory": OBJECT_STORE,
+        "include_dashboard": False,
+        "configure_logging": False,
+        "_temp_dir": folder,
+    }

@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,12 +145,16 @@ def test_a_file_that_kills_its_workers_is_a_row_and_takes_no_other_with_it(
     assert "its worker failed" in found[str(scans / "poison.png")].rows[0]["error"]
 
 
-@pytest.mark.usefixtures("ray")
-def test_the_command_over_an_address_lists_failures_and_goes_on(model: Path, scans: Path, tmp_path: Path) -> None:
+def test_the_command_joins_a_cluster_reads_an_address_lists_failures_and_goes_on(
+    ray: Any, model: Path, scans: Path, tmp_path: Path
+) -> None:
     out, address = tmp_path / "out", f"file://{scans}"
     arguments = (address, "--model", model, "--out", out, "--engine", "ray", "--no-overlay", "--workers", 1)
-    done = _run(*arguments)
-    assert done.exit_code == 1
+    cluster = ray.get_runtime_context().gcs_address
+    command = [sys.executable, "-m", "bcdseg", "predict", *arguments, "--ray-address", cluster]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1, done.stderr
     assert "scan 3.png: the file is empty" in done.stderr
     assert "9 files, 1 scans not read" in done.stdout
     rows = _rows(out)
