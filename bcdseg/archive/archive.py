@@ -56,8 +56,9 @@ class Archive:
             watch: Is handed the records as they come and how many there will be, and hands them on.
         """
         left = self.journal.left(self.files)
-        names = [f"{self._names[file]}_mask.png" for file in left if asked.masks]
-        check_free((self.folder / name for name in names), overwrite=self.overwrite)
+        kinds = [*["mask"] * asked.masks, *["overlay", "heatmap"] * asked.overlay]
+        pictures = (self.folder / f"{self._names[file]}_{kind}.png" for file in left for kind in kinds)
+        check_free(pictures, overwrite=self.overwrite)
         self.journal.begin()
         try:
             for _ in watch(self._records(left, model, asked, workers), len(left)):

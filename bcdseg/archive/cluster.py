@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,11 +13,7 @@ from bcdseg.errors import ClusterError
 from bcdseg.extras import require
 from bcdseg.infer.graph_runtime import cores
 
-SILENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_enable_metrics_collection": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later release does anyway; asked for, it doesn't warn
-}
+SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_metrics_collection": "0"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on every system: listens to this machine alone
 OBJECT_STORE = 256 * 2**20  # bytes of shared memory for answers that wait to be written
 
@@ -47,6 +44,7 @@ def connected(address: str | None, *, workers: int | None) -> Iterator[Any]:
 
 
 def _join(library: Any, options: dict[str, Any]) -> None:
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it would tell each time that it asks for a token, as it should
     try:
         library.init(**options, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:

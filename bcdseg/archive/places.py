@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bcdseg.data.dicom.members import is_directory_file, listed
 from bcdseg.data.dicom.sniff import MARK_ENDS, is_dicom
 from bcdseg.data.dicom.sniff import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.data.images import SUFFIXES, ImageSource
@@ -45,8 +46,10 @@ def as_path(file: str) -> Path:
 def _listed(place: str) -> list[str]:
     if MARK in place:
         return _listed_remotely(place)
+    if is_directory_file(place):
+        return [os.fspath(path) for path in listed(Path(place))]
     if is_single(place) or is_dicom(place):
-        return [os.fspath(place)]
+        return [os.fspath(Path(place))]
     return [os.fspath(path) for path in list_images(place)]
 
 

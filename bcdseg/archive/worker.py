@@ -67,7 +67,8 @@ class Worker:
         names = {job.file: job.name for job in jobs}
         failed: list[Failure] = []
         stream = self._model.predict(self._scans(jobs, failed), on_error="keep", **self._asked.options)
-        answers = [self._answer(file, names[file], results) for file, results in groupby(stream, key=clip_file)]
+        by_file = groupby(stream, key=lambda result: result.source if result.source in names else clip_file(result))
+        answers = [self._answer(file, names[file], results) for file, results in by_file]
         return [*answers, *(failure_answer(failure, self._model.classes) for failure in failed)]
 
     def _scans(self, jobs: Sequence[Job], failed: list[Failure]) -> Iterator[ImageSource]:

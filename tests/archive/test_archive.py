@@ -182,9 +182,13 @@ def test_ray_is_silent_and_listens_to_this_machine_alone(ray: Any) -> None:
 
 def test_a_worker_alone_answers_as_the_model_and_says_what_it_could_not_fetch(model: Path, scans: Path) -> None:
     asked = Asked(options={}, frames=2, masks=False, overlay=False, threads=torch.get_num_threads())
-    gone = f"file://{scans}/gone.png"
+    gone, numbered = f"file://{scans}/gone.png", scans / "IM#3"
+    numbered.write_bytes(b"no scan")
     worker = Worker(bcdseg.load(model), asked)
-    found = {answer.record.file: answer for answer in worker.answer([Job(str(scans / "clip.dcm"), "clip"), Job(gone, "gone")])}
+    jobs = [Job(str(scans / "clip.dcm"), "clip"), Job(str(numbered), "numbered"), Job(gone, "gone")]
+    found = {answer.record.file: answer for answer in worker.answer(jobs)}
+    assert len(found) == 3
+    assert "IM#3: is not an image" in found[str(numbered)].record.rows[0]["error"]
     clip, missing = found[str(scans / "clip.dcm")], found[gone]
     expected = list(bcdseg.load(model).predict(scans / "clip.dcm", frames=2))
     assert clip.record.results == [one.to_dict() for one in expected]
@@ -204,7 +208,7 @@ def test_what_lies_at_an_address(scans: Path) -> None:
         [read_scan(frame).pixels for frame in scans_of("memory:///a/b/IM1", 1)],
         [read_scan(frame).pixels for frame in scans_of(str(scans / "clip.dcm"), 1)],
     )
-    assert list_files([str(scans), str(scans / "scan 1.png")]) == [str(scans / name) for name in names[1:]]
+    assert list_files([str(scans), f"{scans}/./scan 1.png"]) == [str(scans / name) for name in names[1:]]
     for place, reason in (("memory://nothing", "holds no image"), ("nonsense://a", "can't be reached")):
         with pytest.raises(errors.ImageNotFoundError, match=reason):
             list_files([place])
