@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bcdseg.data.dicom.members import is_directory_file, listed
+from bcdseg.data.dicom.members import is_directory_file, listed, members
 from bcdseg.data.dicom.sniff import MARK_ENDS, is_dicom
 from bcdseg.data.dicom.sniff import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.data.images import SUFFIXES, ImageSource
-from bcdseg.data.sources import NO_SCAN, expand, is_single, list_images, natural
+from bcdseg.data.sources import NO_SCAN, is_single, list_images, natural
 from bcdseg.errors import ImageNotFoundError
 from bcdseg.extras import require
 
@@ -27,14 +27,22 @@ class Fetched(io.BytesIO):
         self.name = name
 
 
-def list_files(places: Iterable[str]) -> list[str]:
-    """The image files of folders, patterns and addresses, each once, in the order given; no pixel is read."""
-    return list(dict.fromkeys(file for place in places for file in _listed(place)))
+def list_files(places: Iterable[str]) -> dict[str, bool]:
+    """The image files of folders, patterns and addresses, each once, in the order given; no pixel is read.
+
+    Each with whether it was named itself: what lies in a folder may be no scan, what is named is meant.
+    """
+    files: dict[str, bool] = {}
+    for place in places:
+        found, named = _listed(place)
+        files |= {file: named or files.get(file, False) for file in found}
+    return files
 
 
-def scans_of(file: str, frames: int) -> Iterator[ImageSource]:
-    """The scans of a file: a picture, or each n-th frame of a DICOM clip."""
-    return expand(Fetched(_fetched(file), file) if MARK in file else Path(file), frames)
+def scans_of(file: str, frames: int, *, named: bool) -> Iterator[ImageSource]:
+    """The scans of a file: a picture, or each n-th frame of a DICOM clip; of a report in a folder none."""
+    source = Fetched(_fetched(file), file) if MARK in file else Path(file)
+    return members(source, frames, in_folder=not named) if is_dicom(source) else iter([source])
 
 
 def as_path(file: str) -> Path:
@@ -43,22 +51,22 @@ def as_path(file: str) -> Path:
     return Path("/", scheme, rest.lstrip("/")) if mark else Path(file)
 
 
-def _listed(place: str) -> list[str]:
+def _listed(place: str) -> tuple[list[str], bool]:
     if MARK in place:
         return _listed_remotely(place)
     if is_directory_file(place):
-        return [os.fspath(path) for path in listed(Path(place))]
+        return [os.fspath(path) for path in listed(Path(place))], False
     if is_single(place) or is_dicom(place):
-        return [os.fspath(Path(place))]
-    return [os.fspath(path) for path in list_images(place)]
+        return [os.fspath(Path(place))], True
+    return [os.fspath(path) for path in list_images(place)], False
 
 
-def _listed_remotely(place: str) -> list[str]:
+def _listed_remotely(place: str) -> tuple[list[str], bool]:
     system, path = _at(place)
     if any(mark in path for mark in "*?["):
         found = [name for name in system.glob(path) if system.isfile(name)]
     elif system.isfile(path):
-        return [str(system.unstrip_protocol(path))]
+        return [str(system.unstrip_protocol(path))], True
     else:
         found = system.find(path)
     base = PurePosixPath(path)
@@ -69,7 +77,7 @@ def _listed_remotely(place: str) -> list[str]:
     files = sorted((name for name in named if name not in other), key=lambda name: natural(Path(name)))
     if not files:
         raise ImageNotFoundError(f"{place}: holds no image ({', '.join(SUFFIXES)}, DICOM); masks don't count.")
-    return [str(system.unstrip_protocol(name)) for name in files]
+    return [str(system.unstrip_protocol(name)) for name in files], False
 
 
 def _may_be_scan(name: PurePosixPath, base: PurePosixPath) -> bool:

@@ -37,6 +37,7 @@ class Asked:
         frames: Of clips, each n-th frame.
         masks: Whether masks are wanted.
         overlay: Whether pictures with the outlines drawn are.
+        named: Files that were named themselves: one of these that is no scan is told.
         threads: How many a worker may use on a CPU.
     """
 
@@ -44,6 +45,7 @@ class Asked:
     frames: int
     masks: bool
     overlay: bool
+    named: frozenset[str] = frozenset()
     threads: int = 1
 
 
@@ -63,24 +65,25 @@ class Worker:
         self._model, self._asked = model, asked
 
     def answer(self, jobs: Sequence[Job]) -> list[Answer]:
-        """An answer for each file; one that can't be read has rows that say why."""
+        """An answer for each file; one that can't be read has rows that say why, one that holds no scan has none."""
         names = {job.file: job.name for job in jobs}
-        failed: list[Failure] = []
-        stream = self._model.predict(self._scans(jobs, failed), on_error="keep", **self._asked.options)
+        without: list[Answer] = []
+        stream = self._model.predict(self._scans(jobs, without), on_error="keep", **self._asked.options)
         by_file = groupby(stream, key=lambda result: result.source if result.source in names else clip_file(result))
         answers = [self._answer(file, names[file], results) for file, results in by_file]
-        return [*answers, *(failure_answer(failure, self._model.classes) for failure in failed)]
+        return [*answers, *without]
 
-    def _scans(self, jobs: Sequence[Job], failed: list[Failure]) -> Iterator[ImageSource]:
+    def _scans(self, jobs: Sequence[Job], without: list[Answer]) -> Iterator[ImageSource]:
         for job in jobs:
             try:
-                scans = list(scans_of(job.file, self._asked.frames))
-            except BcdsegError as error:
-                failed.append(Failure(job.file, error))
+                scans = list(scans_of(job.file, self._asked.frames, named=job.file in self._asked.named))
             except Exception as error:  # whatever a file system far away raises
-                failed.append(Failure(job.file, ImageError(f"{job.file}: can't be fetched ({type(error).__name__}: {error}).")))
-            else:
-                yield from scans
+                why = error if isinstance(error, BcdsegError) else _not_fetched(job.file, error)
+                without.append(failure_answer(Failure(job.file, why), self._model.classes))
+                continue
+            if not scans:
+                without.append(Answer(Record(file=job.file, rows=[], results=[], stamp=stamp_of(job.file)), {}))
+            yield from scans
 
     def _answer(self, file: str, name: str, stream: Iterator[Result]) -> Answer:
         rows: list[dict[str, Any]] = []
@@ -111,3 +114,7 @@ def failure_answer(failure: Failure, classes: Sequence[str]) -> Answer:
     """What is said of a file that there is no answer for."""
     rows = table_rows([failure], classes)
     return Answer(Record(file=failure.source, rows=rows, results=[failure.to_dict()], whole=False), {})
+
+
+def _not_fetched(file: str, error: Exception) -> ImageError:
+    return ImageError(f"{file}: can't be fetched ({type(error).__name__}: {error}).")

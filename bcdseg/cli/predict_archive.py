@@ -24,11 +24,12 @@ def predict_archive(model: Model, run: Run, *, address: str | None, workers: int
     from bcdseg.infer.output import common_folder
 
     assert run.out is not None
-    files = list_files(run.paths)
+    found = list_files(run.paths)
+    files, named = list(found), frozenset(file for file, alone in found.items() if alone)
     settings = {**run.settings, "folder of the scans": str(common_folder([as_path(file) for file in files]))}
     journal = Journal(run.out, settings, resume=run.resume, overwrite=run.overwrite)
     archive = Archive(run.out, files, journal, overwrite=run.overwrite)
-    asked = Asked(options=run.asked, frames=run.frames, masks=run.masks, overlay=run.overlay)
+    asked = Asked(options=run.asked, frames=run.frames, masks=run.masks, overlay=run.overlay, named=named)
     try:
         archive.fill(model, asked, Workers(address=address, count=workers), with_progress)
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from drawn import draw_scan
 from made_dicom import dicom, region, save
 from PIL import Image
 from pyarrow import parquet
+from pydicom.data import get_testdata_file
 from typer.testing import CliRunner, Result
 
 import bcdseg
@@ -101,14 +103,15 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_changes_nothing(
     killed = []
 
     def watch(records: Iterator[Record], total: int) -> Iterator[Record]:
-        assert total == 9
+        assert total == 10
         for number, record in enumerate(records):
             if number == 0:
                 killed.append(_kill_a_worker())
             yield record
 
     loaded, out = bcdseg.load(model), tmp_path / "out"
-    files = list_files([str(scans)])
+    shutil.copy(str(get_testdata_file("reportsi.dcm", download=False)), scans / "report.dcm")  # no scan, and no failure
+    files = list(list_files([str(scans)]))
     journal = Journal(out, {}, resume=False, overwrite=False)
     asked = Asked(options=OPTIONS, frames=1, masks=True, overlay=True)
     Archive(out, files, journal, overwrite=False).fill(loaded, asked, Workers(count=2), watch)
@@ -181,13 +184,17 @@ def test_ray_is_silent_and_listens_to_this_machine_alone(ray: Any) -> None:
 
 
 def test_a_worker_alone_answers_as_the_model_and_says_what_it_could_not_fetch(model: Path, scans: Path) -> None:
-    asked = Asked(options={}, frames=2, masks=False, overlay=False, threads=torch.get_num_threads())
     gone, numbered = f"file://{scans}/gone.png", scans / "IM#3"
     numbered.write_bytes(b"no scan")
+    report = scans / "report.dcm"
+    shutil.copy(str(get_testdata_file("reportsi.dcm", download=False)), report)
+    threads = torch.get_num_threads()
+    asked = Asked(options={}, frames=2, masks=False, overlay=False, named=frozenset([str(report)]), threads=threads)
     worker = Worker(bcdseg.load(model), asked)
-    jobs = [Job(str(scans / "clip.dcm"), "clip"), Job(str(numbered), "numbered"), Job(gone, "gone")]
+    jobs = [Job(str(scans / "clip.dcm"), "clip"), Job(str(numbered), "numbered"), Job(gone, "gone"), Job(str(report), "report")]
     found = {answer.record.file: answer for answer in worker.answer(jobs)}
-    assert len(found) == 3
+    assert len(found) == 4
+    assert "report.dcm" in found[str(report)].record.rows[0]["error"]
     assert "IM#3: is not an image" in found[str(numbered)].record.rows[0]["error"]
     clip, missing = found[str(scans / "clip.dcm")], found[gone]
     expected = list(bcdseg.load(model).predict(scans / "clip.dcm", frames=2))
@@ -202,13 +209,14 @@ def test_what_lies_at_an_address(scans: Path) -> None:
     memory.pipe({f"/a/{path.name}": path.read_bytes() for path in scans.iterdir()})
     memory.pipe({"/a/b/IM1": (scans / "clip.dcm").read_bytes(), "/a/b/notes": b"text", "/a/.hidden/x.png": b"", "/a/x.txt": b""})
     names = ["b/IM1", "clip.dcm", *(f"scan {number}.png" for number in range(1, 9))]
-    assert list_files(["memory://a"]) == [f"memory:///a/{name}" for name in names]
-    assert list_files(["memory://a/scan *.png", "memory://a/scan 2.png"]) == [f"memory:///a/{name}" for name in names[2:]]
+    assert list(list_files(["memory://a"])) == [f"memory:///a/{name}" for name in names]
+    assert list(list_files(["memory://a/scan *.png", "memory://a/scan 2.png"])) == [f"memory:///a/{name}" for name in names[2:]]
     np.testing.assert_array_equal(
-        [read_scan(frame).pixels for frame in scans_of("memory:///a/b/IM1", 1)],
-        [read_scan(frame).pixels for frame in scans_of(str(scans / "clip.dcm"), 1)],
+        [read_scan(frame).pixels for frame in scans_of("memory:///a/b/IM1", 1, named=False)],
+        [read_scan(frame).pixels for frame in scans_of(str(scans / "clip.dcm"), 1, named=True)],
     )
-    assert list_files([str(scans), f"{scans}/./scan 1.png"]) == [str(scans / name) for name in names[1:]]
+    assert list(list_files([str(scans), f"{scans}/./scan 1.png"])) == [str(scans / name) for name in names[1:]]
+    assert list_files([str(scans), str(scans / "clip.dcm")])[str(scans / "clip.dcm")]
     for place, reason in (("memory://nothing", "holds no image"), ("nonsense://a", "can't be reached")):
         with pytest.raises(errors.ImageNotFoundError, match=reason):
             list_files([place])
