@@ -48,7 +48,7 @@ Paths = Annotated[
         "Masks and overlays (*_mask.png, *_overlay.png) are left out.",
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Folder for masks, overlays and the table (CSV and JSON).")]
+Out = Annotated[Path | None, typer.Option(help="Folder for masks, overlays and the table: CSV and JSON, or Parquet.")]
 Printed = Annotated[Format, typer.Option(help="How the table is printed.")]
 Masks = Annotated[bool, typer.Option("--masks/--no-masks", help="Whether to write the outlined areas as pictures.")]
 Overlay = Annotated[bool, typer.Option("--overlay/--no-overlay", help="Whether to write pictures with the outlines drawn.")]
