@@ -34,7 +34,7 @@ from bcdseg.infer.output import OutputFolder
 
 DRAWN = 200
 SIDE, SMALL = 256, 64
-NOTHING = {"threshold": 1.0}  # outlines nothing, so that lesions aren't measured
+NOTHING = {"threshold": 0.999}  # outlines nothing, so that lesions aren't measured
 
 
 class Watch:

@@ -12,6 +12,7 @@ from bcdseg.archive.places import as_path
 from bcdseg.archive.table import parquet_bytes
 from bcdseg.archive.worker import Asked, Job, Worker
 from bcdseg.errors import OptionError
+from bcdseg.extras import require
 from bcdseg.files import check_free, write_whole
 from bcdseg.infer.journal import Journal, Record
 from bcdseg.infer.output import json_bytes, output_names
@@ -38,6 +39,7 @@ class Archive:
     """A folder that fills with the answers for many files: pictures and a journal as they come, tables at the end."""
 
     def __init__(self, folder: Path, files: Sequence[str], journal: Journal, *, overwrite: bool) -> None:
+        require("pyarrow.parquet", extra="ray", purpose="The engine ray")  # now, and not when the table is to be written
         self.folder, self.journal = folder, journal
         self.files = list(files)
         self.overwrite = overwrite or journal.goes_on
@@ -55,6 +57,7 @@ class Archive:
             workers: Who does it.
             watch: Is handed the records as they come and how many there will be, and hands them on.
         """
+        model.predict((), **asked.options)  # an option that is wrong is told here, and a graph is made once, not by each worker
         left = self.journal.left(self.files)
         kinds = [*["mask"] * asked.masks, *["overlay", "heatmap"] * asked.overlay]
         pictures = (self.folder / f"{self._names[file]}_{kind}.png" for file in left for kind in kinds)
