@@ -107,3 +107,7 @@ class LimitError(InputError):
 
 class GoneError(BcdsegError, LookupError):
     """What was asked for is not held any more."""
+
+
+class ClusterError(BcdsegError, ConnectionError):
+    """Ray can't be started or reached, or its workers can't start."""

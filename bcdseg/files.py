@@ -35,6 +35,15 @@ def _write(path: Path, content: bytes) -> Path:
     return path
 
 
+def append_line(path: Path, line: bytes) -> None:
+    """Add a line to a file. One that a killed process has left half is told by its missing end."""
+    try:
+        with path.open("ab", buffering=0) as file:
+            file.write(line)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written ({error.strerror}). Choose another place.") from error
+
+
 def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Raise when a file is there already and may not be replaced."""
     taken = [] if overwrite else [path for path in paths if path.exists()]

@@ -15,11 +15,19 @@ def info_command(
     model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
     diagram: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw the network into this file instead.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file when it is there already.")] = False,
+    drift: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Measure on these scans how far each runtime drifts from torch instead.")
+    ] = None,
 ) -> None:
     """Show a model's card, and the versions and devices it runs on.
 
-    Examples:  bcdseg info  |  bcdseg info my-model --diagram network.svg
+    Examples:  bcdseg info  |  bcdseg info my-model --diagram network.svg  |  bcdseg info my-model --drift my-scans
     """
+    if drift is not None:
+        from bcdseg.cli.drift_table import print_drift
+
+        print_drift(model, drift)
+        return
     from bcdseg.model.registry import load
 
     loaded = load(model)

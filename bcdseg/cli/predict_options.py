@@ -33,15 +33,24 @@ class Augmentation(str, Enum):
     full = "full"
 
 
+class Engine(str, Enum):
+    """Who predicts."""
+
+    plain = "plain"
+    ray = "ray"
+
+
 Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATH...",
-        help="Images, DICOM clips, folders or patterns. Masks and overlays (*_mask.png, *_overlay.png) are left out.",
+        help="Images, DICOM clips, folders or patterns; with --engine ray also addresses such as s3://bucket/folder. "
+        "Masks and overlays (*_mask.png, *_overlay.png) are left out.",
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Folder for masks, overlays and the table (CSV and JSON).")]
+Out = Annotated[Path | None, typer.Option(help="Folder for masks, overlays and the table: CSV and JSON, or Parquet.")]
 Printed = Annotated[Format, typer.Option(help="How the table is printed.")]
+Masks = Annotated[bool, typer.Option("--masks/--no-masks", help="Whether to write the outlined areas as pictures.")]
 Overlay = Annotated[bool, typer.Option("--overlay/--no-overlay", help="Whether to write pictures with the outlines drawn.")]
 ModelName = Annotated[str, typer.Option(help="A bundled model, a model folder, or hf://owner/name.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -65,9 +74,13 @@ Tta = Annotated[
     Augmentation, typer.Option(help="Test-time augmentation: also mirrored (flip), also smaller (full); adds a spread.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are in the folder already.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, after what is done.")]
 Frames = Annotated[int, typer.Option(min=1, help="Of DICOM clips, each n-th frame.")]
 DicomSeg = Annotated[bool, typer.Option("--dicom-seg", help="Write outlines of DICOM scans as DICOM-SEG too.")]
 DicomSr = Annotated[bool, typer.Option("--dicom-sr", help="Write measurements of DICOM scans as DICOM reports too.")]
 KeepIdentifiers = Annotated[
     bool, typer.Option("--keep-identifiers", help="Leave patients' names, numbers and dates in DICOM output and in overlays.")
 ]
+EngineName = Annotated[Engine, typer.Option(help="plain: this process; ray: workers on this machine or on a cluster.")]
+RayAddress = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster; without, Ray starts here.")]
+WorkerCount = Annotated[int | None, typer.Option("--workers", min=1, help="Of the engine ray; by default one a core, or a GPU.")]

@@ -84,7 +84,7 @@ def list_images(source: str | os.PathLike[str]) -> list[Path]:
         raise ImageNotFoundError(
             f"{os.fspath(source)}: the {kind} holds no image ({', '.join(SUFFIXES)}, DICOM); masks don't count."
         )
-    return sorted(images, key=_natural)
+    return sorted(images, key=natural)
 
 
 def _is_pattern(text: str) -> bool:
@@ -99,5 +99,6 @@ def _is_image(file: Path, below: Path) -> bool:
     return named or (is_dicom(file) and file.name.upper() != "DICOMDIR")
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts names as a person does: 2 before 10."""
     return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", path.as_posix())]

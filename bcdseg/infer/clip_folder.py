@@ -1,4 +1,4 @@
-"""What a run writes for each file as a whole: DICOM segmentations and reports, and the summaries of clips."""
+"""What a run says of each file as a whole: DICOM segmentations and reports, and the summaries of clips."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 from bcdseg.data.dicom.sniff import is_dicom
 from bcdseg.errors import ImageError, OptionError
-from bcdseg.files import check_free, write_whole
-from bcdseg.infer.clip import ClipSummary, clip_file, light, summarize_clip
+from bcdseg.files import check_free
+from bcdseg.infer.clip import ClipSummary, clip_file, summarize_clip
 from bcdseg.infer.dicom_output import save_dicom_seg, save_dicom_sr
-from bcdseg.infer.output import json_bytes, output_names
+from bcdseg.infer.output import output_names
 from bcdseg.infer.prediction import Failure, Prediction
 from bcdseg.infer.predictor import Result
 
@@ -18,10 +18,9 @@ KINDS = ("seg", "sr")
 
 
 class ClipFolder:
-    """Gathers the answers of one file after another; a file is done when the next one begins.
+    """Sums up the answers of one file after another.
 
     Attributes:
-        summaries: Of the clips that are done.
         problems: Why a file's DICOM output could not be written.
     """
 
@@ -31,8 +30,6 @@ class ClipFolder:
         self.folder, self.kinds = folder, tuple(kinds)
         self.overwrite, self.keep_identifiers = overwrite, keep_identifiers
         self.problems: list[str] = []
-        self.summaries: list[ClipSummary] = []
-        self._held: list[Result] = []
         self._targets: dict[str, Path] = {}
         if self.kinds and folder is None:
             raise OptionError("--dicom-seg and --dicom-sr write files: say where to with --out FOLDER.")
@@ -44,29 +41,17 @@ class ClipFolder:
             self._targets = {file: folder / name for file, name in output_names(dicom).items()}
             check_free((self._target(file, kind) for file in self._targets for kind in self.kinds), overwrite=overwrite)
 
-    def add(self, result: Result) -> None:
-        """Take the next answer."""
-        if self._held and clip_file(self._held[0]) != clip_file(result):
-            self._write()
-        self._held.append(light(result) if isinstance(result, Prediction) else result)
-
-    def finish(self) -> None:
-        """Write what is left, and ``clips.json`` when there were clips."""
-        self._write()
-        if self.folder and self.summaries:
-            content = json_bytes([summary.to_dict() for summary in self.summaries])
-            write_whole(self.folder / "clips.json", content, overwrite=self.overwrite)
-
-    def _write(self) -> None:
-        results, self._held = self._held, []
+    def sum_up(self, results: Sequence[Result]) -> ClipSummary | None:
+        """Write what is asked for of a file; its summary, where it is a clip."""
         predictions = [result for result in results if isinstance(result, Prediction)]
         if not predictions:
-            return
+            return None
         file = clip_file(predictions[0])
-        if predictions[0].frame is not None:
-            self.summaries.append(summarize_clip(results))
-        if file not in self._targets:
-            return
+        if file in self._targets:
+            self._write(file, predictions)
+        return None if predictions[0].frame is None else summarize_clip(results)
+
+    def _write(self, file: str, predictions: Sequence[Prediction]) -> None:
         for kind in self.kinds:
             if kind == "seg" and predictions[0].mask is None:
                 continue

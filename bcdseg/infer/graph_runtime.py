@@ -104,8 +104,10 @@ class GraphRuntime:
 
 
 def cores() -> int:
-    """How many the process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many the process may use: those that it is bound to, and no more than OMP_NUM_THREADS, which torch minds too."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(bound, int(asked)) if asked.isdecimal() and int(asked) else bound
 
 
 def _joined(parts: tuple[Array | None, ...]) -> Array | None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from bcdseg.errors import OptionError
 from bcdseg.files import check_free, write_whole
+from bcdseg.infer.journal import Record
 from bcdseg.infer.prediction import Failure, Prediction
 from bcdseg.infer.predictor import Result
 
@@ -23,43 +24,45 @@ LESION_COLUMNS = ("long_axis_px", "short_axis_px", "long_axis_mm", "short_axis_m
 
 
 class OutputFolder:
-    """A folder that fills with the answers of a run: a mask and an overlay a scan, and tables at the end.
+    """A folder that fills with the answers of a run: a mask and an overlay a scan as wanted, and tables at the end.
 
     Names follow the scans' own below their common folder. What would be replaced is checked before anything is done.
     """
 
-    def __init__(self, folder: Path, sources: Sequence[Path], *, overlay: bool, overwrite: bool) -> None:
+    def __init__(self, folder: Path, sources: Sequence[Path], *, masks: bool = True, overlay: bool, overwrite: bool) -> None:
         self.folder = folder
+        self.masks = masks
         self.overlay = overlay
         self.overwrite = overwrite
         self._names = output_names(sources)
-        self.tables = [folder / "predictions.csv", folder / "predictions.json"]
-        kinds = ["_mask.png", *["_overlay.png", "_heatmap.png"] * overlay]
+        self.tables = [folder / "predictions.csv", folder / "predictions.json", folder / "clips.json"]
+        kinds = [*["_mask.png"] * masks, *["_overlay.png", "_heatmap.png"] * overlay]
         check_free(
             [*self.tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite
         )
 
-    def add(self, result: Result) -> None:
-        """Write the pictures of one answer; a failure has none."""
+    def add(self, result: Result) -> list[str]:
+        """Write the pictures of one answer, and say which; a failure has none."""
         if isinstance(result, Failure):
-            return
-        name = self._names[result.source]
-        if result.mask is not None:
-            write_whole(self.folder / f"{name}_mask.png", png_bytes(Image.fromarray(result.mask)), overwrite=self.overwrite)
-        if self.overlay:
-            write_whole(self.folder / f"{name}_overlay.png", png_bytes(result.overlay()), overwrite=self.overwrite)
-        if self.overlay and result.heatmap is not None:
-            write_whole(self.folder / f"{name}_heatmap.png", png_bytes(result.heat_overlay()), overwrite=self.overwrite)
+            return []
+        pictures = pictures_of(result, self._names[result.source], masks=self.masks, overlay=self.overlay)
+        for name, content in pictures.items():
+            write_whole(self.folder / name, content, overwrite=self.overwrite)
+        return list(pictures)
 
-    def write_tables(self, rows: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]], classes: Sequence[str]) -> None:
-        """Write ``predictions.csv``, one row a scan, and ``predictions.json``, everything."""
-        write_whole(self.tables[0], csv_bytes(rows, classes), overwrite=self.overwrite)
-        write_whole(self.tables[1], json_bytes(results), overwrite=self.overwrite)
+    def write_tables(self, records: Sequence[Record], classes: Sequence[str]) -> None:
+        """Write ``predictions.csv``, one row a scan, ``predictions.json``, everything, and ``clips.json`` where there are clips."""
+        rows = [row for record in records for row in record.rows]
+        results = [result for record in records for result in record.results]
+        clips = [record.clip for record in records if record.clip is not None]
+        for path, content in zip(self.tables, (csv_bytes(rows, classes), json_bytes(results), json_bytes(clips)), strict=True):
+            if clips or path != self.tables[-1]:
+                write_whole(path, content, overwrite=self.overwrite)
 
 
 def output_names(sources: Sequence[Path]) -> dict[str, str]:
     """A name below the output folder for each source; two files of one stem keep their suffixes apart."""
-    common = Path(os.path.commonpath([source.absolute().parent for source in sources]))
+    common = common_folder(sources)
     below = {str(source): _without_mark(source.absolute().relative_to(common)) for source in sources}
     stems = Counter(path.with_suffix("") for path in below.values())
     names: dict[str, str] = {}
@@ -73,6 +76,11 @@ def output_names(sources: Sequence[Path]) -> dict[str, str]:
     return names
 
 
+def common_folder(sources: Sequence[Path]) -> Path:
+    """The deepest one that holds them all."""
+    return Path(os.path.commonpath([source.absolute().parent for source in sources]))
+
+
 def _without_mark(path: Path) -> Path:
     """A frame's ``clip.dcm#12`` as ``clip_frame12.dcm``, so that each frame's files have a name of their own."""
     file, mark, number = path.name.rpartition("#")
@@ -82,18 +90,24 @@ def _without_mark(path: Path) -> Path:
     return named.with_name(f"{named.stem}_frame{number}{named.suffix}")
 
 
+def pictures_of(prediction: Prediction, name: str, *, masks: bool = True, overlay: bool) -> dict[str, bytes]:
+    """File names and contents: mask, overlay and heat map, as far as they are wanted and there are any."""
+    mask = prediction.mask if masks else None
+    pictures = {} if mask is None else {f"{name}_mask.png": png_bytes(Image.fromarray(mask))}
+    if overlay:
+        pictures[f"{name}_overlay.png"] = png_bytes(prediction.overlay())
+    if overlay and prediction.heatmap is not None:
+        pictures[f"{name}_heatmap.png"] = png_bytes(prediction.heat_overlay())
+    return pictures
+
+
 def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, overlay: bool, overwrite: bool) -> list[Path]:
     """See ``Prediction.save``."""
     stem = name or _without_mark(Path(prediction.source)).stem
     if Path(stem).name != stem:
         raise OptionError(f"name={stem!r}: give a file name without folders; the folder is an argument of its own.")
     contents = {folder / f"{stem}.json": json_bytes(prediction.to_dict())}
-    if prediction.mask is not None:
-        contents[folder / f"{stem}_mask.png"] = png_bytes(Image.fromarray(prediction.mask))
-    if overlay:
-        contents[folder / f"{stem}_overlay.png"] = png_bytes(prediction.overlay())
-    if overlay and prediction.heatmap is not None:
-        contents[folder / f"{stem}_heatmap.png"] = png_bytes(prediction.heat_overlay())
+    contents |= {folder / name: content for name, content in pictures_of(prediction, stem, overlay=overlay).items()}
     check_free(contents, overwrite=overwrite)
     return [write_whole(path, content, overwrite=overwrite) for path, content in contents.items()]
 
@@ -118,24 +132,16 @@ def table_rows(results: Iterable[Result], classes: Sequence[str]) -> list[dict[s
 def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
     """Rows of ``table_rows`` as the content of a CSV file."""
     text = io.StringIO(newline="")
-    probabilities = [f"probability_{name}" for name in classes]
-    columns = [
-        "source",
-        "label",
-        *probabilities,
-        "spread",
-        "lesions",
-        "area_px",
-        "area_mm2",
-        *LESION_COLUMNS,
-        "spacing_from",
-        "flags",
-        "error",
-    ]
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, columns_of(classes), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode("utf-8", NOT_UNICODE)
+
+
+def columns_of(classes: Sequence[str]) -> list[str]:
+    """Names of the columns of a table."""
+    known = ["spread", "lesions", "area_px", "area_mm2", *LESION_COLUMNS, "spacing_from", "flags", "error"]
+    return ["source", "label", *(f"probability_{name}" for name in classes), *known]
 
 
 def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def test_a_folder_becomes_pictures_and_tables(model: str, scans: Path, tmp_path:
     assert {path.name for path in out.iterdir()} == {
         "predictions.csv",
         "predictions.json",
+        ".progress.jsonl",
         *(f"scan ({number})_{kind}.png" for number in (1, 2, 3) for kind in ("mask", "overlay")),
     }
     rows = list(csv.DictReader(io.StringIO((out / "predictions.csv").read_text())))

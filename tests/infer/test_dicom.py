@@ -302,8 +302,8 @@ def test_the_command_line_writes_everything_of_a_clip(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert done.exit_code == 0, done.output
     assert {path.name for path in out.iterdir()} == {
-        "predictions.csv", "predictions.json", "clips.json", "a_mask.png", "still_mask.png", "clip_frame1_mask.png",
-        "clip_frame3_mask.png", "clip_seg.dcm", "clip_sr.dcm", "still_seg.dcm", "still_sr.dcm",
+        ".progress.jsonl", "predictions.csv", "predictions.json", "clips.json", "a_mask.png", "still_mask.png",
+        "clip_frame1_mask.png", "clip_frame3_mask.png", "clip_seg.dcm", "clip_sr.dcm", "still_seg.dcm", "still_sr.dcm",
     }  # fmt: skip
     rows = list(csv.DictReader(io.StringIO((out / "predictions.csv").read_text())))
     assert [Path(row["source"]).name for row in rows] == ["a.png", "clip.dcm#1", "clip.dcm#3", "still"]

@@ -1,0 +1,103 @@
+"""From files and a model to a folder of answers, by the workers of Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bcdseg.archive.cluster import connected
+from bcdseg.archive.dispatch import Dispatch
+from bcdseg.archive.places import as_path
+from bcdseg.archive.table import parquet_bytes
+from bcdseg.archive.worker import Asked, Job, Worker
+from bcdseg.errors import OptionError
+from bcdseg.extras import require
+from bcdseg.files import check_free, write_whole
+from bcdseg.infer.journal import Journal, Record
+from bcdseg.infer.output import json_bytes, output_names
+from bcdseg.model.model import Model
+
+TABLE, CLIPS = "predictions.parquet", "clips.json"
+TOGETHER = {"cpu": 16, "cuda": 64}  # files that a worker is handed at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Who does the work.
+
+    Attributes:
+        address: Of a cluster of Ray; None for this machine alone.
+        count: How many there are; None for one a core, or one a GPU.
+    """
+
+    address: str | None = None
+    count: int | None = None
+
+
+class Archive:
+    """A folder that fills with the answers for many files: pictures and a journal as they come, tables at the end."""
+
+    def __init__(self, folder: Path, files: Sequence[str], journal: Journal, *, overwrite: bool) -> None:
+        require("pyarrow.parquet", extra="ray", purpose="The engine ray")  # now, and not when the table is to be written
+        self.folder, self.journal = folder, journal
+        self.files = list(files)
+        self.overwrite = overwrite or journal.goes_on
+        self._names = dict(zip(files, output_names([as_path(file) for file in files]).values(), strict=True))
+        check_free([folder / TABLE, folder / CLIPS], overwrite=self.overwrite)
+
+    def fill(
+        self, model: Model, asked: Asked, workers: Workers, watch: Callable[[Iterator[Record], int], Iterator[Record]]
+    ) -> None:
+        """Predict what is not done. Whatever stops it, the tables say what is done.
+
+        Args:
+            model: Sent to each worker once.
+            asked: What is wanted of each file.
+            workers: Who does it.
+            watch: Is handed the records as they come and how many there will be, and hands them on.
+        """
+        model.predict((), **asked.options)  # an option that is wrong is told here, and a graph is made once, not by each worker
+        left = self.journal.left(self.files)
+        kinds = [*["mask"] * asked.masks, *["overlay", "heatmap"] * asked.overlay]
+        pictures = (self.folder / f"{self._names[file]}_{kind}.png" for file in left for kind in kinds)
+        check_free(pictures, overwrite=self.overwrite)
+        self.journal.begin()
+        try:
+            for _ in watch(self._records(left, model, asked, workers), len(left)):
+                pass
+        finally:
+            self._write_tables(model.classes)
+
+    def _records(self, left: Sequence[str], model: Model, asked: Asked, workers: Workers) -> Iterator[Record]:
+        if not left:
+            return
+        with connected(workers.address, workers=workers.count) as ray:
+            kind = model.device.partition(":")[0]
+            number = workers.count or int(ray.cluster_resources().get("GPU" if kind == "cuda" else "CPU", 0))
+            if number < 1:
+                raise OptionError(f"device={model.device!r}: the cluster has none. Choose another device, or another cluster.")
+            resources = {"num_gpus": 1} if kind == "cuda" else {"num_cpus": asked.threads}
+            remote, sent = ray.remote(Worker).options(**resources), ray.put(model)
+            dispatch = Dispatch(
+                ray,
+                lambda: remote.remote(sent, asked),
+                workers=min(number, len(left)),
+                together=min(TOGETHER.get(kind, 1), -(-len(left) // number)),
+                classes=model.classes,
+            )
+            try:
+                for answer in dispatch.answers([Job(file, self._names[file]) for file in left]):
+                    for name, content in answer.pictures.items():
+                        write_whole(self.folder / name, content, overwrite=self.overwrite)
+                    self.journal.add(answer.record)
+                    yield answer.record
+            finally:
+                dispatch.stop()
+
+    def _write_tables(self, classes: Sequence[str]) -> None:
+        table = parquet_bytes(self.journal.records(self.files), classes)
+        write_whole(self.folder / TABLE, table, overwrite=self.overwrite)
+        clips = [record.clip for record in self.journal.records(self.files) if record.clip is not None]
+        if clips:
+            write_whole(self.folder / CLIPS, json_bytes(clips), overwrite=self.overwrite)

@@ -1,0 +1,37 @@
+"""Bars on a terminal; elsewhere nothing is drawn."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+FEW = 5
+
+Item = TypeVar("Item")
+
+
+def with_progress(stream: Iterator[Item], total: int) -> Iterator[Item]:
+    """A bar over scans or files, where there are more than a few."""
+    if total <= FEW or not sys.stderr.isatty():
+        yield from stream
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(stream, description="Predicting", total=total, console=Console(stderr=True))
+
+
+@contextmanager
+def window_progress(scans: int) -> Iterator[Callable[[int, int], object] | None]:
+    """A bar over the windows of one scan after the other, where there are a few scans only."""
+    if not 0 < scans <= FEW or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Windows", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

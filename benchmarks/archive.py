@@ -1,0 +1,139 @@
+"""What the engine ray costs over the plain stream, and whether a scan costs the same in a small archive and in a large one.
+
+    python benchmarks/archive.py [--counts 1000 3000 10000] [--turns 3] [--compared 400]
+
+Scans are made: 200 drawn ones, and as many names for them as are wanted. Each run writes masks, the journal and the tables, as
+`bcdseg predict --no-overlay` does. On Ray time counts from the first answer on, over the scans that were not in a worker's hands
+by then: starting Ray and its workers is told apart. The curve is of a small network that outlines nothing and of scans of 64x64, so
+that it shows the machinery; the CPU time of the process that hands out files and writes answers doesn't depend on what else runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import bcdseg
+from bcdseg.archive.archive import TOGETHER, Archive, Workers
+from bcdseg.archive.cluster import connected
+from bcdseg.archive.worker import Asked
+from bcdseg.infer.clip_folder import ClipFolder
+from bcdseg.infer.gathering import by_file, gather
+from bcdseg.infer.journal import Journal, Record
+from bcdseg.infer.output import OutputFolder
+
+DRAWN = 200
+SIDE, SMALL = 256, 64
+NOTHING = {"threshold": 0.999}  # outlines nothing, so that lesions aren't measured
+
+
+class Watch:
+    """Notes when the first answer came."""
+
+    def __call__(self, records: Iterator[Record], total: int) -> Iterator[Record]:  # noqa: ARG002 - it is called so
+        for number, record in enumerate(records):
+            if number == 0:
+                self.first = time.perf_counter()
+            yield record
+
+
+def make(folder: Path, count: int, side: int) -> list[Path]:
+    """Speckle with a dark ellipse; the later files are further names of the first ones."""
+    folder.mkdir(parents=True)
+    rows, columns = np.mgrid[:side, :side] / side - 0.5
+    made = []
+    for number in range(count):
+        path = folder / f"{number}.png"
+        if number < DRAWN:
+            random = np.random.default_rng(number)
+            dark = (rows * random.uniform(3, 6)) ** 2 + (columns * random.uniform(3, 6)) ** 2 <= 1
+            pixels = np.clip(random.gamma(4, 25, (side, side)) * np.where(dark, 0.3, 1), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(path)
+        else:
+            os.link(made[number % DRAWN], path)
+        made.append(path)
+    return made
+
+
+def plain(model: bcdseg.Model, files: list[Path], out: Path, asked: dict[str, float]) -> float:
+    """Seconds of a scan."""
+    journal = Journal(out, {}, resume=False, overwrite=False)
+    folder = OutputFolder(out, files, overlay=False, overwrite=False)
+    clips = ClipFolder(out, files, kinds=[], overwrite=False, keep_identifiers=False)
+    named = by_file(files)
+    journal.begin()
+    start = time.perf_counter()
+    gather(model.predict(files, on_error="keep", **asked), named, journal, folder=folder, clips=clips, classes=model.classes)
+    folder.write_tables(list(journal.records(named)), model.classes)
+    return (time.perf_counter() - start) / len(files)
+
+
+def on_ray(model: bcdseg.Model, files: list[Path], out: Path, asked: dict[str, float], workers: int) -> tuple[float, float, float]:
+    """Seconds of a scan, CPU seconds of it in this process, and seconds until the first answer."""
+    watch = Watch()
+    archive = Archive(out, [str(file) for file in files], Journal(out, {}, resume=False, overwrite=False), overwrite=False)
+    start, cpu = time.perf_counter(), time.process_time()
+    archive.fill(model, Asked(options=asked, frames=1, masks=True, overlay=False), Workers(count=workers), watch)
+    after = len(files) - workers * TOGETHER["cpu"]
+    return (time.perf_counter() - watch.first) / after, (time.process_time() - cpu) / len(files), watch.first - start
+
+
+def compare(
+    name: str, model: bcdseg.Model, asked: dict[str, float], files: list[Path], turns: int, workers: int, out: Path
+) -> None:
+    found = []
+    for turn in range(turns):
+        stream = plain(model, files, out / f"plain {turn}", asked)
+        found.append((stream, on_ray(model, files, out / f"ray {turn}", asked, workers)[0]))
+    one, other = (statistics.median(times) * 1e3 for times in zip(*found, strict=True))
+    ratios = [ray / stream for stream, ray in found]
+    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    print(f"| {name} | {len(files)} | {one:.1f} | {other:.1f} | {spread} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=int, nargs="+", default=[1000, 3000, 10_000])
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--compared", type=int, default=400)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    small = bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=32, decoder_channels=(16, 8, 8, 8, 8))
+    bundled = bcdseg.load(device="cpu", runtime="torch")
+    workers = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder)
+        files, many = make(made / "scans", options.compared, SIDE), make(made / "many", max(options.counts), SMALL)
+        start = time.perf_counter()
+        with connected(None, workers=workers):
+            started = time.perf_counter() - start
+            print(f"torch {torch.__version__}, {workers} workers of one thread each; Ray started in {started:.0f} s\n")
+            print("| network | scans | plain stream, ms a scan | ray, ms a scan | ratio (least to most) |\n|---|---|---|---|---|")
+            compare("busi-lite", bundled, {}, files, options.turns, workers, made / "bundled")
+            compare("small", small, NOTHING, files, options.turns, workers, made / "small")
+            columns = (
+                "scans",
+                "ms a scan",
+                "of it CPU of this process, ms",
+                "first answer after, s",
+                "most memory of this process, MB",
+            )
+            print(f"\n| {' | '.join(columns)} |\n|---|---|---|---|---|")
+            for count in options.counts:
+                each, cpu, first = on_ray(small, many[:count], made / str(count), NOTHING, workers)
+                memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                print(f"| {count} | {each * 1e3:.2f} | {cpu * 1e3:.2f} | {first:.1f} | {memory:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

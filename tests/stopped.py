@@ -1,0 +1,32 @@
+"""A run of `bcdseg predict` that gets a signal when its third scan is to be written: stopped.py SIGNAL ARGUMENTS."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from bcdseg.cli import main
+from bcdseg.infer.output import OutputFolder
+from bcdseg.infer.predictor import Result
+
+AT = 3
+
+
+def stopping(number: int) -> Callable[[OutputFolder, Result], list[str]]:
+    """``OutputFolder.add`` that sends this process a signal at the third scan."""
+    add, calls = OutputFolder.add, []
+
+    def add_or_stop(folder: OutputFolder, result: Result) -> list[str]:
+        calls.append(result)
+        if len(calls) == AT:
+            os.kill(os.getpid(), number)
+        return add(folder, result)
+
+    return add_or_stop
+
+
+if __name__ == "__main__":
+    OutputFolder.add = stopping(int(sys.argv.pop(1)))
+    sys.argv[1:] = ["predict", *sys.argv[1:]]
+    main()
