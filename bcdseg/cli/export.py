@@ -12,7 +12,8 @@ def export_command(
     model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="By default the model's name in this folder.")] = None,
     format: Annotated[
-        str | None, typer.Option(help="onnx (.onnx), openvino (.xml), torch (.pt2) or monai (.zip); else --out's suffix.")
+        str | None,
+        typer.Option(help="onnx (.onnx), openvino (.xml), litert (.tflite), torch (.pt2) or monai (.zip); else --out's suffix."),
     ] = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
     check_on: Annotated[Path | None, typer.Option(help="Scans to check the answers on: an image or a folder.")] = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Exported:
 
     Attributes:
         path: The file to open.
-        format: ``onnx``, ``openvino``, ``torch`` or ``monai``.
+        format: ``onnx``, ``openvino``, ``litert``, ``torch`` or ``monai``.
         precision: ``fp32``, ``fp16`` or ``int8``.
         size: Bytes, of all its files.
         difference: How far its answers are from the model's.
@@ -58,10 +59,11 @@ def export(
     name, chosen = _chosen(path, format, precision)
     if (precision == "int8") != (calibrate_on is not None):
         raise OptionError("int8 takes its ranges from scans: give calibrate_on= together with precision='int8', and only then.")
-    calibration = list(_scans(calibrate_on, subject.preprocessing, MOST_CALIBRATED))
-    real = [*_scans(check_on, subject.preprocessing, MOST_CHECKED), *calibration[:MOST_CHECKED]]
+    as_input = partial(_as_input, subject.preprocessing, chosen.largest)
+    calibration = list(map(as_input, _scans(calibrate_on, MOST_CALIBRATED)))
+    real = [*map(as_input, _scans(check_on, MOST_CHECKED)), *calibration[:MOST_CHECKED]]
     # What int8 says of drawings would say little: its ranges are those of scans.
-    compared = real if precision == "int8" else [*real, *(_as_input(drawn, subject.preprocessing) for drawn in drawn_scans())]
+    compared = real if precision == "int8" else [*real, *map(as_input, drawn_scans())]
     contents = chosen.make(subject, precision, calibration)
     targets = {path.with_suffix(suffix): content for suffix, content in contents.items()}
     check_free(targets, overwrite=overwrite)
@@ -87,17 +89,17 @@ def _chosen(path: Path, name: str | None, precision: str) -> tuple[str, Format]:
     return name, chosen
 
 
-def _scans(source: Any, preprocessing: Preprocessing, most: int) -> Iterator[Scans]:
+def _scans(source: Any, most: int) -> Iterator[Pixels]:
     if source is None:
         return
     sources = [source] if is_single(source) else expand(source)
     for one in islice(sources, most):
         image = read_scan(one)
         for area in image.areas:
-            yield _as_input(image.pixels[area.window], preprocessing)
+            yield image.pixels[area.window]
 
 
-def _as_input(pixels: Pixels, preprocessing: Preprocessing) -> Scans:
+def _as_input(preprocessing: Preprocessing, largest: int | None, pixels: Pixels) -> Scans:
     """A scan in the type, channels and, where it must be, the size that the file takes."""
     pixels = to_uint8(pixels)
     picture = Image.fromarray(to_gray(pixels) if preprocessing.channels == 1 else pixels)
@@ -107,6 +109,8 @@ def _as_input(pixels: Pixels, preprocessing: Preprocessing) -> Scans:
     elif preprocessing.resize == "none":
         stride = preprocessing.stride
         picture = picture.resize((-(-picture.width // stride) * stride, -(-picture.height // stride) * stride))
+    elif largest is not None:
+        picture.thumbnail((largest, largest))
     return np.asarray(picture)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bcdseg.export.litert import CANVAS, make_litert, open_litert
 from bcdseg.export.monai_bundle import make_bundle, open_bundle
 from bcdseg.export.pipeline import SCAN, Subject, trace_pipeline
 from bcdseg.extras import require
@@ -34,12 +35,14 @@ class Format:
         precisions: What it can hold.
         make: The content of each of its files by suffix; the one that is opened comes last.
         opened: The file made ready to be run, from scans to outputs by name.
+        largest: Height and width of the largest scan that it takes, None when they are those of ``pipeline.LARGEST``.
     """
 
     suffix: str
     precisions: tuple[str, ...]
     make: Callable[[Subject, str, Sequence[Scans]], dict[str, bytes]]
     opened: Callable[[Path, Subject], Callable[[Scans], Outputs]]
+    largest: int | None = None
 
 
 def _make_onnx(subject: Subject, precision: str, calibrate_on: Sequence[Scans]) -> dict[str, bytes]:
@@ -99,6 +102,7 @@ def _open_torch(path: Path, subject: Subject) -> Callable[[Scans], Outputs]:
 FORMATS = {
     "onnx": Format(suffix=".onnx", precisions=("fp32", "fp16", "int8"), make=_make_onnx, opened=_open_onnx),
     "openvino": Format(suffix=".xml", precisions=("fp32", "fp16", "int8"), make=_make_openvino, opened=_open_openvino),
+    "litert": Format(suffix=".tflite", precisions=("fp32", "fp16", "int8"), make=make_litert, opened=open_litert, largest=CANVAS),
     "torch": Format(suffix=".pt2", precisions=("fp32",), make=_make_torch, opened=_open_torch),
     "monai": Format(suffix=".zip", precisions=("fp32",), make=make_bundle, opened=open_bundle),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from bcdseg.network.ensemble import AnyNetwork
 from bcdseg.network.folding import fold_batch_norm
 from bcdseg.network.network import Output
 
+Length: TypeAlias = int | Tensor
 SCAN = "scan"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.float32}
 HALF_WEIGHT = 2**11
@@ -83,6 +84,8 @@ class Pipeline(nn.Module):
 
     Scans are uint8, batch x height x width, with x 3 at the end for a network that takes colour. They have any size where scans
     are stretched to the network's; else the size of the network's input, since only data outside of the graph could say more.
+
+    Where a format takes one size only, scans lie at the top left of a canvas, and ``size`` says how high and wide they are.
     """
 
     def __init__(self, subject: Subject, precision: str) -> None:
@@ -92,37 +95,39 @@ class Pipeline(nn.Module):
         self.dtype = DTYPES[precision]
         self.network = folded.to(self.dtype).eval()
 
-    def forward(self, scan: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, scan: Tensor, size: Tensor | None = None) -> tuple[Tensor, ...]:
         """See the class."""
         planes = scan.movedim(-1, 1) if self.preprocessing.channels == 3 else scan.unsqueeze(1)
-        size = (planes.shape[2], planes.shape[3])
-        output: Output = self.network(self._prepared(planes.float()).to(self.dtype))
+        canvas = (planes.shape[2], planes.shape[3])
+        size_of_scan = canvas if size is None else (size[0], size[1])
+        output: Output = self.network(self._prepared(planes.float(), size_of_scan).to(self.dtype))
         found: list[Tensor] = []
         if output.mask is not None:
-            probability = self._restored(torch.sigmoid(output.mask.float()), size)[:, 0]
+            probability = self._restored(torch.sigmoid(output.mask.float()), size_of_scan, canvas)[:, 0]
             found += [probability, probability >= self.rules.threshold]
         if output.classes is not None:
             found.append(torch.softmax(output.classes.float() / self.rules.temperature, dim=1))
         return tuple(found)
 
-    def _prepared(self, planes: Tensor) -> Tensor:
+    def _prepared(self, planes: Tensor, scan: tuple[Length, Length]) -> Tensor:
         path = self.preprocessing
         if path.resize == "stretch":  # Pillow rounds to whole numbers after each direction
-            planes = _in_levels(planes, path.size[1])
-            planes = _in_levels(planes.mT, path.size[0]).mT
+            planes = _in_levels(planes, path.size[1], scan[1])
+            planes = _in_levels(planes.mT, path.size[0], scan[0]).mT
             down, across, _, _ = self._room()
             top, left = down // 2, across // 2
             planes = F.pad(planes, (left, across - left, top, down - top))
         mean, std = (torch.tensor(values)[:, None, None] for values in (path.mean, path.std))
         return (planes / 255 - mean) / std
 
-    def _restored(self, over_input: Tensor, size: tuple[int, int]) -> Tensor:
+    def _restored(self, over_input: Tensor, scan: tuple[Length, Length], canvas: tuple[int, int]) -> Tensor:
         if self.preprocessing.resize != "stretch":
             return over_input
         down, across, height, width = self._room()
         top, left = down // 2, across // 2
         inside = over_input[:, :, top : top + height, left : left + width]
-        return _smoothly(_smoothly(inside, size[1]).mT, size[0]).mT
+        across_done = _smoothly(inside, canvas[1], scan[1])
+        return _smoothly(across_done.mT, canvas[0], scan[0]).mT
 
     def _room(self) -> tuple[int, int, int, int]:
         """Rows and columns of padding, and the size without them."""
@@ -156,27 +161,34 @@ def _layout(path: Preprocessing) -> tuple[str, ...]:
 # Pillow, and networks answer by more than 0.001 otherwise when a dozen pixels are a level brighter.
 
 
-def _shares(before: int, after: int) -> tuple[Tensor, Tensor]:
-    """How much of each pixel of a line is in each pixel of the resized line, ``after`` x ``before``: a share of the row's sum."""
-    pixels, places = 2 * torch.arange(before) + 1, 2 * torch.arange(after) + 1
-    apart = (pixels * after - places[:, None] * before).abs()
-    reach = torch.maximum(pixels[-1] + 1, places[-1] + 1)
-    shares = torch.clamp(reach - apart, min=0)
-    return shares, shares.sum(dim=1, keepdim=True)
+def _shares(lines: int, before: Length, places: int, after: Length) -> tuple[Tensor, Tensor]:
+    """How much of each pixel of a line is in each pixel of the resized line, ``places`` x ``lines``: a share of the row's sum.
+
+    The first ``before`` pixels of ``lines`` become the first ``after`` of ``places``; shares of and in those beyond are 0.
+    """
+    pixel, place = 2 * torch.arange(lines) + 1, 2 * torch.arange(places)[:, None] + 1
+    apart = (pixel * after - place * before).abs()
+    shares = torch.clamp(torch.maximum(2 * before - apart, 2 * after - apart), min=0)
+    if isinstance(before, Tensor):
+        shares = shares * (pixel < 2 * before)
+    if isinstance(after, Tensor):
+        shares = shares * (place < 2 * after)
+    return shares, torch.clamp(shares.sum(dim=1, keepdim=True), min=1)
 
 
-def _smoothly(lines: Tensor, after: int) -> Tensor:
+def _smoothly(lines: Tensor, places: int, after: Length) -> Tensor:
     """The last dimension resized, as Pillow does with floating-point pixels."""
-    shares, whole = _shares(lines.shape[-1], after)
+    count = lines.shape[-1]
+    shares, whole = _shares(count, count, places, after)
     return lines @ (shares.float() / whole.float()).T
 
 
-def _in_levels(lines: Tensor, after: int) -> Tensor:
+def _in_levels(lines: Tensor, after: int, before: Length) -> Tensor:
     """The last dimension resized, bit for bit as Pillow does with 8-bit pixels, which it weighs in whole 2**-22.
 
     Each weight is taken in two halves of 11 bits: sums of these are exact in 32-bit floating point.
     """
-    shares, whole = _shares(lines.shape[-1], after)
+    shares, whole = _shares(lines.shape[-1], before, after, after)
     high = shares * HALF_WEIGHT // whole
     low = ((shares * HALF_WEIGHT - high * whole) * 2 * HALF_WEIGHT + whole) // (2 * whole)
     carried = torch.floor(lines @ low.float().T / HALF_WEIGHT)

@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.measure import label
 
 from bcdseg.data.dicom.algorithm import Algorithm
 from bcdseg.data.dicom.identity import read_reference
 from bcdseg.data.dicom.report import FrameFindings, MeasuredLesion, encode_report
-from bcdseg.data.dicom.segmentation import encode_segmentation
+from bcdseg.data.dicom.segmentation import encode_each_lesion, encode_segmentation
 from bcdseg.errors import OptionError
 from bcdseg.files import write_whole
 from bcdseg.infer.clip import clip_file
-from bcdseg.infer.lesions import Lesion
+from bcdseg.infer.lesions import EVERY_NEIGHBOUR, Lesion
 from bcdseg.infer.prediction import Prediction
-from bcdseg.types import Spacing
+from bcdseg.types import Mask, Spacing
 
-KINDS = ("binary", "probability")
+KINDS = ("binary", "probability", "lesions")
 MOST_BYTES = 2**31
 
 
@@ -41,7 +42,8 @@ def save_dicom_seg(
         predictions: Of one image, or of frames of one clip.
         path: The file to write.
         source: The DICOM file, bytes or ``Dataset`` that was predicted; by default the prediction's own path.
-        kind: ``"binary"`` for the outline, ``"probability"`` for the probability of each pixel.
+        kind: ``"binary"`` for the outline, ``"probability"`` for the probability of each pixel; ``"lesions"`` for the
+            outline of one image with a segment for each lesion, in the order of ``prediction.lesions``.
         keep_identifiers: Whether patient and UIDs are written as in the source. Otherwise they are replaced, always by the
             same: the file then refers to a source that was de-identified likewise.
         overwrite: Whether a file that exists may be replaced.
@@ -52,22 +54,30 @@ def save_dicom_seg(
     maps: list[NDArray[Any]] = []
     facts: set[tuple[str, str]] = set()
     scales: set[Spacing | None] = set()
+    lesions = 0
     for prediction in _each(predictions):
-        one = prediction.mask if kind == "binary" else prediction.mask_probability
+        one = prediction.mask_probability if kind == "probability" else prediction.mask
         if one is None:
             raise OptionError(
                 f"{prediction.source}: has no mask, its model only classifies. A report can be written: save_dicom_sr."
             )
+        if kind == "lesions" and prediction.frame is not None:
+            raise OptionError(f"{prediction.source}: kind='lesions' is for one image, not for a clip, whose lesions move.")
         maps.append(one)
         frames.append(prediction.frame)
         facts.add((clip_file(prediction), prediction.model))
         scales.add(prediction.spacing)
+        lesions += len(prediction.lesions)
         if sum(held.nbytes for held in maps) > MOST_BYTES:
             raise OptionError(f"{path}: {len(maps)} frames are too many for one file. Write fewer: frames=10 takes each tenth.")
     (file, model) = _one(facts, path)
     spacing = scales.pop() if len(scales) == 1 else None
     reference = _reference(file if source is None else source, maps[0].shape[:2], keep_identifiers)
-    content = encode_segmentation(reference, frames, np.stack(maps), spacing=spacing, algorithm=Algorithm(model), name=file)
+    made = {"spacing": spacing, "algorithm": Algorithm(model), "name": file}
+    if kind == "lesions" and lesions:
+        content = encode_each_lesion(reference, _apart(maps[0], lesions), **made)
+    else:
+        content = encode_segmentation(reference, frames, np.stack(maps), **made)
     return write_whole(Path(path), content, overwrite=overwrite)
 
 
@@ -115,6 +125,15 @@ def _reference(source: Any, size: tuple[int, ...], keep_identifiers: bool) -> An
             f"source is {reference.Rows}x{reference.Columns} pixels and the prediction {size[0]}x{size[1]}: give the file it is of."
         )
     return reference
+
+
+def _apart(mask: Mask, lesions: int) -> NDArray[np.bool_]:
+    """Each lesion of a mask, the largest first as ``find_lesions`` has them."""
+    regions, count = label(mask, connectivity=EVERY_NEIGHBOUR, return_num=True)
+    if count != lesions:
+        raise OptionError("kind='lesions': two lesions of different scan areas touch and can't be told apart. Take kind='binary'.")
+    areas = np.bincount(regions.ravel())[1:]
+    return np.stack([regions == number for number in 1 + np.argsort(-areas, kind="stable")])
 
 
 def _findings(prediction: Prediction) -> FrameFindings:

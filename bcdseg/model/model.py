@@ -215,8 +215,8 @@ class Model:
 
         Args:
             path: The file; of OpenVINO, the ``.xml``, with its ``.bin`` beside it.
-            format: ``onnx`` (.onnx), ``openvino`` (.xml), ``torch`` (.pt2, of ``torch.export``) or ``monai`` (.zip,
-                a MONAI bundle); by default the suffix says.
+            format: ``onnx`` (.onnx), ``openvino`` (.xml), ``litert`` (.tflite), ``torch`` (.pt2, of ``torch.export``) or
+                ``monai`` (.zip, a MONAI bundle); by default the suffix says.
             precision: ``fp32``, ``fp16`` or ``int8``.
             check_on: Scans to check the answers on, besides drawn ones, in any form that ``predict`` takes.
             calibrate_on: For int8: some dozens of scans to take ranges from, and to check the answers on.

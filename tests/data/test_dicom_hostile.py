@@ -7,6 +7,7 @@ import struct
 import time
 import tracemalloc
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from made_dicom import IDENTIFIERS, content, dicom, region, save
 from PIL import Image
 from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from bcdseg import errors
 from bcdseg.data.scans import read_scan
@@ -64,6 +65,20 @@ def _deep(levels: int) -> bytes:
     return start[:place] + nested + start[place:]
 
 
+def _deflated(made: FileDataset) -> bytes:
+    made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    return content(made)
+
+
+def _bomb() -> bytes:
+    """A gigabyte of zeros in a megabyte: one block, over and over."""
+    start = _deflated(dicom(GRAY))
+    deflater = zlib.compressobj(1, wbits=-zlib.MAX_WBITS)
+    begin = deflater.compress(bytes(2**20)) + deflater.flush(zlib.Z_FULL_FLUSH)
+    again = deflater.compress(bytes(2**20)) + deflater.flush(zlib.Z_FULL_FLUSH)
+    return start[: 144 + int.from_bytes(start[140:144], "little")] + begin + again * 1023
+
+
 def _pixel_length(value: int) -> bytes:
     made = content(dicom(GRAY))
     place = made.index(struct.pack("<HH", 0x7FE0, 0x0010)) + 8
@@ -86,9 +101,13 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "no pixel data": (lambda: content(_without(dicom(GRAY), "PixelData")), r"without an image \(Ultrasound Image Storage\)"),
     "no size": (lambda: content(_without(dicom(GRAY), "Rows")), "without an image"),
     "empty pixel data": (lambda: _declares(dicom(GRAY), PixelData=b""), "holds 0 bytes"),
-    "a private syntax": (lambda: _with_syntax("1.2.840.113619.5.2"), "1.2.840.113619.5.2, a video or private one"),
-    "a video": (lambda: _with_syntax("1.2.840.10008.1.2.4.102"), "video"),
-    "deflated": (lambda: _with_syntax("1.2.840.10008.1.2.1.99"), "deflated as a whole.*dcmconv"),
+    "a private syntax": (lambda: _with_syntax("1.2.840.113619.5.2"), "1.2.840.113619.5.2, a private or unknown one"),
+    "MPEG-2": (lambda: _with_syntax("1.2.840.10008.1.2.4.100"), r"video \(MPEG2 Main Profile.*gdcmraw.*ffmpeg"),
+    "MPEG-4": (lambda: _with_syntax("1.2.840.10008.1.2.4.102"), r"video \(MPEG-4 AVC/H.264 High Profile"),
+    "HEVC": (lambda: _with_syntax("1.2.840.10008.1.2.4.107"), r"video \(HEVC/H.265 Main Profile"),
+    "deflated, it says": (lambda: _with_syntax("1.2.840.10008.1.2.1.99"), "truncated or damaged"),
+    "truncated deflated": (lambda: _deflated(dicom(GRAY))[:-700], "cut off|without an image"),
+    "a deflate bomb": (lambda: _bomb(), "larger than 256 MB"),
     "a wrong syntax": (lambda: _with_syntax("1.2.840.10008.1.2.4.50"), "cut off"),
     "32 bits": (lambda: _declares(dicom(GRAY), BitsAllocated=32, BitsStored=32, HighBit=31), "32 bits; 8 and 16"),
     "more bits stored than allocated": (lambda: _declares(dicom(GRAY), BitsStored=99), "8 bits"),

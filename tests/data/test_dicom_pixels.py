@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from bcdseg import errors
+from bcdseg.data.dicom.identity import read_reference
 from bcdseg.data.dicom.opening import open_dicom
 from bcdseg.data.dicom.pixels import read_pixels
 from bcdseg.data.images import read_image, to_uint8
@@ -111,6 +112,44 @@ def test_a_sigmoid_window_rises_from_dark_to_bright() -> None:
     read = read_image(content(dicom(ramp, WindowCenter=128, WindowWidth=64, VOILUTFunction="SIGMOID")))
     expected = 255 / (1 + np.exp(-4 * (ramp.astype(float) - 128) / 64))
     assert np.abs(read - expected).max() <= 1
+
+
+def _group(center: float, width: float, slope: str | None = None) -> Dataset:
+    window, group = Dataset(), Dataset()
+    window.WindowCenter, window.WindowWidth, window.VOILUTFunction = center, width, "LINEAR_EXACT"
+    group.FrameVOILUTSequence = [window]
+    if slope:
+        transformation = Dataset()
+        transformation.RescaleSlope, transformation.RescaleIntercept, transformation.RescaleType = slope, "0", "US"
+        group.PixelValueTransformationSequence = [transformation]
+    return group
+
+
+def test_enhanced_files_tell_how_to_show_all_frames_or_each() -> None:
+    frames = np.stack([GRAY.astype(np.uint16) * 4] * 3)
+    shared, half, other, silent = _group(510, 1020), _group(510, 1020, slope="0.5"), _group(1020, 2040), Dataset()
+    silent.FrameContentSequence = [Dataset()]
+    silent.FrameContentSequence[0].FrameAcquisitionDateTime = "20240517101500"
+    made = dicom(frames, clip=True, WindowCenter=1, WindowWidth=1, SharedFunctionalGroupsSequence=[shared])
+    made.PerFrameFunctionalGroupsSequence = [half, other, silent]
+    image = open_dicom(content(made), "clip")
+    assert "20240517" not in str(image.header)
+    for index, share in ((0, 0.5), (1, 0.5), (2, 1.0)):
+        np.testing.assert_allclose(read_pixels(image, index), share * GRAY / 255, atol=1e-3)
+    read_pixels(open_dicom(made, "clip"), 2)
+    assert made.PerFrameFunctionalGroupsSequence[2].FrameContentSequence  # the user's own stays as it is
+
+
+def test_a_deflated_file_is_read_as_any_other(tmp_path: Path) -> None:
+    clip = np.stack([GRAY // 64, GRAY // 128])
+    made = dicom(clip, clip=True)
+    made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    path = save(made, tmp_path / "deflated.dcm")
+    assert path.stat().st_size < clip.nbytes
+    for source in (path, path.read_bytes()):
+        image = open_dicom(source, "deflated")
+        assert [read_pixels(image, index).tolist() for index in range(2)] == clip.tolist()
+    assert read_reference(path, keep_identifiers=True).PatientName == made.PatientName
 
 
 def test_deep_pixels_without_a_window_are_spread_and_padding_is_black() -> None:

@@ -353,5 +353,5 @@ def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(compile(block, "dicom.md", "exec"), names)
     assert {path.name for path in tmp_path.glob("*.dcm")} == {
-        "scan.dcm", "clip.dcm", "outline.dcm", "probability.dcm", "report.dcm", "clip_outlines.dcm",
+        "scan.dcm", "clip.dcm", "outline.dcm", "probability.dcm", "lesions.dcm", "report.dcm", "clip_outlines.dcm",
     }  # fmt: skip

@@ -85,6 +85,21 @@ def test_an_outline_is_found_again_pixel_for_pixel(scan: Prediction, tmp_path: P
     assert (made.PatientName, made.PatientID) == (NAME, PATIENT_ID)
 
 
+def test_each_lesion_is_a_segment(bright: Model, clip: list[Prediction], tmp_path: Path) -> None:
+    pixels = np.maximum(_pixels(), np.where(draw_ellipse(SIZE, (120, 160), (20, 20), 25), 230, 20).astype(np.uint8))
+    two = bright.predict(save(dicom(pixels, region(BOX, (0.02, 0.03))), tmp_path / "two.dcm"))
+    assert isinstance(two, Prediction)
+    path = two.save_dicom_seg(tmp_path / "seg.dcm", kind="lesions", keep_identifiers=True)
+    _check(path)
+    made = highdicom.seg.segread(path)
+    assert [segment.SegmentLabel for segment in made.SegmentSequence] == ["lesion 1", "lesion 2"]
+    found = made.get_pixels_by_source_instance([pydicom.dcmread(two.source).SOPInstanceUID], ignore_spatial_locations=True)[0]
+    assert [int(found[..., at].sum()) for at in range(2)] == [lesion.area_px for lesion in two.lesions]
+    np.testing.assert_array_equal(found.any(axis=-1), two.mask)
+    with pytest.raises(errors.OptionError, match="for one image"):
+        bcdseg.save_dicom_seg(clip, tmp_path / "clip_seg.dcm", kind="lesions")
+
+
 def test_the_probability_is_found_again(scan: Prediction, tmp_path: Path) -> None:
     path = bcdseg.save_dicom_seg(scan, tmp_path / "seg.dcm", kind="probability")
     _check(path)
@@ -164,7 +179,8 @@ def test_empty_outlines_and_models_that_only_outline(tmp_path: Path) -> None:
     outlines = bcdseg.create("plain_cnn", classes=[], head=None, size=32)
     empty = outlines.predict(path, threshold=0.999999)
     assert not empty.lesions
-    _check(empty.save_dicom_seg(tmp_path / "seg.dcm"))
+    for kind in ("lesions", "binary"):
+        _check(empty.save_dicom_seg(tmp_path / "seg.dcm", kind=kind, overwrite=True))
     _check(empty.save_dicom_sr(tmp_path / "sr.dcm"))
     assert not highdicom.seg.segread(tmp_path / "seg.dcm").pixel_array.any()
     classified = bcdseg.create(

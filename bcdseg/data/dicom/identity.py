@@ -8,11 +8,13 @@ UIDs can find out that they match.
 
 from __future__ import annotations
 
+import io
 import os
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from bcdseg.data.dicom.deflated import plain
 from bcdseg.data.dicom.guard import guarded, pydicom
 from bcdseg.data.dicom.sniff import is_dataset, is_dicom
 from bcdseg.data.images import source_name
@@ -75,9 +77,9 @@ def _header(source: Any) -> Any:
     options = {"stop_before_pixels": True, "force": True, "specific_tags": wanted}
     if isinstance(source, (str, os.PathLike)):
         with Path(source).open("rb") as file:
-            return read(file, **options)
+            return read(plain(file, source_name(source)), **options)
     if hasattr(source, "read"):
         place = source.tell()
         source, file = source.read(), source
         file.seek(place)
-    return read(pydicom("pydicom.filebase").DicomBytesIO(bytes(source)), **options)
+    return read(plain(io.BytesIO(bytes(source)), source_name(source)), **options)

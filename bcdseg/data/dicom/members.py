@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bcdseg.data.dicom.deflated import plain
 from bcdseg.data.dicom.guard import guarded, pydicom
 from bcdseg.data.dicom.opening import open_dicom
 from bcdseg.data.dicom.scan import DicomFrame
@@ -62,7 +63,8 @@ def listed(path: Path) -> list[Path]:
     pydicom()
     name = os.fspath(path)
     with guarded(name):
-        contents = pydicom().dcmread(path, specific_tags=["DirectoryRecordSequence"])
+        with path.open("rb") as file:
+            contents = pydicom().dcmread(plain(file, name), specific_tags=["DirectoryRecordSequence"])
         records = contents.get("DirectoryRecordSequence") or ()
         ids = [record.get("ReferencedFileID") for record in records if record.get("DirectoryRecordType") == "IMAGE"]
         files = [_below(path.parent, [one] if isinstance(one, str) else list(one), name) for one in ids if one]

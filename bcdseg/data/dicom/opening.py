@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from bcdseg.data.dicom.deflated import plain
+from bcdseg.data.dicom.functional_groups import PER_FRAME, of_each_frame
 from bcdseg.data.dicom.guard import guarded, pydicom
 from bcdseg.data.dicom.places import Piece, find_frames, read_piece
 from bcdseg.data.dicom.sniff import is_dataset
@@ -19,13 +21,19 @@ from bcdseg.errors import ImageError, NotAScanError
 
 PIXEL_DATA = 0x7FE00010
 NO_SCANS = ("SEG", "RTDOSE")  # their pixel data are no picture
-DEFLATED = b"1.2.840.10008.1.2.1.99"
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 
 # All that prediction reads of a file: no name, no number, no date of a patient is among them.
 NEEDED = (
     *("SOPClassUID", "Modality", "BurnedInAnnotation", "SequenceOfUltrasoundRegions"),
-    *("PixelSpacing", "ImagerPixelSpacing", "SharedFunctionalGroupsSequence", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *(
+        "PixelSpacing",
+        "ImagerPixelSpacing",
+        "SharedFunctionalGroupsSequence",
+        PER_FRAME,
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
+    ),
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
@@ -101,10 +109,9 @@ def _open_file(opener: Callable[[], BinaryIO], name: str, path: Path | None) -> 
             found.append((vr, length))
         return tag >= 0x7FE00008
 
-    with opener() as file:
-        if DEFLATED in file.read(1024):
-            raise ImageError(f"{name}: is deflated as a whole, which isn't read. Convert it: dcmconv +te IN OUT.")
-        file.seek(0)
+    with opener() as stored, plain(stored, name) as file:
+        if isinstance(file, io.BytesIO) and file is not stored:
+            opener = partial(io.BytesIO, file.getvalue())
         header = pydicom("pydicom.filereader").read_partial(file, at_pixels, force=True, specific_tags=_tags())
         if not found:
             raise _not_a_scan(header, name)
@@ -130,6 +137,7 @@ def _open_dataset(dataset: Any, name: str) -> DicomImage:
 
 def _checked(header: Any, name: str, opener: Callable[[], BinaryIO], pixels: Piece, path: Path | None) -> DicomImage:
     """Everything that is declared is checked against what is there before any memory is asked for."""
+    of_each_frame(header)
     list(header.iterall())  # pydicom decodes elements when they are first asked for: now, before threads do
     syntax = transfer_syntax(header)
     size = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
@@ -171,9 +179,14 @@ def _check_syntax(syntax: Any, name: str) -> None:
     try:
         decoder = pydicom("pydicom.pixels").get_decoder(syntax)
     except NotImplementedError:
+        if syntax in pydicom("pydicom.uid").MPEGTransferSyntaxes:
+            raise ImageError(
+                f"{name}: is a video ({syntax.name}), which isn't read. Export the clip with JPEG frames; or take the video out "
+                "(gdcmraw -i IN -o VIDEO) and its frames out of that (ffmpeg -i VIDEO %05d.png): these have no millimetres."
+            ) from None
         shown = syntax if re.fullmatch(r"[0-9.]{1,64}", syntax) else "a malformed one"
         raise ImageError(
-            f"{name}: its pixels are stored in the transfer syntax {shown}, a video or private one, which isn't read. "
+            f"{name}: its pixels are stored in the transfer syntax {shown}, a private or unknown one, which isn't read. "
             "Export it uncompressed, or as JPEG, JPEG-LS, JPEG 2000 or RLE."
         ) from None
     if not decoder.is_available:

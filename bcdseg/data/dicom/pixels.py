@@ -1,8 +1,8 @@
 """One frame of a DICOM image as the library holds images: gray or RGB, bright where the screen is bright.
 
-- Gray goes through the modality and the VOI transformation of the file (a table before a window, the first of several), and
-  MONOCHROME1 is turned round. Without one, up to 8 bits are taken as they are, and more are spread from the frame's own
-  smallest value to its largest. Padding is black.
+- Gray goes through the modality and the VOI transformation of the file (a table before a window, the first of several), which
+  enhanced files tell for each frame or for all, and MONOCHROME1 is turned round. Without one, up to 8 bits are taken as they
+  are, and more are spread from the frame's own smallest value to its largest. Padding is black.
 - Colour becomes RGB.
 - What comes out has 8 bits when up to 8 are stored, else it is float32 from 0 to 1.
 """
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.data.dicom.codestream import declared_size, without_boxes
+from bcdseg.data.dicom.functional_groups import shown_as
 from bcdseg.data.dicom.guard import guarded, pydicom
 from bcdseg.data.dicom.opening import DicomImage, transfer_syntax
 from bcdseg.errors import ImageError
@@ -32,7 +33,7 @@ def read_pixels(image: DicomImage, index: int) -> Pixels:
             return _through_palette(stored, image)
         if stored.ndim == 3:
             return _colour(stored, image.header)
-        return _gray(stored, image.header)
+        return _gray(stored, shown_as(image.header, index))
 
 
 def _stored(image: DicomImage, index: int) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Outlines as DICOM-SEG: one segment 'lesion', a frame for each frame of the source that was looked at."""
+"""Outlines as DICOM-SEG: one segment 'lesion', a frame for each frame of the source that was looked at; or a segment a lesion."""
 
 from __future__ import annotations
 
@@ -39,28 +39,27 @@ def encode_segmentation(
         return file_content(made)
 
 
+def encode_each_lesion(
+    reference: Any, lesions: NDArray[np.bool_], *, spacing: Spacing | None, algorithm: Algorithm, name: str
+) -> bytes:
+    """The file's bytes for one image: lesions x height x width become a segment each; see ``encode_segmentation``."""
+    with guarded(name, UNFIT):
+        made = _first_frame(reference, np.moveaxis(lesions, 0, -1)[None], spacing, algorithm)
+        _set_class(made, reference.SOPClassUID)
+        made.PatientOrientation = ""
+        return file_content(made)
+
+
 def _first_frame(reference: Any, first: NDArray[Any], spacing: Spacing | None, algorithm: Algorithm) -> Any:
-    highdicom, seg, codes = pydicom("highdicom"), pydicom("highdicom.seg"), pydicom("pydicom.sr.codedict").codes
-    identification = highdicom.AlgorithmIdentificationSequence(
-        name=algorithm.name, family=codes.DCM.ArtificialIntelligence, version=algorithm.version
-    )
-    lesion = seg.SegmentDescription(
-        segment_number=1,
-        segment_label="lesion",
-        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-        segmented_property_type=codes.SCT.Mass,
-        algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=identification,
-        tracking_uid=highdicom.UID(),
-        tracking_id="lesion",
-        anatomic_regions=[codes.SCT.Breast],
-    )
+    """The segmentation of one frame: height x width, or 1 x height x width x segments."""
+    highdicom, seg = pydicom("highdicom"), pydicom("highdicom.seg")
+    names = ["lesion"] if first.ndim == 2 else [f"lesion {number + 1}" for number in range(first.shape[-1])]
     return seg.Segmentation(
         source_images=[_as_still(reference, spacing)],
         pixel_array=first.astype(np.uint8) if first.dtype == np.bool_ else first,
         segmentation_type="BINARY" if first.dtype == np.bool_ else "FRACTIONAL",
         max_fractional_value=WHOLE,
-        segment_descriptions=[lesion],
+        segment_descriptions=[_described(number, name, algorithm) for number, name in enumerate(names, 1)],
         series_instance_uid=highdicom.UID(),
         series_number=9001,
         sop_instance_uid=highdicom.UID(),
@@ -69,6 +68,24 @@ def _first_frame(reference: Any, first: NDArray[Any], spacing: Spacing | None, a
         content_label="LESIONS",
         omit_empty_frames=False,
         **algorithm.equipment,
+    )
+
+
+def _described(number: int, name: str, algorithm: Algorithm) -> Any:
+    highdicom, seg, codes = pydicom("highdicom"), pydicom("highdicom.seg"), pydicom("pydicom.sr.codedict").codes
+    identification = highdicom.AlgorithmIdentificationSequence(
+        name=algorithm.name, family=codes.DCM.ArtificialIntelligence, version=algorithm.version
+    )
+    return seg.SegmentDescription(
+        segment_number=number,
+        segment_label=name,
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.Mass,
+        algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=identification,
+        tracking_uid=highdicom.UID(),
+        tracking_id=name,
+        anatomic_regions=[codes.SCT.Breast],
     )
 
 

@@ -1,0 +1,127 @@
+"""LiteRT (TensorFlow Lite): one file for phones and small boards, every size in it fixed, as their accelerators want it.
+
+A scan of any size up to a canvas lies at the canvas' top left, and a second input says how high and wide it is: so resizing is
+in the graph all the same, and exact.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bcdseg.data.preprocess import Preprocessing
+from bcdseg.errors import OptionError
+from bcdseg.export.litert_quantise import in_eight_bits, with_half_weights
+from bcdseg.export.pipeline import SCAN, Pipeline, Subject
+from bcdseg.extras import require
+
+SIZE = "size"
+CANVAS = 1024  # rows and columns
+FACTS = "bcdseg.json"
+LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the same model gives the same file
+PURPOSE = "Writing LiteRT, in an environment of its own since its converter wants an older torch,"
+Inputs = dict[str, NDArray[Any]]
+
+
+class _Named(nn.Module):
+    """The pipeline with its outputs by name."""
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__()
+        self.pipeline = Pipeline(subject, "fp32")
+        self.outputs = subject.outputs
+
+    def forward(self, scan: Tensor, size: Tensor | None = None) -> dict[str, Tensor]:
+        return dict(zip(self.outputs, self.pipeline(scan, size), strict=True))
+
+
+def make_litert(subject: Subject, precision: str, calibrate_on: Sequence[NDArray[np.uint8]]) -> dict[str, bytes]:
+    """The file: a model for the interpreter, and at its end a zip with what there is to know of it."""
+    path = subject.preprocessing
+    if path.resize == "none":
+        raise OptionError(
+            f"{subject.name}: resizes by 'none', and a LiteRT file has one size. Take another format, or train with "
+            "resize='stretch' or 'fit'."
+        )
+    converter = require("litert_torch", extra="litert", purpose=PURPOSE)
+    converter.config.show_progress = False
+    example = {name: torch.tensor(array) for name, array in inputs_of(np.zeros(_scan_shape(path), np.uint8), path).items()}
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")  # the converter's own, about the torch it calls; and the quantiser's progress bars
+        content = converter.convert(_Named(subject).eval(), sample_kwargs=example).model_content()
+        if precision == "fp16":
+            content = with_half_weights(content)
+        elif precision == "int8":
+            content = in_eight_bits(content, [inputs_of(scan, path) for scan in calibrate_on])
+    return {".tflite": with_facts(content, litert_facts(subject, precision))}
+
+
+def open_litert(path: Path, subject: Subject) -> Callable[[NDArray[np.uint8]], Inputs]:
+    """The file made ready to be run, one scan after another."""
+    runtime = require("ai_edge_litert.interpreter", extra="litert", purpose="Running LiteRT")
+    run = runtime.Interpreter(model_path=str(path), num_threads=torch.get_num_threads()).get_signature_runner()
+
+    def one(scan: NDArray[np.uint8]) -> Inputs:
+        found = run(**inputs_of(scan, subject.preprocessing))
+        maps = {name: array[:, : scan.shape[0], : scan.shape[1]].copy() for name, array in found.items() if array.ndim > 2}
+        return {name: maps.get(name, found[name]) for name in subject.outputs}
+
+    def each(scans: NDArray[np.uint8]) -> Inputs:
+        answers = [one(scan) for scan in scans]
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in subject.outputs}
+
+    return each
+
+
+def inputs_of(scan: NDArray[np.uint8], path: Preprocessing) -> Inputs:
+    """What the file takes for a scan."""
+    if path.resize == "fit":
+        return {SCAN: scan[None]}
+    canvas = np.zeros((1, *canvas_size(path), *scan.shape[2:]), np.uint8)
+    canvas[0, : scan.shape[0], : scan.shape[1]] = scan
+    return {SCAN: canvas, SIZE: np.array(scan.shape[:2], np.int32)}
+
+
+def canvas_size(path: Preprocessing) -> tuple[int, int]:
+    """Height and width of the scan input."""
+    height, width = path.frame
+    return (height, width) if path.resize == "fit" else (max(CANVAS, height), max(CANVAS, width))
+
+
+def litert_facts(subject: Subject, precision: str) -> dict[str, str]:
+    """As the other formats have them, for inputs of one size."""
+    path = subject.preprocessing
+    sides = " x ".join(map(str, (1, *canvas_size(path), *_colours(path))))
+    facts = subject.facts(precision)
+    if path.resize == "fit":
+        return {**facts, "input": f"{SCAN}: uint8, {sides}"}
+    outside = ["placing the scan at the top left of the canvas, and cutting the maps to its size", *json.loads(facts["outside"])]
+    given = f"{SCAN}: uint8, {sides}, the scan at the top left; {SIZE}: int32, its height and width"
+    return {**facts, "input": given, "outside": json.dumps(outside)}
+
+
+def with_facts(content: bytes, facts: dict[str, str]) -> bytes:
+    """The model with a zip behind it, where TensorFlow Lite keeps a model's associated files: interpreters don't read so far."""
+    file = io.BytesIO(content)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(FACTS, LONG_AGO), json.dumps(facts, indent=1))
+    return file.getvalue()
+
+
+def _scan_shape(path: Preprocessing) -> tuple[int, ...]:
+    return (*path.frame, *_colours(path))
+
+
+def _colours(path: Preprocessing) -> tuple[int, ...]:
+    return (3,) if path.channels == 3 else ()
