@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 import bcdseg
 from bcdseg import Model, Output, Rules, Tiles, errors
 from bcdseg.cli import app
-from bcdseg.cli.predict import _window_progress
+from bcdseg.cli.progress import window_progress
 from bcdseg.infer import maps
 from bcdseg.infer.huge_lesions import find_huge_lesions
 from bcdseg.infer.lesions import find_lesions
@@ -281,12 +281,12 @@ def test_one_that_only_segments() -> None:
 
 def test_a_bar_shows_the_windows_of_a_few_scans(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with _window_progress(2) as progress:
+    with window_progress(2) as progress:
         assert progress is not None
         progress(3, 4)
     assert "75%" in capsys.readouterr().err
     for scans in (0, 100):
-        with _window_progress(scans) as progress:
+        with window_progress(scans) as progress:
             assert progress is None
 
 

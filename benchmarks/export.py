@@ -1,0 +1,134 @@
+"""What each format of ``model.export`` costs and keeps: format x encoder x precision, on real scans.
+
+    python benchmarks/export.py [--scans FOLDER] [--most 18] [--repeats 10] [--encoders NAME ...] [--formats NAME ...]
+                                [--precisions NAME ...]
+
+One row a file: its size, how far its answers are from the model's, and milliseconds a scan, from the scan's pixels to its mask and
+probabilities. Each file runs in turn with the model on torch (``model.predict``), and the ratio is the median within turns: above 1
+the file is faster. Runtimes take as many threads as they like: ``taskset -c 0 python benchmarks/export.py`` gives each one core.
+A file that was refused has the reason instead. ``busi-lite`` is the bundled model; the encoders have random weights, so their rows
+show that the formats hold them, their size and their speed, and little of how they would answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import bcdseg
+from bcdseg.errors import BcdsegError
+from bcdseg.export.export import Exported
+from bcdseg.export.formats import FORMATS
+from bcdseg.export.pipeline import Subject
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+BUNDLED = "busi-lite"
+ENCODERS = (BUNDLED, "tu-tf_efficientnet_lite0", "mobilenet_v2", "resnet50", "vgg16_bn")
+PRECISIONS = ("fp32", "fp16", "int8")
+CLASSES = ("normal", "benign", "malignant")
+COLUMNS = (
+    "encoder",
+    "format",
+    "precision",
+    "MB",
+    "class probability, at most",
+    "mask pixels",
+    "ms a scan",
+    "torch's ms",
+    "times torch",
+)
+Scan = NDArray[np.uint8]
+
+
+def model_of(encoder: str) -> bcdseg.Model:
+    if encoder == BUNDLED:
+        return bcdseg.load(BUNDLED, device="cpu", runtime="torch")
+    torch.manual_seed(0)
+    model = bcdseg.create(encoder, classes=list(CLASSES))
+    # Random running averages, as training would leave them: with those of a new network all outputs are nearly the same.
+    with torch.no_grad():
+        model.network.train()
+        for _ in range(3):
+            model.network(torch.randn(4, model.preprocessing.channels, *model.preprocessing.frame))
+    model.network.eval()
+    return model
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def timed(model: bcdseg.Model, written: Exported, scan: Scan, repeats: int) -> tuple[float, float, float]:
+    """Milliseconds of the file and of torch, and the median of their ratios."""
+    subject = Subject(network=model.network, preprocessing=model.preprocessing, rules=model.rules, name="", card="")
+    opened = FORMATS[written.format].opened(written.path, subject)
+    ways = (lambda: opened(scan[None]), lambda: model.predict(scan))
+    for way in ways:
+        way()
+    pairs = [(seconds(ways[0]), seconds(ways[1])) for _ in range(repeats)]
+    one, other = (statistics.median(times) * 1e3 for times in zip(*pairs, strict=True))
+    return one, other, statistics.median(torchs / files for files, torchs in pairs)
+
+
+def row(model: bcdseg.Model, name: str, precision: str, scans: list[Path], repeats: int) -> tuple[str, ...]:
+    given: dict[str, Any] = {"calibrate_on": scans} if precision == "int8" else {"check_on": scans}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            written = model.export(Path(folder) / f"model{FORMATS[name].suffix}", precision=precision, **given)
+        except BcdsegError as reason:
+            said = str(reason).rpartition("as the model does: ")[2].replace(folder, "").replace("|", "/")
+            return (f"refused: {said[:300]}",)
+        scan = np.asarray(Image.open(scans[0]).convert("L"))
+        one, other, ratio = timed(model, written, scan, repeats)
+    apart = written.difference
+    return (
+        f"{written.size / 1e6:.1f}",
+        f"{apart.probability:.1e}",
+        f"{apart.mask:.3%}",
+        f"{one:.0f}",
+        f"{other:.0f}",
+        f"{ratio:.2f}",
+    )
+
+
+def rows(options: argparse.Namespace, scans: list[Path]) -> Iterator[tuple[str, ...]]:
+    for encoder in options.encoders:
+        model = model_of(encoder)
+        for name, precision in product(options.formats, options.precisions):
+            if precision in FORMATS[name].precisions:
+                yield (encoder, name, precision, *row(model, name, precision, scans, options.repeats))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scans", type=Path, default=SAMPLE)
+    parser.add_argument("--most", type=int, default=18, help="scans that answers are compared on and int8 takes its ranges from")
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--encoders", nargs="+", default=ENCODERS)
+    parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=list(FORMATS))
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
+    options = parser.parse_args()
+    scans = sorted(path for path in options.scans.glob("**/*.png") if "_mask" not in path.stem)
+    scans = scans[:: max(1, len(scans) // options.most)]  # some of each folder
+    print(f"{len(scans)} scans, torch {torch.__version__} on {torch.get_num_threads()} threads\n")
+    print(f"| {' | '.join(COLUMNS)} |")
+    print(f"|{'---|' * len(COLUMNS)}")
+    for found in rows(options, scans):
+        print(f"| {' | '.join([*found, *[''] * (len(COLUMNS) - len(found))])} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
