@@ -104,10 +104,15 @@ class GraphRuntime:
 
 
 def cores() -> int:
-    """How many the process may use: those that it is bound to, and no more than OMP_NUM_THREADS, which torch minds too."""
+    """How many the process may use."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(bound, thread_limit() or bound)
+
+
+def thread_limit() -> int | None:
+    """What OMP_NUM_THREADS says, which torch minds too; None where it says nothing."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(bound, int(asked)) if asked.isdecimal() and int(asked) else bound
+    return int(asked) or None if asked.isdecimal() else None
 
 
 def _joined(parts: tuple[Array | None, ...]) -> Array | None:

@@ -9,7 +9,7 @@ import torch
 
 from bcdseg.extras import require
 from bcdseg.infer.answers import Answers, Array
-from bcdseg.infer.graph_runtime import Run
+from bcdseg.infer.graph_runtime import Run, thread_limit
 from bcdseg.infer.quantise import quantised
 from bcdseg.infer.tracing import IMAGE, Traced
 
@@ -35,7 +35,7 @@ class OnnxRuntime:
 
     def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:  # noqa: ARG002 - it is in the graph
         """A graph made ready."""
-        session = session_of(graph, threads=1 if side_by_side > 1 else 0)
+        session = session_of(graph, threads=1 if side_by_side > 1 else thread_limit() or 0)
         names = [output.name for output in session.get_outputs()]
 
         def run(batch: Array) -> Answers:

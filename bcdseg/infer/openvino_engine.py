@@ -12,7 +12,7 @@ import numpy as np
 
 from bcdseg.extras import require
 from bcdseg.infer.answers import Answers, Array
-from bcdseg.infer.graph_runtime import Run
+from bcdseg.infer.graph_runtime import Run, thread_limit
 from bcdseg.infer.quantise import quantised
 from bcdseg.infer.tracing import Traced
 
@@ -40,9 +40,15 @@ class OpenVino:
         """A graph made ready."""
         openvino = _openvino()
         # Threads bound to cores wait for whatever else runs there: a third of the speed where cores are shared.
-        options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+        }
         if side_by_side > 1:
             options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(side_by_side)}
+        if limit := thread_limit():
+            options["INFERENCE_NUM_THREADS"] = limit
         core = openvino.Core()
         description, weights = _unpacked(graph)
         model = core.read_model(description, openvino.Tensor(np.frombuffer(weights, np.uint8)))
