@@ -5,7 +5,7 @@
 Scans are made: 200 drawn ones, and as many names for them as are wanted. Each run writes masks, the journal and the tables, as
 `bcdseg predict --no-overlay` does. On Ray time counts from the first answer on, over the scans that were not in a worker's hands
 by then: starting Ray and its workers is told apart. The curve is of a small network that outlines nothing and of scans of 64x64, so
-that it shows the machinery; the CPU time of the process that hands out files and writes answers doesn't depend on what else runs.
+that it shows the machinery. CPU time is that of all processes of the run together, and depends less on what else runs.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
 import bcdseg
-from bcdseg.archive.archive import TOGETHER, Archive, Workers
+from bcdseg.archive.archive import TASKS, TOGETHER, Archive, Workers
 from bcdseg.archive.cluster import connected
 from bcdseg.archive.worker import Asked
 from bcdseg.infer.clip_folder import ClipFolder
@@ -37,14 +38,40 @@ SIDE, SMALL = 256, 64
 NOTHING = {"threshold": 0.999}  # outlines nothing, so that lesions aren't measured
 
 
-class Watch:
-    """Notes when the first answer came."""
+class Spent(NamedTuple):
+    """Seconds of a scan, CPU seconds of it, those of the starting process, and seconds until the first answer."""
 
-    def __call__(self, records: Iterator[Record], total: int) -> Iterator[Record]:  # noqa: ARG002 - it is called so
+    each: float
+    cpu: float
+    own: float = 0.0
+    first: float = 0.0
+
+
+class Watch:
+    """Notes when the first answer came and when the last one did, and the CPU time of all processes then."""
+
+    def __call__(self, records: Iterator[Record], total: int) -> Iterator[Record]:
         for number, record in enumerate(records):
             if number == 0:
-                self.first = time.perf_counter()
+                self.first, self.cpu = time.perf_counter(), cpu_of_all()
             yield record
+            if number == total - 1:
+                self.last, self.cpu = time.perf_counter(), cpu_of_all() - self.cpu
+
+
+def cpu_of_all() -> float:
+    """CPU seconds of this process and of all that it has started, by /proc."""
+    parents, used = {}, {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended since
+            continue
+        parents[int(process.name)], used[int(process.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    tree = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    return sum(used.get(pid, 0) for pid in tree) / os.sysconf("SC_CLK_TCK")
 
 
 def make(folder: Path, count: int, side: int) -> list[Path]:
@@ -65,27 +92,26 @@ def make(folder: Path, count: int, side: int) -> list[Path]:
     return made
 
 
-def plain(model: bcdseg.Model, files: list[Path], out: Path, asked: dict[str, float]) -> float:
-    """Seconds of a scan."""
+def plain(model: bcdseg.Model, files: list[Path], out: Path, asked: dict[str, float]) -> Spent:
     journal = Journal(out, {}, resume=False, overwrite=False)
     folder = OutputFolder(out, files, overlay=False, overwrite=False)
     clips = ClipFolder(out, files, kinds=[], overwrite=False, keep_identifiers=False)
     named = by_file(files)
     journal.begin()
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     gather(model.predict(files, on_error="keep", **asked), named, journal, folder=folder, clips=clips, classes=model.classes)
     folder.write_tables(list(journal.records(named)), model.classes)
-    return (time.perf_counter() - start) / len(files)
+    return Spent((time.perf_counter() - start) / len(files), (time.process_time() - cpu) / len(files))
 
 
-def on_ray(model: bcdseg.Model, files: list[Path], out: Path, asked: dict[str, float], workers: int) -> tuple[float, float, float]:
-    """Seconds of a scan, CPU seconds of it in this process, and seconds until the first answer."""
+def on_ray(model: bcdseg.Model, files: list[Path], out: Path, asked: dict[str, float], workers: int) -> Spent:
     watch = Watch()
     archive = Archive(out, [str(file) for file in files], Journal(out, {}, resume=False, overwrite=False), overwrite=False)
-    start, cpu = time.perf_counter(), time.process_time()
+    start, own = time.perf_counter(), time.process_time()
     archive.fill(model, Asked(options=asked, frames=1, masks=True, overlay=False), Workers(count=workers), watch)
-    after = len(files) - workers * TOGETHER["cpu"]
-    return (time.perf_counter() - watch.first) / after, (time.process_time() - cpu) / len(files), watch.first - start
+    after = len(files) - workers * min(TOGETHER["cpu"], len(files) // (workers * TASKS))
+    own = (time.process_time() - own) / len(files)
+    return Spent((watch.last - watch.first) / after, watch.cpu / after, own, watch.first - start)
 
 
 def compare(
@@ -94,11 +120,14 @@ def compare(
     found = []
     for turn in range(turns):
         stream = plain(model, files, out / f"plain {turn}", asked)
-        found.append((stream, on_ray(model, files, out / f"ray {turn}", asked, workers)[0]))
-    one, other = (statistics.median(times) * 1e3 for times in zip(*found, strict=True))
-    ratios = [ray / stream for stream, ray in found]
-    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    print(f"| {name} | {len(files)} | {one:.1f} | {other:.1f} | {spread} |", flush=True)
+        found.append((stream, on_ray(model, files, out / f"ray {turn}", asked, workers)))
+    cells = [name, str(len(files))]
+    for at, what in ((0, "each"), (0, "cpu"), (1, "each"), (1, "cpu")):
+        cells.append(f"{statistics.median(getattr(pair[at], what) for pair in found) * 1e3:.1f}")
+    for what in ("each", "cpu"):
+        ratios = [getattr(ray, what) / getattr(stream, what) for stream, ray in found]
+        cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -118,21 +147,17 @@ def main() -> None:
         with connected(None, workers=workers):
             started = time.perf_counter() - start
             print(f"torch {torch.__version__}, {workers} workers of one thread each; Ray started in {started:.0f} s\n")
-            print("| network | scans | plain stream, ms a scan | ray, ms a scan | ratio (least to most) |\n|---|---|---|---|---|")
+            columns = ("network", "scans", "plain, ms a scan", "of CPU", "ray, ms a scan", "of CPU", "ratio", "of CPU")
+            print(f"| {' | '.join(columns)} |\n|---|---|---|---|---|---|---|---|")
             compare("busi-lite", bundled, {}, files, options.turns, workers, made / "bundled")
             compare("small", small, NOTHING, files, options.turns, workers, made / "small")
-            columns = (
-                "scans",
-                "ms a scan",
-                "of it CPU of this process, ms",
-                "first answer after, s",
-                "most memory of this process, MB",
-            )
-            print(f"\n| {' | '.join(columns)} |\n|---|---|---|---|---|")
+            columns = ("scans", "ms a scan", "of CPU", "of it the starting process", "first answer after, s", "its most memory, MB")
+            print(f"\n| {' | '.join(columns)} |\n|---|---|---|---|---|---|")
             for count in options.counts:
-                each, cpu, first = on_ray(small, many[:count], made / str(count), NOTHING, workers)
+                spent = on_ray(small, many[:count], made / str(count), NOTHING, workers)
                 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-                print(f"| {count} | {each * 1e3:.2f} | {cpu * 1e3:.2f} | {first:.1f} | {memory:.0f} |", flush=True)
+                times = " | ".join(f"{part * 1e3:.2f}" for part in spent[:3])
+                print(f"| {count} | {times} | {spent.first:.1f} | {memory:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from bcdseg.infer.output import json_bytes, output_names
 from bcdseg.model.model import Model
 
 TABLE, CLIPS = "predictions.parquet", "clips.json"
-TOGETHER = {"cpu": 16, "cuda": 64}  # files that a worker is handed at once
+TOGETHER = {"cpu": 16, "cuda": 64}  # files at most that a worker is handed at once
+TASKS = 8  # at least for each worker, where there are so many files: so that none waits long for the last one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class Archive:
                 ray,
                 lambda: remote.remote(sent, asked),
                 workers=min(number, len(left)),
-                together=min(TOGETHER.get(kind, 1), -(-len(left) // number)),
+                together=max(1, min(TOGETHER.get(kind, 1), len(left) // (number * TASKS))),
                 classes=model.classes,
             )
             try:
