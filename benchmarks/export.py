@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from models import model_of
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -36,7 +37,6 @@ SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 BUNDLED = "busi-lite"
 ENCODERS = (BUNDLED, "tu-tf_efficientnet_lite0", "mobilenet_v2", "resnet50", "vgg16_bn")
 PRECISIONS = ("fp32", "fp16", "int8")
-CLASSES = ("normal", "benign", "malignant")
 COLUMNS = (
     "encoder",
     "format",
@@ -49,20 +49,6 @@ COLUMNS = (
     "times torch",
 )
 Scan = NDArray[np.uint8]
-
-
-def model_of(encoder: str) -> bcdseg.Model:
-    if encoder == BUNDLED:
-        return bcdseg.load(BUNDLED, device="cpu", runtime="torch")
-    torch.manual_seed(0)
-    model = bcdseg.create(encoder, classes=list(CLASSES))
-    # Random running averages, as training would leave them: with those of a new network all outputs are nearly the same.
-    with torch.no_grad():
-        model.network.train()
-        for _ in range(3):
-            model.network(torch.randn(4, model.preprocessing.channels, *model.preprocessing.frame))
-    model.network.eval()
-    return model
 
 
 def seconds(run: Callable[[], object]) -> float:

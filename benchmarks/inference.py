@@ -1,9 +1,11 @@
 """What each runtime gives: one scan and a folder, end to end, against eager torch in NCHW; and how far its answers drift.
 
-    python benchmarks/inference.py [--model busi-lite] [--scans FOLDER] [--repeats 40] [--skip-int8]
+    python benchmarks/inference.py [--models busi-lite mobilenet_v2 ...] [--scans FOLDER] [--repeats 40] [--skip-int8]
 
-Everything runs in turn, A B C A B C, on the same cores; the table shows medians of the ratios within each turn. The eager network
+A table a model: a trained one by its name or folder, or an encoder, then with random weights, whose drift says nothing. Everything
+runs in turn, A B C A B C, on the same cores; the table shows medians of the ratios within each turn. The eager network
 is what a plain script runs: not folded, batch x channels x height x width, alone for one scan and in batches of 16 for a folder.
+"of peak" is the share of what the cores reach in a large product of matrices in 32 bits; half and quarter precision may pass 100 %.
 Drift is measured on scans that int8 did not take its ranges from.
 """
 
@@ -19,13 +21,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from models import is_trained, model_of
 from PIL import Image
 
 import bcdseg
+from bcdseg.benchmarking.cost import gflops
 from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 BATCH = 16
+SIDE = 4096  # of the matrices whose product is the machine's peak
 WAYS = (
     ("torch", "fp32"),
     ("torch", "bf16"),
@@ -91,32 +96,26 @@ def ready(name: str, runtime: str, precision: str, calibration: Sequence[Path]) 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeFallbackWarning)
-            model = bcdseg.load(name, device="cpu", runtime=runtime, precision=precision, **ranges)
+            model = model_of(name).run_on(runtime, precision=precision, **ranges)
             model.predict(np.zeros((256, 256), np.uint8))
             return model
     except (BcdsegError, RuntimeFallbackWarning) as reason:
-        print(f"{runtime} {precision} is left out: {reason}\n")
+        print(f"{name} on {runtime} in {precision} is left out: {reason}\n")
         return None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="busi-lite")
-    parser.add_argument("--scans", type=Path, default=SAMPLE)
-    parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument("--folder", type=int, default=64, help="scans in the folder that is timed")
-    parser.add_argument("--drift", type=int, default=100, help="scans that drift is measured on")
-    parser.add_argument("--skip-int8", action="store_true")
-    options = parser.parse_args()
-    files = sorted(path for path in options.scans.glob("**/*.png") if "_mask" not in path.stem)
-    np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
+def peak() -> float:
+    """Thousand million operations a second in a product of large matrices, the best of three."""
+    one = torch.ones(SIDE, SIDE)
+    return 2 * SIDE**3 / 1e9 / min(seconds(lambda: one @ one) for _ in range(3))
+
+
+def table(name: str, files: Sequence[Path], options: argparse.Namespace) -> None:
     half = len(files) // 2
     calibration, held = files[: min(100, half)], files[half:][: options.drift]
     ways = [way for way in WAYS if not (options.skip_int8 and way[1] == "int8")]
-    models = {way: model for way in ways if (model := ready(options.model, *way, calibration)) is not None}
-    print(f"{options.model}, torch {torch.__version__} on {torch.get_num_threads()} threads\n")
-
-    plain = bcdseg.load(options.model, device="cpu", runtime="torch")
+    models = {way: model for way in ways if (model := ready(name, *way, calibration)) is not None}
+    plain = model_of(name)
     scan = np.asarray(Image.open(held[0]).convert("L").resize((256, 256)))
     alone = in_turn([eager(plain, 1), *((lambda m=model: m.predict(scan)) for model in models.values())], options.repeats)
     with tempfile.TemporaryDirectory() as made:
@@ -127,20 +126,40 @@ def main() -> None:
         many = in_turn([eager(plain, BATCH), *streams], max(3, options.repeats // 10))
     many[0] = [each / BATCH * len(sources) for each in many[0]]
 
-    columns = ("runtime", "precision", "one scan, ms", "times eager", "of a folder, ms", "times eager", "goals", *DRIFT)
-    print(f"| {' | '.join(columns)} |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    trained, work, most = is_trained(name), gflops(plain), peak()
+    columns = ["runtime", "precision", "one scan, ms", "times eager", "of a folder, ms", "times eager", "of peak", "goals"]
+    columns += DRIFT if trained else ()
+    print(f"`{name}`: {work:.2f} GFLOP a scan; peak {most:.0f} GFLOP/s\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     first, each = statistics.median(alone[0]) * 1e3, statistics.median(many[0]) * 1e3 / len(sources)
-    print(f"| eager network, NCHW | fp32 | {first:.1f} | 1 | {each:.1f} | 1 | | | | |")
-    exact = list(plain.predict(held))
+    share = f"{work / each * 1e3 / most:.0%}"
+    print(f"| eager network, NCHW | fp32 | {first:.1f} | 1 | {each:.1f} | 1 | {share} |{' |' * (len(columns) - 7)}")
+    exact = list(plain.predict(held)) if trained else []
     for (way, model), one, folder in zip(models.items(), alone[1:], many[1:], strict=True):
-        goals = " / ".join(f"{goal:g}" for goal in GOALS[way[1]])
-        print(
-            f"| {way[0]} | {way[1]} | {statistics.median(one) * 1e3:.1f} | {faster(one, alone[0]):.2f} "
-            f"| {statistics.median(folder) * 1e3 / len(sources):.1f} | {faster(folder, many[0]):.2f} | {goals} "
-            f"| {drift(model, exact, held)} |"
-        )
-    print(f"\nDrift over {len(held)} scans that int8 took no ranges from ({len(calibration)} others).")
+        each = statistics.median(folder) * 1e3 / len(sources)
+        cells = [*way, f"{statistics.median(one) * 1e3:.1f}", f"{faster(one, alone[0]):.2f}"]
+        cells += [f"{each:.1f}", f"{faster(folder, many[0]):.2f}", f"{work / each * 1e3 / most:.0%}"]
+        cells += [" / ".join(f"{goal:g}" for goal in GOALS[way[1]])]
+        cells += [drift(model, exact, held)] if trained else []
+        print(f"| {' | '.join(cells)} |")
+    if trained:
+        print(f"\nDrift over {len(held)} scans that int8 took no ranges from ({len(calibration)} others).")
+    print(flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["busi-lite"])
+    parser.add_argument("--scans", type=Path, default=SAMPLE)
+    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--folder", type=int, default=64, help="scans in the folder that is timed")
+    parser.add_argument("--drift", type=int, default=100, help="scans that drift is measured on")
+    parser.add_argument("--skip-int8", action="store_true")
+    options = parser.parse_args()
+    files = sorted(path for path in options.scans.glob("**/*.png") if "_mask" not in path.stem)
+    np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
+    print(f"torch {torch.__version__} on {torch.get_num_threads()} threads\n")
+    for name in options.models:
+        table(name, files, options)
 
 
 if __name__ == "__main__":

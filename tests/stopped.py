@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ AT = 3
 
 def stopping(number: int) -> Callable[[OutputFolder, Result], list[str]]:
     """``OutputFolder.add`` that sends this process a signal at the third scan."""
+    if number == signal.SIGINT:
+        signal.signal(number, signal.default_int_handler)  # shells have what they start in the background ignore it
     add, calls = OutputFolder.add, []
 
     def add_or_stop(folder: OutputFolder, result: Result) -> list[str]:

@@ -155,7 +155,7 @@ def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
     row |= {"lesions": len(prediction.lesions), "area_px": sum(lesion.area_px for lesion in prediction.lesions)}
     if prediction.spacing is not None:
         row["spacing_from"] = prediction.spacing_from or ""
-        row["area_mm2"] = round(sum(lesion.area_mm2 or 0 for lesion in prediction.lesions), 2)
+        row["area_mm2"] = round(sum((lesion.area_mm2 or 0.0 for lesion in prediction.lesions), 0.0), 2)
     if prediction.lesions:
         largest = prediction.lesions[0]
         row |= {name: round(value, 2) for name in LESION_COLUMNS if (value := getattr(largest, name)) is not None}

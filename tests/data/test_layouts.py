@@ -264,7 +264,8 @@ def test_breast_with_its_excel_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "package"), [(EXCEL, "openpyxl"), ("scans.parquet", "pyarrow")])
 def test_a_table_that_needs_an_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
+    for module in [package, *(known for known in sys.modules if known.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, module, None)
     (tmp_path / name).write_bytes(b"of no matter")
     with pytest.raises(MissingExtraError, match=rf"{package}.*bcdseg\[tables\]"):
         open_dataset(tmp_path)
