@@ -52,11 +52,17 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def settled(run: Callable[[], object]) -> float:
+    """Time of a second run: threads of the library before, which wait for more by turning in circles, have given up by then."""
+    run()
+    return seconds(run)
+
+
 def in_turn(runs: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
     """Times of each, a row a run; the first is what the others are compared with."""
     for run in runs:
         run()
-    turns = [[seconds(run) for run in runs] for _ in range(repeats)]
+    turns = [[settled(run) for run in runs] for _ in range(repeats)]
     return [list(times) for times in zip(*turns, strict=True)]
 
 

@@ -18,7 +18,7 @@ from bcdseg.export.monai_bundle import make_bundle, open_bundle
 from bcdseg.export.pipeline import SCAN, Subject, trace_pipeline
 from bcdseg.extras import require
 from bcdseg.infer import onnx_engine, openvino_engine
-from bcdseg.infer.quantise import quantised
+from bcdseg.infer.quantise import quantised_onnx, quantised_openvino
 from bcdseg.infer.tracing import Traced
 
 Scans = NDArray[np.uint8]
@@ -48,7 +48,7 @@ class Format:
 def _make_onnx(subject: Subject, precision: str, calibrate_on: Sequence[Scans]) -> dict[str, bytes]:
     proto = onnx_engine.to_onnx(trace_pipeline(subject, precision), (SCAN,), subject.outputs)
     if precision == "int8":
-        proto = quantised(proto, [{SCAN: scan[None]} for scan in calibrate_on])
+        proto = quantised_onnx(proto, [{SCAN: scan[None]} for scan in calibrate_on])
     del proto.metadata_props[:]
     for name, value in subject.facts(precision).items():
         proto.metadata_props.add(key=name, value=value)
@@ -63,7 +63,7 @@ def _open_onnx(path: Path, subject: Subject) -> Callable[[Scans], Outputs]:
 def _make_openvino(subject: Subject, precision: str, calibrate_on: Sequence[Scans]) -> dict[str, bytes]:
     model = openvino_engine.to_openvino(Traced(trace_pipeline(subject, "fp32"), subject.outputs))
     if precision == "int8":
-        model = quantised(model, [scan[None] for scan in calibrate_on])
+        model = quantised_openvino(model, [scan[None] for scan in calibrate_on])
     for name, value in subject.facts(precision).items():
         model.set_rt_info(value, ["bcdseg", name])
     description, weights = openvino_engine.contents(model, half=precision == "fp16")

@@ -10,7 +10,7 @@ import torch
 from bcdseg.extras import require
 from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.graph_runtime import Run, thread_limit
-from bcdseg.infer.quantise import quantised
+from bcdseg.infer.quantise import quantised_onnx
 from bcdseg.infer.tracing import IMAGE, Traced
 
 OPSET = 20
@@ -30,7 +30,7 @@ class OnnxRuntime:
         """A traced network as an ONNX file's content."""
         proto = to_onnx(traced.program, (IMAGE,), traced.outputs)
         if precision == "int8":
-            proto = quantised(proto, [{IMAGE: array[None]} for array in calibrate_on])
+            proto = quantised_onnx(proto, [{IMAGE: array[None]} for array in calibrate_on])
         return bytes(proto.SerializeToString())
 
     def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:  # noqa: ARG002 - it is in the graph

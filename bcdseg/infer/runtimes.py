@@ -32,7 +32,8 @@ ENGINES: dict[str, type[Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRun
 PRECISIONS = {"openvino": ("fp32", "bf16", "int8"), "onnxruntime": ("fp32", "int8"), "torch": ("fp32", "bf16")}
 PARTS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": ("torch",)}
 EXTRAS = {"openvino": "openvino", "onnxruntime": "onnx"}
-INT8_PARTS = ("nncf",)
+INT8_PARTS = {"openvino": ("nncf",)}
+MAKING = 2  # raised when graphs are made in another way: those that are kept are then made anew
 NEVER_BY_AUTO = (("openvino", "bf16"),)  # on real scans its masks are further from torch's than auto may go (Dice 0.995)
 MOST_SCANS, MOST_COMPARED = 300, 50
 AUTO, VARIABLE = "auto", "BCDSEG_RUNTIME"
@@ -74,7 +75,11 @@ def choose_runtime(name: str = AUTO, *, precision: str = "fp32", device: str = "
     if name != "torch" and device != "cpu":
         raise OptionError(f"runtime={name!r} runs on the CPU, not on {device!r}: choose device='cpu', or runtime='torch'.")
     for module in _missing(name, precision):
-        require(module, extra=EXTRAS[name] if precision != "int8" else "int8", purpose=f"The runtime {name} with {precision}")
+        require(
+            module,
+            extra="int8" if module in INT8_PARTS.get(name, ()) else EXTRAS[name],
+            purpose=f"The runtime {name} with {precision}",
+        )
     return name
 
 
@@ -90,7 +95,7 @@ def _fastest(precision: str, device: str) -> str:
 
 
 def _missing(name: str, precision: str) -> list[str]:
-    needed = PARTS[name] + (INT8_PARTS if precision == "int8" else ())
+    needed = PARTS[name] + (INT8_PARTS.get(name, ()) if precision == "int8" else ())
     return [module for module in needed if find_spec(module) is None]
 
 
@@ -148,7 +153,7 @@ def convert(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, c
 
 def _depends_on(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> Iterator[bytes]:
     size = "any" if preprocessing.resize == "none" else preprocessing.frame
-    facts = (__version__, Answers._fields, engine.name, engine.version(), choice.precision, size, network.config)
+    facts = (__version__, MAKING, Answers._fields, engine.name, engine.version(), choice.precision, size, network.config)
     yield repr(facts).encode()
     for name, tensor in network.state_dict().items():
         yield name.encode()

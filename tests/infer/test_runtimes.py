@@ -105,6 +105,16 @@ def test_half_the_bits_drift_only_a_little(folder: Path, runtime: str) -> None:
     assert model.predict(SCANS[0]).mask_probability.dtype == np.float32
 
 
+@pytest.mark.parametrize("runtime", OTHERS)
+def test_a_quarter_of_the_bits_drifts_a_little_more(runtime: str) -> None:
+    exact, quarter = (_small(decoder=None, decoder_channels=None) for _ in range(2))  # random masks lie on their threshold
+    quarter.run_on(runtime, precision="int8", calibrate_on=SCANS)
+    for scan in SCANS:
+        found, expected = quarter.predict(scan).probabilities, exact.predict(scan).probabilities
+        assert found == pytest.approx(expected, abs=0.05)
+        assert found != expected
+
+
 def test_a_new_process_finds_the_graph(folder: Path, cache: Path) -> None:
     bcdseg.load(folder, runtime="onnxruntime").predict(SCANS[0])
     before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
