@@ -17,7 +17,7 @@ ROW = "| {:<11} | {:<9} | {:>6} | {:>10} | {:>13} | {:<16} |"
 def print_drift(model: str, source: str) -> None:
     """Measure each runtime in each of its precisions against torch in 32 bits; a row as soon as one is measured."""
     from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
-    from bcdseg.infer.drift import lightened, parted
+    from bcdseg.infer.drift import LEAST_DICE, LEAST_SAME_CLASS, MOST_APART, lightened, parted
     from bcdseg.infer.runtimes import PRECISIONS
     from bcdseg.model.registry import load
 
@@ -26,8 +26,8 @@ def print_drift(model: str, source: str) -> None:
     typer.echo(
         f"How far {model} drifts from torch with fp32, over {len(scans.measured)} scans; "
         f"int8 took its ranges from {len(scans.ranges)} others.\n"
-        "Within the bound: Dice of the masks 0.995 or more, the same class in 99 % or more, "
-        "probabilities 0.02 apart or less, on average.\n"
+        f"Within the bound: Dice of the masks {LEAST_DICE} or more, the same class in {LEAST_SAME_CLASS:.0%} or more, "
+        f"probabilities {MOST_APART} apart or less, on average.\n"
     )
     typer.echo(ROW.format("runtime", "precision", "Dice", "same class", "probabilities", "within the bound"))
     typer.echo(ROW.format(*["---"] * 6))

@@ -21,7 +21,7 @@ def print_table(rows: list[dict[str, Any]], out: Path | None) -> None:
             table.add_row(_name(row), row["label"], _probability(row), str(row.get("lesions", "")), _size(row), row["flags"])
     console.print(table)
     if out:
-        console.print(f"\nMasks, overlays and the tables predictions.csv and predictions.json are in {out}/", highlight=False)
+        console.print(f"\nWritten to {out}/; the tables are predictions.csv and predictions.json there", highlight=False)
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bcdseg.extras import require
 
-EXACT = ("MatMul", "Gemm", "ReduceMean", "AvgPool", "AveragePool")  # classification head and resizing: little work, and sensitive
+EXACT = ("MatMul", "ReduceMean", "AvgPool")  # in OpenVINO: classification head and resizing: little work, and sensitive
 IN_8_BITS = ("Conv", "Clip", "Relu")  # in ONNX; convolutions are nearly all of the work
 READY = ("onnx.quant.pre_process", "onnxruntime.quant")  # without this mark on a graph, a warning to simplify it first
 

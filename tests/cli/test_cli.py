@@ -18,12 +18,6 @@ import bcdseg
 from bcdseg.cli import app
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    made = bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=32)
-    return str(made.save(tmp_path_factory.mktemp("models") / "small"))
-
-
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
     folder = tmp_path / "scans"

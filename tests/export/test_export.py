@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
+from without_the_library import run_without
 
 import bcdseg
 from bcdseg import Model, errors
@@ -116,13 +115,7 @@ def test_int8_takes_its_ranges_from_scans(name: str, tmp_path: Path) -> None:
 
 def test_the_example_runs_without_torch_and_without_the_library(written: dict[str, Path], tmp_path: Path) -> None:
     Image.fromarray(SCANS[0]).save(tmp_path / "scan.png")
-    code = (
-        f"import runpy, sys; sys.argv = ['', {str(written['onnx'])!r}, {str(tmp_path / 'scan.png')!r}];"
-        f"runpy.run_path({str(EXAMPLE)!r}); print([name for name in ('torch', 'bcdseg') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    said = done.stdout.splitlines()
-    assert said[-1] == "[]"
+    said = run_without(EXAMPLE, written["onnx"], tmp_path / "scan.png")
     expected = _small().predict(SCANS[0])
     assert said[0].split() == ["a", f"{expected.probabilities['a']:.0%}"]
 

@@ -7,8 +7,6 @@ same model before: ``small.tflite``, written by ``python tests/export/test_liter
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +19,7 @@ from drawn import draw_scan
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from without_the_library import run_without
 
 import bcdseg
 from bcdseg import Model, errors
@@ -115,17 +114,11 @@ def test_a_file_answers_as_the_model_it_was_made_of() -> None:
 @runs
 def test_the_example_runs_without_torch_and_without_the_library(tmp_path: Path) -> None:
     Image.fromarray(SCANS[0]).save(tmp_path / "scan.png")
-    code = (
-        f"import runpy, sys; sys.argv = ['', {str(MADE)!r}, {str(tmp_path / 'scan.png')!r}];"
-        f"runpy.run_path({str(EXAMPLE)!r}); print([name for name in ('torch', 'bcdseg') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    said = done.stdout.splitlines()
-    assert said[-1] == "[]"
+    said = run_without(EXAMPLE, MADE, tmp_path / "scan.png")
     expected = _small().predict(SCANS[0])
     assert said[0].split() == ["a", f"{expected.probabilities['a']:.0%}"]
     assert expected.mask is not None
-    assert said[-2] == f"outlined: {expected.mask_probability.__ge__(0.47).mean():.1%} of the scan"
+    assert said[-1] == f"outlined: {expected.mask_probability.__ge__(0.47).mean():.1%} of the scan"
 
 
 def test_the_file_says_what_is_inside() -> None:
