@@ -1,6 +1,6 @@
 """What each runtime gives: one scan and a folder, end to end, against eager torch in NCHW; and how far its answers drift.
 
-    python benchmarks/inference.py [--models busi-lite mobilenet_v2 ...] [--scans FOLDER] [--repeats 40] [--skip-int8]
+    python benchmarks/inference.py [--models busi-lite mobilenet_v2 ...] [--scans FOLDER] [--repeats 40] [--device cuda]
 
 A table a model: a trained one by its name or folder, or an encoder, then with random weights, whose drift says nothing. Everything
 runs in turn, A B C A B C, on the same cores; the table shows medians of the ratios within each turn. The eager network
@@ -12,6 +12,7 @@ Drift is measured on scans that int8 did not take its ranges from.
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import tempfile
 import time
@@ -31,18 +32,21 @@ from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 BATCH = 16
 SIDE = 4096  # of the matrices whose product is the machine's peak
-WAYS = (
-    ("torch", "fp32"),
-    ("torch", "bf16"),
-    ("onnxruntime", "fp32"),
-    ("onnxruntime", "int8"),
-    ("openvino", "fp32"),
-    ("openvino", "bf16"),
-    ("openvino", "int8"),
-)
-GOALS = {"fp32": (1.9, 4.5), "bf16": (3.3, 8.0), "int8": (5.0, 14.0)}
-
-
+WAYS = {
+    "cpu": (
+        ("torch", "fp32"),
+        ("torch", "bf16"),
+        ("compile", "fp32"),
+        ("compile", "bf16"),
+        ("onnxruntime", "fp32"),
+        ("onnxruntime", "int8"),
+        ("openvino", "fp32"),
+        ("openvino", "bf16"),
+        ("openvino", "int8"),
+    ),
+    "cuda": (("torch", "fp32"), ("torch", "fp16"), ("compile", "fp32"), ("compile", "fp16")),
+}
+GOALS = {("cpu", "fp32"): "1.9 / 4.5", ("cpu", "bf16"): "3.3 / 8", ("cpu", "int8"): "5 / 14"}
 DRIFT = ("Dice", "same class", "mean dp")
 
 
@@ -71,12 +75,12 @@ def faster(times: list[float], base: list[float]) -> float:
 
 
 def eager(model: bcdseg.Model, batch: int) -> Callable[[], object]:
-    ready = torch.from_numpy(np.stack([model.preprocessing(np.zeros((256, 256), np.uint8)).array] * batch))
-    network = model.network.eval()
+    scans = torch.from_numpy(np.stack([model.preprocessing(np.zeros((256, 256), np.uint8)).array] * batch))
+    network = copy.deepcopy(model.network).eval().to(model.device)
 
     def run() -> object:
         with torch.inference_mode():
-            return network(ready)
+            return [part.cpu() for part in network(scans.to(model.device)) if part is not None]
 
     return run
 
@@ -97,12 +101,12 @@ def drift(model: bcdseg.Model, exact: Sequence[bcdseg.Prediction], scans: Sequen
     return f"{overlap:.4f} | {same:.1%} | {apart:.4f}"
 
 
-def ready(name: str, runtime: str, precision: str, calibration: Sequence[Path]) -> bcdseg.Model | None:
+def ready(name: str, device: str, runtime: str, precision: str, calibration: Sequence[Path]) -> bcdseg.Model | None:
     ranges = {"calibrate_on": calibration} if precision == "int8" else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeFallbackWarning)
-            model = model_of(name).run_on(runtime, precision=precision, **ranges)
+            model = model_of(name, device).run_on(runtime, precision=precision, **ranges)
             model.predict(np.zeros((256, 256), np.uint8))
             return model
     except (BcdsegError, RuntimeFallbackWarning) as reason:
@@ -110,18 +114,19 @@ def ready(name: str, runtime: str, precision: str, calibration: Sequence[Path]) 
         return None
 
 
-def peak() -> float:
+def peak(device: str) -> float:
     """Thousand million operations a second in a product of large matrices, the best of three."""
-    one = torch.ones(SIDE, SIDE)
-    return 2 * SIDE**3 / 1e9 / min(seconds(lambda: one @ one) for _ in range(3))
+    one = torch.ones(SIDE, SIDE, device=device)
+    return 2 * SIDE**3 / 1e9 / min(seconds(lambda: (one @ one)[0, 0].item()) for _ in range(3))
 
 
 def table(name: str, files: Sequence[Path], options: argparse.Namespace) -> None:
     half = len(files) // 2
     calibration, held = files[: min(100, half)], files[half:][: options.drift]
-    ways = [way for way in WAYS if not (options.skip_int8 and way[1] == "int8")]
-    models = {way: model for way in ways if (model := ready(name, *way, calibration)) is not None}
-    plain = model_of(name)
+    device = options.device
+    ways = [way for way in WAYS[device] if not (options.skip_int8 and way[1] == "int8")]
+    models = {way: model for way in ways if (model := ready(name, device, *way, calibration)) is not None}
+    plain = model_of(name, device)
     scan = np.asarray(Image.open(held[0]).convert("L").resize((256, 256)))
     alone = in_turn([eager(plain, 1), *((lambda m=model: m.predict(scan)) for model in models.values())], options.repeats)
     with tempfile.TemporaryDirectory() as made:
@@ -132,8 +137,18 @@ def table(name: str, files: Sequence[Path], options: argparse.Namespace) -> None
         many = in_turn([eager(plain, BATCH), *streams], max(3, options.repeats // 10))
     many[0] = [each / BATCH * len(sources) for each in many[0]]
 
-    trained, work, most = is_trained(name), gflops(plain), peak()
-    columns = ["runtime", "precision", "one scan, ms", "times eager", "of a folder, ms", "times eager", "of peak", "goals"]
+    trained, work, most = is_trained(name), gflops(plain), peak(device)
+    columns = [
+        "runtime",
+        "precision",
+        "one scan, ms",
+        "times eager",
+        "of a folder, ms",
+        "times eager",
+        "of peak",
+        "scans a second",
+        "goals",
+    ]
     columns += DRIFT if trained else ()
     print(f"`{name}`: {work:.2f} GFLOP a scan; peak {most:.0f} GFLOP/s\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     first, each = statistics.median(alone[0]) * 1e3, statistics.median(many[0]) * 1e3 / len(sources)
@@ -144,7 +159,7 @@ def table(name: str, files: Sequence[Path], options: argparse.Namespace) -> None
         each = statistics.median(folder) * 1e3 / len(sources)
         cells = [*way, f"{statistics.median(one) * 1e3:.1f}", f"{faster(one, alone[0]):.2f}"]
         cells += [f"{each:.1f}", f"{faster(folder, many[0]):.2f}", f"{work / each * 1e3 / most:.0%}"]
-        cells += [" / ".join(f"{goal:g}" for goal in GOALS[way[1]])]
+        cells += [f"{len(sources) / statistics.median(folder):.0f}", GOALS.get((device, way[1]), "")]
         cells += [drift(model, exact, held)] if trained else []
         print(f"| {' | '.join(cells)} |")
     if trained:
@@ -159,11 +174,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--folder", type=int, default=64, help="scans in the folder that is timed")
     parser.add_argument("--drift", type=int, default=100, help="scans that drift is measured on")
+    parser.add_argument("--device", choices=tuple(WAYS), default="cpu")
     parser.add_argument("--skip-int8", action="store_true")
     options = parser.parse_args()
     files = sorted(path for path in options.scans.glob("**/*.png") if "_mask" not in path.stem)
     np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
-    print(f"torch {torch.__version__} on {torch.get_num_threads()} threads\n")
+    where = torch.cuda.get_device_name() if options.device == "cuda" else f"{torch.get_num_threads()} threads"
+    print(f"torch {torch.__version__} on {where}\n")
     for name in options.models:
         table(name, files, options)
 

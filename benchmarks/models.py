@@ -16,12 +16,12 @@ def is_trained(name: str) -> bool:
     return name in TRAINED or Path(name).is_dir()
 
 
-def model_of(name: str) -> bcdseg.Model:
-    """A model on torch and the CPU; a new one always has the same weights."""
+def model_of(name: str, device: str = "cpu") -> bcdseg.Model:
+    """A model on torch, in 32 bits; a new one always has the same weights."""
     if is_trained(name):
-        return bcdseg.load(name, device="cpu", runtime="torch")
+        return bcdseg.load(name, device=device, runtime="torch", precision="fp32")
     torch.manual_seed(0)
-    model = bcdseg.create(name, classes=CLASSES, device="cpu")
+    model = bcdseg.create(name, classes=CLASSES, device=device)
     # Random running averages, as training would leave them: with those of a new network all outputs are nearly the same.
     with torch.no_grad():
         model.network.train()

@@ -46,10 +46,11 @@ def print_drift(model: str, source: str) -> None:
 
 def _measured(model: str, runtime: str, precision: str, scans: Scans, exact: list[Result]) -> Drift:
     from bcdseg.infer.drift import measure
+    from bcdseg.infer.runtimes import RUNS_ON
     from bcdseg.model.registry import load
 
     ranges = list(scans.ranges) if precision == "int8" else None
-    device = "auto" if runtime == "torch" else "cpu"
+    device = "auto" if "cuda" in RUNS_ON[runtime] else "cpu"
     loaded = load(model, device=device, runtime=runtime, precision=precision, calibrate_on=ranges)
     return measure(exact, loaded.predict(scans.measured, on_error="keep"))
 

@@ -20,7 +20,7 @@ def predict_command(
     model: option.ModelName = "busi-lite",
     device: option.Device = "auto",
     runtime: option.RuntimeName = "auto",
-    precision: option.Precision = "fp32",
+    precision: option.Precision = "auto",
     batch_size: option.BatchSize = None,
     threshold: option.Threshold = None,
     spacing: option.Spacing = None,
@@ -64,7 +64,12 @@ def predict_command(
         "tta": tta.value,
     }
     kinds = [kind for kind, given in (("seg", dicom_seg), ("sr", dicom_sr)) if given]
-    given: dict[str, Any] = {"device": loaded.device, "runtime": loaded.runtime, "precision": precision, "engine": engine.value}
+    given: dict[str, Any] = {
+        "device": loaded.device,
+        "runtime": loaded.runtime,
+        "precision": loaded.precision,
+        "engine": engine.value,
+    }
     given |= {"masks": masks, "overlay": overlay, "frames": frames, "tile_scale": tile_scale, "tile_overlap": tile_overlap}
     weights = fingerprint(loaded.network, loaded.preprocessing, loaded.rules)
     run = Run(

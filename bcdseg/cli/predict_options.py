@@ -54,8 +54,10 @@ Masks = Annotated[bool, typer.Option("--masks/--no-masks", help="Whether to writ
 Overlay = Annotated[bool, typer.Option("--overlay/--no-overlay", help="Whether to write pictures with the outlines drawn.")]
 ModelName = Annotated[str, typer.Option(help="A bundled model, a model folder, or hf://owner/name.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-RuntimeName = Annotated[str, typer.Option(help="What runs the network: auto (the fastest), openvino, onnxruntime or torch.")]
-Precision = Annotated[str, typer.Option(help="fp32, or bf16: faster, with a little drift.")]
+RuntimeName = Annotated[
+    str, typer.Option(help="What runs the network: auto (the fastest installed), openvino, onnxruntime, torch or compile.")
+]
+Precision = Annotated[str, typer.Option(help="auto (fp16 on CUDA, else fp32), fp32, fp16, or bf16: faster, with a little drift.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Scans, or windows of large ones, through the network at once.")]
 Threshold = Annotated[float | None, typer.Option(help="Mask probability from which a pixel is outlined.")]
 Spacing = Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Protocol
@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from bcdseg.infer.answers import Answers, Array
-from bcdseg.infer.torch_runtime import TorchRuntime
+from bcdseg.infer.torch_runtime import TorchRuntime, threads_of_one_core
 from bcdseg.infer.tracing import Traced
 
 MOST_WORKERS = 8
@@ -26,6 +26,7 @@ class Engine(Protocol):
     """A library that runs graphs on a CPU."""
 
     name: str
+    precision_is_traced: bool  # whether it compiles a network that computes in the precision, or brings it about itself
 
     def version(self) -> str:
         """Of the library."""
@@ -59,11 +60,8 @@ class GraphRuntime:
     @contextmanager
     def pool(self) -> Iterator[Executor]:
         """Threads for a stream."""
-        pool = ThreadPoolExecutor(self.workers, "bcdseg", initializer=self._join_stream)
-        try:
+        with threads_of_one_core(self.workers, self._join_stream) as pool:
             yield pool
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
     def __call__(self, batch: Sequence[Array]) -> Answers:
         """Run preprocessed scans one by one: on a CPU a batch is no faster."""

@@ -21,6 +21,7 @@ class OnnxRuntime:
     """See ``Engine``."""
 
     name = "onnxruntime"
+    precision_is_traced = False
 
     def version(self) -> str:
         """Of the library."""

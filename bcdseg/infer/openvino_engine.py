@@ -24,6 +24,7 @@ class OpenVino:
     """See ``Engine``."""
 
     name = "openvino"
+    precision_is_traced = False
 
     def version(self) -> str:
         """Of the library."""

@@ -1,4 +1,4 @@
-"""Which library runs a network: torch, OpenVINO or ONNX Runtime. The same answers, faster or slower."""
+"""Which library runs a network: torch, as it is or compiled, OpenVINO or ONNX Runtime. The same answers, faster or slower."""
 
 from __future__ import annotations
 
@@ -19,22 +19,31 @@ from bcdseg.data.sources import expand, is_single
 from bcdseg.errors import BcdsegError, OptionError, ParityError, RuntimeFallbackWarning
 from bcdseg.extras import require
 from bcdseg.infer.answers import Answers, Array
+from bcdseg.infer.compile_engine import Compiled
 from bcdseg.infer.graph_cache import graph_key, keep_graph, read_graph
 from bcdseg.infer.graph_runtime import Engine, GraphRuntime
 from bcdseg.infer.onnx_engine import OnnxRuntime
 from bcdseg.infer.openvino_engine import OpenVino
 from bcdseg.infer.parity import BOUNDS, compare, drawn_scans, softmax
+from bcdseg.infer.runtime import Runtime
 from bcdseg.infer.torch_runtime import TorchRuntime
 from bcdseg.infer.tracing import trace
 from bcdseg.network.ensemble import AnyNetwork
 
-ENGINES: dict[str, type[Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}
-PRECISIONS = {"openvino": ("fp32", "bf16", "int8"), "onnxruntime": ("fp32", "int8"), "torch": ("fp32", "bf16")}
-PARTS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": ("torch",)}
+ENGINES: dict[str, type[Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime, "compile": Compiled}
+PRECISIONS = {
+    "openvino": ("fp32", "bf16", "int8"),
+    "onnxruntime": ("fp32", "int8"),
+    "torch": ("fp32", "bf16", "fp16"),
+    "compile": ("fp32", "bf16", "fp16"),
+}
+RUNS_ON = {"openvino": ("cpu",), "onnxruntime": ("cpu",), "torch": ("cpu", "cuda", "mps"), "compile": ("cpu", "cuda")}
+PARTS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": (), "compile": ()}
 EXTRAS = {"openvino": "openvino", "onnxruntime": "onnx"}
 INT8_PARTS = {"openvino": ("nncf",)}
 MAKING = 2  # raised when graphs are made in another way: those that are kept are then made anew
 NEVER_BY_AUTO = (("openvino", "bf16"),)  # on real scans its masks are further from torch's than auto may go (Dice 0.995)
+UNCHECKED = ("fp32", "bf16")  # of torch's own: the first is the truth, the second is asked for by name and its drift is told
 MOST_SCANS, MOST_COMPARED = 300, 50
 AUTO, VARIABLE = "auto", "BCDSEG_RUNTIME"
 
@@ -44,8 +53,8 @@ class Choice:
     """What runs a network, and how.
 
     Attributes:
-        runtime: ``torch``, ``openvino`` or ``onnxruntime``.
-        precision: ``fp32``, ``bf16`` or ``int8``.
+        runtime: ``torch``, ``compile``, ``openvino`` or ``onnxruntime``.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         calibrate_on: Preprocessed scans that int8 takes its ranges from.
     """
 
@@ -60,20 +69,29 @@ class Choice:
 TORCH = Choice()
 
 
+def choose_precision(name: str = AUTO, *, device: str = "cpu") -> str:
+    """The precision of a name; ``auto`` is fp16 on CUDA, where it is checked, and fp32 elsewhere."""
+    if name == AUTO:
+        return "fp16" if _kind(device) == "cuda" else "fp32"
+    if name not in BOUNDS:
+        raise OptionError(f"precision={name!r} is unknown: choose one of {', '.join((AUTO, *BOUNDS))}.")
+    return name
+
+
 def choose_runtime(name: str = AUTO, *, precision: str = "fp32", device: str = "cpu") -> str:
     """The runtime of a name; ``auto`` is the fastest that is installed, or what the variable BCDSEG_RUNTIME says."""
     if name not in (AUTO, *PRECISIONS):
         raise OptionError(f"runtime={name!r} is unknown: choose one of {', '.join((AUTO, *PRECISIONS))}.")
-    if precision not in BOUNDS or not any(precision in each for each in PRECISIONS.values()):
-        raise OptionError(f"precision={precision!r} is unknown: choose one of fp32, bf16, int8.")
     if name == AUTO and os.environ.get(VARIABLE, AUTO) != AUTO:
         return choose_runtime(os.environ[VARIABLE], precision=precision, device=device)
     if name == AUTO:
         return _fastest(precision, device)
     if precision not in PRECISIONS[name]:
         raise OptionError(f"precision={precision!r} is not one of {name}'s: choose one of {', '.join(PRECISIONS[name])}.")
-    if name != "torch" and device != "cpu":
-        raise OptionError(f"runtime={name!r} runs on the CPU, not on {device!r}: choose device='cpu', or runtime='torch'.")
+    if _kind(device) not in RUNS_ON[name]:
+        raise OptionError(
+            f"runtime={name!r} runs on {' and '.join(RUNS_ON[name])}, not on {device!r}: choose device='cpu', or runtime='torch'."
+        )
     for module in _missing(name, precision):
         require(
             module,
@@ -83,8 +101,12 @@ def choose_runtime(name: str = AUTO, *, precision: str = "fp32", device: str = "
     return name
 
 
+def _kind(device: str) -> str:
+    return device.partition(":")[0]
+
+
 def _fastest(precision: str, device: str) -> str:
-    names = PRECISIONS if device == "cpu" else ("torch",)
+    names = [name for name, devices in RUNS_ON.items() if _kind(device) in devices]
     fit = [name for name in names if precision in PRECISIONS[name] and (name, precision) not in NEVER_BY_AUTO]
     for name in fit:
         if not _missing(name, precision):
@@ -112,16 +134,26 @@ def prepared_scans(source: Any, preprocessing: Preprocessing) -> tuple[Array, ..
 def make_runtime(network: AnyNetwork, *, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime | GraphRuntime:
     """A network made ready.
 
-    A graph that can't be made, or that doesn't answer as torch does, gives way to torch with one warning.
+    What can't be made, or doesn't answer as torch does in 32 bits, gives way to that with one warning.
     """
-    if choice.runtime == "torch":
+    if choice.runtime == "torch" and choice.precision in UNCHECKED:
         return TorchRuntime(network, device, preprocessing.frame, choice.precision)
     try:
-        return _graph_runtime(network, preprocessing, choice)
+        if choice.runtime in ENGINES and device == "cpu":
+            return _graph_runtime(network, preprocessing, choice)
+        return _checked_torch(network, device, preprocessing, choice)
     except Exception as error:  # whatever a converter meets, the answer is there without it
         reason = str(error) if isinstance(error, BcdsegError) else f"{type(error).__name__}: {str(error).strip()[:300]}"
-        warnings.warn(f"{network.config.encoder} runs on torch, not on {choice}: {reason}", RuntimeFallbackWarning, stacklevel=4)
+        warnings.warn(f"{network.config.encoder} runs on {TORCH}, not on {choice}: {reason}", RuntimeFallbackWarning, stacklevel=4)
         return TorchRuntime(network, device, preprocessing.frame)
+
+
+def _checked_torch(network: AnyNetwork, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime:
+    compiled = choice.runtime == "compile"
+    runtime = TorchRuntime(network, device, preprocessing.frame, choice.precision, compiled=compiled)
+    if reason := _disagrees(runtime, TorchRuntime(network, device, preprocessing.frame), preprocessing, choice):
+        raise ParityError(reason)
+    return runtime
 
 
 def _graph_runtime(network: AnyNetwork, preprocessing: Preprocessing, choice: Choice) -> GraphRuntime:
@@ -138,7 +170,7 @@ def _graph_runtime(network: AnyNetwork, preprocessing: Preprocessing, choice: Ch
         return GraphRuntime(engine, graph, choice.precision, exact)
     graph = convert(network, preprocessing, engine, choice)
     runtime = GraphRuntime(engine, graph, choice.precision, exact)
-    if reason := _disagrees(runtime, network, preprocessing, choice):
+    if reason := _disagrees(runtime, exact(), preprocessing, choice):
         keep_graph(f"{key}.refused", reason.encode())
         raise ParityError(reason)
     keep_graph(key, graph)
@@ -147,7 +179,8 @@ def _graph_runtime(network: AnyNetwork, preprocessing: Preprocessing, choice: Ch
 
 def convert(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> bytes:
     """The graph of a network, for the inputs that a preprocessing makes."""
-    traced = trace(network, preprocessing.frame, any_size=preprocessing.resize == "none")
+    precision = choice.precision if engine.precision_is_traced else "fp32"
+    traced = trace(network, preprocessing.frame, any_size=preprocessing.resize == "none", precision=precision)
     return engine.convert(traced, choice.precision, choice.calibrate_on)
 
 
@@ -162,8 +195,7 @@ def _depends_on(network: AnyNetwork, preprocessing: Preprocessing, engine: Engin
         yield array.tobytes()
 
 
-def _disagrees(runtime: GraphRuntime, network: AnyNetwork, preprocessing: Preprocessing, choice: Choice) -> str | None:
-    exact = TorchRuntime(network, "cpu", preprocessing.frame)
+def _disagrees(runtime: Runtime, exact: TorchRuntime, preprocessing: Preprocessing, choice: Choice) -> str | None:
     scans = choice.calibrate_on[:MOST_COMPARED] or [preprocessing(pixels).array for pixels in drawn_scans()]
     difference = compare((_probable(exact([scan])), _probable(runtime([scan]))) for scan in scans)
     exceeded = BOUNDS[choice.precision].exceeded(difference)

@@ -7,64 +7,78 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from threading import Lock
 
 import numpy as np
 import torch
 
 from bcdseg.errors import OptionError
+from bcdseg.infer.answering import Answering, filled_fields
 from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.heatmap import class_heat
-from bcdseg.network.ensemble import AnyNetwork, with_members
+from bcdseg.infer.recorded import Ask, Recorded
+from bcdseg.infer.transfer import Transfer
+from bcdseg.network.ensemble import AnyNetwork
 from bcdseg.network.folding import fold_batch_norm
 from bcdseg.network.forked import use_own_threads
 
 MOST_WORKERS, GPU_WORKERS = 8, 4
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class TorchRuntime:
-    """A frozen copy of a network on one device. Safe to call from several threads, and in a forked process on a CPU."""
+    """A frozen copy of a network on one device. Safe to call from several threads, and in a forked process on a CPU.
 
-    def __init__(self, network: AnyNetwork, device: str, size: tuple[int, int], precision: str = "fp32") -> None:
+    Args:
+        network: It stays as it is.
+        device: Where it runs.
+        size: Height and width of an input that it takes.
+        precision: What it computes in.
+        compiled: Whether, on CUDA, torch compiles it and its work is recorded.
+    """
+
+    def __init__(
+        self, network: AnyNetwork, device: str, size: tuple[int, int], precision: str = "fp32", *, compiled: bool = False
+    ) -> None:
         _THREADS.leave_parents()
         self.device = torch.device(device)
-        self.dtype = DTYPES[precision]
-        folded = fold_batch_norm(network, size).requires_grad_(False)
-        self.network: AnyNetwork = folded.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+        folded = fold_batch_norm(network, size).requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
+        self.answering = Answering(folded, precision)
+        self._fields = filled_fields(network)
+        self._transfer = Transfer(self.device)
+        self._ask: Ask = Recorded(torch.compile(self.answering), self.device) if compiled else self.answering
 
     @property
     def workers(self) -> int:
         """On a CPU as many as torch has threads; on a GPU enough to decode while it computes."""
-        return min(MOST_WORKERS, torch.get_num_threads()) if self.device.type == "cpu" else GPU_WORKERS
+        if self.device.type == "cpu":
+            return min(MOST_WORKERS, torch.get_num_threads())
+        return min(MOST_WORKERS, max(GPU_WORKERS, os.cpu_count() or 1))
 
     @contextmanager
     def pool(self) -> Iterator[Executor]:
         """Threads for a stream. On a CPU each computes alone: many scans side by side are faster than one on all cores."""
-        if self.device.type != "cpu":
-            with _closing(ThreadPoolExecutor(self.workers, "bcdseg")) as pool:
+        if self.device.type == "cpu":
+            with threads_of_one_core(self.workers) as pool:
                 yield pool
             return
-        with _THREADS, _closing(ThreadPoolExecutor(self.workers, "bcdseg", partial(torch.set_num_threads, 1))) as pool:
+        with _closing(ThreadPoolExecutor(self.workers, "bcdseg")) as pool:
             yield pool
 
     def __call__(self, batch: Sequence[Array]) -> Answers:
         """Run a batch of preprocessed scans of one size."""
         _THREADS.leave_parents()
-        with torch.inference_mode():
-            inputs = torch.from_numpy(np.stack(batch) if len(batch) > 1 else batch[0][None])
-            inputs = inputs.to(self.device, self.dtype, memory_format=torch.channels_last)
-            output, members = with_members(self.network, inputs)
-            mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0].float())
-            return Answers(_numpy(mask), _numpy(output.classes), _numpy(members))
+        with torch.inference_mode(), self._transfer.lane():
+            inputs = self._transfer.there(np.stack(batch) if len(batch) > 1 else batch[0][None])
+            found = dict(zip(self._fields, self._transfer.back(self._ask(inputs)), strict=True))
+        return Answers(*(found.get(field) for field in Answers._fields))
 
     def heat(self, scan: Array, class_index: int) -> Array:
         """Where the score of a class came from, over one preprocessed scan (see ``class_heat``)."""
         _THREADS.leave_parents()
-        image = torch.from_numpy(scan[None]).to(self.device, self.dtype, memory_format=torch.channels_last)
-        return class_heat(self.network, image, class_index)
+        with self._transfer.lane():
+            image = self._transfer.there(scan[None]).to(self.answering.dtype)
+            return class_heat(self.answering.network, image, class_index)
 
 
 class _KeptThreads:
@@ -98,15 +112,24 @@ _THREADS = _KeptThreads()
 
 
 @contextmanager
+def threads_of_one_core(workers: int, begin: Callable[[], None] = lambda: None) -> Iterator[Executor]:
+    """Threads in which torch uses no others; each of them begins with a call."""
+
+    def ready() -> None:
+        torch.set_num_threads(1)
+        begin()
+
+    _THREADS.leave_parents()
+    with _THREADS, _closing(ThreadPoolExecutor(workers, "bcdseg", ready)) as pool:
+        yield pool
+
+
+@contextmanager
 def _closing(pool: ThreadPoolExecutor) -> Iterator[Executor]:
     try:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _numpy(tensor: torch.Tensor | None) -> Array | None:
-    return None if tensor is None else np.asarray(tensor.float().cpu())
 
 
 def choose_device(name: str) -> str:

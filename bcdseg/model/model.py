@@ -21,7 +21,7 @@ from bcdseg.infer.prediction import Prediction
 from bcdseg.infer.predictor import Predictor
 from bcdseg.infer.rules import Rules
 from bcdseg.infer.runtime import Runtime
-from bcdseg.infer.runtimes import TORCH, Choice, choose_runtime, make_runtime, prepared_scans
+from bcdseg.infer.runtimes import TORCH, Choice, choose_precision, choose_runtime, make_runtime, prepared_scans
 from bcdseg.infer.tiles import Tiles
 from bcdseg.infer.torch_runtime import choose_device
 from bcdseg.infer.views import choose_views, looked_at, several
@@ -265,19 +265,22 @@ class Model:
         """
         self._runtime = None
 
-    def run_on(self, runtime: str = "auto", *, precision: str = "fp32", calibrate_on: Any = None) -> Model:
+    def run_on(self, runtime: str = "auto", *, precision: str = "auto", calibrate_on: Any = None) -> Model:
         """Choose what runs the network. The answers stay the same within stated bounds; what breaks them gives way to torch.
 
         Args:
-            runtime: ``torch``, ``openvino``, ``onnxruntime``, or ``auto``: the fastest that is installed, for as long as the
-                weights stay what they are now; once they change, torch.
-            precision: ``fp32``, ``bf16`` or ``int8``; the last two are faster and drift a little. OpenVINO's ``bf16`` drifts
-                more than ``auto`` allows: it has to be asked for by name.
+            runtime: ``torch``, ``compile`` (torch's own compiler: needs a C++ compiler, and half a minute the first time; on CUDA
+                the work is also recorded), ``openvino``, ``onnxruntime``, or ``auto``: the fastest that is installed, for as
+                long as the weights stay what they are now; once they change, torch.
+            precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; the last two are faster and drift a little. ``auto`` is ``fp16``
+                on CUDA, where it answers as ``fp32`` does, and ``fp32`` elsewhere. OpenVINO's ``bf16`` drifts more than
+                ``runtime="auto"`` allows: it has to be asked for by name.
             calibrate_on: For int8: some dozens of scans to take ranges from, in any form that ``predict`` takes.
 
         Returns:
             The model itself.
         """
+        precision = choose_precision(precision, device=self.device)
         name = choose_runtime(runtime, precision=precision, device=self.device)
         if (precision == "int8") != (calibrate_on is not None):
             raise OptionError("int8 takes its ranges from scans: give calibrate_on= together with precision='int8', and only then.")
@@ -289,8 +292,13 @@ class Model:
 
     @property
     def runtime(self) -> str:
-        """What runs the network: ``torch``, ``openvino`` or ``onnxruntime``, as chosen; a fallback has warned."""
+        """What runs the network: ``torch``, ``compile``, ``openvino`` or ``onnxruntime``, as chosen; a fallback has warned."""
         return self._choice.runtime
+
+    @property
+    def precision(self) -> str:
+        """What the network is computed in: ``fp32``, ``fp16``, ``bf16`` or ``int8``, as chosen; a fallback has warned."""
+        return self._choice.precision
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_runtime": None}  # made again where it is needed

@@ -53,7 +53,7 @@ def load(
     *,
     device: str = "auto",
     runtime: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
     calibrate_on: Any = None,
 ) -> Model:
     """Load a model.
@@ -62,9 +62,10 @@ def load(
         name: The name of a bundled model (by default ``busi-lite``, which comes in the package), a folder that
             ``Model.save`` wrote, or ``hf://owner/name`` for one on the Hugging Face Hub, the only kind that downloads.
         device: Where predictions run: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        runtime: What runs the network there: ``torch``, ``openvino`` or ``onnxruntime``; ``auto`` is the fastest that is
-            installed. See ``Model.run_on``.
-        precision: ``fp32``, ``bf16`` or ``int8``; the last two are faster and drift a little.
+        runtime: What runs the network there: ``torch``, ``compile``, ``openvino`` or ``onnxruntime``; ``auto`` is the fastest
+            that is installed. See ``Model.run_on``.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; the last two are faster and drift a little. ``auto`` is ``fp16`` on
+            CUDA, where it answers as ``fp32`` does, and ``fp32`` elsewhere.
         calibrate_on: For int8: some dozens of scans to take ranges from, in any form that ``predict`` takes.
 
     Raises:

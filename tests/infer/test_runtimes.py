@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from bcdseg import Model, errors
 from bcdseg.infer import graph_cache, parity, runtimes
 from bcdseg.infer.graph_runtime import GraphRuntime
 
-OTHERS = ("openvino", "onnxruntime")
+NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
+OTHERS = ("openvino", "onnxruntime", pytest.param("compile", marks=NEEDS_COMPILER))
+INT8 = ("openvino", "onnxruntime")
 SCANS = [draw_scan(seed, size) for seed, size in enumerate([(120, 160), (64, 64), (33, 50)])]
 
 
@@ -68,9 +71,10 @@ def test_the_answers_are_torchs_alone_in_a_stream_and_in_a_batch(folder: Path, r
             assert found.label == expected.label
 
 
+@pytest.mark.parametrize("runtime", ["openvino", pytest.param("compile", marks=NEEDS_COMPILER)])
 @pytest.mark.parametrize("options", [{"classes": [], "head": None, "resize": "none"}, {"decoder": None, "decoder_channels": None}])
-def test_one_head_and_scans_at_their_own_size(options: dict[str, object]) -> None:
-    _same(_small(**options).run_on("openvino"), _small(**options))
+def test_one_head_and_scans_at_their_own_size(options: dict[str, object], runtime: str) -> None:
+    _same(_small(**options).run_on(runtime), _small(**options))
 
 
 def test_heat_maps_are_torchs_alone_and_in_a_stream(folder: Path) -> None:
@@ -98,14 +102,24 @@ def test_an_ensemble_runs_as_one_graph_that_tells_its_members_apart() -> None:
     assert isinstance(model._ready_runtime(), GraphRuntime)
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "torch"])
-def test_half_the_bits_drift_only_a_little(folder: Path, runtime: str) -> None:
-    model = bcdseg.load(folder, runtime=runtime, precision="bf16")
-    _same(model, bcdseg.load(folder, runtime="torch"), 0.05)
+@pytest.mark.parametrize(
+    ("runtime", "precision", "tolerance"),
+    [
+        ("openvino", "bf16", 0.05),
+        ("torch", "bf16", 0.05),
+        ("torch", "fp16", 0.005),
+        pytest.param("compile", "bf16", 0.05, marks=NEEDS_COMPILER),
+        pytest.param("compile", "fp16", 0.005, marks=NEEDS_COMPILER),
+    ],
+)
+def test_half_the_bits_drift_only_a_little(folder: Path, runtime: str, precision: str, tolerance: float) -> None:
+    model = bcdseg.load(folder, runtime=runtime, precision=precision)
+    _same(model, bcdseg.load(folder, runtime="torch"), tolerance)
+    assert (model.runtime, model.precision) == (runtime, precision)
     assert model.predict(SCANS[0]).mask_probability.dtype == np.float32
 
 
-@pytest.mark.parametrize("runtime", OTHERS)
+@pytest.mark.parametrize("runtime", INT8)
 def test_a_quarter_of_the_bits_drifts_a_little_more(runtime: str) -> None:
     exact, quarter = (_small(decoder=None, decoder_channels=None) for _ in range(2))  # random masks lie on their threshold
     quarter.run_on(runtime, precision="int8", calibrate_on=SCANS)
@@ -223,8 +237,8 @@ def test_a_model_is_copied_and_pickled_whatever_runs_it(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"runtime": "tensorrt"}, "auto, openvino, onnxruntime, torch"),
-        ({"precision": "fp8"}, "fp32, bf16, int8"),
+        ({"runtime": "tensorrt"}, "auto, openvino, onnxruntime, torch, compile"),
+        ({"precision": "fp8"}, "auto, fp32, fp16, bf16, int8"),
         ({"runtime": "onnxruntime", "precision": "bf16"}, "onnxruntime's: choose one of fp32, int8"),
         ({"runtime": "openvino", "precision": "int8"}, "calibrate_on"),
         ({"runtime": "openvino", "calibrate_on": SCANS}, "calibrate_on"),

@@ -1,0 +1,59 @@
+"""On CUDA: the answers of the CPU, in 16 bits where they agree, compiled and recorded, from several threads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn import draw_scan
+
+import bcdseg
+from bcdseg import Model
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+SCANS = [draw_scan(seed, (120, 160)) for seed in range(37)]  # two batches of sixteen, and five
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    made = bcdseg.create("plain_cnn", classes=["a", "b", "c"], size=32, decoder_channels=(16, 8, 8, 4, 4))
+    return made.save(tmp_path_factory.mktemp("model") / "small")
+
+
+def _same(model: Model, folder: Path, tolerance: float) -> None:
+    exact = bcdseg.load(folder, device="cpu", runtime="torch").predict(SCANS)
+    for found, expected in zip(model.predict(SCANS), exact, strict=True):
+        assert found.probabilities == pytest.approx(expected.probabilities, abs=tolerance)
+        np.testing.assert_allclose(found.mask_probability, expected.mask_probability, atol=tolerance)
+
+
+def test_auto_takes_half_the_bits(folder: Path) -> None:
+    model = bcdseg.load(folder)
+    assert (model.device, model.runtime, model.precision) == ("cuda", "torch", "fp16")
+    _same(model, folder, 0.01)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "compile"])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 0.003), ("fp16", 0.01), ("bf16", 0.05)])
+def test_the_answers_are_the_cpus(folder: Path, runtime: str, precision: str, tolerance: float) -> None:
+    _same(bcdseg.load(folder, runtime=runtime, precision=precision), folder, tolerance)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "compile"])
+def test_threads_share_a_model(folder: Path, runtime: str) -> None:
+    model = bcdseg.load(folder, runtime=runtime)
+    alone = [model.predict(scan).probabilities for scan in SCANS]
+    with ThreadPoolExecutor(8) as pool:
+        together = [found.probabilities for found in pool.map(model.predict, SCANS)]
+    for one, other in zip(alone, together, strict=True):
+        assert one == pytest.approx(other, abs=1e-3)
+
+
+def test_heat_maps_are_made(folder: Path) -> None:
+    found = bcdseg.load(folder).predict(SCANS[0], explain=True)
+    assert found.heatmap is not None
+    assert np.isfinite(found.heatmap).all()
