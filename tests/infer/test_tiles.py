@@ -153,7 +153,7 @@ def test_background_is_not_computed_and_the_inside_of_a_hole_is() -> None:
     model = local_model()
     scan = model.predict(pixels, mode="tiles", tiles=Tiles(overlap=0))
     assert scan.windows == 64
-    assert sum(model._ready_runtime().network.seen) == 64 + 1 + 1  # type: ignore[attr-defined] # the whole; folding it
+    assert sum(model._ready_runtime().answering.network.seen) == 64 + 1 + 1  # type: ignore[attr-defined] # the whole; folding it
     assert not scan.mask_probability[:60].any()  # type: ignore[index]
     shows = np.array([[0, 0, 0, 0], [0, 1, 1, 1], [1, 1, 0, 1], [0, 1, 1, 0]], bool)
     np.testing.assert_array_equal(background(shows), [[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1]])
@@ -170,7 +170,7 @@ def test_auto_takes_windows_above_eight_times_the_networks_size() -> None:
 def test_windows_of_several_scans_go_through_the_network_together() -> None:
     model, scans = local_model(), [textured((100, 90), seed) for seed in range(4)]
     alone = [model.predict(pixels, mode="tiles") for pixels in scans]
-    network = model._ready_runtime().network  # type: ignore[attr-defined]
+    network = model._ready_runtime().answering.network  # type: ignore[attr-defined]
     network.seen.clear()
     together = list(model.predict(scans, mode="tiles", batch_size=16))
     assert network.seen == [16, 4]  # a whole and four windows each
