@@ -62,7 +62,7 @@ def one_scan(model: bcdseg.Model, pixels: np.ndarray, what: str, repeats: int) -
 
     def bare() -> object:
         with torch.inference_mode():
-            return runtime.network(ready)
+            return runtime.answering.network(ready)
 
     row(what, *compare(lambda: model.predict(pixels), bare, repeats), "at most 1.15")
 
@@ -75,7 +75,7 @@ def folder(model: bcdseg.Model, sources: list[Path], what: str, repeats: int) ->
     def bare() -> None:
         with torch.inference_mode():
             for _ in sources:
-                runtime.network(ready)
+                runtime.answering.network(ready)
 
     def stream() -> None:
         for _ in model.predict(sources):
