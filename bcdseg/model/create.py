@@ -26,6 +26,7 @@ def create(
     decoder_channels: Sequence[int] | None = None,
     dropout: float = 0.3,
     hidden: int | None = None,
+    gated: bool = False,
     device: str = "auto",
 ) -> Model:
     """Build a new model. Nothing is downloaded unless ``weights="imagenet"`` asks for it.
@@ -45,6 +46,8 @@ def create(
         decoder_channels: Width of each decoder stage, deepest first.
         dropout: Dropout before the last layer of the classification head.
         hidden: Width of the dense layer before that last one; None is the head's own: 128 of ``"guided"``, none of ``"global"``.
+        gated: Whether a pixel's probability is multiplied by the probability that there is a lesion at all: fewer outlines in
+            normal scans, and fewer that contradict the class. Needs a class that means 'no lesion'.
         device: Where predictions run: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Returns:
@@ -64,6 +67,7 @@ def create(
         decoder_channels=None if decoder_channels is None else tuple(decoder_channels),
         dropout=dropout,
         hidden=hidden,
+        gated=gated,
     )
     network = build_network(config).eval()
     if weights is not None:

@@ -40,6 +40,8 @@ class NetworkConfig:
         dropout: Dropout before the last layer of the classification head.
         hidden: Width of the dense layer before the last one of the classification head; None is the head's own: 128 of
             ``"guided"``, no such layer of ``"global"``.
+        gated: Whether each pixel's probability is multiplied by the probability that there is a lesion at all, so that
+            an outline doesn't contradict the class.
     """
 
     encoder: str
@@ -51,10 +53,12 @@ class NetworkConfig:
     decoder_channels: tuple[int, ...] | None = None
     dropout: float = 0.3
     hidden: int | None = None
+    gated: bool = False
 
     def __post_init__(self) -> None:
         _check_classes(self.classes, self.head, self.no_lesion)
         _check_parts(self.decoder, self.head)
+        _check_gate(self)
         if self.in_channels not in (1, 3):
             raise OptionError(f"in_channels={self.in_channels!r} is not possible: choose 1 (gray) or 3 (colour).")
         if not 0 <= self.dropout < 1:
@@ -67,7 +71,7 @@ class NetworkConfig:
     @property
     def summary(self) -> str:
         """Its parts in a few words."""
-        return f"{self.encoder} + {self.decoder or 'no decoder'}, {self.head or 'no'} head"
+        return f"{self.encoder} + {self.decoder or 'no decoder'}, {self.head or 'no'} head{', gated' * self.gated}"
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
@@ -111,3 +115,10 @@ def _check_parts(decoder: str | None, head: str | None) -> None:
         raise OptionError("decoder=None and head=None leaves no output: keep one of them.")
     if decoder is None and head == "guided":
         raise OptionError("head='guided' pools under the predicted mask and so needs a decoder: use head='global'.")
+
+
+def _check_gate(config: NetworkConfig) -> None:
+    if not isinstance(config.gated, bool):
+        raise OptionError(f"gated={config.gated!r}: give True or False.")
+    if config.gated and (config.decoder is None or config.head is None or config.no_lesion is None):
+        raise OptionError("gated=True needs a decoder, a class head and a class that means 'no lesion': no_lesion='...'.")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bcdseg.errors import OptionError
 from bcdseg.network import plain_cnn
@@ -57,7 +58,26 @@ class Network(nn.Module):
             mask = self.mask_head(decoded)
         if self.class_head is not None:
             classes = self.class_head(features, decoded, mask)
-        return Output(mask, classes)
+        return Output(self._gated(mask, classes), classes)
+
+    def _gated(self, mask: Tensor | None, classes: Tensor | None) -> Tensor | None:
+        if not self.config.gated or mask is None or classes is None or self.config.no_lesion is None:
+            return mask
+        return gated(mask, classes, self.config.classes.index(self.config.no_lesion))
+
+
+def gated(mask: Tensor, classes: Tensor, no_lesion: int) -> Tensor:
+    """Logits of a pixel's probability times the probability of a lesion, without either being rounded to 0 or 1.
+
+    Args:
+        mask: Logits, batch x 1 x height x width.
+        classes: Logits, batch x classes.
+        no_lesion: Which class means 'no lesion'.
+    """
+    others = [index for index in range(classes.shape[1]) if index != no_lesion]
+    against = classes[:, no_lesion] - torch.logsumexp(classes[:, others], dim=1)  # logit of 'no lesion'
+    log_none, log_some = (F.logsigmoid(logit)[:, None, None, None] for logit in (against, -against))
+    return mask + log_some - F.softplus(mask + log_none)
 
 
 def build_network(config: NetworkConfig) -> Network:

@@ -57,7 +57,7 @@ def _copy_of(model: Model, network: Network) -> Model:
 def _renew_head(network: Network, classes: tuple[str, ...]) -> None:
     old = network.config
     wanted = no_lesion_class(classes, old.no_lesion if old.no_lesion in classes else "auto")
-    network.config = replace(old, classes=classes, no_lesion=wanted)
+    network.config = replace(old, classes=classes, no_lesion=wanted, gated=old.gated and wanted is not None)
     last: nn.Linear = network.class_head.linear  # type: ignore[union-attr, assignment]
     new = nn.Linear(last.in_features, len(classes)).to(last.weight)
     with torch.no_grad():

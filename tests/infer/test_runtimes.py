@@ -77,6 +77,12 @@ def test_one_head_and_scans_at_their_own_size(options: dict[str, object], runtim
     _same(_small(**options).run_on(runtime), _small(**options))
 
 
+@pytest.mark.parametrize("runtime", OTHERS)
+def test_a_mask_that_is_gated_by_the_classes(runtime: str) -> None:
+    options: dict[str, object] = {"classes": ["normal", "benign"], "gated": True}
+    _same(_small(**options).run_on(runtime), _small(**options))
+
+
 def test_heat_maps_are_torchs_alone_and_in_a_stream(folder: Path) -> None:
     exact, model = bcdseg.load(folder, runtime="torch"), bcdseg.load(folder, runtime="openvino")
     expected = [exact.predict(scan, explain="b") for scan in SCANS]

@@ -9,7 +9,7 @@ from torch import Tensor
 from bcdseg import Network, NetworkConfig, Output, errors
 from bcdseg.network.config import DECODERS
 from bcdseg.network.folding import fold_batch_norm
-from bcdseg.network.network import build_network
+from bcdseg.network.network import build_network, gated
 
 ENCODERS = [
     "plain_cnn",
@@ -130,6 +130,24 @@ def test_the_guided_head_reads_the_mask_and_does_not_bend_it() -> None:
     assert not torch.allclose(_run(network, image).classes, before)
 
 
+def test_a_gated_mask_is_the_free_one_times_the_probability_of_a_lesion() -> None:
+    free, joint = (_build(no_lesion="normal", gated=gated).eval() for gated in (False, True))
+    image = 3 * torch.randn(4, 1, 64, 64)
+    apart, together = _run(free, image), _run(joint, image)
+    torch.testing.assert_close(together.classes, apart.classes)
+    lesion = 1 - torch.softmax(apart.classes, dim=1)[:, 0]  # type: ignore[arg-type]
+    expected = torch.sigmoid(apart.mask) * lesion[:, None, None, None]  # type: ignore[arg-type]
+    torch.testing.assert_close(torch.sigmoid(together.mask), expected)  # type: ignore[arg-type]
+
+
+def test_a_gate_neither_opens_nor_shuts_so_far_that_its_logits_end() -> None:
+    mask = torch.tensor([-200.0, 0.0, 200.0]).view(1, 1, 1, 3).expand(2, -1, -1, -1)
+    logits = gated(mask, torch.tensor([[150.0, 0.0, 0.0], [-150.0, 0.0, 0.0]]), 0)
+    assert logits.isfinite().all()
+    assert (torch.sigmoid(logits[0]) == 0).all()
+    torch.testing.assert_close(torch.sigmoid(logits[1]).flatten(), torch.tensor([0.0, 0.5, 1.0]))
+
+
 def test_input_sizes_that_do_not_fit_are_refused_with_the_size_that_does() -> None:
     with pytest.raises(errors.OptionError, match="160x192"):
         _build()(torch.randn(1, 1, 150, 180))
@@ -152,6 +170,9 @@ def test_input_sizes_that_do_not_fit_are_refused_with_the_size_that_does() -> No
         ({"in_channels": 2}, "choose 1"),
         ({"dropout": 1.0}, "dropout"),
         ({"hidden": 0}, "hidden"),
+        ({"gated": True}, "gated=True needs .* 'no lesion'"),
+        ({"gated": True, "no_lesion": "normal", "decoder": None, "head": "global"}, "needs a decoder"),
+        ({"gated": "yes"}, "True or False"),
         ({"decoder": "deeplabv3"}, "do not go together"),
         ({"decoder": "fpn", "decoder_channels": (8,)}, "decoder_channels"),
     ],

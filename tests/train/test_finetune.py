@@ -43,6 +43,13 @@ def test_new_classes_get_a_new_last_layer_and_all_else_is_kept(trained: Model) -
     assert new.probabilities["benign"] / new.probabilities["malignant"] == pytest.approx(ratio**2, rel=1e-3)
 
 
+@pytest.mark.parametrize(("classes", "stays"), [(["normal", "cyst"], True), (["cyst", "benign"], False)], ids=str)
+def test_a_gate_stays_where_a_class_still_means_no_lesion(classes: list[str], stays: bool) -> None:
+    adapted, _ = adapt(bcdseg.create("plain_cnn", classes=CLASSES, size=64, gated=True), classes)
+    assert adapted.network.config.gated is stays
+    adapted.predict(draw_scan(0))
+
+
 def test_the_model_handed_in_stays_as_it_is(trained: Model) -> None:
     before = _state(trained)
     adapted, _ = adapt(trained, ["a", "b"])
