@@ -16,14 +16,24 @@ MODEL = "model"  # the folder of the finished network, within that of its runs
 
 @dataclass(frozen=True)
 class Stage:
-    """Training at one size."""
+    """Training at one size.
+
+    Attributes:
+        size: Height and width.
+        epochs: Times that every scan is seen.
+        lr: Highest learning rate.
+        gated: Whether the class gates the outline from here on.
+        class_weight: Of the class loss beside the mask loss.
+    """
 
     size: int
     epochs: int
     lr: float
+    gated: bool = False
+    class_weight: float = 0.5
 
 
-STAGES = (Stage(128, 30, 1.5e-3), Stage(192, 12, 5e-4))
+STAGES = (Stage(128, 30, 1.5e-3), Stage(192, 12, 5e-4, gated=True, class_weight=1.0))
 
 
 def train(encoder: str, weights: str | None, parts: tuple[Dataset, Dataset], out: Path, *, seed: int) -> Model:
@@ -32,12 +42,13 @@ def train(encoder: str, weights: str | None, parts: tuple[Dataset, Dataset], out
     for stage in STAGES:
         print(f"{out.name}: {stage}", flush=True)
         run = bcdseg.fit(
-            _at(stage.size, model),
+            _made_for(stage, model),
             *parts,
             out=out / str(stage.size),
             resume=True,
             epochs=stage.epochs,
             lr=stage.lr,
+            class_weight=stage.class_weight,
             seed=seed,
             pictures=False,
         )
@@ -48,6 +59,8 @@ def train(encoder: str, weights: str | None, parts: tuple[Dataset, Dataset], out
     return model
 
 
-def _at(size: int, model: Model) -> Model:
-    preprocessing = replace(model.preprocessing, size=(size, size))
-    return Model(copy.deepcopy(model.network), preprocessing, model.rules, training=model.training, name=model.name)
+def _made_for(stage: Stage, model: Model) -> Model:
+    network = copy.deepcopy(model.network)
+    network.config = replace(network.config, gated=stage.gated)
+    preprocessing = replace(model.preprocessing, size=(stage.size, stage.size))
+    return Model(network, preprocessing, model.rules, training=model.training, name=model.name)

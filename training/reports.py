@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from bcdseg.evaluation.measures.measure import Estimate
 from bcdseg.evaluation.report.numbers import shown
@@ -31,9 +33,11 @@ TOLD = (
 """Names of measures."""
 
 
-def figures(report: Path) -> dict[str, str]:
+def figures(report: Path, names: Sequence[str] = TOLD) -> dict[str, str]:
     """Titles and values with their intervals, from a ``report.json``."""
     measures = {one["name"]: one for one in json.loads(report.read_text(encoding="utf-8"))["measures"]}
-    chosen = {name: measures[name] for name in TOLD}
-    names = [field.name for field in fields(Estimate)]
-    return {one["title"]: shown(Estimate(**{name: one[name] for name in names}), one["unit"]) for one in chosen.values()}
+    return {measures[name]["title"]: _shown(measures[name]) for name in names}
+
+
+def _shown(told: dict[str, Any]) -> str:
+    return shown(Estimate(**{field.name: told[field.name] for field in fields(Estimate)}), told["unit"])

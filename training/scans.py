@@ -10,6 +10,7 @@ from bcdseg import Dataset
 from bcdseg.data.images import read_image
 from bcdseg.data.masks import read_mask
 
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 CLASSES = ("normal", "benign", "malignant")
 FOLDS = 5
 
@@ -21,17 +22,23 @@ class Scans:
     Attributes:
         all: Every scan but those whose copies carry two labels, with the audit's groups.
         measured: The ids to measure on: one scan of each group of copies.
+        shown: The groups of the scans in ``data/sample``: people try the released model on them.
         dropped: How many scans carry two labels.
     """
 
     all: Dataset
     measured: frozenset[str]
+    shown: frozenset[str]
     dropped: int
 
     def fold(self, number: int) -> tuple[Dataset, Dataset, Dataset]:
         """What a fold trains on, chooses its epoch by, and is measured on."""
         train, test = bcdseg.folds(self.all, FOLDS, duplicates=())[number]  # copies are groups already
         return *_with_validation(train), test.select([name for name in test.ids if name in self.measured])
+
+    def release(self) -> tuple[Dataset, Dataset]:
+        """What a released model trains on and chooses its epoch by: all but the groups that are shown."""
+        return _with_validation(self.all.select([one.id for one in self.all if _group(one) not in self.shown]))
 
 
 def open_scans(folder: Path) -> Scans:
@@ -40,7 +47,13 @@ def open_scans(folder: Path) -> Scans:
     found = bcdseg.audit(data)
     kept = data.apply_audit(found)
     first = data.apply_audit(found, duplicates="first")
-    return Scans(kept, frozenset(first.ids), len(data) - len(kept))
+    sample = {path.relative_to(SAMPLE).as_posix() for path in SAMPLE.glob("*/*.png")}
+    shown = frozenset(_group(one) for one in kept if one.id in sample)
+    return Scans(kept, frozenset(first.ids), shown, len(data) - len(kept))
+
+
+def _group(sample: bcdseg.Sample) -> str:
+    return sample.group or sample.id
 
 
 def _with_validation(data: Dataset) -> tuple[Dataset, Dataset]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,26 +11,7 @@ from made import busi
 
 import bcdseg
 
-SCRIPTS = Path(__file__).parents[2] / "training"
-MODULES = ("cross_validate", "encoders", "out_of_fold", "recipe", "reports", "scans")
 Script = Callable[..., None]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
-    """Runs a script with its arguments; training is short."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-    recipe, scans = importlib.import_module("recipe"), importlib.import_module("scans")
-    monkeypatch.setattr(recipe, "STAGES", (recipe.Stage(32, 1, 1e-3), recipe.Stage(64, 1, 1e-3)))
-    monkeypatch.setattr(scans, "FOLDS", 2)
-
-    def run(script: str, *arguments: object) -> None:
-        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-        importlib.import_module(script).main()
-
-    yield run
-    for name in MODULES:
-        sys.modules.pop(name, None)
 
 
 def test_each_scan_is_measured_once_by_the_network_blind_to_it(

@@ -1,0 +1,34 @@
+"""The scripts of ``training/``, made short."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "training"
+MODULES = ("busi_lite", "card", "cross_validate", "encoders", "out_of_fold", "recipe", "reports", "scans")
+Script = Callable[..., None]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    """Runs a script with its arguments; training is short."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    recipe, scans = importlib.import_module("recipe"), importlib.import_module("scans")
+    monkeypatch.setattr(recipe, "STAGES", (recipe.Stage(32, 1, 1e-3), recipe.Stage(64, 1, 1e-3)))
+    monkeypatch.setattr(scans, "FOLDS", 2)
+    made = importlib.import_module("busi_lite")
+    monkeypatch.setattr(made, "ENCODER", "plain_cnn")
+    monkeypatch.setattr(made, "WEIGHTS", None)
+
+    def run(script: str, *arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        importlib.import_module(script).main()
+
+    yield run
+    for name in MODULES:
+        sys.modules.pop(name, None)
