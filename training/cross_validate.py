@@ -15,11 +15,13 @@ from recipe import train
 from scans import FOLDS, Scans, open_scans
 
 
-def cross_validate(scans: Scans, encoder: str, weights: str | None, folder: Path, folds: Sequence[int] = range(FOLDS)) -> None:
+def cross_validate(
+    scans: Scans, encoder: str, weights: str | None, folder: Path, folds: Sequence[int] = range(FOLDS), precision: str = "auto"
+) -> None:
     """One network a fold, in ``folder/fold-0`` and on."""
     for number in folds:
         learned_from, chosen_by, _ = scans.fold(number)
-        train(encoder, weights, (learned_from, chosen_by), folder / f"fold-{number}", seed=number)
+        train(encoder, weights, (learned_from, chosen_by), folder / f"fold-{number}", seed=number, precision=precision)
 
 
 def main() -> None:
@@ -29,9 +31,10 @@ def main() -> None:
     parser.add_argument("--encoder", default="tu-tf_efficientnet_lite0")
     parser.add_argument("--weights", help="'imagenet', or nothing for an encoder that starts from random weights")
     parser.add_argument("--folds", type=int, nargs="*", default=range(FOLDS), help="which of them, by default all")
+    parser.add_argument("--precision", default="auto", help="bf16 is faster on some CPUs, for encoders without depthwise layers")
     options = parser.parse_args()
-    scans = open_scans(options.data)
-    cross_validate(scans, options.encoder, options.weights, options.work / options.encoder, options.folds)
+    folder = options.work / options.encoder
+    cross_validate(open_scans(options.data), options.encoder, options.weights, folder, options.folds, options.precision)
 
 
 if __name__ == "__main__":

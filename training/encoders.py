@@ -1,41 +1,53 @@
-"""One table of all encoders that ``cross_validate.py`` and ``out_of_fold.py`` were run for: what each gives and costs.
+"""One table of all encoders that ``cross_validate.py`` was run for: what each gives and costs, measured on the same folds.
 
-    python training/encoders.py BUSI256 WORK > table.md
+    python training/encoders.py BUSI256 WORK [--folds 0 1] > table.md
 
-Times are of the machine that it runs on.
+An encoder is left out of which not all these folds were trained. Times are of the machine that it runs on.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
-from out_of_fold import REPORT, networks
+from out_of_fold import measure, networks
+from recipe import MODEL
 from reports import figures
-from scans import open_scans
+from scans import FOLDS, Scans, open_scans
 
 from bcdseg.benchmarking.cost import gflops, parameters, seconds_per_scan
+
+
+def column(scans: Scans, folder: Path, folds: list[int]) -> dict[str, str]:
+    """What an encoder gives and costs, a row each."""
+    with tempfile.TemporaryDirectory() as made:
+        out = Path(made) / "report"
+        measure(scans, folder, out, folds=folds)
+        gives = figures(out / "report.json")
+    model = next(networks(folder, folds))
+    return gives | {
+        "parameters": f"{parameters(model) / 1e6:.1f} million",
+        "GFLOPs": f"{gflops(model):.2f}",
+        "ms a scan, torch": f"{seconds_per_scan(model, scans.fold(0)[2]) * 1000:.0f}",
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
     parser.add_argument("work", type=Path, help="where the runs are kept")
+    parser.add_argument("--folds", type=int, nargs="*", default=list(range(FOLDS)), help="which of them, by default all")
     options = parser.parse_args()
-    timed_on = open_scans(options.data).fold(0)[2]
-    columns = {}
-    for report in sorted(options.work.glob(f"*/{REPORT}/report.json")):
-        model = next(networks(report.parents[1]))
-        costs = {
-            "parameters": f"{parameters(model) / 1e6:.1f} million",
-            "GFLOPs": f"{gflops(model):.2f}",
-            "ms a scan, torch": f"{seconds_per_scan(model, timed_on) * 1000:.0f}",
-        }
-        columns[report.parents[1].name] = figures(report) | costs
+    scans = open_scans(options.data)
+    trained = [
+        one for one in sorted(options.work.iterdir()) if all((one / f"fold-{fold}" / MODEL).is_dir() for fold in options.folds)
+    ]
+    columns = {folder.name: column(scans, folder, options.folds) for folder in trained}
     print("| |", " | ".join(columns), "|")
     print("|---|" + "---|" * len(columns))
     for row in next(iter(columns.values())):
-        print(f"| {row} |", " | ".join(column[row] for column in columns.values()), "|")
+        print(f"| {row} |", " | ".join(told[row] for told in columns.values()), "|")
 
 
 if __name__ == "__main__":

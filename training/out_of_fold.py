@@ -9,7 +9,7 @@ Writes ``WORK/ENCODER/report`` (``report.html``, ``report.md``, ``report.json``)
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recipe import MODEL
@@ -22,24 +22,27 @@ from bcdseg.evaluation.given import Given
 REPORT, REPORT_NATIVE = "report", "report-native"
 
 
-def networks(folder: Path) -> Iterator[Model]:
+def networks(folder: Path, folds: Sequence[int] = range(FOLDS)) -> Iterator[Model]:
     """One a fold."""
-    for number in range(FOLDS):
+    for number in folds:
         yield bcdseg.load(folder / f"fold-{number}" / MODEL, runtime="torch")
 
 
-def measure(scans: Scans, folder: Path, out: Path, *, drawn_from: Dataset | None = None) -> Evaluation:
-    """All folds' answers as one, one scan of each group of copies.
+def measure(
+    scans: Scans, folder: Path, out: Path, *, drawn_from: Dataset | None = None, folds: Sequence[int] = range(FOLDS)
+) -> Evaluation:
+    """The folds' answers as one, one scan of each group of copies.
 
     Args:
         scans: What the networks were trained on.
         folder: Where the networks are.
         out: For the report.
         drawn_from: The same scans in other files, to be measured instead, those that are there.
+        folds: Those that are measured.
     """
     source = scans.all if drawn_from is None else drawn_from
     given: dict[str, Given] = {}
-    for number, model in enumerate(networks(folder)):
+    for number, model in zip(folds, networks(folder, folds), strict=True):
         ids = [name for name in scans.fold(number)[2].ids if name in source]
         found = model.predict([source[name].image for name in ids])
         given |= {name: Given(one.mask, one.probabilities) for name, one in zip(ids, found, strict=True)}

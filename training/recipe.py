@@ -36,7 +36,9 @@ class Stage:
 STAGES = (Stage(128, 30, 1.5e-3), Stage(192, 12, 5e-4, gated=True, class_weight=1.0))
 
 
-def train(encoder: str, weights: str | None, parts: tuple[Dataset, Dataset], out: Path, *, seed: int) -> Model:
+def train(
+    encoder: str, weights: str | None, parts: tuple[Dataset, Dataset], out: Path, *, seed: int, precision: str = "auto"
+) -> Model:
     """One network through all stages; each begins with the best epoch of the one before. Stopped, it goes on where it was."""
     model = bcdseg.create(encoder, classes=CLASSES, weights=weights, size=STAGES[0].size)
     for stage in STAGES:
@@ -50,6 +52,7 @@ def train(encoder: str, weights: str | None, parts: tuple[Dataset, Dataset], out
             lr=stage.lr,
             class_weight=stage.class_weight,
             seed=seed,
+            precision=precision,
             pictures=False,
         )
         model = run.model
