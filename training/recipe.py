@@ -22,18 +22,15 @@ class Stage:
         size: Height and width.
         epochs: Times that every scan is seen.
         lr: Highest learning rate.
-        gated: Whether the class gates the outline from here on.
-        class_weight: Of the class loss beside the mask loss.
     """
 
     size: int
     epochs: int
     lr: float
-    gated: bool = False
-    class_weight: float = 0.5
 
 
-STAGES = (Stage(128, 30, 1.5e-3), Stage(192, 12, 5e-4, gated=True, class_weight=1.0))
+STAGES = (Stage(128, 30, 1.5e-3), Stage(192, 12, 5e-4))
+THRESHOLD = 0.45  # of a pixel's probability, which the class gates: what is surely normal has no outline
 
 
 def train(
@@ -50,20 +47,23 @@ def train(
             resume=True,
             epochs=stage.epochs,
             lr=stage.lr,
-            class_weight=stage.class_weight,
             seed=seed,
             precision=precision,
             pictures=False,
         )
         model = run.model
-    rules = replace(model.rules, min_lesion_share=round(smallest_lesion(parts[0]) / 2, 4))  # what is smaller is a speck
-    model = Model(model.network, model.preprocessing, rules, training=model.training, name=model.name)
+    model = _gated(model, smallest_lesion(parts[0]))
     model.save(out / MODEL, overwrite=True)
     return model
 
 
-def _made_for(stage: Stage, model: Model) -> Model:
+def _gated(model: Model, smallest: float) -> Model:
     network = copy.deepcopy(model.network)
-    network.config = replace(network.config, gated=stage.gated)
+    network.config = replace(network.config, gated=True)
+    rules = replace(model.rules, threshold=THRESHOLD, min_lesion_share=round(smallest / 2, 4))  # what is smaller is a speck
+    return Model(network, model.preprocessing, rules, training=model.training, name=model.name)
+
+
+def _made_for(stage: Stage, model: Model) -> Model:
     preprocessing = replace(model.preprocessing, size=(stage.size, stage.size))
-    return Model(network, preprocessing, model.rules, training=model.training, name=model.name)
+    return Model(copy.deepcopy(model.network), preprocessing, model.rules, training=model.training, name=model.name)

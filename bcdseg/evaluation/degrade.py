@@ -142,6 +142,22 @@ def _text(pixels: Gray, mask: Mask | None, lines: float, rng: Generator) -> Degr
     return np.array(image), mask
 
 
+def _screenshot(pixels: Gray, mask: Mask | None, share: float, rng: Generator) -> Degraded:
+    """The scan within a black screen, words beside and below it."""
+    edges = [(round(share * side), round(share * side)) for side in pixels.shape[:2]]
+    framed = np.pad(pixels, (*edges, (0, 0))[: pixels.ndim])
+    image, (top, left) = Image.fromarray(framed), (edge for edge, _ in edges)
+    size = max(8, pixels.shape[0] // 22)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
+    for line, word in enumerate(rng.permutation(WORDS)):
+        down = line * 2 * size
+        places = ((size // 2, down), (left + down * 3, top + pixels.shape[0] + size // 2))
+        draw.text(places[line % 2], str(word)[: 8 if line % 2 == 0 else None], fill=_white(pixels), font=font)
+    framed = np.array(image)
+    framed[top:-top, left:-left] = pixels  # words end where the scan begins
+    return framed, None if mask is None else np.pad(mask, edges)
+
+
 def _white(pixels: Gray) -> int | tuple[int, int, int]:
     return 255 if pixels.ndim == 2 else (255, 255, 255)
 
@@ -160,6 +176,9 @@ DEGRADATIONS = {
         Degradation("jpeg", "quality", (50, 20, 8), _jpeg, "exported or sent with loss"),
         Degradation("crop", "share of each side that is left", (0.9, 0.8, 0.7), _crop, "other framing; the lesion stays inside"),
         Degradation("resolution", "share of the pixels across", (0.5, 0.25, 0.125), _resolution, "a screenshot, a thumbnail"),
+        Degradation(
+            "screenshot", "black added on each side, share of it", (0.05, 0.15, 0.3), _screenshot, "the machine's screen is saved"
+        ),
         Degradation("calipers", "pairs of crosses painted", (1, 2, 4), _calipers, "measured before it was stored"),
         Degradation("text", "lines of text painted", (2, 4, 8), _text, "annotations burned in"),
     )

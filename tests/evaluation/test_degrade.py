@@ -26,7 +26,7 @@ def test_the_same_seed_gives_the_same_scan_and_nothing_handed_in_is_changed(name
     assert not (first[0].shape == SCAN.shape and (first[0] == SCAN).all())
 
 
-@pytest.mark.parametrize("name", sorted(DEGRADATIONS.keys() - {"crop", "gain"}))
+@pytest.mark.parametrize("name", sorted(DEGRADATIONS.keys() - {"crop", "gain", "screenshot"}))
 def test_stronger_is_further_from_the_scan(name: str) -> None:
     changes = [
         np.abs(degrade(SCAN, MASK, name, strength)[0].astype(float) - SCAN).mean() for strength in DEGRADATIONS[name].strengths
@@ -61,6 +61,18 @@ def test_a_crop_keeps_the_lesion_and_the_mask_stays_on_it(row: int, column: int,
     np.testing.assert_array_equal(cut > 100, follows)
     assert follows is not None
     assert follows.sum() == mask.sum()
+
+
+def test_a_screenshot_holds_the_whole_scan_and_the_mask_stays_on_it() -> None:
+    framed, follows = degrade(SCAN, MASK, "screenshot", 0.3)
+    assert framed.shape == (120 + 2 * 36, 160 + 2 * 48)
+    np.testing.assert_array_equal(framed[36:-36, 48:-48], SCAN)
+    assert follows is not None
+    np.testing.assert_array_equal(follows[36:-36, 48:-48], MASK)
+    assert follows.sum() == MASK.sum()
+    around = framed.copy()
+    around[36:-36, 48:-48] = 0
+    assert 0.5 < (around == 0).mean() < 1  # black, with words
 
 
 def test_calipers_are_painted_on_normals_too() -> None:

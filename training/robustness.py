@@ -1,0 +1,71 @@
+"""What is left of the figures when scans get worse, each scan answered by the network that is blind to it.
+
+    python training/robustness.py BUSI256 WORK --encoder tu-tf_efficientnet_lite0 > table.md
+
+Every degradation of ``bcdseg.measure_robustness`` at its middle strength, the same for each network of ``cross_validate.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from zlib import crc32
+
+from out_of_fold import networks
+from scans import FOLDS, Scans, open_scans
+
+from bcdseg import Sample
+from bcdseg.evaluation.answers import Change, answers
+from bcdseg.evaluation.cases import Cases, table_of
+from bcdseg.evaluation.degrade import DEGRADATIONS, degrade
+from bcdseg.evaluation.measures.bootstrap import estimate
+from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.report.numbers import shown
+from bcdseg.types import Mask, Pixels
+
+TOLD = ("dice", "false_lesion_rate", "balanced_accuracy", "roc_auc/malignant", "ece")
+
+
+def changes() -> Iterator[tuple[str, Change | None]]:
+    """What is done to scans, and how it is called."""
+    yield "as they are", None
+    for kind in DEGRADATIONS.values():
+        strength = kind.strengths[len(kind.strengths) // 2]
+        yield f"{kind.name} {strength:g}", _change(kind.name, strength)
+    yield "mirrored", lambda _, pixels, mask: (pixels[:, ::-1], None if mask is None else mask[:, ::-1])
+
+
+def _change(name: str, strength: float) -> Change:
+    def change(sample: Sample, pixels: Pixels, mask: Mask | None) -> tuple[Pixels, Mask | None]:
+        return degrade(pixels, mask, name, strength, seed=(crc32(sample.id.encode()),))
+
+    return change
+
+
+def measured(scans: Scans, folder: Path, change: Change | None) -> Cases:
+    """The answers of all folds."""
+    models = list(networks(folder))
+    cases = [answer.case for fold in range(FOLDS) for answer in answers(models[fold], scans.fold(fold)[2], change=change)]
+    return table_of(cases, classes=models[0].classes, no_lesion=models[0].no_lesion)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
+    parser.add_argument("work", type=Path, help="where the runs are kept")
+    parser.add_argument("--encoder", default="tu-tf_efficientnet_lite0")
+    options = parser.parse_args()
+    scans, folder = open_scans(options.data), options.work / options.encoder
+    for number, (name, change) in enumerate(changes()):
+        table = measured(scans, folder, change)
+        measures = tuple(measure for measure in all_measures(table) if measure.name in TOLD)
+        found = estimate(table, measures)
+        if number == 0:
+            print("| scans |", " | ".join(measure.title for measure in measures), "|")
+            print("|---|" + "---|" * len(measures))
+        print(f"| {name} |", " | ".join(shown(found[measure.name], measure.unit) for measure in measures), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
