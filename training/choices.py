@@ -1,0 +1,145 @@
+"""What each choice of ``recipe.py`` gives, and what was left out of it: differences on the same scans, with 95 % intervals.
+
+    python training/choices.py BUSI256 WORK [--encoder tu-tf_efficientnet_lite0] > table.md
+
+Every row is another reading of the networks of ``cross_validate.py``, each on the fold that it is blind to: another stage,
+threshold or gate, mirrored views, two stages together. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from out_of_fold import networks
+from recipe import MODEL, STAGES, THRESHOLD
+from scans import CLASSES, FOLDS, Scans, open_scans
+from sklearn.metrics import roc_auc_score
+
+import bcdseg
+from bcdseg import Model
+from bcdseg.data.images import read_image
+from bcdseg.data.masks import read_mask
+from bcdseg.types import Mask, Sample
+
+Values = NDArray[np.float64]
+FIRST, LAST = "first stage", "last stage"
+MEASURES = ("lesion Dice", "lesions missed", "false on normals", "balanced accuracy", "malignant AUC")
+DRAWS, MISSED, SPECK = 1000, 0.05, 0.001
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one network says of a scan, or of the scan mirrored."""
+
+    stage: str
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to come to an answer: the mean of some looks, gated by the class or not, from a threshold on."""
+
+    name: str
+    looks: tuple[Look, ...] = (Look(LAST),)
+    gated: bool = True
+    threshold: float = THRESHOLD
+
+
+BOTH = (Look(FIRST), Look(LAST))
+CHOICES = (
+    Choice("as released"),
+    Choice("no gate, threshold 0.5", gated=False, threshold=0.5),
+    Choice("threshold 0.3", threshold=0.3),
+    Choice("threshold 0.5", threshold=0.5),
+    Choice("the first stage alone", (Look(FIRST),)),
+    Choice("mirrored too", (Look(LAST), Look(LAST, mirrored=True))),
+    Choice("both stages together", BOTH),
+    Choice("both stages, mirrored too", (*BOTH, *(replace(look, mirrored=True) for look in BOTH))),
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A scan, and what each look at it said: class probabilities and the ungated map."""
+
+    label: int
+    truth: Mask
+    said: Mapping[Look, tuple[Values, NDArray[np.float16]]]
+
+
+def seen(scans: Scans, folder: Path) -> Iterator[Seen]:
+    """Every scan that is measured, by the networks that are blind to it."""
+    for fold, last in zip(range(FOLDS), networks(folder), strict=True):
+        first = bcdseg.load(folder / f"fold-{fold}" / str(STAGES[0].size) / MODEL, runtime="torch")
+        last.network.config = replace(last.network.config, gated=False)
+        for sample in scans.fold(fold)[2]:
+            yield _seen(sample, {FIRST: first, LAST: last})
+
+
+def _seen(sample: Sample, models: Mapping[str, Model]) -> Seen:
+    pixels, said = read_image(sample.image), {}
+    for look in dict.fromkeys(look for choice in CHOICES for look in choice.looks):
+        found = models[look.stage].predict(pixels[:, ::-1].copy() if look.mirrored else pixels)
+        assert found.mask_probability is not None
+        probable = found.mask_probability[:, ::-1] if look.mirrored else found.mask_probability
+        said[look] = np.array([found.probabilities[name] for name in CLASSES]), probable.astype(np.float16)
+    assert sample.label is not None
+    return Seen(CLASSES.index(sample.label), read_mask(sample.masks, pixels.shape[:2]), said)
+
+
+def judged(scan: Seen, choice: Choice) -> tuple[float, Values]:
+    """Dice of a scan with a lesion, whether anything is outlined of another; and the class probabilities."""
+    classes = np.mean([scan.said[look][0] for look in choice.looks], axis=0)
+    probable = np.mean([scan.said[look][1].astype(np.float32) for look in choice.looks], axis=0)
+    mask = probable * (1 - classes[0] if choice.gated else 1) >= choice.threshold
+    mask &= bool(mask.mean() > SPECK)
+    if scan.label == 0:
+        return float(mask.any()), classes
+    return 2 * float((mask & scan.truth).sum()) / max(1, float(mask.sum() + scan.truth.sum())), classes
+
+
+def measured(label: NDArray[np.int64], outline: Values, classes: Values) -> Values:
+    """The values of ``MEASURES``."""
+    lesion, right = label > 0, classes.argmax(axis=1) == label
+    recalls = [right[label == number].mean() for number in range(len(CLASSES))]
+    auc = roc_auc_score(label == CLASSES.index("malignant"), classes[:, CLASSES.index("malignant")])
+    dice = outline[lesion]
+    return np.array([dice.mean(), (dice < MISSED).mean(), outline[~lesion].mean(), np.mean(recalls), auc])
+
+
+def rows(scans: Sequence[Seen]) -> Iterator[str]:
+    """The table: each value, and how far it is from that of the first choice."""
+    label = np.array([scan.label for scan in scans])
+    draws = np.random.default_rng(0).integers(0, len(scans), (DRAWS, len(scans)))
+    yield f"| | {' | '.join(MEASURES)} |\n|---|{'---|' * len(MEASURES)}"
+    base: list[Values] = []
+    for choice in CHOICES:
+        outline, classes = (np.array(part) for part in zip(*(judged(scan, choice) for scan in scans), strict=True))
+        found = [measured(label[at], outline[at], classes[at]) for at in (np.arange(len(scans)), *draws)]
+        base = base or found
+        apart = np.array(found) - np.array(base)
+        low, high = np.percentile(apart[1:], [2.5, 97.5], axis=0)
+        cells = [
+            f"{value:.3f}" + (f" ({by:+.3f}: {least:+.3f} to {most:+.3f})" if choice is not CHOICES[0] else "")
+            for value, by, least, most in zip(found[0], apart[0], low, high, strict=True)
+        ]
+        yield f"| {choice.name} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
+    parser.add_argument("work", type=Path, help="where the runs are kept")
+    parser.add_argument("--encoder", default="tu-tf_efficientnet_lite0")
+    options = parser.parse_args()
+    for row in rows(list(seen(open_scans(options.data), options.work / options.encoder))):
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
