@@ -1,6 +1,6 @@
 """Large scans through windows: time and peak memory against MONAI's SlidingWindowInferer, at the same size, windows and overlap.
 
-    python benchmarks/large_images.py [--model busi-lite] [--height 2048 --width 2560] [--overlap 0.25] [--repeats 3]
+    python benchmarks/large_images.py [--model mobilenet_v2] [--height 2048 --width 2560] [--overlap 0.25] [--repeats 3]
 
 The base is MONAI on the eager network in channels-last, batches of 8. Every way does the whole job: mask probabilities at the
 scan's own size and the mask from them, the classes of the whole scan and of each window. All run in turn, A B C A B C, on the same
@@ -26,13 +26,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from models import model_of
 from PIL import Image
 
 import bcdseg
 from bcdseg import Model, Output, Tiles
 from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
 
-BATCH, WINDOW = 8, 256
+BATCH = 8
 WAYS = (("torch", "fp32"), ("compile", "fp32"), ("compile", "bf16"), ("openvino", "fp32"), ("openvino", "bf16"))
 GOALS = {"fp32": "2.3", "bf16": "4.5"}
 SIDES = (2000, 4000, 7000, 10_000)
@@ -53,7 +54,8 @@ def monai(model: Model, overlap: float) -> Callable[[np.ndarray], object]:
     from monai.inferers import SlidingWindowInferer
 
     network = model.network.eval().to(memory_format=torch.channels_last)
-    inferer = SlidingWindowInferer((WINDOW, WINDOW), sw_batch_size=BATCH, overlap=overlap, mode="gaussian")
+    frame = model.preprocessing.frame
+    inferer = SlidingWindowInferer(frame, sw_batch_size=BATCH, overlap=overlap, mode="gaussian")
     mean, std = model.preprocessing.mean[0], model.preprocessing.std[0]
 
     def ready(pixels: np.ndarray) -> torch.Tensor:
@@ -69,7 +71,7 @@ def monai(model: Model, overlap: float) -> Callable[[np.ndarray], object]:
 
         with torch.inference_mode():
             probability = torch.sigmoid(inferer(ready(pixels), window))[0, 0].numpy()
-            small = np.asarray(Image.fromarray(pixels).resize((WINDOW, WINDOW), Image.Resampling.BILINEAR))
+            small = np.asarray(Image.fromarray(pixels).resize(frame[::-1], Image.Resampling.BILINEAR))
             said.append(network(ready(small)).classes)
         return probability, probability >= model.rules.threshold, torch.cat(said)
 
@@ -102,12 +104,12 @@ def way(name: str, model: str, overlap: float) -> Callable[[np.ndarray], object]
     if name.startswith("made"):
         return monai(made(), overlap) if name.endswith("monai") else ours(made(), overlap)
     if name == "monai":
-        return monai(bcdseg.load(model, device="cpu", runtime="torch"), overlap)
+        return monai(model_of(model), overlap)
     runtime, precision = name.split()
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeFallbackWarning)
-        loaded = bcdseg.load(model, device="cpu", runtime=runtime, precision=precision)
-        loaded.predict(np.zeros((WINDOW, WINDOW), np.uint8))
+        loaded = model_of(model).run_on(runtime, precision=precision)
+        loaded.predict(np.zeros(loaded.preprocessing.frame, np.uint8))
     return ours(loaded, overlap)
 
 
@@ -196,7 +198,7 @@ def growth(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="busi-lite")
+    parser.add_argument("--model", default="tu-tf_efficientnet_lite0", help="a trained one, or an encoder, with random weights")
     parser.add_argument("--height", type=int, default=2048)
     parser.add_argument("--width", type=int, default=2560)
     parser.add_argument("--overlap", type=float, default=0.25)

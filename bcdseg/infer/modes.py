@@ -14,7 +14,7 @@ from bcdseg.types import Pixels
 WHOLE, TILES, AUTO = "whole", "tiles", "auto"
 MODES = (WHOLE, TILES, AUTO)
 NATIVE = Tiles()
-AUTO_ABOVE = 8  # times the network's own side
+AUTO_ABOVE = 2048  # pixels: frames of ultrasound machines are smaller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Mode:
     """How scans are shown to a network.
 
     Attributes:
-        name: ``whole``, ``tiles``, or ``auto``: tiles for what is more than 8 times the network's own size, down or across.
+        name: ``whole``, ``tiles``, or ``auto``: tiles for what has more than 2,048 pixels down or across.
         tiles: How what is large is cut.
     """
 
@@ -35,11 +35,11 @@ class Mode:
 
     def look(self, pixels: Pixels, preprocessing: Preprocessing, *, threshold: float, has_classes: bool) -> Look:
         """How an area of a scan is looked at."""
-        if self.name == TILES or (self.name == AUTO and is_large(pixels, preprocessing)):
+        if self.name == TILES or (self.name == AUTO and is_large(pixels)):
             return TiledLook(pixels, preprocessing, self.tiles, threshold=threshold, has_classes=has_classes)
         return WholeLook(preprocessing(pixels), pixels.shape[0] * pixels.shape[1])
 
 
-def is_large(pixels: Pixels, preprocessing: Preprocessing) -> bool:
+def is_large(pixels: Pixels) -> bool:
     """Whether a scan is above the size up to which ``auto`` takes it as a whole."""
-    return any(side > AUTO_ABOVE * own for side, own in zip(pixels.shape[:2], preprocessing.size, strict=True))
+    return any(side > AUTO_ABOVE for side in pixels.shape[:2])

@@ -152,8 +152,8 @@ class Model:
             frames: Of a DICOM clip, ``"all"`` or n for each n-th frame, from the first on.
             keep_identifiers: Whether ``image`` keeps what a machine wrote around the scan areas of a DICOM frame: names, dates.
             mode: ``"whole"`` takes each scan through the network's own size, ``"tiles"`` cuts it into windows of that size and
-                outlines at native resolution, for mammograms and panoramic scans; ``"auto"`` takes tiles for what is more than 8
-                times the network's own size, down or across. Docs: how-to/large-images.md.
+                outlines at native resolution, for mammograms and panoramic scans; ``"auto"`` takes tiles for what has more than
+                2,048 pixels down or across. Docs: how-to/large-images.md.
             tiles: How what is large is cut; by default ``Tiles()``.
             tta: Test-time augmentation: ``"flip"`` looks at each scan mirrored too, ``"full"`` also at 0.9 and 0.8 of its size;
                 answers are averaged, and ``spread`` and ``entropy`` say how far they agree. Takes 2 and 6 times as long.
