@@ -55,12 +55,13 @@ def _machine() -> list[str]:
     import torch
 
     from bcdseg import __version__
-    from bcdseg.infer.runtimes import choose_runtime
+    from bcdseg.infer.runtimes import choose_precision, choose_runtime
     from bcdseg.infer.torch_runtime import choose_device
 
     device = choose_device("auto")
-    runtime = choose_runtime(device=device)
-    lines = [f"bcdseg {__version__}, Python {sys.version.partition(' ')[0]}, predicts on {device} with {runtime}"]
+    precision = choose_precision(device=device)
+    runtime = choose_runtime(precision=precision, device=device)
+    lines = [f"bcdseg {__version__}, Python {sys.version.partition(' ')[0]}, predicts on {device} with {runtime} in {precision}"]
     lines += [f"CUDA device {index}: {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
     for package in PACKAGES:
         try:
