@@ -56,6 +56,7 @@ def _facts(model: Model) -> dict[str, str]:
         "classification head": config.head or "none: segmentation only",
         "classes": ", ".join(model.classes) or "none",
         "class that means 'no lesion'": config.no_lesion or "none",
+        **({"outline": f"gated by one minus the probability of {config.no_lesion}"} if getattr(config, "gated", False) else {}),
         "parameters": f"{parameter_count(model.network) / 1e6:.2f} million",
         "input": f"{path.channels} channel(s), {_size(path)}, mean {_numbers(path.mean)}, std {_numbers(path.std)}",
         "mask threshold": f"{rules.threshold:g}",
