@@ -37,9 +37,9 @@ class Transfer:
     def there(self, batch: Array) -> Tensor:
         """A batch on the device."""
         tensor = torch.from_numpy(batch)
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        if self.device.type != "cuda":
+            return tensor.to(self.device, memory_format=torch.channels_last)
+        return tensor.pin_memory().to(self.device, non_blocking=True, memory_format=torch.channels_last)
 
     def back(self, parts: tuple[Tensor, ...]) -> list[Array]:
         """Results as arrays; waits for them."""

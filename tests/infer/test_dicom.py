@@ -246,6 +246,7 @@ def test_a_medium_with_a_table_of_contents(bright: Model, tmp_path: Path) -> Non
     for seed in range(2):
         medium.add(dicom(draw_scan(seed)))
     medium.write(tmp_path / "disc")
+    medium._stage["t"].cleanup()  # pydicom leaves its working folder to the garbage collector, which warns in some later test
     found = list(bright.predict(tmp_path / "disc" / "DICOMDIR"))
     assert [scan.size for scan in found] == [(120, 160)] * 2
     assert len(list(bright.predict(tmp_path / "disc"))) == 2
