@@ -8,13 +8,13 @@ threshold or gate, mirrored views, two stages together. Nothing is trained.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from options import parser_for_one
 from out_of_fold import networks
 from recipe import MODEL, STAGES, THRESHOLD
 from scans import CLASSES, FOLDS, Scans, open_scans
@@ -115,7 +115,8 @@ def measured(label: NDArray[np.int64], outline: Values, classes: Values) -> Valu
 def rows(scans: Sequence[Seen]) -> Iterator[str]:
     """The table: each value, and how far it is from that of the first choice."""
     label = np.array([scan.label for scan in scans])
-    draws = np.random.default_rng(0).integers(0, len(scans), (DRAWS, len(scans)))
+    drawn = np.random.default_rng(0).integers(0, len(scans), (DRAWS, len(scans)))
+    draws = [at for at in drawn if len(np.unique(label[at])) == len(CLASSES)]  # of few scans a draw may miss a class
     yield f"| | {' | '.join(MEASURES)} |\n|---|{'---|' * len(MEASURES)}"
     base: list[Values] = []
     for choice in CHOICES:
@@ -132,11 +133,8 @@ def rows(scans: Sequence[Seen]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
-    parser.add_argument("work", type=Path, help="where the runs are kept")
-    parser.add_argument("--encoder", default="tu-tf_efficientnet_lite0")
-    options = parser.parse_args()
+    asked = parser_for_one(__doc__)
+    options = asked.parse_args()
     for row in rows(list(seen(open_scans(options.data), options.work / options.encoder))):
         print(row)
 

@@ -7,10 +7,10 @@ Stopped, it goes on where it was. Several processes or machines may share the fo
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from options import parser_for_one
 from recipe import train
 from scans import FOLDS, Scans, open_scans
 
@@ -25,14 +25,11 @@ def cross_validate(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
-    parser.add_argument("work", type=Path, help="where the runs are kept")
-    parser.add_argument("--encoder", default="tu-tf_efficientnet_lite0")
-    parser.add_argument("--weights", help="'imagenet', or nothing for an encoder that starts from random weights")
-    parser.add_argument("--folds", type=int, nargs="*", default=range(FOLDS), help="which of them, by default all")
-    parser.add_argument("--precision", default="auto", help="bf16 is faster on some CPUs, for encoders without depthwise layers")
-    options = parser.parse_args()
+    asked = parser_for_one(__doc__)
+    asked.add_argument("--weights", help="'imagenet', or nothing for an encoder that starts from random weights")
+    asked.add_argument("--folds", type=int, nargs="*", default=range(FOLDS), help="which of them, by default all")
+    asked.add_argument("--precision", default="auto", help="bf16 is faster on some CPUs, for encoders without depthwise layers")
+    options = asked.parse_args()
     folder = options.work / options.encoder
     cross_validate(open_scans(options.data), options.encoder, options.weights, folder, options.folds, options.precision)
 

@@ -7,10 +7,10 @@ An encoder is left out of which not all these folds were trained. Times are of t
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
+from options import parser
 from out_of_fold import measure, networks
 from recipe import MODEL
 from reports import figures
@@ -34,11 +34,9 @@ def column(scans: Scans, folder: Path, folds: list[int]) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
-    parser.add_argument("work", type=Path, help="where the runs are kept")
-    parser.add_argument("--folds", type=int, nargs="*", default=list(range(FOLDS)), help="which of them, by default all")
-    options = parser.parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--folds", type=int, nargs="*", default=list(range(FOLDS)), help="which of them, by default all")
+    options = asked.parse_args()
     scans = open_scans(options.data)
     trained = [
         one for one in sorted(options.work.iterdir()) if all((one / f"fold-{fold}" / MODEL).is_dir() for fold in options.folds)

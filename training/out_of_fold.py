@@ -8,10 +8,10 @@ Writes ``WORK/ENCODER/report`` (``report.html``, ``report.md``, ``report.json``)
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from options import parser_for_one
 from recipe import MODEL
 from scans import FOLDS, Scans, open_scans
 
@@ -50,12 +50,9 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
-    parser.add_argument("work", type=Path, help="where the runs are kept")
-    parser.add_argument("--encoder", default="tu-tf_efficientnet_lite0")
-    parser.add_argument("--native", type=Path, help="the same scans at their own size")
-    options = parser.parse_args()
+    asked = parser_for_one(__doc__)
+    asked.add_argument("--native", type=Path, help="the same scans at their own size")
+    options = asked.parse_args()
     scans, folder = open_scans(options.data), options.work / options.encoder
     print(measure(scans, folder, folder / REPORT))
     if options.native:

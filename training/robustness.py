@@ -7,11 +7,11 @@ Every degradation of ``bcdseg.measure_robustness`` at its middle strength, the s
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
+from options import parser_for_one
 from out_of_fold import networks
 from scans import FOLDS, Scans, open_scans
 
@@ -51,11 +51,8 @@ def measured(scans: Scans, folder: Path, change: Change | None) -> Cases:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
-    parser.add_argument("work", type=Path, help="where the runs are kept")
-    parser.add_argument("--encoder", default="tu-tf_efficientnet_lite0")
-    options = parser.parse_args()
+    asked = parser_for_one(__doc__)
+    options = asked.parse_args()
     scans, folder = open_scans(options.data), options.work / options.encoder
     for number, (name, change) in enumerate(changes()):
         table = measured(scans, folder, change)

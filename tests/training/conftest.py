@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "training"
-MODULES = ("busi_lite", "card", "cross_validate", "encoders", "out_of_fold", "recipe", "reports", "scans")
+MODULES = (
+    "busi_lite",
+    "card",
+    "choices",
+    "cross_validate",
+    "encoders",
+    "options",
+    "out_of_fold",
+    "recipe",
+    "reports",
+    "robustness",
+    "scans",
+)
 Script = Callable[..., None]
 
 

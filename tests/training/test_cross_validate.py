@@ -37,3 +37,11 @@ def test_each_scan_is_measured_once_by_the_network_blind_to_it(
     run("encoders", data, work)
     dice = next(one for one in report["measures"] if one["name"] == "dice")
     assert f"| Dice | {dice['value']:.3f} ({dice['low']:.3f} to {dice['high']:.3f}) |" in capsys.readouterr().out
+    run("robustness", data, work, "--encoder", "plain_cnn")
+    table = capsys.readouterr().out.splitlines()
+    assert table[2].startswith(f"| as they are | {dice['value']:.3f} (")
+    assert table[-1].startswith("| mirrored |")
+    run("choices", data, work, "--encoder", "plain_cnn")
+    table = capsys.readouterr().out.splitlines()
+    assert [row.partition(" |")[0] for row in table[2:4]] == ["| as released", "| no gate, threshold 0.5"]
+    assert all(cell.count("to") == 1 for cell in table[-1].split(" | ")[1:])  # each difference with its interval
