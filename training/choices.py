@@ -24,12 +24,13 @@ import bcdseg
 from bcdseg import Model
 from bcdseg.data.images import read_image
 from bcdseg.data.masks import read_mask
+from bcdseg.infer.lesions import find_lesions
 from bcdseg.types import Mask, Sample
 
 Values = NDArray[np.float64]
 FIRST, LAST = "first stage", "last stage"
 MEASURES = ("lesion Dice", "lesions missed", "false on normals", "balanced accuracy", "malignant AUC")
-DRAWS, MISSED, SPECK = 1000, 0.05, 0.001
+DRAWS, MISSED = 1000, 0.05
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,22 @@ CHOICES = (
 
 
 @dataclass(frozen=True)
+class Said:
+    """What a look at a scan came to: calibrated class probabilities, the gate as the network itself has it, the ungated map."""
+
+    classes: Values
+    gate: float
+    probable: NDArray[np.float16]
+
+
+@dataclass(frozen=True)
 class Seen:
-    """A scan, and what each look at it said: class probabilities and the ungated map."""
+    """A scan, what each look at it said, and the smallest lesion that is told, as a share of it."""
 
     label: int
     truth: Mask
-    said: Mapping[Look, tuple[Values, NDArray[np.float16]]]
+    said: Mapping[Look, Said]
+    smallest: float
 
 
 def seen(scans: Scans, folder: Path) -> Iterator[Seen]:
@@ -87,17 +98,20 @@ def _seen(sample: Sample, models: Mapping[str, Model]) -> Seen:
         found = models[look.stage].predict(pixels[:, ::-1].copy() if look.mirrored else pixels)
         assert found.mask_probability is not None
         probable = found.mask_probability[:, ::-1] if look.mirrored else found.mask_probability
-        said[look] = np.array([found.probabilities[name] for name in CLASSES]), probable.astype(np.float16)
+        classes = np.array([found.probabilities[name] for name in CLASSES])
+        uncalibrated = classes ** models[look.stage].rules.temperature
+        said[look] = Said(classes, float(uncalibrated[1:].sum() / uncalibrated.sum()), probable.astype(np.float16))
     assert sample.label is not None
-    return Seen(CLASSES.index(sample.label), read_mask(sample.masks, pixels.shape[:2]), said)
+    truth, smallest = read_mask(sample.masks, pixels.shape[:2]), models[LAST].rules.min_lesion_share
+    return Seen(CLASSES.index(sample.label), truth, said, smallest)
 
 
 def judged(scan: Seen, choice: Choice) -> tuple[float, Values]:
     """Dice of a scan with a lesion, whether anything is outlined of another; and the class probabilities."""
-    classes = np.mean([scan.said[look][0] for look in choice.looks], axis=0)
-    probable = np.mean([scan.said[look][1].astype(np.float32) for look in choice.looks], axis=0)
-    mask = probable * (1 - classes[0] if choice.gated else 1) >= choice.threshold
-    mask &= bool(mask.mean() > SPECK)
+    said = [scan.said[look] for look in choice.looks]
+    classes = np.mean([one.classes for one in said], axis=0)
+    probable = np.mean([one.probable * np.float32(one.gate if choice.gated else 1) for one in said], axis=0)
+    mask, _ = find_lesions(probable >= choice.threshold, probable, min_share=scan.smallest, spacing=None)
     if scan.label == 0:
         return float(mask.any()), classes
     return 2 * float((mask & scan.truth).sum()) / max(1, float(mask.sum() + scan.truth.sum())), classes
@@ -126,7 +140,7 @@ def rows(scans: Sequence[Seen]) -> Iterator[str]:
         apart = np.array(found) - np.array(base)
         low, high = np.percentile(apart[1:], [2.5, 97.5], axis=0)
         cells = [
-            f"{value:.3f}" + (f" ({by:+.3f}: {least:+.3f} to {most:+.3f})" if choice is not CHOICES[0] else "")
+            f"{value:.3f}" + (f" ({by:+.3f}: {least:+.3f} to {most:+.3f})" if most > least else "")
             for value, by, least, most in zip(found[0], apart[0], low, high, strict=True)
         ]
         yield f"| {choice.name} | {' | '.join(cells)} |"

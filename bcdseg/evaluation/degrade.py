@@ -144,7 +144,7 @@ def _text(pixels: Gray, mask: Mask | None, lines: float, rng: Generator) -> Degr
 
 def _screenshot(pixels: Gray, mask: Mask | None, share: float, rng: Generator) -> Degraded:
     """The scan within a black screen, words beside and below it."""
-    edges = [(round(share * side), round(share * side)) for side in pixels.shape[:2]]
+    edges = [(max(1, round(share * side)),) * 2 for side in pixels.shape[:2]]
     framed = np.pad(pixels, (*edges, (0, 0))[: pixels.ndim])
     image, (top, left) = Image.fromarray(framed), (edge for edge, _ in edges)
     size = max(8, pixels.shape[0] // 22)

@@ -86,12 +86,12 @@ def choose_runtime(name: str = AUTO, *, precision: str = "fp32", device: str = "
         return choose_runtime(os.environ[VARIABLE], precision=precision, device=device)
     if name == AUTO:
         return _fastest(precision, device)
-    if precision not in PRECISIONS[name]:
-        raise OptionError(f"precision={precision!r} is not one of {name}'s: choose one of {', '.join(PRECISIONS[name])}.")
     if _kind(device) not in RUNS_ON[name]:
         raise OptionError(
             f"runtime={name!r} runs on {' and '.join(RUNS_ON[name])}, not on {device!r}: choose device='cpu', or runtime='torch'."
         )
+    if precision not in PRECISIONS[name]:
+        raise OptionError(f"precision={precision!r} is not one of {name}'s: choose one of {', '.join(PRECISIONS[name])}.")
     for module in _missing(name, precision):
         require(
             module,

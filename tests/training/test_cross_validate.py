@@ -43,5 +43,5 @@ def test_each_scan_is_measured_once_by_the_network_blind_to_it(
     assert table[-1].startswith("| mirrored |")
     run("choices", data, work, "--encoder", "plain_cnn")
     table = capsys.readouterr().out.splitlines()
-    assert [row.partition(" |")[0] for row in table[2:4]] == ["| as released", "| no gate, threshold 0.5"]
-    assert all(cell.count("to") == 1 for cell in table[-1].split(" | ")[1:])  # each difference with its interval
+    assert table[2].startswith(f"| as released | {dice['value']:.3f} |")  # the same answers as the report's
+    assert len({row.count("|") for row in table}) == 1
