@@ -12,9 +12,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from calibration import blind_answers, calibrated
 from card import words
 from cross_validate import cross_validate
-from out_of_fold import REPORT, REPORT_NATIVE, measure
+from out_of_fold import REPORT, REPORT_NATIVE, measure, networks
 from recipe import train
 from scans import Scans, open_scans
 
@@ -28,7 +29,8 @@ NAME, ENCODER, WEIGHTS = "busi-lite", "tu-tf_efficientnet_lite0", "imagenet"
 def release(scans: Scans, native: Dataset, work: Path) -> Model:
     """The network that is handed out, with the rules and the card that belong to it."""
     parts = scans.release()
-    model = train(ENCODER, WEIGHTS, parts, work / "release", seed=0)
+    trained = train(ENCODER, WEIGHTS, parts, work / "release", seed=0)
+    model = calibrated(trained, list(blind_answers(scans, networks(work)).values()))
     seen = {name for part in parts for name in part.ids}
     told = words(scans, work / REPORT / "report.json", work / REPORT_NATIVE / "report.json")
     told |= {"name": NAME, "seen": remember(*parts, native.select([name for name in native.ids if name in seen]))}

@@ -2,8 +2,8 @@
 
     python training/choices.py BUSI256 WORK [--encoder tu-tf_efficientnet_lite0] > table.md
 
-Every row is another reading of the networks of ``cross_validate.py``, each on the fold that it is blind to: another stage,
-threshold or gate, mirrored views, two stages together. Nothing is trained.
+Every row is another reading of the networks of ``cross_validate.py``, each on the fold that it is blind to: another size,
+stage, threshold or gate, mirrored views, two stages together. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from calibration import calibrated_by_others
 from numpy.typing import NDArray
 from options import parser_for_one
 from out_of_fold import networks
-from recipe import MODEL, STAGES, THRESHOLD
+from recipe import MODEL, SIZE, STAGES, THRESHOLD, resized
 from scans import CLASSES, FOLDS, Scans, open_scans
 from sklearn.metrics import roc_auc_score
 
-import bcdseg
 from bcdseg import Model
 from bcdseg.data.images import read_image
 from bcdseg.data.masks import read_mask
@@ -28,16 +28,17 @@ from bcdseg.infer.lesions import find_lesions
 from bcdseg.types import Mask, Sample
 
 Values = NDArray[np.float64]
-FIRST, LAST = "first stage", "last stage"
+FIRST, LAST = STAGES[0].size, STAGES[-1].size
 MEASURES = ("lesion Dice", "lesions missed", "false on normals", "balanced accuracy", "malignant AUC")
 DRAWS, MISSED = 1000, 0.05
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one network says of a scan, or of the scan mirrored."""
+    """What the network of a stage says of a scan at some size, or of the scan mirrored."""
 
-    stage: str
+    stage: int = LAST
+    size: int = SIZE
     mirrored: bool = False
 
 
@@ -46,21 +47,27 @@ class Choice:
     """One way to come to an answer: the mean of some looks, gated by the class or not, from a threshold on."""
 
     name: str
-    looks: tuple[Look, ...] = (Look(LAST),)
+    looks: tuple[Look, ...] = (Look(),)
     gated: bool = True
     threshold: float = THRESHOLD
 
 
-BOTH = (Look(FIRST), Look(LAST))
+def _mirrored_too(*looks: Look) -> tuple[Look, ...]:
+    return (*looks, *(replace(look, mirrored=True) for look in looks))
+
+
+TRAINED, SMALL, EARLIER = Look(size=LAST), Look(size=FIRST), Look(FIRST, FIRST)
 CHOICES = (
     Choice("as released"),
     Choice("no gate, threshold 0.5", gated=False, threshold=0.5),
-    Choice("threshold 0.3", threshold=0.3),
-    Choice("threshold 0.5", threshold=0.5),
-    Choice("the first stage alone", (Look(FIRST),)),
-    Choice("mirrored too", (Look(LAST), Look(LAST, mirrored=True))),
-    Choice("both stages together", BOTH),
-    Choice("both stages, mirrored too", (*BOTH, *(replace(look, mirrored=True) for look in BOTH))),
+    Choice("threshold 0.15", threshold=0.15),
+    Choice("threshold 0.35", threshold=0.35),
+    Choice(f"at {LAST}, as trained", (TRAINED,)),
+    Choice(f"at {FIRST}", (SMALL,)),
+    Choice("the first stage alone", (EARLIER,)),
+    Choice("mirrored too", _mirrored_too(Look())),
+    Choice(f"at {LAST} and mirrored too", _mirrored_too(Look(), TRAINED)),
+    Choice("the first stage and mirrored too", _mirrored_too(Look(), EARLIER)),
 )
 
 
@@ -85,24 +92,35 @@ class Seen:
 
 def seen(scans: Scans, folder: Path) -> Iterator[Seen]:
     """Every scan that is measured, by the networks that are blind to it."""
-    for fold, last in zip(range(FOLDS), networks(folder), strict=True):
-        first = bcdseg.load(folder / f"fold-{fold}" / str(STAGES[0].size) / MODEL, runtime="torch")
-        last.network.config = replace(last.network.config, gated=False)
+    stages = {LAST: networks(folder), FIRST: networks(folder, part=f"{FIRST}/{MODEL}")}
+    looks = dict.fromkeys(look for choice in CHOICES for look in choice.looks)
+    straight = dict.fromkeys(replace(look, mirrored=False) for look in looks)
+    ready = {look: calibrated_by_others(scans, _looking(stages[look.stage], look.size)) for look in straight}
+    for fold in range(FOLDS):
+        models = {look: ready[replace(look, mirrored=False)][fold] for look in looks}
         for sample in scans.fold(fold)[2]:
-            yield _seen(sample, {FIRST: first, LAST: last})
+            yield _seen(sample, models)
 
 
-def _seen(sample: Sample, models: Mapping[str, Model]) -> Seen:
+def _looking(models: Mapping[int, Model], size: int) -> dict[int, Model]:
+    """Copies without a gate."""
+    copies = {fold: resized(model, size) for fold, model in models.items()}
+    for model in copies.values():
+        model.network.config = replace(model.network.config, gated=False)
+    return copies
+
+
+def _seen(sample: Sample, models: Mapping[Look, Model]) -> Seen:
     pixels, said = read_image(sample.image), {}
-    for look in dict.fromkeys(look for choice in CHOICES for look in choice.looks):
-        found = models[look.stage].predict(pixels[:, ::-1].copy() if look.mirrored else pixels)
+    for look, model in models.items():
+        found = model.predict(pixels[:, ::-1].copy() if look.mirrored else pixels)
         assert found.mask_probability is not None
         probable = found.mask_probability[:, ::-1] if look.mirrored else found.mask_probability
         classes = np.array([found.probabilities[name] for name in CLASSES])
-        uncalibrated = classes ** models[look.stage].rules.temperature
+        uncalibrated = classes**model.rules.temperature
         said[look] = Said(classes, float(uncalibrated[1:].sum() / uncalibrated.sum()), probable.astype(np.float16))
     assert sample.label is not None
-    truth, smallest = read_mask(sample.masks, pixels.shape[:2]), models[LAST].rules.min_lesion_share
+    truth, smallest = read_mask(sample.masks, pixels.shape[:2]), models[Look()].rules.min_lesion_share
     return Seen(CLASSES.index(sample.label), truth, said, smallest)
 
 

@@ -25,7 +25,7 @@ def column(scans: Scans, folder: Path, folds: list[int]) -> dict[str, str]:
         out = Path(made) / "report"
         measure(scans, folder, out, folds=folds)
         gives = figures(out / "report.json")
-    model = next(networks(folder, folds))
+    model = networks(folder, folds[:1])[folds[0]]
     return gives | {
         "parameters": f"{parameters(model) / 1e6:.1f} million",
         "GFLOPs": f"{gflops(model):.2f}",

@@ -1,5 +1,7 @@
 """Measure the networks of ``cross_validate.py``: each scan is answered by the one that has never seen it or a copy of it.
 
+The temperature of each is fitted on what the others say of the scans that they are blind to.
+
     python training/out_of_fold.py BUSI256 WORK --encoder tu-tf_efficientnet_lite0 --native BUSI_NATIVE
 
 Writes ``WORK/ENCODER/report`` (``report.html``, ``report.md``, ``report.json``) and the same of the scans at their own size,
@@ -8,9 +10,10 @@ Writes ``WORK/ENCODER/report`` (``report.html``, ``report.md``, ``report.json``)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from calibration import calibrated_by_others
 from options import parser_for_one
 from recipe import MODEL
 from scans import FOLDS, Scans, open_scans
@@ -22,10 +25,9 @@ from bcdseg.evaluation.given import Given
 REPORT, REPORT_NATIVE = "report", "report-native"
 
 
-def networks(folder: Path, folds: Sequence[int] = range(FOLDS)) -> Iterator[Model]:
-    """One a fold."""
-    for number in folds:
-        yield bcdseg.load(folder / f"fold-{number}" / MODEL, runtime="torch")
+def networks(folder: Path, folds: Sequence[int] = range(FOLDS), *, part: str = MODEL) -> dict[int, Model]:
+    """One a fold, or a part of what was made on the way to it."""
+    return {number: bcdseg.load(folder / f"fold-{number}" / part, runtime="torch") for number in folds}
 
 
 def measure(
@@ -42,7 +44,7 @@ def measure(
     """
     source = scans.all if drawn_from is None else drawn_from
     given: dict[str, Given] = {}
-    for number, model in zip(folds, networks(folder, folds), strict=True):
+    for number, model in calibrated_by_others(scans, networks(folder, folds)).items():
         ids = [name for name in scans.fold(number)[2].ids if name in source]
         found = model.predict([source[name].image for name in ids])
         given |= {name: Given(one.mask, one.probabilities) for name, one in zip(ids, found, strict=True)}

@@ -1,4 +1,4 @@
-"""How a network of the comparison is trained: mostly on small scans, which is cheap, then at its own size."""
+"""How a network of the comparison is made: trained mostly on small scans, which is cheap, then on larger ones; answers between."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Stage:
 
 
 STAGES = (Stage(128, 30, 1.5e-3), Stage(192, 12, 5e-4))
-THRESHOLD = 0.45  # of a pixel's probability, which the class gates: what is surely normal has no outline
+SIZE = 160  # at which it answers: somewhat smaller than it has learned at it classifies better, and costs less
+THRESHOLD = 0.25  # of a pixel's probability, which the class gates: what is surely normal has no outline
 
 
 def train(
@@ -41,7 +42,7 @@ def train(
     for stage in STAGES:
         print(f"{out.name}: {stage}", flush=True)
         run = bcdseg.fit(
-            _made_for(stage, model),
+            resized(model, stage.size),
             *parts,
             out=out / str(stage.size),
             resume=True,
@@ -52,18 +53,21 @@ def train(
             pictures=False,
         )
         model = run.model
-    model = _gated(model, smallest_lesion(parts[0]))
+    model = _answering(model, *parts)
     model.save(out / MODEL, overwrite=True)
     return model
 
 
-def _gated(model: Model, smallest: float) -> Model:
-    network = copy.deepcopy(model.network)
-    network.config = replace(network.config, gated=True)
-    rules = replace(model.rules, threshold=THRESHOLD, min_lesion_share=round(smallest / 2, 4))  # what is smaller is a speck
-    return Model(network, model.preprocessing, rules, training=model.training, name=model.name)
-
-
-def _made_for(stage: Stage, model: Model) -> Model:
-    preprocessing = replace(model.preprocessing, size=(stage.size, stage.size))
+def resized(model: Model, size: int) -> Model:
+    """A copy that sees scans at another height and width."""
+    preprocessing = replace(model.preprocessing, size=(size, size))
     return Model(copy.deepcopy(model.network), preprocessing, model.rules, training=model.training, name=model.name)
+
+
+def _answering(model: Model, learned_from: Dataset, chosen_by: Dataset) -> Model:
+    """What was trained, with the size, the gate and the rules that it answers with."""
+    model = resized(model, SIZE)
+    model.network.config = replace(model.network.config, gated=True)
+    speck = round(smallest_lesion(learned_from) / 2, 4)  # what is smaller is none
+    model.rules = replace(model.rules, threshold=THRESHOLD, min_lesion_share=speck)
+    return bcdseg.calibrate(model, chosen_by)

@@ -7,15 +7,15 @@ Every degradation of ``bcdseg.measure_robustness`` at its middle strength, the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from zlib import crc32
 
+from calibration import calibrated_by_others
 from options import parser_for_one
 from out_of_fold import networks
-from scans import FOLDS, Scans, open_scans
+from scans import Scans, open_scans
 
-from bcdseg import Sample
+from bcdseg import Model, Sample
 from bcdseg.evaluation.answers import Change, answers
 from bcdseg.evaluation.cases import Cases, table_of
 from bcdseg.evaluation.degrade import DEGRADATIONS, degrade
@@ -43,19 +43,19 @@ def _change(name: str, strength: float) -> Change:
     return change
 
 
-def measured(scans: Scans, folder: Path, change: Change | None) -> Cases:
+def measured(scans: Scans, models: Mapping[int, Model], change: Change | None) -> Cases:
     """The answers of all folds."""
-    models = list(networks(folder))
-    cases = [answer.case for fold in range(FOLDS) for answer in answers(models[fold], scans.fold(fold)[2], change=change)]
+    cases = [answer.case for fold, model in models.items() for answer in answers(model, scans.fold(fold)[2], change=change)]
     return table_of(cases, classes=models[0].classes, no_lesion=models[0].no_lesion)
 
 
 def main() -> None:
     asked = parser_for_one(__doc__)
     options = asked.parse_args()
-    scans, folder = open_scans(options.data), options.work / options.encoder
+    scans = open_scans(options.data)
+    models = calibrated_by_others(scans, networks(options.work / options.encoder))
     for number, (name, change) in enumerate(changes()):
-        table = measured(scans, folder, change)
+        table = measured(scans, models, change)
         measures = tuple(measure for measure in all_measures(table) if measure.name in TOLD)
         found = estimate(table, measures)
         if number == 0:

@@ -58,15 +58,21 @@ def calibrate(
             raise InputError(f"{val.name}: an operating point needs scans whose class is known, of a model with classes.")
         return with_rules(model)
     logits, labels = cases.logits[known], cases.labels[known]
-    temperature = fit_temperature(logits, labels)
-    probabilities = softmax(logits / temperature, axis=1)
+    fitted = fit_rules(logits, labels)
+    probabilities = softmax(logits / fitted["temperature"], axis=1)
     return with_rules(
         model,
         told=f"Temperature, confidence threshold and operating points were fitted on {len(labels)} validation scans.",
-        temperature=temperature,
-        min_confidence=float(np.quantile(probabilities.max(axis=1), LEAST_SURE)),
+        **fitted,
         operating_points=tuple(_points(model, probabilities, labels, wanted, positive)),
     )
+
+
+def fit_rules(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Temperature and confidence threshold for class scores, scans x classes, whose true classes are known."""
+    temperature = fit_temperature(logits, labels)
+    surest = softmax(logits / temperature, axis=1).max(axis=1)
+    return {"temperature": temperature, "min_confidence": float(np.quantile(surest, LEAST_SURE))}
 
 
 def said(model: Model, dataset: Dataset) -> Cases:

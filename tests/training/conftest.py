@@ -12,6 +12,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[2] / "training"
 MODULES = (
     "busi_lite",
+    "calibration",
     "card",
     "choices",
     "cross_validate",
@@ -32,6 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     monkeypatch.syspath_prepend(SCRIPTS)
     recipe, scans = importlib.import_module("recipe"), importlib.import_module("scans")
     monkeypatch.setattr(recipe, "STAGES", (recipe.Stage(32, 1, 1e-3), recipe.Stage(64, 1, 1e-3)))
+    monkeypatch.setattr(recipe, "SIZE", 48)
     monkeypatch.setattr(scans, "FOLDS", 2)
     made = importlib.import_module("busi_lite")
     monkeypatch.setattr(made, "ENCODER", "plain_cnn")

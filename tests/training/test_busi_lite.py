@@ -21,7 +21,7 @@ def test_one_command_makes_the_model_and_its_card(run: Script, tmp_path: Path) -
     run("busi_lite", data, data, work, out)
     model = bcdseg.load(out)
     assert model.classes == ("normal", "benign", "malignant")
-    assert model.preprocessing.size == (64, 64)
+    assert model.preprocessing.size == (48, 48)
     report = json.loads((work / "plain_cnn" / "report" / "report.json").read_text())
     assert report["dataset"]["scans"] == len(bcdseg.open_dataset(data))  # each scan once, by the network blind to it
     dice = next(one for one in report["measures"] if one["name"] == "dice")
