@@ -40,7 +40,7 @@ def parameters(model: Model) -> int:
 
 def gflops(model: Model) -> float:
     """Thousand million floating-point operations for one scan of the network's size."""
-    config, (height, width) = model.network.config, model.preprocessing.size
+    config, (height, width) = model.network.config, model.preprocessing.frame
     device = next(model.network.parameters()).device
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model.network.eval()(torch.zeros(1, config.in_channels, height, width, device=device))
