@@ -3,7 +3,7 @@
     python training/choices.py BUSI256 WORK [--encoder tu-tf_efficientnet_lite0] > table.md
 
 Every row is another reading of the networks of ``cross_validate.py``, each on the fold that it is blind to: another size,
-stage, threshold or gate, mirrored views, two stages together. Nothing is trained.
+stage, threshold, gate or temperature, mirrored views, two stages together. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -24,22 +24,31 @@ from sklearn.metrics import roc_auc_score
 from bcdseg import Model
 from bcdseg.data.images import read_image
 from bcdseg.data.masks import read_mask
+from bcdseg.evaluation.metrics.calibration import calibration_error
 from bcdseg.infer.lesions import find_lesions
 from bcdseg.types import Mask, Sample
 
 Values = NDArray[np.float64]
 FIRST, LAST = STAGES[0].size, STAGES[-1].size
-MEASURES = ("lesion Dice", "lesions missed", "false on normals", "balanced accuracy", "malignant AUC")
+MEASURES = ("lesion Dice", "lesions missed", "false on normals", "balanced accuracy", "malignant AUC", "calibration error")
 DRAWS, MISSED = 1000, 0.05
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the network of a stage says of a scan at some size, or of the scan mirrored."""
+    """What the network of a stage says of a scan at some size, or of the scan mirrored.
+
+    Attributes:
+        stage: Its size in training.
+        size: At which it answers.
+        mirrored: Whether left and right change places.
+        own_temperature: Whether that of the part which chose the epoch, instead of the other folds' answers.
+    """
 
     stage: int = LAST
     size: int = SIZE
     mirrored: bool = False
+    own_temperature: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ CHOICES = (
     Choice("no gate, threshold 0.5", gated=False, threshold=0.5),
     Choice("threshold 0.15", threshold=0.15),
     Choice("threshold 0.35", threshold=0.35),
+    Choice("temperature from its own validation part", (Look(own_temperature=True),)),
     Choice(f"at {LAST}, as trained", (TRAINED,)),
     Choice(f"at {FIRST}", (SMALL,)),
     Choice("the first stage alone", (EARLIER,)),
@@ -95,19 +105,19 @@ def seen(scans: Scans, folder: Path) -> Iterator[Seen]:
     stages = {LAST: networks(folder), FIRST: networks(folder, part=f"{FIRST}/{MODEL}")}
     looks = dict.fromkeys(look for choice in CHOICES for look in choice.looks)
     straight = dict.fromkeys(replace(look, mirrored=False) for look in looks)
-    ready = {look: calibrated_by_others(scans, _looking(stages[look.stage], look.size)) for look in straight}
+    ready = {look: _ready(scans, stages[look.stage], look) for look in straight}
     for fold in range(FOLDS):
         models = {look: ready[replace(look, mirrored=False)][fold] for look in looks}
         for sample in scans.fold(fold)[2]:
             yield _seen(sample, models)
 
 
-def _looking(models: Mapping[int, Model], size: int) -> dict[int, Model]:
+def _ready(scans: Scans, models: Mapping[int, Model], look: Look) -> dict[int, Model]:
     """Copies without a gate."""
-    copies = {fold: resized(model, size) for fold, model in models.items()}
+    copies = {fold: resized(model, look.size) for fold, model in models.items()}
     for model in copies.values():
         model.network.config = replace(model.network.config, gated=False)
-    return copies
+    return copies if look.own_temperature else calibrated_by_others(scans, copies)
 
 
 def _seen(sample: Sample, models: Mapping[Look, Model]) -> Seen:
@@ -140,8 +150,9 @@ def measured(label: NDArray[np.int64], outline: Values, classes: Values) -> Valu
     lesion, right = label > 0, classes.argmax(axis=1) == label
     recalls = [right[label == number].mean() for number in range(len(CLASSES))]
     auc = roc_auc_score(label == CLASSES.index("malignant"), classes[:, CLASSES.index("malignant")])
+    ece = float(calibration_error(classes.max(axis=1), right)[0])
     dice = outline[lesion]
-    return np.array([dice.mean(), (dice < MISSED).mean(), outline[~lesion].mean(), np.mean(recalls), auc])
+    return np.array([dice.mean(), (dice < MISSED).mean(), outline[~lesion].mean(), np.mean(recalls), auc, ece])
 
 
 def rows(scans: Sequence[Seen]) -> Iterator[str]:
