@@ -21,6 +21,7 @@ from bcdseg.errors import ModelFileError, ModelNotFoundError, OptionError, Outpu
 from bcdseg.infer.rules import Rules
 from bcdseg.model.model import Model
 from bcdseg.network.ensemble import rebuild
+from bcdseg.network.unfilled import Unfilled
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT, FORMAT_VERSION = "bcdseg-model", 1
@@ -53,7 +54,8 @@ def load_model(folder: Path, *, name: str, device: str = "auto") -> Model:
     config = _read_config(folder)
     weights = _read_weights(folder, config)
     try:
-        network = rebuild(config["network"])
+        with Unfilled():
+            network = rebuild(config["network"])
         preprocessing = Preprocessing.from_dict(config["preprocessing"])
         rules = Rules.from_dict(config["rules"])
         model = Model(network.eval(), preprocessing, rules, training=config.get("training"), name=name, device=device)

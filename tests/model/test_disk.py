@@ -43,6 +43,16 @@ def test_it_comes_back_the_same(saved: Path) -> None:
     assert (again / "model.safetensors").read_bytes() == (saved / "model.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("encoder", ["mobilenet_v2", "tu-mobilenetv3_small_050"])
+def test_loading_fills_in_every_weight_and_leaves_the_random_numbers_alone(tmp_path: Path, encoder: str) -> None:
+    made = bcdseg.create(encoder, classes=["normal", "ill"], weights=None, size=64)
+    folder = made.save(tmp_path / "made")
+    before = torch.get_rng_state()
+    loaded = bcdseg.load(folder, runtime="torch")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, made.network.state_dict()[name]) for name, value in loaded.network.state_dict().items())
+
+
 def test_a_folder_holds_weights_config_and_card_only(saved: Path) -> None:
     assert {path.name for path in saved.iterdir()} == {"config.json", "model.safetensors", "README.md"}
     config = json.loads((saved / "config.json").read_text())
