@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from models import model_of
 from PIL import Image
 
 import bcdseg
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--model", default="busi-lite")
     options = parser.parse_args()
-    model = bcdseg.load(options.model, device="cpu")
+    model = model_of(options.model)
     scans = sorted(path for path in SAMPLE.glob("*/*.png") if "_mask" not in path.stem)
     native = np.asarray(Image.open(scans[-1]).convert("L"))
     small = np.asarray(Image.fromarray(native).resize((256, 256)))
