@@ -5,14 +5,19 @@ from __future__ import annotations
 from torch.nn import Module
 
 
-def weights_state(network: Module) -> list[tuple[int, int]]:
+def weights_state(network: Module) -> list[int]:
     """Which modules and tensors a network holds, and how often each tensor was written to."""
-    state: list[tuple[int, int]] = []
-    modules: list[Module] = [network]
-    while modules:
-        module = modules.pop()
-        held = (*module._parameters.values(), *module._buffers.values())
-        state.append((id(module), len(held)))
-        state += [(tensor.data_ptr(), tensor._version) for tensor in held if tensor is not None]
-        modules += [child for child in module._modules.values() if child is not None]
+    state: list[int] = []
+    add = state.append  # this is asked before every prediction
+    modules = [network]
+    for module in modules:
+        add(id(module))
+        for child in module._modules.values():
+            if child is not None:
+                modules.append(child)
+        for tensors in (module._parameters, module._buffers):
+            for tensor in tensors.values():
+                if tensor is not None:
+                    add(tensor.data_ptr())
+                    add(tensor._version)
     return state
