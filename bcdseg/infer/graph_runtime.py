@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from bcdseg.infer.answers import Answers, Array
-from bcdseg.infer.torch_runtime import TorchRuntime, threads_of_one_core
+from bcdseg.infer.one_core import threads_of_one_core
+from bcdseg.infer.torch_runtime import TorchRuntime
 from bcdseg.infer.tracing import Traced
 
 MOST_WORKERS = 8

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Lock
 
 import numpy as np
 import torch
@@ -16,11 +15,11 @@ from bcdseg.errors import OptionError
 from bcdseg.infer.answering import Answering, filled_fields
 from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.heatmap import class_heat
+from bcdseg.infer.one_core import closing, leave_parents, threads_of_one_core
 from bcdseg.infer.recorded import Ask, Recorded
 from bcdseg.infer.transfer import Transfer
 from bcdseg.network.ensemble import AnyNetwork
 from bcdseg.network.folding import fold_batch_norm
-from bcdseg.network.forked import use_own_threads
 
 MOST_WORKERS, GPU_WORKERS = 8, 4
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -40,7 +39,7 @@ class TorchRuntime:
     def __init__(
         self, network: AnyNetwork, device: str, size: tuple[int, int], precision: str = "fp32", *, compiled: bool = False
     ) -> None:
-        _THREADS.leave_parents()
+        leave_parents()
         self.device = torch.device(device)
         folded = fold_batch_norm(network, size).requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
         self.answering = Answering(folded, precision)
@@ -62,12 +61,12 @@ class TorchRuntime:
             with threads_of_one_core(self.workers) as pool:
                 yield pool
             return
-        with _closing(ThreadPoolExecutor(self.workers, "bcdseg")) as pool:
+        with closing(ThreadPoolExecutor(self.workers, "bcdseg")) as pool:
             yield pool
 
     def __call__(self, batch: Sequence[Array]) -> Answers:
         """Run a batch of preprocessed scans of one size."""
-        _THREADS.leave_parents()
+        leave_parents()
         with torch.inference_mode(), self._transfer.lane():
             inputs = self._transfer.there(np.stack(batch) if len(batch) > 1 else batch[0][None])
             found = dict(zip(self._fields, self._transfer.back(self._ask(inputs)), strict=True))
@@ -75,61 +74,10 @@ class TorchRuntime:
 
     def heat(self, scan: Array, class_index: int) -> Array:
         """Where the score of a class came from, over one preprocessed scan (see ``class_heat``)."""
-        _THREADS.leave_parents()
+        leave_parents()
         with self._transfer.lane():
             image = self._transfer.there(scan[None]).to(self.answering.dtype)
             return class_heat(self.answering.network, image, class_index)
-
-
-class _KeptThreads:
-    """Torch's number of threads, kept over streams that may overlap: a worker's own setting is also that of later threads."""
-
-    def __init__(self) -> None:
-        self._begin()
-
-    def _begin(self) -> None:
-        self.lock, self.streams, self.threads, self.process = Lock(), 0, 0, os.getpid()
-
-    def __enter__(self) -> None:
-        with self.lock:
-            self.threads = self.threads if self.streams else torch.get_num_threads()
-            self.streams += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.streams -= 1
-            if not self.streams:
-                torch.set_num_threads(self.threads)
-
-    def leave_parents(self) -> None:
-        """In a forked process forget the streams that the fork has left behind, and use this process's threads."""
-        use_own_threads()
-        if self.process != os.getpid():
-            self._begin()
-
-
-_THREADS = _KeptThreads()
-
-
-@contextmanager
-def threads_of_one_core(workers: int, begin: Callable[[], None] = lambda: None) -> Iterator[Executor]:
-    """Threads in which torch uses no others; each of them begins with a call."""
-
-    def ready() -> None:
-        torch.set_num_threads(1)
-        begin()
-
-    _THREADS.leave_parents()
-    with _THREADS, _closing(ThreadPoolExecutor(workers, "bcdseg", ready)) as pool:
-        yield pool
-
-
-@contextmanager
-def _closing(pool: ThreadPoolExecutor) -> Iterator[Executor]:
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def choose_device(name: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bcdseg.infer.graph_runtime import MOST_WORKERS, cores
+from bcdseg.infer.one_core import kept_threads
 from bcdseg.infer.parity import drawn_scans
 from bcdseg.infer.prediction import Failure, Prediction
 from bcdseg.infer.torch_runtime import GPU_WORKERS
@@ -92,8 +93,9 @@ class Lanes:
         self._run()
 
     def _run(self) -> None:
-        while (jobs := self._take()) or self.state != STOPPING:
-            self._predict([(job, source) for job in jobs if (source := _opened(job)) is not None])
+        with kept_threads():
+            while (jobs := self._take()) or self.state != STOPPING:
+                self._predict([(job, source) for job in jobs if (source := _opened(job)) is not None])
 
     def _take(self) -> list[Job]:
         """The next job and those behind it with the same options, up to a batch; none when what waited was given up."""

@@ -1,0 +1,49 @@
+"""Threads of streams: of one stream each, or kept for those that follow."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import numpy as np
+from drawn import draw_scan
+
+from bcdseg import Model, Prediction
+from bcdseg.infer.one_core import kept_threads
+
+
+def _threads() -> set[int | None]:
+    return {thread.ident for thread in threading.enumerate() if thread.name.startswith("bcdseg")}
+
+
+def test_kept_threads_serve_stream_after_stream_and_end_with_their_keeper(small_model: Model) -> None:
+    scan = draw_scan(1)
+    (alone,) = small_model.predict([scan])
+    with kept_threads():
+        first = list(small_model.predict([scan]))
+        used = _threads()
+        again = list(small_model.predict([scan]))
+        assert _threads() == used != set()
+    assert not _threads()
+    for one in (*first, *again):
+        np.testing.assert_array_equal(one.mask_probability, alone.mask_probability)
+
+
+def test_a_stream_that_is_left_early_leaves_kept_threads_with_nothing_to_do(small_model: Model) -> None:
+    with kept_threads():
+        stream = small_model.predict(draw_scan(0, (32, 32)) for _ in itertools.count())
+        next(stream)
+        stream.close()
+        (after,) = small_model.predict([draw_scan(2)])
+    assert isinstance(after, Prediction)
+    assert not _threads()
+
+
+def test_each_thread_keeps_its_own(small_model: Model) -> None:
+    with kept_threads():
+        list(small_model.predict([draw_scan(1)]))
+        kept = _threads()
+        other = threading.Thread(target=lambda: list(small_model.predict([draw_scan(1)])))
+        other.start()
+        other.join()
+        assert _threads() == kept
