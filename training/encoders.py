@@ -1,13 +1,15 @@
 """One table of all encoders that ``cross_validate.py`` was run for: what each gives and costs, measured on the same folds.
 
-    python training/encoders.py BUSI256 WORK [--folds 0 1] > table.md
+    python training/encoders.py BUSI256 WORK [--folds 0 1] [--against tu-tf_efficientnet_lite0] > table.md
 
-An encoder is left out of which not all these folds were trained. Times are of the machine that it runs on.
+An encoder is left out of which not all these folds were trained. Times are of the machine that it runs on. With ``--against`` it
+also says how far each of the others is from that one, on the same draws of the same scans.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from options import parser
@@ -16,36 +18,52 @@ from recipe import MODEL
 from reports import figures
 from scans import FOLDS, Scans, open_scans
 
+from bcdseg import Evaluation
 from bcdseg.benchmarking.cost import gflops, parameters, seconds_per_scan
 
+COMPARED = ("dice", "missed_scan_rate", "false_lesion_rate", "accuracy", "balanced_accuracy", "roc_auc/malignant", "ece")
 
-def column(scans: Scans, folder: Path, folds: list[int]) -> dict[str, str]:
-    """What an encoder gives and costs, a row each."""
+
+def column(scans: Scans, folder: Path, folds: list[int]) -> tuple[Evaluation, dict[str, str]]:
+    """How an encoder was measured; what it gives and costs, a row each."""
     with tempfile.TemporaryDirectory() as made:
         out = Path(made) / "report"
-        measure(scans, folder, out, folds=folds)
+        found = measure(scans, folder, out, folds=folds)
         gives = figures(out / "report.json")
     model = networks(folder, folds[:1])[folds[0]]
-    return gives | {
+    return found, gives | {
         "parameters": f"{parameters(model) / 1e6:.1f} million",
         "GFLOPs": f"{gflops(model):.2f}",
         "ms a scan, torch": f"{seconds_per_scan(model, scans.fold(0)[2]) * 1000:.0f}",
     }
 
 
+def differences(found: Mapping[str, Evaluation], base: str) -> Iterator[str]:
+    """A line for each other encoder and measure."""
+    for name in (other for other in found if other != base):
+        compared = found[name].compare(found[base])
+        yield from ("", *(f"- {compared.sentence(measure)}" for measure in COMPARED))
+
+
 def main() -> None:
     asked = parser(__doc__)
+    asked.add_argument("--against", help="the encoder that the others are compared with")
     asked.add_argument("--folds", type=int, nargs="*", default=list(range(FOLDS)), help="which of them, by default all")
     options = asked.parse_args()
     scans = open_scans(options.data)
     trained = [
         one for one in sorted(options.work.iterdir()) if all((one / f"fold-{fold}" / MODEL).is_dir() for fold in options.folds)
     ]
-    columns = {folder.name: column(scans, folder, options.folds) for folder in trained}
+    if options.against and options.against not in {folder.name for folder in trained}:
+        asked.error(f"--against {options.against}: not all of these folds were trained with it.")
+    measured = {folder.name: column(scans, folder, options.folds) for folder in trained}
+    columns = {name: rows for name, (_, rows) in measured.items()}
     print("| |", " | ".join(columns), "|")
     print("|---|" + "---|" * len(columns))
     for row in next(iter(columns.values())):
         print(f"| {row} |", " | ".join(told[row] for told in columns.values()), "|")
+    if options.against:
+        print(*differences({name: found for name, (found, _) in measured.items()}, options.against), sep="\n")
 
 
 if __name__ == "__main__":

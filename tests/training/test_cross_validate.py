@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def test_each_scan_is_measured_once_by_the_network_blind_to_it(
     run("encoders", data, work)
     dice = next(one for one in report["measures"] if one["name"] == "dice")
     assert f"| Dice | {dice['value']:.3f} ({dice['low']:.3f} to {dice['high']:.3f}) |" in capsys.readouterr().out
+    shutil.copytree(work / "plain_cnn", work / "twin")
+    run("encoders", data, work, "--against", "plain_cnn")
+    assert "- Dice: twin is no different" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run("encoders", data, work, "--against", "vgg16")
+    assert "vgg16: not all of these folds" in capsys.readouterr().err
     run("robustness", data, work, "--encoder", "plain_cnn")
     table = capsys.readouterr().out.splitlines()
     assert table[2].startswith(f"| as they are | {dice['value']:.3f} (")
