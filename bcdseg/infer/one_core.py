@@ -19,12 +19,12 @@ Made = TypeVar("Made")
 _KEPT = local()
 
 
-def _no_more() -> None:
-    """What a thread begins with that needs nothing else."""
+def _nothing() -> None:
+    """What a thread begins with that needs no more than its one core."""
 
 
 @contextmanager
-def threads_of_one_core(workers: int, begin: Callable[[], None] = _no_more) -> Iterator[Executor]:
+def threads_of_one_core(workers: int, begin: Callable[[], None] = _nothing) -> Iterator[Executor]:
     """Threads in which torch uses no others; each of them begins with a call."""
     leave_parents()
     with _THREADS, closing(_kept_or_new(workers, begin)) as pool:
