@@ -133,12 +133,12 @@ def _each(samples: Sequence[Sample], progress: Progress) -> tuple[list[Facts], l
     from bcdseg.data.findings.marks import mark_findings
     from bcdseg.data.findings.masks import mask_findings
     from bcdseg.data.findings.shortcuts import facts
-    from bcdseg.data.images import read_image
     from bcdseg.data.masks import read_mask
+    from bcdseg.data.scans import read_scan
     from bcdseg.data.threads import mapped
 
     def look(sample: Sample) -> tuple[Facts, list[Finding]]:
-        pixels = read_image(sample.image)
+        pixels = read_scan(sample.image).pixels
         height, width = pixels.shape[:2]
         said = list(mask_findings(sample, read_mask(sample.masks, (height, width), resize=True))) if sample.masks else []
         return facts(pixels, sample.image.suffix), [*said, *mark_findings(sample.id, pixels)]

@@ -15,7 +15,8 @@ from scipy.ndimage import binary_erosion
 
 from bcdseg.data.findings import Box, Finding
 from bcdseg.data.findings.masks import mask_of
-from bcdseg.data.images import read_image, to_uint8
+from bcdseg.data.images import to_uint8
+from bcdseg.data.scans import read_scan
 from bcdseg.types import Sample
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _figure(sample: Sample, finding: Finding | None = None, outlined: bool = Fal
 
 
 def _picture(sample: Sample, where: Box | None, outlined: bool) -> str:
-    pixels = to_uint8(read_image(sample.image))
+    pixels = to_uint8(read_scan(sample.image).pixels)
     image = Image.fromarray(pixels).convert("RGB" if where or outlined else "L")
     scale = SIDE / max(image.size)
     image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))

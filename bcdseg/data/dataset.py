@@ -10,8 +10,7 @@ from os import PathLike
 from typing import Protocol, SupportsIndex
 
 from bcdseg.data.groups import merged_groups
-from bcdseg.data.images import read_image
-from bcdseg.data.masks import read_mask
+from bcdseg.data.scans import read_sample
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
 from bcdseg.types import Mask, Pixels, Sample
 
@@ -109,11 +108,12 @@ class Dataset:
         return replace(self, samples=tuple(sample for sample in self.samples if sample.part == name))
 
     def read(self, sample: Sample | str) -> tuple[Pixels, Mask | None]:
-        """The pixels of a sample and its merged mask; None when its mask is unknown."""
-        sample = self[sample] if isinstance(sample, str) else sample
-        pixels = read_image(sample.image)
-        height, width = pixels.shape[:2]
-        return pixels, read_mask(sample.masks, (height, width), self.resize_masks) if sample.masks else None
+        """The pixels of a sample and its merged mask; None when its mask is unknown.
+
+        Of DICOM it is what prediction sees: the scan area without what the machine wrote around it, that with most lesion
+        where a frame has several.
+        """
+        return read_sample(self[sample] if isinstance(sample, str) else sample, resize_masks=self.resize_masks)
 
     def check(self, *, on_problem: str = "error") -> Dataset:
         """Read every file once, and list all that can't be read, or whose mask doesn't fit, together.

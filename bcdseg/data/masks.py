@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from bcdseg.data.images import read_image
-from bcdseg.errors import ImageError
+from bcdseg.errors import ImageError, NotAScanError
 from bcdseg.types import Mask
 
 FEW_LEVELS = 8
@@ -45,7 +45,13 @@ def read_mask(paths: Sequence[Path], size: tuple[int, int], resize: bool = False
 
 
 def _read_one(path: Path) -> Mask:
-    pixels = read_image(path)
+    try:
+        pixels = read_image(path)
+    except NotAScanError as error:
+        raise ImageError(
+            f"{path}: is DICOM without an image, a segmentation perhaps. Masks are read from pictures: export the outline as a PNG "
+            "of its image's size."
+        ) from error
     value = pixels.max(axis=2) if pixels.ndim == 3 else pixels
     if not value.any():
         return _drawn_in_transparency(path, value.shape)

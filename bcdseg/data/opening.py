@@ -15,7 +15,7 @@ from bcdseg.types import Sample
 def open_dataset(
     path: str | PathLike[str], layout: str = "auto", *, on_problem: str = "error", resize_masks: bool = False
 ) -> Dataset:
-    """Open a data set: its files are listed and paired, none is decoded.
+    """Open a data set: its files are listed and paired, none is decoded. Images are pictures or DICOM.
 
     Args:
         path: A folder, or a table (CSV, Parquet; Excel for BrEaST).

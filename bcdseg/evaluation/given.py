@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from bcdseg.data.dataset import Dataset
-from bcdseg.data.images import read_image
 from bcdseg.data.layouts.rows import csv_rows
 from bcdseg.data.masks import read_mask
+from bcdseg.data.scans import area_of, read_scan
 from bcdseg.errors import InputError
 from bcdseg.evaluation.answers import check_data, check_measurable, true_mask
 from bcdseg.evaluation.cases import Case, Cases, table_of
@@ -187,9 +187,11 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _case(sample: Sample, given: Given, test: Dataset, classes: tuple[str, ...], no_lesion: str | None) -> Case:
-    height, width = read_image(sample.image).shape[:2]
+    scan = read_scan(sample.image)
+    height, width = scan.pixels.shape[:2]
     truth = true_mask(sample, (height, width), no_lesion, resize=test.resize_masks)
     mask = _predicted(given, (height, width), sample.id)
+    spacing = sample.spacing or area_of(scan, mask).spacing
     probabilities = None if given.probabilities is None else [given.probabilities[name] for name in classes]
     return Case(
         id=sample.id,
@@ -197,9 +199,9 @@ def _case(sample: Sample, given: Given, test: Dataset, classes: tuple[str, ...],
         label=sample.label if probabilities else None,
         probabilities=None if probabilities is None else [one / sum(probabilities) for one in probabilities],
         outlined=None if mask is None else bool(mask.any()),
-        outline=None if mask is None or truth is None else judge(mask, truth, spacing=sample.spacing, name=sample.id),
+        outline=None if mask is None or truth is None else judge(mask, truth, spacing=spacing, name=sample.id),
         size=(height, width),
-        spacing=sample.spacing,
+        spacing=spacing,
     )
 
 
@@ -215,7 +217,7 @@ def _predicted(given: Given, size: tuple[int, int], name: str) -> Mask | None:
 def _pictures(given: Mapping[str, Given], test: Dataset, cases: Cases, count: int, no_lesion: str | None) -> Iterator[Picture]:
     for kind, row in choose(cases, count):
         sample = test.samples[row]
-        image = read_image(sample.image)
+        image = read_scan(sample.image).pixels
         size = (image.shape[0], image.shape[1])
         truth = true_mask(sample, size, no_lesion, resize=test.resize_masks)
         yield Picture(sample.id, kind, row, image, truth, _predicted(given[sample.id], size, sample.id))

@@ -39,7 +39,10 @@ def read_frame(source: Any, name: str, *, keep_identifiers: bool) -> ScanImage:
     frame = source if isinstance(source, DicomFrame) else DicomFrame(open_dicom(source, name), 1)
     if not isinstance(source, DicomFrame) and len(frame.image.frames) > 1:
         count = len(frame.image.frames)
-        raise ImageError(f"{name}: is a clip of {count} frames, not one image. model.predict gives a prediction for each frame.")
+        raise ImageError(
+            f"{name}: is a clip of {count} frames, not one image. model.predict gives a prediction for each frame; "
+            "in a data set each frame is a file of its own."
+        )
     pixels = read_pixels(frame.image, frame.number - 1)
     with guarded(name):
         areas, doubts = find_areas(frame.image.header, frame.image.size)

@@ -74,11 +74,12 @@ def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[Pair, ...]:
     from bcdseg.data.duplicates.descriptors import Description, describe, even_out, tissue_in
     from bcdseg.data.duplicates.evidence import evidence
     from bcdseg.data.duplicates.verify import Laid, overlap
-    from bcdseg.data.images import read_image, to_gray, to_uint8
+    from bcdseg.data.images import to_gray, to_uint8
+    from bcdseg.data.scans import read_scan
     from bcdseg.data.threads import mapped
 
     def look(sample: Sample) -> tuple[bytes, Description]:
-        gray = to_uint8(to_gray(read_image(sample.image)))
+        gray = to_uint8(to_gray(read_scan(sample.image).pixels))
         return hashlib.sha256(np.ascontiguousarray(gray).tobytes() + repr(gray.shape).encode()).digest(), describe(gray)
 
     first: dict[bytes, int] = {}

@@ -14,7 +14,7 @@ from bcdseg.data.duplicates.groups import Pair
 from bcdseg.files import write_whole
 from bcdseg.types import Sample
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same files would give other pairs: what older versions kept is then not read any more."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from bcdseg.data.dicom.sniff import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.data.images import SUFFIXES
 from bcdseg.types import Sample
 
@@ -36,7 +37,7 @@ class Listing:
 
     @property
     def images(self) -> list[str]:
-        """The image files."""
+        """The image files, by their suffix."""
         return self._files[0]
 
     @property
@@ -58,7 +59,7 @@ class Listing:
         images, tables, empty = [], [], []
         for name, entry in _walk(str(self.root)):
             suffix = "." + name.rpartition(".")[2].lower()
-            if suffix in SUFFIXES:
+            if suffix in (*SUFFIXES, *DICOM_SUFFIXES):
                 images.append(name)
                 if _is_empty(entry):
                     empty.append(name)

@@ -24,7 +24,7 @@ from bcdseg.errors import OutputError
 from bcdseg.files import write_whole
 from bcdseg.types import Sample
 
-VERSION = 1
+VERSION = 2
 """Raise it when the same files would be prepared in another way: what older versions kept is then not read any more."""
 MEMORY_SHARE = 0.25
 """Of the machine's memory, which ``auto`` takes at most."""
