@@ -113,7 +113,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise ModelNotFoundError(f"{folder}: no such model folder.")
     path = folder / CONFIG
     if not path.is_file():
-        raise ModelFileError(f"{folder}: holds no {CONFIG}, so it is not a model saved by bcdseg.")
+        inside = next(folder.glob(f"*/{CONFIG}"), None)
+        hint = f" Do you mean {inside.parent}?" if inside else ""
+        raise ModelFileError(f"{folder}: holds no {CONFIG}, so it is not a model saved by bcdseg.{hint}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,11 @@ def test_every_damage_has_its_message(saved: Path, damage: str) -> None:
     with pytest.raises(errors.ModelFileError, match=reason) as caught:
         bcdseg.load(saved)
     assert str(saved) in str(caught.value)
+
+
+def test_the_folder_above_a_model_names_the_model(saved: Path) -> None:
+    with pytest.raises(errors.ModelFileError, match=rf"Do you mean {re.escape(str(saved))}\?"):
+        bcdseg.load(saved.parent)
 
 
 def test_names_that_are_no_model() -> None:
