@@ -18,6 +18,7 @@ from .evaluation.calibrate import calibrate as calibrate
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.given import evaluate_predictions as evaluate_predictions
 from .evaluation.result import Evaluation as Evaluation
+from .evaluation.seen import unseen as unseen
 from .infer.clip import ClipSummary as ClipSummary
 from .infer.clip import summarize_clip as summarize_clip
 from .infer.dicom_output import save_dicom_seg as save_dicom_seg

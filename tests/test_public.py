@@ -57,6 +57,7 @@ PUBLIC = {
     "save_dicom_sr",
     "split",
     "summarize_clip",
+    "unseen",
 }
 
 

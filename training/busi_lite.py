@@ -20,20 +20,19 @@ from recipe import train
 from scans import Scans, open_scans
 
 import bcdseg
-from bcdseg import Dataset, Model
+from bcdseg import Model
 from bcdseg.evaluation.seen import remember
 
 NAME, ENCODER, WEIGHTS = "busi-lite", "tu-tf_efficientnet_lite0", "imagenet"
 
 
-def release(scans: Scans, native: Dataset, work: Path) -> Model:
+def release(scans: Scans, work: Path) -> Model:
     """The network that is handed out, with the rules and the card that belong to it."""
     parts = scans.release()
     trained = train(ENCODER, WEIGHTS, parts, work / "release", seed=0)
     model = calibrated(trained, list(blind_answers(scans, networks(work)).values()))
-    seen = {name for part in parts for name in part.ids}
     told = words(scans, work / REPORT / "report.json", work / REPORT_NATIVE / "report.json")
-    told |= {"name": NAME, "seen": remember(*parts, native.select([name for name in native.ids if name in seen]))}
+    told |= {"name": NAME, "seen": remember(*parts)}
     return Model(model.network, model.preprocessing, model.rules, training=told, name=NAME)
 
 
@@ -48,7 +47,7 @@ def main() -> None:
     cross_validate(scans, ENCODER, WEIGHTS, work)
     measure(scans, work, work / REPORT)
     measure(scans, work, work / REPORT_NATIVE, drawn_from=native)
-    release(scans, native, work).save(options.out, half=True, overwrite=True)
+    release(scans, work).save(options.out, half=True, overwrite=True)
     print(bcdseg.load(options.out).card)
 
 

@@ -38,6 +38,9 @@ def evaluate_command(
     allow_seen: Annotated[
         bool, typer.Option("--allow-seen", help="Measure on scans the model was trained on; the report says so.")
     ] = False,
+    only_unseen: Annotated[
+        bool, typer.Option("--unseen", help="Leave out scans that the model was trained on, copies of them and their groups.")
+    ] = False,
     gallery: Annotated[int, typer.Option(min=0, help="Scans of each kind to show.")] = 4,
     draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 leaves the intervals out.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same intervals.")] = 0,
@@ -68,12 +71,15 @@ def evaluate_command(
     else:
         from bcdseg.evaluation.calibrate import calibrate
         from bcdseg.evaluation.evaluate import evaluate
+        from bcdseg.evaluation.seen import unseen
 
         loaded, curves = _load(model, device), _curves(Path(model))
         if (sensitivity or specificity) and not calibrate_on:
             raise OptionError("--sensitivity and --specificity choose a threshold: say on which scans, with --calibrate-on val.")
         if calibrate_on:
             loaded = calibrate(loaded, parts[calibrate_on], sensitivity=sensitivity, specificity=specificity)
+        if only_unseen:
+            test = unseen(loaded, test)
         options |= {"explain": explain, "allow_seen": allow_seen}
         result = evaluate(loaded, test, robustness=robustness, **options)
     others = [_other(name, test, device, allow_seen, draws, seed, split is not None) for name in compare or ()]

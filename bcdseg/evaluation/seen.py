@@ -1,28 +1,26 @@
 """What a model has seen: it keeps hashes of the scans and groups of its training, and is not measured on them.
 
-Only hashes are kept: ids and paths may hold patients' names. They are not anonymisation: whoever has a scan, or guesses the name
-of a group, can find out whether the model has seen it.
+Ids and paths may hold patients' names, so none are kept: only hashes, and fingerprints, by which copies are known that were scaled
+or saved anew. They are not anonymisation: whoever has a scan, or guesses the name of a group, can find out whether the model has
+seen it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from bcdseg.data.content import content_hash
 from bcdseg.data.dataset import Dataset
-from bcdseg.errors import LeakError, ModelFileError
+from bcdseg.data.fingerprint import BITS, NEAR, differing_bits, fingerprint
+from bcdseg.errors import InputError, LeakError, ModelFileError
+
+if TYPE_CHECKING:
+    from bcdseg.model.model import Model
 
 MOST_NAMED = 10
-
-
-class Trained(Protocol):
-    """As much of a model as is looked at here."""
-
-    name: str
-    training: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -39,34 +37,55 @@ class Shared:
 
 
 def remember(*parts: Dataset) -> dict[str, list[str]]:
-    """What a model keeps as ``training["seen"]``: hashes of every scan and group that it was trained or chosen on.
+    """What a model keeps as ``training["seen"]``: of every scan that it was trained or chosen on, and of their groups.
 
     Args:
         parts: The training part, the validation part, and whatever else had a say in the model.
     """
     return {
         "contents": sorted({content_hash(sample.image) for part in parts for sample in part}),
+        "fingerprints": sorted({fingerprint(sample.image) for part in parts for sample in part}),
         "groups": sorted({one for part in parts for hashes in _group_hashes(part).values() for one in hashes}),
     }
 
 
-def find_seen(model: Trained, dataset: Dataset) -> tuple[Shared, ...] | None:
+def find_seen(model: Model, dataset: Dataset) -> tuple[Shared, ...] | None:
     """The scans of a data set that the model has seen, or whose group it has; None where the model doesn't say what it has seen.
 
-    Copies that are not the same to the pixel, and patients whose groups have other names, are not found: ``bcdseg.split`` keeps
-    those on one side before training.
+    A copy is known by its fingerprint if it was scaled, mirrored or saved with loss, not if it was cut or laid on a larger ground.
+    Those ``bcdseg.split`` keeps on one side before training. Patients whose groups have other names are not found.
     """
     seen = model.training.get("seen")
     if seen is None:
         return None
     try:
         contents, groups = frozenset(map(str, seen["contents"])), frozenset(map(str, seen["groups"]))
-    except (KeyError, TypeError) as error:
+        differing = differing_bits([fingerprint(sample.image) for sample in dataset], seen.get("fingerprints", ()))
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{model.name}: what it says it has seen is damaged ({error!r}). Save the model again.") from error
-    return tuple(_shared(dataset, contents, groups))
+    return tuple(_shared(dataset, contents, groups, differing.tolist()))
 
 
-def refuse_seen(model: Trained, dataset: Dataset) -> bool:
+def unseen(model: Model, dataset: Dataset) -> Dataset:
+    """The scans of a data set that a model can be measured on: neither they, nor a copy nor their group had a part in its training.
+
+    Copies are found that were scaled, mirrored or saved with loss; not those that were cut.
+
+    Args:
+        model: A model that remembers what it has seen: the bundled one, or one made by ``bcdseg.fit``.
+        dataset: Any scans.
+
+    Raises:
+        InputError: The model doesn't say what it has seen.
+    """
+    shared = find_seen(model, dataset)
+    if shared is None:
+        raise InputError(f"{model.name}: doesn't say which scans it was trained on, so none can be said to be unseen.")
+    left_out = {one.id for one in shared}
+    return dataset.select(name for name in dataset.ids if name not in left_out)
+
+
+def refuse_seen(model: Model, dataset: Dataset) -> bool:
     """Refuse a data set that shares a scan or a group with what the model was trained or chosen on.
 
     Returns:
@@ -81,17 +100,19 @@ def refuse_seen(model: Trained, dataset: Dataset) -> bool:
         more = f"\n  and {len(shared) - MOST_NAMED} more" if len(shared) > MOST_NAMED else ""
         raise LeakError(
             f"{dataset.name}: {model.name} was trained or chosen on {len(shared)} of these {len(dataset)} scans or their groups; "
-            "figures would be too good. Take a part that it has not seen (the run's seen.csv lists what it has), "
-            f"or allow it on purpose: allow_seen=True, --allow-seen.\n{lines}{more}"
+            "figures would be too good. Take what it has not seen (bcdseg.unseen, --unseen), "
+            f"or allow it on purpose (allow_seen=True, --allow-seen).\n{lines}{more}"
         )
     return shared is not None
 
 
-def _shared(dataset: Dataset, contents: frozenset[str], groups: frozenset[str]) -> Iterator[Shared]:
+def _shared(dataset: Dataset, contents: frozenset[str], groups: frozenset[str], differing: Sequence[int]) -> Iterator[Shared]:
     hashes = _group_hashes(dataset)
-    for sample in dataset:
+    for sample, bits in zip(dataset, differing, strict=True):
         if (content := content_hash(sample.image)) in contents:
             yield Shared(sample.id, f"the model has seen this very picture (hash {content[:12]})")
+        elif bits <= NEAR:
+            yield Shared(sample.id, f"the model has seen a copy of it ({bits} of the {BITS} bits of its fingerprint differ)")
         elif not groups.isdisjoint(hashes[sample.id]):
             yield Shared(sample.id, f"the model has seen scans of its group {sample.group!r}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bcdseg.model.model import Model
 
-KINDS = ("contents", "groups")
+KINDS = ("contents", "fingerprints", "groups")
 UNKNOWN = "unknown"
 
 

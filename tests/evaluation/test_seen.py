@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made import busi
+from made_twins import scan, twin, write
 from PIL import Image
 
 import bcdseg
@@ -62,7 +63,35 @@ def test_a_model_keeps_hashes_only_and_through_saving(data: bcdseg.Dataset, tmp_
     assert not any(word in written for word in ("smith", "benign (1)", str(tmp_path)))
     again = bcdseg.load(folder)
     assert len(find_seen(again, data) or ()) == len(data)
-    assert set(json.loads((folder / "config.json").read_text())["training"]["seen"]) == {"contents", "groups"}
+    assert set(json.loads((folder / "config.json").read_text())["training"]["seen"]) == {"contents", "fingerprints", "groups"}
+
+
+@pytest.mark.parametrize("change", ["resized", "mirrored", "recompressed", "calipers"])
+def test_a_copy_that_was_saved_anew_is_refused(tmp_path: Path, change: str) -> None:
+    train = _written(tmp_path / "train", [scan(seed) for seed in range(4)])
+    test = _written(tmp_path / "test", [scan(9), twin(scan(2), (change,), np.random.default_rng(0))])
+    model = _model(remember(train))
+    with pytest.raises(
+        bcdseg.errors.LeakError, match=r"1 of these 2 scans.*(?s:.)*benign.1\.png: the model has seen a copy of it"
+    ) as caught:
+        refuse_seen(model, test)
+    assert "benign/0.png" not in str(caught.value)
+    assert bcdseg.unseen(model, test).ids == ("benign/0.png",)
+
+
+def test_the_unseen_is_what_can_be_measured_on(data: bcdseg.Dataset) -> None:
+    train, test = data.select(data.ids[:5]), data.select(data.ids[5:])
+    model = _model(remember(train))
+    rest = bcdseg.unseen(model, data)
+    assert rest.ids == test.ids
+    assert refuse_seen(model, rest)
+    with pytest.raises(bcdseg.errors.InputError, match="doesn't say which scans"):
+        bcdseg.unseen(_model(None), data)
+
+
+def _written(folder: Path, pictures: list[np.ndarray]) -> bcdseg.Dataset:
+    samples = write(folder, {f"benign/{at}.png": one for at, one in enumerate(pictures)}, {})
+    return bcdseg.Dataset(tuple(replace(one, label="benign") for one in samples), folder.name)
 
 
 def test_a_model_that_says_nothing_is_not_refused_but_told_apart(data: bcdseg.Dataset) -> None:

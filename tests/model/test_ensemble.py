@@ -95,15 +95,19 @@ def test_card_picture_and_name_tell_of_the_members(members: list[Model]) -> None
 def test_it_has_seen_what_any_of_its_members_has(members: list[Model]) -> None:
     one, other = (Model(model.network, model.preprocessing, name=model.name) for model in members[:2])
     assert "untrained" in repr(bcdseg.ensemble([one, other]))
-    one.training = {"seen": {"contents": ["a", "c"], "groups": []}, "licence": "ours", "figures": {"Dice": 1}}
+    one.training = {
+        "seen": {"contents": ["a", "c"], "fingerprints": ["f"], "groups": []},
+        "licence": "ours",
+        "figures": {"Dice": 1},
+    }
     other.training = {"seen": {"contents": ["b", "c"], "groups": ["g"]}, "licence": "ours"}
     told = bcdseg.ensemble([one, other]).training
-    assert told["seen"] == {"contents": ["a", "b", "c"], "groups": ["g"]}
+    assert told["seen"] == {"contents": ["a", "b", "c"], "fingerprints": ["f"], "groups": ["g"]}
     assert told["licence"] == "ours"
     assert "figures" not in told
     other.training = {"licence": "theirs"}  # doesn't tell what it has seen
     told = bcdseg.ensemble([one, other]).training
-    assert told["seen"] == {"contents": ["a", "c"], "groups": [], "unknown": [other.name]}
+    assert told["seen"] == {"contents": ["a", "c"], "fingerprints": ["f"], "groups": [], "unknown": [other.name]}
     assert "licence" not in told
 
 

@@ -74,10 +74,12 @@ def test_classes_that_the_model_knows_change_nothing_in_whatever_order(trained: 
 def test_what_was_calibrated_and_measured_for_the_old_classes_is_dropped_and_what_was_seen_is_not(trained: Model) -> None:
     adapted, _ = adapt(trained, ["Normal", "other"])
     assert adapted.rules == Rules(threshold=0.4)
-    assert adapted.training == {"seen": {"contents": ["ab"], "groups": []}}
+    assert adapted.training == {"seen": {"contents": ["ab"], "fingerprints": [], "groups": []}}
     assert adapted.no_lesion == "Normal"
     trained.training = {"figures": {"Dice": 0.9}}
-    assert adapt(trained, ["a", "b"])[0].training == {"seen": {"contents": [], "groups": [], "unknown": ["old"]}}
+    assert adapt(trained, ["a", "b"])[0].training == {
+        "seen": {"contents": [], "fingerprints": [], "groups": [], "unknown": ["old"]}
+    }
 
 
 def test_a_model_for_outlines_only_has_no_use_for_labels() -> None:
