@@ -63,8 +63,10 @@ def evaluate_command(
     test = parts[part or ("test" if split else None)]
     options: dict[str, Any] = {"draws": draws, "seed": seed, "gallery": gallery}
     if _is_predictions(model):
-        if calibrate_on or robustness or explain:
-            raise OptionError(f"{model}: holds predictions, not a model: it can't be calibrated, degraded or explained.")
+        if calibrate_on or robustness or explain or only_unseen:
+            raise OptionError(
+                f"{model}: holds predictions, not a model: it can't be calibrated, degraded, explained or asked what it saw."
+            )
         from bcdseg.evaluation.given import evaluate_predictions
 
         result, curves = evaluate_predictions(model, test, subset=part is not None or split is not None, **options), None
@@ -82,7 +84,7 @@ def evaluate_command(
             test = unseen(loaded, test)
         options |= {"explain": explain, "allow_seen": allow_seen}
         result = evaluate(loaded, test, robustness=robustness, **options)
-    others = [_other(name, test, device, allow_seen, draws, seed, split is not None) for name in compare or ()]
+    others = [_other(name, test, device, allow_seen, draws, seed, split is not None or only_unseen) for name in compare or ()]
     page = result.save(out, compared_with=others, training_curves=curves, overwrite=overwrite)
     typer.echo(repr(result)[1:-1])
     for other in others:

@@ -18,6 +18,7 @@ import bcdseg
 from bcdseg.cli import app
 from bcdseg.evaluation.result import Evaluation
 from bcdseg.evaluation.robustness import measure_robustness
+from bcdseg.evaluation.seen import remember
 
 HOSTILE = "<script>alert(1)</script> | `x`"
 EMPTY = {"meta", "img", "br"}
@@ -185,3 +186,24 @@ def test_the_command_writes_it_and_tells_it_short(small_model: bcdseg.Model, dat
     assert "How it was trained" in page
     assert isinstance(run().exception, bcdseg.errors.OutputExistsError)  # type: ignore[attr-defined]
     assert isinstance(run("--overwrite", "--sensitivity", "0.9").exception, bcdseg.errors.OptionError)  # type: ignore[attr-defined]
+
+
+def test_the_command_leaves_out_what_the_model_has_seen(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    model, root = bcdseg.create("plain_cnn", classes=data.classes, size=32), data.samples[0].image.parents[1]
+    model.training = {"seen": remember(data.select(data.ids[:4]))}
+    command = [
+        "evaluate",
+        str(model.save(tmp_path / "model")),
+        str(root),
+        "--draws",
+        "0",
+        "--gallery",
+        "0",
+        "--out",
+        str(tmp_path / "report"),
+    ]
+    assert isinstance(CliRunner().invoke(app, command).exception, bcdseg.errors.LeakError)
+    done = CliRunner().invoke(app, [*command, "--unseen"])
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "report" / "cases.csv").open() as file:
+        assert [row["id"] for row in csv.DictReader(file)] == list(data.ids[4:])
