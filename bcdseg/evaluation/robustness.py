@@ -11,7 +11,7 @@ from bcdseg.data.dataset import Dataset, check_choice
 from bcdseg.evaluation.answers import Change, answers, check_data, check_measurable, check_model
 from bcdseg.evaluation.cases import Cases, table_of
 from bcdseg.evaluation.degrade import DEGRADATIONS, degrade
-from bcdseg.evaluation.measures.bootstrap import DRAWS, check_whole, estimate
+from bcdseg.evaluation.measures.bootstrap import DRAWS, check_whole, compare, estimate
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.measure import Estimate, Measure
 from bcdseg.evaluation.progress import tracked
@@ -31,11 +31,13 @@ class Step:
         degradation: One of ``degrade.DEGRADATIONS``.
         strength: See there.
         estimates: By measure.
+        changes: By measure: the difference from the scans as they are, with paired intervals.
     """
 
     degradation: str
     strength: float
     estimates: Mapping[str, Estimate]
+    changes: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +111,14 @@ def measure_robustness(
     tables = list(tracked(work, "Degrading scans", len(plan) + 1, progress))
     names = [name.format(positive=tables[0].positive) for name in WATCHED]
     measures = tuple(measure for measure in all_measures(tables[0]) if measure.name in names)
-    found = [estimate(table, measures, draws=draws, seed=seed) for table in tables]
-    steps = (Step(degradation=plan[at][0], strength=plan[at][1], estimates=one) for at, one in enumerate(found[1:]))
-    return Robustness(measures=measures, untouched=found[0], steps=tuple(steps))
+    steps = []
+    for (name, strength), table in zip(plan, tables[1:], strict=True):
+        found = estimate(table, measures, draws=draws, seed=seed)
+        apart = compare(tables[0], table, measures, draws=draws, seed=seed, same_truth=False)
+        changes = {measure: one.difference for measure, one in apart.items()}
+        steps.append(Step(degradation=name, strength=strength, estimates=found, changes=changes))
+    untouched_found = estimate(tables[0], measures, draws=draws, seed=seed)
+    return Robustness(measures=measures, untouched=untouched_found, steps=tuple(steps))
 
 
 def _work(

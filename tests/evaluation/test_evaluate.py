@@ -235,5 +235,9 @@ def test_worse_scans_repeatably(small_model: bcdseg.Model, data: bcdseg.Dataset)
     plain = bcdseg.evaluate(small_model, few, draws=20, seed=3, gallery=0)
     assert first.untouched["dice"] == plain["dice"]
     assert "noise 0.04" in repr(first)
+    for step in first.steps:
+        for name, change in step.changes.items():
+            values = first.untouched[name].value, step.estimates[name].value
+            assert None in values or change.value == pytest.approx(values[1] - values[0])  # type: ignore[operator]
     with pytest.raises(bcdseg.errors.OptionError, match="'noise', 'gain'"):
         measure_robustness(small_model, few, degradations=("rain",))

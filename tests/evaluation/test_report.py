@@ -134,7 +134,9 @@ def test_the_json_keeps_its_schema(folder: Path, result: Evaluation) -> None:
     }
     assert measures["dice"]["value"] == result["dice"].value
     assert content["dataset"]["classes"] == {"normal": 10, "benign": 11, "malignant": 12}
-    assert {frozenset(one) for one in content["robustness"]["steps"]} == {frozenset(("degradation", "strength", "measures"))}
+    assert {frozenset(one) for one in content["robustness"]["steps"]} == {
+        frozenset(("degradation", "strength", "measures", "changes"))
+    }
     assert content["comparisons"][0]["differences"][0].keys() >= {"name", "first", "second", "value", "low", "high"}
 
 

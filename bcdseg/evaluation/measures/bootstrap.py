@@ -105,7 +105,7 @@ def estimate(cases: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, s
 
 
 def compare(
-    first: Cases, second: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, seed: int = 0
+    first: Cases, second: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, seed: int = 0, same_truth: bool = True
 ) -> dict[str, Difference]:
     """The difference of two models on the same scans: both are measured on the same draws.
 
@@ -115,11 +115,12 @@ def compare(
         measures: What to compare.
         draws: Bootstrap draws; 0 leaves the intervals out.
         seed: The same seed gives the same draws.
+        same_truth: Whether true masks that differ are an error. They do where scans were cropped in between.
 
     Raises:
         InputError: The scans, their groups or what is known of them differ.
     """
-    second = matched(first, second)
+    second = matched(first, second, same_truth=same_truth)
     found = _values([first, second], measures, draws, seed)
     compared = {}
     for measure, (value, drawn) in zip(measures, found.values(), strict=True):
@@ -131,7 +132,7 @@ def compare(
     return compared
 
 
-def matched(first: Cases, second: Cases) -> Cases:
+def matched(first: Cases, second: Cases, *, same_truth: bool = True) -> Cases:
     """The second table in the order of the first, which must hold the same scans. A model may lack masks or classes."""
     if sorted(first.ids) != sorted(second.ids):
         odd = min(set(first.ids) ^ set(second.ids))
@@ -146,7 +147,7 @@ def matched(first: Cases, second: Cases) -> Cases:
     for what, odd in (
         ("group", np.array(first.groups) != np.array(second.groups)),
         ("label", labelled & (first.labels != second.labels)),
-        ("true mask", ~np.isnan(area) & ~np.isnan(other_area) & (area != other_area)),
+        ("true mask", same_truth & ~np.isnan(area) & ~np.isnan(other_area) & (area != other_area)),
     ):
         if odd.any():
             one = first.ids[int(np.argmax(odd))]

@@ -131,6 +131,11 @@ def _robustness(evaluation: Evaluation) -> Iterator[Block]:
     )
     yield Pictures(tuple(figures.robustness_pictures(evaluation.robustness)))
     yield tables.robustness_table(evaluation.robustness)
+    yield Text(
+        "How far each figure is from that of the scans as they are. Both are measured on the same draws of the same scans, so "
+        "these intervals are narrower than those above: where one does not hold 0, the change is hardly chance."
+    )
+    yield tables.change_table(evaluation.robustness)
 
 
 def _gallery(evaluation: Evaluation) -> Iterator[Block]:

@@ -78,7 +78,12 @@ def _robustness(found: Robustness) -> dict[str, Any]:
     return {
         "untouched": _estimates(found.untouched),
         "steps": [
-            {"degradation": step.degradation, "strength": step.strength, "measures": _estimates(step.estimates)}
+            {
+                "degradation": step.degradation,
+                "strength": step.strength,
+                "measures": _estimates(step.estimates),
+                "changes": _estimates(step.changes),
+            }
             for step in found.steps
         ],
     }

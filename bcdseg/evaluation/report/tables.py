@@ -113,6 +113,15 @@ def robustness_table(found: Robustness) -> Table:
     return Table(("scans", *(one.title for one in found.measures)), tuple(rows))
 
 
+def change_table(found: Robustness) -> Table:
+    """How far each measure (columns) is from that of the scans as they are, at each strength (rows)."""
+    rows = []
+    for step in found.steps:
+        cells = (value_cell(step.changes[one.name], one.unit) for one in found.measures)
+        rows.append((Cell(f"{step.degradation} {step.strength:g}"), *cells))
+    return Table(("change", *(one.title for one in found.measures)), tuple(rows))
+
+
 def comparison_table(found: Comparison, names: Sequence[str]) -> Table:
     """Each measure of both models, and the difference."""
     rows = []
