@@ -141,6 +141,14 @@ def test_paired_differences_are_surer_than_two_intervals() -> None:
     assert compare(strong, weak, measures)["brier"].sentence("A", "B").startswith("Brier score: A is better than B")
 
 
+def test_shares_differ_by_one_at_most() -> None:
+    right, wrong = made_table(40, skill=50.0), made_table(40, skill=-2.0)
+    change = compare(wrong, right, named(right, "accuracy"))["accuracy"].difference
+    assert change.low is not None
+    assert change.high is not None
+    assert 0.5 < change.low < change.high <= 1
+
+
 def test_models_are_compared_on_the_same_scans_in_any_order_only() -> None:
     first = made_table(30)
     assert matched(first, first.select(np.arange(30)[::-1])).ids == first.ids

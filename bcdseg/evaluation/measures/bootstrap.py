@@ -31,7 +31,7 @@ FEWEST_DRAWS = 0.5  # share of the draws in which a measure must have a value
 CELLS = 8_000_000  # draws x scans held at once
 OUTSIDE = 0.05  # share of the draws outside of an interval
 SAME = 1e-9  # by which draws may differ that are the same
-RANGES = {"share": (0.0, 1.0), "px": (0.0, np.inf), "mm": (0.0, np.inf), "count": (0.0, np.inf)}
+RANGES = {"share": (0.0, 1.0), "difference of share": (-1.0, 1.0), "px": (0.0, np.inf), "mm": (0.0, np.inf), "count": (0.0, np.inf)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ def compare(
         there, nowhere = measure.needs(second), np.zeros(len(first), bool)
         both = {name: rows & there.get(name, nowhere) for name, rows in measure.needs(first).items()}
         known = [None if np.isnan(one) else float(one) for one in value]
-        change = _estimate(first, both, "difference", float(value[1] - value[0]), drawn[1] - drawn[0])
+        change = _estimate(first, both, f"difference of {measure.unit}", float(value[1] - value[0]), drawn[1] - drawn[0])
         compared[measure.name] = Difference(measure=measure, first=known[0], second=known[1], difference=change)
     return compared
 
