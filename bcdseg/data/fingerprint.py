@@ -28,7 +28,11 @@ Signs = NDArray[np.float32]
 
 def fingerprint(path: Path) -> str:
     """Of the scan in a file, of its largest area where it has several; hexadecimal. Kept in memory until the file changes."""
-    stat = path.stat()
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        read_scan(path)  # raises the error that says what to do
+        raise
     return _of_file(path, stat.st_mtime_ns, stat.st_size)
 
 

@@ -11,6 +11,7 @@ from made_twins import scan, twin
 from PIL import Image
 
 from bcdseg.data.fingerprint import BITS, NEAR, differing_bits, fingerprint, fingerprint_of
+from bcdseg.errors import ImageNotFoundError
 
 SCANS = [scan(seed) for seed in range(12)]
 
@@ -53,6 +54,11 @@ def test_a_dicom_frame_has_the_fingerprint_of_the_scan_in_it(tmp_path: Path) -> 
     Image.fromarray(SCANS[0]).save(tmp_path / "cut.png")
     path = save(dicom(frame, region((80, 120, 336, 376))), tmp_path / "frame.dcm")
     assert fingerprint(path) == fingerprint(tmp_path / "cut.png")
+
+
+def test_a_missing_file_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ImageNotFoundError, match=r"none\.png: no such file"):
+        fingerprint(tmp_path / "none.png")
 
 
 def test_a_file_that_is_replaced_gets_a_new_one(tmp_path: Path) -> None:
