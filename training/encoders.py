@@ -54,6 +54,8 @@ def main() -> None:
     trained = [
         one for one in sorted(options.work.iterdir()) if all((one / f"fold-{fold}" / MODEL).is_dir() for fold in options.folds)
     ]
+    if not trained:
+        asked.error(f"{options.work}: holds no encoder of which all of these folds were trained. cross_validate.py trains them.")
     if options.against and options.against not in {folder.name for folder in trained}:
         asked.error(f"--against {options.against}: not all of these folds were trained with it.")
     measured = {folder.name: column(scans, folder, options.folds) for folder in trained}
