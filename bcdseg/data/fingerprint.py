@@ -8,7 +8,6 @@ audit finds those, with more work.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from bcdseg.data.images import to_gray, to_uint8
+from bcdseg.data.once_per_file import once_per_file
 from bcdseg.data.scans import read_scan
 from bcdseg.types import Pixels
 
@@ -26,14 +26,11 @@ NEAR = 40  # bits in which copies may differ
 Signs = NDArray[np.float32]
 
 
+@once_per_file
 def fingerprint(path: Path) -> str:
-    """Of the scan in a file, of its largest area where it has several; hexadecimal. Kept in memory until the file changes."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        read_scan(path)  # raises the error that says what to do
-        raise
-    return _of_file(path, stat.st_mtime_ns, stat.st_size)
+    """Of the scan in a file, of its largest area where it has several; hexadecimal."""
+    scan = read_scan(path)
+    return fingerprint_of(scan.pixels[scan.areas[0].window])
 
 
 def fingerprint_of(pixels: Pixels) -> str:
@@ -50,12 +47,6 @@ def differing_bits(one: Sequence[str], other: Sequence[str]) -> NDArray[np.int64
     first, second = _signs(one), _signs(other)
     alike = np.maximum((first @ second.T).max(axis=1, initial=-BITS), ((first * _mirror()) @ second.T).max(axis=1, initial=-BITS))
     return np.asarray((BITS - alike) / 2, np.int64)
-
-
-@lru_cache(maxsize=200_000)
-def _of_file(path: Path, _changed: int, _size: int) -> str:
-    scan = read_scan(path)
-    return fingerprint_of(scan.pixels[scan.areas[0].window])
 
 
 def _signs(fingerprints: Sequence[str]) -> Signs:
