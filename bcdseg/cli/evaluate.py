@@ -55,7 +55,7 @@ def evaluate_command(
     Examples:  bcdseg evaluate runs/resnet50-1/model DATA --split split.json  |  bcdseg evaluate busi-lite DATA --out report
     --robustness  |  bcdseg evaluate mine DATA --split split.json --calibrate-on val --sensitivity 0.95 --compare busi-lite
     """
-    from bcdseg.errors import OptionError
+    from bcdseg.errors import LeakError, OptionError
     from bcdseg.evaluation.report.files import check_report_free
 
     check_report_free(out, overwrite=overwrite)
@@ -80,8 +80,8 @@ def evaluate_command(
             raise OptionError("--sensitivity and --specificity choose a threshold: say on which scans, with --calibrate-on val.")
         if calibrate_on:
             loaded = calibrate(loaded, parts[calibrate_on], sensitivity=sensitivity, specificity=specificity)
-        if only_unseen:
-            test = unseen(loaded, test)
+        if only_unseen and not (test := unseen(loaded, test)):
+            raise LeakError(f"{data}: {loaded.name} was trained or chosen on all of these scans or their groups: none is left.")
         options |= {"explain": explain, "allow_seen": allow_seen}
         result = evaluate(loaded, test, robustness=robustness, **options)
     others = [_other(name, test, device, allow_seen, draws, seed, split is not None or only_unseen) for name in compare or ()]
@@ -109,7 +109,8 @@ def _parts(data: Path, layout: str, split: Path | None, names: set[str | None]) 
 
 def _is_predictions(name: str) -> bool:
     path = Path(name)
-    return path.suffix.lower() == ".csv" or (path.is_dir() and not (path / "config.json").is_file())
+    holds_model = any(path.glob("config.json")) or any(path.glob("*/config.json"))  # a run's folder holds it one deeper
+    return path.suffix.lower() == ".csv" or (path.is_dir() and not holds_model)
 
 
 def _load(name: str, device: str) -> Model:

@@ -209,3 +209,21 @@ def test_the_command_leaves_out_what_the_model_has_seen(data: bcdseg.Dataset, tm
     assert done.exit_code == 0, done.output
     with (tmp_path / "report" / "cases.csv").open() as file:
         assert [row["id"] for row in csv.DictReader(file)] == list(data.ids[4:])
+
+
+def test_the_command_says_so_when_nothing_is_unseen(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    model, root = bcdseg.create("plain_cnn", classes=data.classes, size=32), data.samples[0].image.parents[1]
+    model.training = {"seen": remember(data)}
+    model.save(tmp_path / "model")
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path / "model"), str(root), "--unseen", "--out", str(tmp_path / "report")])
+    assert isinstance(done.exception, bcdseg.errors.LeakError)
+    assert "none is left" in str(done.exception)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_run_is_not_taken_for_predictions(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    bcdseg.create("plain_cnn", classes=data.classes, size=32).save(tmp_path / "run" / "model")
+    root = data.samples[0].image.parents[1]
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path / "run"), str(root), "--out", str(tmp_path / "report")])
+    assert isinstance(done.exception, bcdseg.errors.ModelFileError)
+    assert f"Do you mean {tmp_path / 'run' / 'model'}?" in str(done.exception)
