@@ -20,7 +20,7 @@ def read_mask(paths: Sequence[Path], size: tuple[int, int], resize: bool = False
 
     Black is background, any other colour is lesion, transparent is background. In a file of more than a few levels
     (soft edges, JPEG) a pixel is lesion above half of the brightest one. A file whose colours are all black but whose
-    transparency is drawn has its mask in the transparency.
+    transparency is drawn has its mask in the transparency. Of a DICOM segmentation all segments are lesion.
 
     Args:
         paths: One file or several.
@@ -47,11 +47,10 @@ def read_mask(paths: Sequence[Path], size: tuple[int, int], resize: bool = False
 def _read_one(path: Path) -> Mask:
     try:
         pixels = read_image(path)
-    except NotAScanError as error:
-        raise ImageError(
-            f"{path}: is DICOM without an image, a segmentation perhaps. Masks are read from pictures: export the outline as a PNG "
-            "of its image's size."
-        ) from error
+    except NotAScanError:
+        from bcdseg.data.dicom.outline import read_outline
+
+        return read_outline(path)
     value = pixels.max(axis=2) if pixels.ndim == 3 else pixels
     if not value.any():
         return _drawn_in_transparency(path, value.shape)

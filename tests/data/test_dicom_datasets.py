@@ -134,7 +134,7 @@ def test_an_audit_neither_compares_nor_shows_what_is_written_around_scans(tmp_pa
         assert above.max() < 32  # but for what JPEG adds
 
 
-def test_clips_and_segmentations_are_told_by_name(tmp_path: Path) -> None:
+def test_clips_and_files_without_an_outline_are_told_by_name(tmp_path: Path) -> None:
     export(tmp_path, count=1)
     clip = np.stack([framed(scan(5))] * 3)
     save(dicom(clip, region(BOX), clip=True), tmp_path / "images" / "benign" / "0.dcm")
@@ -146,4 +146,4 @@ def test_clips_and_segmentations_are_told_by_name(tmp_path: Path) -> None:
     said = "\n".join(failed.value.problems)
     assert len(failed.value.problems) == 2
     assert re.search(r"benign.0\.dcm: is a clip of 3 frames.*each frame is a file of its own", said)
-    assert re.search(r"malignant.0\.dcm: is DICOM without an image.*export the outline as a PNG", said)
+    assert re.search(r"malignant.0\.dcm: is DICOM without an image, and no segmentation.*as a PNG", said)
