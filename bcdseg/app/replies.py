@@ -20,7 +20,7 @@ from bcdseg.app.scans import Scan, scans_in
 from bcdseg.app.sessions import Session, Sessions
 from bcdseg.data.images import to_uint8
 from bcdseg.errors import BcdsegError, GoneError, InputError, OptionError
-from bcdseg.infer.output import csv_bytes, png_bytes, table_rows
+from bcdseg.infer.output import csv_bytes, png_bytes
 from bcdseg.infer.prediction import Failure, Prediction
 
 REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
@@ -105,16 +105,15 @@ def answer(room: Room, request: Request) -> Response:
     """All that is said of a scan."""
     session, scan, question = room.session(request), room.scan(request), _question(room, request)
     model = room.desk.shelf.get(question.model)
-    place = (question.model, scan.id)
     try:
         prediction = room.desk.ask(scan, question)
     except BcdsegError as error:
         if question.is_plain:
-            session.rows[place] = table_rows([Failure(scan.name, error)], model.classes)[0]
+            session.keep(question.model, scan, Failure(scan.name, error), model.classes)
         raise
     if question.is_plain:
-        session.rows[place] = table_rows([prediction], model.classes)[0]
-    return JSONResponse(facts(prediction, model, dicom=scan.is_dicom) | {"row": session.rows.get(place)})
+        session.keep(question.model, scan, prediction, model.classes)
+    return JSONResponse(facts(prediction, model, dicom=scan.is_dicom) | {"row": session.rows.get((question.model, scan.id))})
 
 
 def image(room: Room, request: Request) -> Response:
@@ -147,6 +146,12 @@ def table(room: Room, request: Request) -> Response:
     model = room.desk.shelf.get(question.model)
     rows = [row for key in session.scans if (row := session.rows.get((question.model, key))) is not None]
     return _attachment(csv_bytes(rows, model.classes), "predictions.csv", "text/csv")
+
+
+def clips(room: Room, request: Request) -> Response:
+    """What the frames of each clip say together."""
+    found = room.session(request).clips(_question(room, request).model)
+    return JSONResponse({"clips": [{"name": one.source, "words": str(one)} for one in found]})
 
 
 def card(room: Room, request: Request) -> Response:

@@ -66,6 +66,7 @@ def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None =
         Route("/api/session", working(replies.open_session), methods=["POST"]),
         Route("/api/{token}/close", working(replies.close_session), methods=["POST"]),
         Route("/api/{token}/card", working(replies.card)),
+        Route("/api/{token}/clips", working(replies.clips)),
         Route("/api/{token}/table.csv", working(replies.table)),
         Route("/api/{token}/report", receiving(replies.take_report, limits.file_bytes), methods=["POST"]),
         Route("/api/{token}/report.html", working(replies.report)),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
 from bcdseg.app.limits import MEBI, Limits
 from bcdseg.app.scans import Scan
 from bcdseg.errors import GoneError, LimitError
+from bcdseg.infer.clip import ClipSummary, light, summarize_clip
+from bcdseg.infer.output import table_rows
+from bcdseg.infer.prediction import Failure, Prediction
 
 OVER = (
     "The scans of this page are let go: it was idle for long, many others were opened, or the program was started anew. Reload it."
@@ -26,12 +29,14 @@ class Session:
     Attributes:
         scans: By their id, in the order they came.
         rows: The line of each scan in the table, by model and scan.
+        frames: The answer for each frame of a clip, without pixels, by model and scan.
         report: The evaluation report that is open.
         used: When it was last asked for anything.
     """
 
     scans: dict[str, Scan] = field(default_factory=dict)
     rows: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    frames: dict[tuple[str, str], Prediction | Failure] = field(default_factory=dict)
     report: bytes | None = None
     used: float = 0.0
     _lock: Lock = field(default_factory=Lock)
@@ -47,6 +52,20 @@ class Session:
                 raise LimitError(f"The page holds {limits.session_bytes // MEBI} MB of scans at most. Remove some.")
             self.scans = wanted
 
+    def keep(self, model: str, scan: Scan, answer: Prediction | Failure, classes: Sequence[str]) -> None:
+        """What the table says of a scan, and, of a frame, its answer for the clip's summary."""
+        self.rows[model, scan.id] = table_rows([answer], classes)[0]
+        if scan.frame is not None:
+            self.frames[model, scan.id] = answer if isinstance(answer, Failure) else replace(light(answer), mask=None)
+
+    def clips(self, model: str) -> list[ClipSummary]:
+        """What the frames of each clip say together, those that were answered."""
+        answered: dict[int, list[Prediction | Failure]] = {}
+        for key, scan in self.scans.items():
+            if (answer := self.frames.get((model, key))) is not None:
+                answered.setdefault(id(scan.content), []).append(answer)
+        return [summarize_clip(answers) for answers in answered.values()]
+
     def scan(self, key: str) -> Scan:
         """A scan by its id."""
         try:
@@ -59,6 +78,7 @@ class Session:
         with self._lock:
             self.scans.pop(key, None)
             self.rows = {place: row for place, row in self.rows.items() if place[1] != key}
+            self.frames = {place: answer for place, answer in self.frames.items() if place[1] != key}
 
 
 class Sessions:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_dicom import dicom, save
 from PIL import Image
 from skimage.measure import grid_points_in_poly
 
@@ -149,3 +150,13 @@ def test_a_dropped_bad_file_a_batch_and_a_report_on_a_phone(page: Any, tmp_path:
     page.keyboard.press("ArrowLeft")
     page.set_input_files("#report-file", report)
     page.frame_locator("#report").get_by_text("How good").wait_for()
+
+
+def test_a_clip_is_summed_up_above_its_frames(page: Any, tmp_path: Path) -> None:
+    scan = np.array(Image.open(SCAN).convert("L"))
+    file = save(dicom(np.stack([scan, scan, np.zeros_like(scan)]), clip=True), tmp_path / "clip.dcm")
+    page.set_input_files("#files", file)
+    page.wait_for_selector("#clips li")
+    assert page.inner_text("#clips li") == f"clip.dcm {bcdseg.summarize_clip(bcdseg.load().predict(file))}"
+    page.click("#clear")
+    page.wait_for_selector("#clips", state="hidden")

@@ -161,6 +161,20 @@ def test_a_clip_becomes_a_bounded_number_of_frames(page: Page) -> None:
     assert "clip_frame4_seg.dcm" in page.get(scans[1], "files/outline.dcm").headers["content-disposition"]
 
 
+def test_the_frames_of_a_clip_are_summed_up(page: Page, model_folder: Path) -> None:
+    clip = np.stack([draw_scan(seed) for seed in range(3)])
+    frames, _ = page.add(content(dicom(clip, clip=True)), "clip.dcm"), page.add(_png(draw_scan(9)))
+    asked = f"{page.root}/clips"
+    assert page.client.get(asked).json() == {"clips": []}
+    for frame in frames:
+        page.answer(frame)
+        page.answer(frame, threshold=0.9)  # the summary stays with the model's own
+    expected = bcdseg.summarize_clip(bcdseg.load(model_folder).predict(content(dicom(clip, clip=True))))
+    assert page.client.get(asked).json() == {"clips": [{"name": "clip.dcm", "words": str(expected)}]}
+    page.client.delete(f"{page.root}/scans/{frames[0]['id']}")
+    assert "2 frames" in page.client.get(asked).json()["clips"][0]["words"]
+
+
 def test_a_heat_map_is_made_on_demand(page: Page) -> None:
     scan = page.add(_png(draw_scan(8)))[0]
     reply = page.get(scan, "heat.png", explain="benign")

@@ -159,6 +159,7 @@ class Page {
   async #fill() {
     if (this.#filling) return;
     this.#filling = true;
+    by("clips").hidden = true;
     for (let entry; (entry = this.#entries.find((one) => !one.row && !one.error)); this.#refresh()) {
       const model = by("model").value;
       try {
@@ -170,6 +171,15 @@ class Page {
       }
     }
     this.#filling = false;
+    await this.#sumUp();
+  }
+
+  /** What each clip's frames say together, once all are answered. */
+  async #sumUp() {
+    if (this.#filling) return;
+    const clips = this.#entries.length ? await this.server.clips(by("model").value).catch(() => []) : [];
+    by("clips").replaceChildren(...clips.map(({ name, words }) => make("li", {}, make("strong", {}, name), ` ${words}`)));
+    by("clips").hidden = !clips.length;
   }
 
   #refresh() {
@@ -199,6 +209,7 @@ class Page {
     }
     this.#refresh();
     await this.server.remove(entry.id).catch(() => {});
+    await this.#sumUp();
   }
 
   async #clear() {
@@ -208,6 +219,7 @@ class Page {
     this.#welcome();
     this.#refresh();
     for (const entry of all) await this.server.remove(entry.id).catch(() => {});
+    await this.#sumUp();
   }
 
   #welcome() {

@@ -61,6 +61,11 @@ export class Server {
     return new Uint8Array(await (await request(this.address(scan, "levels", question))).arrayBuffer());
   }
 
+  /** What the frames of each clip say together. */
+  async clips(model) {
+    return (await (await request(`${this.root}/clips?${new URLSearchParams({ model })}`)).json()).clips;
+  }
+
   async card(model) {
     return (await (await request(`${this.root}/card?${new URLSearchParams({ model })}`)).json()).html;
   }
