@@ -29,6 +29,7 @@ def facts(prediction: Prediction, model: Model, *, dicom: bool) -> dict[str, Any
         "origin": ORIGINS.get(prediction.spacing_from or "", prediction.spacing_from),
         "own_threshold": model.rules.threshold,
         "min_lesion_share": model.rules.min_lesion_share,
+        "points": {point.name: str(point) for point in model.rules.operating_points},
         "edges": None if prediction.mask is None else edges(prediction.mask),
         "dicom": dicom,
         "model": prediction.model,

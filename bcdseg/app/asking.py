@@ -19,18 +19,20 @@ class Question:
         model: The model's name on the shelf.
         threshold: Mask probability from which a pixel is outlined; the model's own by default.
         spacing: Millimetres per pixel in place of the file's own.
+        operating_point: Which of the model's chooses the class; by default the most probable one is taken.
         explain: The class to draw a heat map of.
     """
 
     model: str
     threshold: float | None = None
     spacing: float | None = None
+    operating_point: str | None = None
     explain: str | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether all is as the model and the file have it."""
-        return self.threshold is None and self.spacing is None
+        return self.threshold is None and self.spacing is None and self.operating_point is None
 
 
 class Desk:
@@ -50,7 +52,11 @@ class Desk:
                 self._kept.move_to_end(key)
                 return self._kept[key]
         answer: Prediction = self.shelf.get(question.model).predict(
-            scan.source, threshold=question.threshold, spacing=question.spacing, explain=question.explain or False
+            scan.source,
+            threshold=question.threshold,
+            spacing=question.spacing,
+            operating_point=question.operating_point,
+            explain=question.explain or False,
         )
         with self._lock:
             self._kept[key] = answer

@@ -182,6 +182,7 @@ def _question(room: Room, request: Request, *, explain: bool = False) -> Questio
         model=asked.get("model") or room.desk.shelf.names[0],
         threshold=_number(asked.get("threshold"), "threshold"),
         spacing=_number(asked.get("spacing"), "spacing"),
+        operating_point=asked.get("operating_point") or None,
         explain=asked.get("explain") if explain else None,
     )
 

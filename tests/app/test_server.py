@@ -7,6 +7,7 @@ import gc
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from bcdseg.app.limits import Limits
 from bcdseg.app.scans import Scan
 from bcdseg.app.server import create_app
 from bcdseg.app.shelf import Shelf
+from bcdseg.infer.rules import OperatingPoint
 
 ORIGIN = "http://127.0.0.1:8765"
 LIMITS = Limits(file_bytes=200_000, pixels=300_000, frames=3, scans=4, session_bytes=300_000, sessions=2)
@@ -173,6 +175,23 @@ def test_the_frames_of_a_clip_are_summed_up(page: Page, model_folder: Path) -> N
     assert page.client.get(asked).json() == {"clips": [{"name": "clip.dcm", "words": str(expected)}]}
     page.client.delete(f"{page.root}/scans/{frames[0]['id']}")
     assert "2 frames" in page.client.get(asked).json()["clips"][0]["words"]
+
+
+def test_an_operating_point_calls_the_class(tmp_path: Path) -> None:
+    model = bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=64)
+    point = OperatingPoint(name="sensitivity 0.95", positive="malignant", threshold=0.0, sensitivity=0.96, scans=90)
+    model.rules = replace(model.rules, operating_points=(point,))
+    with TestClient(
+        create_app(Shelf([str(model.save(tmp_path / "drawn"))]), limits=LIMITS), base_url=ORIGIN, headers={"origin": ORIGIN}
+    ) as client:
+        page = Page(client)
+        scan = page.add(_png(draw_scan(3)))[0]
+        plain, called = page.answer(scan), page.answer(scan, operating_point=point.name)
+        assert plain["points"] == {point.name: str(point)}
+        assert plain["operating_point"] is None
+        assert (called["label"], called["operating_point"]) == ("malignant", point.name)
+        assert called["row"] == plain["row"]  # the table stays with the most probable class
+        assert "sensitivity 0.95" in page.get(scan, "answer", operating_point="none").json()["error"]
 
 
 def test_a_heat_map_is_made_on_demand(page: Page) -> None:

@@ -88,7 +88,7 @@ class Page {
   }
 
   #hold(scans) {
-    this.#entries.push(...scans.map((scan) => ({ ...scan, row: null, doubts: null, error: null, step: null, spacing: null })));
+    this.#entries.push(...scans.map((scan) => ({ ...scan, row: null, doubts: null, error: null, step: null, point: null, spacing: null })));
     this.#refresh();
   }
 
@@ -230,7 +230,7 @@ class Page {
   }
 
   #changeModel() {
-    for (const entry of this.#entries) Object.assign(entry, { row: null, doubts: null, error: null, step: null });
+    for (const entry of this.#entries) Object.assign(entry, { row: null, doubts: null, error: null, step: null, point: null });
     this.#refresh();
     if (this.scan.entry) this.scan.open(this.scan.entry).then(() => this.#fill());
     else this.#fill();

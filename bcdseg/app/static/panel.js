@@ -15,6 +15,7 @@ const SEG = "The DICOM-SEG carries no name, number or date of the patient; its U
 export function showAnswer(answer) {
   by("panel").classList.remove("stale");
   verdict(answer);
+  points(answer);
   doubts(answer);
   lesions(answer);
   scale(answer);
@@ -54,6 +55,13 @@ function verdict(answer) {
     ];
   });
   by("bars").replaceChildren(...bars);
+}
+
+function points(answer) {
+  const names = Object.keys(answer.points), chosen = answer.operating_point ?? "";
+  by("points").hidden = !names.length;
+  by("point").replaceChildren(...["", ...names].map((name) => make("option", { value: name, selected: name === chosen }, name || "the most probable class")));
+  by("point-note").textContent = answer.points[chosen] ?? "";
 }
 
 function doubts(answer) {

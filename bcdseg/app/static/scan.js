@@ -25,6 +25,7 @@ export class ScanView {
     by("threshold-reset").addEventListener("click", () => this.#setThreshold(null));
     by("scale").addEventListener("submit", (event) => this.#setScale(event));
     by("spacing-reset").addEventListener("click", () => this.#setScale());
+    by("point").addEventListener("change", () => this.#callBy(by("point").value));
     by("show-heat").addEventListener("change", () => this.#heat());
     by("heat-class").addEventListener("change", () => this.#heat());
   }
@@ -63,8 +64,8 @@ export class ScanView {
   }
 
   #question() {
-    const { step, spacing } = this.#entry;
-    return { model: this.model(), threshold: step == null ? null : (step / 100).toFixed(2), spacing };
+    const { step, spacing, point } = this.#entry;
+    return { model: this.model(), threshold: step == null ? null : (step / 100).toFixed(2), spacing, operating_point: point };
   }
 
   #address(what, more = {}) {
@@ -107,6 +108,12 @@ export class ScanView {
     by("spacing").value = text;
     this.#entry.spacing = text || null;
     this.#measure();
+  }
+
+  async #callBy(point) {
+    this.#entry.point = point || null;
+    await this.#measure();
+    by("point").focus();
   }
 
   #showThreshold() {
