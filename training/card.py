@@ -6,16 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-import tomllib
 from reports import figures
 from scans import Scans
+
+from bcdseg.train.config_file import from_toml
 
 WORDS = Path(__file__).parent / "card.toml"
 
 
 def words(scans: Scans, report: Path, native: Path) -> dict[str, Any]:
     """All that the card says beyond what the model itself knows."""
-    told: dict[str, Any] = tomllib.loads(WORDS.read_text(encoding="utf-8"))
+    told: dict[str, Any] = from_toml(WORDS.read_text(encoding="utf-8"))
     measured = json.loads(report.read_text(encoding="utf-8"))["dataset"]
     counts = {**measured["classes"], "all": measured["scans"], "dropped": scans.dropped, "kept": len(scans.all)}
     told |= {name: told[name].format(**counts) for name in ("data", "measured on")}

@@ -43,7 +43,7 @@ def read_values(path: Path) -> dict[str, Any]:
         raise OptionError(f"the file can't be read ({error}).") from error
     if path.suffix.lower() not in (".toml", ".yaml", ".yml"):
         raise OptionError("give a file that ends in .toml, .yaml or .yml.")
-    values = _toml(text) if path.suffix.lower() == ".toml" else _yaml(text)
+    values = from_toml(text) if path.suffix.lower() == ".toml" else _yaml(text)
     if not isinstance(values, dict):
         raise OptionError("holds no options: write one 'name = value' (TOML) or 'name: value' (YAML) a line.")
     return values
@@ -68,6 +68,15 @@ def split_settings(settings: Iterable[str]) -> dict[str, str]:
             raise OptionError(f"{setting!r}: write it as key=value, for example epochs=20.")
         values[name.strip()] = value.strip()
     return values
+
+
+def from_toml(text: str) -> Any:
+    """What a TOML document holds, on every Python that the library runs on."""
+    toml = require("tomllib" if sys.version_info >= (3, 11) else "tomli", extra="train", purpose="Reading TOML")
+    try:
+        return toml.loads(text)
+    except toml.TOMLDecodeError as error:
+        raise OptionError(f"is no valid TOML ({error}).") from error
 
 
 def to_toml(config: FitConfig) -> str:
@@ -106,14 +115,6 @@ def typed(name: str, value: Any) -> Any:
     except (KeyError, ValueError):
         what = f"one of {', '.join(CHOICES[name])}" if name in CHOICES else KINDS[kind]
         raise OptionError(f"{name}={value!r}: give {what}{', or none' if or_none else ''}.") from None
-
-
-def _toml(text: str) -> Any:
-    toml = require("tomllib" if sys.version_info >= (3, 11) else "tomli", extra="train", purpose="Reading TOML")
-    try:
-        return toml.loads(text)
-    except toml.TOMLDecodeError as error:
-        raise OptionError(f"is no valid TOML ({error}).") from error
 
 
 def _yaml(text: str) -> Any:
