@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from pathlib import Path
 
 import pytest
@@ -114,7 +116,5 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path, name: str, content: str, 
 
 
 def test_every_option_is_told_of_in_one_place() -> None:
-    import dataclasses
-
-    text = bcdseg.FitConfig.__doc__ or ""
-    assert all(f"        {field.name}: " in text for field in dataclasses.fields(FitConfig))
+    text = inspect.getdoc(bcdseg.FitConfig) or ""
+    assert [field.name for field in dataclasses.fields(FitConfig) if f"\n    {field.name}: " not in text] == []
