@@ -144,7 +144,7 @@ def table(room: Room, request: Request) -> Response:
     """The table as the library writes it: each scan at the model's own threshold, with its file's own scale."""
     session, question = room.session(request), _question(room, request)
     model = room.desk.shelf.get(question.model)
-    rows = [row for key in session.scans if (row := session.rows.get((question.model, key))) is not None]
+    rows = [row for key in list(session.scans) if (row := session.rows.get((question.model, key))) is not None]
     return _attachment(csv_bytes(rows, model.classes), "predictions.csv", "text/csv")
 
 

@@ -54,14 +54,15 @@ class Session:
 
     def keep(self, model: str, scan: Scan, answer: Prediction | Failure, classes: Sequence[str]) -> None:
         """What the table says of a scan, and, of a frame, its answer for the clip's summary."""
-        self.rows[model, scan.id] = table_rows([answer], classes)[0]
-        if scan.frame is not None:
-            self.frames[model, scan.id] = answer if isinstance(answer, Failure) else replace(light(answer), mask=None)
+        with self._lock:
+            self.rows[model, scan.id] = table_rows([answer], classes)[0]
+            if scan.frame is not None:
+                self.frames[model, scan.id] = answer if isinstance(answer, Failure) else replace(light(answer), mask=None)
 
     def clips(self, model: str) -> list[ClipSummary]:
         """What the frames of each clip say together, those that were answered."""
         answered: dict[int, list[Prediction | Failure]] = {}
-        for key, scan in self.scans.items():
+        for key, scan in list(self.scans.items()):  # others may be removed meanwhile
             if (answer := self.frames.get((model, key))) is not None:
                 answered.setdefault(id(scan.content), []).append(answer)
         return [summarize_clip(answers) for answers in answered.values()]

@@ -178,6 +178,7 @@ class Page {
   async #sumUp() {
     if (this.#filling) return;
     const clips = this.#entries.length ? await this.server.clips(by("model").value).catch(() => []) : [];
+    if (this.#filling) return; // by now with another model, perhaps
     by("clips").replaceChildren(...clips.map(({ name, words }) => make("li", {}, make("strong", {}, name), ` ${words}`)));
     by("clips").hidden = !clips.length;
   }
