@@ -21,7 +21,7 @@ DECODERS = (
     "upernet",
     "segformer",
 )
-HEADS = ("guided", "global")
+HEADS = ("guided", "global", "hierarchical")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,12 @@ class NetworkConfig:
         no_lesion: The class that means 'no lesion', or None when no class does.
         decoder: One of ``DECODERS``, or None for classification only.
         head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally,
-            None is segmentation only.
+            ``"hierarchical"`` decides presence of a lesion first, then its class, None is segmentation only.
         in_channels: 1 for gray scans (colour is turned into gray), 3 for colour (gray is repeated).
         decoder_channels: Width of each decoder stage, deepest first; None is the decoder's own default.
         dropout: Dropout before the last layer of the classification head.
         hidden: Width of the dense layer before the last one of the classification head; None is the head's own: 128 of
-            ``"guided"``, no such layer of ``"global"``.
+            ``"guided"`` and ``"hierarchical"``, no such layer of ``"global"``.
         gated: Whether each pixel's probability is multiplied by the probability that there is a lesion at all, so that
             an outline doesn't contradict the class.
     """
@@ -59,6 +59,7 @@ class NetworkConfig:
         _check_classes(self.classes, self.head, self.no_lesion)
         _check_parts(self.decoder, self.head)
         _check_gate(self)
+        _check_hierarchy(self)
         if self.in_channels not in (1, 3):
             raise OptionError(f"in_channels={self.in_channels!r} is not possible: choose 1 (gray) or 3 (colour).")
         if not 0 <= self.dropout < 1:
@@ -113,8 +114,8 @@ def _check_parts(decoder: str | None, head: str | None) -> None:
         raise OptionError(f"head={head!r} is unknown: choose one of {', '.join(HEADS)}, or None for segmentation only.")
     if decoder is None and head is None:
         raise OptionError("decoder=None and head=None leaves no output: keep one of them.")
-    if decoder is None and head == "guided":
-        raise OptionError("head='guided' pools under the predicted mask and so needs a decoder: use head='global'.")
+    if decoder is None and head in ("guided", "hierarchical"):
+        raise OptionError(f"head={head!r} pools under the predicted mask and so needs a decoder: use head='global'.")
 
 
 def _check_gate(config: NetworkConfig) -> None:
@@ -122,3 +123,11 @@ def _check_gate(config: NetworkConfig) -> None:
         raise OptionError(f"gated={config.gated!r}: give True or False.")
     if config.gated and (config.decoder is None or config.head is None or config.no_lesion is None):
         raise OptionError("gated=True needs a decoder, a class head and a class that means 'no lesion': no_lesion='...'.")
+
+
+def _check_hierarchy(config: NetworkConfig) -> None:
+    if config.head == "hierarchical" and (config.no_lesion is None or len(config.classes) < 3):
+        raise OptionError(
+            "head='hierarchical' decides 'lesion or not' before the class of a lesion: it needs a class that means 'no lesion' "
+            f"and two or more others, and got classes={list(config.classes)!r} with no_lesion={config.no_lesion!r}."
+        )

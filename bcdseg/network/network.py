@@ -13,7 +13,7 @@ from bcdseg.errors import OptionError
 from bcdseg.network import plain_cnn
 from bcdseg.network.config import NetworkConfig
 from bcdseg.network.forked import use_own_threads
-from bcdseg.network.heads import GlobalHead, GuidedHead
+from bcdseg.network.heads import GlobalHead, GuidedHead, HierarchicalHead
 
 
 class Output(NamedTuple):
@@ -114,7 +114,10 @@ def _class_head(config: NetworkConfig, encoder: nn.Module, mask_head: nn.Module 
     deepest = int(encoder.output_stride)  # type: ignore[arg-type]
     strides = [min(2**level, deepest) for level in range(len(channels))]
     decoded_channels = next(m.in_channels for m in mask_head.modules() if isinstance(m, nn.Conv2d))
-    return GuidedHead(channels, strides, decoded_channels, len(config.classes), config.dropout, config.hidden)
+    guided = GuidedHead(channels, strides, decoded_channels, len(config.classes), config.dropout, config.hidden)
+    if config.head == "hierarchical" and config.no_lesion is not None:
+        return HierarchicalHead(guided, config.classes.index(config.no_lesion))
+    return guided
 
 
 def _why_not(config: NetworkConfig, error: Exception) -> str:

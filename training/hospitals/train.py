@@ -1,0 +1,282 @@
+"""Train one network on packed scans of several hospitals, all but what is left out.
+
+    python training/hospitals/train.py PACKED.npz RUN --leave-out bus-uclm --fold 0
+
+``--leave-out`` leaves a whole hospital out, ``--fold`` a fifth of the groups of each of the others; what is left out is never
+trained on, and ``measure.py`` measures on it. ``--release`` leaves out the groups of ``data/sample`` alone. A run that was
+stopped resumes, to the same weights. The same script runs on a CPU and on a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from augment import Batch, choose_part, marked, place, restyle
+from numpy.typing import NDArray
+from pack import CLASSES, HOSPITALS, Packed
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import bcdseg
+from bcdseg.files import write_whole
+from bcdseg.network.mask_terms import MASK_TERMS
+from bcdseg.network.network import Network
+
+ENCODER, DECODER = "tu-tf_efficientnet_lite0", (128, 64, 48, 32, 16)
+NORMAL = CLASSES.index("normal")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        stages: Size of the input and number of steps, one after the other.
+        batch: Scans per step.
+        lr: Highest learning rate; it rises for the first steps and falls as a cosine over all stages.
+        decay: Weight decay.
+        average: Decay of the moving average of the weights.
+        presence_weight: Weight of each of the two presence losses.
+        class_weight: Weight of the loss of the lesion's class.
+        seed: Of weights, order and augmentation.
+    """
+
+    stages: tuple[tuple[int, int], ...] = ((128, 1100), (192, 700))
+    batch: int = 16
+    lr: float = 1.2e-3
+    decay: float = 0.02
+    average: float = 0.995
+    presence_weight: float = 0.3
+    class_weight: float = 0.5
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of all stages."""
+        return sum(steps for _, steps in self.stages)
+
+    def size(self, step: int) -> int:
+        """Height and width of the input at a step."""
+        for size, steps in self.stages:
+            if step < steps:
+                return size
+            step -= steps
+        return self.stages[-1][0]
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step."""
+        warm = 0.08 * self.steps
+        return self.lr * (step / warm if step < warm else 0.5 + 0.5 * float(np.cos(np.pi * (step - warm) / (self.steps - warm))))
+
+
+class MixStyle(nn.Module):
+    """Swap the statistics of early features between scans (Zhou et al., Domain generalization with MixStyle, ICLR 2021)."""
+
+    def __init__(self, fraction: float = 0.5, alpha: float = 0.3) -> None:
+        super().__init__()
+        self.fraction, self.spread = fraction, torch.distributions.Beta(alpha, alpha)
+
+    def __call__(self, module: nn.Module, _: Any, features: Tensor) -> Tensor:
+        """As a forward hook."""
+        if not module.training or float(torch.rand(())) >= self.fraction:
+            return features
+        mean, std = features.mean((2, 3), keepdim=True).detach(), features.std((2, 3), keepdim=True).detach() + 1e-5
+        order = torch.randperm(len(features), device=features.device)
+        share = self.spread.sample((len(features), 1, 1, 1)).to(features)
+        mixed_mean = share * mean + (1 - share) * mean[order]
+        mixed_std = share * std + (1 - share) * std[order]
+        return (features - mean) / std * mixed_std + mixed_mean
+
+
+def sampling_weights(packed: Packed, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Probability of each scan: hospitals, classes within a hospital and groups within a class each by the root of their size."""
+    levels = (packed.hospitals, packed.labels, packed.groups)
+    weights = np.ones(len(chosen))
+    path = np.zeros(len(chosen), np.int64)
+    for level in levels:
+        inner = path * (int(level.max()) + 1) + level[chosen]
+        _, parent, sizes = np.unique(path, return_inverse=True, return_counts=True)
+        _, child, counts = np.unique(inner, return_inverse=True, return_counts=True)
+        first = np.unique(inner, return_index=True)[1]
+        root = np.sqrt(counts)
+        totals = np.bincount(parent[first], weights=root, minlength=len(sizes))
+        weights *= root[child] / totals[parent]
+        path = child
+    counts = np.bincount(path)
+    weights /= counts[path]
+    total: NDArray[np.float64] = weights / weights.sum()
+    return total
+
+
+class Source:
+    """Batches of augmented scans; what a step gets follows from seed and step alone."""
+
+    def __init__(self, packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, device: torch.device) -> None:
+        self.packed, self.chosen, self.recipe, self.device = packed, chosen, recipe, device
+        self.weights = sampling_weights(packed, chosen)
+
+    def batch(self, step: int) -> Batch:
+        """The scans of a step."""
+        rng = np.random.default_rng((self.recipe.seed, step))
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        rows = rng.choice(self.chosen, self.recipe.batch, p=self.weights)
+        images, parts = [], []
+        for row in rows:
+            box, mask = self.packed.boxes[row], self.packed.masks[row]
+            images.append(marked(self.packed.images[row], box, rng))
+            parts.append(choose_part(mask, box, rng))
+        scans = torch.from_numpy(np.stack(images))[:, None].to(self.device).float() / 255
+        lesions = torch.from_numpy(self.packed.masks[rows])[:, None].to(self.device).float()
+        placed, masks = place(scans, lesions, torch.tensor(parts, device=self.device).float(), self.recipe.size(step), generator)
+        labels = torch.from_numpy(self.packed.labels[rows]).to(self.device)
+        area = masks.flatten(1).mean(dim=1)
+        return Batch(restyle(placed, generator), masks, labels, (area > 0).float(), (area > 0.001) & (labels != NORMAL))
+
+    def __call__(self, start: int) -> Iterator[tuple[int, Batch]]:
+        """Step and batch, the next one prepared while the last one trains."""
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(self.batch, start)
+            for step in range(start, self.recipe.steps):
+                batch = waiting.result()
+                if step + 1 < self.recipe.steps:
+                    waiting = pool.submit(self.batch, step + 1)
+                yield step, batch
+
+
+def normalised(images: Tensor) -> Tensor:
+    """As ``Preprocessing`` does with mean and standard deviation of 0.5."""
+    return (images - 0.5) / 0.5
+
+
+def losses(network: Network, batch: Batch, recipe: Recipe, mask_term: nn.Module) -> dict[str, Tensor]:
+    """Each loss of a batch, weighted."""
+    images = normalised(batch.images).contiguous(memory_format=torch.channels_last)
+    features = network.encoder(images)
+    decoded = network.decoder(features)  # type: ignore[misc]
+    mask = network.mask_head(decoded)  # type: ignore[misc]
+    decisions = network.class_head.decide(features, decoded, mask)  # type: ignore[union-attr, operator]
+    known = batch.class_known
+    lesion_class = (batch.labels - 1).clamp(min=0)
+    per_scan = F.cross_entropy(decisions.lesion_classes, lesion_class, reduction="none", label_smoothing=0.05)
+    return {
+        "mask": mask_term(mask, batch.masks).mean(),
+        "evidence": recipe.presence_weight * presence_loss(decisions.evidence, batch.presence),
+        "context": recipe.presence_weight * presence_loss(decisions.context, batch.presence),
+        "class": recipe.class_weight * (per_scan * known).sum() / known.sum().clamp(min=1),
+    }
+
+
+def presence_loss(logits: Tensor, presence: Tensor) -> Tensor:
+    """Cross entropy with a little smoothing: some normal scans hold a lesion that nobody outlined."""
+    return F.binary_cross_entropy_with_logits(logits[:, 0], presence * 0.94 + 0.03)
+
+
+def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, device: torch.device) -> Network:
+    """Train, or resume, and return the averaged network."""
+    torch.manual_seed(recipe.seed)
+    model = bcdseg.create(ENCODER, classes=CLASSES, weights="imagenet", head="hierarchical", decoder_channels=DECODER, size=160)
+    network = model.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for stem in (network.encoder.model.bn1, network.encoder.model.blocks[0]):
+        stem.register_forward_hook(MixStyle())
+    averaged = copy.deepcopy(network)
+    optimiser = torch.optim.AdamW(_parameter_groups(network, recipe.decay), lr=recipe.lr)
+    checkpoint, start = out / "checkpoint.pt", 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        start = saved["step"]
+        network.load_state_dict(saved["network"])
+        averaged.load_state_dict(saved["averaged"])
+        optimiser.load_state_dict(saved["optimiser"])
+    mask_term, shown, began = MASK_TERMS["dice_ce"](), dict[str, float](), time.perf_counter()
+    network.train()
+    for step, batch in Source(packed, chosen, recipe, device)(start):
+        torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout and MixStyle follow from the step alone
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate(step)
+        parts = losses(network, batch, recipe, mask_term)
+        optimiser.zero_grad(set_to_none=True)
+        sum(parts.values()).backward()  # type: ignore[union-attr]
+        nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+        optimiser.step()
+        _average(averaged, network, min(recipe.average, (1 + step) / (10 + step)))
+        for name, value in parts.items():
+            shown[name] = 0.98 * shown.get(name, value.item()) + 0.02 * value.item()
+        if (step + 1) % 50 == 0 or step + 1 == recipe.steps:
+            pace = (time.perf_counter() - began) / (step + 1 - start)
+            print(f"{step + 1}/{recipe.steps} {pace:.2f} s", *(f"{k} {v:.3f}" for k, v in shown.items()), flush=True)
+            _save(checkpoint, step + 1, network, averaged, optimiser)
+    return averaged.eval()
+
+
+def _parameter_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    matrices = [one for one in network.parameters() if one.ndim > 1]
+    others = [one for one in network.parameters() if one.ndim <= 1]
+    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    for old, new in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if old.is_floating_point():
+            old.lerp_(new, 1 - decay)
+        else:
+            old.copy_(new)
+
+
+def _save(path: Path, step: int, network: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    states = {"network": network.state_dict(), "averaged": averaged.state_dict(), "optimiser": optimiser.state_dict()}
+    content = io.BytesIO()
+    torch.save({"step": step, **states}, content)
+    write_whole(path, content.getvalue(), overwrite=True)
+
+
+def choose(packed: Packed, leave_out: str | None, fold: int | None, release: bool) -> NDArray[np.int64]:
+    """Rows to train on."""
+    kept = np.ones(len(packed), bool)
+    if leave_out is not None:
+        kept &= packed.hospitals != HOSPITALS.index(leave_out)
+    if fold is not None:
+        kept &= packed.folds != fold
+    if release:
+        kept &= ~packed.shown
+    return np.flatnonzero(kept)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("packed", type=Path, help="what pack.py wrote")
+    parser.add_argument("run", type=Path, help="the folder of this run")
+    parser.add_argument("--leave-out", choices=HOSPITALS, help="a hospital that is not trained on")
+    parser.add_argument("--fold", type=int, help="a fold of the groups that is not trained on")
+    parser.add_argument("--release", action="store_true", help="leave out the groups of data/sample alone")
+    parser.add_argument("--stages", type=int, nargs="+", help="size, steps, size, steps ...")
+    parser.add_argument("--lr", type=float, default=Recipe.lr)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    stages = Recipe.stages if not options.stages else tuple(zip(options.stages[::2], options.stages[1::2], strict=True))
+    recipe = Recipe(stages=stages, lr=options.lr, seed=options.seed)
+    packed = Packed.load(options.packed)
+    chosen = choose(packed, options.leave_out, options.fold, options.release)
+    options.run.mkdir(parents=True, exist_ok=True)
+    print(f"{len(chosen)} of {len(packed)} scans, {recipe}", flush=True)
+    network = train(packed, chosen, recipe, options.run, torch.device(options.device))
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(state, options.run / "network.safetensors")
+
+
+if __name__ == "__main__":
+    main()
