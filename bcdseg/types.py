@@ -19,6 +19,9 @@ Point = tuple[float, float]
 Spacing = tuple[float, float]
 """Millimetres per pixel, down and across."""
 
+SPACING_RANGE = 0.001, 10.0
+"""Millimetres per pixel that are possible: from finer than any transducer resolves to coarser than any screen."""
+
 Box = tuple[int, int, int, int]
 """Top, left, bottom and right, in pixels; bottom and right are one past the last pixel."""
 

@@ -12,6 +12,7 @@ import torch
 
 from bcdseg.archive.places import scans_of
 from bcdseg.data.images import ImageSource
+from bcdseg.data.unexpected import EXITS, unexpected_error
 from bcdseg.errors import BcdsegError, ImageError
 from bcdseg.infer.clip import clip_file, light, summarize_clip
 from bcdseg.infer.journal import Record, stamp_of
@@ -70,20 +71,31 @@ class Worker:
         without: list[Answer] = []
         stream = self._model.predict(self._scans(jobs, without), on_error="keep", **self._asked.options)
         by_file = groupby(stream, key=lambda result: result.source if result.source in names else clip_file(result))
-        answers = [self._answer(file, names[file], results) for file, results in by_file]
+        answers = [self._answer_or_fail(file, names[file], results) for file, results in by_file]
         return [*answers, *without]
 
     def _scans(self, jobs: Sequence[Job], without: list[Answer]) -> Iterator[ImageSource]:
         for job in jobs:
             try:
                 scans = list(scans_of(job.file, self._asked.frames, named=job.file in self._asked.named))
-            except Exception as error:  # whatever a file system far away raises
+            except EXITS:
+                raise
+            except BaseException as error:  # whatever a remote file system or a decoder raises
                 why = error if isinstance(error, BcdsegError) else _not_fetched(job.file, error)
                 without.append(failure_answer(Failure(job.file, why), self._model.classes))
                 continue
             if not scans:
                 without.append(Answer(Record(file=job.file, rows=[], results=[], stamp=stamp_of(job.file)), {}))
             yield from scans
+
+    def _answer_or_fail(self, file: str, name: str, stream: Iterator[Result]) -> Answer:
+        try:
+            return self._answer(file, name, stream)
+        except EXITS:
+            raise
+        except BaseException as error:
+            why = error if isinstance(error, BcdsegError) else unexpected_error(file, "can't be predicted", error)
+            return failure_answer(Failure(file, why), self._model.classes)
 
     def _answer(self, file: str, name: str, stream: Iterator[Result]) -> Answer:
         rows: list[dict[str, Any]] = []
@@ -116,5 +128,5 @@ def failure_answer(failure: Failure, classes: Sequence[str]) -> Answer:
     return Answer(Record(file=failure.source, rows=rows, results=[failure.to_dict()], whole=False), {})
 
 
-def _not_fetched(file: str, error: Exception) -> ImageError:
+def _not_fetched(file: str, error: BaseException) -> ImageError:
     return ImageError(f"{file}: can't be fetched ({type(error).__name__}: {error}).")

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bcdseg.data.dicom.sniff import is_dataset, is_dicom
+from bcdseg.data.regular_file import open_regular
+from bcdseg.data.unexpected import EXITS
 from bcdseg.errors import BcdsegError, ImageError, ImageNotFoundError, ImageTypeError
 from bcdseg.types import Pixels
 
@@ -53,11 +55,10 @@ def read_image(source: ImageSource, name: str | None = None) -> Pixels:
     name = name or source_name(source)
     try:
         return _read(source, name)
-    except BcdsegError:
+    except (BcdsegError, *EXITS):
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, NotImplementedError) as error:
-        # Pillow and torch raise all of these for images that are damaged, closed or of a kind they can't hand out.
-        raise ImageError(f"{name}: can't be read as an image ({error}).") from error
+    except BaseException as error:  # Pillow, torch and a caller's own open file raise errors of many classes
+        raise ImageError(f"{name}: can't be read as an image ({type(error).__name__}: {error}).") from error
 
 
 def _read(source: ImageSource, name: str) -> Pixels:
@@ -117,7 +118,7 @@ def _read_file(path: Path, name: str) -> Pixels:
     if path.is_dir():
         raise ImageNotFoundError(f"{name}: is a folder, not an image. Give a file in it, or predict the whole folder.")
     try:
-        with path.open("rb") as file:
+        with open_regular(path, name) as file:
             return _decode(file, name)
     except FileNotFoundError:
         raise ImageNotFoundError(f"{name}: no such file. Check the path (the current folder is {Path.cwd()}).") from None

@@ -11,8 +11,10 @@ from bcdseg.data.masks import read_mask
 from bcdseg.types import Area, Mask, Pixels, Sample, ScanImage
 
 
-def read_scan(source: ImageSource, *, keep_identifiers: bool = False) -> ScanImage:
-    """Read one scan. Pictures and arrays are one area without millimetres; DICOM tells of both."""
+def read_scan(source: ImageSource | ScanImage, *, keep_identifiers: bool = False) -> ScanImage:
+    """Read one scan. Pictures and arrays are one area without millimetres; DICOM has both. A ``ScanImage`` was read already."""
+    if isinstance(source, ScanImage):
+        return source
     name = source_name(source)
     if isinstance(source, DicomFrame) or is_dicom(source):
         return read_frame(source, name, keep_identifiers=keep_identifiers)

@@ -14,7 +14,7 @@ from scipy.spatial import ConvexHull
 from skimage.measure import label, perimeter_crofton, regionprops
 
 from bcdseg.errors import OptionError
-from bcdseg.types import Mask, Point, Spacing
+from bcdseg.types import SPACING_RANGE, Mask, Point, Spacing
 
 EVERY_NEIGHBOUR = 2  # pixels that touch at a corner belong together
 
@@ -67,12 +67,15 @@ class Lesion:
 
 
 def check_spacing(spacing: float | tuple[float, float] | None) -> Spacing | None:
-    """Millimetres per pixel, down and across, from one number or two."""
+    """Return millimetres per pixel, down and across, from one number or two."""
     if spacing is None:
         return None
     pair = (spacing, spacing) if isinstance(spacing, Real) else tuple(spacing)  # type: ignore[arg-type]
-    if len(pair) != 2 or not all(isinstance(value, Real) and math.isfinite(value) and value > 0 for value in pair):
-        raise OptionError(f"spacing={spacing!r}: give millimetres per pixel, one number above 0, or two: down and across.")
+    least, most = SPACING_RANGE
+    if len(pair) != 2 or not all(isinstance(value, Real) and least <= value <= most for value in pair):
+        raise OptionError(
+            f"spacing={spacing!r}: give millimetres per pixel, one number from {least:g} to {most:g}, or two: down and across."
+        )
     return float(pair[0]), float(pair[1])
 
 

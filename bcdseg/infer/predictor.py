@@ -13,6 +13,7 @@ from typing import NamedTuple
 from bcdseg.data.images import ImageSource, source_name
 from bcdseg.data.preprocess import Preprocessing
 from bcdseg.data.scans import read_scan
+from bcdseg.data.unexpected import EXITS, unexpected_error
 from bcdseg.errors import BcdsegError
 from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.flags import Flag, answer_flags, image_flags
@@ -71,10 +72,10 @@ class Predictor:
             return self._answer(scan, self._run(scan.inputs(), pool))
 
     def stream(self, sources: Iterable[ImageSource], *, keep_failures: bool) -> Iterator[Result]:
-        """The answers for many scans, in their order, as they come.
+        """Yield the predictions for many scans, in their order.
 
         Each worker takes a batch all the way from file to lesions, so that one decodes while another computes. A scan that
-        can't be read raises, or is handed on in its place as a ``Failure``.
+        has no prediction raises, or a ``Failure`` takes its place, whatever its file or the network raised.
         """
         together = self.batch_size if self.mode.name == WHOLE else min(self.batch_size, MOST_LARGE_TOGETHER)
         remaining = iter(sources)
@@ -97,9 +98,19 @@ class Predictor:
                     yield result
 
     def _batch(self, sources: Sequence[ImageSource]) -> list[Result]:
-        scans = [self._read_or_fail(source) for source in sources]
-        answers = self._run(chain.from_iterable(scan.inputs() for scan in scans if isinstance(scan, Scan)))
-        return [scan if isinstance(scan, Failure) else self._answer(scan, answers) for scan in scans]
+        return self._results([self._read_or_fail(source) for source in sources])
+
+    def _results(self, scans: Sequence[Scan | Failure]) -> list[Result]:
+        """Predict scans together, and each alone where that fails: the error of one scan is not that of the others."""
+        try:
+            answers = self._run(chain.from_iterable(scan.inputs() for scan in scans if isinstance(scan, Scan)))
+            return [scan if isinstance(scan, Failure) else self._answer(scan, answers) for scan in scans]
+        except EXITS:
+            raise
+        except BaseException as error:
+            if len(scans) > 1:
+                return [result for scan in scans for result in self._results([scan])]
+            return [_failure(scans[0], error)]
 
     def _run(self, inputs: Iterable[Array], pool: Executor | None = None) -> Iterator[Answers]:
         """An answer for each input; neighbours of one shape go through the network together, whichever scan they are of."""
@@ -116,7 +127,14 @@ class Predictor:
             return Failure(source_name(source), error)
 
     def _read(self, source: ImageSource) -> Scan:
-        image = read_scan(source, keep_identifiers=self.keep_identifiers)
+        try:
+            return self._prepare(read_scan(source, keep_identifiers=self.keep_identifiers))
+        except (BcdsegError, *EXITS):
+            raise
+        except BaseException as error:  # decoders written in Rust raise classes that are no Exception
+            raise unexpected_error(source_name(source), "can't be read", error) from error
+
+    def _prepare(self, image: ScanImage) -> Scan:
         if self.spacing is not None:
             areas = tuple(replace(area, spacing=self.spacing, spacing_from=GIVEN) for area in image.areas)
             image = replace(image, areas=areas)
@@ -184,6 +202,18 @@ class Predictor:
 def _called_otherwise(label: str | None, likeliest: str | None, point: OperatingPoint | None) -> Flag:
     name = point.name if point else ""
     return Flag("operating-point", f"Called {label} at the operating point {name!r}; the most probable class is {likeliest}.")
+
+
+def _failure(scan: Scan | Failure, error: BaseException) -> Failure:
+    """Return what takes the place of a scan that can't be predicted."""
+    if isinstance(scan, Failure):
+        return scan
+    name = scan.image.source
+    if isinstance(error, BcdsegError):
+        return Failure(name, error)
+    problem = unexpected_error(name, "can't be predicted", error)
+    problem.__cause__ = error
+    return Failure(name, problem)
 
 
 def _take(sources: Iterator[ImageSource], most: int) -> tuple[list[ImageSource], Exception | None]:

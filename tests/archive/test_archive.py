@@ -27,7 +27,7 @@ from typer.testing import CliRunner, Result
 
 import bcdseg
 from bcdseg import errors
-from bcdseg.archive import archive, dispatch
+from bcdseg.archive import archive, dispatch, worker
 from bcdseg.archive.archive import TABLE, Archive, Workers
 from bcdseg.archive.cluster import connected
 from bcdseg.archive.dispatch import Dispatch
@@ -37,6 +37,7 @@ from bcdseg.cli import app
 from bcdseg.data.scans import read_scan
 from bcdseg.infer.graph_runtime import cores
 from bcdseg.infer.journal import Journal, Record
+from bcdseg.infer.output import table_rows
 
 OPTIONS: dict[str, Any] = {"tta": "flip", "spacing": 0.1}
 
@@ -199,6 +200,33 @@ def test_a_worker_alone_answers_as_the_model_and_says_what_it_could_not_fetch(mo
     assert (clip.pictures, clip.record.whole) == ({}, True)
     assert "gone.png: can't be fetched (FileNotFoundError" in missing.record.rows[0]["error"]
     assert not missing.record.whole
+
+
+def test_one_file_never_ends_a_task_whatever_it_raises(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panic(BaseException):
+        """As decoders written in Rust raise it."""
+
+    def panicking(file: str, frames: int, *, named: bool) -> Iterator[Any]:
+        if "listing" in file:
+            raise Panic
+        return scans_of(file, frames, named=named)
+
+    def failing(results: Any, classes: Any) -> Any:
+        if "table" in results[0].source and not isinstance(results[0], bcdseg.Failure):
+            raise Panic
+        return table_rows(results, classes)
+
+    monkeypatch.setattr(worker, "scans_of", panicking)
+    monkeypatch.setattr(worker, "table_rows", failing)
+    jobs = [Job(str(tmp_path / f"{name}.png"), name) for name in ("listing", "table", "good")]
+    for job in jobs:
+        Image.fromarray(draw_scan(1)).save(job.file)
+    asked = Asked(options={}, frames=1, masks=False, overlay=False, threads=torch.get_num_threads())
+    found = {answer.record.file: answer.record for answer in Worker(bcdseg.load(model), asked).answer(jobs)}
+    assert [found[job.file].whole for job in jobs] == [False, False, True]
+    for job in jobs[:2]:
+        assert job.file in found[job.file].rows[0]["error"]
+        assert "Panic" in found[job.file].rows[0]["error"]
 
 
 def test_what_lies_at_an_address(scans: Path) -> None:

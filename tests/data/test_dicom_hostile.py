@@ -79,6 +79,43 @@ def _bomb() -> bytes:
     return start[: 144 + int.from_bytes(start[140:144], "little")] + begin + again * 1023
 
 
+def _overlapping_segments() -> bytes:
+    """An RLE frame of 16 bits whose second segment begins inside of the first: the decoder, written in Rust, panics."""
+    made = _compressed(RLELossless, GRAY.astype(np.uint16) * 257)
+    frame = bytearray(next(generate_frames(made.PixelData, number_of_frames=1)))
+    struct.pack_into("<L", frame, 8, 65)
+    made.PixelData = encapsulate([bytes(frame)])
+    return content(made)
+
+
+def _element(tag: tuple[int, int], kind: bytes, value: bytes) -> bytes:
+    long = kind in (b"SQ", b"OB", b"UT")
+    length = struct.pack("<2xL" if long else "<H", len(value))
+    return struct.pack("<HH", *tag) + kind + length + value
+
+
+def _item(value: bytes = b"") -> bytes:
+    return struct.pack("<HHL", 0xFFFE, 0xE000, len(value)) + value
+
+
+def _inserted(element: bytes, before: tuple[int, int]) -> bytes:
+    start = content(dicom(GRAY))
+    place = start.index(struct.pack("<HH", *before))
+    return start[:place] + element + start[place:]
+
+
+def _undefined_sequence() -> bytes:
+    """A million empty items, in a sequence that nothing needs."""
+    return _inserted(struct.pack("<HH", 0x0008, 0x1140) + b"SQ\0\0\xff\xff\xff\xff" + _item() * 1_000_000, (0x0010, 0x0010))
+
+
+def _deflated_zeros() -> bytes:
+    """A million empty elements in eight kilobytes."""
+    start = _deflated(dicom(GRAY))
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return start[: 144 + int.from_bytes(start[140:144], "little")] + deflater.compress(bytes(8_000_000)) + deflater.flush()
+
+
 def _pixel_length(value: int) -> bytes:
     made = content(dicom(GRAY))
     place = made.index(struct.pack("<HH", 0x7FE0, 0x0010)) + 8
@@ -108,6 +145,23 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "deflated, it says": (lambda: _with_syntax("1.2.840.10008.1.2.1.99"), "truncated or damaged"),
     "truncated deflated": (lambda: _deflated(dicom(GRAY))[:-700], "cut off|without an image"),
     "a deflate bomb": (lambda: _bomb(), "larger than 256 MB"),
+    "deflated zeros": (_deflated_zeros, "more than 100,000 elements"),
+    "a sequence of a million items": (_undefined_sequence, "more than 100,000 elements"),
+    "a million ultrasound regions": (
+        lambda: _inserted(_element((0x0018, 0x6011), b"SQ", _item() * 1_000_000), (0x0028, 0x0002)),
+        "more than 100,000 elements",
+    ),
+    "a million spacings": (
+        lambda: _inserted(
+            _element((0x5200, 0x9229), b"SQ", _item(_element((0x0028, 0x0030), b"UT", b"1\\" * 1_000_000))), (0x7FE0, 0x0010)
+        ),
+        "more than 500,000 values",
+    ),
+    "a table of a million colours": (
+        lambda: _inserted(_element((0x0028, 0x1201), b"OB", b"12" * 1_000_000), (0x7FE0, 0x0010)),
+        "more than 256 KB",
+    ),
+    "RLE segments that overlap": (_overlapping_segments, r"damaged \(PanicException\)"),
     "a wrong syntax": (lambda: _with_syntax("1.2.840.10008.1.2.4.50"), "cut off"),
     "32 bits": (lambda: _declares(dicom(GRAY), BitsAllocated=32, BitsStored=32, HighBit=31), "32 bits; 8 and 16"),
     "more bits stored than allocated": (lambda: _declares(dicom(GRAY), BitsStored=99), "8 bits"),
@@ -155,11 +209,11 @@ def test_one_clear_error(tmp_path: Path, kind: str) -> None:
         warnings.simplefilter("ignore")  # pydicom warns while it writes what is wrong on purpose
         path.write_bytes(make())
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(errors.ImageError, match=reason) as caught:
         read_scan(path)
     assert is_single(path)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 20
     assert tracemalloc.get_traced_memory()[1] < 250_000_000
     tracemalloc.stop()
     message = str(caught.value)
@@ -185,6 +239,13 @@ def test_flipped_bytes_never_raise_anything_else(syntax: object) -> None:
                 read_scan(source)
             except errors.BcdsegError:
                 pass
+
+
+def test_large_private_elements_are_skipped_and_long_headers_are_read() -> None:
+    private = _element((0x0009, 0x0010), b"LO", b"A MACHINE ") + _element((0x0009, 0x1001), b"OB", b"\\" * 70_000_000)
+    sequence = _element((0x0008, 0x1140), b"SQ", _item(_element((0x0008, 0x1155), b"UI", b"1.2.3\0")) * 20_000)
+    for element in (private, sequence):
+        np.testing.assert_array_equal(read_scan(_inserted(element, (0x0010, 0x0010))).pixels, GRAY)
 
 
 def test_a_cut_clip_in_a_folder_is_one_failure(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +22,25 @@ import bcdseg
 from bcdseg import Failure, Model, errors
 from bcdseg.cli import app
 from bcdseg.data.images import read_image, to_uint8
+from bcdseg.infer import predictor
+from bcdseg.types import Area
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+class Panic(BaseException):
+    """As decoders written in Rust raise it."""
+
+
+class Panicking(io.BytesIO):
+    name = "panicking.png"
+
+    def read(self, _: int | None = -1) -> bytes:
+        raise Panic("Secret^Name")
 
 
 def _closed() -> Image.Image:
@@ -44,6 +60,11 @@ ODD = {
     "meta tensor": lambda _: torch.zeros(30, 30, device="meta"),
     "a dictionary": lambda _: {"a.png": 1},
     "text stream": lambda _: io.StringIO("text"),
+    "a stream that panics": lambda _: Panicking(),
+    "offsets beyond any file": lambda _: b"II\x2b\0\x08\0\0\0" + struct.pack("<Q", 2**63) + bytes(64),
+    "a link to a device": lambda folder: folder / "zero.png",
+    "a link to a device, as DICOM": lambda folder: folder / "zero.dcm",
+    "a pipe": lambda folder: folder / "pipe.png",
 }
 
 
@@ -51,9 +72,61 @@ ODD = {
 def test_odd_sources_fail_alone_in_a_stream(small_model: Model, tmp_path: Path, kind: str) -> None:
     (tmp_path / "good.png").write_bytes(_png(draw_scan(0)))
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
+    for name in ("zero.png", "zero.dcm"):
+        (tmp_path / name).symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.png")
     odd = ODD[kind](tmp_path)
     results = list(small_model.predict([tmp_path / "good.png", odd, draw_scan(1)], on_error="keep"))
     assert [isinstance(result, Failure) for result in results] == [False, True, False]
+
+
+def test_pipes_and_devices_are_refused_by_path_and_read_when_handed_over(small_model: Model, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(errors.ImageError, match=r"pipe\.png: is a pipe, a device or a socket"):
+        small_model.predict(tmp_path / "pipe.png")
+    reading, writing = os.pipe()
+    with open(writing, "wb") as sink, open(reading, "rb") as source:  # noqa: PTH123 - open files, no paths
+        sink.write(_png(draw_scan(0, (40, 40))))
+        sink.close()
+        assert small_model.predict(io.BytesIO(source.read())).size == (40, 40)
+
+
+@pytest.mark.parametrize("on_error", ["keep", "raise"])
+def test_an_unforeseen_exception_is_one_failure_that_names_file_and_class(small_model: Model, on_error: str) -> None:
+    stream = small_model.predict([Panicking(), draw_scan(1)], on_error=on_error)
+    if on_error == "raise":
+        with pytest.raises(errors.ImageError, match="Panic"):
+            next(stream)
+        return
+    failure, prediction = stream
+    assert isinstance(failure.error, errors.ImageError)
+    assert str(failure.error).startswith("panicking.png: ")
+    assert "Panic" in str(failure.error)
+    assert isinstance(prediction, bcdseg.Prediction)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_scan_that_can_not_be_measured_fails_alone(small_model: Model, batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = predictor.find
+
+    def failing(area: Area, *rest: Any) -> Any:
+        if area.box[3] == 41:
+            raise Panic
+        return measure(area, *rest)
+
+    monkeypatch.setattr(predictor, "find", failing)
+    scans = [draw_scan(seed, (40, 40 + (seed == 1))) for seed in range(4)]
+    results = list(small_model.predict(scans, on_error="keep", batch_size=batch_size))
+    assert [isinstance(result, Failure) for result in results] == [False, True, False, False]
+    assert "Panic" in str(results[1].error)
+    monkeypatch.undo()
+    assert results[2].probabilities == pytest.approx(small_model.predict(scans[2]).probabilities, abs=1e-5)
+
+
+@pytest.mark.parametrize("spacing", [1e200, 11, 1e-4, 0, -0.1, float("nan"), (0.1, 1e200)])
+def test_impossible_spacings_are_refused(small_model: Model, scan: NDArray[np.uint8], spacing: float) -> None:
+    with pytest.raises(errors.OptionError, match=r"from 0\.001 to 10"):
+        small_model.predict(scan, spacing=spacing)
 
 
 def test_other_odd_images_are_read() -> None:

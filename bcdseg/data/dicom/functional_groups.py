@@ -14,6 +14,12 @@ REPLACED = {
 """What each group says, in place of what stands outside of the groups."""
 
 
+def kept_of_each_frame() -> dict[int, frozenset[int]]:
+    """Return which elements are kept of each frame's groups, by the tag of their sequence."""
+    tag_for = pydicom("pydicom.datadict").tag_for_keyword
+    return {tag_for(PER_FRAME): frozenset(map(tag_for, REPLACED))}
+
+
 def of_each_frame(header: Any) -> None:
     """Keep of the frames' groups only how to show them: dates and numbers are among the rest."""
     groups = header.get(PER_FRAME)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
+from bcdseg.data.unexpected import EXITS
 from bcdseg.errors import BcdsegError, ImageError
 from bcdseg.extras import require
 
@@ -61,13 +62,16 @@ QUIET = _Quiet()
 
 @contextmanager
 def guarded(name: str, problem: str = DAMAGED) -> Iterator[None]:
-    """Turn whatever parsers and decoders raise into an error of ours, without their words: these quote the file's values."""
+    """Turn all errors of parsers and decoders into an ``ImageError``, without their messages: these quote the file's values.
+
+    Decoders written in Rust panic on damaged files, which raises a class that is no ``Exception``.
+    """
     try:
         with QUIET:
             yield
-    except BcdsegError:
+    except (BcdsegError, *EXITS):
         raise
     except FileNotFoundError:
         raise ImageError(f"{name}: the file is gone. It was there a moment ago: check the disk.") from None
-    except Exception as error:
+    except BaseException as error:
         raise ImageError(f"{name}: {problem.format(type(error).__name__)}") from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bcdseg.data.dicom.deflated import plain
 from bcdseg.data.dicom.guard import guarded, pydicom
 from bcdseg.data.dicom.sniff import is_dataset, is_dicom
 from bcdseg.data.images import source_name
+from bcdseg.data.regular_file import open_regular
 from bcdseg.errors import ImageError, OptionError
 
 UIDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -27,6 +29,7 @@ EMPTIED = (
 )
 NAMED = ("PatientName", "PatientID")
 FACTS = ("SOPClassUID", "Modality", "Rows", "Columns")
+LONGEST = 2**16  # bytes of one element
 METHOD = "bcdseg: names, numbers and dates left out, UIDs hashed"
 
 
@@ -60,6 +63,20 @@ def read_reference(source: Any, *, keep_identifiers: bool) -> Any:
         return reference if keep_identifiers else _without_identity(reference)
 
 
+def reference_values(reference: Any) -> dict[str, str | int]:
+    """Return the elements of a reference by keyword, as JSON can hold them."""
+    values = {element.keyword: element.value for element in reference}
+    return {keyword: value if isinstance(value, int) else str(value or "") for keyword, value in values.items()}
+
+
+def reference_from(values: Mapping[str, str | int]) -> Any:
+    """Return the reference whose elements these are; see ``reference_values``."""
+    reference = pydicom("pydicom.dataset").Dataset()
+    for keyword, value in values.items():
+        setattr(reference, keyword, value)
+    return reference
+
+
 def _without_identity(reference: Any) -> Any:
     for keyword in UIDS:
         setattr(reference, keyword, new_uid(str(reference[keyword].value)))
@@ -73,13 +90,12 @@ def _header(source: Any) -> Any:
     if is_dataset(source):
         return source
     wanted = [*UIDS, *FACTS, *EMPTIED, *NAMED]
-    read = pydicom().dcmread
-    options = {"stop_before_pixels": True, "force": True, "specific_tags": wanted}
-    if isinstance(source, (str, os.PathLike)):
-        with Path(source).open("rb") as file:
-            return read(plain(file, source_name(source)), **options)
+    name = source_name(source)
     if hasattr(source, "read"):
         place = source.tell()
         source, file = source.read(), source
         file.seek(place)
-    return read(plain(io.BytesIO(bytes(source)), source_name(source)), **options)
+    is_path = isinstance(source, (str, os.PathLike))
+    with open_regular(Path(source), name) if is_path else io.BytesIO(source) as stored, plain(stored, name) as limited:
+        limited.most_at_once = LONGEST
+        return pydicom().dcmread(limited, stop_before_pixels=True, force=True, specific_tags=wanted)

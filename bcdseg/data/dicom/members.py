@@ -9,10 +9,15 @@ from typing import Any
 
 from bcdseg.data.dicom.deflated import plain
 from bcdseg.data.dicom.guard import guarded, pydicom
+from bcdseg.data.dicom.header_limits import MOST_BYTES, HeaderBudget, convert_header
 from bcdseg.data.dicom.opening import open_dicom
 from bcdseg.data.dicom.scan import DicomFrame
 from bcdseg.data.images import source_name
+from bcdseg.data.regular_file import open_regular
 from bcdseg.errors import BcdsegError, ImageError, NotAScanError
+
+MOST_DIRECTORY_ELEMENTS = 2_000_000  # of a DICOMDIR, which has some 20 for each image
+DIRECTORY_RECORD = ("ReferencedFileID", "DirectoryRecordType")
 
 
 def is_directory_file(source: Any) -> bool:
@@ -60,11 +65,14 @@ def members(source: Any, every: int, *, in_folder: bool = False) -> Iterator[Any
 
 def listed(path: Path) -> list[Path]:
     """The image files of a DICOMDIR, in its order."""
-    pydicom()
+    tag_for = pydicom("pydicom.datadict").tag_for_keyword
     name = os.fspath(path)
     with guarded(name):
-        with path.open("rb") as file:
-            contents = pydicom().dcmread(plain(file, name), specific_tags=["DirectoryRecordSequence"])
+        budget = HeaderBudget(name, most_elements=MOST_DIRECTORY_ELEMENTS)
+        with open_regular(path, name) as stored, plain(stored, name, budget) as file:
+            file.most_at_once = MOST_BYTES
+            contents = pydicom().dcmread(file, specific_tags=["DirectoryRecordSequence"])
+            convert_header(contents, budget, only={tag_for("DirectoryRecordSequence"): frozenset(map(tag_for, DIRECTORY_RECORD))})
         records = contents.get("DirectoryRecordSequence") or ()
         ids = [record.get("ReferencedFileID") for record in records if record.get("DirectoryRecordType") == "IMAGE"]
         files = [_below(path.parent, [one] if isinstance(one, str) else list(one), name) for one in ids if one]

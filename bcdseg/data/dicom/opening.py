@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bcdseg.data.dicom.deflated import plain
-from bcdseg.data.dicom.functional_groups import PER_FRAME, of_each_frame
+from bcdseg.data.dicom.functional_groups import PER_FRAME, kept_of_each_frame, of_each_frame
 from bcdseg.data.dicom.guard import guarded, pydicom
+from bcdseg.data.dicom.header_limits import MOST_BYTES, MOST_VALUE_BYTES, convert_header
 from bcdseg.data.dicom.places import Piece, find_frames, read_piece
 from bcdseg.data.dicom.sniff import is_dataset
 from bcdseg.data.images import check_size
+from bcdseg.data.regular_file import open_regular
 from bcdseg.errors import ImageError, NotAScanError
 
 PIXEL_DATA = 0x7FE00010
@@ -39,6 +41,9 @@ NEEDED = (
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
     *(f"{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue") for part in ("Descriptor", "Data")),
 )
+
+
+SEQUENCES = tuple(keyword for keyword in NEEDED if keyword.endswith("Sequence") or keyword == "SequenceOfUltrasoundRegions")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,7 +86,7 @@ def open_dicom(source: Any, name: str) -> DicomImage:
             return _open_dataset(source, name)
         if isinstance(source, (str, os.PathLike)):
             path = Path(source)
-            return _open_file(partial(_open_path, path), name, path)
+            return _open_file(partial(open_regular, path, name), name, path)
         if hasattr(source, "read"):
             place = source.tell()
             source, file = source.read(), source
@@ -103,26 +108,27 @@ def transfer_syntax(header: Any) -> Any:
 
 def _open_file(opener: Callable[[], BinaryIO], name: str, path: Path | None) -> DicomImage:
     found: list[tuple[str | None, int]] = []
-
-    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
-        if tag == PIXEL_DATA:
-            found.append((vr, length))
-        return tag >= 0x7FE00008
+    sequences = set(map(pydicom("pydicom.datadict").tag_for_keyword, SEQUENCES))
 
     with opener() as stored, plain(stored, name) as file:
-        if isinstance(file, io.BytesIO) and file is not stored:
-            opener = partial(io.BytesIO, file.getvalue())
+
+        def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+            if tag == PIXEL_DATA:
+                found.append((vr, length))
+            file.most_at_once = MOST_BYTES if tag in sequences else MOST_VALUE_BYTES
+            return tag >= 0x7FE00008
+
+        if file.inflated is not None:
+            opener = partial(io.BytesIO, file.inflated)
         header = pydicom("pydicom.filereader").read_partial(file, at_pixels, force=True, specific_tags=_tags())
+        file.budget.check()
         if not found:
             raise _not_a_scan(header, name)
+        convert_header(header, file.budget, only=kept_of_each_frame())
         vr, length = found[0]
         implicit = bool(header.original_encoding[0])
         start = file.tell() + (12 if not implicit and vr in pydicom("pydicom.valuerep").EXPLICIT_VR_LENGTH_32 else 8)
         return _checked(header, name, opener, Piece(start, length), path)
-
-
-def _open_path(path: Path) -> BinaryIO:
-    return path.open("rb")
 
 
 def _open_dataset(dataset: Any, name: str) -> DicomImage:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from bcdseg.data.dicom.deflated import plain
 from bcdseg.data.dicom.functional_groups import PER_FRAME, SHARED
 from bcdseg.data.dicom.guard import guarded, pydicom
+from bcdseg.data.dicom.header_limits import HeaderBudget
 from bcdseg.data.images import check_size
+from bcdseg.data.regular_file import open_regular
 from bcdseg.errors import ImageError
 from bcdseg.types import Mask
 
@@ -30,7 +33,8 @@ def read_outline(path: Path) -> Mask:
     """
     name = str(path)
     with guarded(name):
-        with path.open("rb") as stored, plain(stored, name) as file:
+        with open_regular(path, name) as stored, plain(stored, name, HeaderBudget(name, with_pixels=True)) as file:
+            file.most_at_once = math.inf
             found = pydicom().dcmread(file, force=True)
         if found.get("SOPClassUID") not in SEGMENTATIONS:
             raise ImageError(f"{name}: is DICOM without an image, and no segmentation. {INSTEAD}")

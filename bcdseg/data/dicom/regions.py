@@ -12,10 +12,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bcdseg.data.images import SMALLEST
-from bcdseg.types import Area, Box, Doubt, Spacing
+from bcdseg.types import SPACING_RANGE, Area, Box, Doubt, Spacing
 
 TWO_DIMENSIONS, TISSUE, COLOUR_FLOW, CENTIMETRES = 1, 1, 2, 3
-BELIEVABLE = 0.001, 10.0  # mm per pixel: from finer than any transducer to coarser than any screen
 FROM_REGION, FROM_PIXELS, FROM_DETECTOR = "ultrasound region", "pixel spacing", "imager pixel spacing"
 
 
@@ -121,7 +120,7 @@ def _shared_measures(header: Any) -> Sequence[Any]:
 
 
 def _believable(down: float, across: float) -> Spacing | None:
-    least, most = BELIEVABLE
+    least, most = SPACING_RANGE
     fine = all(math.isfinite(value) and least <= value <= most for value in (down, across))
     return (down, across) if fine else None
 

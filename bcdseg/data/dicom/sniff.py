@@ -1,11 +1,13 @@
-"""Is it DICOM? Asked of everything that is predicted, so it imports nothing and reads 132 bytes."""
+"""Whether a source is DICOM. Every source is checked, so this imports nothing heavy and reads 132 bytes."""
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any
+
+from bcdseg.data.regular_file import open_regular
+from bcdseg.data.unexpected import EXITS
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MARK_ENDS = 132
@@ -36,9 +38,9 @@ def _has_mark(start: bytes) -> bool:
 
 def _is_dicom_file(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_regular(path, str(path)) as file:
             start = file.read(MARK_ENDS)
-    except (OSError, ValueError):  # reading it says what is wrong
+    except (OSError, ValueError):  # reading it reports what is wrong
         return False
     return _has_mark(start) or (path.suffix.lower() in SUFFIXES and len(start) > 0)
 
@@ -48,6 +50,8 @@ def _is_dicom_stream(file: Any) -> bool:
         place = file.tell()
         start = file.read(MARK_ENDS)
         file.seek(place)
-    except (OSError, ValueError, io.UnsupportedOperation):
+    except EXITS:
+        raise
+    except BaseException:  # an open file may be of any class; reading it reports what is wrong
         return False
     return isinstance(start, bytes) and _has_mark(start)

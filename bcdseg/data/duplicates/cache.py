@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bcdseg.data.cache_folder import cache_folder
 from bcdseg.data.duplicates.groups import Pair
+from bcdseg.data.regular_file import open_regular
 from bcdseg.files import write_whole
 from bcdseg.types import Sample
 
@@ -22,7 +23,7 @@ def content_key(samples: Sequence[Sample]) -> str:
     """A name for the samples' ids and the content of their images; their order is of no matter."""
     whole = hashlib.sha256(f"duplicates {VERSION}".encode())
     for sample in sorted(samples, key=lambda sample: sample.id):
-        with sample.image.open("rb") as file:
+        with open_regular(sample.image, str(sample.image)) as file:
             content = hashlib.sha256(file.read()).hexdigest()
         whole.update(json.dumps([sample.id, content]).encode())
     return whole.hexdigest()
