@@ -52,10 +52,14 @@ class Outputs:
 
 def load_network(path: Path) -> Network:
     """Build the network of the recipe and fill it with trained weights."""
-    model = bcdseg.create(ENCODER, classes=CLASSES, head="hierarchical", decoder_channels=DECODER, size=160)
+    state = load_file(path)
+    narrow = state["decoder.blocks.0.conv1.0.weight"].shape[0] == DECODER[0]
+    model = bcdseg.create(
+        ENCODER, classes=CLASSES, head="hierarchical", decoder_channels=DECODER if narrow else None, size=160, device="cpu"
+    )
     network = model.network
     assert isinstance(network, Network)
-    network.load_state_dict(load_file(path))
+    network.load_state_dict(state)
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

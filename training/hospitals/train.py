@@ -50,6 +50,7 @@ class Recipe:
         presence_weight: Weight of each of the two presence losses.
         class_weight: Weight of the loss of the lesion's class.
         seed: Of weights, order and augmentation.
+        start: ``imagenet``, or the name of a bundled model.
     """
 
     stages: tuple[tuple[int, int], ...] = ((128, 1100), (192, 700))
@@ -60,6 +61,7 @@ class Recipe:
     presence_weight: float = 0.3
     class_weight: float = 0.5
     seed: int = 0
+    start: str = "imagenet"
 
     @property
     def steps(self) -> int:
@@ -182,11 +184,32 @@ def presence_loss(logits: Tensor, presence: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits[:, 0], presence * 0.94 + 0.03)
 
 
+def new_network(start: str) -> Network:
+    """A network with a hierarchical head.
+
+    Args:
+        start: ``imagenet`` starts from the encoder's ImageNet weights; the name of a bundled model from that model's own, where the
+            last layer is new: presence is the lesion classes against normal.
+    """
+    if start == "imagenet":
+        model = bcdseg.create(ENCODER, classes=CLASSES, weights="imagenet", head="hierarchical", decoder_channels=DECODER, size=160)
+        return model.network  # type: ignore[return-value]
+    old: Any = bcdseg.load(start, runtime="torch", device="cpu").network
+    network: Any = bcdseg.create(ENCODER, classes=CLASSES, head="hierarchical", size=160, device="cpu").network
+    for part in ("encoder", "decoder", "mask_head"):
+        getattr(network, part).load_state_dict(getattr(old, part).state_dict())
+    network.class_head.guided.project.load_state_dict(old.class_head.project.state_dict())
+    with torch.no_grad():
+        for new, known in zip(network.class_head.guided.linear.parameters(), old.class_head.linear.parameters(), strict=True):
+            new.copy_(known)
+            new[0] = known[1:].mean(dim=0) - known[0]
+    return network  # type: ignore[no-any-return]
+
+
 def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, device: torch.device) -> Network:
     """Train, or resume, and return the averaged network."""
     torch.manual_seed(recipe.seed)
-    model = bcdseg.create(ENCODER, classes=CLASSES, weights="imagenet", head="hierarchical", decoder_channels=DECODER, size=160)
-    network = model.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network: Any = new_network(recipe.start).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for stem in (network.encoder.model.bn1, network.encoder.model.blocks[0]):
         stem.register_forward_hook(MixStyle())
     averaged = copy.deepcopy(network)
@@ -262,13 +285,14 @@ def main() -> None:
     parser.add_argument("--release", action="store_true", help="leave out the groups of data/sample alone")
     parser.add_argument("--stages", type=int, nargs="+", help="size, steps, size, steps ...")
     parser.add_argument("--lr", type=float, default=Recipe.lr)
+    parser.add_argument("--start", default="imagenet", help="'imagenet', or a bundled model, whose own scans are then seen too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     stages = Recipe.stages if not options.stages else tuple(zip(options.stages[::2], options.stages[1::2], strict=True))
-    recipe = Recipe(stages=stages, lr=options.lr, seed=options.seed)
+    recipe = Recipe(stages=stages, lr=options.lr, seed=options.seed, start=options.start)
     packed = Packed.load(options.packed)
     chosen = choose(packed, options.leave_out, options.fold, options.release)
     options.run.mkdir(parents=True, exist_ok=True)

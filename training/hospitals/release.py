@@ -1,0 +1,115 @@
+"""Write the bundled model ``bus-multi``: the network trained on all hospitals, with rules and a card from left-out hospitals.
+
+    python training/hospitals/release.py PACKED.npz RUNS BUSI_NATIVE BUS_BRA BUS_UCLM bcdseg/models/weights/bus-multi
+
+``RUNS`` holds ``release`` (``train.py --release``) and the left-out runs that ``choose_rules.py`` reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from bcdseg.evaluation.training_overlap import remember
+from bcdseg.networks.network import Network
+from bcdseg.training.config_file import from_toml
+from choose_rules import LeftOut, fit, measured, read
+from figures import Rules as Chosen
+from figures import table
+from pack import CLASSES, HOSPITALS, Packed, open_hospital
+from predict import load_network
+
+import bcdseg
+from bcdseg import Model, OperatingPoint, Preprocessing, Rules
+from bcdseg.evaluation.calibrate import fit_rules
+from bcdseg.evaluation.metrics.ranking import steps
+
+WORDS = Path(__file__).parent / "card.toml"
+SIZE = 192
+POINTS = (("sensitivity", 0.90), ("sensitivity", 0.95), ("specificity", 0.90))
+
+
+@torch.no_grad()
+def calibrated(network: Network, chosen: Chosen) -> Network:
+    """Write presence weights and the calibration of the class into the last layers: the same function, calibrated."""
+    head: Any = network.class_head
+    head.presence.weight.copy_(torch.tensor([[chosen.evidence, chosen.context]]))
+    head.presence.bias.fill_(chosen.bias)
+    last = head.guided.linear
+    last.weight[1:] *= chosen.scale
+    last.bias[1:] *= chosen.scale
+    last.bias[2] += chosen.shift
+    return network
+
+
+def rules(packed: Packed, left_out: list[LeftOut], chosen: Chosen) -> Rules:
+    """Thresholds and operating points, from the predictions for left-out hospitals."""
+    rows = np.concatenate([one.outputs.rows for one in left_out])
+    probabilities = chosen.classes(np.concatenate([one.outputs.decisions for one in left_out]).astype(np.float64))
+    labels = packed.labels[rows]
+    fitted = fit_rules(np.log(probabilities + 1e-12), labels)
+    return Rules(
+        threshold=chosen.mask_threshold,
+        presence_threshold=round(chosen.presence_threshold, 4),
+        min_lesion_share=chosen.min_area,
+        min_confidence=fitted["min_confidence"],
+        operating_points=tuple(_point(kind, share, probabilities[:, 2], labels == 2) for kind, share in POINTS),
+    )
+
+
+def _point(kind: str, share: float, score: Any, truth: Any) -> OperatingPoint:
+    at = steps(score, truth)
+    reached = at.sensitivity[0] if kind == "sensitivity" else at.specificity[0]
+    enough = np.flatnonzero(reached >= share)
+    place = int(enough[0] if kind == "sensitivity" else enough[-1])
+    return OperatingPoint(
+        name=f"{kind} {share:g}",
+        positive="malignant",
+        threshold=float(np.clip(at.thresholds[place], 0, 1)),
+        sensitivity=float(at.sensitivity[0, place]),
+        specificity=float(at.specificity[0, place]),
+        scans=len(truth),
+    )
+
+
+def card(packed: Packed, left_out: list[LeftOut], folders: dict[str, Path]) -> dict[str, Any]:
+    """Words, figures, and what the model has seen."""
+    told: dict[str, Any] = from_toml(WORDS.read_text(encoding="utf-8"))
+    kept = ~packed.shown
+    counts = {name: int((kept & (packed.hospitals == number)).sum()) for number, name in enumerate(("busi", "bra", "uclm"))}
+    told["data"] = told["data"].format(scans=int(kept.sum()), **counts)
+    told["figures"] = "\n" + table(measured(packed, left_out), intervals=True)
+    seen_ids = set(packed.ids[kept].tolist())
+    parts = [open_hospital(name, folder)[0] for name, folder in folders.items()]
+    trained = [
+        part.select([one.id for one in part if f"{name}/{one.id}" in seen_ids]) for name, part in zip(folders, parts, strict=True)
+    ]
+    return {**told, "seen": remember(*trained)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("packed", type=Path)
+    parser.add_argument("runs", type=Path)
+    for name in HOSPITALS:
+        parser.add_argument(name.replace("-", "_"), type=Path, help=f"the folder of {name}, at native size")
+    parser.add_argument("out", type=Path, help="the model's folder")
+    options = parser.parse_args()
+    packed = Packed.load(options.packed)
+    left_out = read(packed, options.runs, SIZE)
+    chosen = fit(packed, left_out)
+    folders = {name: getattr(options, name.replace("-", "_")) for name in HOSPITALS}
+    told = card(packed, left_out, folders)
+    network = calibrated(load_network(options.runs / "release" / "network.safetensors"), chosen)
+    preprocessing = Preprocessing(size=(SIZE, SIZE), resize="fit", channels=1)
+    assert tuple(network.config.classes) == CLASSES
+    model = Model(network, preprocessing, rules(packed, left_out, chosen), training=told, name=str(told["name"]))
+    model.save(options.out, half=True, overwrite=True)
+    print(bcdseg.load(options.out).card)
+
+
+if __name__ == "__main__":
+    main()
