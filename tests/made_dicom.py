@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage, UltrasoundMultiFrameImageStorage, generate_uid
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    RLELossless,
+    UltrasoundImageStorage,
+    UltrasoundMultiFrameImageStorage,
+    generate_uid,
+)
 
 NAME, PATIENT_ID, BIRTH, ACCESSION = "Secret^Name", "ID-4711-SECRET", "19610203", "ACC-0815"
 STUDY_DATE = "20240517"
@@ -68,6 +76,16 @@ def content(made: Dataset) -> bytes:
     buffer = io.BytesIO()
     made.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def panicking_rle(pixels: np.ndarray) -> bytes:
+    """A file of 16 bits whose second RLE segment begins inside of the first: the decoder, written in Rust, panics."""
+    made = dicom(pixels.astype(np.uint16) * 257)
+    made.compress(RLELossless, encoding_plugin="", generate_instance_uid=False)
+    frame = bytearray(next(generate_frames(made.PixelData, number_of_frames=1)))
+    struct.pack_into("<L", frame, 8, 65)
+    made.PixelData = encapsulate([bytes(frame)])
+    return content(made)
 
 
 def save(made: Dataset, path: Path) -> Path:

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,10 +36,11 @@ class Answer(NamedTuple):
         return found
 
 
-def ask(port: int, method: str, path: str, body: bytes | None = None, kind: str = "") -> Answer:
+def ask(port: int, method: str, path: str, body: bytes | None = None, kind: str = "", **headers: str) -> Answer:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        connection.request(method, path, body, {"Content-Type": kind} if kind else {})
+        with suppress(BrokenPipeError, ConnectionResetError):  # answered and closed before all was sent
+            connection.request(method, path, body, {"Content-Type": kind, **headers} if kind else headers)
         answer = connection.getresponse()
         return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
     finally:
@@ -53,8 +54,8 @@ def form(content: bytes, name: str = "scan.png") -> tuple[bytes, str]:
 
 
 @contextmanager
-def serving(model: bcdseg.Model, **limits: Any) -> Iterator[int]:
-    running = Running(model, host="127.0.0.1", port=0, limits=Limits(**{**SMALL, **limits}))
+def serving(model: bcdseg.Model, *, allowed_hosts: Sequence[str] = (), **limits: Any) -> Iterator[int]:
+    running = Running(model, host="127.0.0.1", port=0, limits=Limits(**{**SMALL, **limits}), allowed_hosts=allowed_hosts)
     thread = threading.Thread(target=running.run)
     thread.start()
     try:
@@ -69,9 +70,9 @@ def serving(model: bcdseg.Model, **limits: Any) -> Iterator[int]:
 class Server:
     """``bcdseg serve`` as a user starts it."""
 
-    def __init__(self, model: Path, folder: Path, *, port: int = 0) -> None:
+    def __init__(self, model: Path, folder: Path, *, port: int = 0, options: Sequence[str] = ()) -> None:
         self.log = folder / f"log-{time.monotonic_ns()}.txt"
-        command = [sys.executable, "-m", "bcdseg", "serve", "--model", str(model), "--port", str(port)]
+        command = [sys.executable, "-m", "bcdseg", "serve", "--model", str(model), "--port", str(port), *options]
         surroundings = {**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=surroundings)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bcdseg.app.addresses import LOOPBACK, is_address, is_loopback
+from bcdseg.web.hosts import AllowedHosts
 
 READING = ("GET", "HEAD")
 POLICY = (
@@ -30,16 +29,10 @@ WRONG_ORIGIN = "Only the page itself may send something here."
 
 
 class Guard:
-    """Refuses requests under a foreign name and posts from a foreign page; adds the headers of ``HEADERS``.
+    """Refuses requests under a foreign name and posts from a foreign page; adds the headers of ``HEADERS``."""
 
-    A page of somebody else can make its own name point at this machine (DNS rebinding). So of names only the loopback's,
-    this machine's own and the one it listens at count; where others are let in, so do numbers, which need no DNS.
-    """
-
-    def __init__(self, app: ASGIApp, host: str) -> None:
-        self.app = app
-        self.open = not is_loopback(host)
-        self.names = LOOPBACK | {host.lower()} | ({socket.gethostname().lower()} if self.open else set())
+    def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
+        self.app, self.hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -60,15 +53,8 @@ class Guard:
 
     def _problem(self, method: str, headers: Headers) -> str | None:
         host = headers.get("host", "")
-        if not self._is_ours(host):
+        if host not in self.hosts:
             return WRONG_HOST
         if method not in READING and urlsplit(headers.get("origin", "")).netloc.lower() != host.lower():
             return WRONG_ORIGIN
         return None
-
-    def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        return name in self.names or (self.open and is_address(name))

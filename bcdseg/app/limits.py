@@ -20,7 +20,10 @@ class Limits:
         sessions: Pages held at once; the one that was used longest ago gives way.
         idle_seconds: After which a page's scans are let go.
         at_once: Predictions that run side by side.
-        uploads: Files that arrive side by side, each in memory.
+        arriving_bytes: Of all files that are arriving, which are in memory.
+        stall_seconds: Without a byte of a file that is arriving.
+        arrival_seconds: For a whole file to arrive.
+        connections: Open connections; a new one takes the place of the one that has been idle for longest.
         kept_pixels: Of the latest answers, which are kept so that nothing is computed twice.
     """
 
@@ -32,5 +35,8 @@ class Limits:
     sessions: int = 8
     idle_seconds: float = 3600.0
     at_once: int = 2
-    uploads: int = 4
+    arriving_bytes: int = 256 * MEBI
+    stall_seconds: float = 15.0
+    arrival_seconds: float = 120.0
+    connections: int = 128
     kept_pixels: int = 50_000_000

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bcdseg.app import replies
+from bcdseg.app.arrivals import Arrivals, CrowdedError, SlowError
 from bcdseg.app.asking import Desk
 from bcdseg.app.files import sample_scans, static_files
 from bcdseg.app.guard import Guard
@@ -23,10 +24,14 @@ from bcdseg.app.limits import Limits
 from bcdseg.app.replies import Room
 from bcdseg.app.sessions import Sessions
 from bcdseg.app.shelf import Shelf
+from bcdseg.data.unexpected import EXITS, unexpected_error
 from bcdseg.errors import BcdsegError, GoneError, LimitError
+from bcdseg.web.hosts import AllowedHosts
+from bcdseg.web.unread import CloseUnread
 
 Answer = TypeVar("Answer")
 SWEEP_SECONDS = 60
+STATUS: dict[type[Exception], int] = {SlowError: 408, CrowdedError: 503, LimitError: 413, GoneError: 404}
 BROKEN = "The program met an error of its own; the window that it runs in says which."
 
 
@@ -41,20 +46,19 @@ def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None =
     limits = limits or Limits()
     room = Room(Sessions(limits), Desk(shelf, kept_pixels=limits.kept_pixels), limits)
     side_by_side = anyio.CapacityLimiter(limits.at_once)
-    arriving = asyncio.Semaphore(limits.uploads)
+    arrivals = Arrivals(limits)
 
     def working(reply: Callable[[Room, Request], Response]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            return await anyio.to_thread.run_sync(reply, room, request, limiter=side_by_side)
+            return await anyio.to_thread.run_sync(_foreseen, reply, room, request, limiter=side_by_side)
 
         return endpoint
 
     def receiving(reply: Callable[[Room, Request, bytes], Response], most: int) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             room.session(request)  # before a byte is read
-            async with arriving:
-                content = await _body(request, most)
-                return await anyio.to_thread.run_sync(reply, room, request, content, limiter=side_by_side)
+            async with arrivals.body(request, most) as content:
+                return await anyio.to_thread.run_sync(_foreseen, reply, room, request, content, limiter=side_by_side)
 
         return endpoint
 
@@ -81,7 +85,7 @@ def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None =
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, host=host)],
+        middleware=[Middleware(CloseUnread, most=limits.file_bytes), Middleware(Guard, hosts=AllowedHosts(host))],
         exception_handlers={BcdsegError: _refuse, Exception: _broken},
         lifespan=lambda _: _awake(room),
     )
@@ -107,19 +111,14 @@ def _warm(shelf: Shelf) -> None:
         shelf.get()
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """The whole body in memory, and never more than is taken."""
-    problem = LimitError(f"This file is larger than {most // 2**20} MB, the most that the page takes.")
-    if int(request.headers.get("content-length") or 0) > most:
-        raise problem
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise problem
-        parts.append(part)
-    return b"".join(parts)
+def _foreseen(reply: Callable[..., Response], *arguments: Any) -> Response:
+    """Reply, with an ``Exception`` for what is none: decoders written in Rust raise such classes."""
+    try:
+        return reply(*arguments)
+    except (Exception, *EXITS):
+        raise
+    except BaseException as error:
+        raise unexpected_error("This file", "can't be read", error) from error
 
 
 async def _page(_: Request) -> Response:
@@ -138,7 +137,7 @@ async def _sample(request: Request) -> Response:
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
-    status = 413 if isinstance(error, LimitError) else 404 if isinstance(error, GoneError) else 422
+    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 422)
     return JSONResponse({"error": str(error), "gone": isinstance(error, GoneError)}, status)
 
 

@@ -8,12 +8,14 @@ import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bcdseg.app.addresses import is_loopback
 from bcdseg.app.shelf import Shelf
 from bcdseg.errors import OptionError
 from bcdseg.extras import require
+from bcdseg.web.hosts import is_loopback
 
 PURPOSE = "The page"
+LONGEST_REQUEST = 900.0  # seconds; a model that is loaded first, and a large scan on a slow machine
+GRACE = 2.0  # seconds for requests when the page ends
 
 
 @dataclass(frozen=True)
@@ -44,24 +46,22 @@ class Page:
 
     def serve(self, *, browser: bool) -> None:
         """Answer until Ctrl-C."""
-        import uvicorn
-
+        from bcdseg.app.limits import Limits
         from bcdseg.app.server import create_app
+        from bcdseg.web.connections import ConnectionLimits
+        from bcdseg.web.ending import BoundedServer
 
-        config = uvicorn.Config(
-            create_app(self.shelf, host=self.host),
+        limits = Limits()
+        server = BoundedServer(
+            create_app(self.shelf, host=self.host, limits=limits),
+            connections=ConnectionLimits(most=limits.connections, request_seconds=LONGEST_REQUEST),
+            grace=GRACE,
             log_level="warning",
-            ws="none",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=64,
-            timeout_graceful_shutdown=2,
         )
         if browser:
             # The socket listens: a browser waits for the server. One that runs in the terminal must not keep it waiting.
             threading.Thread(target=webbrowser.open, args=(self.url,), daemon=True).start()
-        uvicorn.Server(config).run(sockets=[self.listener])
+        server.run(sockets=[self.listener])
 
 
 def open_page(models: Sequence[str] = (), *, host: str = "127.0.0.1", port: int = 8765, device: str = "auto") -> Page:

@@ -17,6 +17,13 @@ def serve_command(
     max_mb: Annotated[float, typer.Option(help="Million bytes of an upload.")] = 32,
     max_megapixels: Annotated[float, typer.Option(help="Million pixels of a scan.")] = 25,
     timeout: Annotated[float, typer.Option(help="Seconds for an upload to arrive, and as many for its answer.")] = 30,
+    read_timeout: Annotated[float, typer.Option(help="Seconds for a file to be decoded.")] = 10,
+    connections: Annotated[int, typer.Option(min=1, help="Connections at once; the longest idle gives way to a new one.")] = 256,
+    grace: Annotated[float, typer.Option(help="Seconds to finish requests when the server is asked to end.")] = 7,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name that clients may use for this server; may be repeated. * allows any name."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     runtime: Annotated[str, typer.Option(help="auto (the fastest), openvino, onnxruntime or torch.")] = "auto",
 ) -> None:
@@ -30,9 +37,17 @@ def serve_command(
     from bcdseg.serve.limits import Limits
     from bcdseg.serve.server import Running, run_process
 
-    limits = Limits(queue=queue, max_mb=max_mb, max_megapixels=max_megapixels, timeout=timeout)
+    limits = Limits(
+        queue=queue,
+        max_mb=max_mb,
+        max_megapixels=max_megapixels,
+        timeout=timeout,
+        read_timeout=read_timeout,
+        connections=connections,
+        grace=grace,
+    )
     loaded = load(model, device=device, runtime=runtime)
-    running = Running(loaded, host=host, port=port, limits=limits)
+    running = Running(loaded, host=host, port=port, limits=limits, allowed_hosts=allow_host or ())
     shown = f"[{host}]" if ":" in host else host
     typer.echo(f"{loaded.name} at http://{shown}:{running.port} (for research; not a medical device). Ctrl-C ends it.")
     if host not in LOOPBACK:

@@ -11,14 +11,13 @@ from pydantic import BaseModel, Field
 
 from bcdseg import __version__
 from bcdseg.data.dicom.algorithm import Algorithm
-from bcdseg.data.dicom.identity import read_reference
 from bcdseg.data.dicom.segmentation import encode_segmentation
 from bcdseg.errors import OptionError
 from bcdseg.infer.dicom_output import KINDS
 from bcdseg.infer.lesions import Lesion
 from bcdseg.infer.output import png_bytes
 from bcdseg.infer.prediction import Prediction
-from bcdseg.serve.upload import NAME, Upload
+from bcdseg.serve.upload import NAME
 from bcdseg.types import Mask
 
 USE = "For research. Not a medical device: not for diagnosis."
@@ -52,32 +51,31 @@ class Answer(BaseModel):
     mask_png: str | None = Field(default=None, description="The mask as PNG in base64, when asked for (mask=true).")
 
 
-def json_answer(prediction: Prediction, *, with_mask: bool) -> bytes:
+def json_answer(prediction: Prediction, _: Any, *, with_mask: bool) -> bytes:
     """All but the pixels as JSON, and on request the mask."""
     facts: dict[str, Any] = prediction.to_dict()
     facts |= {"model": prediction.model, "library_version": __version__, "use": USE, "mask_png": None}
     if with_mask and prediction.mask is not None:
-        facts["mask_png"] = base64.b64encode(mask_answer(prediction)).decode("ascii")
+        facts["mask_png"] = base64.b64encode(mask_answer(prediction, None)).decode("ascii")
     return json.dumps(facts, ensure_ascii=False, allow_nan=False).encode()
 
 
-def mask_answer(prediction: Prediction) -> bytes:
+def mask_answer(prediction: Prediction, _: Any) -> bytes:
     """The mask as a PNG of one bit, of the scan's size."""
     return png_bytes(Image.fromarray(_mask(prediction)))
 
 
-def segmentation_answer(prediction: Prediction, content: bytes, kind: str) -> bytes:
+def segmentation_answer(prediction: Prediction, reference: Any, *, kind: str) -> bytes:
     """The mask, or its probability, as DICOM-SEG without identifiers (see ``bcdseg.save_dicom_seg``).
 
     Args:
         prediction: Of one frame.
-        content: The DICOM file that it is of.
+        reference: What the segmentation says of its source; see ``read_reference``.
         kind: ``binary`` or ``probability``.
     """
     mask = _mask(prediction)
     found = mask if kind == KINDS[0] else prediction.mask_probability
     assert found is not None
-    reference = read_reference(Upload(content), keep_identifiers=False)
     return encode_segmentation(
         reference,
         [prediction.frame],

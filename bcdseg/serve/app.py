@@ -15,16 +15,20 @@ from pydantic import BaseModel
 from starlette.middleware import Middleware
 
 from bcdseg import __version__
-from bcdseg.infer.prediction import Prediction
 from bcdseg.model.model import Model
 from bcdseg.serve.answers import USE, Answer, json_answer, mask_answer, segmentation_answer
 from bcdseg.serve.desk import Desk
 from bcdseg.serve.lanes import FAILED, READY, Lanes
 from bcdseg.serve.limits import Limits
 from bcdseg.serve.page import write_page
-from bcdseg.serve.shield import Shield
+from bcdseg.serve.readers import Readers
+from bcdseg.serve.shield import CheckHost, Shield
 from bcdseg.serve.upload import FORM, RAW
+from bcdseg.types import SPACING_RANGE
+from bcdseg.web.hosts import AllowedHosts
+from bcdseg.web.unread import CloseUnread
 
+LAST_SECONDS = 1.0  # for what nobody waits for any more: servers end an application when its requests are answered
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 FILE_IN_FORM = {"schema": {"type": "object", "properties": {"file": BINARY["schema"]}, "required": ["file"]}}
 BODY = {"requestBody": {"required": True, "content": {FORM: FILE_IN_FORM, **dict.fromkeys(RAW, BINARY)}}}
@@ -32,7 +36,9 @@ BODY = {"requestBody": {"required": True, "content": {FORM: FILE_IN_FORM, **dict
 Threshold = Annotated[
     float | None, Query(gt=0, lt=1, description="Mask probability from which a pixel is outlined; else the model's own.")
 ]
-Spacing = Annotated[float | None, Query(gt=0, description="Millimetres per pixel, in place of DICOM's own.")]
+Spacing = Annotated[
+    float | None, Query(ge=SPACING_RANGE[0], le=SPACING_RANGE[1], description="Millimetres per pixel, in place of DICOM's own.")
+]
 Point = Annotated[str | None, Query(description="Name of an operating point of the model, which then chooses the class.")]
 Frame = Annotated[int | None, Query(ge=1, description="Of a DICOM clip, the frame, counted from 1.")]
 WithMask = Annotated[bool, Query(description="Whether the mask comes in the answer, as PNG in base64.")]
@@ -48,7 +54,7 @@ class Problem(BaseModel):
 class State(BaseModel):
     """What the server is doing."""
 
-    state: Literal["warming", "ready", "failed", "stopping"]
+    state: Literal["warming", "ready", "busy", "failed", "stopping"]
 
 
 class Served(BaseModel):
@@ -65,6 +71,7 @@ class Served(BaseModel):
     max_mb: float
     max_megapixels: float
     timeout: float
+    read_timeout: float
     use: str = USE
 
 
@@ -72,26 +79,38 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
         400: "The form can't be read.",
+        403: "The request names another host than those that the server answers under.",
         408: "The upload didn't arrive in time.",
         413: "The file has too many bytes, or the scan too many pixels.",
         415: "Files of this kind can't be read here.",
         422: "The file is no scan that can be read, or an option is not possible; the message says why.",
         429: "Too many requests wait already; Retry-After says in how many seconds to try again.",
-        503: "Not ready yet, stopping, or the answer took too long; Retry-After says in how many seconds to try again.",
+        503: "Not ready yet, busy, stopping, or the answer took too long; Retry-After says in how many seconds to try again.",
     }.items()
 }
 
 
-def create_app(model: Model, limits: Limits | None = None) -> FastAPI:
-    """The whole server as an ASGI application; its lifespan makes the model ready and, at the end, finishes what waits."""
+def create_app(model: Model, limits: Limits | None = None, *, hosts: AllowedHosts | None = None) -> FastAPI:
+    """Return the whole server as an ASGI application. Its lifespan warms up the model and, at the end, finishes what waits.
+
+    Args:
+        model: The model.
+        limits: What is taken at most. Limits on connections are those of the program that runs the application.
+        hosts: The names that it answers under; by default any.
+    """
     limits = limits or Limits()
     lanes = Lanes(model)
+    readers = Readers(lanes, limits)
+    desk = Desk(lanes, readers, limits)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         lanes.start()
+        readers.start()
         yield
-        await asyncio.to_thread(lanes.stop)
+        all_read = await asyncio.to_thread(readers.stop, LAST_SECONDS)
+        all_computed = await asyncio.to_thread(lanes.stop, LAST_SECONDS)
+        app.state.finished = all_read and all_computed
 
     app = FastAPI(
         title="bcdseg",
@@ -100,11 +119,16 @@ def create_app(model: Model, limits: Limits | None = None) -> FastAPI:
         docs_url=None,  # FastAPI's pages load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
-        middleware=[Middleware(Shield)],
+        middleware=[
+            Middleware(CloseUnread, most=limits.bytes),
+            Middleware(Shield),
+            *([Middleware(CheckHost, hosts=hosts)] if hosts else []),
+        ],
         exception_handlers={RequestValidationError: _invalid},
     )
-    _add_answers(app, Desk(lanes, limits))
-    _add_state(app, lanes, limits)
+    app.state.finished = True
+    _add_answers(app, desk)
+    _add_state(app, desk, limits)
     return app
 
 
@@ -126,41 +150,38 @@ def _add_answers(app: FastAPI, desk: Desk) -> None:
     ) -> Response:
         options = {"threshold": threshold, "spacing": spacing, "operating_point": operating_point}
         encode = partial(json_answer, with_mask=mask)
-        return Response(await desk.ask(request, options, frame, lambda _: encode), media_type="application/json")
+        return Response(await desk.ask(request, options, frame, encode), media_type="application/json")
 
     @post("/mask", "image/png", response_model=None, summary="The mask as PNG, of the scan's size")
     async def mask_only(request: Request, threshold: Threshold = None, frame: Frame = None) -> Response:
-        answer = await desk.ask(request, {"threshold": threshold}, frame, lambda _: mask_answer)
-        return Response(answer, media_type="image/png")
+        return Response(await desk.ask(request, {"threshold": threshold}, frame, mask_answer), media_type="image/png")
 
     @post("/dicom-seg", "application/dicom", response_model=None, summary="Of a DICOM scan, the mask as DICOM-SEG")
     async def segmentation(
         request: Request, kind: Kind = "binary", threshold: Threshold = None, spacing: Spacing = None, frame: Frame = None
     ) -> Response:
-        def encoder(content: bytes) -> Callable[[Prediction], bytes]:
-            return partial(segmentation_answer, content=content, kind=kind)
-
         options = {"threshold": threshold, "spacing": spacing}
-        return Response(await desk.ask(request, options, frame, encoder), media_type="application/dicom")
+        encode = partial(segmentation_answer, kind=kind)
+        return Response(await desk.ask(request, options, frame, encode, reference=True), media_type="application/dicom")
 
 
-def _add_state(app: FastAPI, lanes: Lanes, limits: Limits) -> None:
+def _add_state(app: FastAPI, desk: Desk, limits: Limits) -> None:
     not_so: dict[int | str, dict[str, Any]] = {503: {"model": State, "description": "It is not so."}}
 
-    def told(well: bool) -> JSONResponse:
-        return JSONResponse({"state": lanes.state}, 200 if well else 503)
+    def told(well: bool, state: str) -> JSONResponse:
+        return JSONResponse({"state": state}, 200 if well else 503)
 
     @app.get("/health", response_model=State, responses=not_so, summary="Whether the server is alive")
     async def health() -> Response:
-        return told(lanes.state != FAILED)
+        return told((state := desk.state) != FAILED, state)
 
-    @app.get("/ready", response_model=State, responses=not_so, summary="Whether scans are taken: the model is warm")
+    @app.get("/ready", response_model=State, responses=not_so, summary="Whether scans are taken: the model is warm, not overloaded")
     async def ready() -> Response:
-        return told(lanes.state == READY)
+        return told((state := desk.state) == READY, state)
 
     @app.get("/model", response_model=Served, summary="What answers here, and the limits")
     async def served() -> Served:
-        model = lanes.model
+        model = desk.lanes.model
         return Served(
             model=model.name,
             classes=list(model.classes),
@@ -173,6 +194,7 @@ def _add_state(app: FastAPI, lanes: Lanes, limits: Limits) -> None:
             max_mb=limits.max_mb,
             max_megapixels=limits.max_megapixels,
             timeout=limits.timeout,
+            read_timeout=limits.read_timeout,
         )
 
     @app.get("/", include_in_schema=False)

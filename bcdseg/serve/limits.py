@@ -17,14 +17,22 @@ class Limits:
     Attributes:
         queue: Requests that are held at once: being read, waiting or computed. One more is answered with 429.
         max_mb: Million bytes of an upload.
-        max_megapixels: Million pixels of a scan, told from its header before any is decoded.
+        max_megapixels: Million pixels of a scan, read from its header before any is decoded.
         timeout: Seconds for the upload to arrive, and as many for the answer.
+        read_timeout: Seconds for a file to be read: then the process that reads it is ended.
+        connections: Open connections. A new one takes the place of the one that has been idle for longest.
+        head_timeout: Seconds for the head of a request to arrive.
+        grace: Seconds for what was taken to be finished when the server ends.
     """
 
     queue: int = 64
     max_mb: float = 32
     max_megapixels: float = 25
     timeout: float = 30
+    read_timeout: float = 10
+    connections: int = 256
+    head_timeout: float = 10
+    grace: float = 7
 
     def __post_init__(self) -> None:
         for one in fields(self):

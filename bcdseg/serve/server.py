@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-import math
+import os
 import signal
 import socket
-
-import uvicorn
+from collections.abc import Sequence
 
 from bcdseg.errors import OptionError
 from bcdseg.model.model import Model
 from bcdseg.serve.app import create_app
 from bcdseg.serve.limits import Limits
+from bcdseg.web.connections import BACKLOG, ConnectionLimits
+from bcdseg.web.ending import BoundedServer
+from bcdseg.web.hosts import AllowedHosts
 
-BACKLOG = 1024
-GRACE = 5  # seconds beyond two timeouts, after which requests are dropped at the end
 ENDS = (signal.SIGINT, signal.SIGTERM)
+LOG = logging.getLogger("bcdseg.serve")
 
 
 class Running:
@@ -26,21 +27,25 @@ class Running:
         port: Where it listens.
     """
 
-    def __init__(self, model: Model, *, host: str, port: int, limits: Limits) -> None:
+    def __init__(self, model: Model, *, host: str, port: int, limits: Limits, allowed_hosts: Sequence[str] = ()) -> None:
         self._socket = _listen(host, port)
         self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(
-            create_app(model, limits),
-            log_config=None,
-            access_log=False,  # it would hold whatever is in an address
-            server_header=False,
-            timeout_graceful_shutdown=math.ceil(2 * limits.timeout) + GRACE,
+        self._app = create_app(model, limits, hosts=AllowedHosts(host, allowed_hosts))
+        connections = ConnectionLimits(
+            most=limits.connections,
+            head_seconds=limits.head_timeout,
+            request_seconds=3 * limits.timeout,  # to arrive, to be answered, and to be read by the client
         )
-        self._server = uvicorn.Server(config)
+        self._server = BoundedServer(self._app, connections=connections, grace=limits.grace, log_config=None)
 
-    def run(self) -> None:
-        """Answer until ``stop``, Ctrl-C or SIGTERM; what was taken is finished then."""
+    def run(self) -> bool:
+        """Answer until ``stop``, Ctrl-C or SIGTERM, and finish what was taken.
+
+        Returns:
+            Whether all was finished in time. Else threads of the server may still be at work.
+        """
         self._server.run(sockets=[self._socket])
+        return bool(self._app.state.finished)
 
     def stop(self) -> None:
         """Have ``run`` end; from any thread."""
@@ -48,12 +53,15 @@ class Running:
 
 
 def run_process(running: Running) -> None:
-    """Answer as all that this process does, with a log on stderr."""
+    """Answer as all that this process does, with a log on stderr. The process ends in bounded time, also with work at hand."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
-    logging.getLogger("bcdseg.serve").setLevel(logging.INFO)
+    LOG.setLevel(logging.INFO)
     for number in ENDS:  # uvicorn hands them on when it is done: an end that was asked for is no failure
         signal.signal(number, lambda *_: None)
-    running.run()
+    if not running.run():
+        LOG.warning("ended with work that was not finished in time")
+        logging.shutdown()
+        os._exit(1)  # a thread that computes would keep the process
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import traceback
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bcdseg.data.unexpected import EXITS
+from bcdseg.web.hosts import AllowedHosts
 
 LOG = logging.getLogger("bcdseg.serve")
 HEADERS = (
@@ -16,6 +21,8 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
 )
+
+WRONG_HOST = "This server does not answer under the name that was asked for. Allow it with bcdseg serve --allow-host NAME."
 
 
 class Shield:
@@ -42,13 +49,29 @@ class Shield:
             await self.app(scope, receive, noted)
         except ClientDisconnect:
             status = status or 499
-        except Exception as error:
+        except (asyncio.CancelledError, *EXITS):
+            raise
+        except BaseException as error:  # decoders written in Rust raise classes that are no Exception
             log_unforeseen(error)
             if not status:
                 problem = JSONResponse({"detail": "Something went wrong here; the server's log says what."}, 500)
                 await problem(scope, receive, noted)
         route = getattr(scope.get("route"), "path", "(unknown path)")
         LOG.info("%s %s %d %.0f ms", scope["method"], route, status, 1000 * (time.perf_counter() - start))
+
+
+class CheckHost:
+    """Refuses requests under other names than the server's own; see ``AllowedHosts``."""
+
+    def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or Headers(scope=scope).get("host", "") in self.hosts:
+            await self.app(scope, receive, send)
+        else:
+            await JSONResponse({"detail": WRONG_HOST}, 403)(scope, receive, send)
 
 
 def log_unforeseen(error: BaseException) -> None:

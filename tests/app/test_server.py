@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import csv
 import gc
+import http.client
 import io
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 from drawn import draw_ellipse, draw_scan
-from made_dicom import IDENTIFIERS, content, dicom, region
+from made_dicom import IDENTIFIERS, content, dicom, panicking_rle, region
+from made_tiff import far_strips
 from PIL import Image
 from pydicom import dcmread
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import bcdseg
@@ -26,6 +32,8 @@ from bcdseg.app.scans import Scan
 from bcdseg.app.server import create_app
 from bcdseg.app.shelf import Shelf
 from bcdseg.infer.rules import OperatingPoint
+from bcdseg.web.connections import ConnectionLimits
+from bcdseg.web.ending import BoundedServer
 
 ORIGIN = "http://127.0.0.1:8765"
 LIMITS = Limits(file_bytes=200_000, pixels=300_000, frames=3, scans=4, session_bytes=300_000, sessions=2)
@@ -350,6 +358,78 @@ def test_models_that_only_outline_or_only_classify(lacking: str, tmp_path: Path)
 def test_samples_come_with_the_page(page: Page, sample: str) -> None:
     scan = page.client.post(f"{page.root}/samples/{sample}").json()["scans"][0]
     assert scan["name"].startswith(sample)
+
+
+@contextmanager
+def listening(app: Starlette) -> Iterator[int]:
+    connections = ConnectionLimits(most=8, head_seconds=30, request_seconds=60)
+    server = BoundedServer(app, connections=connections, grace=1, log_config=None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _replied(connection: http.client.HTTPConnection) -> tuple[int, dict[str, Any]]:
+    try:
+        reply = connection.getresponse()
+        return reply.status, json.loads(reply.read())
+    finally:
+        connection.close()
+
+
+def _posted(port: int, path: str, body: bytes, sent: int | None = None) -> http.client.HTTPConnection:
+    """A request, of whose body only a part is sent."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.putrequest("POST", path)
+    connection.putheader("Origin", f"http://127.0.0.1:{port}")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body[:sent])
+    return connection
+
+
+def test_uploads_that_stall_keep_no_other_waiting_and_are_given_up(model_folder: Path) -> None:
+    app, scan = create_app(Shelf([str(model_folder)]), limits=replace(LIMITS, stall_seconds=2)), _png(draw_scan(1))
+    with listening(app) as port:
+        token = _replied(_posted(port, "/api/session", b""))[1]["token"]
+        stalled = [_posted(port, f"/api/{token}/scans?name=a.png", scan, sent=100) for _ in range(6)]
+        status, arrived = _replied(_posted(port, f"/api/{token}/scans?name=b.png", scan))
+        assert (status, arrived["scans"][0]["name"]) == (200, "b.png")
+        for status, refused in map(_replied, stalled):
+            assert (status, "too long to arrive" in refused["error"]) == (408, True)
+
+
+def test_idle_connections_do_not_close_the_page(client: TestClient) -> None:
+    with listening(client.app) as port:
+        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
+        for one in (*idle, connection):
+            one.close()
+
+
+def test_files_that_arrive_together_are_bounded_together(model_folder: Path) -> None:
+    app = create_app(Shelf([str(model_folder)]), limits=replace(LIMITS, arriving_bytes=1000))
+    with TestClient(app, base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
+        page = Page(client)
+        for _ in range(2):  # what was refused is not counted any more
+            reply = client.post(f"{page.root}/scans", params={"name": "a.png"}, content=_png(draw_scan(1)))
+            assert (reply.status_code, "at once" in reply.json()["error"]) == (503, True)
+            assert page.add(_png(np.zeros((40, 40), np.uint8)))
+
+
+@pytest.mark.parametrize("kind", ["RLE", "TIFF", "spacing"])
+def test_foreign_exceptions_are_told_in_words(page: Page, kind: str) -> None:
+    files = {"RLE": lambda: panicking_rle(draw_scan(1)), "TIFF": far_strips, "spacing": lambda: _png(draw_scan(1))}
+    reply = page.get(page.add(files[kind](), "odd")[0], "answer", spacing=1e200 if kind == "spacing" else "")
+    assert reply.status_code == 422
+    assert {"RLE": "PanicException", "TIFF": "OverflowError", "spacing": "0.001 to 10"}[kind] in reply.json()["error"]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "localhost.evil.example", "127.0.0.1.evil.example", ""])

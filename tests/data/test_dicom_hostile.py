@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn import draw_scan
-from made_dicom import IDENTIFIERS, content, dicom, region, save
+from made_dicom import IDENTIFIERS, content, dicom, panicking_rle, region, save
 from PIL import Image
 from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate, generate_frames
@@ -77,15 +77,6 @@ def _bomb() -> bytes:
     begin = deflater.compress(bytes(2**20)) + deflater.flush(zlib.Z_FULL_FLUSH)
     again = deflater.compress(bytes(2**20)) + deflater.flush(zlib.Z_FULL_FLUSH)
     return start[: 144 + int.from_bytes(start[140:144], "little")] + begin + again * 1023
-
-
-def _overlapping_segments() -> bytes:
-    """An RLE frame of 16 bits whose second segment begins inside of the first: the decoder, written in Rust, panics."""
-    made = _compressed(RLELossless, GRAY.astype(np.uint16) * 257)
-    frame = bytearray(next(generate_frames(made.PixelData, number_of_frames=1)))
-    struct.pack_into("<L", frame, 8, 65)
-    made.PixelData = encapsulate([bytes(frame)])
-    return content(made)
 
 
 def _element(tag: tuple[int, int], kind: bytes, value: bytes) -> bytes:
@@ -161,7 +152,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: _inserted(_element((0x0028, 0x1201), b"OB", b"12" * 1_000_000), (0x7FE0, 0x0010)),
         "more than 256 KB",
     ),
-    "RLE segments that overlap": (_overlapping_segments, r"damaged \(PanicException\)"),
+    "RLE segments that overlap": (lambda: panicking_rle(GRAY), r"damaged \(PanicException\)"),
     "a wrong syntax": (lambda: _with_syntax("1.2.840.10008.1.2.4.50"), "cut off"),
     "32 bits": (lambda: _declares(dicom(GRAY), BitsAllocated=32, BitsStored=32, HighBit=31), "32 bits; 8 and 16"),
     "more bits stored than allocated": (lambda: _declares(dicom(GRAY), BitsStored=99), "8 bits"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from drawn import draw_scan
+from made_tiff import far_strips
 from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
@@ -61,7 +61,7 @@ ODD = {
     "a dictionary": lambda _: {"a.png": 1},
     "text stream": lambda _: io.StringIO("text"),
     "a stream that panics": lambda _: Panicking(),
-    "offsets beyond any file": lambda _: b"II\x2b\0\x08\0\0\0" + struct.pack("<Q", 2**63) + bytes(64),
+    "offsets beyond any file": lambda _: far_strips(),
     "a link to a device": lambda folder: folder / "zero.png",
     "a link to a device, as DICOM": lambda folder: folder / "zero.dcm",
     "a pipe": lambda folder: folder / "pipe.png",

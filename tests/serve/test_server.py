@@ -59,7 +59,7 @@ def _killed_in_a_request(server: Server) -> None:
 def test_killed_in_a_request_it_starts_again_on_its_port_and_ends_in_peace(saved: Path, tmp_path: Path) -> None:
     first = Server(saved, tmp_path)
     _killed_in_a_request(first)
-    again = Server(saved, tmp_path, port=first.port)
+    again = Server(saved, tmp_path, port=first.port, options=["--grace", "60"])
     scans = [_png(seed, (1200, 1200)) for seed in range(6)]
     named = [form(scan, name="Secret^Name 19610203.png") for scan in scans]
     patient = content(dicom(draw_scan(2), region((0, 0, 120, 160))))

@@ -1,0 +1,316 @@
+"""Uploads of strangers, read in a process of its own, which is replaced when one takes too long or ends it.
+
+Decoders are written in C and can't be interrupted: a JPEG of one megabyte can keep one busy for minutes. The process gets the
+file's bytes and sends back pixels and facts as JSON and raw numbers, no pickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from dataclasses import asdict, dataclass
+from struct import Struct
+from threading import Event, Timer
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+from bcdseg import errors
+from bcdseg.data.dicom.guard import pydicom
+from bcdseg.data.dicom.identity import read_reference, reference_from, reference_values
+from bcdseg.data.dicom.opening import open_dicom
+from bcdseg.data.dicom.scan import DicomFrame, read_frame
+from bcdseg.data.dicom.sniff import is_dicom
+from bcdseg.data.images import FORMATS
+from bcdseg.data.scans import read_scan
+from bcdseg.data.unexpected import unexpected_error
+from bcdseg.errors import BcdsegError, ImageError, OptionError, TooLargeError
+from bcdseg.types import Area, Doubt, ScanImage
+
+LENGTHS = Struct("<QQ")  # of the facts and of the bytes after them
+MEGA = 1_000_000
+START_SECONDS = 120.0
+MOST_MEMORY = 4 * 2**30  # bytes; a scan of 25 million pixels takes one quarter
+GRACE = 5  # seconds after which the process ends itself when nobody ended it
+START = "import sys; sys.path[:] = {path!r}; from bcdseg.data.reader_process import main; main()"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is wanted of an upload.
+
+    Attributes:
+        name: The source's name in errors and predictions.
+        frame: Of a DICOM clip, counted from 1.
+        most_pixels: Pixels that are decoded at most, as the header declares them.
+        reference: Whether DICOM output is to refer to it.
+    """
+
+    name: str
+    frame: int | None = None
+    most_pixels: int
+    reference: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """An upload that was read: the scan, and what DICOM output says of its source (None unless it was wanted)."""
+
+    scan: ScanImage
+    reference: Any = None
+
+
+class NamedBytes(io.BytesIO):
+    """The bytes of a file with the name that messages have for it."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
+def read_upload(content: bytes, wanted: Wanted) -> Upload:
+    """Read a scan from the bytes of a file, once its declared size is checked.
+
+    Raises:
+        TooLargeError: It declares more pixels than are decoded.
+        OptionError: The frame is not possible, or a reference is wanted of a file that is not DICOM.
+        ImageError: It can't be read.
+    """
+    file = NamedBytes(content, wanted.name)
+    if is_dicom(file):
+        scan = _read_dicom(file, wanted)
+    else:
+        if wanted.frame not in (None, 1):
+            raise OptionError(f"frame={wanted.frame}: only DICOM clips have more frames than one.")
+        _check_pixels(_declared_size(file), wanted)
+        scan = read_scan(file)
+    return Upload(scan=scan, reference=read_reference(file, keep_identifiers=False) if wanted.reference else None)
+
+
+def _read_dicom(file: NamedBytes, wanted: Wanted) -> ScanImage:
+    image = open_dicom(file, wanted.name)
+    _check_pixels(image.size, wanted)
+    frame, count = wanted.frame, len(image.frames)
+    if frame is None and count > 1:
+        raise OptionError(f"{wanted.name}: is a clip of {count} frames. Choose one of them: frame=1 to frame={count}.")
+    if frame is not None and not 1 <= frame <= count:
+        raise OptionError(f"frame={frame}: the file has frames 1 to {count}.")
+    chosen = DicomFrame(image, frame or 1)
+    return read_frame(chosen, chosen.name if count > 1 else wanted.name, keep_identifiers=False)
+
+
+def _declared_size(file: NamedBytes) -> tuple[int, int]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file, formats=FORMATS) as image:
+                return image.height, image.width
+    except Exception:  # reading the scan reports it
+        return 0, 0
+    finally:
+        file.seek(0)
+
+
+def _check_pixels(size: tuple[int, int], wanted: Wanted) -> None:
+    if size[0] * size[1] > wanted.most_pixels:
+        raise TooLargeError(
+            f"{wanted.name}: is {size[0]}x{size[1]} pixels; the most that is taken here is {wanted.most_pixels / MEGA:g} million. "
+            "Crop it or make it smaller first."
+        )
+
+
+class ReaderProcess:
+    """A process that reads one upload after the other. It is used by one thread.
+
+    Args:
+        seconds: How long it may take for an upload.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._expired, self._status = False, 0
+
+    @property
+    def running(self) -> bool:
+        """Whether the process runs."""
+        return self.pid is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's number while it runs."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def start(self) -> None:
+        """Start the process, unless it runs, and wait until it can read.
+
+        Raises:
+            RuntimeError: It does not start.
+        """
+        if self.running:
+            return
+        self.stop()
+        command = [sys.executable, "-c", START.format(path=sys.path)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self._exchange(None, START_SECONDS) is None:
+            raise RuntimeError("the process that reads uploads does not start")
+
+    def read(self, content: bytes, wanted: Wanted) -> Upload:
+        """Have an upload read; see ``read_upload``, whose errors it raises.
+
+        Raises:
+            ImageError: Reading takes too long, or ends the process.
+        """
+        self.start()
+        facts = {**asdict(wanted), "seconds": self._seconds}
+        reply = self._exchange((facts, content), self._seconds)
+        if reply is None:
+            raise ImageError(f"{wanted.name}: {self._why()}")
+        return _as_upload(*reply)
+
+    def stop(self) -> None:
+        """End the process at once, from any thread."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with contextlib.suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+
+    def _exchange(self, request: tuple[dict[str, Any], bytes] | None, seconds: float) -> tuple[dict[str, Any], bytearray] | None:
+        """Send a request and receive the reply; None when the process was ended before it came."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        expired = Event()
+
+        def expire() -> None:
+            expired.set()
+            process.kill()
+
+        timer = Timer(seconds, expire)
+        timer.daemon = True
+        timer.start()
+        reply = None
+        try:
+            if request is not None:
+                send(process.stdin, *request)
+            reply = receive(process.stdout)
+        except (OSError, ValueError):  # a pipe that broke or was closed
+            pass
+        timer.cancel()
+        timer.join()
+        self._expired = expired.is_set()
+        if reply is None or self._expired:
+            self._status = process.wait()
+            self.stop()
+        return reply
+
+    def _why(self) -> str:
+        if self._expired:
+            return (
+                f"reading it took longer than {self._seconds:g} s, the most that is allowed here. "
+                "Send it smaller, or in a simpler format, such as PNG or uncompressed DICOM."
+            )
+        return f"reading it ended the process that reads uploads ({self._status}). It is damaged or too large: export it again."
+
+
+def send(pipe: IO[bytes], facts: dict[str, Any], content: Any = b"") -> None:
+    """Write a message: facts as JSON, and bytes."""
+    head = json.dumps(facts).encode()
+    pipe.write(LENGTHS.pack(len(head), len(content)))
+    pipe.write(head)
+    pipe.write(content)
+    pipe.flush()
+
+
+def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], bytearray] | None:
+    """Read a message; None at the end of the pipe."""
+    lengths = pipe.read(LENGTHS.size)
+    if len(lengths) < LENGTHS.size:
+        return None
+    head, content = map(bytearray, LENGTHS.unpack(lengths))
+    for part in (head, content):
+        if pipe.readinto(part) != len(part):  # type: ignore[attr-defined]
+            return None
+    return json.loads(head), content
+
+
+def main() -> None:
+    """Read uploads from standard input until it ends, and write scans to standard output."""
+    requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    for stream in (1, 2):  # decoders print, and may quote what they read
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server, which finishes what it has
+    _limit_memory()
+    with contextlib.suppress(errors.MissingExtraError):
+        pydicom("pydicom.pixels")
+    send(replies, {"ready": True})
+    while (request := receive(requests)) is not None:
+        facts, content = request
+        _end_itself_after(facts.pop("seconds") + GRACE)
+        reply = _reply(bytes(content), Wanted(**facts))
+        _end_itself_after(0)
+        send(replies, *reply)
+
+
+def _reply(content: bytes, wanted: Wanted) -> tuple[dict[str, Any], Any]:
+    try:
+        upload = read_upload(content, wanted)
+        pixels = np.ascontiguousarray(upload.scan.pixels)
+        facts = {
+            "shape": pixels.shape,
+            "dtype": pixels.dtype.name,
+            "source": upload.scan.source,
+            "frame": upload.scan.frame,
+            "areas": [asdict(area) for area in upload.scan.areas],
+            "doubts": upload.scan.doubts,
+            "reference": None if upload.reference is None else reference_values(upload.reference),
+        }
+        return facts, pixels.data.cast("B")
+    except BcdsegError as error:
+        return {"error": type(error).__name__, "message": str(error)}, b""
+    except BaseException as error:
+        return {"error": ImageError.__name__, "message": str(unexpected_error(wanted.name, "can't be read", error))}, b""
+
+
+def _as_upload(facts: dict[str, Any], content: bytearray) -> Upload:
+    if "error" in facts:
+        kind = getattr(errors, facts["error"])
+        raise kind(facts["message"])
+    scan = ScanImage(
+        source=facts["source"],
+        pixels=np.frombuffer(content, facts["dtype"]).reshape(facts["shape"]),
+        areas=tuple(_area(**area) for area in facts["areas"]),
+        frame=facts["frame"],
+        doubts=tuple(Doubt(*doubt) for doubt in facts["doubts"]),
+    )
+    return Upload(scan=scan, reference=None if facts["reference"] is None else reference_from(facts["reference"]))
+
+
+def _area(*, box: list[int], spacing: list[float] | None, spacing_from: str | None) -> Area:
+    top, left, bottom, right = box
+    return Area(box=(top, left, bottom, right), spacing=(spacing[0], spacing[1]) if spacing else None, spacing_from=spacing_from)
+
+
+def _limit_memory() -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows, and not where less is allowed already
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+
+
+def _end_itself_after(seconds: float) -> None:
+    """Have the system end this process, since a server that was killed can't; 0 for never."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,0 +1,102 @@
+"""Uploads read side by side, each by a process of its own; the scans go on to the lanes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from bcdseg.data.reader_process import ReaderProcess, Upload
+from bcdseg.infer.graph_runtime import cores
+from bcdseg.serve.lanes import Job, Lanes
+from bcdseg.serve.limits import Limits
+from bcdseg.serve.shield import log_unforeseen
+
+LEAST, MOST = 2, 8  # processes: one slow upload never keeps all others waiting
+
+
+class Readers:
+    """Threads that each have one upload after the other read by their own process.
+
+    A process that takes longer than ``limits.read_timeout`` is ended and replaced. So what a file does to a decoder costs one
+    process its time, and never the server.
+    """
+
+    def __init__(self, lanes: Lanes, limits: Limits) -> None:
+        self._lanes = lanes
+        self._waiting: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._processes = [ReaderProcess(limits.read_timeout) for _ in range(max(LEAST, min(MOST, cores())))]
+        self._threads = [
+            threading.Thread(target=self._run, args=(process,), name=f"bcdseg-reader-{number}", daemon=True)
+            for number, process in enumerate(self._processes, 1)
+        ]
+
+    @property
+    def running(self) -> bool:
+        """Whether any process can read."""
+        return any(process.running for process in self._processes)
+
+    def start(self) -> None:
+        """Start the processes, in the background."""
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, job: Job) -> None:
+        """Have an upload read and predicted."""
+        with self._changed:
+            self._waiting.append(job)
+            self._changed.notify()
+
+    def stop(self, seconds: float) -> bool:
+        """Read what waits, then end the threads and their processes; what takes longer is dropped.
+
+        Returns:
+            Whether all was read in time.
+        """
+        until = time.monotonic() + seconds
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        for process in self._processes:
+            process.stop()
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self, process: ReaderProcess) -> None:
+        self._start(process)
+        while (job := self._take()) is not None:
+            if (upload := _read(process, job)) is not None:
+                self._lanes.put(job, upload)
+            del job, upload
+            self._start(process)  # before the next upload comes
+        process.stop()
+
+    def _start(self, process: ReaderProcess) -> None:
+        try:
+            if not self._stopping:
+                process.start()
+        except BaseException as error:
+            log_unforeseen(error)  # and the next upload tries again
+
+    def _take(self) -> Job | None:
+        """The next upload that somebody still waits for; None at the end."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._waiting or self._stopping)
+                if not self._waiting:
+                    return None
+                job = self._waiting.popleft()
+                if not job.given_up.is_set():
+                    return job
+                job.future.cancel()
+
+
+def _read(process: ReaderProcess, job: Job) -> Upload | None:
+    try:
+        return process.read(job.take_content(), job.wanted)
+    except BaseException as error:
+        job.future.set_exception(error)
+        return None

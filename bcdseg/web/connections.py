@@ -1,0 +1,86 @@
+"""Connections in bounded number and time: idle and slow ones give way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+BACKLOG = 128  # connections that wait to be accepted
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionLimits:
+    """Limits on connections.
+
+    Attributes:
+        most: Connections at once. A new one takes the place of the one that has been idle for longest.
+        head_seconds: For the head of a request to arrive, also the first one.
+        request_seconds: For a whole request: its body, its answer, and the client's reading of it.
+    """
+
+    most: int
+    head_seconds: float = 10.0
+    request_seconds: float
+
+
+def limited_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
+    """Return what uvicorn makes of each connection: its own protocol within limits, which it lacks."""
+    most = min(limits.most, _open_files() // 2)
+
+    class Limited(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._timer: asyncio.TimerHandle | None = None
+            self._expect(limits.head_seconds)
+            self._since = self.loop.time()
+            others = [one for one in self.connections if isinstance(one, Limited) and not one.transport.is_closing()]
+            if len(others) > most:
+                idle = [one for one in others if one.is_idle and one is not self]
+                min(idle, key=lambda one: one._since, default=self).transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._cancel()
+            super().connection_lost(exc)
+
+        def handle_events(self) -> None:
+            before = self.cycle
+            super().handle_events()
+            if self.cycle is not before and not self.is_idle:
+                self._expect(limits.request_seconds)
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.is_idle:
+                self._since = self.loop.time()
+                unsent = self.transport.get_write_buffer_size()
+                self._expect(limits.request_seconds if unsent else limits.head_seconds)
+
+        @property
+        def is_idle(self) -> bool:
+            """Whether no request is being answered."""
+            return self.cycle is None or self.cycle.response_complete
+
+        def _expect(self, seconds: float) -> None:
+            """Close the connection unless something happens in time."""
+            self._cancel()
+            self._timer = self.loop.call_later(seconds, self.transport.abort)
+
+        def _cancel(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    return Limited
+
+
+def _open_files() -> int:
+    """How many files the system lets this process open."""
+    with contextlib.suppress(ImportError, OSError):  # not on Windows
+        import resource
+
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if soft != resource.RLIM_INFINITY:
+            return soft
+    return 2**16

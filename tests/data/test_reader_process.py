@@ -1,0 +1,91 @@
+"""Uploads read in a process of their own: the same scans, and a process that is replaced."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from drawn import draw_scan
+from made_dicom import content, dicom, region
+from PIL import Image
+
+from bcdseg import errors
+from bcdseg.data.reader_process import ReaderProcess, Wanted, read_upload
+
+
+def _png(mode: str = "L") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(draw_scan(1)).convert(mode).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[ReaderProcess]:
+    process = ReaderProcess(60)
+    yield process
+    process.stop()
+
+
+CLIP = np.stack([draw_scan(seed) for seed in range(3)])
+UPLOADS = {
+    "gray": (_png(), {}),
+    "colour": (_png("RGB"), {}),
+    "16 bits": (content(dicom(draw_scan(1).astype(np.uint16) * 200)), {}),
+    "DICOM with areas": (
+        content(dicom(draw_scan(2), region((10, 20, 110, 150), (0.02, 0.03)), Modality="MG")),
+        {"reference": True},
+    ),
+    "a frame of a clip": (content(dicom(CLIP, clip=True)), {"frame": 2, "reference": True}),
+}
+
+
+@pytest.mark.parametrize("kind", UPLOADS)
+def test_the_process_reads_what_the_library_reads(process: ReaderProcess, kind: str) -> None:
+    upload, options = UPLOADS[kind]
+    wanted = Wanted(name="upload", most_pixels=100_000, **options)
+    here, there = read_upload(upload, wanted), process.read(upload, wanted)
+    np.testing.assert_array_equal(there.scan.pixels, here.scan.pixels)
+    assert there.scan.pixels.dtype == here.scan.pixels.dtype
+    for name in ("source", "frame", "areas", "doubts"):
+        assert getattr(there.scan, name) == getattr(here.scan, name)
+    assert there.reference == here.reference
+
+
+@pytest.mark.parametrize(
+    ("upload", "options", "kind"),
+    [
+        (b"", {}, errors.ImageError),
+        (_png(), {"most_pixels": 1000}, errors.TooLargeError),
+        (_png(), {"frame": 2}, errors.OptionError),
+        (_png(), {"reference": True}, errors.OptionError),
+        (content(dicom(CLIP, clip=True)), {"frame": 4}, errors.OptionError),
+    ],
+)
+def test_its_errors_are_those_of_the_library(process: ReaderProcess, upload: bytes, options: dict[str, int], kind: type) -> None:
+    wanted = Wanted(**{"name": "upload", "most_pixels": 100_000, **options})
+    with pytest.raises(kind) as here:
+        read_upload(upload, wanted)
+    with pytest.raises(kind) as there:
+        process.read(upload, wanted)
+    assert (type(there.value), str(there.value)) == (type(here.value), str(here.value))
+
+
+def test_a_process_that_was_killed_is_replaced(process: ReaderProcess) -> None:
+    process.start()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    while process.running:
+        pass
+    assert process.read(_png(), Wanted(name="upload", most_pixels=100_000)).scan.pixels.shape == (120, 160)
+
+
+def test_an_upload_that_takes_too_long_is_given_up() -> None:
+    process = ReaderProcess(0)
+    with pytest.raises(errors.ImageError, match=r"upload: reading it took longer than 0 s"):
+        process.read(_png(), Wanted(name="upload", most_pixels=100_000))
+    assert not process.running
+    process.stop()

@@ -1,0 +1,174 @@
+"""What strangers can cost a server: bounded time, memory and connections, and an end in bounded time."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import draw_scan
+from made_dicom import content, dicom, panicking_rle
+from made_tiff import far_strips
+from PIL import Image
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+from served import PATIENCE, ask, serving
+
+import bcdseg
+from bcdseg.infer.output import png_bytes
+
+SCAN = png_bytes(Image.fromarray(draw_scan(1)))
+
+
+@pytest.fixture(scope="module")
+def port(small_model: bcdseg.Model) -> Iterator[int]:
+    with serving(small_model, connections=8, head_timeout=1) as port:
+        yield port
+
+
+def endless_jpeg() -> bytes:
+    """A progressive JPEG of 25 million pixels in 5,000 passes: some 300 kilobytes that take a decoder minutes."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((4800, 5200), np.uint8)).save(buffer, "JPEG", progressive=True, quality=5)
+    whole = buffer.getvalue()
+    last_pass = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + last_pass * 5000 + b"\xff\xd9"
+
+
+def deflated_zeros() -> bytes:
+    """A DICOM file of 30 kilobytes with four million empty elements."""
+    made = dicom(draw_scan(1))
+    made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    start, deflater = content(made), zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return start[: 144 + int.from_bytes(start[140:144], "little")] + deflater.compress(bytes(32_000_000)) + deflater.flush()
+
+
+REFUSED = {
+    "deflated zeros": ("/predict", deflated_zeros, "more than 100,000 elements"),
+    "RLE whose decoder panics": ("/predict", lambda: panicking_rle(draw_scan(1)), "truncated or damaged (PanicException)"),
+    "RLE whose decoder panics, as DICOM-SEG": (
+        "/dicom-seg",
+        lambda: panicking_rle(draw_scan(1)),
+        "truncated or damaged (PanicException)",
+    ),
+    "TIFF with offsets beyond any file": (
+        "/mask",
+        far_strips,
+        "upload: can't be read as an image (OverflowError",
+    ),
+    "a spacing of light years": ("/predict?spacing=1e200", lambda: SCAN, "spacing"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_files_that_cost_much_or_raise_foreign_exceptions_are_refused(port: int, kind: str) -> None:
+    path, make, words = REFUSED[kind]
+    answer = ask(port, "POST", path, make())
+    assert (answer.status, words in str(answer.json["detail"])) == (422, True), answer.json
+
+
+def test_uploads_that_take_too_long_to_read_are_given_up_and_others_are_answered(small_model: bcdseg.Model) -> None:
+    with serving(small_model, read_timeout=2, max_megapixels=25) as port, ThreadPoolExecutor(8) as pool:
+        endless = endless_jpeg()
+        slow = [pool.submit(ask, port, "POST", "/predict", endless) for _ in range(3)]
+        assert ask(port, "GET", "/health").status == 200
+        for one in slow:
+            answer = one.result()
+            assert (answer.status, "reading it took longer than 2 s" in answer.json["detail"]) == (422, True)
+        assert ask(port, "POST", "/predict", SCAN).status == 200
+        assert ask(port, "GET", "/ready").status == 200
+
+
+def silent(port: int, start: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    connection.sendall(start)
+    return connection
+
+
+def ends(connection: socket.socket) -> bool:
+    """Whether the other side closes the connection; waits for it."""
+    with connection, suppress(ConnectionResetError):
+        while connection.recv(65536):
+            pass
+    return True
+
+
+def test_idle_connections_give_way_to_new_ones(port: int) -> None:
+    idle = [silent(port) for _ in range(30)]
+    assert ask(port, "GET", "/health").status == 200
+    assert ask(port, "POST", "/predict", SCAN).status == 200
+    assert all(map(ends, idle))
+
+
+@pytest.mark.parametrize("start", [b"", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "])
+def test_a_head_that_does_not_arrive_ends_the_connection(port: int, start: bytes) -> None:
+    assert ends(silent(port, start))
+
+
+@pytest.mark.parametrize(("path", "status"), [("/predict", 413), ("/no-such-path", 404)])
+@pytest.mark.parametrize("declared", [b"Content-Length: 20000000000", b"Transfer-Encoding: chunked"])
+def test_a_body_that_nobody_wants_is_not_read_on(port: int, path: str, status: int, declared: bytes) -> None:
+    head = b"POST " + path.encode() + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n" + declared + b"\r\n\r\n"
+    piece, sent = bytes(2**20), 0
+    if b"chunked" in declared:
+        piece = b"100000\r\n" + piece + b"\r\n"
+    with silent(port, head) as connection:
+        with suppress(OSError):
+            while sent < 500:
+                connection.sendall(piece)
+                sent += 1
+        answer = connection.recv(65536)
+    assert sent < 100
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"connection: close" in answer.lower()
+
+
+def test_only_own_names_are_answered(port: int, small_model: bcdseg.Model) -> None:
+    for name, status in (("evil.example", 403), ("127.0.0.1.evil.example", 403), ("localhost", 200), (f"127.0.0.1:{port}", 200)):
+        assert ask(port, "GET", "/model", Host=name).status == status
+    assert "allow-host" in str(ask(port, "POST", "/predict", SCAN, Host="evil.example").json["detail"])
+    with serving(small_model, allowed_hosts=("Scans.example",)) as allowing:
+        assert ask(allowing, "POST", "/predict", SCAN, Host="scans.example:80").status == 200
+        assert ask(allowing, "GET", "/health", Host="evil.example").status == 403
+    with serving(small_model, allowed_hosts=("*",)) as open_to_all:
+        assert ask(open_to_all, "GET", "/health", Host="evil.example").status == 200
+
+
+@pytest.fixture
+def stuck(small_model: bcdseg.Model, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A server whose model never comes back from a scan, in a process of its own."""
+    script = Path(__file__).parents[1] / "stuck_server.py"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, str(script), str(small_model.save(tmp_path / "model"))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"port (\d+)", process.stdout.readline())
+        assert found
+        yield process, int(found[1])
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_server_that_is_stuck_says_so_and_ends_when_it_is_asked_to(stuck: tuple[subprocess.Popen[str], int]) -> None:
+    process, port = stuck
+    while ask(port, "GET", "/ready").json["state"] == "warming":
+        pass
+    while ask(port, "GET", "/ready").json["state"] == "ready":  # until each lane has a scan
+        assert ask(port, "POST", "/predict", SCAN).status == 503
+    assert ask(port, "GET", "/ready").json["state"] == "busy"
+    assert "busy" in str(ask(port, "POST", "/predict", SCAN).json["detail"])
+    assert ask(port, "GET", "/health").status == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 1
