@@ -10,6 +10,10 @@ For research. Not a medical device.
 
 import lazy_loader
 
+from bcdseg.privacy import disable_telemetry
+
+disable_telemetry()  # before any dependency is imported
+
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

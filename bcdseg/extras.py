@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import os
 from typing import Any
 
 from bcdseg.errors import MissingExtraError
-
-BEFORE = {"albumentations": {"NO_ALBUMENTATIONS_UPDATE": "1"}}
-"""Environment variables that a package must find when it is imported: this one asks the network for its newest version."""
+from bcdseg.privacy import disable_telemetry_of
 
 
 def require(module: str, *, extra: str, purpose: str) -> Any:
-    """Import a module of an extra, or say what needs it and which extra to install."""
+    """Import a module of an extra with its telemetry disabled, or say what needs it and which extra to install."""
     package = module.partition(".")[0]
-    for name, value in BEFORE.get(package, {}).items():
-        os.environ.setdefault(name, value)
+    disable_telemetry_of(package)
     try:
         return importlib.import_module(module)
     except ImportError as error:

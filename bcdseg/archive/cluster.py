@@ -13,7 +13,7 @@ from bcdseg.errors import ClusterError
 from bcdseg.extras import require
 from bcdseg.infer.graph_runtime import cores
 
-SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_metrics_collection": "0"}
+SILENT = {"RAY_enable_metrics_collection": "0"}  # usage statistics: see bcdseg.privacy
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on every system: listens to this machine alone
 OBJECT_STORE = 256 * 2**20  # bytes of shared memory for answers that wait to be written
 
