@@ -37,9 +37,9 @@ from bcdseg.types import Area, Doubt, ScanImage
 LENGTHS = Struct("<QQ")  # of the facts and of the bytes after them
 MEGA = 1_000_000
 START_SECONDS = 120.0
-MOST_MEMORY = 4 * 2**30  # bytes; a scan of 25 million pixels takes one quarter
+LEAST_MEMORY, PIXEL_MEMORY = 2 * 2**30, 80  # bytes: of the process, and for each pixel of the largest scan
 GRACE = 5  # seconds after which the process ends itself when nobody ended it
-START = "import sys; sys.path[:] = {path!r}; from bcdseg.data.reader_process import main; main()"
+START = "import sys; sys.path[:] = {path!r}; from bcdseg.data.reader_process import main; main({memory})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +131,11 @@ class ReaderProcess:
 
     Args:
         seconds: How long it may take for an upload.
+        most_pixels: Of the largest scan; the process's memory is bounded by it.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float, most_pixels: int) -> None:
+        self._seconds, self._memory = seconds, LEAST_MEMORY + PIXEL_MEMORY * most_pixels
         self._process: subprocess.Popen[bytes] | None = None
         self._expired, self._status = False, 0
 
@@ -158,7 +159,7 @@ class ReaderProcess:
         if self.running:
             return
         self.stop()
-        command = [sys.executable, "-c", START.format(path=sys.path)]
+        command = [sys.executable, "-c", START.format(path=sys.path, memory=self._memory)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if self._exchange(None, START_SECONDS) is None:
             raise RuntimeError("the process that reads uploads does not start")
@@ -246,13 +247,17 @@ def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], bytearray] | None:
     return json.loads(head), content
 
 
-def main() -> None:
-    """Read uploads from standard input until it ends, and write scans to standard output."""
+def main(memory: int) -> None:
+    """Read uploads from standard input until it ends, and write scans to standard output.
+
+    Args:
+        memory: Bytes that this process may use.
+    """
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     for stream in (1, 2):  # decoders print, and may quote what they read
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server, which finishes what it has
-    _limit_memory()
+    _limit_memory(memory)
     with contextlib.suppress(errors.MissingExtraError):
         pydicom("pydicom.pixels")
     send(replies, {"ready": True})
@@ -303,11 +308,11 @@ def _area(*, box: list[int], spacing: list[float] | None, spacing_from: str | No
     return Area(box=(top, left, bottom, right), spacing=(spacing[0], spacing[1]) if spacing else None, spacing_from=spacing_from)
 
 
-def _limit_memory() -> None:
+def _limit_memory(most: int) -> None:
     with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows, and not where less is allowed already
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def _end_itself_after(seconds: float) -> None:

@@ -27,7 +27,7 @@ class Readers:
         self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
         self._stopping = False
-        self._processes = [ReaderProcess(limits.read_timeout) for _ in range(max(LEAST, min(MOST, cores())))]
+        self._processes = [ReaderProcess(limits.read_timeout, limits.pixels) for _ in range(max(LEAST, min(MOST, cores())))]
         self._threads = [
             threading.Thread(target=self._run, args=(process,), name=f"bcdseg-reader-{number}", daemon=True)
             for number, process in enumerate(self._processes, 1)

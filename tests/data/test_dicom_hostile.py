@@ -148,6 +148,19 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "more than 500,000 values",
     ),
+    "a million character sets in an item": (
+        lambda: _inserted(
+            struct.pack("<HH", 0x0008, 0x1140)
+            + b"SQ\0\0\xff\xff\xff\xff"
+            + _item(_element((0x0008, 0x0005), b"UT", b"1\\" * 1_000_000)),
+            (0x0010, 0x0010),
+        ),
+        "more than 1 KB",
+    ),
+    "deflated without a length": (
+        lambda: _deflated_zeros()[:132] + _deflated_zeros()[144:],
+        "deflated, and its first element is not its length",
+    ),
     "a table of a million colours": (
         lambda: _inserted(_element((0x0028, 0x1201), b"OB", b"12" * 1_000_000), (0x7FE0, 0x0010)),
         "more than 256 KB",
@@ -235,7 +248,9 @@ def test_flipped_bytes_never_raise_anything_else(syntax: object) -> None:
 def test_large_private_elements_are_skipped_and_long_headers_are_read() -> None:
     private = _element((0x0009, 0x0010), b"LO", b"A MACHINE ") + _element((0x0009, 0x1001), b"OB", b"\\" * 70_000_000)
     sequence = _element((0x0008, 0x1140), b"SQ", _item(_element((0x0008, 0x1155), b"UI", b"1.2.3\0")) * 20_000)
-    for element in (private, sequence):
+    nested = _item(_element((0x0088, 0x0904), b"OB", b"\\" * 5_000_000)) + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    undefined = struct.pack("<HH", 0x0008, 0x1140) + b"SQ\0\0\xff\xff\xff\xff" + nested
+    for element in (private, sequence, undefined):
         np.testing.assert_array_equal(read_scan(_inserted(element, (0x0010, 0x0010))).pixels, GRAY)
 
 

@@ -25,7 +25,7 @@ def _png(mode: str = "L") -> bytes:
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[ReaderProcess]:
-    process = ReaderProcess(60)
+    process = ReaderProcess(60, 100_000)
     yield process
     process.stop()
 
@@ -84,7 +84,7 @@ def test_a_process_that_was_killed_is_replaced(process: ReaderProcess) -> None:
 
 
 def test_an_upload_that_takes_too_long_is_given_up() -> None:
-    process = ReaderProcess(0)
+    process = ReaderProcess(0, 100_000)
     with pytest.raises(errors.ImageError, match=r"upload: reading it took longer than 0 s"):
         process.read(_png(), Wanted(name="upload", most_pixels=100_000))
     assert not process.running

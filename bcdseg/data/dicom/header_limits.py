@@ -7,7 +7,7 @@ kilobytes can declare millions of them, so they are counted while pydicom reads.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -16,10 +16,16 @@ from bcdseg.errors import ImageError
 
 MOST_ELEMENTS = 100_000  # an item counts as three; a clip of 2,000 frames with groups of its own has half as many
 MOST_VALUES = 500_000  # numbers and texts in elements that are used; a colour palette has 200,000
-MOST_BYTES = 2**26  # of all that is read of a header: private elements are skipped, whatever their length
-MOST_VALUE_BYTES = 2**18  # of an element that is no sequence; a table of 65,536 colours has half as many
-COSTS = {8: 1, 2: 2}
-"""What a read counts, by its bytes: 8 begin each element and item; 2 are read of each item, which takes longer than an element."""
+MOST_BYTES = 2**28  # of all that is read of a header: elements that nothing needs are skipped, unless they are in sequences
+MOST_VALUE_BYTES = 2**18  # of an element that is used and is no sequence; a table of 65,536 colours has half as many
+MOST_CHARSET_BYTES = 2**10  # pydicom converts character sets at once, also those in sequences
+AT_PIXELS = 0x7FE00008  # the first tag of pixel data
+CHARSET, UNDEFINED = 0x00080005, 0xFFFFFFFF
+CHARSET_STARTS = (b"\x08\x00\x05\x00", b"\x00\x08\x00\x05")
+TOO_MUCH = ", the most that is read. Export the scan again, without it."
+ELEMENT_START = 8  # bytes that begin each element and item
+COSTS = {ELEMENT_START: 1, 2: 2}
+"""What a read counts, by its bytes; two are read of each item, which takes longer than an element."""
 
 NUMERIC = {"US": 2, "SS": 2, "AT": 4, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "SV": 8, "UV": 8}
 
@@ -45,18 +51,17 @@ class HeaderBudget:
         """Add to the counts."""
         self._elements, self._values, self._bytes = self._elements + elements, self._values + values, self._bytes + size
         if self._elements > self._most_elements:
-            self.refuse(f"has more than {self._most_elements:,} elements")
+            self.refuse(f"has more than {self._most_elements:,} elements{TOO_MUCH}")
         elif self._with_pixels:
             return
         elif self._values > MOST_VALUES:
-            self.refuse(f"has more than {MOST_VALUES:,} values")
+            self.refuse(f"has more than {MOST_VALUES:,} values{TOO_MUCH}")
         elif self._bytes > MOST_BYTES:
-            self.refuse(f"has more than {MOST_BYTES // 2**20} MB")
+            self.refuse(f"has more than {MOST_BYTES // 2**20} MB{TOO_MUCH}")
 
     def refuse(self, reason: str) -> None:
         """Note that a limit is reached; the first one is reported."""
-        limit = "the most that is read"
-        self.problem = self.problem or ImageError(f"{self._name}: its header {reason}, {limit}. Export the scan again, without it.")
+        self.problem = self.problem or ImageError(f"{self._name}: its header {reason}")
 
     def check(self) -> None:
         """Raise the error, if there is one."""
@@ -80,16 +85,21 @@ class LimitedFile:
         self.budget, self.inflated = budget, inflated
         self.most_at_once: float = MOST_VALUE_BYTES
         self.seek, self.tell = file.seek, file.tell
-        self._file = file
+        self._file, self._in_charset = file, False
 
     def read(self, size: int = -1) -> bytes:
         """Read bytes; none once a limit is reached."""
         if self.budget.problem is None:
-            if not 0 <= size <= self.most_at_once:  # without a size pydicom reads what it then inflates without a limit
-                self.budget.refuse(f"has an element of more than {self.most_at_once / 2**10:g} KB")
-                return b""
-            content = self._file.read(size)
-            self.budget.count(elements=COSTS.get(size, 0), values=content.count(b"\\"), size=len(content))
+            most = MOST_CHARSET_BYTES if self._in_charset else self.most_at_once
+            if size < 0:  # pydicom reads so what it then inflates without a limit
+                self.budget.refuse("is deflated, and its first element is not its length. Convert it: dcmconv +te IN OUT.")
+            elif size > most:
+                self.budget.refuse(f"has an element of more than {most / 2**10:g} KB{TOO_MUCH}")
+            else:
+                content = self._file.read(size)
+                if size == ELEMENT_START:
+                    self._in_charset = content[:4] in CHARSET_STARTS
+                self.budget.count(elements=COSTS.get(size, 0), size=len(content))
             if self.budget.problem is None:
                 return content
         return b""
@@ -100,6 +110,27 @@ class LimitedFile:
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         if error is None or isinstance(error, Exception):
             self.budget.check()
+
+
+def read_header(file: LimitedFile, keywords: Sequence[str], stop: Callable[[int, str | None, int], bool]) -> Any:
+    """Read elements of a header, as a pydicom ``Dataset``.
+
+    Args:
+        file: At its beginning.
+        keywords: The elements that are kept.
+        stop: Called with tag, value representation and length of each element; reading ends before the first one that it accepts.
+    """
+    dictionary = pydicom("pydicom.datadict")
+    tags = [dictionary.tag_for_keyword(keyword) for keyword in keywords]
+    short = {CHARSET, *(tag for tag in tags if dictionary.dictionary_VR(tag) != "SQ")}
+
+    def stopping(tag: int, vr: str | None, length: int) -> bool:
+        file.most_at_once = MOST_VALUE_BYTES if tag in short and length != UNDEFINED else MOST_BYTES
+        return stop(tag, vr, length)
+
+    header = pydicom("pydicom.filereader").read_partial(file, stopping, force=True, specific_tags=tags)
+    file.budget.check()
+    return header
 
 
 def convert_header(header: Any, budget: HeaderBudget, *, only: Mapping[int, frozenset[int]]) -> None:
@@ -123,8 +154,9 @@ def convert_header(header: Any, budget: HeaderBudget, *, only: Mapping[int, froz
                         del item[other]
             datasets += items
         for element in _raw(dataset):
+            content = element.value or b""
             size = NUMERIC.get(_vr(element, dataset))
-            budget.count(values=1 if size is None else len(element.value or b"") // size)
+            budget.count(values=content.count(b"\\") + 1 if size is None else len(content) // size)
         budget.check()
     list(header.iterall())
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from bcdseg.data.dicom.deflated import plain
 from bcdseg.data.dicom.guard import guarded, pydicom
+from bcdseg.data.dicom.header_limits import AT_PIXELS, convert_header, read_header
 from bcdseg.data.dicom.sniff import is_dataset, is_dicom
 from bcdseg.data.images import source_name
 from bcdseg.data.regular_file import open_regular
@@ -29,7 +30,6 @@ EMPTIED = (
 )
 NAMED = ("PatientName", "PatientID")
 FACTS = ("SOPClassUID", "Modality", "Rows", "Columns")
-LONGEST = 2**16  # bytes of one element
 METHOD = "bcdseg: names, numbers and dates left out, UIDs hashed"
 
 
@@ -97,5 +97,6 @@ def _header(source: Any) -> Any:
         file.seek(place)
     is_path = isinstance(source, (str, os.PathLike))
     with open_regular(Path(source), name) if is_path else io.BytesIO(source) as stored, plain(stored, name) as limited:
-        limited.most_at_once = LONGEST
-        return pydicom().dcmread(limited, stop_before_pixels=True, force=True, specific_tags=wanted)
+        header = read_header(limited, wanted, lambda tag, _, __: tag >= AT_PIXELS)
+        convert_header(header, limited.budget, only={})
+        return header

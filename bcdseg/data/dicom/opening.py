@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from bcdseg.data.dicom.deflated import plain
 from bcdseg.data.dicom.functional_groups import PER_FRAME, kept_of_each_frame, of_each_frame
 from bcdseg.data.dicom.guard import guarded, pydicom
-from bcdseg.data.dicom.header_limits import MOST_BYTES, MOST_VALUE_BYTES, convert_header
+from bcdseg.data.dicom.header_limits import AT_PIXELS, convert_header, read_header
 from bcdseg.data.dicom.places import Piece, find_frames, read_piece
 from bcdseg.data.dicom.sniff import is_dataset
 from bcdseg.data.images import check_size
@@ -41,9 +41,6 @@ NEEDED = (
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
     *(f"{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue") for part in ("Descriptor", "Data")),
 )
-
-
-SEQUENCES = tuple(keyword for keyword in NEEDED if keyword.endswith("Sequence") or keyword == "SequenceOfUltrasoundRegions")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,20 +105,16 @@ def transfer_syntax(header: Any) -> Any:
 
 def _open_file(opener: Callable[[], BinaryIO], name: str, path: Path | None) -> DicomImage:
     found: list[tuple[str | None, int]] = []
-    sequences = set(map(pydicom("pydicom.datadict").tag_for_keyword, SEQUENCES))
+
+    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        if tag == PIXEL_DATA:
+            found.append((vr, length))
+        return tag >= AT_PIXELS
 
     with opener() as stored, plain(stored, name) as file:
-
-        def at_pixels(tag: int, vr: str | None, length: int) -> bool:
-            if tag == PIXEL_DATA:
-                found.append((vr, length))
-            file.most_at_once = MOST_BYTES if tag in sequences else MOST_VALUE_BYTES
-            return tag >= 0x7FE00008
-
         if file.inflated is not None:
             opener = partial(io.BytesIO, file.inflated)
-        header = pydicom("pydicom.filereader").read_partial(file, at_pixels, force=True, specific_tags=_tags())
-        file.budget.check()
+        header = read_header(file, NEEDED, at_pixels)
         if not found:
             raise _not_a_scan(header, name)
         convert_header(header, file.budget, only=kept_of_each_frame())
