@@ -59,6 +59,8 @@ def leave_parents() -> None:
     use_own_threads()
     if _THREADS.process != os.getpid():
         _THREADS.begin()
+        if hasattr(_KEPT, "pools"):
+            _KEPT.pools = {}
 
 
 def _kept_or_new(workers: int, begin: Callable[[], None]) -> Executor:

@@ -12,6 +12,7 @@ from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.graph_runtime import Run, thread_limit
 from bcdseg.infer.quantise import quantised_onnx
 from bcdseg.infer.tracing import IMAGE, Traced
+from bcdseg.network.forked import never_destroy_in_children, note_threads
 
 OPSET = 20
 ERRORS_ONLY = 3
@@ -43,6 +44,7 @@ class OnnxRuntime:
             found = dict(zip(names, session.run(names, {IMAGE: batch}), strict=True))
             return Answers(*(found.get(field) for field in Answers._fields))
 
+        never_destroy_in_children(run)
         return run
 
 
@@ -67,4 +69,6 @@ def to_onnx(program: torch.export.ExportedProgram, inputs: Sequence[str], output
 
 
 def _onnxruntime() -> Any:
-    return require("onnxruntime", extra="onnx", purpose="The runtime onnxruntime")
+    onnxruntime = require("onnxruntime", extra="onnx", purpose="The runtime onnxruntime")
+    note_threads(OnnxRuntime.name)
+    return onnxruntime

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import threading
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from bcdseg.infer.answers import Answers, Array
 from bcdseg.infer.graph_runtime import Run, thread_limit
 from bcdseg.infer.quantise import quantised_openvino
 from bcdseg.infer.tracing import Traced
+from bcdseg.network.forked import never_destroy_in_children, note_threads
 
 LENGTH = 8  # bytes that say how long the description is, before it; the weights follow
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: of what is not quantised
@@ -55,14 +56,19 @@ class OpenVino:
         model = core.read_model(description, openvino.Tensor(np.frombuffer(weights, np.uint8)))
         compiled = core.compile_model(model, "CPU", options)
         named = {name: output for output in compiled.outputs for name in output.names}
-        requests = threading.local()
+        # Not local to threads: a forked child would destroy the requests of those that it doesn't have.
+        free: deque[Any] = deque()
 
         def run(batch: Array) -> Answers:
-            if not hasattr(requests, "mine"):
-                requests.mine = compiled.create_infer_request()
-            found = requests.mine.infer([batch], share_inputs=True)
+            try:
+                request = free.pop()
+            except IndexError:
+                request = compiled.create_infer_request()
+            found = request.infer([batch], share_inputs=True)
+            free.append(request)
             return Answers(*(found[named[field]] if field in named else None for field in Answers._fields))
 
+        never_destroy_in_children(run)
         return run
 
 
@@ -96,4 +102,6 @@ def _unpacked(graph: bytes) -> tuple[bytes, bytes]:
 
 
 def _openvino() -> Any:
-    return require("openvino", extra="openvino", purpose="The runtime openvino")
+    openvino = require("openvino", extra="openvino", purpose="The runtime openvino")
+    note_threads(OpenVino.name)
+    return openvino

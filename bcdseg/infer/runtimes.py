@@ -29,6 +29,7 @@ from bcdseg.infer.runtime import Runtime
 from bcdseg.infer.torch_runtime import TorchRuntime
 from bcdseg.infer.tracing import trace
 from bcdseg.network.ensemble import AnyNetwork
+from bcdseg.network.forked import has_lost_threads
 
 ENGINES: dict[str, type[Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime, "compile": Compiled}
 PRECISIONS = {
@@ -139,6 +140,11 @@ def make_runtime(network: AnyNetwork, *, device: str, preprocessing: Preprocessi
     if choice.runtime == "torch" and choice.precision in UNCHECKED:
         return TorchRuntime(network, device, preprocessing.frame, choice.precision)
     try:
+        if has_lost_threads(choice.runtime):
+            raise OptionError(
+                f"this process was forked from one that had used {choice.runtime}, whose threads a fork doesn't copy. "
+                "It computes on one core; for more speed start processes by spawn."
+            )
         if choice.runtime in ENGINES and device == "cpu":
             return _graph_runtime(network, preprocessing, choice)
         return _checked_torch(network, device, preprocessing, choice)
@@ -146,6 +152,11 @@ def make_runtime(network: AnyNetwork, *, device: str, preprocessing: Preprocessi
         reason = str(error) if isinstance(error, BcdsegError) else f"{type(error).__name__}: {str(error).strip()[:300]}"
         warnings.warn(f"{network.config.encoder} runs on {TORCH}, not on {choice}: {reason}", RuntimeFallbackWarning, stacklevel=4)
         return TorchRuntime(network, device, preprocessing.frame)
+
+
+def is_lost(runtime: Runtime) -> bool:
+    """Return whether a runtime was made before a fork that left its threads in the parent."""
+    return isinstance(runtime, GraphRuntime) and has_lost_threads(runtime.name)
 
 
 def _checked_torch(network: AnyNetwork, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime:

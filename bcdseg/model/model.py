@@ -21,7 +21,7 @@ from bcdseg.infer.prediction import Prediction
 from bcdseg.infer.predictor import Predictor
 from bcdseg.infer.rules import Rules
 from bcdseg.infer.runtime import Runtime
-from bcdseg.infer.runtimes import TORCH, Choice, choose_precision, choose_runtime, make_runtime, prepared_scans
+from bcdseg.infer.runtimes import TORCH, Choice, choose_precision, choose_runtime, is_lost, make_runtime, prepared_scans
 from bcdseg.infer.tiles import Tiles
 from bcdseg.infer.torch_runtime import choose_device
 from bcdseg.infer.views import choose_views, looked_at, several
@@ -321,9 +321,9 @@ class Model:
         raise OptionError(f"mode={mode.name!r}: {self.name} only classifies, which it does from whole scans: choose whole or auto.")
 
     def _ready_runtime(self) -> Runtime:
-        """The network made ready, made anew when its weights have changed since."""
+        """The network prepared for inference, again when its weights have changed or a fork has left its threads behind."""
         state = self._state()
-        if self._runtime is None or self._runtime[0] != state:
+        if self._runtime is None or self._runtime[0] != state or is_lost(self._runtime[1]):
             choice = TORCH if self._only_while not in (None, state) else self._choice
             self._runtime = (
                 state,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import threading
+import warnings
 
 import numpy as np
 from drawn import draw_scan
@@ -47,3 +49,16 @@ def test_each_thread_keeps_its_own(small_model: Model) -> None:
         other.start()
         other.join()
         assert _threads() == kept
+
+
+def _label(model: Model) -> str | None:
+    (only,) = model.predict([draw_scan(1)])
+    return only.label
+
+
+def test_a_forked_child_has_threads_of_its_own(small_model: Model) -> None:
+    with kept_threads(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*use of fork\(\) may lead to deadlocks", DeprecationWarning)
+        expected = _label(small_model)
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            assert pool.apply_async(_label, [small_model]).get(timeout=100) == expected
