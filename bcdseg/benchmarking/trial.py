@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bcdseg.benchmarking.cost import Cost, gflops, parameters, seconds_per_scan
 from bcdseg.benchmarking.plan import GROUPED, Fold
 from bcdseg.benchmarking.store import FoldResult, load_result, save_result
@@ -34,10 +32,8 @@ def settings(recipe: Recipe, config: FitConfig) -> dict[str, Mapping[str, Any]]:
 
 
 def new_model(recipe: Recipe, classes: tuple[str, ...], config: FitConfig) -> Model:
-    """The model a recipe starts from; random weights follow from the seed, and the caller's random state stays."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return recipe.model(classes, device=config.device)
+    """Return the model that a recipe starts from; its random weights follow from the seed."""
+    return recipe.model(classes, device=config.device, seed=config.seed)
 
 
 def run_fold(recipe: Recipe, fold: Fold, config: FitConfig, folder: Path) -> FoldResult:

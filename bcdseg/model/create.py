@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from bcdseg.data.preprocess import Preprocessing
 from bcdseg.model.model import Model
@@ -28,6 +31,7 @@ def create(
     hidden: int | None = None,
     gated: bool = False,
     device: str = "auto",
+    seed: int | None = None,
 ) -> Model:
     """Build a new model. Nothing is downloaded unless ``weights="imagenet"`` asks for it.
 
@@ -49,6 +53,8 @@ def create(
         gated: Whether a pixel's probability is multiplied by the probability that there is a lesion at all: fewer outlines in
             normal scans, and fewer that contradict the class. Needs a class that means 'no lesion'.
         device: Where predictions run: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        seed: Of the random weights; torch's own random numbers then stay as they were. None takes the weights from these, so that
+            they differ from run to run unless ``torch.manual_seed`` was called.
 
     Returns:
         A model with an untrained head and decoder.
@@ -69,7 +75,8 @@ def create(
         hidden=hidden,
         gated=gated,
     )
-    network = build_network(config).eval()
+    with _random_numbers(seed):
+        network = build_network(config).eval()
     if weights is not None:
         load_pretrained(network.encoder, encoder, weights)
     mean, std = normalisation(encoder, in_channels)
@@ -82,3 +89,14 @@ def create(
         stride=network.stride,
     )
     return Model(network, preprocessing, name=f"new {encoder}", device=device)
+
+
+@contextmanager
+def _random_numbers(seed: int | None) -> Iterator[None]:
+    """Random numbers that follow from a seed and leave the caller's as they were; None is the caller's own."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

@@ -89,8 +89,8 @@ class Command:
             return _prescribed(dataset)
         return split(dataset, FRACTIONS)
 
-    def start(self, classes: Sequence[str]) -> Model:
-        """The model that training starts from."""
+    def start(self, classes: Sequence[str], seed: int | None = None) -> Model:
+        """Return the model that training starts from; the random weights of a new one follow from the seed."""
         if self.model is not None:
             return load(self.model)
         asked = {name: getattr(self, name) for name in ("decoder", "head", "weights", "size")}
@@ -98,9 +98,9 @@ class Command:
         names = [] if self.head == NOTHING else classes
         chosen = self.chosen_recipe
         if chosen is not None:
-            return chosen.model(names, **new)
+            return chosen.model(names, seed=seed, **new)
         assert self.encoder is not None
-        return create(self.encoder, classes=names, **new)
+        return create(self.encoder, classes=names, seed=seed, **new)
 
 
 def train_as_told(command: Command, config: FitConfig, out: Path | None) -> Run:
@@ -137,7 +137,7 @@ def _run(command: Command, config: FitConfig, out: Path | None, *, resume: bool)
     told = {name: value for name, value in asdict(command).items() if value is not None}
     told |= {name: _absolute(told[name]) for name in PLACES & told.keys()}
     notes = {COMMAND: toml_lines(told).encode(), SPLIT: content_of(parts)}
-    start = command.start(train.classes)
+    start = command.start(train.classes, config.seed)
     return train_model(start, train, val, out=out, config=config, augment=None, teacher=teacher, resume=resume, notes=notes)
 
 

@@ -76,7 +76,8 @@ class FitConfig:
     Attributes:
         epochs: Times that every training scan is seen.
         batch_size: Scans of one step, over all devices together.
-        seed: Of the order of scans, augmentation, mixing, dropout, and heads that start anew.
+        seed: Of the order of scans, augmentation, mixing, dropout, and heads that start anew; in ``bcdseg train`` and
+            ``bcdseg.benchmark`` also of the weights of a new network, which ``bcdseg.create(seed=...)`` sets elsewhere.
         deterministic: Whether the same seed on the same machine must give the same result to the last bit, at some cost.
         augment: ``default``, ``light``, ``none``, or a classical set: ``flip-rotate-zoom``, ``shift-shear-zoom-flip``.
             ``fit(augment=...)`` also takes an albumentations or MONAI ``Compose``.

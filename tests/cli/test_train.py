@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from made import busi
 from typer.testing import CliRunner, Result
 
@@ -52,6 +54,37 @@ def test_a_new_model_is_trained_and_the_run_goes_on_from_its_folder_alone(data: 
     refused = _run("--resume", out, "--set", "lr=1")
     assert isinstance(refused.exception, errors.OptionError)
     assert "lr=1.0 (0.0001 there)" in str(refused.exception)
+
+
+def test_all_follows_from_the_seed_also_after_a_kill_before_the_first_checkpoint(data: Path, tmp_path: Path) -> None:
+    exact = ("--encoder", "plain_cnn", "--size", 32, *QUICK, "--device", "cpu", "--set", "deterministic=yes")
+
+    def weights(name: str, *arguments: object) -> bytes:
+        done = _run(*arguments)
+        assert done.exit_code == 0, done.output
+        return (tmp_path / name / "model" / "model.safetensors").read_bytes()
+
+    first = weights("first", data, *exact, "--out", tmp_path / "first", "--set", "seed=1")
+    torch.rand(3)
+    assert weights("second", data, *exact, "--out", tmp_path / "second", "--set", "seed=1") == first
+    assert weights("other", data, *exact, "--out", tmp_path / "other", "--set", "seed=2") != first
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for name in ("command.toml", "split.json", "seen.csv", "config.toml"):
+        shutil.copy(tmp_path / "first" / name, killed)
+    assert weights("killed", "--resume", killed) == first
+
+
+def test_a_new_model_follows_from_its_seed_and_leaves_the_random_numbers_alone() -> None:
+    before = torch.get_rng_state()
+    for make in (
+        lambda seed: bcdseg.create("plain_cnn", classes=["a", "b"], size=32, seed=seed),
+        lambda seed: bcdseg.recipe("cnn-3class").model(("normal", "benign", "malignant"), seed=seed),
+    ):
+        one, same, other = (make(seed).network.state_dict() for seed in (1, 1, 2))
+        assert all(torch.equal(one[name], same[name]) for name in one)
+        assert not all(torch.equal(one[name], other[name]) for name in one)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_recipe_and_a_split_of_ones_own(data: Path, tmp_path: Path) -> None:
