@@ -4,6 +4,9 @@ What comes out is H x W (gray) or H x W x 3 (colour), uint8, or float32 from 0 t
 
 - ``uint8`` stays as it is; ``uint16`` is divided by 65535; ``bool`` is black and white.
 - Floats are taken as 0 to 1 when none is above 1, else as 0 to 255. Below 0 or above 255 is an error.
+- Where all values are those of 8 bits (multiples of 1/255), they become ``uint8``, which loses nothing: gray conversion and
+  resizing round to whole gray levels in 8 bits and don't in floats, so the same scan would otherwise give two results. Values of 12
+  or 16 bits are between those levels and stay floats.
 - Transparency is laid over black, the background of a scan. CMYK and palettes become RGB.
 - The EXIF orientation of a file or PIL image is honoured.
 - DICOM of one frame is read as a screen would show it (extra ``dicom``).
@@ -34,6 +37,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 SMALLEST, LARGEST = 16, 10_000
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+BAND = 256  # rows that are looked at together
+STEP = float(np.finfo(np.float32).eps)
 
 
 def read_image(source: ImageSource, name: str | None = None) -> Pixels:
@@ -218,7 +223,7 @@ def _as_intensities(array: NDArray[Any], name: str) -> Pixels:
         black_and_white: Pixels = np.where(array, np.uint8(255), np.uint8(0))
         return black_and_white
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
-        return _scaled(array, 65535)
+        return _eight_bits_if_exact(_scaled(array, 65535), STEP)
     if array.dtype.kind != "f":
         raise ImageTypeError(
             f"{name}: an array of dtype {array.dtype} is ambiguous as an image. "
@@ -239,7 +244,24 @@ def _float_intensities(array: NDArray[Any], name: str) -> Pixels:
         raise ImageError(f"{name}: holds {bad} NaN or infinite values. Replace them, for example with numpy.nan_to_num.")
     if low < 0 or high > 255:
         raise ImageError(f"{name}: floats run from {low:g} to {high:g}. Scale them to 0..1 or 0..255 first.")
-    return _scaled(array, 1 if high <= 1 else 255)
+    return _eight_bits_if_exact(_scaled(array, 1 if high <= 1 else 255), max(STEP, float(np.finfo(array.dtype).eps)))
+
+
+def _eight_bits_if_exact(values: NDArray[np.float32], step: float) -> Pixels:
+    """Return intensities as ``uint8`` where each is a multiple of 1/255, else as they are.
+
+    Args:
+        values: From 0 to 1.
+        step: Relative distance of two numbers of the type that they were given in; a multiple may be off by one of these.
+    """
+    levels = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), BAND):  # so that values between the levels are found early, and little memory is used
+        band = values[top : top + BAND]
+        nearest = np.rint(band * 255)
+        if (np.abs(band * 255 - nearest) > 2 * step * nearest).any():
+            return values
+        levels[top : top + BAND] = nearest
+    return levels
 
 
 def check_size(height: int, width: int, name: str) -> None:

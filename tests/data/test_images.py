@@ -14,8 +14,9 @@ from drawn import draw_scan
 from numpy.typing import NDArray
 from PIL import Image
 
-from bcdseg import errors
+from bcdseg import Model, errors
 from bcdseg.data.images import read_image, to_gray, to_uint8
+from bcdseg.data.preprocess import Preprocessing
 
 GRAY = draw_scan(1, (40, 60))
 COLOUR = np.stack([GRAY, 255 - GRAY, GRAY // 2], axis=-1)
@@ -196,6 +197,37 @@ def test_types_without_a_meaning_are_refused(values: object) -> None:
     assert isinstance(caught.value, TypeError)
 
 
-def test_gray_is_the_same_for_eight_bits_and_floats() -> None:
-    of_floats = to_gray(read_image(COLOUR.astype(np.float32)))
-    np.testing.assert_allclose(of_floats, to_gray(COLOUR) / 255, atol=0.006)
+EIGHT_BITS = {
+    "float64": lambda pixels: pixels / 255,
+    "float32": lambda pixels: pixels.astype(np.float32) / 255,
+    "float32, multiplied": lambda pixels: pixels.astype(np.float32) * np.float32(1 / 255),
+    "float16": lambda pixels: (pixels / 255).astype(np.float16),
+    "float 0..255": lambda pixels: pixels.astype(np.float32),
+    "uint16": lambda pixels: pixels.astype(np.uint16) * 257,
+    "tensor 3 x H x W": lambda pixels: torch.from_numpy(pixels).permute(2, 0, 1).float() / 255,
+}
+
+
+@pytest.mark.parametrize("kind", EIGHT_BITS)
+def test_eight_bits_are_the_same_scan_in_every_type(kind: str, small_model: Model) -> None:
+    every = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    every = np.stack([every, every.T, every[::-1]], axis=-1)
+    read = read_image(EIGHT_BITS[kind](every))
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, every)
+    expected, found = small_model.predict(COLOUR), small_model.predict(EIGHT_BITS[kind](COLOUR))
+    assert found.probabilities == expected.probabilities
+    np.testing.assert_array_equal(found.mask_probability, expected.mask_probability)
+
+
+@pytest.mark.parametrize("levels", [4095, 65535], ids=["12 bits", "16 bits"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_deeper_values_keep_their_precision_on_the_way_to_the_network(levels: int, channels: int) -> None:
+    deep = np.random.default_rng(0).integers(0, levels + 1, (32, 64, channels))
+    read = read_image(deep / levels)
+    assert read.dtype == np.float32
+    gray = to_gray(read)
+    expected = (deep / levels) @ ([1] if channels == 1 else [0.299, 0.587, 0.114])
+    np.testing.assert_allclose(gray, expected, atol=1e-6)
+    prepared = Preprocessing(size=(32, 64), mean=(0.0,), std=(1.0,))(read)
+    np.testing.assert_allclose(prepared.array[0], expected, atol=1e-6)
