@@ -1,54 +1,250 @@
-"""Files written whole or not at all, and nothing replaced that nobody asked to replace."""
+"""Files and folders written whole or not at all, and nothing replaced that nobody asked to replace.
+
+What is promised:
+
+- **A reader** gets all of a file or none of it, and the old one or the new one where it is replaced. So does the reader of a
+  folder on Linux; on other systems a folder that is replaced is missing for an instant.
+- **A kill at any moment** leaves the old or the new one at the path. Where the system can't swap two folders, the old one may be
+  left next to its path: ``restore`` moves it back, and loading a model does so. Hidden files and folders that a killed writer
+  left are removed by the next durable write of the same path.
+- **A power loss** leaves the old or the new one only where ``durable`` is asked for, which waits for the disk: for models, data
+  sets, splits and what a training or a benchmark continues from. Predictions and reports aren't: they may be empty afterwards, and
+  are made again with ``overwrite``.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
-import tempfile
-from collections.abc import Iterable
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from bcdseg.errors import OutputError, OutputExistsError
+from bcdseg.partial import LONGEST, aside_of, fit_name, locked, part_of, remove_leftovers, remove_parts_below, restore
+
+__all__ = [
+    "LONGEST",
+    "append_line",
+    "can_write",
+    "check_free",
+    "exists",
+    "fit_name",
+    "remove_parts_below",
+    "restore",
+    "sync_all",
+    "sync_folder",
+    "write_folder",
+    "write_whole",
+]
+
+EXCHANGE, HERE = 2, -100
+"""Of Linux: RENAME_EXCHANGE, and AT_FDCWD."""
+
+CANT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
+MOVES_OPEN_FILES = os.name == "posix"
 
 
-def write_whole(path: Path, content: bytes, *, overwrite: bool = False) -> Path:
-    """Write a file so that a reader sees all of it or none of it."""
+def write_whole(path: Path, content: bytes, *, overwrite: bool = False, durable: bool = False) -> Path:
+    """Write a file so that a reader sees all of it or none of it.
+
+    Args:
+        path: Of the file; folders above it are made.
+        content: All of it.
+        overwrite: Whether a file that exists may be replaced.
+        durable: Whether to wait until a power loss can't undo it.
+
+    Raises:
+        OutputExistsError: The file exists and may not be replaced.
+        OutputError: The file can't be written.
+    """
     check_free([path], overwrite=overwrite)
     try:
-        return _write(path, content)
+        _make_folder(path.parent, durable)
+        if durable:
+            remove_leftovers(path)
+        while not _written(path, content, durable):
+            pass
     except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror}). Choose another place.") from error
-
-
-def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        raise _cant_write(path, error) from error
     return path
 
 
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
+    """Write a folder of files, durably and whole or not at all, in place of the folder that is there.
+
+    Raises:
+        OutputError: The folder can't be written.
+    """
+    try:
+        _make_folder(folder.parent, durable=True)
+        restore(folder)
+        remove_leftovers(folder)
+        while not _folder_written(folder, contents):
+            pass
+    except OSError as error:
+        raise _cant_write(folder, error) from error
+    return folder
+
+
 def append_line(path: Path, line: bytes) -> None:
-    """Add a line to a file. One that a killed process has left half is told by its missing end."""
+    """Append a line to a file. A line that a killed process has left half is recognised by its missing end."""
     try:
         with path.open("ab", buffering=0) as file:
             file.write(line)
     except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror}). Choose another place.") from error
+        raise _cant_write(path, error) from error
 
 
 def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Raise when a file is there already and may not be replaced."""
-    taken = [] if overwrite else [path for path in paths if path.exists()]
+    taken = [] if overwrite else [path for path in paths if exists(path)]
     if taken:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
         raise OutputExistsError(
             f"{taken[0]}{more}: exists already. Choose another place, or allow it: overwrite=True, --overwrite."
         )
+
+
+def exists(path: Path) -> bool:
+    """Return whether a path exists; False for one that can't, such as a name that is too long."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises
+
+
+def can_write(folder: Path, size: int) -> bool:
+    """Return whether a file of this size can be written into a folder."""
+    part = part_of(folder / "probe")
+    try:
+        with part.open("xb") as file:
+            file.write(bytes(size))
+    except OSError:
+        return False
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can do so."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sync_all() -> None:
+    """Wait until all that was written is on the disk, where the system can do so: for many files at once."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+def _make_folder(folder: Path, durable: bool) -> None:
+    missing = [one for one in (folder, *folder.parents) if not exists(one)] if durable else []
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        sync_folder(one.parent)
+
+
+def _written(path: Path, content: bytes, durable: bool) -> bool:
+    """Write a file under a hidden name and move it; False when the hidden one was removed at once, as if its writer were dead."""
+    part = part_of(path)
+    try:
+        with part.open("xb") as file, locked(part, file.fileno()) as there:
+            if not there:
+                return False
+            _fill(file, content, durable)
+            if MOVES_OPEN_FILES:  # while it is locked
+                part.replace(path)
+        if not MOVES_OPEN_FILES:
+            part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+    return True
+
+
+def _folder_written(folder: Path, contents: Mapping[str, bytes]) -> bool:
+    new = part_of(folder)
+    new.mkdir()
+    try:
+        with locked(new) as there:
+            if not there:
+                return False
+            for name, content in contents.items():
+                with (new / name).open("xb") as file:
+                    _fill(file, content, durable=True)
+            sync_folder(new)
+            _put(new, folder)
+            sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)  # what was replaced, or what could not be finished
+    return True
+
+
+def _fill(file: BinaryIO, content: bytes, durable: bool) -> None:
+    file.write(content)
+    file.flush()
+    if durable:
+        os.fsync(file.fileno())
+
+
+def _put(new: Path, folder: Path) -> None:
+    """Put a folder in the place of another one, which takes its place where the system can swap the two."""
+    if not folder.exists():
+        new.replace(folder)
+    elif not _exchange(new, folder):
+        _put_aside_first(new, folder)
+
+
+def _put_aside_first(new: Path, folder: Path) -> None:
+    """Put a folder in the place of another one by two moves, between which nothing is at the path."""
+    aside = aside_of(folder)
+    with locked(folder):  # so that no reader takes it for what a dead writer left
+        folder.replace(aside)
+        try:
+            new.replace(folder)
+        except OSError:
+            aside.replace(folder)
+            raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap the names of two folders in one step; False where the system or the file system can't."""
+    rename = _renameat2()
+    if rename is None:
+        return False
+    if rename(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in CANT_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+@cache
+def _renameat2() -> Any:
+    """The function of the C library, or None."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+    return function
+
+
+def _cant_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path}: can't be written ({error.strerror or error}). Choose another place.")

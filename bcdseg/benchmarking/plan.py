@@ -119,7 +119,7 @@ def keep_plan(plan: Plan, folder: Path) -> None:
                 f"{folder}: holds a benchmark of {', '.join(said)}. Choose another folder, or the same data and folds."
             )
         return
-    write_whole(path, json_bytes(content))
+    write_whole(path, json_bytes(content), durable=True)
 
 
 def _fold(dataset: Dataset, kind: str, number: int, train: Dataset, test: Dataset, val: float, seed: int) -> Fold:

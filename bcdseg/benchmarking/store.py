@@ -55,7 +55,7 @@ def save_result(result: FoldResult, folder: Path) -> None:
         "no_lesion": cases.no_lesion,
         "cases": [asdict(as_case(cases, at)) for at in range(len(cases))],
     }
-    write_whole(folder / RESULT, json_bytes(content))
+    write_whole(folder / RESULT, json_bytes(content), durable=True)
 
 
 def load_result(folder: Path) -> FoldResult | None:
@@ -86,7 +86,7 @@ def keep_settings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> No
     path = folder / SETTINGS
     now = json.loads(json_bytes(settings))
     if not path.exists():
-        write_whole(path, json_bytes(settings))
+        write_whole(path, json_bytes(settings), durable=True)
         return
     there = read_json(path)
     changed = [

@@ -16,6 +16,7 @@ from bcdseg.data.dataset import check_choice
 from bcdseg.data.opening import open_dataset
 from bcdseg.errors import DatasetError, DataUnavailableError, MissingExtraError, OptionError
 from bcdseg.extras import require
+from bcdseg.files import sync_all, sync_folder, write_whole
 
 SOURCES = ("kaggle", "cairo")
 ARCHIVE = "Dataset_BUSI.zip"
@@ -100,7 +101,9 @@ def _from_cairo(home: Path, sha256: str | None, say: Callable[[str], object]) ->
         unpack(archive, unpacked)
         samples = len(open_dataset(unpacked, "busi", on_problem="skip"))
         _note(record, {"source": url, "archive": checksum, "folder": folder_checksum(unpacked)})
+        sync_all()
         unpacked.replace(folder)
+        sync_folder(home)
     say(f"{samples} scans in {folder}; SHA-256 of the archive {checksum}, recorded in {record.name}")
     return folder
 
@@ -128,5 +131,4 @@ def _compare(record: Path, what: str, checksum: str, place: Path) -> None:
 
 
 def _note(record: Path, facts: dict[str, Any]) -> None:
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(facts, indent=1), "utf-8")
+    write_whole(record, json.dumps(facts, indent=1).encode(), overwrite=True, durable=True)

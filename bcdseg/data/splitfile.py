@@ -56,7 +56,7 @@ def load_split(path: str | PathLike[str], dataset: Dataset) -> Split:
 
 def write(split: Split, path: str | PathLike[str], overwrite: bool) -> None:
     """Write a split, whole or not at all."""
-    write_whole(Path(path), content_of(split), overwrite=overwrite)
+    write_whole(Path(path), content_of(split), overwrite=overwrite, durable=True)
 
 
 def content_of(split: Split) -> bytes:

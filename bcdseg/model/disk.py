@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from safetensors.torch import load, save
 from bcdseg import __version__
 from bcdseg.data.preprocess import Preprocessing
 from bcdseg.errors import ModelFileError, ModelNotFoundError, OptionError, OutputExistsError
+from bcdseg.files import restore, write_folder
 from bcdseg.infer.rules import Rules
 from bcdseg.model.model import Model
 from bcdseg.network.ensemble import rebuild
@@ -30,6 +28,7 @@ FORMAT, FORMAT_VERSION = "bcdseg-model", 1
 def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Path:
     """See ``Model.save``."""
     folder = folder.resolve()
+    restore(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f"{folder}: is a file. A model is saved as a folder: choose another name.")
     there = {path.name for path in folder.iterdir()} if folder.exists() else set()
@@ -37,22 +36,12 @@ def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Pa
         raise OutputExistsError(f"{folder}: holds other files than a model's, and is not replaced. Choose another folder.")
     if there and not overwrite:
         raise OutputExistsError(f"{folder}: exists already. Choose another folder, or save(..., overwrite=True).")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        for name, content in _contents(model, half).items():
-            (new / name).write_bytes(content)
-        new.chmod(0o755)
-        _swap(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    return folder
+    return write_folder(folder, _contents(model, half))
 
 
 def load_model(folder: Path, *, name: str, device: str = "auto") -> Model:
     """Read a model back; every damage has its own message."""
-    config = _read_config(folder)
-    weights = _read_weights(folder, config)
+    config, weights = _read(folder)
     try:
         with Unfilled():
             network = rebuild(config["network"])
@@ -93,23 +82,20 @@ def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
     return value.half()
 
 
-def _swap(new: Path, folder: Path) -> None:
-    """Put the new folder in the old one's place; the old one is moved back when that fails."""
-    if not folder.exists():
-        new.replace(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Config and weights, read again where the model was replaced between the two."""
+    config = _read_config(folder)
     try:
-        os.replace(folder, old)  # noqa: PTH105 - onto an empty folder
-        new.replace(folder)
-    finally:
-        if not folder.exists():
-            old.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        return config, _read_weights(folder, config)
+    except ModelFileError:
+        new = _read_config(folder)
+        if new == config:
+            raise
+        return new, _read_weights(folder, new)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
+    if not restore(folder) or not folder.is_dir():
         raise ModelNotFoundError(f"{folder}: no such model folder.")
     path = folder / CONFIG
     if not path.is_file():

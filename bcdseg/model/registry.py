@@ -10,6 +10,7 @@ from typing import Any
 
 from bcdseg.data.preprocess import Preprocessing
 from bcdseg.errors import ModelNotFoundError
+from bcdseg.files import restore
 from bcdseg.model.model import Model
 
 BUNDLED = Path(__file__).parent / "weights"
@@ -86,7 +87,7 @@ def _load(text: str, device: str) -> Model:
     if text in model_names():
         return load_model(BUNDLED / text, name=text, device=device)
     folder = Path(text)
-    if not folder.exists():
+    if not restore(folder):
         raise ModelNotFoundError(
             f"{text!r} is neither a folder nor the name of a bundled model ({', '.join(model_names())}). "
             "A model on the Hugging Face Hub is named hf://owner/name."

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import killed
 import numpy as np
 import pytest
 import torch
@@ -95,6 +99,60 @@ def test_what_can_not_be_written_leaves_nothing_behind(saved: Path, tmp_path: Pa
     with pytest.raises(TypeError):
         model.save(tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_kill_at_any_moment_leaves_a_model_and_the_next_save_cleans_up(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, killed.__file__, str(tmp_path / "models")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_a_live_writer_has_not_finished_stays(saved: Path) -> None:
+    from bcdseg.partial import locked, part_of
+
+    model, part = bcdseg.load(saved), part_of(saved)
+    part.mkdir()
+    with locked(part):
+        model.save(saved, overwrite=True)
+        assert part.is_dir()
+    model.save(saved, overwrite=True)
+    assert not part.exists()
+
+
+def test_a_model_can_be_read_at_every_moment_of_its_replacement(saved: Path) -> None:
+    one, other = bcdseg.load(saved), bcdseg.load(saved)
+    other.rules = Rules(threshold=0.9)
+    stop = threading.Event()
+
+    def replace() -> None:
+        while not stop.is_set():
+            for model in (other, one):
+                model.save(saved, overwrite=True)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        found = {bcdseg.load(saved, runtime="torch").rules.threshold for _ in range(20)}
+    finally:
+        stop.set()
+        writer.join()
+    assert found <= {0.4, 0.9}
+
+
+def test_the_umask_decides_who_may_read_and_is_left_alone(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = bcdseg.load(saved)
+    before = os.umask(0o027)
+    try:
+        monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the umask of the process was changed"))
+        model.save(saved, overwrite=True)
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert saved.stat().st_mode & 0o777 == 0o750
+    assert {path.stat().st_mode & 0o777 for path in saved.iterdir()} == {0o640}
 
 
 def _edit(folder: Path, change: Callable[[dict[str, object]], object]) -> None:

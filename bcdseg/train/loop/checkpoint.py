@@ -19,13 +19,13 @@ from bcdseg.train.run import BEST, LAST, METRICS, best_epoch, is_finished, metri
 
 
 class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
-    """Lightning's files, written so that a kill at any moment leaves the old one or the new one."""
+    """Lightning's files, written so that a kill or a power loss at any moment leaves the old one or the new one."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
         """Called by Lightning, in the first process."""
         held = io.BytesIO()
         torch.save(checkpoint, held)
-        write_whole(Path(path), held.getvalue(), overwrite=True)
+        write_whole(Path(path), held.getvalue(), overwrite=True, durable=True)
 
 
 class Keeper(Checkpoint):  # type: ignore[misc]
@@ -41,7 +41,7 @@ class Keeper(Checkpoint):  # type: ignore[misc]
     def on_train_epoch_end(self, trainer: pl.Trainer, task: Task) -> None:
         """Called by Lightning, after all other callbacks."""
         if trainer.is_global_zero:
-            write_whole(self.folder / METRICS, metrics_csv(task.history), overwrite=True)
+            write_whole(self.folder / METRICS, metrics_csv(task.history), overwrite=True, durable=True)
         if best_epoch(task.history) == len(task.history):
             trainer.save_checkpoint(self.folder / BEST)
         trainer.save_checkpoint(self.folder / LAST)
