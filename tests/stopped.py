@@ -14,13 +14,13 @@ from bcdseg.infer.predictor import Result
 AT = 3
 
 
-def stopping(number: int) -> Callable[[OutputFolder, Result], list[str]]:
+def stopping(number: int) -> Callable[[OutputFolder, Result], tuple[Result, list[str]]]:
     """``OutputFolder.add`` that sends this process a signal at the third scan."""
     if number == signal.SIGINT:
         signal.signal(number, signal.default_int_handler)  # shells have what they start in the background ignore it
     add, calls = OutputFolder.add, []
 
-    def add_or_stop(folder: OutputFolder, result: Result) -> list[str]:
+    def add_or_stop(folder: OutputFolder, result: Result) -> tuple[Result, list[str]]:
         calls.append(result)
         if len(calls) == AT:
             os.kill(os.getpid(), number)

@@ -10,12 +10,13 @@ from bcdseg.archive.cluster import connected
 from bcdseg.archive.dispatch import Dispatch
 from bcdseg.archive.places import as_path
 from bcdseg.archive.table import parquet_bytes
-from bcdseg.archive.worker import Asked, Job, Worker
+from bcdseg.archive.worker import Answer, Asked, Job, Worker, failure_answer
 from bcdseg.errors import OptionError
 from bcdseg.extras import require
 from bcdseg.files import check_free, write_whole
 from bcdseg.infer.journal import Journal, Record
-from bcdseg.infer.output import json_bytes, output_names
+from bcdseg.infer.output import json_bytes, output_names, write_pictures
+from bcdseg.infer.prediction import Failure
 from bcdseg.model.model import Model
 
 TABLE, CLIPS = "predictions.parquet", "clips.json"
@@ -89,12 +90,16 @@ class Archive:
             )
             try:
                 for answer in dispatch.answers([Job(file, self._names[file]) for file in left]):
-                    for name, content in answer.pictures.items():
-                        write_whole(self.folder / name, content, overwrite=self.overwrite)
-                    self.journal.add(answer.record)
-                    yield answer.record
+                    record = self._written(answer, model.classes)
+                    self.journal.add(record)
+                    yield record
             finally:
                 dispatch.stop()
+
+    def _written(self, answer: Answer, classes: Sequence[str]) -> Record:
+        """Write the pictures of a file; the record says so where one can't be written."""
+        error = write_pictures(self.folder, answer.pictures, overwrite=self.overwrite)
+        return answer.record if error is None else failure_answer(Failure(answer.record.file, error), classes).record
 
     def _write_tables(self, classes: Sequence[str]) -> None:
         table = parquet_bytes(self.journal.records(self.files), classes)

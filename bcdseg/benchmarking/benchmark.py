@@ -20,6 +20,7 @@ from bcdseg.evaluation.report.data import cases_csv
 from bcdseg.extras import require
 from bcdseg.files import write_whole
 from bcdseg.infer.output import json_bytes
+from bcdseg.terminal import make_console
 from bcdseg.train.config import FitConfig
 from bcdseg.train.recipes import Recipe, recipe
 
@@ -116,9 +117,7 @@ def _run(recipe: Recipe, fold: Fold, config: FitConfig, folder: Path) -> FoldRes
     from bcdseg.benchmarking.trial import run_fold
 
     if config.progress:
-        from rich.console import Console
-
-        Console(stderr=True).print(f"{recipe.name}, {fold}", markup=False, highlight=False)
+        make_console(stderr=True).print(f"{recipe.name}, {fold}", markup=False, highlight=False)
     return run_fold(recipe, fold, config, folder / fold.folder)
 
 

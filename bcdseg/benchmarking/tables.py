@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from bcdseg import __version__
 from bcdseg.benchmarking.result import Benchmark, Entry, Pair
+from bcdseg.csv_text import csv_text
 from bcdseg.evaluation.measures.bootstrap import Difference, estimate
 from bcdseg.evaluation.measures.measure import Estimate, Measure
 from bcdseg.evaluation.report.numbers import NONE, number, shown
@@ -48,15 +47,13 @@ def markdown(benchmark: Benchmark) -> str:
 
 def as_csv(benchmark: Benchmark) -> bytes:
     """A row for each recipe, kind of folds and measure."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["recipe", "folds", "measure", "unit", "higher_is_better", *FIGURES])
+    rows: list[list[Any]] = []
     for entry in (*benchmark.entries, *benchmark.leaky):
         for measure in entry.measures:
             found = asdict(entry.estimates[measure.name])
             better = "" if measure.higher_is_better is None else str(measure.higher_is_better).lower()
-            writer.writerow([entry.recipe, entry.kind, measure.name, measure.unit, better, *(found[name] for name in FIGURES)])
-    return text.getvalue().encode()
+            rows.append([entry.recipe, entry.kind, measure.name, measure.unit, better, *(found[name] for name in FIGURES)])
+    return csv_text(["recipe", "folds", "measure", "unit", "higher_is_better", *FIGURES], rows).encode()
 
 
 def as_data(benchmark: Benchmark) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +23,7 @@ from bcdseg.cli.recipes import recipes_command
 from bcdseg.cli.serve import serve_command
 from bcdseg.cli.train import train_command
 from bcdseg.errors import BcdsegError
+from bcdseg.terminal import echo, show_warning
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,7 +52,7 @@ app.add_typer(data, name="data")
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"bcdseg {__version__}")
+        echo(f"bcdseg {__version__}")
         raise typer.Exit
 
 
@@ -69,8 +72,24 @@ def root(
 
 def main() -> None:
     """Run the command line; errors of the library become one line and exit status 2."""
+    warnings.showwarning = show_warning
     try:
-        app()
+        status = app(standalone_mode=False)
     except BcdsegError as error:
-        typer.echo(f"bcdseg: {error}", err=True)
+        echo(f"bcdseg: {error}", err=True)
         sys.exit(2)
+    except typer.Abort:
+        sys.exit(1)
+    except Exception as error:
+        if not hasattr(error, "show"):
+            raise
+        sys.exit(_show_usage(error))
+    sys.exit(status or 0)
+
+
+def _show_usage(error: Any) -> int:
+    """Print an error of typer's, whose class differs between its versions, and return its exit status."""
+    shown = io.StringIO()
+    error.show(file=shown)
+    echo(shown.getvalue(), err=True, newline=False)
+    return int(error.exit_code)

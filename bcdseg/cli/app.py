@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from bcdseg.terminal import echo
+
 OPEN = (
     "bcdseg: others on the network can reach this page, unencrypted and without a password. "
     "Use it with scans that name nobody, or listen at 127.0.0.1."
@@ -31,7 +33,7 @@ def app_command(
     from bcdseg.app.start import open_page
 
     page = open_page(model or (), host=host, port=port, device=device)
-    typer.echo(f"The page is at {page.url}  (Ctrl-C ends it)")
+    echo(f"The page is at {page.url}  (Ctrl-C ends it)")
     if not page.is_private:
-        typer.echo(OPEN, err=True)
+        echo(OPEN, err=True)
     page.serve(browser=browser)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcdseg.terminal import make_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,7 +24,6 @@ def audit_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an audit that is in the folder already.")] = False,
 ) -> None:
     """Find near-duplicates, conflicting labels and masks, burned-in marks and class shortcuts."""
-    from rich.console import Console
     from rich.progress import Progress
 
     from bcdseg.data.audit import audit
@@ -33,7 +34,7 @@ def audit_command(
     if out is not None:
         check_free(places(out), overwrite=overwrite)
     dataset = open_dataset(path, layout=layout)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=make_console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}
 
         def show(what: str, done: int, total: int) -> None:
@@ -42,7 +43,7 @@ def audit_command(
             bar.update(tasks[what], completed=done)  # type: ignore[arg-type]
 
         result = audit(dataset, progress=show)
-    console = Console()
+    console = make_console()
     print_audit(result, console)
     if out is not None:
         console.print(f"Written: {result.save(out, overwrite=overwrite)}", markup=False, soft_wrap=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcdseg.terminal import make_console, printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -39,8 +41,6 @@ def benchmark_command(
 
     Example:  bcdseg benchmark Dataset_BUSI_with_GT --recipes default,resnet50-3class --folds 5 --set epochs=30
     """
-    from rich.console import Console
-
     from bcdseg.benchmarking.benchmark import benchmark
     from bcdseg.data.opening import open_dataset
     from bcdseg.errors import OptionError
@@ -63,12 +63,12 @@ def benchmark_command(
         draws=draws,
         **options,
     )
-    print_benchmark(result, Console())
+    print_benchmark(result, make_console())
 
 
 def print_benchmark(result: Benchmark, console: Console) -> None:
     """The figures and costs as tables, the differences as sentences."""
     from rich.markdown import Markdown
 
-    console.print(Markdown(result.table()))
+    console.print(Markdown(printable(result.table())))
     console.print(f"Written: {result.folder / 'benchmark.md'}, .csv and .json", markup=False, soft_wrap=True)

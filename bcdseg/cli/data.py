@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bcdseg.terminal import echo
+
 
 def split_command(
     path: Annotated[Path, typer.Argument(help="The data set: a folder or a table.")],
@@ -22,8 +24,8 @@ def split_command(
 
     parts = split(open_dataset(path, layout), fractions, seed=seed)
     parts.save(out, overwrite=overwrite)
-    typer.echo(repr(parts))
-    typer.echo(f"Written to {out}")
+    echo(repr(parts))
+    echo(f"Written to {out}")
 
 
 def fetch_command(
@@ -36,5 +38,5 @@ def fetch_command(
     from bcdseg.data.fetch import fetch_busi
 
     check_choice("name", name, ("busi",))
-    folder = fetch_busi(source, cache=cache, say=lambda line: typer.echo(line, err=True))
-    typer.echo(str(folder))
+    folder = fetch_busi(source, cache=cache, say=lambda line: echo(line, err=True))
+    echo(str(folder))

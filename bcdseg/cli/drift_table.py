@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-import typer
+from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
     from bcdseg.infer.drift import Drift, Scans
@@ -23,14 +23,14 @@ def print_drift(model: str, source: str) -> None:
 
     scans = parted(source)
     exact = lightened(load(model, runtime="torch").predict(scans.measured, on_error="keep"))
-    typer.echo(
+    echo(
         f"How far {model} drifts from torch with fp32, over {len(scans.measured)} scans; "
         f"int8 took its ranges from {len(scans.ranges)} others.\n"
         f"Within the bound: Dice of the masks {LEAST_DICE} or more, the same class in {LEAST_SAME_CLASS:.0%} or more, "
         f"probabilities {MOST_APART} apart or less, on average.\n"
     )
-    typer.echo(ROW.format("runtime", "precision", "Dice", "same class", "probabilities", "within the bound"))
-    typer.echo(ROW.format(*["---"] * 6))
+    echo(ROW.format("runtime", "precision", "Dice", "same class", "probabilities", "within the bound"))
+    echo(ROW.format(*["---"] * 6))
     left_out: list[str] = []
     for name, precision in ((name, one) for name, each in PRECISIONS.items() for one in each):
         try:
@@ -40,8 +40,8 @@ def print_drift(model: str, source: str) -> None:
         except (BcdsegError, RuntimeFallbackWarning) as reason:
             left_out.append(f"{name} with {precision} is left out: {reason}")
         else:
-            typer.echo(_row(name, precision, found))
-    typer.echo("".join(f"\n{line}" for line in left_out))
+            echo(_row(name, precision, found))
+    echo("".join(f"\n{line}" for line in left_out))
 
 
 def _measured(model: str, runtime: str, precision: str, scans: Scans, exact: list[Result]) -> Drift:

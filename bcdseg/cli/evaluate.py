@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bcdseg.terminal import echo
+
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
     from bcdseg.evaluation.result import Evaluation
@@ -86,10 +88,10 @@ def evaluate_command(
         result = evaluate(loaded, test, robustness=robustness, **options)
     others = [_other(name, test, device, allow_seen, draws, seed, split is not None or only_unseen) for name in compare or ()]
     page = result.save(out, compared_with=others, training_curves=curves, overwrite=overwrite)
-    typer.echo(repr(result)[1:-1])
+    echo(repr(result)[1:-1])
     for other in others:
-        typer.echo(repr(result.compare(other)))
-    typer.echo(f"\nThe report is {page}")
+        echo(repr(result.compare(other)))
+    echo(f"\nThe report is {page}")
 
 
 def _parts(data: Path, layout: str, split: Path | None, names: set[str | None]) -> dict[str | None, Dataset]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bcdseg.terminal import echo
+
 
 def export_command(
     model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
@@ -38,4 +40,4 @@ def export_command(
     written = loaded.export(
         out, format=format, precision=precision, check_on=check_on, calibrate_on=calibrate_on, overwrite=overwrite
     )
-    typer.echo(str(written))
+    echo(str(written))

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from bcdseg.terminal import echo, make_console, printable
+
 PACKAGES = ("torch", "openvino", "onnxruntime", "segmentation-models-pytorch", "timm", "monai", "scikit-image", "numpy", "pillow")
 
 
@@ -36,17 +38,16 @@ def info_command(
         from bcdseg.model.diagram import draw_diagram
 
         write_whole(diagram, draw_diagram(loaded).encode(), overwrite=overwrite)
-        typer.echo(f"The network is drawn in {diagram}")
+        echo(f"The network is drawn in {diagram}")
         return
     card = loaded.card.partition("---\n")[2].partition("---\n")[2]  # without the hub's metadata
     if sys.stdout.isatty():
-        from rich.console import Console
         from rich.markdown import Markdown
 
-        Console().print(Markdown(card))
+        make_console().print(Markdown(printable(card)))
     else:
-        typer.echo(card)
-    typer.echo("\n".join(_machine()))
+        echo(card)
+    echo("\n".join(_machine()))
 
 
 def _machine() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import typer
+from bcdseg.terminal import echo, make_console
 
 
 def models_command() -> None:
@@ -12,13 +12,12 @@ def models_command() -> None:
 
     Example:  bcdseg models
     """
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from bcdseg.model.registry import DEFAULT, models
 
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console = make_console(width=None if sys.stdout.isatty() else 140, highlight=False)
     for one in models():
         table = Table(show_header=False, box=None, pad_edge=False)
         for title, text in (
@@ -32,4 +31,4 @@ def models_command() -> None:
             table.add_row(title, escape(text))
         console.print(f"{one.name}{' (the default)' if one.name == DEFAULT else ''}: {one.summary}", markup=False)
         console.print(table)
-    typer.echo("\nThe card of one: bcdseg info NAME. Use it: bcdseg.load(NAME), bcdseg predict --model NAME")
+    echo("\nThe card of one: bcdseg info NAME. Use it: bcdseg.load(NAME), bcdseg predict --model NAME")

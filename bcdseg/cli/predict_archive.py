@@ -8,6 +8,7 @@ import typer
 
 from bcdseg.cli.predict_run import Run, interrupted
 from bcdseg.cli.progress import with_progress
+from bcdseg.terminal import echo, printable_name
 
 if TYPE_CHECKING:
     from bcdseg.model.model import Model
@@ -36,8 +37,8 @@ def predict_archive(model: Model, run: Run, *, address: str | None, workers: int
         raise interrupted(sum(1 for _ in journal.records(files)), len(files), run.out) from None
     errors = [row["error"] for record in journal.records(files) for row in record.rows if row.get("error")]
     for error in errors[:SHOWN]:
-        typer.echo(f"bcdseg: {error}", err=True)
+        echo(f"bcdseg: {printable_name(error)}", err=True)
     more = f" ({len(errors) - SHOWN} more in the table)" if len(errors) > SHOWN else ""
-    typer.echo(f"{len(files)} files, {len(errors)} scans not read{more}. The table is {run.out / TABLE}")
+    echo(f"{len(files)} files, {len(errors)} scans not read{more}. The table is {run.out / TABLE}")
     if errors:
         raise typer.Exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from bcdseg.cli.predict_options import Format
 from bcdseg.cli.predict_run import Run, interrupted
 from bcdseg.cli.predict_table import print_table
 from bcdseg.cli.progress import window_progress, with_progress
+from bcdseg.terminal import echo, printable_name, write_data
 
 if TYPE_CHECKING:
     from bcdseg.infer.journal import Record
@@ -52,7 +52,7 @@ def predict_here(model: Model, run: Run) -> None:
     _show(records, model.classes, run.format, run.out)
     failed = [*(row["error"] for record in records for row in record.rows if row.get("error")), *clips.problems]
     for error in failed:
-        typer.echo(f"bcdseg: {error}", err=True)
+        echo(f"bcdseg: {printable_name(error)}", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -63,13 +63,13 @@ def _show(records: list[Record], classes: tuple[str, ...], format: Format, out: 
 
     rows = [row for record in records for row in record.rows]
     if format is Format.json:
-        sys.stdout.write(json_bytes([result for record in records for result in record.results]).decode())
+        write_data(json_bytes([result for record in records for result in record.results]).decode())
     elif format is Format.csv:
-        sys.stdout.write(csv_bytes(rows, classes).decode())
+        write_data(csv_bytes(rows, classes).decode())
     else:
         print_table(rows, out)
         for clip in (ClipSummary(**record.clip) for record in records if record.clip):
-            typer.echo(f"{Path(clip.source).name}: {clip}")
+            echo(f"{printable_name(Path(clip.source).name)}: {clip}")
 
 
 def _sources(paths: Iterable[str], frames: int) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from bcdseg.cli.predict_options import Format
+from bcdseg.terminal import echo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,5 +38,5 @@ class Run:
 def interrupted(done: int, total: int, out: Path | None) -> typer.Exit:
     """What Ctrl-C ends with."""
     go_on = f" Their answers are in {out}/; the same command with --resume goes on." if out else ""
-    typer.echo(f"bcdseg: interrupted: {done} of {total} files are done.{go_on}", err=True)
+    echo(f"bcdseg: interrupted: {done} of {total} files are done.{go_on}", err=True)
     return typer.Exit(130)

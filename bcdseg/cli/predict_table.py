@@ -6,28 +6,32 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bcdseg.terminal import make_console, printable_name
+
 
 def print_table(rows: list[dict[str, Any]], out: Path | None) -> None:
     """A line a scan, and where the files are."""
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = make_console(width=None if sys.stdout.isatty() else 120)
     table = Table("scan", "class", "probability", "lesions", "largest", "flags", box=None, pad_edge=False)
     for row in rows:
         if row.get("error"):
-            table.add_row(_name(row), "not read", "", "", "", "")
+            table.add_row(_name(row), "failed", "", "", "", "")
         else:
-            table.add_row(_name(row), row["label"], _probability(row), str(row.get("lesions", "")), _size(row), row["flags"])
+            lesions, label = str(row.get("lesions", "")), escape(row["label"])
+            table.add_row(_name(row), label, _probability(row), lesions, _size(row), row["flags"])
     console.print(table)
     if out:
-        console.print(f"\nWritten to {out}/; the tables are predictions.csv and predictions.json there", highlight=False)
+        written = f"\nWritten to {out}/; the tables are predictions.csv and predictions.json there"
+        console.print(written, highlight=False, markup=False)
 
 
 def _name(row: dict[str, Any]) -> str:
     from rich.markup import escape
 
-    return escape(Path(row["source"]).name.encode("utf-8", "backslashreplace").decode())
+    return escape(printable_name(Path(row["source"]).name))
 
 
 def _probability(row: dict[str, Any]) -> str:

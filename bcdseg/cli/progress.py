@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from bcdseg.terminal import make_console
+
 FEW = 5
 
 Item = TypeVar("Item")
@@ -17,10 +19,9 @@ def with_progress(stream: Iterator[Item], total: int) -> Iterator[Item]:
     if total <= FEW or not sys.stderr.isatty():
         yield from stream
         return
-    from rich.console import Console
     from rich.progress import track
 
-    yield from track(stream, description="Predicting", total=total, console=Console(stderr=True))
+    yield from track(stream, description="Predicting", total=total, console=make_console(stderr=True))
 
 
 @contextmanager
@@ -29,9 +30,8 @@ def window_progress(scans: int) -> Iterator[Callable[[int, int], object] | None]
     if not 0 < scans <= FEW or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=make_console(stderr=True), transient=True) as bar:
         task = bar.add_task("Windows", total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bcdseg.terminal import make_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -20,11 +22,9 @@ def recipes_command(
 
     Examples:  bcdseg recipes  |  bcdseg recipes vgg16-binary  |  bcdseg train DATA --recipe vgg16-binary
     """
-    from rich.console import Console
-
     from bcdseg.train.recipes import recipe, recipes
 
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console = make_console(width=None if sys.stdout.isatty() else 140, highlight=False)
     if name is None:
         _print_table(recipes(), console)
     else:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from bcdseg.terminal import echo
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -49,9 +51,9 @@ def serve_command(
     loaded = load(model, device=device, runtime=runtime)
     running = Running(loaded, host=host, port=port, limits=limits, allowed_hosts=allow_host or ())
     shown = f"[{host}]" if ":" in host else host
-    typer.echo(f"{loaded.name} at http://{shown}:{running.port} (for research; not a medical device). Ctrl-C ends it.")
+    echo(f"{loaded.name} at http://{shown}:{running.port} (for research; not a medical device). Ctrl-C ends it.")
     if host not in LOOPBACK:
-        typer.echo(
+        echo(
             "bcdseg: anyone who reaches this address can use it, unencrypted: put a proxy with passwords and encryption before it.",
             err=True,
         )

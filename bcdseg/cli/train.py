@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcdseg.terminal import echo
+
 if TYPE_CHECKING:
     from bcdseg.train.run import Run
 
@@ -77,7 +79,7 @@ def _train(train: Callable[[], Run]) -> None:
     try:
         _print(train())
     except KeyboardInterrupt as stop:
-        typer.echo(f"bcdseg: {stop}", err=True)
+        echo(f"bcdseg: {stop}", err=True)
         raise typer.Exit(130) from None
 
 
@@ -88,6 +90,6 @@ def _print(run: Run) -> None:
     if not is_first():
         return
     scores = ", ".join(f"{name} {value:.3f}" for name, value in figures(run.history[run.best_epoch - 1]).items())
-    typer.echo(f"Best epoch {run.best_epoch} of {len(run.history)}, by its validation scans: {scores}")
-    typer.echo(f"The run is in {run.folder}, its model in {run.folder / 'model'}")
-    typer.echo(f"Use it: bcdseg predict scan.png --model {run.folder / 'model'}")
+    echo(f"Best epoch {run.best_epoch} of {len(run.history)}, by its validation scans: {scores}")
+    echo(f"The run is in {run.folder}, its model in {run.folder / 'model'}")
+    echo(f"Use it: bcdseg predict scan.png --model {run.folder / 'model'}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bcdseg.csv_text import csv_text
 from bcdseg.files import check_free, write_whole
 
 if TYPE_CHECKING:
@@ -55,10 +54,8 @@ def as_table(audit: Audit) -> str:
             if finding.kind not in kinds[name]:
                 kinds[name].append(finding.kind)
     conflicted = {name for group in audit.conflicts for name in group}
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["id", "label", "group", "conflict", "findings"])
+    rows: list[list[str]] = []
     for sample in audit.samples:
         conflict = "yes" if sample.id in conflicted else ""
-        writer.writerow([sample.id, sample.label or "", audit.groups.get(sample.id, ""), conflict, "; ".join(kinds[sample.id])])
-    return out.getvalue()
+        rows.append([sample.id, sample.label or "", audit.groups.get(sample.id, ""), conflict, "; ".join(kinds[sample.id])])
+    return csv_text(["id", "label", "group", "conflict", "findings"], rows)

@@ -101,4 +101,4 @@ def _is_image(file: Path, below: Path) -> bool:
 
 def natural(path: Path) -> list[tuple[int, str]]:
     """Sorts names as a person does: 2 before 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", path.as_posix())]
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", path.as_posix())]

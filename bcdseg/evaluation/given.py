@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from bcdseg.evaluation.metrics.outline import judge
 from bcdseg.evaluation.progress import tracked
 from bcdseg.evaluation.report.files import check_report_free
 from bcdseg.evaluation.result import Evaluation
+from bcdseg.infer.output import fit_path
 from bcdseg.network.config import no_lesion_class
 from bcdseg.types import Mask, Sample
 
@@ -149,8 +151,9 @@ def _row(row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str
 
 def _mask_file(folder: Path, name: str) -> Path | None:
     """Where ``bcdseg predict`` puts the mask of a scan, or a file named like the scan."""
-    tried = (folder / f"{name}_mask.png", folder / f"{Path(name).with_suffix('').as_posix()}_mask.png", folder / name)
-    return next((path for path in tried if path.is_file()), None)
+    stem = Path(name).with_suffix("").as_posix()
+    tried = [f"{name}_mask.png", f"{stem}_mask.png", f"{fit_path(name)}_mask.png", f"{fit_path(stem)}_mask.png", name]
+    return next((folder / one for one in tried if os.path.isfile(folder / one)), None)  # noqa: PTH113 - Path.is_file raises
 
 
 def _classes(given: Mapping[str, Given]) -> tuple[str, ...]:

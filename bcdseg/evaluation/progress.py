@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from bcdseg.terminal import make_console
+
 Item = TypeVar("Item")
 FEW = 10  # up to which none is shown
 
@@ -15,7 +17,6 @@ def tracked(items: Iterable[Item], what: str, total: int, show: bool) -> Iterato
     if not show or total <= FEW or not sys.stderr.isatty():
         yield from items
         return
-    from rich.console import Console
     from rich.progress import track
 
-    yield from track(items, description=what, total=total, console=Console(stderr=True), transient=True)
+    yield from track(items, description=what, total=total, console=make_console(stderr=True), transient=True)

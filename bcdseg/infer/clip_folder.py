@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bcdseg.data.dicom.sniff import is_dicom
-from bcdseg.errors import ImageError, OptionError
-from bcdseg.files import check_free
+from bcdseg.errors import ImageError, OptionError, OutputError, OutputExistsError
+from bcdseg.files import can_write, check_free
 from bcdseg.infer.clip import ClipSummary, clip_file, summarize_clip
 from bcdseg.infer.dicom_output import save_dicom_seg, save_dicom_sr
 from bcdseg.infer.output import output_names
@@ -15,6 +15,7 @@ from bcdseg.infer.prediction import Failure, Prediction
 from bcdseg.infer.predictor import Result
 
 KINDS = ("seg", "sr")
+PROBE = 2**20  # bytes, about as many as a file of DICOM output has
 
 
 class ClipFolder:
@@ -59,6 +60,10 @@ class ClipFolder:
             try:
                 save(predictions, self._target(file, kind), keep_identifiers=self.keep_identifiers, overwrite=self.overwrite)
             except (ImageError, OptionError) as error:  # of this file alone
+                self.problems.append(str(error))
+            except (OutputError, OutputExistsError) as error:
+                if self.folder is None or not can_write(self.folder, PROBE):
+                    raise
                 self.problems.append(str(error))
 
     def _target(self, file: str, kind: str) -> Path:

@@ -53,8 +53,9 @@ def _gather_file(
     found: dict[str, Any] = {"rows": [], "results": [], "pictures": []}
     whole, problems = False, len(clips.problems)
     try:
-        for result in stream:
-            found["pictures"] += folder.add(result) if folder is not None else []
+        for answer in stream:
+            result, pictures = (answer, []) if folder is None else folder.add(answer)
+            found["pictures"] += pictures
             found["results"].append(result.to_dict())
             found["rows"] += table_rows([result], classes)
             held.append(result if isinstance(result, Failure) else light(result))

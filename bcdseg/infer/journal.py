@@ -14,7 +14,7 @@ import numpy as np
 from bcdseg import __version__
 from bcdseg.data.preprocess import Preprocessing
 from bcdseg.errors import OptionError, OutputExistsError
-from bcdseg.files import append_line, write_whole
+from bcdseg.files import append_line, remove_parts_below, write_whole
 from bcdseg.infer.rules import Rules
 from bcdseg.network.ensemble import AnyNetwork
 
@@ -74,6 +74,7 @@ class Journal:
     def begin(self) -> None:
         """Note in the folder what all answers depend on. What a killed run has left half is dropped."""
         if self.folder is not None:
+            remove_parts_below(self.folder)
             write_whole(self.folder / NAME, b"".join([self._header, *self._lines.values()]), overwrite=True)
 
     def add(self, record: Record) -> None:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from bcdseg.errors import OptionError
-from bcdseg.files import check_free, write_whole
+from bcdseg.csv_text import csv_text
+from bcdseg.errors import BcdsegError, OptionError, OutputError, OutputExistsError
+from bcdseg.files import LONGEST, can_write, check_free, fit_name, write_whole
 from bcdseg.infer.journal import Record
 from bcdseg.infer.prediction import Failure, Prediction
 from bcdseg.infer.predictor import Result
 
 NOT_UNICODE = "backslashreplace"  # a file name may hold bytes that are no text
+LONGEST_STEM = LONGEST - len("_frame99999_heatmap.png")
 LESION_COLUMNS = ("long_axis_px", "short_axis_px", "long_axis_mm", "short_axis_mm")
 
 
 class OutputFolder:
     """A folder that fills with the answers of a run: a mask and an overlay a scan as wanted, and tables at the end.
 
-    Names follow the scans' own below their common folder. What would be replaced is checked before anything is done.
+    Names follow the scans' own below their common folder; those that would be too long for a file end in a hash. What would be
+    replaced is checked before anything is done.
     """
 
     def __init__(self, folder: Path, sources: Sequence[Path], *, masks: bool = True, overlay: bool, overwrite: bool) -> None:
@@ -41,14 +43,20 @@ class OutputFolder:
             [*self.tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite
         )
 
-    def add(self, result: Result) -> list[str]:
-        """Write the pictures of one answer, and say which; a failure has none."""
+    def add(self, result: Result) -> tuple[Result, list[str]]:
+        """Write the pictures of one result.
+
+        Returns:
+            The result and the names of its pictures. Where a picture can't be written and others can, a ``Failure`` and no names.
+
+        Raises:
+            OutputError: Nothing can be written any more, as on a full disk.
+        """
         if isinstance(result, Failure):
-            return []
+            return result, []
         pictures = pictures_of(result, self._names[result.source], masks=self.masks, overlay=self.overlay)
-        for name, content in pictures.items():
-            write_whole(self.folder / name, content, overwrite=self.overwrite)
-        return list(pictures)
+        error = write_pictures(self.folder, pictures, overwrite=self.overwrite)
+        return (result, list(pictures)) if error is None else (Failure(result.source, error), [])
 
     def write_tables(self, records: Sequence[Record], classes: Sequence[str]) -> None:
         """Write ``predictions.csv``, one row a scan, ``predictions.json``, everything, and ``clips.json`` where there are clips."""
@@ -60,6 +68,25 @@ class OutputFolder:
                 write_whole(path, content, overwrite=self.overwrite)
 
 
+def write_pictures(folder: Path, pictures: Mapping[str, bytes], *, overwrite: bool) -> BcdsegError | None:
+    """Write the pictures of one scan below a folder.
+
+    Returns:
+        Why a picture can't be written, where that is due to its own name or place: another file can be written.
+
+    Raises:
+        OutputError: Nothing can be written any more, as on a full disk.
+    """
+    for name, content in pictures.items():
+        try:
+            write_whole(folder / name, content, overwrite=overwrite)
+        except (OutputError, OutputExistsError) as error:
+            if not can_write(folder, len(content)):
+                raise
+            return error
+    return None
+
+
 def output_names(sources: Sequence[Path]) -> dict[str, str]:
     """A name below the output folder for each source; two files of one stem keep their suffixes apart."""
     common = common_folder(sources)
@@ -68,12 +95,18 @@ def output_names(sources: Sequence[Path]) -> dict[str, str]:
     names: dict[str, str] = {}
     taken: set[str] = set()
     for source, path in below.items():
-        name = (path if stems[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix()
+        name = fit_path((path if stems[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix())
         while name in taken:
-            name += "_"
+            name = fit_path(name + "_")
         taken.add(name)
         names[source] = name
     return names
+
+
+def fit_path(name: str) -> str:
+    """Return a name below the output folder as it is, or with a hash in it where files of that name would have too long a name."""
+    *folders, stem = name.split("/")
+    return "/".join([*map(fit_name, folders), fit_name(stem, LONGEST_STEM)])
 
 
 def common_folder(sources: Sequence[Path]) -> Path:
@@ -103,7 +136,7 @@ def pictures_of(prediction: Prediction, name: str, *, masks: bool = True, overla
 
 def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, overlay: bool, overwrite: bool) -> list[Path]:
     """See ``Prediction.save``."""
-    stem = name or _without_mark(Path(prediction.source)).stem
+    stem = name or fit_name(_without_mark(Path(prediction.source)).stem, LONGEST_STEM)
     if Path(stem).name != stem:
         raise OptionError(f"name={stem!r}: give a file name without folders; the folder is an argument of its own.")
     contents = {folder / f"{stem}.json": json_bytes(prediction.to_dict())}
@@ -131,11 +164,8 @@ def table_rows(results: Iterable[Result], classes: Sequence[str]) -> list[dict[s
 
 def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
     """Rows of ``table_rows`` as the content of a CSV file."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns_of(classes), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8", NOT_UNICODE)
+    columns = columns_of(classes)
+    return csv_text(columns, ([row.get(name, "") for name in columns] for row in rows)).encode("utf-8", NOT_UNICODE)
 
 
 def columns_of(classes: Sequence[str]) -> list[str]:

@@ -198,11 +198,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failure:
-    """A scan of a stream that could not be read, in its place in the stream.
+    """A scan of a stream that could not be read, or whose pictures could not be written, in its place in the stream.
 
     Attributes:
         source: The scan's path, or what it was when it had none.
-        error: Why it could not be read.
+        error: Why.
     """
 
     source: str

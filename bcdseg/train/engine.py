@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from pytorch_lightning.callbacks import Callback, LambdaCallback
-from rich.console import Console
 from torch.utils.data import DataLoader
 
 from bcdseg.data.dataset import Dataset
@@ -21,6 +20,7 @@ from bcdseg.evaluation.calibrate import calibrate
 from bcdseg.infer.torch_runtime import choose_device
 from bcdseg.model.disk import load_model
 from bcdseg.model.model import Model
+from bcdseg.terminal import make_console
 from bcdseg.train import folder as folders
 from bcdseg.train.config import FitConfig
 from bcdseg.train.loading.batch import Batch
@@ -152,7 +152,7 @@ def _loaders(plan: Plan, world: int, rank: int) -> tuple[DataLoader[Batch], Data
 
 
 def _callbacks(plan: Plan, folder: Path) -> list[Callback]:
-    shown = [Show(Console(stderr=True))] if plan.config.progress and is_first() else []
+    shown = [Show(make_console(stderr=True))] if plan.config.progress and is_first() else []
     drawn = pictures(folder, plan.model.classes) if plan.config.pictures else []
     return [*shown, *drawn, Keeper(folder, plan.facts)]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from collections.abc import Mapping
 from dataclasses import fields
@@ -11,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from bcdseg.csv_text import csv_text, read_csv
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import DatasetError, OptionError, OutputError, OutputExistsError
 from bcdseg.files import write_whole
@@ -53,7 +52,7 @@ def check_space(folder: Path, network: nn.Module) -> None:
 def write_beginning(folder: Path, config: FitConfig, train: Dataset, val: Dataset, notes: Mapping[str, bytes]) -> None:
     """What a run is made with: the scans it sees, its options, and other files. The options last: they make it a run."""
     for name, content in {**notes, SEEN: _seen_csv(train, val), CONFIG: to_toml(config).encode()}.items():
-        write_whole(folder / name, content, overwrite=True)
+        write_whole(folder / name, content, overwrite=True, durable=True)
 
 
 def config_to_go_on_with(folder: Path, given: FitConfig | None) -> FitConfig:
@@ -77,10 +76,10 @@ def config_to_go_on_with(folder: Path, given: FitConfig | None) -> FitConfig:
 def check_same_scans(folder: Path, train: Dataset, val: Dataset) -> None:
     """Refuse to go on with other scans than the run was begun with."""
     try:
-        there = set((folder / SEEN).read_bytes().decode().splitlines())
+        there = _rows((folder / SEEN).read_bytes())
     except FileNotFoundError:
         raise DatasetError(f"{folder}: {SEEN} is missing: what the run was begun with is not known. Begin a new run.") from None
-    now = set(_seen_csv(train, val).decode().splitlines())
+    now = _rows(_seen_csv(train, val))
     if there != now:
         changes = {"only now": sorted(now - there), "only then": sorted(there - now)}
         said = "; ".join(f"{when}: {_named(rows)}" for when, rows in changes.items() if rows)
@@ -110,12 +109,17 @@ def _differs(saved: FitConfig, given: FitConfig, name: str) -> bool:
 
 def _seen_csv(train: Dataset, val: Dataset) -> bytes:
     """A row for each scan; the only place of a run that names them."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["part", "id", "label", "masks", "group"])
-    for part, dataset in (("train", train), ("val", val)):
-        writer.writerows([part, one.id, one.label or "", len(one.masks), one.group or ""] for one in dataset)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    rows = [
+        [part, one.id, one.label or "", len(one.masks), one.group or ""]
+        for part, dataset in (("train", train), ("val", val))
+        for one in dataset
+    ]
+    return csv_text(["part", "id", "label", "masks", "group"], rows).encode("utf-8", "surrogateescape")
+
+
+def _rows(seen: bytes) -> set[str]:
+    """The rows of a ``seen.csv``, each as text."""
+    return {",".join(map(str, row.values())) for row in read_csv(seen.decode("utf-8", "surrogateescape"))}
 
 
 def _named(rows: list[str]) -> str:

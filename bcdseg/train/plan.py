@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.model.model import Model
 from bcdseg.network.losses import JointLoss
 from bcdseg.network.network import Network
+from bcdseg.terminal import make_console
 from bcdseg.train.config import FitConfig
 from bcdseg.train.distill import Teacher
 from bcdseg.train.finetune import adapt
@@ -116,5 +116,5 @@ def _not_learned(model: Model, seen: Inputs) -> list[str]:
 
 
 def _teller(config: FitConfig) -> Callable[[str], None]:
-    console = Console(stderr=True, quiet=not (config.progress and is_first()))
+    console = make_console(stderr=True, quiet=not (config.progress and is_first()))
     return lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)

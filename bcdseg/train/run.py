@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bcdseg.csv_text import csv_text
 from bcdseg.model.model import Model
 from bcdseg.train.config import FitConfig
 
@@ -54,11 +53,7 @@ def is_finished(history: Sequence[Row], config: FitConfig) -> bool:
 def metrics_csv(history: Sequence[Row]) -> bytes:
     """The history as a table, one row an epoch; a cell is empty where a measure is not known."""
     columns = list(dict.fromkeys(name for row in history for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in history)
-    return text.getvalue().encode()
+    return csv_text(columns, ([_cell(row[name]) if name in row else "" for name in columns] for row in history)).encode()
 
 
 def _cell(value: float) -> str:

@@ -223,6 +223,12 @@ def test_the_table_has_a_row_for_each_scan_read_or_not(page: Page, model_folder:
     assert "bad.png" not in page.client.get(f"{page.root}/table.csv").text
 
 
+def test_a_name_in_the_table_is_no_formula(page: Page) -> None:
+    page.answer(page.add(_png(draw_scan(9)), "=cmd()|A1.png")[0])
+    rows = csv.DictReader(io.StringIO(page.client.get(f"{page.root}/table.csv").text))
+    assert [row["source"] for row in rows] == ["'=cmd()|A1.png"]
+
+
 @pytest.mark.parametrize(
     ("name", "file", "words"),
     [

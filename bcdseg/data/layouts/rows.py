@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 from typing import Any
 
+from bcdseg.csv_text import read_csv
 from bcdseg.errors import DatasetError
 from bcdseg.extras import require
 
@@ -19,13 +19,15 @@ def read_rows(path: Path) -> list[Row]:
         return _parquet(path)
     if path.suffix.lower() == ".xlsx":
         return _excel(path)
-    return [_row(row) for row in csv_rows(path)]
+    text = _text(path)
+    rows = read_csv(text, _delimiter(text), strip=True)
+    return [{name.strip().lower(): cell or "" for name, cell in row.items() if isinstance(name, str)} for row in rows]
 
 
 def csv_rows(path: Path) -> list[dict[Any, Any]]:
-    """All rows of a CSV file, columns and cells as they are written; a cell that its row lacks is None."""
+    """All rows of a CSV file; a cell that its row lacks is None. An apostrophe in front of what would be a formula is removed."""
     text = _text(path)
-    return list(csv.DictReader(io.StringIO(text), delimiter=_delimiter(text)))
+    return read_csv(text, _delimiter(text))
 
 
 def columns(path: Path) -> set[str]:
@@ -39,14 +41,15 @@ def columns(path: Path) -> set[str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return file.read()
     except UnicodeDecodeError:
         raise DatasetError(f"{path}: is no UTF-8 text. Save the table as CSV in UTF-8.") from None
 
 
 def _delimiter(text: str) -> str:
     """Told by the header, where several masks in one cell can't be taken for it."""
-    header = text.partition("\n")[0]
+    header = (text.splitlines() or [""])[0]
     return max(",;\t", key=header.count)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
+from bcdseg.csv_text import csv_text
 from bcdseg.data.layouts.listing import Found, Listing
 from bcdseg.data.layouts.names import PARTS
 from bcdseg.data.layouts.rows import Row, columns, read_rows
@@ -59,14 +58,12 @@ def write(samples: Iterable[Sample], path: str | PathLike[str], *, overwrite: bo
         except ValueError:  # another drive
             return file.resolve().as_posix()
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[list[str | None]] = []
     for sample in samples:
         masks = BETWEEN.join(map(relative, sample.masks))
         spacing = BETWEEN.join(map(repr, sample.spacing or ()))
-        writer.writerow([sample.id, relative(sample.image), masks, sample.label, sample.group, sample.part, spacing])
-    write_whole(path, text.getvalue().encode(), overwrite=overwrite)
+        rows.append([sample.id, relative(sample.image), masks, sample.label, sample.group, sample.part, spacing])
+    write_whole(path, csv_text(COLUMNS, rows).encode(), overwrite=overwrite, durable=True)
 
 
 def _table(listing: Listing) -> Path | None:

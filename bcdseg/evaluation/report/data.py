@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
+from bcdseg.csv_text import csv_text
 from bcdseg.evaluation.measures.measure import Estimate, Measure
 
 if TYPE_CHECKING:
@@ -54,19 +53,17 @@ def as_data(evaluation: Evaluation, comparisons: Sequence[Comparison] = ()) -> d
 
 def cases_csv(cases: Cases) -> bytes:
     """One row a scan: truth, answer, and how the outlines agree."""
-    text = io.StringIO(newline="")
     probabilities = [f"probability_{name}" for name in cases.classes]
     columns = ["id", "group", "label", "called", *probabilities, "outlined", *cases.outline, "contradiction", "height", "width"]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    rows: list[list[Any]] = []
     contradiction = cases.contradiction
     for at, name in enumerate(cases.ids):
         called = cases.classes[cases.called[at]] if cases.has_probabilities[at] else ""
         row: list[Any] = [name, cases.groups[at], cases.label(at) or "", called]
         row += [_short(value) for value in cases.probabilities[at]]
         row += [_short(cases.outlined[at]), *(_short(column[at]) for column in cases.outline.values())]
-        writer.writerow([*row, _short(contradiction[at]), *cases.size[at]])
-    return text.getvalue().encode("utf-8", "backslashreplace")
+        rows.append([*row, _short(contradiction[at]), *cases.size[at]])
+    return csv_text(columns, rows).encode("utf-8", "backslashreplace")
 
 
 def _facts(measure: Measure) -> dict[str, Any]:

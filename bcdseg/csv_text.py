@@ -1,0 +1,57 @@
+"""CSV text, written so that a spreadsheet program shows file names and class names and never runs them as formulas.
+
+A text cell that begins with ``=``, ``+``, ``-``, ``@`` (also in full width), a tab or a line break gets an apostrophe in front, as
+OWASP advises; a cell that is a plain number does not. ``read_csv`` removes the apostrophe, so that a table comes back as it was. A
+text that begins with such an apostrophe itself gets another one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+NUMBER = re.compile(r"[+-](\d+(\.\d*)?([eE][+-]?\d+)?|inf|nan)")
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table as CSV with lines that end in a line feed.
+
+    Args:
+        columns: The header.
+        rows: Cells in the order of the columns; None is an empty cell.
+    """
+    return "".join(map(_line, (columns, *rows)))
+
+
+def read_csv(text: str, delimiter: str = ",", *, strip: bool = False) -> list[dict[Any, Any]]:
+    """Return the rows of a table by column, without the apostrophes of ``csv_text``; a cell that its row lacks is None.
+
+    Args:
+        text: The table.
+        delimiter: Between its cells.
+        strip: Whether to remove white space around a cell, before the apostrophe.
+    """
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [{name: _original(cell, strip) for name, cell in row.items()} for row in rows]
+
+
+def _line(cells: Sequence[Any]) -> str:
+    held = io.StringIO(newline="")
+    csv.writer(held).writerow([_safe(cell) for cell in cells])  # ends in \r\n: a cell with either is quoted in every Python
+    return held.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _safe(cell: Any) -> Any:
+    is_formula = isinstance(cell, str) and FORMULA.match(cell) and not NUMBER.fullmatch(cell)
+    return f"'{cell}" if is_formula else cell
+
+
+def _original(cell: Any, strip: bool) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    cell = cell.strip() if strip else cell
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
