@@ -18,6 +18,7 @@ from bcdseg.errors import OptionError
 from bcdseg.types import Mask, Pixels
 
 RESIZES = ("stretch", "fit", "none")
+MOST_STRIDE = 1024
 BAND = 1024  # rows of a plane that are resized at once
 Array = NDArray[np.float32]
 
@@ -79,8 +80,8 @@ class Preprocessing:
             raise OptionError(f"resize={self.resize!r} is unknown: choose one of {', '.join(RESIZES)}.")
         if len(self.size) != 2 or not all(isinstance(side, int) and 16 <= side <= 10_000 for side in self.size):
             raise OptionError(f"size={self.size!r}: give height and width in pixels, each from 16 to 10000.")
-        if type(self.stride) is not int or self.stride < 1:
-            raise OptionError(f"stride={self.stride!r}: give a whole number of 1 or more.")
+        if type(self.stride) is not int or not 1 <= self.stride <= MOST_STRIDE:
+            raise OptionError(f"stride={self.stride!r}: give a whole number from 1 to {MOST_STRIDE}.")
         if self.channels not in (1, 3) or not len(self.mean) == len(self.std) == self.channels:
             raise OptionError(f"channels={self.channels}: choose 1 or 3, with as many numbers in mean and in std.")
         if not all(math.isfinite(value) for value in (*self.mean, *self.std)) or min(self.std) <= 0:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bcdseg.errors import OptionError
+from bcdseg.network.config import check_name, check_temperature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +31,34 @@ class OperatingPoint:
     scans: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise OptionError(f"threshold={self.threshold!r} of {self.name!r} is not possible: choose a number from 0 to 1.")
+        check_name(self.name, "The operating point")
+        for name in ("threshold", "sensitivity", "specificity"):
+            value = getattr(self, name)
+            if (value is not None or name == "threshold") and not 0 <= value <= 1:
+                raise OptionError(f"{name}={value!r} of {self.name!r} is not possible: choose a number from 0 to 1.")
+
+    def check_classes(self, classes: Collection[str]) -> None:
+        """Raise an OptionError where its class is none of a model's.
+
+        Args:
+            classes: Names of the model's classes.
+        """
+        if self.positive not in classes:
+            known = ", ".join(map(repr, classes)) or "none"
+            raise OptionError(
+                f"The operating point {self.name!r} is for the class {self.positive!r}; the model's classes: {known}."
+            )
 
     def choose(self, probabilities: Mapping[str, float]) -> str:
-        """The class that is called."""
+        """Return the class that is predicted.
+
+        Args:
+            probabilities: Of each class.
+
+        Raises:
+            OptionError: There is no such class.
+        """
+        self.check_classes(probabilities)
         if probabilities[self.positive] >= self.threshold:
             return self.positive
         return max((name for name in probabilities if name != self.positive), key=probabilities.__getitem__)
@@ -58,6 +82,8 @@ class Rules:
         min_lesion_share: An outlined spot smaller than this share of the scan's area is a speck and is dropped.
         min_confidence: A probability of the chosen class below this is flagged.
         temperature: Class logits are divided by this before the softmax.
+        presence_threshold: An outline is a finding where the probability of a lesion, one minus that of the class that means 'no
+            lesion', is at least this; below it is a candidate. None shows every outline as a finding.
         operating_points: Other ways to call a class, chosen on validation scans; ``predict(..., operating_point=NAME)``.
     """
 
@@ -65,6 +91,7 @@ class Rules:
     min_lesion_share: float = 0.001
     min_confidence: float = 0.5
     temperature: float = 1.0
+    presence_threshold: float | None = None
     operating_points: tuple[OperatingPoint, ...] = ()
 
     def __post_init__(self) -> None:
@@ -74,8 +101,11 @@ class Rules:
             raise OptionError(f"min_lesion_share={self.min_lesion_share!r} is not possible: choose a number from 0 up to 1.")
         if not 0 <= self.min_confidence <= 1:
             raise OptionError(f"min_confidence={self.min_confidence!r} is not possible: choose a number from 0 to 1.")
-        if not self.temperature > 0:
-            raise OptionError(f"temperature={self.temperature!r} is not possible: choose a number above 0.")
+        if self.presence_threshold is not None and not 0 <= self.presence_threshold < 1:
+            raise OptionError(
+                f"presence_threshold={self.presence_threshold!r} is not possible: choose a number from 0 up to 1, or None."
+            )
+        check_temperature(self.temperature)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Rules:

@@ -67,5 +67,7 @@ def log_mean(logits: Array, temperature: float) -> Array:
     """Logits of which the probabilities are the means of those of many, over the first axis."""
     scaled = logits.astype(np.float64) / temperature
     logarithms = scaled - np.logaddexp.reduce(scaled, axis=-1, keepdims=True)
-    together: Array = (temperature * (np.logaddexp.reduce(logarithms, axis=0) - np.log(len(logits)))).astype(np.float32)
-    return together
+    together = temperature * (np.logaddexp.reduce(logarithms, axis=0) - np.log(len(logits)))
+    largest = float(np.finfo(np.float32).max)  # a class may be less probable than the logarithms of 32 bits can say
+    bounded: Array = np.clip(together, -largest, largest).astype(np.float32)
+    return bounded

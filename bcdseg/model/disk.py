@@ -18,11 +18,13 @@ from bcdseg.errors import ModelFileError, ModelNotFoundError, OptionError, Outpu
 from bcdseg.files import restore, write_folder
 from bcdseg.infer.rules import Rules
 from bcdseg.model.model import Model
-from bcdseg.network.ensemble import rebuild
+from bcdseg.model.weights_file import check_weights_file
+from bcdseg.network.ensemble import AnyNetwork, rebuild
 from bcdseg.network.unfilled import Unfilled
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT, FORMAT_VERSION = "bcdseg-model", 1
+MOST_CONFIG = 256 * 2**20  # bytes: hashes of some million training scans
 
 
 def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Path:
@@ -41,15 +43,27 @@ def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Pa
 
 def load_model(folder: Path, *, name: str, device: str = "auto") -> Model:
     """Read a model back; every damage has its own message."""
-    config, weights = _read(folder)
+    config = _read_config(folder)
+    try:
+        return _load(folder, config, name, device)
+    except ModelFileError:
+        new = _read_config(folder)  # the model may have been replaced since
+        if new == config:
+            raise
+        return _load(folder, new, name, device)
+
+
+def _load(folder: Path, config: dict[str, Any], name: str, device: str) -> Model:
+    """Build the network first: its tensors bound what is read from the weights file."""
     try:
         with Unfilled():
             network = rebuild(config["network"])
         preprocessing = Preprocessing.from_dict(config["preprocessing"])
         rules = Rules.from_dict(config["rules"])
         model = Model(network.eval(), preprocessing, rules, training=config.get("training"), name=name, device=device)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise ModelFileError(f"{folder / CONFIG}: describes a model that can't be built ({error}).") from error
+    weights = _read_weights(folder, config, network)
     try:
         network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in weights.items()})
     except RuntimeError as error:
@@ -82,18 +96,6 @@ def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
     return value.half()
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Config and weights, read again where the model was replaced between the two."""
-    config = _read_config(folder)
-    try:
-        return config, _read_weights(folder, config)
-    except ModelFileError:
-        new = _read_config(folder)
-        if new == config:
-            raise
-        return new, _read_weights(folder, new)
-
-
 def _read_config(folder: Path) -> dict[str, Any]:
     if not restore(folder) or not folder.is_dir():
         raise ModelNotFoundError(f"{folder}: no such model folder.")
@@ -102,6 +104,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
         inside = next(folder.glob(f"*/{CONFIG}"), None)
         hint = f" Do you mean {inside.parent}?" if inside else ""
         raise ModelFileError(f"{folder}: holds no {CONFIG}, so it is not a model saved by bcdseg.{hint}")
+    if path.stat().st_size > MOST_CONFIG:
+        raise ModelFileError(f"{path}: has {path.stat().st_size} bytes, and no model's config has more than {MOST_CONFIG}.")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -119,10 +123,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_weights(folder: Path, config: dict[str, Any]) -> dict[str, torch.Tensor]:
+def _read_weights(folder: Path, config: dict[str, Any], network: AnyNetwork) -> dict[str, torch.Tensor]:
     path = folder / WEIGHTS
     if not path.is_file():
         raise ModelFileError(f"{folder}: {WEIGHTS} is missing. Copy the whole folder.")
+    check_weights_file(path, network.state_dict(), CONFIG)
     content = path.read_bytes()
     weights = config.get("weights")
     expected = weights.get("sha256") if isinstance(weights, dict) else None

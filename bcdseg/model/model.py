@@ -61,6 +61,8 @@ class Model:
                 f"The network takes {network.config.in_channels} channels and the preprocessing makes {preprocessing.channels}: "
                 "give both the same number."
             )
+        for point in rules.operating_points if rules else ():
+            point.check_classes(network.config.classes)
         self.network = network
         self.preprocessing = preprocessing
         self.rules = rules or Rules()

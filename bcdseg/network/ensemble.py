@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdseg.errors import OptionError
-from bcdseg.network.config import NetworkConfig
+from bcdseg.network.config import NetworkConfig, check_temperature
 from bcdseg.network.network import Network, Output, build_network
+
+MOST_MEMBERS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,16 @@ class Member:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     temperature: float
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        channels = self.network.in_channels
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        if not len(self.mean) == len(self.std) == channels or not finite or min(self.std) <= 0:
+            raise OptionError(
+                f"mean={self.mean!r}, std={self.std!r} of a member with {channels} channel(s): give as many finite numbers, "
+                "each of std above 0."
+            )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Member:
@@ -52,6 +64,8 @@ class EnsembleConfig:
     def __post_init__(self) -> None:
         if len(self.members) < 2:
             raise OptionError(f"An ensemble of {len(self.members)} has nothing to average: give two models or more.")
+        if len(self.members) > MOST_MEMBERS:
+            raise OptionError(f"An ensemble of {len(self.members)} members is not possible: give {MOST_MEMBERS} at most.")
         for facts in ("classes", "no_lesion", "in_channels"):
             if len({getattr(member.network, facts) for member in self.members}) > 1:
                 each = "; ".join(repr(getattr(member.network, facts)) for member in self.members)

@@ -41,17 +41,17 @@ def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:
     network = copy.deepcopy(model.network)
     if network.class_head is None or set(classes) <= set(model.classes):
         unused = "The model has no class head: the labels of the data are not used." if classes and not model.classes else None
-        return _copy_of(model, network), unused
+        return _copy_of(model, network, model.rules), unused
     _renew_head(network, tuple(classes))
-    adapted = _copy_of(model, network)
-    adapted.rules = Rules(threshold=model.rules.threshold, min_lesion_share=model.rules.min_lesion_share)
+    rules = Rules(threshold=model.rules.threshold, min_lesion_share=model.rules.min_lesion_share)
+    adapted = _copy_of(model, network, rules)
     adapted.training = {"seen": all_seen([model])} if model.training else {}
     return adapted, _what_changed(model, classes)
 
 
-def _copy_of(model: Model, network: Network) -> Model:
+def _copy_of(model: Model, network: Network, rules: Rules) -> Model:
     training = copy.deepcopy(model.training)
-    return Model(network, model.preprocessing, model.rules, training=training, name=model.name, device=model.device)
+    return Model(network, model.preprocessing, rules, training=training, name=model.name, device=model.device)
 
 
 def _renew_head(network: Network, classes: tuple[str, ...]) -> None:
