@@ -31,6 +31,7 @@ def facts(prediction: Prediction, model: Model, *, dicom: bool) -> dict[str, Any
         "min_lesion_share": model.rules.min_lesion_share,
         "points": {point.name: str(point) for point in model.rules.operating_points},
         "edges": None if prediction.mask is None else edges(prediction.mask),
+        "candidate_edges": None if prediction.candidate_mask is None else edges(prediction.candidate_mask),
         "dicom": dicom,
         "model": prediction.model,
         "trained": bool(model.training),

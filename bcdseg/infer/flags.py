@@ -42,6 +42,20 @@ def image_flags(pixels: Pixels) -> tuple[Flag, ...]:
     return tuple(flags)
 
 
+def candidate_flag(probability: float, threshold: float) -> Flag:
+    """Return the warning that an outline is a candidate and not a finding.
+
+    Args:
+        probability: Of a lesion.
+        threshold: From which an outline is a finding.
+    """
+    return Flag(
+        "candidate",
+        f"An outline is only a candidate: the probability of a lesion is {probability:.1%}, below the model's threshold of "
+        f"{threshold:.1%}.",
+    )
+
+
 def answer_flags(
     *, label: str | None, confidence: float, outlined: bool | None, no_lesion: str | None, min_confidence: float
 ) -> tuple[Flag, ...]:

@@ -170,7 +170,7 @@ def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
 
 def columns_of(classes: Sequence[str]) -> list[str]:
     """Names of the columns of a table."""
-    known = ["spread", "lesions", "area_px", "area_mm2", *LESION_COLUMNS, "spacing_from", "flags", "error"]
+    known = ["spread", "lesions", "candidates", "area_px", "area_mm2", *LESION_COLUMNS, "spacing_from", "flags", "error"]
     return ["source", "label", *(f"probability_{name}" for name in classes), *known]
 
 
@@ -182,7 +182,8 @@ def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
     row["flags"] = " ".join(flag.code for flag in prediction.flags)
     if prediction.mask is None:
         return row
-    row |= {"lesions": len(prediction.lesions), "area_px": sum(lesion.area_px for lesion in prediction.lesions)}
+    row |= {"lesions": len(prediction.lesions), "candidates": len(prediction.candidates)}
+    row["area_px"] = sum(lesion.area_px for lesion in prediction.lesions)
     if prediction.spacing is not None:
         row["spacing_from"] = prediction.spacing_from or ""
         row["area_mm2"] = round(sum((lesion.area_mm2 or 0.0 for lesion in prediction.lesions), 0.0), 2)

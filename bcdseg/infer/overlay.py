@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours: told apart by the colour-blind, and bright on a dark scan.
 OUTLINE = (240, 228, 66)
 LONG, SHORT = (86, 180, 233), (230, 159, 0)
+CANDIDATE = (204, 121, 167)
+DASH = 8  # widths of an outline that a dash and a gap take together
 
 
 def draw_overlay(prediction: Prediction) -> Image.Image:
-    """The scan in colour with outlines in yellow, long axes in blue, short axes in orange."""
+    """Draw the scan with outlines in yellow, long axes in blue, short axes in orange; candidates are dashed, in purple."""
     pixels = to_uint8(prediction.image)
     picture = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels.copy()
     width = max(1, round(min(prediction.size) / 200))
     if prediction.mask is not None and prediction.mask.any():
         _paint_outline(picture, prediction.mask, prediction.lesions, width)
+    if prediction.candidate_mask is not None:
+        _paint_outline(picture, prediction.candidate_mask, prediction.candidates, width, dashed=True)
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     for lesion in prediction.lesions:
@@ -36,12 +40,18 @@ def draw_overlay(prediction: Prediction) -> Image.Image:
     return image
 
 
-def _paint_outline(picture: NDArray[np.uint8], mask: Mask, lesions: tuple[Lesion, ...], width: int) -> None:
-    """The outline lies on the lesion's edge, half in and half out; only the lesions' boxes are looked at."""
+def _paint_outline(
+    picture: NDArray[np.uint8], mask: Mask, lesions: tuple[Lesion, ...], width: int, *, dashed: bool = False
+) -> None:
+    """Paint each lesion's edge, half inside and half outside; only the lesions' boxes are processed."""
     for lesion in lesions:
         top, left, bottom, right = lesion.box
         window = (slice(max(0, top - width), bottom + width), slice(max(0, left - width), right + width))
         inside = np.asarray(mask[window])
         outer = binary_dilation(inside, iterations=(width + 1) // 2)
         inner = binary_erosion(inside, iterations=max(1, width // 2), border_value=1)
-        picture[window][outer & ~inner] = OUTLINE
+        edge = outer & ~inner
+        if dashed:
+            rows, columns = np.indices(edge.shape)
+            edge &= (rows + columns) % (DASH * width) < DASH * width // 2
+        picture[window][edge] = CANDIDATE if dashed else OUTLINE

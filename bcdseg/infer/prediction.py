@@ -38,6 +38,9 @@ class Prediction:
         mask: True where a lesion is outlined, specks dropped; None for a model without a mask.
         mask_probability: Probability of 'lesion' for each pixel, 0 to 1; None for a model without a mask.
         lesions: The outlined lesions, the largest first.
+        candidates: Outlined regions of a scan whose probability of a lesion is below the model's presence threshold: no findings,
+            but worth a look; the largest first.
+        candidate_mask: True where a candidate is outlined; None where there is none.
         flags: What to doubt about this answer.
         spacing: Millimetres per pixel, down and across, or None.
         threshold: The mask probability from which a pixel was outlined.
@@ -77,6 +80,8 @@ class Prediction:
     windows: int | None = None
     spread: Mapping[str, float] | None = None
     uncertainty_from: str | None = None
+    candidates: tuple[Lesion, ...] = ()
+    candidate_mask: Mask | None = None
 
     @property
     def entropy(self) -> NDArray[np.float32] | None:
@@ -108,6 +113,7 @@ class Prediction:
             "label": self.label,
             "probabilities": dict(self.probabilities),
             "lesions": [_json(asdict(lesion)) for lesion in self.lesions],
+            "candidates": [_json(asdict(candidate)) for candidate in self.candidates],
             "flags": [{"code": flag.code, "message": flag.message} for flag in self.flags],
             "spacing_mm": None if self.spacing is None else list(self.spacing),
             "spacing_from": self.spacing_from,
@@ -174,6 +180,7 @@ class Prediction:
     def __repr__(self) -> str:
         answer = "no class" if self.label is None else f"{self.label} {self.confidence:.0%}"
         sizes = ", ".join(str(lesion) for lesion in self.lesions) or "nothing outlined"
+        sizes += f", {len(self.candidates)} candidate{'s' * (len(self.candidates) > 1)}" * bool(self.candidates)
         outline = "no mask" if self.mask is None else sizes
         flags = "".join(f", {flag.code}!" for flag in self.flags)
         return f"<Prediction {Path(self.source).name}: {answer}, {outline}{flags}>"
@@ -189,7 +196,8 @@ class Prediction:
             for name, value in self.probabilities.items()
         ]
         bars = "".join(f"<tr><td>{html.escape(name)}</td><td>{bar}</td><td>{share}</td></tr>" for name, bar, share in rows)
-        notes = [str(lesion) for lesion in self.lesions] + [f"⚠ {flag.message}" for flag in self.flags]
+        notes = [str(lesion) for lesion in self.lesions]
+        notes += [f"candidate: {candidate}" for candidate in self.candidates] + [f"⚠ {flag.message}" for flag in self.flags]
         items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
         image = f"<img alt='' style='max-height:20em' src='data:image/png;base64,{picture}'>"
         text = f"<b>{html.escape(Path(self.source).name)}</b><table>{bars}</table><ul>{items}</ul>"

@@ -10,15 +10,18 @@ from functools import partial
 from itertools import chain, groupby, islice
 from typing import NamedTuple
 
+import numpy as np
+
 from bcdseg.data.images import ImageSource, source_name
 from bcdseg.data.preprocess import Preprocessing
 from bcdseg.data.scans import read_scan
 from bcdseg.data.unexpected import EXITS, unexpected_error
 from bcdseg.errors import BcdsegError
 from bcdseg.infer.answers import Answers, Array
-from bcdseg.infer.flags import Flag, answer_flags, image_flags
+from bcdseg.infer.flags import Flag, answer_flags, candidate_flag, image_flags
 from bcdseg.infer.found import check_finite, find
 from bcdseg.infer.heatmap import to_unit
+from bcdseg.infer.lesions import Lesion
 from bcdseg.infer.looks import Look
 from bcdseg.infer.maps import in_frame, merged
 from bcdseg.infer.modes import WHOLE, Mode
@@ -26,7 +29,7 @@ from bcdseg.infer.prediction import Failure, Prediction
 from bcdseg.infer.rules import OperatingPoint, Rules
 from bcdseg.infer.runtime import Runtime
 from bcdseg.infer.votes import Numbers
-from bcdseg.types import ScanImage, Spacing
+from bcdseg.types import Mask, ScanImage, Spacing
 
 Result = Prediction | Failure
 GIVEN = "given"
@@ -153,8 +156,14 @@ class Predictor:
         chosen = parts[speaker]
         mask = merged([part.mask for part in parts if part.mask is not None])
         lesions = tuple(sorted((one for part in parts for one in part.lesions), key=lambda lesion: -lesion.area_px))
+        candidates: tuple[Lesion, ...] = ()
+        candidate_mask: Mask | None = None
         probabilities = self._by_class(chosen.votes and chosen.votes.probabilities(self.rules.temperature))
         spread = self._by_class(chosen.votes and chosen.votes.spread(self.rules.temperature))
+        presence = 1 - probabilities[self.no_lesion] if probabilities and self.no_lesion is not None else 1.0
+        threshold = self.rules.presence_threshold
+        if mask is not None and lesions and threshold is not None and presence < threshold:
+            candidates, candidate_mask, lesions, mask = lesions, mask, (), np.zeros_like(mask)
         likeliest = max(probabilities, key=probabilities.__getitem__) if probabilities else None
         label = self.operating_point.choose(probabilities) if self.operating_point and probabilities else likeliest
         doubts = answer_flags(
@@ -164,6 +173,8 @@ class Predictor:
             no_lesion=self.no_lesion,
             min_confidence=self.rules.min_confidence,
         )
+        if candidates and threshold is not None:
+            doubts += (candidate_flag(presence, threshold),)
         if label != likeliest:
             doubts += (_called_otherwise(label, likeliest, self.operating_point),)
         explained = None if self.explain is False else label if self.explain is True else self.explain
@@ -188,6 +199,8 @@ class Predictor:
             windows=chosen.windows,
             spread=spread or None,
             uncertainty_from=self.uncertainty_from,
+            candidates=candidates,
+            candidate_mask=candidate_mask,
         )
 
     def _heat(self, scan: Scan, part: int, name: str) -> Array:

@@ -65,7 +65,7 @@ def draw_diagram(model: Model) -> str:
         head = _Box("head", f"class head ({config.head})", f"{classes.shape[1]}: {_few(model.classes)}", LEFT, encoder[-1].y + ROW)
         boxes.append(head)
         arrows.append(_down(encoder[-1], head))
-        if config.head == "guided" and mask is not None:
+        if config.head in ("guided", "hierarchical") and mask is not None:
             arrows.append(_guidance(boxes, head))
     height = max(box.y for box in boxes) + BOX_HEIGHT + 40
     width = (RIGHT if mask is not None else LEFT) + BOX_WIDTH + (90 if mask is not None else 240)

@@ -39,6 +39,7 @@ class Answer(BaseModel):
     label: str | None = Field(description="The class; null for a model that only segments.")
     probabilities: dict[str, float] = Field(description="Calibrated, by class.")
     lesions: list[Lesion] = Field(description="The largest first; places and lengths in pixels, in mm where the scale is known.")
+    candidates: list[Lesion] = Field(description="Outlined regions below the model's presence threshold: no findings.")
     flags: list[FlagFound]
     spacing_mm: tuple[float, float] | None = Field(description="Millimetres per pixel, down and across.")
     spacing_from: str | None

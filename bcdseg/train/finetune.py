@@ -15,6 +15,7 @@ from bcdseg.model.model import Model
 from bcdseg.model.seen import all_seen
 from bcdseg.network.config import no_lesion_class
 from bcdseg.network.ensemble import Ensemble
+from bcdseg.network.heads import GlobalHead, GuidedHead, HierarchicalHead
 from bcdseg.network.network import Network
 
 
@@ -55,17 +56,41 @@ def _copy_of(model: Model, network: Network, rules: Rules) -> Model:
 
 
 def _renew_head(network: Network, classes: tuple[str, ...]) -> None:
-    old = network.config
+    """Replace the last layer of the class head; rows of classes that the model knows are kept.
+
+    A hierarchical head stays one where the new classes have one that means 'no lesion' and two or more others; else its trunk
+    becomes a guided head.
+    """
+    old, head = network.config, network.class_head
     wanted = no_lesion_class(classes, old.no_lesion if old.no_lesion in classes else "auto")
-    network.config = replace(old, classes=classes, no_lesion=wanted, gated=old.gated and wanted is not None)
-    last: nn.Linear = network.class_head.linear  # type: ignore[union-attr, assignment]
+    hierarchical = isinstance(head, HierarchicalHead)
+    stays = hierarchical and wanted is not None and len(classes) > 2
+    kind = "guided" if hierarchical and not stays else old.head
+    network.config = replace(old, classes=classes, no_lesion=wanted, head=kind, gated=old.gated and wanted is not None)
+    trunk: GuidedHead | GlobalHead = head.guided if isinstance(head, HierarchicalHead) else head  # type: ignore[assignment]
+    before = _rows(old.classes, old.no_lesion, hierarchical)
+    after = _rows(classes, wanted, stays)
+    last = trunk.linear
     new = nn.Linear(last.in_features, len(classes)).to(last.weight)
     with torch.no_grad():
-        for row, name in enumerate(classes):
-            if name in old.classes:
-                new.weight[row] = last.weight[old.classes.index(name)]
-                new.bias[row] = last.bias[old.classes.index(name)]
-    network.class_head.linear = new  # type: ignore[union-attr]
+        for name in before.keys() & after.keys():
+            new.weight[after[name]] = last.weight[before[name]]
+            new.bias[after[name]] = last.bias[before[name]]
+    trunk.linear = new
+    if isinstance(head, HierarchicalHead) and stays:
+        head.negative = classes.index(str(wanted))
+    else:
+        network.class_head = trunk
+
+
+def _rows(classes: Sequence[str], negative: str | None, hierarchical: bool) -> dict[str, int]:
+    """Row of each class in the last layer; the first row of a hierarchical head is the presence of a lesion."""
+    if not hierarchical:
+        return {name: row for row, name in enumerate(classes)}
+    return {_PRESENCE: 0} | {name: 1 + row for row, name in enumerate(name for name in classes if name != negative)}
+
+
+_PRESENCE = ""  # no class has an empty name
 
 
 def _what_changed(model: Model, classes: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ const FILES = [
   ["answer.json", "JSON"],
   ["outline.dcm", "DICOM-SEG"],
 ];
+const CANDIDATE = "No lesion is found. The dashed outline is a candidate: the probability of a lesion is below the model's threshold.";
 const NO_SEG = "DICOM-SEG refers to the DICOM image that it outlines, so it can be written for a DICOM scan only.";
 const SEG = "The DICOM-SEG carries no name, number or date of the patient; its UIDs are replaced.";
 
@@ -74,7 +75,7 @@ function doubts(answer) {
 function lesions(answer) {
   by("lesions-card").hidden = answer.edges === null;
   const each = answer.lesions.map((lesion, at) => lesionItem(lesion, at + 1, answer));
-  const nothing = make("p", { class: "soft" }, "Nothing is outlined at this threshold.");
+  const nothing = make("p", { class: "soft" }, answer.candidates.length ? CANDIDATE : "Nothing is outlined at this threshold.");
   by("lesions").replaceChildren(...(each.length ? each : [nothing]));
 }
 

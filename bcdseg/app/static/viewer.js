@@ -67,6 +67,7 @@ export class Viewer {
     const mask = maskFromEdges(answer.edges ?? [], width * height);
     this.#trace(mask, answer.threshold);
     this.#marks.classList.remove("moving");
+    if (answer.candidate_edges) this.#traceCandidates(maskFromEdges(answer.candidate_edges, width * height), answer.threshold);
     for (const lesion of answer.lesions) {
       for (const [kind, ends] of [["long", lesion.long_axis_ends], ["short", lesion.short_axis_ends]]) {
         const [[y1, x1], [y2, x2]] = ends;
@@ -91,6 +92,12 @@ export class Viewer {
     this.#style();
   }
 
+  /** Outlines below the model's presence threshold: dashed, without axes, since they are no findings. */
+  #traceCandidates(mask, threshold) {
+    const path = outline(mask, this.#levels, this.#answer.width, this.#answer.height, threshold);
+    this.#marks.append(shape("path", { class: "halo", d: path }), shape("path", { class: "line candidate", d: path }));
+  }
+
   #tag(lesion, number) {
     const tag = shape("text", { class: "tag", x: Math.max(lesion.box[1] - 2, 0), y: Math.max(lesion.box[0], 0) });
     tag.textContent = number;
@@ -106,7 +113,7 @@ export class Viewer {
   #style() {
     const shown = by("show-outline").checked;
     for (const one of this.#marks.querySelectorAll(".halo, .line, .tag")) one.style.display = shown ? "" : "none";
-    for (const one of this.#marks.querySelectorAll(".line")) one.style.fillOpacity = by("fill").value / 100;
+    for (const one of this.#marks.querySelectorAll(".line")) one.style.fillOpacity = one.classList.contains("candidate") ? 0 : by("fill").value / 100;
     for (const one of this.#marks.querySelectorAll(".axis")) one.style.display = by("show-axes").checked ? "" : "none";
     by("heat").hidden = !by("show-heat").checked || !by("heat").src;
     by("heat").style.opacity = by("heat-strength").value / 100;
