@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all, and nothing replaced that nobody asked to replace.
+"""Files written whole or not at all, and the cache folder.
 
 What is promised:
 
@@ -248,3 +248,14 @@ def _renameat2() -> Any:
 
 def _cant_write(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path}: can't be written ({error.strerror or error}). Choose another place.")
+
+
+def cache_folder() -> Path:
+    """The user's cache folder: ``BCDSEG_CACHE``, or the platform's own. It need not be there yet."""
+    if chosen := os.environ.get("BCDSEG_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "bcdseg"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/bcdseg"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bcdseg"

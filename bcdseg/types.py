@@ -106,3 +106,20 @@ class Sample:
     group: str | None = None
     part: str | None = None
     spacing: Spacing | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A scan of a stream that could not be read, or whose pictures could not be written, in its place in the stream.
+
+    Attributes:
+        source: The scan's path, or what it was when it had none.
+        error: Why.
+    """
+
+    source: str
+    error: Exception
+
+    def to_dict(self) -> dict[str, Any]:
+        """Source and message, in types that JSON knows."""
+        return {"source": self.source, "error": str(self.error)}

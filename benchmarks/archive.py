@@ -25,13 +25,10 @@ import torch
 from PIL import Image
 
 import bcdseg
-from bcdseg.archive.archive import TASKS, TOGETHER, Archive, Workers
-from bcdseg.archive.cluster import connected
-from bcdseg.archive.worker import Asked
-from bcdseg.infer.clip_folder import ClipFolder
-from bcdseg.infer.gathering import by_file, gather
-from bcdseg.infer.journal import Journal, Record
-from bcdseg.infer.output import OutputFolder
+from bcdseg.batch.archive import TASKS, TOGETHER, Archive, Workers, connected
+from bcdseg.batch.run_manifest import Journal, Record
+from bcdseg.batch.runner import ClipFolder, OutputFolder, by_file, gather
+from bcdseg.batch.worker import Asked
 
 DRAWN = 200
 SIDE, SMALL = 256, 64

@@ -24,7 +24,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / part) for part in ("", "tests")]
 
 from made_twins import KINDS, Gray, scan, text_over, twin, write  # noqa: E402
 
-from bcdseg.data.duplicates import SAME, find_duplicates  # noqa: E402
+from bcdseg.data.duplicates.search import SAME, find_duplicates  # noqa: E402
 from bcdseg.data.images import SUFFIXES, read_image, to_gray, to_uint8  # noqa: E402
 from bcdseg.types import Sample  # noqa: E402
 

@@ -20,7 +20,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / part) for part in ("", "tests")]
 from made_twins import KINDS  # noqa: E402
 
 import bcdseg  # noqa: E402
-from bcdseg.data.fingerprint import BITS, NEAR, differing_bits, fingerprint, fingerprint_of  # noqa: E402
+from bcdseg.data.hashing import BITS, NEAR, differing_bits, fingerprint, fingerprint_of  # noqa: E402
 from bcdseg.data.images import read_image, to_gray, to_uint8  # noqa: E402
 
 

@@ -26,7 +26,7 @@ from models import is_trained, model_of
 from PIL import Image
 
 import bcdseg
-from bcdseg.benchmarking.cost import gflops
+from bcdseg.comparison.cost import gflops
 from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"

@@ -19,13 +19,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bcdseg.evaluation.cases import Case, Cases, table_of
-from bcdseg.evaluation.measures.bootstrap import DRAWS, compare, estimate
 from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.measures.intervals import DRAWS, compare, estimate
 from bcdseg.evaluation.metrics.detection import detect
-from bcdseg.evaluation.metrics.outline import judge
-from bcdseg.evaluation.metrics.segmentation import overlap
+from bcdseg.evaluation.metrics.outline import judge, overlap
 from bcdseg.evaluation.metrics.surface import surface
+from bcdseg.evaluation.results_table import Case, Cases, table_of
 from bcdseg.types import Mask
 
 SIZE = 256

@@ -34,12 +34,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn  # noqa: E
 from torch.utils.data import DataLoader  # noqa: E402
 
 import bcdseg  # noqa: E402
-from bcdseg.network import plain_cnn  # noqa: E402
-from bcdseg.network.losses import JointLoss  # noqa: E402
-from bcdseg.train.config import AUGMENT, FitConfig  # noqa: E402
-from bcdseg.train.loading import loaders  # noqa: E402
-from bcdseg.train.loading.sampling import class_weights  # noqa: E402
-from bcdseg.train.loop.optimize import build_optimizer  # noqa: E402
+from bcdseg.networks import encoders  # noqa: E402
+from bcdseg.training.config import AUGMENT, FitConfig  # noqa: E402
+from bcdseg.training.data import loaders  # noqa: E402
+from bcdseg.training.data.sampling import class_weights  # noqa: E402
+from bcdseg.training.loop.optimisers import build_optimizer  # noqa: E402
+from bcdseg.training.losses import JointLoss  # noqa: E402
 
 BATCH = 16
 GPU = torch.cuda.is_available()
@@ -169,7 +169,7 @@ def bare(encoder: str, size: int, train: bcdseg.Dataset, _val: bcdseg.Dataset) -
 
 def by_hand(encoder: str, size: int, train: bcdseg.Dataset, _val: bcdseg.Dataset) -> Rate:
     """What a tutorial shows: smp's U-Net with its class head, files decoded each time, fewer augmentations than `fit` has."""
-    plain_cnn.register()
+    encoders.register()
     torch.manual_seed(0)
     options = {"classes": len(CLASSES), "dropout": 0.3}
     network = smp.Unet(encoder, encoder_weights=None, in_channels=1, classes=1, aux_params=options).to(DEVICE).train()

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-from bcdseg.archive.worker import Answer, Job, Worker
+from bcdseg.batch.worker import Answer, Job, Worker
 
 
 class Fragile(Worker):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import bcdseg
-from bcdseg.train.loop.task import Task
+from bcdseg.training.loop.task import Task
 
 OPTIONS: dict[str, Any] = {
     "epochs": 4,

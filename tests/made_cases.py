@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from bcdseg.evaluation.cases import Case, Cases, table_of
 from bcdseg.evaluation.metrics.outline import judge
+from bcdseg.evaluation.results_table import Case, Cases, table_of
 
 CLASSES = ("normal", "benign", "malignant")
 

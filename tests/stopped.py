@@ -7,9 +7,9 @@ import signal
 import sys
 from collections.abc import Callable
 
+from bcdseg.batch.runner import OutputFolder
 from bcdseg.cli import main
-from bcdseg.infer.output import OutputFolder
-from bcdseg.infer.predictor import Result
+from bcdseg.inference.predictor import Result
 
 AT = 3
 

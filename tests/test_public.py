@@ -83,7 +83,7 @@ def test_importing_the_library_imports_nothing_heavy() -> None:
 
 def test_predicting_imports_neither_training_nor_augmentation() -> None:
     code = (
-        "import sys, numpy, bcdseg, bcdseg.infer.clip_folder;"
+        "import sys, numpy, bcdseg, bcdseg.batch.runner;"
         "model = bcdseg.create('plain_cnn', classes=['a', 'b'], size=32);"
         "model.predict(numpy.zeros((32, 32), numpy.uint8));"
         "unwanted = ('pydicom', 'highdicom', 'monai', 'albumentations', 'pytorch_lightning', 'sklearn', 'matplotlib');"

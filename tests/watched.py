@@ -53,8 +53,8 @@ def run(folder: Path) -> list[str]:
     from starlette.testclient import TestClient
 
     import bcdseg
+    from bcdseg.app.prediction_cache import Shelf
     from bcdseg.app.server import create_app
-    from bcdseg.app.shelf import Shelf
     from bcdseg.serve.app import create_app as create_server
 
     torch.manual_seed(0)

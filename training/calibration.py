@@ -9,7 +9,7 @@ from scans import Scans
 
 from bcdseg import Model
 from bcdseg.evaluation.calibrate import fit_rules, said, with_rules
-from bcdseg.evaluation.cases import Cases
+from bcdseg.evaluation.results_table import Cases
 
 Answers = Mapping[int, Cases]
 

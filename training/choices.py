@@ -25,7 +25,7 @@ from bcdseg import Model
 from bcdseg.data.images import read_image
 from bcdseg.data.masks import read_mask
 from bcdseg.evaluation.metrics.calibration import calibration_error
-from bcdseg.infer.lesions import find_lesions
+from bcdseg.inference.lesions import find_lesions
 from bcdseg.types import Mask, Sample
 
 Values = NDArray[np.float64]

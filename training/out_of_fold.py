@@ -20,7 +20,7 @@ from scans import FOLDS, Scans, open_scans
 
 import bcdseg
 from bcdseg import Dataset, Evaluation, Model
-from bcdseg.evaluation.given import Given
+from bcdseg.evaluation.external_predictions import Given
 
 REPORT, REPORT_NATIVE = "report", "report-native"
 

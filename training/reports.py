@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bcdseg.evaluation.measures.measure import Estimate
-from bcdseg.evaluation.report.numbers import shown
+from bcdseg.evaluation.report.blocks import shown
 
 TOLD = (
     "dice",

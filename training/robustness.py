@@ -16,12 +16,12 @@ from out_of_fold import networks
 from scans import Scans, open_scans
 
 from bcdseg import Model, Sample
-from bcdseg.evaluation.answers import Change, answers
-from bcdseg.evaluation.cases import Cases, table_of
-from bcdseg.evaluation.degrade import DEGRADATIONS, degrade
-from bcdseg.evaluation.measures.bootstrap import estimate
+from bcdseg.evaluation.case_results import Change, answers
+from bcdseg.evaluation.corruptions import DEGRADATIONS, degrade
 from bcdseg.evaluation.measures.catalogue import all_measures
-from bcdseg.evaluation.report.numbers import shown
+from bcdseg.evaluation.measures.intervals import estimate
+from bcdseg.evaluation.report.blocks import shown
+from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.types import Mask, Pixels
 
 TOLD = ("dice", "false_lesion_rate", "balanced_accuracy", "roc_auc/malignant", "ece")

@@ -1,8 +1,11 @@
-"""How much the page takes and keeps."""
+"""Limits of the page, and the files that it is made of."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 MEBI = 2**20
 
@@ -40,3 +43,27 @@ class Limits:
     arrival_seconds: float = 120.0
     connections: int = 128
     kept_pixels: int = 50_000_000
+
+
+STATIC = Path(__file__).parent / "static"
+SAMPLES = Path(__file__).parent / "samples"
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+@cache
+def static_files() -> dict[str, tuple[bytes, str]]:
+    """Content and media type of each file of the page, by name."""
+    return {path.name: (path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
+
+
+@cache
+def sample_scans() -> dict[str, Path]:
+    """The scans that come with the page, by what the data set calls them: no lesion, benign, malignant."""
+    order = ("normal", "benign", "malignant")
+    found = {re.split(r"\W", path.name)[0]: path for path in SAMPLES.glob("*.png")}
+    return {name: found[name] for name in order}

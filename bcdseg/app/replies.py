@@ -1,4 +1,4 @@
-"""What the server replies to each thing that the page asks."""
+"""Handlers of the page's routes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bcdseg.app.answer import facts, levels
-from bcdseg.app.asking import Desk, Question
-from bcdseg.app.card import card_html
-from bcdseg.app.downloads import DOWNLOADS, file_name
-from bcdseg.app.files import sample_scans
-from bcdseg.app.limits import Limits
-from bcdseg.app.scans import Scan, scans_in
-from bcdseg.app.sessions import Session, Sessions
+from bcdseg.app.limits import Limits, sample_scans
+from bcdseg.app.prediction_cache import Desk, Question
+from bcdseg.app.responses import DOWNLOADS, card_html, facts, file_name, levels
+from bcdseg.app.sessions import Scan, Session, Sessions, scans_in
 from bcdseg.data.images import to_uint8
 from bcdseg.errors import BcdsegError, GoneError, InputError, OptionError
-from bcdseg.infer.output import csv_bytes, png_bytes
-from bcdseg.infer.prediction import Failure, Prediction
+from bcdseg.inference.prediction import Prediction
+from bcdseg.inference.writers import csv_bytes, png_bytes
+from bcdseg.types import Failure
 
 REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
 LONGEST_NAME = 200

@@ -1,4 +1,4 @@
-"""The page's own server: its routes are for the page alone and may change with it."""
+"""Routes of the page's server."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from starlette.routing import Route
 
 from bcdseg.app import replies
 from bcdseg.app.arrivals import Arrivals, CrowdedError, SlowError
-from bcdseg.app.asking import Desk
-from bcdseg.app.files import sample_scans, static_files
-from bcdseg.app.guard import Guard
-from bcdseg.app.limits import Limits
+from bcdseg.app.host_check import Guard
+from bcdseg.app.limits import Limits, sample_scans, static_files
+from bcdseg.app.prediction_cache import Desk, Shelf
 from bcdseg.app.replies import Room
 from bcdseg.app.sessions import Sessions
-from bcdseg.app.shelf import Shelf
-from bcdseg.data.unexpected import EXITS, unexpected_error
 from bcdseg.errors import BcdsegError, GoneError, LimitError
+from bcdseg.sources import EXITS, unexpected_error
 from bcdseg.web.hosts import AllowedHosts
 from bcdseg.web.unread import CloseUnread
 

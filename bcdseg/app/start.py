@@ -1,4 +1,4 @@
-"""Opens the page: listens, then serves until it is stopped."""
+"""Start of the page's server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bcdseg.app.shelf import Shelf
+from bcdseg.app.prediction_cache import Shelf
 from bcdseg.errors import OptionError
 from bcdseg.extras import require
 from bcdseg.web.hosts import is_loopback

@@ -10,17 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from bcdseg import __version__
-from bcdseg.cli.app import app_command
-from bcdseg.cli.audit import audit_command
-from bcdseg.cli.benchmark import benchmark_command
-from bcdseg.cli.data import fetch_command, split_command
+from bcdseg.cli.compare import benchmark_command, recipes_command
+from bcdseg.cli.data import audit_command, fetch_command, split_command
 from bcdseg.cli.evaluate import evaluate_command
-from bcdseg.cli.export import export_command
-from bcdseg.cli.info import info_command
-from bcdseg.cli.models import models_command
+from bcdseg.cli.models import export_command, info_command, models_command
 from bcdseg.cli.predict import predict_command
-from bcdseg.cli.recipes import recipes_command
-from bcdseg.cli.serve import serve_command
+from bcdseg.cli.servers import app_command, serve_command
 from bcdseg.cli.train import train_command
 from bcdseg.errors import BcdsegError
 from bcdseg.terminal import echo, show_warning

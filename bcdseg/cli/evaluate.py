@@ -11,8 +11,8 @@ from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
-    from bcdseg.evaluation.result import Evaluation
-    from bcdseg.model.model import Model
+    from bcdseg.evaluation.results import Evaluation
+    from bcdseg.models.model import Model
 
 PARTS = ("train", "val", "test")
 
@@ -69,13 +69,13 @@ def evaluate_command(
             raise OptionError(
                 f"{model}: holds predictions, not a model: it can't be calibrated, degraded, explained or asked what it saw."
             )
-        from bcdseg.evaluation.given import evaluate_predictions
+        from bcdseg.evaluation.external_predictions import evaluate_predictions
 
         result, curves = evaluate_predictions(model, test, subset=part is not None or split is not None, **options), None
     else:
         from bcdseg.evaluation.calibrate import calibrate
         from bcdseg.evaluation.evaluate import evaluate
-        from bcdseg.evaluation.seen import unseen
+        from bcdseg.evaluation.training_overlap import unseen
 
         loaded, curves = _load(model, device), _curves(Path(model))
         if (sensitivity or specificity) and not calibrate_on:
@@ -98,7 +98,7 @@ def _parts(data: Path, layout: str, split: Path | None, names: set[str | None]) 
     """The parts that are asked for; None is the whole data set."""
     from bcdseg.data.dataset import check_choice
     from bcdseg.data.opening import open_dataset
-    from bcdseg.data.splitfile import load_split
+    from bcdseg.data.splits import load_split
 
     for name in names - {None}:
         check_choice("part", name, PARTS)
@@ -117,7 +117,7 @@ def _is_predictions(name: str) -> bool:
 
 def _load(name: str, device: str) -> Model:
     """A model; one that lies in the folder of its run is called by that folder."""
-    from bcdseg.model.registry import load
+    from bcdseg.models.registry import load
 
     loaded, folder = load(name, device=device), Path(name).resolve()
     if folder.is_dir() and folder.name == "model":
@@ -127,7 +127,7 @@ def _load(name: str, device: str) -> Model:
 
 def _other(name: str, test: Dataset, device: str, allow_seen: bool, draws: int, seed: int, subset: bool) -> Evaluation:
     from bcdseg.evaluation.evaluate import evaluate
-    from bcdseg.evaluation.given import evaluate_predictions
+    from bcdseg.evaluation.external_predictions import evaluate_predictions
 
     if _is_predictions(name):
         return evaluate_predictions(name, test, subset=subset, draws=draws, seed=seed, gallery=0)
@@ -136,14 +136,14 @@ def _other(name: str, test: Dataset, device: str, allow_seen: bool, draws: int, 
 
 def _curves(model: Path) -> Any:
     """The curves of the run that a model folder lies in, where it lies in one."""
-    from bcdseg.train.run import METRICS
+    from bcdseg.training.run import METRICS
 
     table = model.resolve().parent / METRICS
     if not (model.is_dir() and table.is_file()):
         return None
     import csv
 
-    from bcdseg.train.curves import curves_figure
+    from bcdseg.training.pictures import curves_figure
 
     with table.open(newline="", encoding="utf-8") as file:
         return curves_figure([{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)])

@@ -1,10 +1,19 @@
-"""``bcdseg models``."""
+"""``bcdseg models``, ``bcdseg info`` and ``bcdseg export``."""
 
 from __future__ import annotations
 
 import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from bcdseg.terminal import echo, make_console
+import typer
+
+from bcdseg.terminal import echo, make_console, printable
+
+if TYPE_CHECKING:
+    from bcdseg.inference.predictor import Result
+    from bcdseg.models.runtime_agreement import Drift, Scans
 
 
 def models_command() -> None:
@@ -15,7 +24,7 @@ def models_command() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from bcdseg.model.registry import DEFAULT, models
+    from bcdseg.models.registry import DEFAULT, models
 
     console = make_console(width=None if sys.stdout.isatty() else 140, highlight=False)
     for one in models():
@@ -32,3 +41,147 @@ def models_command() -> None:
         console.print(f"{one.name}{' (the default)' if one.name == DEFAULT else ''}: {one.summary}", markup=False)
         console.print(table)
     echo("\nThe card of one: bcdseg info NAME. Use it: bcdseg.load(NAME), bcdseg predict --model NAME")
+
+
+PACKAGES = ("torch", "openvino", "onnxruntime", "segmentation-models-pytorch", "timm", "monai", "scikit-image", "numpy", "pillow")
+
+
+def info_command(
+    model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
+    diagram: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw the network into this file instead.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file when it is there already.")] = False,
+    drift: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Measure on these scans how far each runtime drifts from torch instead.")
+    ] = None,
+) -> None:
+    """Show a model's card, and the versions and devices it runs on.
+
+    Examples:  bcdseg info  |  bcdseg info my-model --diagram network.svg  |  bcdseg info my-model --drift my-scans
+    """
+    if drift is not None:
+        print_drift(model, drift)
+        return
+    from bcdseg.models.registry import load
+
+    loaded = load(model)
+    if diagram is not None:
+        from bcdseg.files import write_whole
+        from bcdseg.models.diagram import draw_diagram
+
+        write_whole(diagram, draw_diagram(loaded).encode(), overwrite=overwrite)
+        echo(f"The network is drawn in {diagram}")
+        return
+    card = loaded.card.partition("---\n")[2].partition("---\n")[2]  # without the hub's metadata
+    if sys.stdout.isatty():
+        from rich.markdown import Markdown
+
+        make_console().print(Markdown(printable(card)))
+    else:
+        echo(card)
+    echo("\n".join(_machine()))
+
+
+def _machine() -> list[str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    from bcdseg import __version__
+    from bcdseg.runtimes.choice import choose_precision, choose_runtime
+    from bcdseg.runtimes.torch_runtime import choose_device
+
+    device = choose_device("auto")
+    precision = choose_precision(device=device)
+    runtime = choose_runtime(precision=precision, device=device)
+    lines = [f"bcdseg {__version__}, Python {sys.version.partition(' ')[0]}, predicts on {device} with {runtime} in {precision}"]
+    lines += [f"CUDA device {index}: {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
+    for package in PACKAGES:
+        try:
+            lines.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{package} is not installed")
+    return lines
+
+
+ROW = "| {:<11} | {:<9} | {:>6} | {:>10} | {:>13} | {:<16} |"
+
+
+def print_drift(model: str, source: str) -> None:
+    """Measure each runtime in each of its precisions against torch in 32 bits; a row as soon as one is measured."""
+    from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
+    from bcdseg.models.registry import load
+    from bcdseg.models.runtime_agreement import LEAST_DICE, LEAST_SAME_CLASS, MOST_APART, lightened, parted
+    from bcdseg.runtimes.choice import PRECISIONS
+
+    scans = parted(source)
+    exact = lightened(load(model, runtime="torch").predict(scans.measured, on_error="keep"))
+    echo(
+        f"How far {model} drifts from torch with fp32, over {len(scans.measured)} scans; "
+        f"int8 took its ranges from {len(scans.ranges)} others.\n"
+        f"Within the bound: Dice of the masks {LEAST_DICE} or more, the same class in {LEAST_SAME_CLASS:.0%} or more, "
+        f"probabilities {MOST_APART} apart or less, on average.\n"
+    )
+    echo(ROW.format("runtime", "precision", "Dice", "same class", "probabilities", "within the bound"))
+    echo(ROW.format(*["---"] * 6))
+    left_out: list[str] = []
+    for name, precision in ((name, one) for name, each in PRECISIONS.items() for one in each):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", RuntimeFallbackWarning)
+                found = _measured(model, name, precision, scans, exact)
+        except (BcdsegError, RuntimeFallbackWarning) as reason:
+            left_out.append(f"{name} with {precision} is left out: {reason}")
+        else:
+            echo(_row(name, precision, found))
+    echo("".join(f"\n{line}" for line in left_out))
+
+
+def _measured(model: str, runtime: str, precision: str, scans: Scans, exact: list[Result]) -> Drift:
+    from bcdseg.models.registry import load
+    from bcdseg.models.runtime_agreement import measure
+    from bcdseg.runtimes.choice import RUNS_ON
+
+    ranges = list(scans.ranges) if precision == "int8" else None
+    device = "auto" if "cuda" in RUNS_ON[runtime] else "cpu"
+    loaded = load(model, device=device, runtime=runtime, precision=precision, calibrate_on=ranges)
+    return measure(exact, loaded.predict(scans.measured, on_error="keep"))
+
+
+def _row(runtime: str, precision: str, found: Drift) -> str:
+    dice = "" if found.dice is None else f"{found.dice:.4f}"
+    same = "" if found.same_class is None else f"{found.same_class:.1%}"
+    apart = "" if found.apart is None else f"{found.apart:.4f}"
+    return ROW.format(runtime, precision, dice, same, apart, "yes" if found.within else "no")
+
+
+def export_command(
+    model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="By default the model's name in this folder.")] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="onnx (.onnx), openvino (.xml), litert (.tflite), torch (.pt2) or monai (.zip); else --out's suffix."),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    check_on: Annotated[Path | None, typer.Option(help="Scans to check the answers on: an image or a folder.")] = None,
+    calibrate_on: Annotated[Path | None, typer.Option(help="For int8: a folder of scans to take ranges from.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file when it is there already.")] = False,
+) -> None:
+    """Write a model, from scan to mask and probabilities, as a file that runs without this library.
+
+    The file is run first: one that doesn't answer as the model does is not written.
+
+    Examples:  bcdseg export --format onnx  |  bcdseg export my-model --out model.xml --precision int8 --calibrate-on scans/
+    """
+    from bcdseg.errors import OptionError
+    from bcdseg.export.formats import FORMATS
+    from bcdseg.models.registry import load
+
+    if format is not None and format not in FORMATS:
+        raise OptionError(f"--format {format} is unknown: choose one of {', '.join(FORMATS)}.")
+    loaded = load(model, runtime="torch")
+    if out is None:
+        out = Path(Path(loaded.name).name + FORMATS[format or "onnx"].suffix)
+    written = loaded.export(
+        out, format=format, precision=precision, check_on=check_on, calibrate_on=calibrate_on, overwrite=overwrite
+    )
+    echo(str(written))

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bcdseg.cli import predict_options as option
-from bcdseg.cli.predict_archive import predict_archive
-from bcdseg.cli.predict_here import predict_here
-from bcdseg.cli.predict_run import Run
+from bcdseg.cli.predict_outputs import Run, predict_archive, predict_here
 
 
 def predict_command(
@@ -48,9 +46,9 @@ def predict_command(
     bcdseg predict 'scans/*.png' --format csv > table.csv  |  bcdseg predict mammogram.dcm --mode tiles  |
     bcdseg predict s3://bucket/archive --engine ray --out results --no-overlay
     """
-    from bcdseg.infer.journal import fingerprint, settings_of
-    from bcdseg.infer.tiles import Tiles
-    from bcdseg.model.registry import load
+    from bcdseg.batch.run_manifest import fingerprint, settings_of
+    from bcdseg.inference.sliding_window import Tiles
+    from bcdseg.models.registry import load
 
     _check_engine(engine, out, format, dicom=dicom_seg or dicom_sr, ray_only=(ray_address, workers))
     loaded = load(model, device=device, runtime=runtime, precision=precision)

@@ -1,4 +1,4 @@
-"""The options of ``bcdseg predict``, each with what its help says."""
+"""Options of ``bcdseg predict``, each with its help."""
 
 from __future__ import annotations
 

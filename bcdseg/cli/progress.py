@@ -1,4 +1,4 @@
-"""Bars on a terminal; elsewhere nothing is drawn."""
+"""Progress bars on a terminal."""
 
 from __future__ import annotations
 

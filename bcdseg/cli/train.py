@@ -11,7 +11,7 @@ import typer
 from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
-    from bcdseg.train.run import Run
+    from bcdseg.training.run import Run
 
 
 def train_command(
@@ -47,7 +47,7 @@ def train_command(
     bcdseg train DATA --devices 4 --num-nodes 2 --strategy ddp
     """
     from bcdseg.errors import OptionError
-    from bcdseg.train.command import Command, go_on_as_told, train_as_told
+    from bcdseg.training.command import Command, go_on_as_told, train_as_told
 
     machine = {"device": device, "devices": devices, "nodes": num_nodes, "strategy": strategy}
     settings = [*(set or []), *(f"{name}={value}" for name, value in machine.items() if value is not None)]
@@ -84,8 +84,8 @@ def _train(train: Callable[[], Run]) -> None:
 
 
 def _print(run: Run) -> None:
-    from bcdseg.train.loop.parallel import is_first
-    from bcdseg.train.record import figures
+    from bcdseg.training.loop.distributed import is_first
+    from bcdseg.training.training_metadata import figures
 
     if not is_first():
         return

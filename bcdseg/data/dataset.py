@@ -1,20 +1,60 @@
-"""A data set: its samples, what is known of them, and how to read one."""
+"""Data sets: samples, their groups, and how one is read."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
-from typing import Protocol, SupportsIndex
+from typing import Protocol, SupportsIndex, TypeVar
 
-from bcdseg.data.groups import merged_groups
-from bcdseg.data.scans import read_sample
+from bcdseg.data.layouts.listing import USUAL_ORDER
+from bcdseg.data.readers import read_sample
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
 from bcdseg.types import Mask, Pixels, Sample
 
-USUAL_ORDER = ("normal", "benign", "malignant")
+Item = TypeVar("Item", bound=Hashable)
+
+
+def joined(ties: Iterable[Sequence[Item]]) -> dict[Item, Item]:
+    """Tie items together, transitively: item -> the one item that stands for all that are tied to it."""
+    parent: dict[Item, Item] = {}
+
+    def top(item: Item) -> Item:
+        parent.setdefault(item, item)
+        while parent[item] != item:
+            parent[item] = parent[parent[item]]
+            item = parent[item]
+        return item
+
+    for tie in ties:
+        for item in tie:
+            parent[top(item)] = top(tie[0])
+    return {item: top(item) for item in parent}
+
+
+def merged_groups(samples: Sequence[Sample], duplicates: Iterable[Sequence[str]]) -> list[str | None]:
+    """The group of each sample when its patient and its duplicates are taken together; None for one that stands alone.
+
+    A patient with a scan that is a duplicate of another patient's scan makes one group of both.
+    """
+    known = {sample.id for sample in samples}
+    ties: list[list[tuple[str, str]]] = [[("id", one) for one in group if one in known] for group in duplicates]
+    ties += [[("group", sample.group), ("id", sample.id)] for sample in samples if sample.group is not None]
+    top = joined(tie for tie in ties if len(tie) > 1)
+    patients: dict[tuple[str, str], set[str]] = {}
+    for (kind, name), one in top.items():
+        if kind == "group":
+            patients.setdefault(one, set()).add(name)
+    names = {one: " + ".join(sorted(joint)) for one, joint in patients.items()}
+    merged: list[str | None] = []
+    for sample in samples:
+        own = top.get(("id", sample.id))
+        merged.append(None if own is None else names.setdefault(own, f"same scan as {sample.id}"))
+    return merged
+
+
 MOST_NAMED = 20
 
 

@@ -1,4 +1,4 @@
-"""Anything that a user has, turned into one array.
+"""Images of any kind, read as one array.
 
 What comes out is H x W (gray) or H x W x 3 (colour), uint8, or float32 from 0 to 1. The rules:
 
@@ -18,24 +18,28 @@ import io
 import os
 import warnings
 from pathlib import Path
-from typing import IO, Any, Union
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from bcdseg.data.dicom.sniff import is_dataset, is_dicom
-from bcdseg.data.regular_file import open_regular
-from bcdseg.data.unexpected import EXITS
 from bcdseg.errors import BcdsegError, ImageError, ImageNotFoundError, ImageTypeError
+from bcdseg.sources import (
+    _TOO_LARGE,
+    EXITS,
+    LARGEST,
+    SMALLEST,
+    ImageSource,
+    check_size,
+    is_dicom,
+    open_regular,
+    source_name,
+)
 from bcdseg.types import Pixels
-
-ImageSource = Union[str, "os.PathLike[str]", bytes, IO[bytes], Image.Image, NDArray[Any], Any]
-"""A path, the bytes of a file, an open binary file, a PIL image, a numpy array, a torch tensor or a pydicom ``Dataset``."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-SMALLEST, LARGEST = 16, 10_000
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 BAND = 256  # rows that are looked at together
 STEP = float(np.finfo(np.float32).eps)
@@ -68,7 +72,7 @@ def read_image(source: ImageSource, name: str | None = None) -> Pixels:
 
 def _read(source: ImageSource, name: str) -> Pixels:
     if is_dicom(source):
-        from bcdseg.data.dicom.scan import read_frame
+        from bcdseg.dicom.scan import read_frame
 
         return read_frame(source, name, keep_identifiers=True).pixels
     if isinstance(source, (str, os.PathLike)):
@@ -87,19 +91,6 @@ def _read(source: ImageSource, name: str) -> Pixels:
         f"{name}: an image can't be made of {type(source).__name__}. "
         "Give a path, bytes, an open binary file, a PIL image, a numpy array, a torch tensor or a pydicom Dataset."
     )
-
-
-def source_name(source: ImageSource) -> str:
-    """What to call a source in a message and in a table."""
-    if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
-    if is_dataset(source):
-        return str(getattr(source, "filename", None) or "DICOM data set")
-    named = getattr(source, "filename" if isinstance(source, Image.Image) else "name", None)
-    if isinstance(named, str) and named:
-        return named
-    shape = getattr(source, "shape", None)
-    return f"{type(source).__name__} of shape {tuple(shape)}" if shape is not None else type(source).__name__
 
 
 def to_gray(pixels: Pixels) -> Pixels:
@@ -146,9 +137,6 @@ def _decode(file: IO[bytes], name: str) -> Pixels:
             if isinstance(error, ImageError):
                 raise
             raise ImageError(f"{name}: the file is truncated or damaged ({error}). Copy or export it again.") from error
-
-
-_TOO_LARGE = "Crop it or make it smaller first."
 
 
 def _what_it_is_not(file: IO[bytes]) -> str:
@@ -262,11 +250,3 @@ def _eight_bits_if_exact(values: NDArray[np.float32], step: float) -> Pixels:
             return values
         levels[top : top + BAND] = nearest
     return levels
-
-
-def check_size(height: int, width: int, name: str) -> None:
-    """Refuse what is too small to be a scan, or too large to be held."""
-    if height < SMALLEST or width < SMALLEST:
-        raise ImageError(f"{name}: is {height}x{width} pixels; the smallest that is read is {SMALLEST}x{SMALLEST}.")
-    if height > LARGEST or width > LARGEST:
-        raise ImageError(f"{name}: is {height}x{width} pixels; the largest that is read is {LARGEST}x{LARGEST}. {_TOO_LARGE}")

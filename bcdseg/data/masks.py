@@ -1,4 +1,4 @@
-"""Mask files, however they were drawn, turned into one true-or-false array."""
+"""Mask files, read as one boolean array."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _read_one(path: Path) -> Mask:
     try:
         pixels = read_image(path)
     except NotAScanError:
-        from bcdseg.data.dicom.outline import read_outline
+        from bcdseg.dicom.segmentation import read_outline
 
         return read_outline(path)
     value = pixels.max(axis=2) if pixels.ndim == 3 else pixels

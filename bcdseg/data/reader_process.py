@@ -23,15 +23,14 @@ import numpy as np
 from PIL import Image
 
 from bcdseg import errors
-from bcdseg.data.dicom.guard import pydicom
-from bcdseg.data.dicom.identity import read_reference, reference_from, reference_values
-from bcdseg.data.dicom.opening import open_dicom
-from bcdseg.data.dicom.scan import DicomFrame, read_frame
-from bcdseg.data.dicom.sniff import is_dicom
 from bcdseg.data.images import FORMATS
-from bcdseg.data.scans import read_scan
-from bcdseg.data.unexpected import unexpected_error
+from bcdseg.data.readers import read_scan
+from bcdseg.dicom.deidentify import read_reference, reference_from, reference_values
+from bcdseg.dicom.guard import pydicom
+from bcdseg.dicom.reader import open_dicom
+from bcdseg.dicom.scan import DicomFrame, read_frame
 from bcdseg.errors import BcdsegError, ImageError, OptionError, TooLargeError
+from bcdseg.sources import is_dicom, unexpected_error
 from bcdseg.types import Area, Doubt, ScanImage
 
 LENGTHS = Struct("<QQ")  # of the facts and of the bytes after them

@@ -1,4 +1,4 @@
-"""What is chosen on validation scans and then stored in a model: temperature, confidence threshold, operating points."""
+"""Calibration on validation scans: temperature, confidence threshold, operating points."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from scipy.special import softmax
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.answers import answers, check_data, check_measurable, check_model
-from bcdseg.evaluation.cases import Cases, table_of
+from bcdseg.evaluation.case_results import answers, check_data, check_measurable, check_model
 from bcdseg.evaluation.metrics.calibration import fit_temperature
 from bcdseg.evaluation.metrics.ranking import steps
-from bcdseg.infer.rules import OperatingPoint
-from bcdseg.model.model import Model
+from bcdseg.evaluation.results_table import Cases, table_of
+from bcdseg.inference.rules import OperatingPoint
+from bcdseg.models.model import Model
 
 LEAST_SURE = 0.1
 Shares = float | Sequence[float] | None

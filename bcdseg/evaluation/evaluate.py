@@ -1,4 +1,4 @@
-"""Measure a model on scans that it has not seen."""
+"""Evaluation of a model on scans that it was not trained on."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.dataset import Dataset
-from bcdseg.evaluation.answers import answers, check_data, check_measurable, check_model
-from bcdseg.evaluation.cases import Cases, table_of
+from bcdseg.evaluation.case_results import answers, check_data, check_measurable, check_model
 from bcdseg.evaluation.gallery import Picture, choose
-from bcdseg.evaluation.measures.bootstrap import DRAWS, check_whole, estimate
 from bcdseg.evaluation.measures.catalogue import all_measures
-from bcdseg.evaluation.measures.points import point_measures
-from bcdseg.evaluation.progress import tracked
+from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, estimate
+from bcdseg.evaluation.measures.operating_points import point_measures
 from bcdseg.evaluation.report.files import check_report_free
-from bcdseg.evaluation.result import Evaluation
+from bcdseg.evaluation.results import Evaluation, tracked
+from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.evaluation.robustness import measure_robustness
-from bcdseg.evaluation.seen import find_seen, refuse_seen
+from bcdseg.evaluation.training_overlap import find_seen, refuse_seen
 
 if TYPE_CHECKING:
-    from bcdseg.model.model import Model
+    from bcdseg.models.model import Model
 
 TOLD = ("summary", "data", "method", "calibration", "limits")
 

@@ -1,4 +1,4 @@
-"""Which scans to look at: the best, middling and worst outlines, lesions invented, and classes called wrongly but surely."""
+"""Selection of scans to show: best, median and worst outlines, false lesions, wrong classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.cases import Cases
+from bcdseg.evaluation.results_table import Cases
 from bcdseg.types import Mask, Pixels
 
 KINDS = {

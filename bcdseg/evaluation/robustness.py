@@ -1,4 +1,4 @@
-"""How the figures fall when scans get worse: every degradation at every strength, on the same scans."""
+"""Robustness to corruptions of the scans."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from bcdseg.data.dataset import Dataset, check_choice
-from bcdseg.evaluation.answers import Change, answers, check_data, check_measurable, check_model
-from bcdseg.evaluation.cases import Cases, table_of
-from bcdseg.evaluation.degrade import DEGRADATIONS, degrade
-from bcdseg.evaluation.measures.bootstrap import DRAWS, check_whole, compare, estimate
+from bcdseg.evaluation.case_results import Change, answers, check_data, check_measurable, check_model
+from bcdseg.evaluation.corruptions import DEGRADATIONS, degrade
 from bcdseg.evaluation.measures.catalogue import all_measures
-from bcdseg.evaluation.measures.measure import Estimate, Measure
-from bcdseg.evaluation.progress import tracked
-from bcdseg.types import Mask, Pixels, Sample
+from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, compare, estimate
+from bcdseg.evaluation.results import tracked
+from bcdseg.evaluation.results_table import Cases, table_of
 
 if TYPE_CHECKING:
-    from bcdseg.model.model import Model
+    from bcdseg.evaluation.measures.measure import Estimate, Measure
+    from bcdseg.models.model import Model
+    from bcdseg.types import Mask, Pixels, Sample
 
 WATCHED = ("dice", "lesion_sensitivity", "false_lesion_rate", "accuracy", "balanced_accuracy", "roc_auc/{positive}", "ece")
 
@@ -64,7 +64,7 @@ class Robustness:
         return tuple(dict.fromkeys(step.degradation for step in self.steps))
 
     def __repr__(self) -> str:
-        from bcdseg.evaluation.report.numbers import shown
+        from bcdseg.evaluation.report.blocks import shown
 
         lines = ["<Robustness"]
         for measure in self.measures:

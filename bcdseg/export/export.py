@@ -1,4 +1,4 @@
-"""A model as a file of another format, checked against the model before it is written."""
+"""Export of a model to a file of another format, checked before it is written."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ import numpy as np
 from PIL import Image
 
 from bcdseg.data.images import to_gray, to_uint8
-from bcdseg.data.preprocess import Preprocessing
-from bcdseg.data.scans import read_scan
-from bcdseg.data.sources import expand, is_single
+from bcdseg.data.preprocessing import Preprocessing
+from bcdseg.data.readers import expand, is_single, read_scan
 from bcdseg.errors import OptionError, ParityError
 from bcdseg.export.formats import FORMATS, Format, Scans
 from bcdseg.export.pipeline import Subject
 from bcdseg.files import check_free, write_whole
-from bcdseg.infer.answers import Answers
-from bcdseg.infer.parity import BOUNDS, Difference, compare, drawn_scans
-from bcdseg.infer.predictor import Predictor
-from bcdseg.infer.torch_runtime import TorchRuntime
+from bcdseg.inference.predictor import Predictor
+from bcdseg.runtimes.agreement import BOUNDS, Difference, compare, drawn_scans
+from bcdseg.runtimes.base import Answers
+from bcdseg.runtimes.torch_runtime import TorchRuntime
 from bcdseg.types import Pixels
 
 MOST_CHECKED, MOST_CALIBRATED = 50, 300

@@ -1,4 +1,4 @@
-"""The formats: how the files of each are made from a pipeline, and run again to be checked."""
+"""Export formats."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from bcdseg.export.litert import CANVAS, make_litert, open_litert
 from bcdseg.export.monai_bundle import make_bundle, open_bundle
 from bcdseg.export.pipeline import SCAN, Subject, trace_pipeline
 from bcdseg.extras import require
-from bcdseg.infer import onnx_engine, openvino_engine
-from bcdseg.infer.quantise import quantised_onnx, quantised_openvino
-from bcdseg.infer.tracing import Traced
+from bcdseg.runtimes import onnx, openvino
+from bcdseg.runtimes.conversion import Traced, quantised_onnx, quantised_openvino
 
 Scans = NDArray[np.uint8]
 Outputs = dict[str, NDArray[Any]]
@@ -46,7 +45,7 @@ class Format:
 
 
 def _make_onnx(subject: Subject, precision: str, calibrate_on: Sequence[Scans]) -> dict[str, bytes]:
-    proto = onnx_engine.to_onnx(trace_pipeline(subject, precision), (SCAN,), subject.outputs)
+    proto = onnx.to_onnx(trace_pipeline(subject, precision), (SCAN,), subject.outputs)
     if precision == "int8":
         proto = quantised_onnx(proto, [{SCAN: scan[None]} for scan in calibrate_on])
     del proto.metadata_props[:]
@@ -56,17 +55,17 @@ def _make_onnx(subject: Subject, precision: str, calibrate_on: Sequence[Scans]) 
 
 
 def _open_onnx(path: Path, subject: Subject) -> Callable[[Scans], Outputs]:
-    session = onnx_engine.session_of(str(path))
+    session = onnx.session_of(str(path))
     return lambda scans: dict(zip(subject.outputs, session.run(list(subject.outputs), {SCAN: scans}), strict=True))
 
 
 def _make_openvino(subject: Subject, precision: str, calibrate_on: Sequence[Scans]) -> dict[str, bytes]:
-    model = openvino_engine.to_openvino(Traced(trace_pipeline(subject, "fp32"), subject.outputs))
+    model = openvino.to_openvino(Traced(trace_pipeline(subject, "fp32"), subject.outputs))
     if precision == "int8":
         model = quantised_openvino(model, [scan[None] for scan in calibrate_on])
     for name, value in subject.facts(precision).items():
         model.set_rt_info(value, ["bcdseg", name])
-    description, weights = openvino_engine.contents(model, half=precision == "fp16")
+    description, weights = openvino.contents(model, half=precision == "fp16")
     return {".bin": weights, ".xml": description}
 
 

@@ -1,4 +1,4 @@
-"""A MONAI bundle: configurations, the whole pipeline as TorchScript, and a page that says how to run it, in one zip."""
+"""Export as a MONAI bundle."""
 
 from __future__ import annotations
 

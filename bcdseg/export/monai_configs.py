@@ -1,4 +1,4 @@
-"""What a MONAI bundle says of its network, and how it is run, as MONAI's JSON."""
+"""Configuration files of a MONAI bundle."""
 
 from __future__ import annotations
 

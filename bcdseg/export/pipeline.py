@@ -1,4 +1,4 @@
-"""All that happens between a scan and its answer, as one torch module: what every format is made from."""
+"""The whole pipeline as one torch module."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdseg import __version__
-from bcdseg.data.preprocess import Preprocessing
-from bcdseg.infer.rules import Rules
-from bcdseg.network.ensemble import AnyNetwork
-from bcdseg.network.folding import fold_batch_norm
-from bcdseg.network.network import Output
+from bcdseg.data.preprocessing import Preprocessing
+from bcdseg.inference.rules import Rules
+from bcdseg.networks.ensemble import AnyNetwork
+from bcdseg.networks.folding import fold_batch_norm
+from bcdseg.networks.network import Output
 
 Length: TypeAlias = int | Tensor
 SCAN = "scan"

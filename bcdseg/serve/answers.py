@@ -1,4 +1,4 @@
-"""A prediction as the body of an answer."""
+"""Response bodies of the server."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from bcdseg import __version__
-from bcdseg.data.dicom.algorithm import Algorithm
-from bcdseg.data.dicom.segmentation import encode_segmentation
+from bcdseg.dicom.report import Algorithm
+from bcdseg.dicom.segmentation import encode_segmentation
 from bcdseg.errors import OptionError
-from bcdseg.infer.dicom_output import KINDS
-from bcdseg.infer.lesions import Lesion
-from bcdseg.infer.output import png_bytes
-from bcdseg.infer.prediction import Prediction
+from bcdseg.inference.dicom_output import KINDS
+from bcdseg.inference.lesions import Lesion
+from bcdseg.inference.prediction import Prediction
+from bcdseg.inference.writers import png_bytes
 from bcdseg.serve.upload import NAME
 from bcdseg.types import Mask
 

@@ -1,4 +1,4 @@
-"""What a server takes at most."""
+"""Limits of the server."""
 
 from __future__ import annotations
 

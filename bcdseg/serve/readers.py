@@ -7,10 +7,10 @@ import time
 from collections import deque
 
 from bcdseg.data.reader_process import ReaderProcess, Upload
-from bcdseg.infer.graph_runtime import cores
-from bcdseg.serve.lanes import Job, Lanes
+from bcdseg.runtimes.graph import cores
+from bcdseg.serve.access_log import log_unforeseen
 from bcdseg.serve.limits import Limits
-from bcdseg.serve.shield import log_unforeseen
+from bcdseg.serve.workers import Job, Lanes
 
 LEAST, MOST = 2, 8  # processes: one slow upload never keeps all others waiting
 

@@ -1,4 +1,4 @@
-"""The server's process: its socket, its log, its end."""
+"""Server process: socket, log, shutdown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 
 from bcdseg.errors import OptionError
-from bcdseg.model.model import Model
+from bcdseg.models.model import Model
 from bcdseg.serve.app import create_app
 from bcdseg.serve.limits import Limits
 from bcdseg.web.connections import BACKLOG, ConnectionLimits

@@ -1,4 +1,4 @@
-"""The file that a request carries. It stays in memory: nothing is written, and the file's name is not used."""
+"""Request bodies, read as scans in memory."""
 
 from __future__ import annotations
 

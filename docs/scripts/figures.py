@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 
 import bcdseg
 from bcdseg.data.masks import read_mask
-from bcdseg.evaluation.metrics.segmentation import dice
-from bcdseg.infer.overlay import OUTLINE
+from bcdseg.evaluation.metrics.outline import dice
+from bcdseg.inference.render import OUTLINE
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 FIRST = SAMPLE / "benign" / "benign (2).png"
@@ -110,7 +110,7 @@ def overlaps() -> Pictures:
 
 def network() -> Pictures:
     """The bundled model's network."""
-    from bcdseg.model.diagram import draw_diagram
+    from bcdseg.models.diagram import draw_diagram
 
     return {"network.svg": draw_diagram(_model()).encode()}
 
@@ -118,7 +118,7 @@ def network() -> Pictures:
 def reliability() -> Pictures:
     """How a network that is too sure looks, before and after one temperature; drawn from numbers made by chance."""
     from bcdseg.evaluation.metrics.calibration import reliability as bins
-    from bcdseg.evaluation.plots.confidence import reliability_figure
+    from bcdseg.evaluation.plots.calibration import reliability_figure
     from bcdseg.evaluation.plots.style import figure_bytes
 
     rng = np.random.default_rng(0)

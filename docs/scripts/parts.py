@@ -40,7 +40,7 @@ def command_line() -> str:
 
 def model_card() -> str:
     """The card of the bundled model, without its front matter, one heading lower."""
-    from bcdseg.model.registry import BUNDLED, DEFAULT
+    from bcdseg.models.registry import BUNDLED, DEFAULT
 
     card = (BUNDLED / DEFAULT / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2]
     return re.sub(r"^#", "##", card, flags=re.MULTILINE)

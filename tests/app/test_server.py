@@ -28,10 +28,10 @@ from starlette.testclient import TestClient
 
 import bcdseg
 from bcdseg.app.limits import Limits
-from bcdseg.app.scans import Scan
+from bcdseg.app.prediction_cache import Shelf
 from bcdseg.app.server import create_app
-from bcdseg.app.shelf import Shelf
-from bcdseg.infer.rules import OperatingPoint
+from bcdseg.app.sessions import Scan
+from bcdseg.inference.rules import OperatingPoint
 from bcdseg.web.connections import ConnectionLimits
 from bcdseg.web.ending import BoundedServer
 
@@ -324,7 +324,7 @@ def test_models_are_offered_and_their_cards_can_be_read(page: Page) -> None:
 
 
 def test_markup_in_a_card_stays_text() -> None:
-    from bcdseg.app.card import card_html
+    from bcdseg.app.responses import card_html
 
     model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
     model.training = {"limits": "<script>alert(1)</script> ![](http://example.org/x.png) [a](javascript:alert(1))"}
@@ -470,14 +470,14 @@ def test_the_page_asks_for_nothing_outside_and_lets_nothing_in(client: TestClien
 
 
 def test_the_page_says_what_it_is_not() -> None:
-    from bcdseg.model.card import DISCLAIMER
+    from bcdseg.models.card import DISCLAIMER
 
     html = (Path(bcdseg.__file__).parent / "app/static/index.html").read_text(encoding="utf-8")
     assert DISCLAIMER.replace("For research.", "<strong>For research.</strong>") in html
 
 
 def test_a_drawn_ellipse_is_told_by_where_it_begins_and_ends() -> None:
-    from bcdseg.app.answer import edges
+    from bcdseg.app.responses import edges
 
     mask = draw_ellipse((20, 30), (10, 15), (5, 8))
     told = edges(mask)

@@ -18,9 +18,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import bcdseg
+from bcdseg.batch.run_manifest import NAME
+from bcdseg.batch.runner import OutputFolder
 from bcdseg.cli import app
-from bcdseg.infer.journal import NAME
-from bcdseg.infer.output import OutputFolder
 
 SCANS = 6
 

@@ -12,8 +12,8 @@ from bcdseg import errors
 
 pytest.importorskip("albumentations", reason="extra train is not installed")
 
-from bcdseg.data import augment
-from bcdseg.data.marks import paint_marks
+from bcdseg.training import augment
+from bcdseg.training.augment import paint_marks
 
 TRUTH = draw_ellipse((120, 160), (50, 90), (20, 30))
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from bcdseg.cli.data import fetch_command, split_command
 from bcdseg.data.fetch import ARCHIVE
 from bcdseg.data.opening import open_dataset
-from bcdseg.data.splitfile import load_split
+from bcdseg.data.splits import load_split
 from bcdseg.errors import OptionError
 
 app = typer.Typer()

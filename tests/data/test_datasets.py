@@ -8,10 +8,9 @@ import pytest
 from made import busi, save, scan
 from PIL import Image
 
-from bcdseg.data.combine import combine
-from bcdseg.data.content import content_hash
 from bcdseg.data.dataset import Dataset
-from bcdseg.data.opening import open_dataset
+from bcdseg.data.hashing import content_hash
+from bcdseg.data.opening import combine, open_dataset
 from bcdseg.errors import BcdsegError, DatasetError, ImageNotFoundError, OptionError, OutputExistsError
 from bcdseg.types import Sample
 

@@ -17,8 +17,8 @@ from PIL import Image
 
 import bcdseg
 from bcdseg.errors import DatasetError
-from bcdseg.evaluation.given import Given
-from bcdseg.train.loading.transforms import preparation
+from bcdseg.evaluation.external_predictions import Given
+from bcdseg.training.data.transforms import preparation
 
 BOX = (40, 60, 296, 316)  # where the scan lies in a frame
 FRAME = (320, 400)

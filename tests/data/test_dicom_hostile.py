@@ -21,8 +21,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from bcdseg import errors
-from bcdseg.data.scans import read_scan
-from bcdseg.data.sources import expand, is_single
+from bcdseg.data.readers import expand, is_single, read_scan
 
 GRAY = draw_scan(3, (48, 64))
 COLOUR = np.stack([GRAY, GRAY // 2, 255 - GRAY], axis=-1)

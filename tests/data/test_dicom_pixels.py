@@ -20,10 +20,10 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from bcdseg import errors
-from bcdseg.data.dicom.identity import read_reference
-from bcdseg.data.dicom.opening import open_dicom
-from bcdseg.data.dicom.pixels import read_pixels
 from bcdseg.data.images import read_image, to_uint8
+from bcdseg.dicom.deidentify import read_reference
+from bcdseg.dicom.pixels import read_pixels
+from bcdseg.dicom.reader import open_dicom
 
 GRAY = draw_scan(3, (48, 64))
 COLOUR = np.stack([GRAY, GRAY // 2, 255 - GRAY], axis=-1)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from made_twins import KINDS, scan, text_over, twin, write
 from PIL import Image
 
-from bcdseg.data.duplicates import SAME, Duplicates, Pair, duplicate_groups, find_duplicates
 from bcdseg.data.duplicates.groups import grouped
+from bcdseg.data.duplicates.search import SAME, Duplicates, Pair, duplicate_groups, find_duplicates
 from bcdseg.errors import ImageError
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from made import busi, packed, zipped
 
-from bcdseg.data import archive
+from bcdseg.data import fetch
 from bcdseg.data.fetch import fetch_busi
 from bcdseg.data.opening import open_dataset
 from bcdseg.errors import DatasetError, DataUnavailableError, MissingExtraError, OptionError
@@ -158,7 +158,7 @@ def test_a_link_in_an_archive_is_refused(server: Server) -> None:
 @pytest.mark.usefixtures("server")
 @pytest.mark.parametrize("limit", ["MOST_DOWNLOADED", "MOST_UNPACKED", "MOST_FILES"])
 def test_what_is_far_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    monkeypatch.setattr(archive, limit, 3)
+    monkeypatch.setattr(fetch, limit, 3)
     with pytest.raises(DatasetError, match="more than"):
         fetch_busi("cairo")
     assert left(tmp_path) == []

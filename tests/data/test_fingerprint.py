@@ -10,7 +10,7 @@ from made_dicom import dicom, region, save
 from made_twins import scan, twin
 from PIL import Image
 
-from bcdseg.data.fingerprint import BITS, NEAR, differing_bits, fingerprint, fingerprint_of
+from bcdseg.data.hashing import BITS, NEAR, differing_bits, fingerprint, fingerprint_of
 from bcdseg.errors import ImageNotFoundError
 
 SCANS = [scan(seed) for seed in range(12)]

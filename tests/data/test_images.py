@@ -16,7 +16,7 @@ from PIL import Image
 
 from bcdseg import Model, errors
 from bcdseg.data.images import read_image, to_gray, to_uint8
-from bcdseg.data.preprocess import Preprocessing
+from bcdseg.data.preprocessing import Preprocessing
 
 GRAY = draw_scan(1, (40, 60))
 COLOUR = np.stack([GRAY, 255 - GRAY, GRAY // 2], axis=-1)

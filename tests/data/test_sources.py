@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from bcdseg import errors
-from bcdseg.data.sources import expand, is_single
+from bcdseg.data.readers import expand, is_single
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from made_cases import CLASSES, disc, made_case, made_table
 from sklearn import metrics as sk
 
 from bcdseg.errors import InputError
-from bcdseg.evaluation.cases import Case, as_case, pooled, table_of
-from bcdseg.evaluation.measures.bootstrap import estimate
 from bcdseg.evaluation.measures.catalogue import all_measures, spreads
+from bcdseg.evaluation.measures.intervals import estimate
 from bcdseg.evaluation.measures.measure import SECTIONS
-from bcdseg.evaluation.metrics.joint import joint_score
+from bcdseg.evaluation.metrics.classification import joint_score
 from bcdseg.evaluation.metrics.outline import judge
+from bcdseg.evaluation.results_table import Case, as_case, pooled, table_of
 
 
 def values(cases: object) -> dict[str, float | None]:

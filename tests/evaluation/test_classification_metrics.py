@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from bcdseg.evaluation.measures.weights import mean, quantile
+from bcdseg.evaluation.measures.measure import mean, quantile
 from bcdseg.evaluation.metrics import classification as ours
 from bcdseg.evaluation.metrics import ranking
 

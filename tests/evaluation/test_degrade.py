@@ -8,7 +8,7 @@ from drawn import draw_ellipse, draw_scan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcdseg.evaluation.degrade import DEGRADATIONS, degrade
+from bcdseg.evaluation.corruptions import DEGRADATIONS, degrade
 
 SCAN, MASK = draw_scan(0), draw_ellipse((120, 160), (60, 80), (24, 40))
 EACH = [(one.name, strength) for one in DEGRADATIONS.values() for strength in one.strengths]

@@ -12,9 +12,9 @@ from made import busi, save
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
 import bcdseg
-from bcdseg.evaluation.given import Given, evaluate_predictions
+from bcdseg.evaluation.external_predictions import Given, evaluate_predictions
 from bcdseg.evaluation.robustness import measure_robustness
-from bcdseg.evaluation.seen import remember
+from bcdseg.evaluation.training_overlap import remember
 
 CLASSES = ("normal", "benign", "malignant")
 FIRST = "benign/benign (1).png"

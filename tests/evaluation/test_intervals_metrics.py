@@ -9,10 +9,10 @@ import pytest
 from made_cases import CLASSES, made_case, made_table
 
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.cases import Case, Cases, table_of
-from bcdseg.evaluation.measures.bootstrap import compare, estimate, matched, resamples
 from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.measures.intervals import compare, estimate, matched, resamples
 from bcdseg.evaluation.measures.measure import Measure, by_selection
+from bcdseg.evaluation.results_table import Case, Cases, table_of
 
 
 def named(cases: Cases, *names: str) -> list[Measure]:

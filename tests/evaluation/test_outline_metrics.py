@@ -15,8 +15,7 @@ from sklearn import metrics as sk
 
 from bcdseg.errors import InputError
 from bcdseg.evaluation.metrics.detection import detect
-from bcdseg.evaluation.metrics.outline import judge
-from bcdseg.evaluation.metrics.segmentation import overlap
+from bcdseg.evaluation.metrics.outline import judge, overlap
 from bcdseg.evaluation.metrics.surface import average_surface_distance, boundary_f1, diagonal, hd95, surface
 
 SIZE = (24, 32)

@@ -14,7 +14,7 @@ from bcdseg import errors
 from bcdseg.evaluation.plots.confusion import confusion_figure
 from bcdseg.evaluation.plots.outlines import draw_outlines, name_outlines
 from bcdseg.evaluation.plots.style import LINES, figure_bytes, new_figure, save_figure
-from bcdseg.train.curves import curves_figure
+from bcdseg.training.pictures import curves_figure
 
 COUNTS = np.array([[12, 3, 1], [0, 40, 9], [0, 0, 0]])
 CLASSES = ("normal", "benign $x^2$", "malignant")

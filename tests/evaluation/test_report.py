@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 import bcdseg
 from bcdseg.cli import app
-from bcdseg.evaluation.result import Evaluation
+from bcdseg.evaluation.results import Evaluation
 from bcdseg.evaluation.robustness import measure_robustness
-from bcdseg.evaluation.seen import remember
+from bcdseg.evaluation.training_overlap import remember
 
 HOSTILE = "<script>alert(1)</script> | `x`"
 EMPTY = {"meta", "img", "br"}

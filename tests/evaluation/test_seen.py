@@ -13,7 +13,7 @@ from made_twins import scan, twin, write
 from PIL import Image
 
 import bcdseg
-from bcdseg.evaluation.seen import find_seen, refuse_seen, remember
+from bcdseg.evaluation.training_overlap import find_seen, refuse_seen, remember
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def test_every_kind_of_model(options: dict[str, Any], tmp_path: Path) -> None:
 
 def test_an_ensemble_is_one_file(tmp_path: Path) -> None:
     both = bcdseg.ensemble([_small(), _small(decoder=None, decoder_channels=None)])
-    _same(both.export(tmp_path / "both.pt2").path, both, SCANS[:2])  # tests/infer runs one on ONNX Runtime
+    _same(both.export(tmp_path / "both.pt2").path, both, SCANS[:2])  # tests/inference runs one on ONNX Runtime
 
 
 def test_half_precision_is_half_the_size(written: dict[str, Path], tmp_path: Path) -> None:

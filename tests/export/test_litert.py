@@ -26,7 +26,7 @@ from bcdseg import Model, errors
 from bcdseg.export.export import _as_input
 from bcdseg.export.litert import CANVAS, canvas_size, inputs_of, open_litert, with_facts
 from bcdseg.export.pipeline import Pipeline, Subject
-from bcdseg.network import plain_cnn
+from bcdseg.networks import encoders
 
 MADE = Path(__file__).parent / "small.tflite"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "13_litert_without_torch.py"
@@ -43,7 +43,7 @@ def _small(**options: Any) -> Model:
     torch.manual_seed(0)
     facts: dict[str, Any] = {"classes": ["a", "b"], "size": (32, 40), "decoder_channels": (16, 8, 8, 4, 4)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain_cnn, "WIDTHS", (8, 8, 16, 16, 16))
+        patch.setattr(encoders, "WIDTHS", (8, 8, 16, 16, 16))
         made = bcdseg.create("plain_cnn", **{**facts, **options})
     return Model(made.network, made.preprocessing, bcdseg.Rules(temperature=1.7, threshold=0.47), name="small")
 

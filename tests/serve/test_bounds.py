@@ -25,7 +25,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from served import PATIENCE, ask, serving
 
 import bcdseg
-from bcdseg.infer.output import png_bytes
+from bcdseg.inference.writers import png_bytes
 
 SCAN = png_bytes(Image.fromarray(draw_scan(1)))
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import bcdseg
 from bcdseg.cli import app
-from bcdseg.infer.output import png_bytes
+from bcdseg.inference.writers import png_bytes
 
 LARGE = 2400  # pixels a side: long enough in work to be caught in it
 

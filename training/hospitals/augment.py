@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from bcdseg.data.marks import paint_marks
+from bcdseg.training.augment import paint_marks
 
 NORMAL = 0
 MARKED = 0.3  # fraction of scans that get calipers, words or a body marker

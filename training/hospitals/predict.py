@@ -20,7 +20,7 @@ from train import DECODER, ENCODER, choose
 
 import bcdseg
 from bcdseg import Preprocessing
-from bcdseg.network.network import Network
+from bcdseg.networks.network import Network
 
 BATCH = 8
 

@@ -13,9 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from bcdseg.evaluation.training_overlap import remember
-from bcdseg.networks.network import Network
-from bcdseg.training.config_file import from_toml
 from choose_rules import LeftOut, fit, measured, read
 from figures import Rules as Chosen
 from figures import table
@@ -26,6 +23,9 @@ import bcdseg
 from bcdseg import Model, OperatingPoint, Preprocessing, Rules
 from bcdseg.evaluation.calibrate import fit_rules
 from bcdseg.evaluation.metrics.ranking import steps
+from bcdseg.evaluation.training_overlap import remember
+from bcdseg.networks.network import Network
+from bcdseg.training.config_file import from_toml
 
 WORDS = Path(__file__).parent / "card.toml"
 SIZE = 192

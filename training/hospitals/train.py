@@ -30,8 +30,8 @@ from torch.nn import functional as F
 
 import bcdseg
 from bcdseg.files import write_whole
-from bcdseg.network.mask_terms import MASK_TERMS
-from bcdseg.network.network import Network
+from bcdseg.networks.network import Network
+from bcdseg.training.losses import MASK_TERMS
 
 ENCODER, DECODER = "tu-tf_efficientnet_lite0", (128, 64, 48, 32, 16)
 NORMAL = CLASSES.index("normal")

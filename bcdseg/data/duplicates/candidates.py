@@ -1,4 +1,4 @@
-"""Which two scans share blobs that look alike and lie alike: the few pairs worth a look at the pictures themselves.
+"""Candidate pairs that share similar blobs in a similar arrangement.
 
 Looks are sorted into buckets by the signs of random projections (locality-sensitive hashing), so the work grows with
 the number of scans and not with the number of pairs. What very many scans share, such as a scanner's text, fills

@@ -1,4 +1,4 @@
-"""What a scan looks like from near: some hundred blobs of its texture, each with the look of its surroundings.
+"""Local descriptors of a scan: blobs of its texture and their surroundings.
 
 A blob is an extremum of the difference of Gaussians, so it has a size and is found again after rescaling and cropping.
 Its surroundings are kept as the low frequencies of their cosine transform, free of mean and gain; mirrored

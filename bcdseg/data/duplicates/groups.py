@@ -1,4 +1,4 @@
-"""Pairs into groups, so that one doubtful pair does not chain two sets of twins together."""
+"""Groups of near-duplicates, built from pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two scans laid over each other: does their texture agree wherever both show some?"""
+"""Verification of a candidate pair by registration and comparison of texture."""
 
 from __future__ import annotations
 

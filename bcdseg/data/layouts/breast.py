@@ -7,7 +7,7 @@ the table doesn't say its unit.
 from __future__ import annotations
 
 from bcdseg.data.layouts.listing import Found, Listing
-from bcdseg.data.layouts.rows import columns, read_rows
+from bcdseg.data.layouts.table import columns, read_rows
 from bcdseg.errors import DatasetError
 from bcdseg.types import Sample
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bcdseg.data.layouts.listing import Found, Listing
-from bcdseg.data.layouts.rows import read_rows
+from bcdseg.data.layouts.table import read_rows
 from bcdseg.errors import DatasetError
 from bcdseg.types import Sample
 

@@ -11,9 +11,8 @@ from dataclasses import replace
 
 from bcdseg.data.images import read_image
 from bcdseg.data.layouts import image_mask
-from bcdseg.data.layouts.listing import Found, Listing
-from bcdseg.data.layouts.names import split_path
-from bcdseg.data.layouts.rows import columns, read_rows
+from bcdseg.data.layouts.listing import Found, Listing, split_path
+from bcdseg.data.layouts.table import columns, read_rows
 from bcdseg.errors import BcdsegError
 from bcdseg.types import Sample
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from bcdseg.data.layouts.listing import Found, Listing
-from bcdseg.data.layouts.names import folder_labels, name_labels, split_path, take_part
+from bcdseg.data.layouts.listing import Found, Listing, folder_labels, name_labels, split_path, take_part
 from bcdseg.types import Sample
 
 MASK = re.compile(r"^(?P<image>.+)_mask(_\d+)?$", re.IGNORECASE)

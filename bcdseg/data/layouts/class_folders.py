@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bcdseg.data.layouts.busi import MASK
-from bcdseg.data.layouts.listing import Found, Listing
-from bcdseg.data.layouts.names import MOST_CLASSES, split_path, take_part
+from bcdseg.data.layouts.listing import MOST_CLASSES, Found, Listing, split_path, take_part
 from bcdseg.types import Sample
 
 

@@ -1,4 +1,4 @@
-"""All measures of a report, in its order, and how their values are spread."""
+"""All measures of a report, in order."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bcdseg.evaluation.cases import Cases
 from bcdseg.evaluation.measures.classes import calibration_measures, class_measures
-from bcdseg.evaluation.measures.measure import Measure, Rows, mean_of
+from bcdseg.evaluation.measures.measure import Measure, Rows, Values, Weights, mean, mean_of
 from bcdseg.evaluation.measures.outlines import PIXELS, detection_measures, outline_measures, subsets
-from bcdseg.evaluation.measures.weights import Values, Weights, mean
 from bcdseg.evaluation.metrics import classification
+from bcdseg.evaluation.results_table import Cases
 
 HEADLINES = (
     "dice",

@@ -1,4 +1,4 @@
-"""The measures of called classes and of their probabilities, as data."""
+"""Measures of predicted classes and their probabilities."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.cases import Cases
-from bcdseg.evaluation.measures.measure import Measure, Rows
-from bcdseg.evaluation.measures.weights import Values, Weights, mean
+from bcdseg.evaluation.measures.measure import Measure, Rows, Values, Weights, mean
 from bcdseg.evaluation.metrics import calibration, classification, ranking
+from bcdseg.evaluation.results_table import Cases
 
 FIXED = (0.90, 0.95)  # sensitivities and specificities at which the other is given
 Counted = Callable[[classification.Confusion], Values]

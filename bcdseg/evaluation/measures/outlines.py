@@ -1,4 +1,4 @@
-"""The measures of outlines and of lesions found, as data."""
+"""Measures of outlines and lesion detection."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.cases import Cases
-from bcdseg.evaluation.measures.measure import Measure, Rows, mean_of, median_of
-from bcdseg.evaluation.measures.weights import Values, Weights, divide
+from bcdseg.evaluation.measures.measure import Measure, Rows, Values, Weights, divide, mean_of, median_of
 from bcdseg.evaluation.metrics.detection import FOUND_FROM
 from bcdseg.evaluation.metrics.surface import TOLERANCE
+from bcdseg.evaluation.results_table import Cases
 
 SMALL, LARGE = 0.03, 0.10
 """Share of the image below which a lesion is small and from which it is large: about thirds of BUSI's lesions."""

@@ -1,4 +1,4 @@
-"""How far probabilities can be believed: pure functions over arrays.
+"""Calibration metrics: pure functions over arrays.
 
 Those that take weights (``weights.py``) give a value for each draw, NaN where it is undefined.
 """
@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from bcdseg.errors import InputError
-from bcdseg.evaluation.measures.weights import Values, Weights, divide, mean, once
+from bcdseg.evaluation.measures.measure import Values, Weights, divide, mean, once
 from bcdseg.evaluation.metrics.classification import UNKNOWN, Labels
 from bcdseg.evaluation.metrics.ranking import steps
 

@@ -1,4 +1,4 @@
-"""Measures of the called class against the truth: pure functions over arrays. A label of -1 is unknown and left out.
+"""Classification metrics: pure functions over arrays.
 
 They take weights (``weights.py``) and give one value for each draw, NaN where it is undefined; scikit-learn, which measures one
 draw at a time, is what they are tested against.
@@ -6,10 +6,12 @@ draw at a time, is what they are tested against.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bcdseg.evaluation.measures.weights import Values, Weights, divide, once
+from bcdseg.evaluation.measures.measure import Values, Weights, divide, once
 
 UNKNOWN = -1
 Labels = NDArray[np.int64]
@@ -97,3 +99,21 @@ def mcc(table: Confusion) -> Values:
 def _right(table: Confusion) -> Values:
     right: Values = np.diagonal(table, axis1=1, axis2=2)
     return right
+
+
+def joint_score(*, lesion_dice: Sequence[float], normal_clean: Sequence[bool], balanced_accuracy: float | None) -> float:
+    """The mean of a mask score and a class score, each from 0 to 1.
+
+    The mask score is the mean over all scans whose mask is known: of a scan with a lesion its Dice (0 when the lesion is missed),
+    of a scan without one 1 when nothing is outlined and 0 when something is. The class score is the balanced accuracy.
+    A task of which nothing is known is left out; with neither the score is NaN.
+
+    Args:
+        lesion_dice: Dice of each scan that has a lesion.
+        normal_clean: Of each scan with an empty mask, whether nothing is outlined.
+        balanced_accuracy: Mean over the classes of the share that is called right, None when no label is known.
+    """
+    scans = [*map(float, lesion_dice), *map(float, normal_clean)]
+    scores = [float(np.mean(scans))] if scans else []
+    scores += [] if balanced_accuracy is None else [balanced_accuracy]
+    return float(np.mean(scores)) if scores else float("nan")

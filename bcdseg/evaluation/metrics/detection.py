@@ -1,4 +1,4 @@
-"""Which lesions are found, whatever their outline: pure functions over masks."""
+"""Lesion detection metrics: pure functions over masks."""
 
 from __future__ import annotations
 

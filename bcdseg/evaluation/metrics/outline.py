@@ -1,14 +1,55 @@
-"""All measures of one scan's outline against the truth."""
+"""Segmentation metrics of one scan."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from bcdseg.errors import InputError
 from bcdseg.evaluation.metrics.detection import detect
-from bcdseg.evaluation.metrics.segmentation import overlap
 from bcdseg.evaluation.metrics.surface import diagonal, surface
 from bcdseg.types import Mask, Spacing
+
+
+class Overlap(NamedTuple):
+    """How much of two masks is shared, each from 0 to 1.
+
+    Attributes:
+        dice: Twice the shared area over the sum of both areas.
+        iou: The shared area over the area of either.
+        precision: The share of what was outlined that is lesion.
+        recall: The share of the lesion that was outlined.
+    """
+
+    dice: float
+    iou: float
+    precision: float
+    recall: float
+
+
+def dice(predicted: Mask, truth: Mask) -> float:
+    """Twice the shared area over the sum of both areas.
+
+    Empty masks: both empty agree, 1. One empty is a missed or an invented lesion, 0.
+    """
+    return overlap(predicted, truth).dice
+
+
+def overlap(predicted: Mask, truth: Mask) -> Overlap:
+    """Dice, IoU, precision and recall of the pixels.
+
+    Empty masks: both empty agree, all 1. One empty is a missed or an invented lesion, all 0; the precision of a missed and the
+    recall of an invented one, which divide 0 by 0, too: such a scan counts, and counts as wrong.
+    """
+    outlined, lesion = int(np.count_nonzero(predicted)), int(np.count_nonzero(truth))
+    if not outlined and not lesion:
+        return Overlap(1.0, 1.0, 1.0, 1.0)
+    shared = int(np.count_nonzero(predicted & truth))
+    if not shared:
+        return Overlap(0.0, 0.0, 0.0, 0.0)
+    return Overlap(2 * shared / (outlined + lesion), shared / (outlined + lesion - shared), shared / outlined, shared / lesion)
 
 
 @dataclass(frozen=True, kw_only=True)

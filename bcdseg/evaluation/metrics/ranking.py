@@ -1,4 +1,4 @@
-"""Measures of how well a score tells positive scans from others, at every threshold: pure functions over arrays.
+"""Ranking metrics over all thresholds: pure functions over arrays.
 
 They take weights (``weights.py``) and give one value for each draw, NaN where there is no positive or no other scan. A scan is
 called positive when its score is at or above the threshold; scans of one score stand or fall together.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.measures.weights import Values, Weights, divide, once
+from bcdseg.evaluation.measures.measure import Values, Weights, divide, once
 
 Scores = NDArray[np.float64]
 Positive = NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""How far the outline lies from the true one: pure functions over masks, in pixels, or in millimetres when the pixel size is given.
+"""Surface distances in pixels or millimetres.
 
 The outline of a mask is its pixels that have a neighbour above, below, left or right outside of the mask; what lies beyond the
 border of the image is outside. Distances go from the middle of each outline pixel to the nearest middle of the other outline.

@@ -1,4 +1,4 @@
-"""The confusion matrix as a figure."""
+"""Confusion matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How Dice is spread: by class, and over the size of the lesion."""
+"""Distribution of Dice by class and lesion size."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.cases import UNKNOWN, Cases
 from bcdseg.evaluation.plots.style import LINES, PANEL, new_figure, style_axes
+from bcdseg.evaluation.results_table import UNKNOWN, Cases
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bcdseg.evaluation.plots.style import SKY, YELLOW
+from bcdseg.evaluation.plots.style import SKY, YELLOW, new_figure
 from bcdseg.extras import require
-from bcdseg.types import Mask, Pixels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from bcdseg.evaluation.gallery import Picture
+    from bcdseg.types import Mask, Pixels
 
 TRUTH = {"color": SKY, "linestyle": "-", "linewidth": 1.4}
 PREDICTED = {"color": YELLOW, "linestyle": (0, (3, 1.5)), "linewidth": 1.4}
@@ -46,3 +48,20 @@ def _dark_edge() -> list[Any]:
     """Keeps a light line visible on light tissue and on white paper."""
     effects = require("matplotlib.patheffects", extra="evaluate", purpose="Drawing a figure")
     return [effects.Stroke(linewidth=2.6, foreground="#333333"), effects.Normal()]
+
+
+SIDE = 2.6  # inches
+
+
+def picture_figure(picture: Picture) -> Figure:
+    """The scan with truth (solid, blue) and prediction (dashed, yellow) outlined, and beside it the heat map where there is one."""
+    height, width = picture.image.shape[:2]
+    shown = 1 + (picture.heatmap is not None)
+    figure = new_figure(SIDE * shown, SIDE * height / width)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01)  # type: ignore[union-attr, call-arg]
+    panels = figure.subplots(1, shown, squeeze=False)[0]
+    for axes in panels:
+        draw_outlines(axes, picture.image, truth=picture.truth, predicted=picture.predicted)
+    if picture.heatmap is not None:
+        panels[-1].imshow(picture.heatmap, cmap="inferno", alpha=0.55 * picture.heatmap**0.5, vmin=0, vmax=1)
+    return figure

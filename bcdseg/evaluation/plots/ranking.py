@@ -1,19 +1,24 @@
-"""ROC and precision-recall curves, with the band that 95 of 100 bootstrap draws stay in."""
+"""ROC, precision-recall and robustness curves."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.cases import Cases
-from bcdseg.evaluation.measures.bootstrap import resamples
+from bcdseg.evaluation.corruptions import DEGRADATIONS
+from bcdseg.evaluation.measures.intervals import resamples
 from bcdseg.evaluation.metrics.ranking import Steps, average_precision, roc_auc, steps
 from bcdseg.evaluation.plots.style import LINES, PANEL, new_figure, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from bcdseg.evaluation.measures.measure import Estimate, Measure
+    from bcdseg.evaluation.results_table import Cases
+    from bcdseg.evaluation.robustness import Robustness
 
 Curve = NDArray[np.float64]
 GRID = np.linspace(0, 1, 101)
@@ -103,3 +108,34 @@ def _finish(axes: Any, *, x: str, y: str) -> None:
     style_axes(axes, x=x, y=y)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.14), frameon=False, fontsize="small")
+
+
+def robustness_figure(found: Robustness, degradation: str) -> Figure:
+    """The measures of outlines, and below them those of classes, on scans as they are and at each strength, with intervals."""
+    steps = found.of(degradation)
+    names = [f"{step.strength:g}" for step in steps]
+    neutral = sum(step.strength < 1 for step in steps) if degradation == "gain" else 0  # between darker and brighter
+    names.insert(neutral, "as it is")
+    panels = [
+        [one for one in found.measures if (one.section in ("segmentation", "detection")) == outlines] for outlines in (True, False)
+    ]
+    panels = [measures for measures in panels if measures]
+    figure = new_figure(PANEL, 0.6 + 3.1 * len(panels))
+    for axes, measures in zip(figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels, strict=True):
+        for style, measure in zip(LINES, measures, strict=False):
+            estimates = [step.estimates[measure.name] for step in steps]
+            estimates.insert(neutral, found.untouched[measure.name])
+            _draw(axes, measure, estimates, style)
+        style_axes(axes)
+        axes.set_xticks(range(len(names)), names)
+        axes.set_ylim(-0.02, 1.02)
+        axes.legend(loc="center left", bbox_to_anchor=(0, -0.32), ncols=2, frameon=False, fontsize="x-small", columnspacing=1)
+    figure.supxlabel(f"{degradation}: {DEGRADATIONS[degradation].strength}", fontsize="medium")
+    return figure
+
+
+def _draw(axes: Any, measure: Measure, estimates: Sequence[Estimate], style: dict[str, Any]) -> None:
+    ends = np.array([(one.value, one.low, one.high) for one in estimates], np.float64).T  # None becomes NaN, which isn't drawn
+    places = range(len(estimates))
+    axes.plot(places, ends[0], marker="o", markersize=4, label=measure.title, **style)
+    axes.fill_between(places, ends[1], ends[2], color=style["color"], alpha=0.1, linewidth=0)

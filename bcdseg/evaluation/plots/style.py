@@ -1,4 +1,4 @@
-"""How every figure looks, and how it becomes a file. Colours and dashes are told apart by the colour-blind, and in gray."""
+"""Style of all figures, and how they are written."""
 
 from __future__ import annotations
 

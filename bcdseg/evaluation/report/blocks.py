@@ -1,8 +1,12 @@
-"""What a report is made of, before it is a page or Markdown: sections of text, tables and pictures."""
+"""Blocks of a report: sections, tables, pictures, numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bcdseg.evaluation.measures.measure import Estimate
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,27 @@ class Section:
 
     title: str
     blocks: tuple[Block, ...]
+
+
+NONE = "\u2013"  # a dash
+DIGITS = {"share": 3, "score": 3, "count": 2, "px": 1, "mm": 2}
+UNITS = {"px": " px", "mm": " mm"}
+
+
+def shown(estimate: Estimate, unit: str) -> str:
+    """Value and interval, or a dash where there is no value."""
+    if estimate.value is None:
+        return NONE
+    return f"{number(estimate.value, unit)}{UNITS.get(unit, '')}{interval(estimate, unit)}"
+
+
+def interval(estimate: Estimate, unit: str) -> str:
+    """The interval in brackets; empty where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f" ({number(estimate.low, unit)} to {number(estimate.high, unit)})"
+
+
+def number(value: float, unit: str) -> str:
+    """As many digits as the unit deserves."""
+    return f"{value:.{DIGITS[unit]}f}"

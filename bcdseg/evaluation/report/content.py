@@ -1,4 +1,4 @@
-"""What a report says, section by section, in words that need no other page."""
+"""Content of a report, section by section."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bcdseg.evaluation.gallery import KINDS
-from bcdseg.evaluation.measures.bootstrap import FEWEST_GROUPS
+from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.report import figures, tables
 from bcdseg.evaluation.report.blocks import Block, Pictures, Points, Section, Text
-from bcdseg.evaluation.result import SEEN, Comparison, Evaluation
-from bcdseg.model.card import DISCLAIMER
+from bcdseg.evaluation.training_overlap import SEEN
+from bcdseg.models.card import DISCLAIMER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from bcdseg.evaluation.results import Comparison, Evaluation
 
 LEGEND = "Solid blue: the true outline. Dashed yellow: the predicted one."
 HEAT = (

@@ -1,4 +1,4 @@
-"""An evaluation as JSON types, for programs: a schema that has a version and only grows within it; and its cases as a table."""
+"""An evaluation as JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
 from bcdseg.csv_text import csv_text
-from bcdseg.evaluation.measures.measure import Estimate, Measure
 
 if TYPE_CHECKING:
-    from bcdseg.evaluation.cases import Cases
-    from bcdseg.evaluation.result import Comparison, Evaluation
+    from bcdseg.evaluation.measures.measure import Estimate, Measure
+    from bcdseg.evaluation.results import Comparison, Evaluation
+    from bcdseg.evaluation.results_table import Cases
     from bcdseg.evaluation.robustness import Robustness
 
 FORMAT, FORMAT_VERSION = "bcdseg-evaluation", 1

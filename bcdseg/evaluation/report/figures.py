@@ -1,26 +1,24 @@
-"""The pictures of a report, each with what is to be seen in it."""
+"""Figures of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bcdseg.evaluation.degrade import DEGRADATIONS
-from bcdseg.evaluation.gallery import Picture as Scan
-from bcdseg.evaluation.plots.confidence import reliability_figure, risk_figure
+from bcdseg.evaluation.corruptions import DEGRADATIONS
+from bcdseg.evaluation.plots.calibration import reliability_figure, risk_figure
 from bcdseg.evaluation.plots.confusion import confusion_figure
 from bcdseg.evaluation.plots.dice import dice_figure, size_figure
-from bcdseg.evaluation.plots.gallery import picture_figure
-from bcdseg.evaluation.plots.ranking import precision_recall_figure, roc_figure
-from bcdseg.evaluation.plots.robustness import robustness_figure
+from bcdseg.evaluation.plots.outlines import picture_figure
+from bcdseg.evaluation.plots.ranking import precision_recall_figure, robustness_figure, roc_figure
 from bcdseg.evaluation.plots.style import figure_bytes
-from bcdseg.evaluation.report.blocks import Picture
-from bcdseg.evaluation.report.numbers import shown
+from bcdseg.evaluation.report.blocks import Picture, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bcdseg.evaluation.result import Evaluation
+    from bcdseg.evaluation.gallery import Picture as Scan
+    from bcdseg.evaluation.results import Evaluation
     from bcdseg.evaluation.robustness import Robustness
 
 

@@ -1,4 +1,4 @@
-"""A report as one page that needs nothing else: no script, no request, the pictures inside."""
+"""A report as one HTML page."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from PIL import Image
 
 from bcdseg.evaluation.report.blocks import Block, Cell, Picture, Pictures, Points, Section, Table, Text
 from bcdseg.evaluation.report.content import warnings
-from bcdseg.model.card import DISCLAIMER
+from bcdseg.models.card import DISCLAIMER
 
 if TYPE_CHECKING:
-    from bcdseg.evaluation.result import Evaluation
+    from bcdseg.evaluation.results import Evaluation
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#566273;--paper:#f6f7f9;--card:#fff;--line:#d9dee5;--alarm:#b3261e;

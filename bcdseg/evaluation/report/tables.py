@@ -1,18 +1,17 @@
-"""The tables of a report."""
+"""Tables of a report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bcdseg.evaluation.degrade import DEGRADATIONS
-from bcdseg.evaluation.measures.measure import Estimate, Measure
+from bcdseg.evaluation.corruptions import DEGRADATIONS
 from bcdseg.evaluation.measures.outlines import PIXELS, SIZE_SAYS
-from bcdseg.evaluation.report.blocks import Cell, Table
-from bcdseg.evaluation.report.numbers import NONE, UNITS, interval, number
+from bcdseg.evaluation.report.blocks import NONE, UNITS, Cell, Table, interval, number
 
 if TYPE_CHECKING:
-    from bcdseg.evaluation.result import Comparison, Evaluation
+    from bcdseg.evaluation.measures.measure import Estimate, Measure
+    from bcdseg.evaluation.results import Comparison, Evaluation
     from bcdseg.evaluation.robustness import Robustness
 
 OF_CLASS = ("class_recall", "class_precision", "class_specificity", "class_f1", "roc_auc", "pr_auc", "ece")

@@ -1,1 +1,0 @@
-"""Archives of scans, predicted by the workers of Ray on one machine or on a cluster (extra ``ray``)."""

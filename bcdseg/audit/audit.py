@@ -1,0 +1,154 @@
+"""Audit of a data set before training.
+
+``audit`` looks for scans that are there twice, for labels and masks that contradict each other, for marks burned into
+the pictures, and for properties of the files that give the class away.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bcdseg.audit.finding import Finding
+from bcdseg.data.duplicates.search import SURE, Pair, Progress, find_duplicates
+from bcdseg.types import Sample
+
+if TYPE_CHECKING:
+    from bcdseg.audit.shortcuts import Facts
+
+__all__ = ["Audit", "Finding", "Pair", "audit"]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The result of an audit.
+
+    Attributes:
+        name: Name of the data set.
+        samples: The samples that were looked at.
+        pairs: Near-duplicates with their score and evidence, best first.
+        duplicate_groups: Groups of two ids or more that are nearly the same scan.
+        findings: Everything else, kind by kind.
+    """
+
+    name: str
+    samples: tuple[Sample, ...]
+    pairs: tuple[Pair, ...]
+    duplicate_groups: tuple[tuple[str, ...], ...]
+    findings: tuple[Finding, ...]
+
+    @cached_property
+    def conflicts(self) -> tuple[tuple[str, ...], ...]:
+        """Duplicate groups whose labels disagree."""
+        return _conflicts(self.samples, self.duplicate_groups)
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """The name of its duplicate group for each scan that is in one."""
+        width = len(str(len(self.duplicate_groups)))
+        return {name: f"duplicates-{number:0{width}}" for number, group in enumerate(self.duplicate_groups, 1) for name in group}
+
+    def counts(self) -> dict[str, int]:
+        """How many findings there are of each kind."""
+        return dict(Counter(finding.kind for finding in self.findings))
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write ``audit.json``, ``audit.csv`` and ``index.html``, a page to look at, into a folder.
+
+        Raises:
+            OutputExistsError: One of them is there already and ``overwrite`` is not set.
+        """
+        from bcdseg.audit.page import save
+
+        return save(self, Path(folder), overwrite)
+
+
+def audit(
+    dataset: Iterable[Sample],
+    *,
+    predictions: Mapping[str, Mapping[str, float]] | None = None,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> Audit:
+    """Look through a data set.
+
+    Args:
+        dataset: A data set, or any samples with different ids.
+        predictions: For each sample id the probability of each class, from a cross-validation in which the model had
+            not seen the sample (out-of-fold). With them, labels that the model confidently disagrees with are found.
+        cache: Keep the near-duplicates in the user's cache folder, and take them from there next time.
+        progress: Called with what is being done, how many are done, and of how many.
+
+    Raises:
+        ImageError: An image or a mask can't be read.
+        InputError: The predictions don't fit the data set.
+    """
+    from bcdseg.audit.label_noise import label_noise
+    from bcdseg.audit.shortcuts import shortcuts
+
+    samples = tuple(dataset)
+    found = find_duplicates(samples, cache=cache, progress=progress)
+    findings: list[Finding] = [] if predictions is None else list(label_noise(samples, predictions))
+    for group in _conflicts(samples, found.groups):
+        findings.append(_label_conflict(samples, group))
+    findings += _mask_conflicts(samples, found.pairs)
+    facts, single = _each(samples, progress or (lambda *_: None))
+    findings += shortcuts([sample.label for sample in samples], facts)
+    findings += single
+    order = list(dict.fromkeys(finding.kind for finding in findings))
+    findings.sort(key=lambda finding: order.index(finding.kind))
+    name = getattr(dataset, "name", "data set")
+    return Audit(str(name), samples, found.pairs, found.groups, tuple(findings))
+
+
+def _conflicts(samples: Sequence[Sample], groups: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    label = {sample.id: sample.label for sample in samples}
+    return tuple(group for group in groups if len({label[name] for name in group} - {None}) > 1)
+
+
+def _label_conflict(samples: Sequence[Sample], group: tuple[str, ...]) -> Finding:
+    labels = sorted({str(sample.label) for sample in samples if sample.id in group and sample.label is not None})
+    return Finding("label conflict", group, f"Nearly the same scan {len(group)} times, labelled {' and '.join(labels)}.")
+
+
+def _mask_conflicts(samples: Sequence[Sample], pairs: Iterable[Pair]) -> Iterator[Finding]:
+    from bcdseg.audit.mask_checks import mask_conflict, mask_of
+
+    by_id = {sample.id: sample for sample in samples}
+    for pair in pairs:
+        one, other = by_id[pair.one], by_id[pair.other]
+        if pair.score < SURE or not one.masks or not other.masks:
+            continue
+        conflict = mask_conflict(pair, mask_of(one), mask_of(other))
+        if conflict is not None:
+            yield conflict
+
+
+def _each(samples: Sequence[Sample], progress: Progress) -> tuple[list[Facts], list[Finding]]:
+    """What is to be said of each scan by itself."""
+    from bcdseg.audit.burned_in_annotations import mark_findings
+    from bcdseg.audit.mask_checks import mask_findings
+    from bcdseg.audit.shortcuts import facts
+    from bcdseg.data.masks import read_mask
+    from bcdseg.data.readers import mapped, read_scan
+
+    def look(sample: Sample) -> tuple[Facts, list[Finding]]:
+        pixels = read_scan(sample.image).pixels
+        height, width = pixels.shape[:2]
+        said = list(mask_findings(sample, read_mask(sample.masks, (height, width), resize=True))) if sample.masks else []
+        return facts(pixels, sample.image.suffix), [*said, *mark_findings(sample.id, pixels)]
+
+    all_facts: list[Facts] = []
+    findings: list[Finding] = []
+    for fact, said in mapped(look, samples, _named(progress, "reading masks and marks", len(samples))):
+        all_facts.append(fact)
+        findings += said
+    return all_facts, findings
+
+
+def _named(progress: Progress, what: str, total: int) -> Callable[[int], None]:
+    return lambda done: progress(what, done, total)

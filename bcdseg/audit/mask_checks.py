@@ -1,0 +1,86 @@
+"""Masks that contradict their label, their frame, or another mask of the same scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import find_objects, label
+
+from bcdseg.audit.finding import Box, Finding
+from bcdseg.data.duplicates.search import Pair
+from bcdseg.data.masks import read_mask
+from bcdseg.types import Mask, Sample
+
+NORMAL = "normal"
+TINY = 0.001  # part of the scan
+SPECK = 9  # pixels; smaller pieces are slips of the pen, not lesions
+OTHER_OUTLINE = 0.8  # two outlines of one lesion with a Dice below this are in conflict
+GRID = 256
+
+
+def mask_of(sample: Sample) -> Mask:
+    """The merged mask of a sample, at its first file's own size: what is said of it is in parts of its sides."""
+    with Image.open(sample.masks[0]) as first:
+        size = first.height, first.width
+    return read_mask(sample.masks, size, resize=True)
+
+
+def mask_findings(sample: Sample, mask: Mask) -> Iterator[Finding]:
+    """What is odd about one scan's mask."""
+    ids = (sample.id,)
+    normal = (sample.label or "").lower() == NORMAL
+    share = float(mask.mean())
+    if not mask.any():
+        if sample.label is not None and not normal:
+            yield Finding("empty mask", ids, f"The mask is empty, and the label is {sample.label}.", None, 0.0)
+        return
+    pieces, count = label(mask)
+    boxes: list[Box] = [(down.start, across.start, down.stop, across.stop) for down, across in find_objects(pieces)]
+    areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    lesions = [box for box, area in zip(boxes, areas, strict=True) if area >= SPECK]
+    if normal:
+        yield Finding("lesion on normal", ids, f"The label is {sample.label}, and the mask shows a lesion.", _around(boxes), share)
+    if len(lesions) > 1:
+        yield Finding("several lesions", ids, f"The mask shows {len(lesions)} lesions.", _around(lesions), float(len(lesions)))
+    if share < TINY:
+        yield Finding(
+            "tiny lesion", ids, f"The lesion has {int(areas.sum())} pixels, {share:.2%} of the scan.", _around(boxes), share
+        )
+    height, width = mask.shape
+    for box in boxes:
+        sides = [name for name, meets in zip(("top", "left"), (box[0] == 0, box[1] == 0), strict=True) if meets]
+        sides += [name for name, meets in zip(("bottom", "right"), (box[2] == height, box[3] == width), strict=True) if meets]
+        if sides:
+            yield Finding("mask at the border", ids, f"The mask touches the scan's border ({', '.join(sides)}).", box)
+
+
+def dice_of_copies(pair: Pair, one: Mask, other: Mask) -> float:
+    """Dice of the masks of two near-duplicates, laid over each other where both scans show the same."""
+    down, across, top, left = pair.placement
+    place = (np.arange(GRID) + 0.5) / GRID
+    rows, columns = place * down + top, place * across + left
+    shared = np.ix_((rows >= 0) & (rows < 1), (columns >= 0) & (columns < 1))
+    here = one[_pixels(place, one.shape[0])][:, _pixels(place, one.shape[1])][shared]
+    there = other[_pixels(rows, other.shape[0])][:, _pixels(columns, other.shape[1])][shared]
+    both = int(here.sum()) + int(there.sum())
+    return 2 * int((here & there).sum()) / both if both else 1.0
+
+
+def mask_conflict(pair: Pair, one: Mask, other: Mask) -> Finding | None:
+    """A finding when two outlines of the same scan differ much."""
+    dice = dice_of_copies(pair, one, other)
+    if dice >= OTHER_OUTLINE:
+        return None
+    said = "only one of them has an outline" if one.any() != other.any() else f"two outlines, Dice {dice:.2f}"
+    return Finding("mask conflict", (pair.one, pair.other), f"The same scan twice: {said}.", None, round(dice, 4))
+
+
+def _pixels(fractions: np.ndarray[tuple[int], np.dtype[np.float64]], size: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    return np.clip((fractions * size).astype(np.intp), 0, size - 1)
+
+
+def _around(boxes: list[Box]) -> Box:
+    tops, lefts, bottoms, rights = zip(*boxes, strict=True)
+    return min(tops), min(lefts), max(bottoms), max(rights)

@@ -1,0 +1,1 @@
+"""Batch prediction: files, manifests, archives."""

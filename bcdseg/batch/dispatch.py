@@ -1,0 +1,94 @@
+"""Dispatch of files to workers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bcdseg.batch.worker import Answer, Job, failure_answer
+from bcdseg.errors import ClusterError, ImageError
+from bcdseg.types import Failure
+
+TRIES = 3
+AHEAD = 2  # tasks that a worker has in hand, so that it never waits for the next one
+
+
+@dataclass(frozen=True)
+class Task:
+    """Files that go to a worker together, and how often they have been tried."""
+
+    jobs: tuple[Job, ...]
+    tries: int = 0
+
+
+class Dispatch:
+    """Hands files to workers.
+
+    A file that could not be read, and those in the hands of a worker that died, are tried again at the end, each alone, so that one
+    that kills its worker takes no other with it. After three tries it is an answer that says why.
+    """
+
+    def __init__(self, ray: Any, start: Callable[[], Any], *, workers: int, together: int, classes: Sequence[str]) -> None:
+        self._ray, self._start, self._together, self._classes = ray, start, together, classes
+        self._in_hand: dict[Any, int] = {start(): 0 for _ in range(workers)}
+        self._running: dict[Any, tuple[Any, Task]] = {}
+
+    def answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
+        """An answer for each file, as they come."""
+        first = deque(Task(tuple(jobs[at : at + self._together])) for at in range(0, len(jobs), self._together))
+        again: deque[Task] = deque()
+        while first or again or self._running:
+            self._hand_out(first, again)
+            [done], _ = self._ray.wait(list(self._running), num_returns=1)
+            worker, task = self._running.pop(done)
+            for job, answer in self._taken(done, worker, task):
+                if answer.record.whole or task.tries + 1 == TRIES:
+                    yield answer
+                else:
+                    again.append(Task((job,), task.tries + 1))
+
+    def stop(self) -> None:
+        """End the workers."""
+        for worker in self._in_hand:
+            self._ray.kill(worker)
+
+    def _hand_out(self, first: deque[Task], again: deque[Task]) -> None:
+        for worker in self._in_hand:
+            while first and self._in_hand[worker] < AHEAD:
+                self._submit(worker, first.popleft())
+            if again and not first and not self._in_hand[worker]:
+                self._submit(worker, again.popleft())
+
+    def _submit(self, worker: Any, task: Task) -> None:
+        self._running[worker.answer.remote(task.jobs)] = worker, task
+        self._in_hand[worker] += 1
+
+    def _taken(self, done: Any, worker: Any, task: Task) -> Iterator[tuple[Job, Answer]]:
+        """What came of each file of a task."""
+        errors = self._ray.exceptions
+        if worker in self._in_hand:
+            self._in_hand[worker] -= 1
+        try:
+            found = {answer.record.file: answer for answer in self._ray.get(done)}
+        except errors.RayError as error:
+            if isinstance(error, errors.RayActorError):
+                self._replace(worker, error)
+            why = f"its worker failed ({_last_line(error)})."
+            lost = [Failure(job.file, ImageError(f"{job.file}: {why}")) for job in task.jobs]
+            found = {failure.source: failure_answer(failure, self._classes) for failure in lost}
+        for job in task.jobs:
+            yield job, found[job.file]
+
+    def _replace(self, worker: Any, error: Any) -> None:
+        if getattr(error, "actor_init_failed", False):
+            raise ClusterError(f"Workers can't start: {_last_line(error)}") from error
+        if self._in_hand.pop(worker, None) is not None:
+            self._ray.kill(worker)
+            self._in_hand[self._start()] = 0
+
+
+def _last_line(error: Exception) -> str:
+    """Of the traceback that Ray makes a message of."""
+    return str(error).strip().splitlines()[-1]

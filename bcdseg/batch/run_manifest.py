@@ -1,0 +1,152 @@
+"""Manifest of a run, so that a stopped run resumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bcdseg import __version__
+from bcdseg.data.preprocessing import Preprocessing
+from bcdseg.errors import OptionError, OutputExistsError
+from bcdseg.files import append_line, remove_parts_below, write_whole
+from bcdseg.inference.rules import Rules
+from bcdseg.networks.ensemble import AnyNetwork
+
+NAME = ".progress.jsonl"
+GO_ON = "Go on with the same model and options, or choose another folder."
+
+Stamp = tuple[int, int]
+"""A file's size and when it was changed, in nanoseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All that tables say of one file: a picture, or the frames of a clip.
+
+    Attributes:
+        file: Its path or address.
+        rows: Of the CSV table, one a scan.
+        results: Of the JSON table, one a scan.
+        clip: The summary, where it is a clip.
+        pictures: What was written of it, below the folder.
+        stamp: What the file was when it was read.
+        whole: Whether all of it was read and written.
+    """
+
+    file: str
+    rows: list[dict[str, Any]]
+    results: list[dict[str, Any]]
+    clip: dict[str, Any] | None = None
+    pictures: list[str] = field(default_factory=list)
+    stamp: Stamp | None = None
+    whole: bool = True
+
+
+class Journal:
+    """The records of a run, held as lines of JSON; those of whole files are also kept in the run's folder.
+
+    A run that goes on takes over what is there, when it was said by the same model with the same options.
+    """
+
+    def __init__(self, folder: Path | None, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        self.folder = folder
+        self.goes_on = False
+        self._header = _line(settings)
+        self._lines: dict[str, bytes] = {}
+        if resume and folder is None:
+            raise OptionError("--resume goes on with what is in a folder: name it with --out FOLDER.")
+        if resume and overwrite:
+            raise OptionError("--resume keeps what is in the folder and --overwrite replaces it: give one of them.")
+        if folder is not None and (folder / NAME).exists() and not overwrite:
+            if not resume:
+                raise OutputExistsError(
+                    f"{folder}: exists already and holds a run. Go on with it: --resume. Or choose another folder, or --overwrite."
+                )
+            self._lines = self._read(folder, settings)
+            self.goes_on = True
+
+    def begin(self) -> None:
+        """Note in the folder what all answers depend on. What a killed run has left half is dropped."""
+        if self.folder is not None:
+            remove_parts_below(self.folder)
+            write_whole(self.folder / NAME, b"".join([self._header, *self._lines.values()]), overwrite=True)
+
+    def add(self, record: Record) -> None:
+        """Note what was said of a file."""
+        line = self._lines[record.file] = _line(asdict(record))
+        if self.folder is not None and record.whole:
+            append_line(self.folder / NAME, line)
+
+    def left(self, files: Iterable[str]) -> list[str]:
+        """The files that are not done. What was noted of them before is forgotten."""
+        left = [file for file in files if not self._is_done(file)]
+        for file in left:
+            self._lines.pop(file, None)
+        return left
+
+    def records(self, files: Iterable[str]) -> Iterator[Record]:
+        """What was noted of these files, in their order."""
+        return (_record(self._lines[file]) for file in files if file in self._lines)
+
+    def _is_done(self, file: str) -> bool:
+        """Whether a file is noted, is unchanged since, and its pictures are still there."""
+        if file not in self._lines or self.folder is None:
+            return False
+        record = _record(self._lines[file])
+        return record.stamp == stamp_of(file) and all((self.folder / one).is_file() for one in record.pictures)
+
+    def _read(self, folder: Path, settings: Mapping[str, Any]) -> dict[str, bytes]:
+        lines = [line for line in (folder / NAME).read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        try:
+            header, found = json.loads(lines[0]), {json.loads(line)["file"]: line for line in lines[1:]}
+        except (ValueError, LookupError, TypeError) as error:
+            raise OptionError(f"{folder / NAME}: is damaged, so that nothing can go on. Choose another folder.") from error
+        _check_same(folder, header, json.loads(self._header), model=str(settings.get("model")))
+        return found
+
+
+def fingerprint(network: AnyNetwork, preprocessing: Preprocessing, rules: Rules) -> str:
+    """A hash of all that a model's answers depend on."""
+    digest = blake2b(repr((network.config, preprocessing, rules)).encode(), digest_size=16)
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().float().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def settings_of(model: str, weights: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be the same for two runs to be one."""
+    return {"bcdseg": __version__, "model": model, "weights": weights, **options}
+
+
+def stamp_of(file: str) -> Stamp | None:
+    """None for what is no file on disk."""
+    try:
+        found = Path(file).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _check_same(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any], *, model: str) -> None:
+    if there.get("weights") != here["weights"]:
+        raise OptionError(f"{folder}: holds answers of another model ({there.get('model')}), not of {model}. {GO_ON}")
+    names = [name for name in {**there, **here} if name != "model"]
+    other = [f"{name} {there.get(name)!r}, not {here.get(name)!r}" for name in names if there.get(name) != here.get(name)]
+    if other:
+        raise OptionError(f"{folder}: holds answers given with {'; '.join(other)}. {GO_ON}")
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"  # ASCII, so that names which are no text come back as they were
+
+
+def _record(line: bytes) -> Record:
+    values = json.loads(line)
+    return Record(**{**values, "stamp": values["stamp"] and tuple(values["stamp"])})

@@ -1,0 +1,176 @@
+"""A batch run: from a stream of predictions to files and a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bcdseg.batch.run_manifest import Journal, Record, stamp_of
+from bcdseg.dicom.scan import DicomFrame
+from bcdseg.errors import ImageError, OptionError, OutputError, OutputExistsError
+from bcdseg.files import can_write, check_free, write_whole
+from bcdseg.inference.clips import ClipSummary, clip_file, light, summarize_clip
+from bcdseg.inference.dicom_output import save_dicom_seg, save_dicom_sr
+from bcdseg.inference.prediction import Prediction
+from bcdseg.inference.predictor import Result
+from bcdseg.inference.writers import csv_bytes, json_bytes, output_names, pictures_of, table_rows, write_pictures
+from bcdseg.sources import ImageSource, is_dicom, source_name
+from bcdseg.types import Failure
+
+KINDS = ("seg", "sr")
+PROBE = 2**20  # bytes, about as many as a file of DICOM output has
+
+
+class ClipFolder:
+    """Sums up the answers of one file after another.
+
+    Attributes:
+        problems: Why a file's DICOM output could not be written.
+    """
+
+    def __init__(
+        self, folder: Path | None, sources: Sequence[Path], *, kinds: Iterable[str], overwrite: bool, keep_identifiers: bool
+    ) -> None:
+        self.folder, self.kinds = folder, tuple(kinds)
+        self.overwrite, self.keep_identifiers = overwrite, keep_identifiers
+        self.problems: list[str] = []
+        self._targets: dict[str, Path] = {}
+        if self.kinds and folder is None:
+            raise OptionError("--dicom-seg and --dicom-sr write files: say where to with --out FOLDER.")
+        if self.kinds and folder is not None:
+            files = list(dict.fromkeys(Path(clip_file(Failure(str(source), OptionError()))) for source in sources))
+            dicom = [file for file in files if is_dicom(file)]
+            if not dicom:
+                raise OptionError("--dicom-seg and --dicom-sr refer to DICOM scans, and none of these is DICOM.")
+            self._targets = {file: folder / name for file, name in output_names(dicom).items()}
+            check_free((self._target(file, kind) for file in self._targets for kind in self.kinds), overwrite=overwrite)
+
+    def sum_up(self, results: Sequence[Result]) -> ClipSummary | None:
+        """Write what is asked for of a file; its summary, where it is a clip."""
+        predictions = [result for result in results if isinstance(result, Prediction)]
+        if not predictions:
+            return None
+        file = clip_file(predictions[0])
+        if file in self._targets:
+            self._write(file, predictions)
+        return None if predictions[0].frame is None else summarize_clip(results)
+
+    def _write(self, file: str, predictions: Sequence[Prediction]) -> None:
+        for kind in self.kinds:
+            if kind == "seg" and predictions[0].mask is None:
+                continue
+            save = save_dicom_seg if kind == "seg" else save_dicom_sr
+            try:
+                save(predictions, self._target(file, kind), keep_identifiers=self.keep_identifiers, overwrite=self.overwrite)
+            except (ImageError, OptionError) as error:  # of this file alone
+                self.problems.append(str(error))
+            except (OutputError, OutputExistsError) as error:
+                if self.folder is None or not can_write(self.folder, PROBE):
+                    raise
+                self.problems.append(str(error))
+
+    def _target(self, file: str, kind: str) -> Path:
+        target = self._targets[file]
+        return target.with_name(f"{target.name}_{kind}.dcm")
+
+
+Files = dict[str, list[ImageSource]]
+
+
+def by_file(sources: Iterable[ImageSource]) -> Files:
+    """Single scans under the file that each is of."""
+    files: Files = {}
+    for source in sources:
+        files.setdefault(source.image.name if isinstance(source, DicomFrame) else source_name(source), []).append(source)
+    return files
+
+
+def gather(
+    stream: Iterator[Result],
+    files: Files,
+    journal: Journal,
+    *,
+    folder: OutputFolder | None,
+    clips: ClipFolder,
+    classes: Sequence[str],
+) -> None:
+    """Write the answers for files as they come, in this order, and note each file that is done."""
+    for file, scans in files.items():
+        _gather_file(file, islice(stream, len(scans)), journal, folder, clips, classes)
+
+
+def _gather_file(
+    file: str,
+    stream: Iterator[Result],
+    journal: Journal,
+    folder: OutputFolder | None,
+    clips: ClipFolder,
+    classes: Sequence[str],
+) -> None:
+    held: list[Result] = []
+    found: dict[str, Any] = {"rows": [], "results": [], "pictures": []}
+    whole, problems = False, len(clips.problems)
+    try:
+        for answer in stream:
+            result, pictures = (answer, []) if folder is None else folder.add(answer)
+            found["pictures"] += pictures
+            found["results"].append(result.to_dict())
+            found["rows"] += table_rows([result], classes)
+            held.append(result if isinstance(result, Failure) else light(result))
+        clip = clips.sum_up(held)
+        found["clip"] = clip and clip.to_dict()
+        whole = len(clips.problems) == problems and not any(isinstance(result, Failure) for result in held)
+    finally:
+        if held:
+            journal.add(Record(file=file, stamp=stamp_of(file), whole=whole, **found))
+
+
+def paths_of(files: Files) -> list[Path]:
+    """Of all scans."""
+    return [Path(source_name(source)) for scans in files.values() for source in scans]
+
+
+class OutputFolder:
+    """A folder that fills with the answers of a run: a mask and an overlay a scan as wanted, and tables at the end.
+
+    Names follow the scans' own below their common folder; those that would be too long for a file end in a hash. What would be
+    replaced is checked before anything is done.
+    """
+
+    def __init__(self, folder: Path, sources: Sequence[Path], *, masks: bool = True, overlay: bool, overwrite: bool) -> None:
+        self.folder = folder
+        self.masks = masks
+        self.overlay = overlay
+        self.overwrite = overwrite
+        self._names = output_names(sources)
+        self.tables = [folder / "predictions.csv", folder / "predictions.json", folder / "clips.json"]
+        kinds = [*["_mask.png"] * masks, *["_overlay.png", "_heatmap.png"] * overlay]
+        check_free(
+            [*self.tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite
+        )
+
+    def add(self, result: Result) -> tuple[Result, list[str]]:
+        """Write the pictures of one result.
+
+        Returns:
+            The result and the names of its pictures. Where a picture can't be written and others can, a ``Failure`` and no names.
+
+        Raises:
+            OutputError: Nothing can be written any more, as on a full disk.
+        """
+        if isinstance(result, Failure):
+            return result, []
+        pictures = pictures_of(result, self._names[result.source], masks=self.masks, overlay=self.overlay)
+        error = write_pictures(self.folder, pictures, overwrite=self.overwrite)
+        return (result, list(pictures)) if error is None else (Failure(result.source, error), [])
+
+    def write_tables(self, records: Sequence[Record], classes: Sequence[str]) -> None:
+        """Write ``predictions.csv``, one row a scan, ``predictions.json``, everything, and ``clips.json`` where there are clips."""
+        rows = [row for record in records for row in record.rows]
+        results = [result for record in records for result in record.results]
+        clips = [record.clip for record in records if record.clip is not None]
+        for path, content in zip(self.tables, (csv_bytes(rows, classes), json_bytes(results), json_bytes(clips)), strict=True):
+            if clips or path != self.tables[-1]:
+                write_whole(path, content, overwrite=self.overwrite)

@@ -1,0 +1,132 @@
+"""One worker of an archive run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import torch
+
+from bcdseg.batch.run_manifest import Record, stamp_of
+from bcdseg.batch.storage import scans_of
+from bcdseg.errors import BcdsegError, ImageError
+from bcdseg.inference.clips import clip_file, light, summarize_clip
+from bcdseg.inference.prediction import Prediction
+from bcdseg.inference.predictor import Result
+from bcdseg.inference.writers import pictures_of, table_rows
+from bcdseg.models.model import Model
+from bcdseg.sources import EXITS, ImageSource, unexpected_error
+from bcdseg.types import Failure
+
+
+class Job(NamedTuple):
+    """A file to answer for, and the name that its pictures begin with."""
+
+    file: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked of all files.
+
+    Attributes:
+        options: Of ``Model.predict``.
+        frames: Of clips, each n-th frame.
+        masks: Whether masks are wanted.
+        overlay: Whether pictures with the outlines drawn are.
+        named: Files that were named themselves: one of these that is no scan is told.
+        threads: How many a worker may use on a CPU.
+    """
+
+    options: Mapping[str, Any]
+    frames: int
+    masks: bool
+    overlay: bool
+    named: frozenset[str] = frozenset()
+    threads: int = 1
+
+
+class Answer(NamedTuple):
+    """What is said of a file, and the pictures of it, under the names that they are to be written by."""
+
+    record: Record
+    pictures: dict[str, bytes]
+
+
+class Worker:
+    """Holds a model and answers for files, one thread on one core."""
+
+    def __init__(self, model: Model, asked: Asked) -> None:
+        os.environ["OMP_NUM_THREADS"] = str(asked.threads)
+        torch.set_num_threads(asked.threads)
+        self._model, self._asked = model, asked
+
+    def answer(self, jobs: Sequence[Job]) -> list[Answer]:
+        """An answer for each file; one that can't be read has rows that say why, one that holds no scan has none."""
+        names = {job.file: job.name for job in jobs}
+        without: list[Answer] = []
+        stream = self._model.predict(self._scans(jobs, without), on_error="keep", **self._asked.options)
+        by_file = groupby(stream, key=lambda result: result.source if result.source in names else clip_file(result))
+        answers = [self._answer_or_fail(file, names[file], results) for file, results in by_file]
+        return [*answers, *without]
+
+    def _scans(self, jobs: Sequence[Job], without: list[Answer]) -> Iterator[ImageSource]:
+        for job in jobs:
+            try:
+                scans = list(scans_of(job.file, self._asked.frames, named=job.file in self._asked.named))
+            except EXITS:
+                raise
+            except BaseException as error:  # whatever a remote file system or a decoder raises
+                why = error if isinstance(error, BcdsegError) else _not_fetched(job.file, error)
+                without.append(failure_answer(Failure(job.file, why), self._model.classes))
+                continue
+            if not scans:
+                without.append(Answer(Record(file=job.file, rows=[], results=[], stamp=stamp_of(job.file)), {}))
+            yield from scans
+
+    def _answer_or_fail(self, file: str, name: str, stream: Iterator[Result]) -> Answer:
+        try:
+            return self._answer(file, name, stream)
+        except EXITS:
+            raise
+        except BaseException as error:
+            why = error if isinstance(error, BcdsegError) else unexpected_error(file, "can't be predicted", error)
+            return failure_answer(Failure(file, why), self._model.classes)
+
+    def _answer(self, file: str, name: str, stream: Iterator[Result]) -> Answer:
+        rows: list[dict[str, Any]] = []
+        details: list[dict[str, Any]] = []
+        pictures: dict[str, bytes] = {}
+        held: list[Result] = []
+        for result in stream:
+            rows += table_rows([result], self._model.classes)
+            details.append(result.to_dict())
+            if isinstance(result, Prediction):
+                own = name if result.frame is None else f"{name}_frame{result.frame}"
+                pictures |= pictures_of(result, own, masks=self._asked.masks, overlay=self._asked.overlay)
+            held.append(light(result) if isinstance(result, Prediction) else result)
+        is_clip = any(isinstance(result, Prediction) and result.frame is not None for result in held)
+        record = Record(
+            file=file,
+            rows=rows,
+            results=details,
+            clip=summarize_clip(held).to_dict() if is_clip else None,
+            pictures=list(pictures),
+            stamp=stamp_of(file),
+            whole=not any(isinstance(result, Failure) for result in held),
+        )
+        return Answer(record, pictures)
+
+
+def failure_answer(failure: Failure, classes: Sequence[str]) -> Answer:
+    """What is said of a file that there is no answer for."""
+    rows = table_rows([failure], classes)
+    return Answer(Record(file=failure.source, rows=rows, results=[failure.to_dict()], whole=False), {})
+
+
+def _not_fetched(file: str, error: BaseException) -> ImageError:
+    return ImageError(f"{file}: can't be fetched ({type(error).__name__}: {error}).")

@@ -1,1 +1,0 @@
-"""Recipes against each other on the same folds."""

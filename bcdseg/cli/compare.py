@@ -1,0 +1,127 @@
+"""``bcdseg benchmark`` and ``bcdseg recipes``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bcdseg.terminal import make_console, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bcdseg.comparison.result import Benchmark
+    from bcdseg.training.recipes import Recipe
+
+
+def benchmark_command(
+    path: Annotated[Path, typer.Argument(metavar="DATA", help="A data set: a folder or a table.")],
+    recipes: Annotated[str, typer.Option(help="Recipes, with commas between; `bcdseg recipes` lists them.")] = "default",
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
+    out: Annotated[Path, typer.Option(help="Folder for everything. One that was stopped goes on.")] = Path("benchmark"),
+    set: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A training option for all: epochs=20. Repeat it."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds, training and intervals.")] = 0,
+    val: Annotated[float, typer.Option(help="Share of each training part to validate on.")] = 0.15,
+    show_leak: Annotated[
+        bool, typer.Option("--show-leak", help="The same on random folds too: by how much a leaky split flatters.")
+    ] = False,
+    copies: Annotated[str, typer.Option(help="Measure on all scans, or on the first of each set of copies: all, first.")] = "all",
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Start from random weights where a recipe would download some.")
+    ] = False,
+    size: Annotated[int | None, typer.Option(min=32, help="Bring scans to this size for all recipes; each has its own.")] = None,
+    draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 leaves the intervals out.")] = 1000,
+    layout: Annotated[str, typer.Option(help="How the data set is laid out; by default that is recognised.")] = "auto",
+) -> None:
+    """Train and measure recipes on the same folds, which no patient and no copy of a scan crosses.
+
+    Example:  bcdseg benchmark Dataset_BUSI_with_GT --recipes default,resnet50-3class --folds 5 --set epochs=30
+    """
+    from bcdseg.comparison.benchmark import benchmark
+    from bcdseg.data.opening import open_dataset
+    from bcdseg.errors import OptionError
+    from bcdseg.training.config_file import split_settings
+
+    options = split_settings(set or [])
+    if "seed" in options:
+        raise OptionError("--set seed=...: the seed of everything is --seed.")
+    result = benchmark(
+        open_dataset(path, layout=layout),
+        [name.strip() for name in recipes.split(",") if name.strip()],
+        folds=folds,
+        out=out,
+        seed=seed,
+        val=val,
+        show_leak=show_leak,
+        copies=copies,
+        from_scratch=from_scratch,
+        size=size,
+        draws=draws,
+        **options,
+    )
+    print_benchmark(result, make_console())
+
+
+def print_benchmark(result: Benchmark, console: Console) -> None:
+    """The figures and costs as tables, the differences as sentences."""
+    from rich.markdown import Markdown
+
+    console.print(Markdown(printable(result.table())))
+    console.print(f"Written: {result.folder / 'benchmark.md'}, .csv and .json", markup=False, soft_wrap=True)
+
+
+def recipes_command(
+    name: Annotated[str | None, typer.Argument(help="One of them, to see all that it sets.")] = None,
+) -> None:
+    """List the named ways to train, and where they come from.
+
+    Examples:  bcdseg recipes  |  bcdseg recipes vgg16-binary  |  bcdseg train DATA --recipe vgg16-binary
+    """
+    from bcdseg.training.recipes import recipe, recipes
+
+    console = make_console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    if name is None:
+        _print_table(recipes(), console)
+    else:
+        _print_one(recipe(name), console)
+
+
+def _print_table(recipes: tuple[Recipe, ...], console: Console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("recipe", "task", "encoder", "weights", "size", "epochs", "from where", box=None, pad_edge=False)
+    for one in recipes:
+        origin = one.source if not one.name.endswith("+mask") else f"{one.name.removesuffix('+mask')}, and masks"
+        network, weights = one.network, one.network.get("weights") or "from scratch"
+        table.add_row(one.name, _task(one), network["encoder"], weights, _size(network), str(one.config().epochs), escape(origin))
+    console.print(table)
+    console.print("\nAll that one sets: bcdseg recipes NAME. Use it: bcdseg train DATA --recipe NAME")
+
+
+def _print_one(recipe: Recipe, console: Console) -> None:
+    console.print(f"{recipe.name}: {_task(recipe)}", markup=False)
+    origin = "\n".join([recipe.source, *recipe.links])
+    facts = {"what it is": recipe.summary, "from where": origin, "chosen here, not told there": recipe.chosen}
+    for title, text in facts.items():
+        if text:
+            console.print(f"\n{title}:\n{text}", markup=False, soft_wrap=True)
+    for title, options in (("network", recipe.network), ("training", recipe.config().changed())):
+        console.print(f"\n{title}:", markup=False)
+        for option, value in options.items():
+            console.print(f"  {option} = {'none' if value is None else value}", markup=False)
+
+
+def _task(recipe: Recipe) -> str:
+    classes = " / ".join(recipe.classes) if recipe.classes else "the data's classes"
+    return classes + (" + mask" if recipe.has_masks else "")
+
+
+def _size(network: Any) -> str:
+    return f"{network['size']} x {network['size']}"

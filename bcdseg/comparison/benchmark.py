@@ -1,0 +1,196 @@
+"""``bcdseg.benchmark``: recipes on the same leak-free folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from os import PathLike
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from bcdseg.comparison.cost import Cost, gflops, parameters, seconds_per_scan
+from bcdseg.comparison.plan import GROUPED, LEAKY, Fold, Plan, keep_plan, make_plan
+from bcdseg.comparison.result import Benchmark, Entry, gather
+from bcdseg.comparison.store import FoldResult, keep_settings, load_result, save_result
+from bcdseg.data.dataset import Dataset, check_choice
+from bcdseg.errors import OptionError
+from bcdseg.evaluation.case_results import answers, check_data
+from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
+from bcdseg.evaluation.report.data import cases_csv
+from bcdseg.evaluation.results_table import table_of
+from bcdseg.evaluation.training_overlap import refuse_seen
+from bcdseg.extras import require
+from bcdseg.files import write_whole
+from bcdseg.inference.writers import json_bytes
+from bcdseg.models.model import Model
+from bcdseg.terminal import make_console
+from bcdseg.training.config import FitConfig
+from bcdseg.training.fit import fit
+from bcdseg.training.recipes import Recipe, recipe
+from bcdseg.training.run import BEST, LAST
+
+RESULTS = ("benchmark.md", "benchmark.csv", "benchmark.json")
+CASES = {GROUPED: "cases.csv", LEAKY: "leaky-cases.csv"}
+
+
+def benchmark(
+    data: Dataset,
+    recipes: Sequence[str | Recipe] = ("default",),
+    *,
+    folds: int = 5,
+    out: str | PathLike[str] = "benchmark",
+    seed: int = 0,
+    val: float = 0.15,
+    show_leak: bool = False,
+    copies: str = "all",
+    from_scratch: bool = False,
+    size: int | None = None,
+    draws: int = DRAWS,
+    duplicates: Sequence[Sequence[str]] | None = None,
+    **options: Any,
+) -> Benchmark:
+    """Train and measure recipes on the same folds, which no patient and no copy of a scan crosses.
+
+    Each fold's training part gives a share to validation, by which the epoch is chosen and the model calibrated. Each scan is
+    measured by the one model that has not seen it; the measures are those of all scans together, with intervals over groups.
+
+    A benchmark that was stopped goes on: call it again with the same folder. Folds that are done are kept, and the training that
+    was stopped goes on after its last whole epoch. Recipes can be added to a folder later.
+
+    Args:
+        data: The scans.
+        recipes: Names of recipes, or recipes. Those for two classes are measured on the scans of these.
+        folds: Number of folds.
+        out: The folder: ``benchmark.md``, ``.csv`` and ``.json``, and for each recipe a folder with ``cases.csv`` and its folds.
+        seed: Of the folds, the training and the bootstrap.
+        val: Share of each training part to validate on.
+        show_leak: Run everything on random folds too, to show by how much they flatter.
+        copies: ``"all"`` measures on all scans, as other work on a data set does; intervals count copies of a scan as one anyway.
+            ``"first"`` measures on the first of each set of copies only. Training sees all scans.
+        from_scratch: Start recipes that would download ImageNet weights from random ones.
+        size: Height and width that all recipes bring scans to; by default each its own.
+        draws: Bootstrap draws; 0 leaves the intervals out.
+        duplicates: Groups of ids that show the same scan; None looks for them.
+        options: Fields of ``FitConfig``, in place of the recipes' own: ``epochs=20``.
+
+    Raises:
+        OptionError: An option or a recipe isn't known, the data have too few groups for the folds, or folds of a recipe that
+            are there were run with other options.
+        OutputExistsError: The folder holds a benchmark of other folds or data.
+    """
+    require("pytorch_lightning", extra="train", purpose="A benchmark")
+    check_data(data)
+    check_whole(draws=draws, seed=seed)
+    check_choice("copies", copies, ("all", "first"))
+    chosen = _chosen(recipes, from_scratch, size)
+    configs = {one.name: one.config(**{"seed": seed, **options}) for one in chosen}
+    folder = Path(out)
+    plan = make_plan(data, folds, seed=seed, val=val, leaky=show_leak, duplicates=duplicates)
+    _prepare(chosen, configs, plan, folder)
+    ids = _measured(plan, copies)
+    entries = []
+    for one in chosen:
+        results = [(fold.kind, _run(one, fold, configs[one.name], folder / one.name)) for fold in plan.folds]
+        for kind in (GROUPED, LEAKY) if show_leak else (GROUPED,):
+            found = [result for of, result in results if of == kind]
+            entries.append(gather(one.name, kind, found, ids=ids, draws=draws, seed=seed))
+    return _written(_result(data, folder, entries, draws, seed))
+
+
+def _chosen(recipes: Sequence[str | Recipe], from_scratch: bool, size: int | None) -> list[Recipe]:
+    named = [recipes] if isinstance(recipes, (str, Recipe)) else list(recipes)
+    chosen = [recipe(one) if isinstance(one, str) else one for one in named]
+    twice = sorted({one.name for one in chosen if [other.name for other in chosen].count(one.name) > 1})
+    if not chosen or twice:
+        raise OptionError(f"recipes={[one.name for one in chosen]!r}: give one or more, each once. bcdseg recipes lists them.")
+    started = [one.from_scratch() for one in chosen] if from_scratch else chosen
+    return started if size is None else [replace(one, network={**one.network, "size": size}) for one in started]
+
+
+def _prepare(recipes: Sequence[Recipe], configs: dict[str, FitConfig], plan: Plan, folder: Path) -> None:
+    """See that every recipe can be run on this data in this folder, before hours are spent on the first."""
+    for one in recipes:
+        new_model(one, one.narrow(plan.dataset).classes, configs[one.name])
+    keep_plan(plan, folder)
+    for one in recipes:
+        keep_settings(folder / one.name, settings(one, configs[one.name]))
+
+
+def _run(recipe: Recipe, fold: Fold, config: FitConfig, folder: Path) -> FoldResult:
+
+    if config.progress:
+        make_console(stderr=True).print(f"{recipe.name}, {fold}", markup=False, highlight=False)
+    return run_fold(recipe, fold, config, folder / fold.folder)
+
+
+def _measured(plan: Plan, copies: str) -> frozenset[str]:
+    """The ids of the scans to measure on."""
+    if copies == "all":
+        return frozenset(plan.dataset.ids)
+    found = SimpleNamespace(duplicate_groups=plan.duplicates, conflicts=())
+    return frozenset(plan.dataset.apply_audit(found, conflicts="keep", duplicates="first").ids)
+
+
+def _result(data: Dataset, folder: Path, entries: Sequence[Entry], draws: int, seed: int) -> Benchmark:
+    of_kind = {kind: tuple(entry for entry in entries if entry.kind == kind) for kind in (GROUPED, LEAKY)}
+    return Benchmark(dataset=data.name, folder=folder, entries=of_kind[GROUPED], leaky=of_kind[LEAKY], draws=draws, seed=seed)
+
+
+def _written(result: Benchmark) -> Benchmark:
+    from bcdseg.comparison.tables import as_csv, as_data
+
+    contents = (result.table().encode(), as_csv(result), json_bytes(as_data(result)))
+    for name, content in zip(RESULTS, contents, strict=True):
+        write_whole(result.folder / name, content, overwrite=True)
+    for entry in (*result.entries, *result.leaky):
+        write_whole(result.folder / entry.recipe / CASES[entry.kind], cases_csv(entry.cases), overwrite=True)
+    return result
+
+
+RUN = "run"
+
+
+def settings(recipe: Recipe, config: FitConfig) -> dict[str, Mapping[str, Any]]:
+    """What decides the result of a recipe on a fold."""
+    ways = ("workers", "cache", "cache_gb", "device", "progress", "loggers")
+    return {
+        "network": dict(recipe.network),
+        "training": {name: value for name, value in asdict(config).items() if name not in ways},
+    }
+
+
+def new_model(recipe: Recipe, classes: tuple[str, ...], config: FitConfig) -> Model:
+    """Return the model that a recipe starts from; its random weights follow from the seed."""
+    return recipe.model(classes, device=config.device, seed=config.seed)
+
+
+def run_fold(recipe: Recipe, fold: Fold, config: FitConfig, folder: Path) -> FoldResult:
+    """Train and measure, or take the result that is there. A training that was stopped goes on after its last whole epoch."""
+    done = load_result(folder)
+    if done is not None:
+        return done
+    train, val, test = (recipe.narrow(part) for part in (fold.train, fold.val, fold.test))
+    run = fit(new_model(recipe, train.classes, config), train, val, out=folder / RUN, config=config, resume=True)
+    if fold.kind == GROUPED:
+        refuse_seen(run.model, test)
+    said = (answer.case for answer in answers(run.model, test))
+    cost = Cost(
+        parameters=parameters(run.model),
+        gflops=gflops(run.model),
+        seconds_per_scan=seconds_per_scan(run.model, test),
+        training_minutes=sum(row["seconds"] for row in run.history) / 60,
+        device=run.model.device,
+    )
+    result = FoldResult(
+        number=fold.number,
+        best_epoch=run.best_epoch,
+        epochs=len(run.history),
+        best_score=run.best_score,
+        cost=cost,
+        cases=table_of(said, classes=run.model.classes, no_lesion=run.model.no_lesion),
+    )
+    save_result(result, folder)
+    for name in (LAST, BEST):  # many times the size of the model, which stays
+        (folder / RUN / name).unlink(missing_ok=True)
+    return result

@@ -1,0 +1,133 @@
+"""Folds of a benchmark: the same for all recipes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bcdseg.data.dataset import Dataset, merged_groups
+from bcdseg.data.duplicates.search import duplicate_groups
+from bcdseg.data.splits import folds, split
+from bcdseg.errors import LeakWarning, OptionError, OutputExistsError
+from bcdseg.files import write_whole
+from bcdseg.inference.writers import json_bytes
+
+GROUPED, LEAKY = "grouped", "leaky"
+FILE = "plan.json"
+FORMAT, VERSION = "bcdseg benchmark", 1
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One round of training and measuring.
+
+    Attributes:
+        kind: ``grouped``: no group is in two parts; ``leaky``: scans were dealt out at random.
+        number: From 1.
+        train: To learn from.
+        val: To choose the epoch and calibrate by; shares no group with ``train``, in leaky folds too.
+        test: To measure on.
+    """
+
+    kind: str
+    number: int
+    train: Dataset
+    val: Dataset
+    test: Dataset
+
+    def __str__(self) -> str:
+        return f"{'leaky ' if self.kind == LEAKY else ''}fold {self.number}"
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of its results."""
+        return str(self).replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All folds over one data set.
+
+    Attributes:
+        dataset: All scans, with patients and copies joined into groups.
+        duplicates: Groups of ids that show the same scan.
+        folds: The grouped folds, then the leaky ones where they were asked for.
+        facts: What the folds follow from, in JSON types.
+    """
+
+    dataset: Dataset
+    duplicates: tuple[tuple[str, ...], ...]
+    folds: tuple[Fold, ...]
+    facts: dict[str, Any]
+
+
+def make_plan(
+    dataset: Dataset, k: int, *, seed: int, val: float, leaky: bool, duplicates: Sequence[Sequence[str]] | None = None
+) -> Plan:
+    """Draw the folds, and of each training part a share to validate on.
+
+    Args:
+        dataset: The scans. Copies are looked for once; patients are the samples' groups.
+        k: Number of folds.
+        seed: The same seed and scans give the same folds.
+        val: Share of each training part to validate on.
+        leaky: Whether to draw random folds too.
+        duplicates: Groups of ids that show the same scan; None looks for them.
+    """
+    if not 0 < val < 1:
+        raise OptionError(f"val={val!r}: give the share of each training part to validate on, above 0 and below 1.")
+    known = duplicate_groups(dataset) if duplicates is None else duplicates
+    groups = merged_groups(dataset.samples, known)
+    samples = tuple(replace(sample, group=group) for sample, group in zip(dataset, groups, strict=True))
+    grouped = replace(dataset, samples=samples)
+    drawn = [(GROUPED, folds(grouped, k, seed=seed, duplicates=()))]
+    if leaky:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LeakWarning)  # the leak is what is to be shown
+            drawn.append((LEAKY, folds(dataset, k, seed=seed, group=None)))
+    rounds = tuple(
+        _fold(grouped, kind, number, train, test, val, seed)
+        for kind, parts in drawn
+        for number, (train, test) in enumerate(parts, 1)
+    )
+    facts = {"dataset": dataset.name, "folds": k, "seed": seed, "val": val, "samples": _rows(grouped, rounds)}
+    return Plan(grouped, tuple(tuple(group) for group in known), rounds, facts)
+
+
+def keep_plan(plan: Plan, folder: Path) -> None:
+    """Write what the folds are, or see that the folder's are the same.
+
+    Raises:
+        OutputExistsError: The folder holds a benchmark of other folds.
+    """
+    path = folder / FILE
+    content = {"format": FORMAT, "version": VERSION, **plan.facts}
+    if path.exists():
+        from bcdseg.comparison.store import read_json
+
+        there = read_json(path, FORMAT, VERSION)
+        other = [name for name in plan.facts if name != "samples" and there.get(name) != plan.facts[name]]
+        said = [f"{name}={plan.facts[name]!r} ({there.get(name)!r} there)" for name in other]
+        if not said and there.get("samples") != plan.facts["samples"]:
+            said = ["other scans, labels, masks or groups"]
+        if said:
+            raise OutputExistsError(
+                f"{folder}: holds a benchmark of {', '.join(said)}. Choose another folder, or the same data and folds."
+            )
+        return
+    write_whole(path, json_bytes(content), durable=True)
+
+
+def _fold(dataset: Dataset, kind: str, number: int, train: Dataset, test: Dataset, val: float, seed: int) -> Fold:
+    """The parts of one fold, all with the true groups."""
+    learn, check, _ = split(dataset.select(train.ids), (1 - val, val, 0), seed=seed, duplicates=())
+    return Fold(kind, number, learn, check, dataset.select(test.ids))
+
+
+def _rows(dataset: Dataset, rounds: Sequence[Fold]) -> list[list[Any]]:
+    """Of each scan: id, group, label, number of masks, and the grouped fold that measures it."""
+    fold_of = {one: fold.number for fold in rounds if fold.kind == GROUPED for one in fold.test.ids}
+    return [[one.id, one.group, one.label, len(one.masks), fold_of[one.id]] for one in dataset]

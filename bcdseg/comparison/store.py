@@ -1,0 +1,122 @@
+"""Stored results of each fold, so that a stopped benchmark resumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bcdseg.comparison.cost import Cost
+from bcdseg.errors import DatasetError, OptionError
+from bcdseg.evaluation.metrics.outline import Outline
+from bcdseg.evaluation.results_table import Case, Cases, as_case, table_of
+from bcdseg.files import write_whole
+from bcdseg.inference.writers import json_bytes
+
+RESULT, SETTINGS = "result.json", "settings.json"
+FORMAT, VERSION = "bcdseg benchmark fold", 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldResult:
+    """What came out of one fold.
+
+    Attributes:
+        number: The fold.
+        best_epoch: The epoch that validation chose.
+        epochs: Epochs that were trained.
+        best_score: The joint score of that epoch, on the validation scans.
+        cost: What the model costs.
+        cases: The scans of the test part.
+    """
+
+    number: int
+    best_epoch: int
+    epochs: int
+    best_score: float
+    cost: Cost
+    cases: Cases
+
+
+def save_result(result: FoldResult, folder: Path) -> None:
+    """Write a fold's result."""
+    cases = result.cases
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "number": result.number,
+        "best_epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "best_score": result.best_score,
+        "cost": asdict(result.cost),
+        "classes": cases.classes,
+        "no_lesion": cases.no_lesion,
+        "cases": [asdict(as_case(cases, at)) for at in range(len(cases))],
+    }
+    write_whole(folder / RESULT, json_bytes(content), durable=True)
+
+
+def load_result(folder: Path) -> FoldResult | None:
+    """Read a fold's result; None where the fold is not done."""
+    if not (folder / RESULT).exists():
+        return None
+    held = read_json(folder / RESULT, FORMAT, VERSION)
+    try:
+        rows = [_case(row) for row in held["cases"]]
+        return FoldResult(
+            number=held["number"],
+            best_epoch=held["best_epoch"],
+            epochs=held["epochs"],
+            best_score=held["best_score"],
+            cost=Cost(**held["cost"]),
+            cases=table_of(rows, classes=held["classes"], no_lesion=held["no_lesion"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder / RESULT, repr(error)) from error
+
+
+def keep_settings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write what a recipe is run with, or see that what is there was run with the same.
+
+    Raises:
+        OptionError: The folds that are there were run with other options; the message names them.
+    """
+    path = folder / SETTINGS
+    now = json.loads(json_bytes(settings))
+    if not path.exists():
+        write_whole(path, json_bytes(settings), durable=True)
+        return
+    there = read_json(path)
+    changed = [
+        f"{name}={value!r} ({there.get(part, {}).get(name)!r} there)"
+        for part, values in now.items()
+        for name, value in values.items()
+        if there.get(part, {}).get(name) != value
+    ]
+    if changed:
+        raise OptionError(
+            f"{folder}: its folds were run with other options: {', '.join(changed)}. "
+            "Leave them as they were, or choose another folder."
+        )
+
+
+def read_json(path: Path, format: str | None = None, version: int | None = None) -> Any:
+    """A JSON object that a benchmark wrote."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(held, dict) or (format is not None and (held.get("format"), held.get("version")) != (format, version)):
+        raise _damaged(path, f"it is no {format} of version {version}")
+    return held
+
+
+def _case(row: dict[str, Any]) -> Case:
+    outline = None if row["outline"] is None else Outline(**row["outline"])
+    return Case(**{**row, "outline": outline, "size": tuple(row["size"])})
+
+
+def _damaged(path: Path, why: str) -> DatasetError:
+    return DatasetError(f"{path}: can't be read ({why}). Remove it, and this part of the benchmark is run again.")

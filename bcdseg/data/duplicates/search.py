@@ -1,0 +1,186 @@
+"""Search for near-duplicate scans.
+
+In three steps, each of which leaves less to the next: every scan is described by some hundred blobs of its texture
+(``descriptors``), scans that share blobs in one consistent placement become candidates (``candidates``), and the
+texture of candidates is compared pixel by pixel where they overlap (``verify``). The pairs make groups (``groups``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from bcdseg.data.duplicates.groups import SURE, Joined, Pair, grouped
+from bcdseg.data.duplicates.verify import Overlap
+from bcdseg.files import cache_folder, write_whole
+from bcdseg.sources import open_regular
+from bcdseg.types import Sample
+
+__all__ = ["SAME", "SURE", "Duplicates", "Pair", "Progress", "duplicate_groups", "find_duplicates"]
+
+SAME = 0.33
+"""The least score of a pair. Unrelated scans stay below 0.3, nearly all copies are above 0.8, neighbouring frames between."""
+
+ENOUGH = 12
+"""Scans of a group from which on its other pairs are not compared: a set with a hundred copies of each scan stays cheap."""
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how many are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Near-duplicates of a set of scans: ``pairs``, best first, and ``groups`` of their ids."""
+
+    pairs: tuple[Pair, ...]
+
+    @cached_property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of two ids or more."""
+        return grouped(self.pairs)
+
+
+def find_duplicates(samples: Iterable[Sample], *, cache: bool = True, progress: Progress | None = None) -> Duplicates:
+    """Find the scans that are nearly the same, whatever their labels.
+
+    Args:
+        samples: A data set, or any samples with different ids.
+        cache: Keep what was found in the user's cache folder, and take it from there next time.
+        progress: Called as the work goes on.
+
+    Raises:
+        ImageError: An image can't be read.
+    """
+    samples = list(samples)
+    key = content_key(samples) if cache else ""
+    known = kept(key) if cache else None
+    if known is None:
+        known = _pairs(samples, progress or (lambda *_: None))
+        if cache:
+            keep(key, known)
+    return Duplicates(known)
+
+
+def duplicate_groups(dataset: Iterable[Sample]) -> tuple[tuple[str, ...], ...]:
+    """Groups of two sample ids or more that are nearly the same scan; computed once for the same files."""
+    return find_duplicates(dataset).groups
+
+
+def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[Pair, ...]:
+    from bcdseg.data.duplicates.candidates import candidates
+    from bcdseg.data.duplicates.descriptors import Description, describe, even_out, tissue_in
+    from bcdseg.data.duplicates.verify import Laid, overlap
+    from bcdseg.data.images import to_gray, to_uint8
+    from bcdseg.data.readers import mapped, read_scan
+
+    def look(sample: Sample) -> tuple[bytes, Description]:
+        gray = to_uint8(to_gray(read_scan(sample.image).pixels))
+        return hashlib.sha256(np.ascontiguousarray(gray).tobytes() + repr(gray.shape).encode()).digest(), describe(gray)
+
+    first: dict[bytes, int] = {}
+    copies: list[Pair] = []
+    described: dict[int, Description] = {}
+    for number, (content, description) in enumerate(mapped(look, samples, lambda done: progress("describing", done, len(samples)))):
+        original = first.setdefault(content, number)
+        if original == number:
+            described[number] = description
+        else:
+            copies.append(Pair(samples[original].id, samples[number].id, 1.0, ("same pixels",)))
+
+    numbers, descriptions = list(described), list(described.values())
+
+    @lru_cache(256)
+    def laid(which: int) -> Laid:
+        picture = descriptions[which].picture
+        return Laid(picture, even_out(picture), tissue_in(picture))
+
+    progress("matching", 0, len(samples))
+    likely = list(candidates(descriptions))
+    pairs, groups = copies, Joined()
+    for done, each in enumerate(likely):
+        progress("comparing", done + 1, len(likely))
+        if groups.together(each.one, each.other) and groups.size(each.one) >= ENOUGH:
+            continue
+        found = overlap(laid(each.one), laid(each.other), each.placement)
+        if found is not None and found.score >= SAME:
+            one, other = each.one, each.other
+            words = evidence(found, descriptions[one].size, descriptions[other].size)
+            where = (*found.placement.scale, *found.placement.shift)
+            pairs.append(Pair(samples[numbers[one]].id, samples[numbers[other]].id, round(found.score, 4), words, where))
+            if found.score >= SURE:
+                groups.join(one, other)
+    return _best_of_each(pairs)
+
+
+def _best_of_each(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
+    """Each pair once (it can be found both mirrored and not), best first."""
+    of: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        of[pair.one, pair.other].append(pair)
+    best = (max(each, key=lambda pair: pair.score) for each in of.values())
+    return tuple(sorted(best, key=lambda pair: (-pair.score, pair.one, pair.other)))
+
+
+VERSION = 2
+"""Raise it when the same files would give other pairs: what older versions kept is then not read any more."""
+
+
+def content_key(samples: Sequence[Sample]) -> str:
+    """A name for the samples' ids and the content of their images; their order is of no matter."""
+    whole = hashlib.sha256(f"duplicates {VERSION}".encode())
+    for sample in sorted(samples, key=lambda sample: sample.id):
+        with open_regular(sample.image, str(sample.image)) as file:
+            content = hashlib.sha256(file.read()).hexdigest()
+        whole.update(json.dumps([sample.id, content]).encode())
+    return whole.hexdigest()
+
+
+def kept(key: str) -> tuple[Pair, ...] | None:
+    """The pairs that were kept under the name, or None; a damaged file is as good as none."""
+    try:
+        rows = json.loads(_place(key).read_text("utf-8"))
+        return tuple(Pair(**{**row, "evidence": tuple(row["evidence"]), "placement": tuple(row["placement"])}) for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def keep(key: str, pairs: Sequence[Pair]) -> None:
+    """Write the pairs, whole or not at all. A folder that can't be written is no error: the next call computes again."""
+    with suppress(OSError):
+        write_whole(_place(key), json.dumps([asdict(pair) for pair in pairs]).encode(), overwrite=True)
+
+
+def _place(key: str) -> Path:
+    return cache_folder() / "duplicates" / f"{key}.json"
+
+
+SAME_FRAME = 0.87
+"""All but one in a hundred copies score above this; neighbouring frames of a recording below."""
+
+
+def evidence(overlap: Overlap, one: tuple[int, int], other: tuple[int, int]) -> tuple[str, ...]:
+    """How the second scan came out of the first, sizes given as height and width."""
+    down, across = overlap.placement.scale
+    covered_one, covered_other = overlap.covered
+    words = ["same frame" if overlap.score >= SAME_FRAME else "same view, perhaps a neighbouring frame"]
+    if across < 0:
+        words.append("mirrored")
+    pixels_down, pixels_across = down * other[0] / one[0], abs(across) * other[1] / one[1]
+    if max(abs(pixels_down - 1), abs(pixels_across - 1)) > 0.02:
+        even = abs(pixels_down / pixels_across - 1) < 0.02
+        words.append(f"rescaled by {pixels_across:.2f}" + ("" if even else f" across and {pixels_down:.2f} down"))
+    if min(covered_one, covered_other) < 0.95:
+        words.append(f"cropped: the same piece is {covered_one:.0%} of the first and {covered_other:.0%} of the second")
+    if abs(overlap.brightness) > 6 or not 0.9 < overlap.contrast < 1.1:
+        words.append("other gain")
+    if overlap.score >= SAME_FRAME and overlap.disagree > 0.01:
+        words.append(f"other marks or content on {overlap.disagree:.0%} of it")
+    return tuple(words)

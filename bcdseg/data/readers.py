@@ -1,0 +1,162 @@
+"""Sources of scans: one source or many, read one by one or in threads."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from bcdseg.data.images import SUFFIXES, read_image
+from bcdseg.data.masks import read_mask
+from bcdseg.dicom.scan import DicomFrame, holds_many, members, read_frame
+from bcdseg.errors import ImageNotFoundError, OptionError
+from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
+from bcdseg.sources import ImageSource, is_dicom, source_name
+from bcdseg.types import Area, Mask, Pixels, Sample, ScanImage
+
+
+def read_scan(source: ImageSource | ScanImage, *, keep_identifiers: bool = False) -> ScanImage:
+    """Read one scan. Pictures and arrays are one area without millimetres; DICOM has both. A ``ScanImage`` was read already."""
+    if isinstance(source, ScanImage):
+        return source
+    name = source_name(source)
+    if isinstance(source, DicomFrame) or is_dicom(source):
+        return read_frame(source, name, keep_identifiers=keep_identifiers)
+    pixels = read_image(source, name)
+    return ScanImage(source=name, pixels=pixels, areas=(Area(box=(0, 0, *pixels.shape[:2])),))
+
+
+def read_sample(sample: Sample, *, resize_masks: bool = False) -> tuple[Pixels, Mask | None]:
+    """What there is to learn from a sample: the pixels of its scan area, and its merged mask there, None when unknown.
+
+    A mask file is of the whole image. Of several areas it is the one that ``area_of`` chooses.
+    """
+    scan = read_scan(sample.image)
+    mask = read_mask(sample.masks, scan.pixels.shape[:2], resize_masks) if sample.masks else None
+    window = area_of(scan, mask).window
+    return np.ascontiguousarray(scan.pixels[window]), None if mask is None else mask[window]
+
+
+def area_of(scan: ScanImage, mask: Mask | None) -> Area:
+    """The area that holds most of the mask; the largest where there is no mask, or an empty one."""
+    if mask is None or len(scan.areas) == 1:
+        return scan.areas[0]
+    return max(scan.areas, key=lambda area: int(mask[area.window].sum()))  # the first of equals, which is the largest
+
+
+EVERY_FRAME = "all"
+NO_SCAN = re.compile(r"_(mask(_\d+)?|overlay|heatmap)$", re.IGNORECASE)
+
+
+def is_single(source: Any) -> bool:
+    """Whether a source is one image, and not a folder, a pattern, a collection of images, a DICOM clip or a DICOMDIR."""
+    if is_dicom(source):
+        return not holds_many(source)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        try:
+            return path.is_file() or not (path.is_dir() or _is_pattern(os.fspath(source)))
+        except (OSError, ValueError):  # a name that no file can have: reading it says so
+            return True
+    if isinstance(source, (bytes, bytearray, memoryview, Image.Image, np.ndarray)):
+        return True
+    return hasattr(source, "read") or hasattr(source, "detach") or isinstance(source, Mapping) or not isinstance(source, Iterable)
+
+
+def expand(source: Any, frames: str | int = EVERY_FRAME) -> Iterator[ImageSource]:
+    """The single images of a source, in order; no pixel is read.
+
+    A folder gives the images in it and below it, in natural order (2 before 10), without masks (``*_mask.png``),
+    overlays (``*_overlay.png``), heat maps (``*_heatmap.png``) and hidden files. A pattern gives what matches, with these
+    left out likewise.
+    A DICOM clip gives its frames, a DICOMDIR the images that it lists.
+
+    Args:
+        source: Whatever ``predict`` takes.
+        frames: Of clips, ``"all"`` or each n-th frame.
+    """
+    every = each_frame(frames)
+    if is_dicom(source):
+        yield from members(source, every)
+    elif is_single(source):
+        yield source
+    elif isinstance(source, (str, os.PathLike)):
+        for path in list_images(source):
+            yield from members(path, every, in_folder=True) if is_dicom(path) else (path,)
+    else:
+        for item in source:
+            yield from expand(item, frames)
+
+
+def each_frame(frames: str | int) -> int:
+    """Which frames of a clip are taken: each n-th, 1 for all."""
+    if frames == EVERY_FRAME:
+        return 1
+    if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
+        raise OptionError(f"frames={frames!r}: choose 'all', or n for each n-th frame: 1 or more.")
+    return frames
+
+
+def list_images(source: str | os.PathLike[str]) -> list[Path]:
+    """The image files of a folder or pattern. An error says so when there is none."""
+    path = Path(source)
+    if path.is_dir():
+        found: Iterable[Path] = path.rglob("*")
+    else:
+        found = (Path(match) for match in glob.glob(os.fspath(source), recursive=True))  # noqa: PTH207 - also absolute patterns
+    images = [file for file in found if _is_image(file, below=path)]
+    if not images:
+        kind = "folder" if path.is_dir() else "pattern"
+        raise ImageNotFoundError(
+            f"{os.fspath(source)}: the {kind} holds no image ({', '.join(SUFFIXES)}, DICOM); masks don't count."
+        )
+    return sorted(images, key=natural)
+
+
+def _is_pattern(text: str) -> bool:
+    return any(mark in text for mark in "*?") or (glob.has_magic(text) and bool(glob.glob(text)))  # noqa: PTH207
+
+
+def _is_image(file: Path, below: Path) -> bool:
+    hidden = any(part.startswith(".") for part in (file.relative_to(below).parts if below in file.parents else (file.name,)))
+    if hidden or NO_SCAN.search(file.stem) or not file.is_file():
+        return False
+    named = file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES)
+    return named or (is_dicom(file) and file.name.upper() != "DICOMDIR")
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts names as a person does: 2 before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", path.as_posix())]
+
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AHEAD = 4  # results that may wait for each thread, which bounds the memory
+
+
+def mapped(work: Callable[[Item], Result], items: Iterable[Item], done: Callable[[int], None]) -> Iterator[Result]:
+    """The results in order; ``done`` is told how many there are."""
+    threads = max(1, min(8, os.cpu_count() or 1))
+    waiting: deque[Future[Result]] = deque()
+    finished = 0
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= threads * AHEAD:
+                yield waiting.popleft().result()
+                finished += 1
+                done(finished)
+        while waiting:
+            yield waiting.popleft().result()
+            finished += 1
+            done(finished)

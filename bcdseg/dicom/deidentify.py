@@ -1,0 +1,99 @@
+"""Patient identity of a written DICOM object: kept or de-identified.
+
+The rule: name and number of the patient become one made-up number; birth date, sex, accession number, study number, dates,
+times and the referring physician become empty; every UID becomes ``new_uid`` of it. So files made of the same study belong
+together, and fit a source whose UIDs were replaced by the same function. It is a hash and no secret: who has the original
+UIDs can find out that they match.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from bcdseg.dicom.guard import guarded, pydicom
+from bcdseg.dicom.header_limits import AT_PIXELS, convert_header, plain, read_header
+from bcdseg.errors import ImageError, OptionError
+from bcdseg.sources import is_dataset, is_dicom, open_regular, source_name
+
+UIDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+EMPTIED = (
+    *("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
+    "SpecificCharacterSet",
+)
+NAMED = ("PatientName", "PatientID")
+FACTS = ("SOPClassUID", "Modality", "Rows", "Columns")
+METHOD = "bcdseg: names, numbers and dates left out, UIDs hashed"
+
+
+def new_uid(uid: str) -> str:
+    """The UID that stands for another in de-identified files; always the same one."""
+    return f"2.25.{int.from_bytes(blake2b(f'bcdseg {uid}'.encode(), digest_size=16).digest(), 'big')}"
+
+
+def read_reference(source: Any, *, keep_identifiers: bool) -> Any:
+    """What an output must say of its source, as a pydicom ``Dataset``.
+
+    Args:
+        source: A path, the bytes of a file, an open file or a pydicom ``Dataset``.
+        keep_identifiers: Whether patient and UIDs are the source's own.
+    """
+    if not is_dicom(source):
+        shown = source_name(source)
+        raise OptionError(f"{shown}: is no DICOM file, so no DICOM output can refer to it. Give source=, the DICOM file itself.")
+    name = source_name(source)
+    with guarded(name):
+        header = _header(source)
+        if not all(header.get(keyword) for keyword in (*UIDS, *FACTS)):
+            raise ImageError(f"{name}: lacks UIDs, size or class, so that no DICOM output can refer to it. Export it again.")
+        reference = pydicom("pydicom.dataset").Dataset()
+        for keyword in (*FACTS, *UIDS):
+            setattr(reference, keyword, header[keyword].value)
+        for keyword in (*EMPTIED, *NAMED):
+            value = header[keyword].value if keep_identifiers and keyword in header else ""
+            if value or keyword != "SpecificCharacterSet":
+                setattr(reference, keyword, value)
+        return reference if keep_identifiers else _without_identity(reference)
+
+
+def reference_values(reference: Any) -> dict[str, str | int]:
+    """Return the elements of a reference by keyword, as JSON can hold them."""
+    values = {element.keyword: element.value for element in reference}
+    return {keyword: value if isinstance(value, int) else str(value or "") for keyword, value in values.items()}
+
+
+def reference_from(values: Mapping[str, str | int]) -> Any:
+    """Return the reference whose elements these are; see ``reference_values``."""
+    reference = pydicom("pydicom.dataset").Dataset()
+    for keyword, value in values.items():
+        setattr(reference, keyword, value)
+    return reference
+
+
+def _without_identity(reference: Any) -> Any:
+    for keyword in UIDS:
+        setattr(reference, keyword, new_uid(str(reference[keyword].value)))
+    stand_in = reference.StudyInstanceUID[-12:]
+    reference.PatientName, reference.PatientID = f"Anonymous^{stand_in}", f"anonymous-{stand_in}"
+    reference.PatientIdentityRemoved, reference.DeidentificationMethod = "YES", METHOD
+    return reference
+
+
+def _header(source: Any) -> Any:
+    if is_dataset(source):
+        return source
+    wanted = [*UIDS, *FACTS, *EMPTIED, *NAMED]
+    name = source_name(source)
+    if hasattr(source, "read"):
+        place = source.tell()
+        source, file = source.read(), source
+        file.seek(place)
+    is_path = isinstance(source, (str, os.PathLike))
+    with open_regular(Path(source), name) if is_path else io.BytesIO(source) as stored, plain(stored, name) as limited:
+        header = read_header(limited, wanted, lambda tag, _, __: tag >= AT_PIXELS)
+        convert_header(header, limited.budget, only={})
+        return header

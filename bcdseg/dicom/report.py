@@ -1,0 +1,200 @@
+"""DICOM structured reports of measurements (TID 1500)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bcdseg import __version__
+from bcdseg.dicom.deidentify import new_uid
+from bcdseg.dicom.guard import UNFIT, guarded, pydicom
+from bcdseg.types import Point
+
+SCHEME = "99BCDSEG"
+KNOWN_CLASSES = {"normal": "Normal", "benign": "Benign", "malignant": "Malignant"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredLesion:
+    """A lesion as a report states it; lengths and area in millimetres, or in pixels where ``in_mm`` is False."""
+
+    long_axis: float
+    short_axis: float
+    area: float
+    in_mm: bool
+    probability: float
+    long_axis_ends: tuple[Point, Point]
+    short_axis_ends: tuple[Point, Point]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameFindings:
+    """What is found in one frame; ``frame`` is None for the only frame of a single image."""
+
+    frame: int | None
+    label: str | None
+    probabilities: Mapping[str, float]
+    lesions: Sequence[MeasuredLesion]
+
+
+def encode_report(reference: Any, findings: Sequence[FrameFindings], *, algorithm: Algorithm, name: str) -> bytes:
+    """The file's bytes. ``reference`` is what ``identity.read_reference`` gave; ``name`` calls the source in an error."""
+    with guarded(name, UNFIT):
+        return _Writer(reference, algorithm).write(findings)
+
+
+class _Writer:
+    def __init__(self, reference: Any, algorithm: Algorithm) -> None:
+        self.sr, self.codes = pydicom("highdicom.sr"), pydicom("pydicom.sr.codedict").codes
+        self.uid = pydicom("highdicom").UID
+        self.reference, self.algorithm = reference, algorithm
+        self.method = self.sr.AlgorithmIdentification(name=algorithm.name, version=algorithm.version)
+
+    def write(self, findings: Sequence[FrameFindings]) -> bytes:
+        report = self.sr.MeasurementReport(
+            observation_context=self._observer(),
+            procedure_reported=self.codes.SCT.Mammography if self._is_mammogram else self.codes.SCT.UltrasonographyOfBreast,
+            imaging_measurements=[group for found in findings for group in self._groups(found)],
+            title=self.codes.DCM.ImagingMeasurementReport,
+        )
+        document = self.sr.ComprehensiveSR(
+            evidence=[self.reference],
+            content=report[0],
+            series_instance_uid=self.uid(),
+            series_number=9002,
+            sop_instance_uid=self.uid(),
+            instance_number=1,
+            is_complete=True,
+            coding_schemes=[self._own_scheme()],
+            series_description=f"Measurements by {self.algorithm.name}"[:64],
+            **self.algorithm.equipment,
+        )
+        return file_content(document)
+
+    @property
+    def _is_mammogram(self) -> bool:
+        return bool(self.reference.Modality == "MG")
+
+    def _observer(self) -> Any:
+        device = self.sr.DeviceObserverIdentifyingAttributes(
+            uid=new_uid(self.algorithm.name), name=MAKER, manufacturer_name=MAKER, model_name=self.algorithm.name
+        )
+        context = self.sr.ObserverContext(observer_type=self.codes.DCM.Device, observer_identifying_attributes=device)
+        return self.sr.ObservationContext(observer_device_context=context)
+
+    def _groups(self, found: FrameFindings) -> list[Any]:
+        """The class of the frame, then its lesions."""
+        return [self._scan(found), *(self._lesion(lesion, number, found.frame) for number, lesion in enumerate(found.lesions, 1))]
+
+    def _scan(self, found: FrameFindings) -> Any:
+        place = self.sr.SourceImageForMeasurementGroup(
+            self.reference.SOPClassUID, self.reference.SOPInstanceUID, referenced_frame_numbers=_numbers(found.frame)
+        )
+        none = self.codes.UCUM.NoUnits
+        count = self._measurement(self._own("lesions", "", "Number of outlined lesions"), len(found.lesions), none)
+        chances = [
+            self._measurement(self._own("probability", name, f"Probability of {name}"), value, none)
+            for name, value in found.probabilities.items()
+        ]
+        named = [] if found.label is None else [(self._own("class", "", "Class of the scan"), self._class(found.label))]
+        return self.sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=self._tracking("scan", found.frame),
+            algorithm_id=self.method,
+            finding_sites=[self.sr.FindingSite(self.codes.SCT.Breast)],
+            source_images=[place],
+            measurements=[count, *chances],
+            qualitative_evaluations=[self.sr.QualitativeEvaluation(name=name, value=value) for name, value in named] or None,
+        )
+
+    def _lesion(self, lesion: MeasuredLesion, number: int, frame: int | None) -> Any:
+        image = self.sr.SourceImageForRegion(
+            self.reference.SOPClassUID, self.reference.SOPInstanceUID, referenced_frame_numbers=_numbers(frame)
+        )
+        # Columns before rows, and the middle of the first pixel is (0.5, 0.5).
+        ends = np.array([*lesion.long_axis_ends, *lesion.short_axis_ends])[:, ::-1] + 0.5
+        length, area = (
+            (self.codes.UCUM.Millimeter, self.codes.UCUM.SquareMillimeter) if lesion.in_mm else (self._pixels(), self._pixels())
+        )
+        return self.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=self._tracking(f"lesion {number}", frame),
+            referenced_region=self.sr.ImageRegion(graphic_type="ELLIPSE", graphic_data=ends, source_image=image),
+            finding_type=self.codes.SCT.Mass,
+            algorithm_id=self.method,
+            finding_sites=[self.sr.FindingSite(self.codes.SCT.Breast)],
+            measurements=[
+                self._measurement(self.codes.SCT.LongAxis, lesion.long_axis, length),
+                self._measurement(self.codes.SCT.ShortAxis, lesion.short_axis, length),
+                self._measurement(self.codes.SCT.Area, lesion.area, area),
+                self._measurement(
+                    self._own("mask-probability", "", "Mean probability of lesion"), lesion.probability, self.codes.UCUM.NoUnits
+                ),
+            ],
+        )
+
+    def _measurement(self, name: Any, value: float, unit: Any) -> Any:
+        return self.sr.Measurement(name=name, value=round(float(value), 4), unit=unit)
+
+    def _tracking(self, what: str, frame: int | None) -> Any:
+        return self.sr.TrackingIdentifier(uid=self.uid(), identifier=what if frame is None else f"frame {frame}, {what}")
+
+    def _class(self, label: str) -> Any:
+        keyword = KNOWN_CLASSES.get(label.lower())
+        return getattr(self.codes.SCT, keyword) if keyword else self._own("is", label, label)
+
+    def _pixels(self) -> Any:
+        return self.sr.CodedConcept("{pixels}", "UCUM", "pixels")
+
+    def _own_scheme(self) -> Any:
+        return pydicom("highdicom.coding_schemes").CodingSchemeIdentificationItem(
+            designator=SCHEME, name=MAKER, responsible_organization=MAKER
+        )
+
+    def _own(self, kind: str, name: str, meaning: str) -> Any:
+        """A code of the library's own scheme; DICOM allows 16 characters, so that a name is told by its hash."""
+        value = f"{kind[:4]}-{new_uid(kind + name)[-10:]}"
+        return self.sr.CodedConcept(value, SCHEME, meaning[:64])
+
+
+def _numbers(frame: int | None) -> list[int] | None:
+    return None if frame is None else [frame]
+
+
+MAKER = "bcdseg"
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """The model's name, under the library's own name and version."""
+
+    model: str
+
+    @property
+    def name(self) -> str:
+        """Library and model, at most 64 characters as DICOM has it."""
+        return f"{MAKER} {self.model}"[:64]
+
+    @property
+    def version(self) -> str:
+        """The library's version."""
+        return __version__
+
+    @property
+    def equipment(self) -> dict[str, str]:
+        """The equipment module's elements."""
+        return {
+            "manufacturer": MAKER,
+            "manufacturer_model_name": self.name,
+            "software_versions": self.version,
+            "device_serial_number": "none",
+        }
+
+
+def file_content(dataset: Any) -> bytes:
+    """The bytes of a data set's file."""
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()

@@ -1,0 +1,222 @@
+"""DICOM segmentations, written and read."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.dicom.guard import UNFIT, guarded, pydicom
+from bcdseg.dicom.header_limits import HeaderBudget, plain
+from bcdseg.dicom.reader import PER_FRAME, SHARED
+from bcdseg.dicom.report import Algorithm, file_content
+from bcdseg.errors import ImageError
+from bcdseg.sources import check_size, open_regular
+from bcdseg.types import Mask, Spacing
+
+WHOLE = 255  # what a probability of 1 is written as
+STACK = "1"
+
+
+def encode_segmentation(
+    reference: Any, frames: Sequence[int | None], maps: NDArray[Any], *, spacing: Spacing | None, algorithm: Algorithm, name: str
+) -> bytes:
+    """The file's bytes.
+
+    Args:
+        reference: What ``identity.read_reference`` gave.
+        frames: Number of each map's frame in the source, or None for the only frame of a single image.
+        maps: Frames x height x width: bool for a binary segmentation, float32 from 0 to 1 for one of probabilities.
+        spacing: Millimetres per pixel.
+        algorithm: What made them.
+        name: What to call the source in an error.
+    """
+    with guarded(name, UNFIT):
+        made = _first_frame(reference, maps[0], spacing, algorithm)
+        _set_class(made, reference.SOPClassUID)
+        made.PatientOrientation = ""
+        if frames[0] is not None:
+            _add_frames(made, [frame or 1 for frame in frames], maps)
+        return file_content(made)
+
+
+def encode_each_lesion(
+    reference: Any, lesions: NDArray[np.bool_], *, spacing: Spacing | None, algorithm: Algorithm, name: str
+) -> bytes:
+    """The file's bytes for one image: lesions x height x width become a segment each; see ``encode_segmentation``."""
+    with guarded(name, UNFIT):
+        made = _first_frame(reference, np.moveaxis(lesions, 0, -1)[None], spacing, algorithm)
+        _set_class(made, reference.SOPClassUID)
+        made.PatientOrientation = ""
+        return file_content(made)
+
+
+def _first_frame(reference: Any, first: NDArray[Any], spacing: Spacing | None, algorithm: Algorithm) -> Any:
+    """The segmentation of one frame: height x width, or 1 x height x width x segments."""
+    highdicom, seg = pydicom("highdicom"), pydicom("highdicom.seg")
+    names = ["lesion"] if first.ndim == 2 else [f"lesion {number + 1}" for number in range(first.shape[-1])]
+    return seg.Segmentation(
+        source_images=[_as_still(reference, spacing)],
+        pixel_array=first.astype(np.uint8) if first.dtype == np.bool_ else first,
+        segmentation_type="BINARY" if first.dtype == np.bool_ else "FRACTIONAL",
+        max_fractional_value=WHOLE,
+        segment_descriptions=[_described(number, name, algorithm) for number, name in enumerate(names, 1)],
+        series_instance_uid=highdicom.UID(),
+        series_number=9001,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        series_description=f"Outlines by {algorithm.name}"[:64],
+        content_label="LESIONS",
+        omit_empty_frames=False,
+        **algorithm.equipment,
+    )
+
+
+def _described(number: int, name: str, algorithm: Algorithm) -> Any:
+    highdicom, seg, codes = pydicom("highdicom"), pydicom("highdicom.seg"), pydicom("pydicom.sr.codedict").codes
+    identification = highdicom.AlgorithmIdentificationSequence(
+        name=algorithm.name, family=codes.DCM.ArtificialIntelligence, version=algorithm.version
+    )
+    return seg.SegmentDescription(
+        segment_number=number,
+        segment_label=name,
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.Mass,
+        algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=identification,
+        tracking_uid=highdicom.UID(),
+        tracking_id=name,
+        anatomic_regions=[codes.SCT.Breast],
+    )
+
+
+def _as_still(reference: Any, spacing: Spacing | None) -> Any:
+    """The source as highdicom wants to see it: a still, for it takes clips only in the enhanced form.
+
+    Where the scale is known it gets a frame of reference of its own, which other readers need to show millimetres: columns to
+    the right, rows down, the first pixel at 0, frames of a clip one behind another. It is a new one, and so says nothing of
+    where in the patient the scan lies.
+    """
+    still = copy.deepcopy(reference)
+    still.SOPClassUID = pydicom("pydicom.uid").UltrasoundImageStorage
+    if spacing is not None:
+        still.FrameOfReferenceUID = pydicom("highdicom").UID()
+        still.ImagePositionPatient, still.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
+        still.PixelSpacing = [f"{value:.10g}" for value in spacing]
+        still.SliceThickness = still.PixelSpacing[0]  # not known, but asked for: a pixel is as thick as it is high
+    return still
+
+
+def _set_class(made: Any, uid: str) -> None:
+    for element in made.iterall():
+        if element.keyword == "ReferencedSOPClassUID":
+            element.value = uid
+
+
+def _add_frames(made: Any, frames: Sequence[int], maps: NDArray[Any]) -> None:
+    """Say which frame of a clip each map is of; highdicom writes one frame where a source has no place in the patient."""
+    first = made.PerFrameFunctionalGroupsSequence[0]
+    groups = []
+    for position, frame in enumerate(frames, 1):
+        group = copy.deepcopy(first)
+        group.FrameContentSequence[0].StackID = STACK
+        group.FrameContentSequence[0].InStackPositionNumber = position
+        group.FrameContentSequence[0].DimensionIndexValues = [1, *[position] * len(made.DimensionIndexSequence)]
+        if "PlanePositionSequence" in group:  # readers that know no time see the frames one behind another
+            depth = (position - 1) * float(made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness)
+            group.PlanePositionSequence[0].ImagePositionPatient = [0, 0, f"{depth:.10g}"]
+        group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = frame
+        groups.append(group)
+    made.PerFrameFunctionalGroupsSequence = groups
+    made.NumberOfFrames = len(frames)
+    place = copy.deepcopy(made.DimensionIndexSequence[0])
+    tag = pydicom("pydicom.datadict").tag_for_keyword
+    place.DimensionIndexPointer, place.FunctionalGroupPointer = tag("InStackPositionNumber"), tag("FrameContentSequence")
+    place.DimensionDescriptionLabel = "Position in the clip"
+    made.DimensionIndexSequence = [*made.DimensionIndexSequence, place]
+    made.PixelData = _packed(maps)
+
+
+def _packed(maps: NDArray[Any]) -> bytes:
+    if maps.dtype == np.bool_:
+        content = np.packbits(maps, axis=None, bitorder="little").tobytes()
+    else:
+        content = np.rint(maps * WHOLE).astype(np.uint8).tobytes()
+    return content + b"\0" * (len(content) % 2)
+
+
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # segmentation, label map segmentation
+SOURCE = ("DerivationImageSequence", "SourceImageSequence")
+FRAME = "ReferencedFrameNumber"
+POSITION = ("PlanePositionSequence", "ImagePositionPatient")
+ORIENTATION = ("PlaneOrientationSequence", "ImageOrientationPatient")
+UPRIGHT = (1, 0, 0, 0, 1, 0)  # columns to the right, rows down
+MOST = 2**28  # pixels of all frames
+INSTEAD = "Export the lesion's outline alone, or as a PNG of its image's size."
+
+
+def read_outline(path: Path) -> Mask:
+    """The merged outline; a probability counts above one half.
+
+    Raises:
+        ImageError: It is no segmentation, or one of several images or of several kinds of tissue, or turned or mirrored.
+    """
+    name = str(path)
+    with guarded(name):
+        with open_regular(path, name) as stored, plain(stored, name, HeaderBudget(name, with_pixels=True)) as file:
+            file.most_at_once = math.inf
+            found = pydicom().dcmread(file, force=True)
+        if found.get("SOPClassUID") not in SEGMENTATIONS:
+            raise ImageError(f"{name}: is DICOM without an image, and no segmentation. {INSTEAD}")
+        size = int(found.Rows), int(found.Columns)
+        check_size(*size, name)
+        if int(found.get("NumberOfFrames") or 1) * size[0] * size[1] > MOST:
+            raise ImageError(f"{name}: declares {found.NumberOfFrames} frames, more than one image's outlines need. {INSTEAD}")
+        _check_kinds(found, name)
+        _check_place(found, name)
+        return _merged(found, size)
+
+
+def _merged(found: Any, size: tuple[int, int]) -> Mask:
+    least = int(found.MaximumFractionalValue) / 2 if found.SegmentationType == "FRACTIONAL" else 0
+    frames = pydicom("pydicom.pixels").pixel_array(found)  # all at once: single frames of bits that don't fill bytes fail
+    merged: Mask = (frames > least).reshape(-1, *size).any(axis=0)
+    return merged
+
+
+def _check_kinds(found: Any, name: str) -> None:
+    segments = [one for one in found.SegmentSequence if int(one.SegmentNumber)]  # 0 is the background of label maps
+    kinds = {str(code.get("CodeValue")) for one in segments for code in one.get("SegmentedPropertyTypeCodeSequence", ())}
+    if len(kinds) > 1:
+        raise ImageError(f"{name}: marks {len(kinds)} kinds of tissue, so which of them is the lesion can't be told. {INSTEAD}")
+
+
+def _check_place(found: Any, name: str) -> None:
+    """All frames must be of one image, and lie as it does."""
+    shared = (found.get(SHARED) or [{}])[0]
+    own = found.get(PER_FRAME) or [{}]
+    if len({_source(group, shared) for group in own}) > 1:
+        raise ImageError(f"{name}: outlines several images or frames. Each image of a data set has mask files of its own.")
+    if {_told(group, shared, *ORIENTATION) for group in own} - {None, UPRIGHT}:
+        raise ImageError(f"{name}: its outline lies turned or mirrored. {INSTEAD}")
+
+
+def _source(group: Any, shared: Any) -> tuple[Any, ...]:
+    """The image and frame that a frame's outline is of, and where in space it lies."""
+    return tuple(_told(group, shared, *path) for path in ((*SOURCE, "ReferencedSOPInstanceUID"), (*SOURCE, FRAME), POSITION))
+
+
+def _told(group: Any, shared: Any, *path: str) -> Any:
+    """What a frame's own group says at the end of a path of sequences, else the group that all share; None if neither does."""
+    for told in (group, shared):
+        for keyword in path:
+            told = told.get(keyword) if told else None
+            told = told[0] if told and keyword.endswith("Sequence") else told
+        if told:
+            return told if isinstance(told, (str, int)) else tuple(map(float, told))
+    return None

@@ -1,0 +1,123 @@
+"""Predictions compared with the truth, scan by scan."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.data.masks import read_mask
+from bcdseg.errors import InputError, OptionError
+from bcdseg.evaluation.metrics.outline import judge
+from bcdseg.evaluation.results_table import Case
+from bcdseg.types import Mask, Pixels, Sample
+
+if TYPE_CHECKING:
+    from bcdseg.inference.prediction import Prediction
+    from bcdseg.models.model import Model
+
+Change = Callable[[Sample, Pixels, Mask | None], tuple[Pixels, Mask | None]]
+LEAST = 1e-300  # so that a probability of 0 has a logarithm
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One scan.
+
+    Attributes:
+        case: What is measured.
+        prediction: What the model says.
+        truth: The true mask, None when it is unknown.
+    """
+
+    case: Case
+    prediction: Prediction
+    truth: Mask | None
+
+
+def answers(
+    model: Model, dataset: Dataset, *, change: Change | None = None, judged: bool = True, **options: Any
+) -> Iterator[Answer]:
+    """Predict every scan at its own size and judge it; scans are read and predicted in the background meanwhile.
+
+    Args:
+        model: The model.
+        dataset: The scans. One of the model's class for 'no lesion' that has no mask file has an empty mask.
+        change: What to do to pixels and mask first.
+        judged: Whether to compare the outlines.
+        options: Of ``Model.predict``.
+    """
+    changed: deque[Mask | None] = deque()
+
+    def sources() -> Iterator[Any]:
+        for sample in dataset:
+            if change is None:
+                yield sample.image
+            else:
+                pixels, mask = dataset.read(sample)
+                pixels, mask = change(sample, pixels, mask)
+                changed.append(mask)
+                yield pixels
+
+    for sample, prediction in zip(dataset, model.predict(sources(), **options), strict=True):
+        truth = changed.popleft() if change is not None else None
+        if truth is None and judged:
+            truth = true_mask(sample, prediction.size, model.no_lesion, resize=dataset.resize_masks and change is None)
+        yield Answer(_case(sample, prediction, truth if judged else None, model.rules.temperature), prediction, truth)
+
+
+def true_mask(sample: Sample, size: tuple[int, int], no_lesion: str | None, *, resize: bool) -> Mask | None:
+    """The mask of a scan; one that is known to show no lesion needs no file to have an empty one."""
+    if sample.masks:
+        return read_mask(sample.masks, size, resize)
+    return np.zeros(size, bool) if no_lesion is not None and sample.label == no_lesion else None
+
+
+def check_data(dataset: object) -> None:
+    """Refuse what is no data set, such as the path of one."""
+    if not isinstance(dataset, Dataset):
+        raise OptionError(f"{dataset!r}: is no data set. Open one with bcdseg.open_dataset, and take a part of bcdseg.split.")
+
+
+def check_model(model: object) -> None:
+    """Refuse what is no model, such as the name of one."""
+    from bcdseg.models.model import Model
+
+    if not isinstance(model, Model):
+        raise OptionError(f"{model!r}: is no model. Load one with bcdseg.load, or take run.model of bcdseg.fit.")
+
+
+def check_measurable(name: str, classes: tuple[str, ...], dataset: Dataset) -> None:
+    """Refuse scans of classes that a model doesn't know, and scans without any truth."""
+    if not len(dataset):
+        raise InputError(f"{dataset.name}: holds no scan to measure on.")
+    labels = Counter(sample.label for sample in dataset if sample.label is not None)
+    unknown = [f"{label!r} ({count} scans)" for label, count in labels.items() if label not in classes]
+    if classes and unknown:
+        raise InputError(
+            f"{dataset.name}: has the class {', '.join(unknown)}, which {name} doesn't know; it knows {', '.join(classes)}. "
+            "Leave these scans out with select, or rename the class with combine(..., class_map=...)."
+        )
+    if not (classes and labels) and not any(sample.masks for sample in dataset):
+        raise InputError(f"{dataset.name}: has neither masks nor labels that {name} could be compared with.")
+
+
+def _case(sample: Sample, prediction: Prediction, truth: Mask | None, temperature: float) -> Case:
+    probabilities = list(prediction.probabilities.values()) or None
+    spacing = sample.spacing or prediction.spacing
+    mask = prediction.mask
+    return Case(
+        id=sample.id,
+        group=sample.group,
+        label=sample.label if probabilities else None,
+        probabilities=probabilities,
+        logits=None if probabilities is None else [temperature * float(np.log(max(one, LEAST))) for one in probabilities],
+        outlined=None if mask is None else bool(mask.any()),
+        outline=None if mask is None or truth is None else judge(mask, truth, spacing=spacing, name=sample.id),
+        size=prediction.size,
+        spacing=spacing,
+    )

@@ -1,0 +1,225 @@
+"""Evaluation of predictions made by any other program."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.data.layouts.table import csv_rows
+from bcdseg.data.masks import read_mask
+from bcdseg.data.readers import area_of, read_scan
+from bcdseg.errors import InputError
+from bcdseg.evaluation.case_results import check_data, check_measurable, true_mask
+from bcdseg.evaluation.gallery import Picture, choose
+from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, estimate
+from bcdseg.evaluation.metrics.outline import judge
+from bcdseg.evaluation.report.files import check_report_free
+from bcdseg.evaluation.results import Evaluation, tracked
+from bcdseg.evaluation.results_table import Case, Cases, table_of
+from bcdseg.inference.writers import fit_path
+from bcdseg.networks.config import no_lesion_class
+from bcdseg.types import Mask, Sample
+
+TABLE, PROBABILITY = "predictions.csv", "probability_"
+WRITTEN = (0, 1, 255)  # what the pixels of a mask may be
+OFF = 0.01  # by which probabilities, rounded as they may be, can miss a sum of 1
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What was predicted for one scan.
+
+    Attributes:
+        mask: An array of the scan's size, or a file; None where nothing was said of an outline.
+        probabilities: Of each class; None where nothing was said of the class.
+    """
+
+    mask: Mask | Path | None = None
+    probabilities: Mapping[str, float] | None = None
+
+
+def evaluate_predictions(
+    predictions: str | Path | Mapping[str, Given],
+    test: Dataset,
+    *,
+    name: str | None = None,
+    no_lesion: str | None = "auto",
+    subset: bool = False,
+    draws: int = DRAWS,
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    gallery: int = 4,
+    progress: bool = True,
+) -> Evaluation:
+    """Measure predictions that are there already.
+
+    Args:
+        predictions: A folder as ``bcdseg predict DATA --out FOLDER`` writes it: masks named after the scans' ids
+            (``benign/benign (1)_mask.png``) and, for classes, ``predictions.csv`` with a column ``id`` or ``source`` and one
+            ``probability_CLASS`` for each class; a column ``mask`` names other files. Or that table alone. Or a ``Given`` for each
+            id.
+        test: The scans.
+        name: What to call the predictions; by default the folder's name.
+        no_lesion: The class that means 'no lesion'; ``"auto"`` takes ``normal`` where there is one.
+        subset: Whether predictions for other scans than these may be among them; otherwise that is an error.
+        draws: Bootstrap draws of the intervals; 0 leaves them out.
+        seed: The same seed gives the same intervals.
+        out: Folder to write the report to.
+        overwrite: Whether a report that is there may be replaced.
+        gallery: Scans of each kind to show.
+        progress: Whether to show progress on a terminal.
+
+    Raises:
+        InputError: A scan has no prediction, a prediction no scan, or a mask another size than its scan.
+    """
+    check_whole(draws=draws, seed=seed, gallery=gallery)
+    check_data(test)
+    if out is not None:
+        check_report_free(Path(out), overwrite=overwrite)
+    given = dict(predictions) if isinstance(predictions, Mapping) else read_predictions(Path(predictions), test)
+    title = name or ("predictions" if isinstance(predictions, Mapping) else Path(predictions).resolve().name)
+    classes = _classes(given)
+    none = no_lesion_class(classes or test.classes, no_lesion)
+    check_measurable(title, classes, test)
+    _check_ids(title, given, test, subset)
+    rows = (_case(one, given[one.id], test, classes, none) for one in test)
+    cases = table_of(tracked(rows, "Evaluating", len(test), progress), classes=classes, no_lesion=none if classes else None)
+    measures = all_measures(cases)
+    result = Evaluation(
+        model=title,
+        dataset=test.name,
+        about={"predictions": "Made elsewhere; nothing is known here of the model or its training."},
+        cases=cases,
+        measures=measures,
+        estimates=estimate(cases, measures, draws=draws, seed=seed),
+        seen="unknown",
+        gallery=tuple(_pictures(given, test, cases, gallery, none)),
+        problems=test.problems,
+        draws=draws,
+        seed=seed,
+    )
+    if out is not None:
+        result.save(out, overwrite=overwrite)
+    return result
+
+
+def read_predictions(path: Path, test: Dataset) -> dict[str, Given]:
+    """Predictions from a folder or a table, by the ids of the scans they are of."""
+    table = path / TABLE if path.is_dir() else path
+    folder = table.parent
+    if table.is_file():
+        ids = {key: one.id for one in test for key in (one.id, str(one.image), str(one.image.resolve()))}
+        given: dict[str, Given] = {}
+        for number, row in enumerate(csv_rows(table), start=2):
+            if row.get("error"):
+                continue
+            name, one = _row(row, number, table, ids, folder)
+            if name in given:
+                raise InputError(f"{table} row {number}: {name} is there a second time. Keep one prediction for each scan.")
+            given[name] = one
+        return given
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder or table of predictions.")
+    found = {one.id: _mask_file(folder, one.id) for one in test}
+    return {name: Given(mask=file) for name, file in found.items() if file is not None}
+
+
+def _row(row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str], folder: Path) -> tuple[str, Given]:
+    key = row.get("id") or row.get("source") or ""
+    if not key:
+        raise InputError(f"{table} row {number}: names no scan; it needs a column 'id' or 'source'.")
+    name = ids.get(key) or ids.get(str(Path(key).resolve())) or key
+    cells = {column.removeprefix(PROBABILITY): cell for column, cell in row.items() if column and column.startswith(PROBABILITY)}
+    try:
+        probabilities = {one: float(cell) for one, cell in cells.items()} or None
+    except (ValueError, TypeError):
+        raise InputError(f"{table} row {number}: {key}: a probability is no number: {cells}.") from None
+    mask = folder / row["mask"] if row.get("mask") else _mask_file(folder, name)
+    return name, Given(mask, probabilities)
+
+
+def _mask_file(folder: Path, name: str) -> Path | None:
+    """Where ``bcdseg predict`` puts the mask of a scan, or a file named like the scan."""
+    stem = Path(name).with_suffix("").as_posix()
+    tried = [f"{name}_mask.png", f"{stem}_mask.png", f"{fit_path(name)}_mask.png", f"{fit_path(stem)}_mask.png", name]
+    return next((folder / one for one in tried if os.path.isfile(folder / one)), None)  # noqa: PTH113 - Path.is_file raises
+
+
+def _classes(given: Mapping[str, Given]) -> tuple[str, ...]:
+    """The classes that the predictions tell of, which must be the same for all."""
+    first: tuple[str, ...] | None = None
+    for name, one in given.items():
+        classes = tuple(one.probabilities or ())
+        if first is not None and set(classes) != set(first):
+            raise InputError(
+                f"{name}: its probabilities are of {', '.join(classes) or 'no class'}; others have {', '.join(first)}."
+            )
+        first = first if first is not None else classes
+        values = list((one.probabilities or {}).values())
+        if values and not (all(math.isfinite(value) and value >= 0 for value in values) and abs(sum(values) - 1) <= OFF):
+            raise InputError(f"{name}: {values} are no probabilities: none may be negative, and together they are 1.")
+    return first or ()
+
+
+def _check_ids(title: str, given: Mapping[str, Given], test: Dataset, subset: bool) -> None:
+    missing = [name for name in test.ids if name not in given]
+    extra = [] if subset else [name for name in given if name not in test]
+    masks = [name for name in test.ids if name in given and given[name].mask is None]
+    if masks and len(masks) < len(test) - len(missing):
+        raise InputError(f"{title}: has no mask for {_few(masks)}, but for others. An empty mask says that nothing is outlined.")
+    said = [f"has no prediction for {_few(missing)}"] * bool(missing)
+    said += [f"has predictions for {_few(extra)}, not among these scans (subset=True leaves them out)"] * bool(extra)
+    if said:
+        raise InputError(f"{title}: {'; and '.join(said)}. Ids are paths such as {test.ids[0]!r}.")
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
+
+
+def _case(sample: Sample, given: Given, test: Dataset, classes: tuple[str, ...], no_lesion: str | None) -> Case:
+    scan = read_scan(sample.image)
+    height, width = scan.pixels.shape[:2]
+    truth = true_mask(sample, (height, width), no_lesion, resize=test.resize_masks)
+    mask = _predicted(given, (height, width), sample.id)
+    spacing = sample.spacing or area_of(scan, mask).spacing
+    probabilities = None if given.probabilities is None else [given.probabilities[name] for name in classes]
+    return Case(
+        id=sample.id,
+        group=sample.group,
+        label=sample.label if probabilities else None,
+        probabilities=None if probabilities is None else [one / sum(probabilities) for one in probabilities],
+        outlined=None if mask is None else bool(mask.any()),
+        outline=None if mask is None or truth is None else judge(mask, truth, spacing=spacing, name=sample.id),
+        size=(height, width),
+        spacing=spacing,
+    )
+
+
+def _predicted(given: Given, size: tuple[int, int], name: str) -> Mask | None:
+    if given.mask is None or isinstance(given.mask, Path):
+        return None if given.mask is None else read_mask([given.mask], size)
+    mask = np.asarray(given.mask)
+    if not np.isin(mask, WRITTEN).all():
+        raise InputError(f"{name}: its mask holds other values than 0 and 1, or 255. Cut probabilities at a threshold first.")
+    return mask.astype(bool)
+
+
+def _pictures(given: Mapping[str, Given], test: Dataset, cases: Cases, count: int, no_lesion: str | None) -> Iterator[Picture]:
+    for kind, row in choose(cases, count):
+        sample = test.samples[row]
+        image = read_scan(sample.image).pixels
+        size = (image.shape[0], image.shape[1])
+        truth = true_mask(sample, size, no_lesion, resize=test.resize_masks)
+        yield Picture(sample.id, kind, row, image, truth, _predicted(given[sample.id], size, sample.id))

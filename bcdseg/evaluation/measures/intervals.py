@@ -1,0 +1,240 @@
+"""Bootstrap intervals over groups.
+
+Scans of one patient, and copies of one scan, are no independent evidence, so whole groups are drawn, not scans. Groups are drawn
+within strata, as many as each has: groups with the same set of classes (where no class is known: with the same answer to whether
+there is a lesion), so that no class vanishes from a draw.
+
+The ends of an interval are the 2.5th and 97.5th percentile of the draws, moved so that the draws' mean lies on the measure's value
+(a calibration error, for one, is larger in draws than on the scans themselves) and widened by the square root of g / (g - 1), by
+which draws from g groups vary too little. On made patients of one to five scans that are much alike, such intervals held the true
+value in 92 of 100 sets of 20 patients and in 93 to 95 of 100 from 40 on (PR-AUC: 87, and 90 to 92); plain percentiles and Efron's
+bias-corrected ones held it no more often. So with few groups an interval is a little too narrow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.errors import InputError, OptionError
+from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows, Values, Weights, once
+from bcdseg.evaluation.results_table import UNKNOWN, Cases
+
+DRAWS = 1000
+FEWEST_GROUPS = 10
+FEWEST_DRAWS = 0.5  # share of the draws in which a measure must have a value
+CELLS = 8_000_000  # draws x scans held at once
+OUTSIDE = 0.05  # share of the draws outside of an interval
+SAME = 1e-9  # by which draws may differ that are the same
+RANGES = {"share": (0.0, 1.0), "difference of share": (-1.0, 1.0), "px": (0.0, np.inf), "mm": (0.0, np.inf), "count": (0.0, np.inf)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How two models differ in one measure on the same scans.
+
+    Attributes:
+        measure: The measure.
+        first: Its value for the first model.
+        second: Its value for the second.
+        difference: Second minus first, with its interval.
+    """
+
+    measure: Measure
+    first: float | None
+    second: float | None
+    difference: Estimate
+
+    @property
+    def better(self) -> str | None:
+        """``first`` or ``second``; None where the interval holds 0 or is missing, or neither direction is better."""
+        found = self.difference
+        if found.value is None or found.low is None or found.high is None or self.measure.higher_is_better is None:
+            return None
+        if found.low <= 0 <= found.high:
+            return None
+        return "second" if (found.value > 0) == self.measure.higher_is_better else "first"
+
+    def sentence(self, first: str, second: str) -> str:
+        """Which is better, by how much and how sure that is; the models by their names."""
+        found, title = self.difference, self.measure.title
+        if found.value is None:
+            return f"{title}: can't be compared: {found.note}."
+        size = f"{abs(found.value):.3f}"
+        change = "no different" if size == "0.000" else f"{'higher' if found.value > 0 else 'lower'} by {size}"
+        if found.low is None or found.high is None:
+            return f"{title}: {second} is {change}; no interval: {found.note}."
+        ends = f"95 % interval {found.low:+.3f} to {found.high:+.3f}"
+        if found.low <= 0 <= found.high:
+            return f"{title}: {first} and {second} can't be told apart: {found.value:+.3f}, {ends}."
+        if self.better is None:
+            return f"{title}: {second} is {change} ({ends})."
+        better, worse = (second, first) if self.better == "second" else (first, second)
+        return f"{title}: {better} is better than {worse} by {size} ({second} minus {first}: {ends})."
+
+
+def check_whole(**numbers: object) -> None:
+    """Refuse options that are no whole number of 0 or more; to be called before any work is done."""
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+            raise OptionError(f"{name}={value!r}: give a whole number of 0 or more.")
+
+
+def estimate(cases: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, seed: int = 0) -> dict[str, Estimate]:
+    """Each measure on a set of scans, with its interval.
+
+    Args:
+        cases: The scans.
+        measures: What to measure.
+        draws: Bootstrap draws; 0 leaves the intervals out.
+        seed: The same seed gives the same draws.
+
+    Returns:
+        Estimates by the measures' names. A measure made of fewer than ten groups of some kind has no interval, and says so.
+    """
+    found = _values([cases], measures, draws, seed)
+    return {
+        measure.name: _estimate(cases, measure.needs(cases), measure.unit, float(value[0]), drawn[0])
+        for measure, (value, drawn) in zip(measures, found.values(), strict=True)
+    }
+
+
+def compare(
+    first: Cases, second: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, seed: int = 0, same_truth: bool = True
+) -> dict[str, Difference]:
+    """The difference of two models on the same scans: both are measured on the same draws.
+
+    Args:
+        first: What the first model said.
+        second: What the second said of the same scans, in any order.
+        measures: What to compare.
+        draws: Bootstrap draws; 0 leaves the intervals out.
+        seed: The same seed gives the same draws.
+        same_truth: Whether true masks that differ are an error. They do where scans were cropped in between.
+
+    Raises:
+        InputError: The scans, their groups or what is known of them differ.
+    """
+    second = matched(first, second, same_truth=same_truth)
+    found = _values([first, second], measures, draws, seed)
+    compared = {}
+    for measure, (value, drawn) in zip(measures, found.values(), strict=True):
+        there, nowhere = measure.needs(second), np.zeros(len(first), bool)
+        both = {name: rows & there.get(name, nowhere) for name, rows in measure.needs(first).items()}
+        known = [None if np.isnan(one) else float(one) for one in value]
+        change = _estimate(first, both, f"difference of {measure.unit}", float(value[1] - value[0]), drawn[1] - drawn[0])
+        compared[measure.name] = Difference(measure=measure, first=known[0], second=known[1], difference=change)
+    return compared
+
+
+def matched(first: Cases, second: Cases, *, same_truth: bool = True) -> Cases:
+    """The second table in the order of the first, which must hold the same scans. A model may lack masks or classes."""
+    if sorted(first.ids) != sorted(second.ids):
+        odd = min(set(first.ids) ^ set(second.ids))
+        lacking = "second" if odd in first.ids else "first"
+        raise InputError(f"{odd}: is not among the cases of the {lacking} model. Compare models on the same scans.")
+    if first.classes and second.classes and first.classes != second.classes:
+        raise InputError(f"The models have other classes: {', '.join(first.classes)} and {', '.join(second.classes)}.")
+    place = {one: at for at, one in enumerate(second.ids)}
+    second = second.select([place[one] for one in first.ids])
+    area, other_area = first.outline["truth_area"], second.outline["truth_area"]
+    labelled = (first.labels != UNKNOWN) & (second.labels != UNKNOWN)
+    for what, odd in (
+        ("group", np.array(first.groups) != np.array(second.groups)),
+        ("label", labelled & (first.labels != second.labels)),
+        ("true mask", same_truth & ~np.isnan(area) & ~np.isnan(other_area) & (area != other_area)),
+    ):
+        if odd.any():
+            one = first.ids[int(np.argmax(odd))]
+            raise InputError(f"{one}: its {what} is not the same for both models. Evaluate both on one data set.")
+    return second
+
+
+def resamples(cases: Cases, *, draws: int = DRAWS, seed: int = 0) -> Iterator[Weights]:
+    """How often each scan counts in each draw, some draws at a time."""
+    check_whole(draws=draws, seed=seed)
+    random, group = np.random.default_rng(seed), cases.group_numbers
+    strata = _strata(cases)
+    step = max(1, CELLS // max(len(cases), 1))
+    for start in range(0, draws, step):
+        count = min(step, draws - start)
+        times = np.zeros((count, int(group.max(initial=-1)) + 1))
+        for members in strata:
+            times[:, members] = random.multinomial(len(members), np.full(len(members), 1 / len(members)), size=count)
+        yield times[:, group]
+
+
+def _strata(cases: Cases) -> list[NDArray[np.int64]]:
+    """Numbers of the groups that hold the same kinds of scans."""
+    kinds: dict[int, set[str]] = {}
+    area = cases.outline["truth_area"]
+    for at, group in enumerate(cases.group_numbers.tolist()):
+        label = cases.label(at)
+        kind = f"class {label}" if label is not None else f"lesion {area[at] > 0}" if not np.isnan(area[at]) else "unknown"
+        kinds.setdefault(group, set()).add(kind)
+    strata: dict[tuple[str, ...], list[int]] = {}
+    for group, held in sorted(kinds.items()):
+        strata.setdefault(tuple(sorted(held)), []).append(group)
+    return [np.array(members, np.int64) for _, members in sorted(strata.items())]
+
+
+def _values(tables: Sequence[Cases], measures: Sequence[Measure], draws: int, seed: int) -> dict[str, tuple[Values, Weights]]:
+    """Of each measure the value on each table, and the values of the draws: tables x draws."""
+    whole = once(len(tables[0]))
+    drawn: dict[str, list[Weights]] = {measure.name: [] for measure in measures}
+    for weights in resamples(tables[0], draws=draws, seed=seed):
+        for measure in measures:
+            drawn[measure.name].append(np.stack([measure.values(table, weights) for table in tables]))
+    none = np.empty((len(tables), 0))
+    return {
+        measure.name: (
+            np.concatenate([measure.values(table, whole) for table in tables]),
+            np.concatenate([none, *drawn[measure.name]], axis=1),
+        )
+        for measure in measures
+    }
+
+
+def _estimate(cases: Cases, parts: Mapping[str, Rows], unit: str, value: float, drawn: Values) -> Estimate:
+    """A value and the ends of its interval, or why there is none."""
+    rows = np.any([*parts.values()], axis=0)
+    groups = {name: len(np.unique(cases.group_numbers[part])) for name, part in parts.items()}
+    facts = {"n": int(rows.sum()), "groups": len(np.unique(cases.group_numbers[rows]))}
+    fewest = min(groups, key=lambda name: groups[name])
+    if not groups[fewest]:
+        return Estimate(value=None, note=f"there are no {fewest}", **facts)
+    if np.isnan(value):
+        return Estimate(value=None, note="it would divide by 0 on these scans", **facts)
+    if not drawn.size:
+        return Estimate(value=value, note="no interval was asked for", **facts)
+    if groups[fewest] < FEWEST_GROUPS:
+        note = f"only {groups[fewest]} groups of {fewest}: too few for an interval, which needs {FEWEST_GROUPS}"
+        return Estimate(value=value, note=note, **facts)
+    return _interval(value, drawn, unit, groups[fewest], facts)
+
+
+def _interval(value: float, drawn: Values, unit: str, groups: int, facts: dict[str, int]) -> Estimate:
+    known = drawn[~np.isnan(drawn)]
+    if len(known) < FEWEST_DRAWS * len(drawn):
+        note = f"undefined in {1 - len(known) / len(drawn):.0%} of the draws: no interval"
+        return Estimate(value=value, note=note, **facts)
+    if np.ptp(known) <= SAME:
+        return _same_in_all(value, unit, groups, facts)
+    note = f"undefined in {1 - len(known) / len(drawn):.0%} of the draws, which are left out" if len(known) < len(drawn) else ""
+    least, most = RANGES.get(unit, (-np.inf, np.inf))
+    ends = value + math.sqrt(groups / (groups - 1)) * (np.quantile(known, (OUTSIDE / 2, 1 - OUTSIDE / 2)) - known.mean())
+    return Estimate(value=value, low=max(float(ends[0]), least), high=min(float(ends[1]), most), note=note, **facts)
+
+
+def _same_in_all(value: float, unit: str, groups: int, facts: dict[str, int]) -> Estimate:
+    """A measure that no draw changes: all scans are alike in it, which is no proof that the next one will be."""
+    if unit != "share" or min(value, 1 - value) > SAME:
+        return Estimate(value=value, note="every draw gives the same", **facts)
+    reach = float((OUTSIDE / 2) ** (1 / groups))  # Clopper and Pearson's, of none or all of so many
+    low, high = (reach, 1.0) if value > 0.5 else (0.0, 1 - reach)
+    note = f"every draw gives the same: the interval is that of a share which is {value:.0f} in all {groups} groups"
+    return Estimate(value=value, low=low, high=high, note=note, **facts)

@@ -1,0 +1,90 @@
+"""Measures of stored operating points and of unflagged predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.evaluation.measures.measure import Measure, Rows, mean_of
+from bcdseg.evaluation.results_table import Cases
+from bcdseg.inference.rules import OperatingPoint, Rules
+
+
+def point_measures(cases: Cases, rules: Rules) -> Iterator[Measure]:
+    """What the thresholds that were chosen on other scans come to on these."""
+    if not cases.has_class.any():
+        return
+    for point in rules.operating_points:
+        number, rest = cases.classes.index(point.positive), f"scans that are not {point.positive}"
+        for what, name, is_class in (("Sensitivity", f"{point.positive} scans", True), ("Specificity", rest, False)):
+            where = partial(_scans, number=number, is_class=is_class)
+            yield Measure(
+                name=f"{what.lower()}/{point.name}",
+                title=f"{what} for {point.positive} at the stored point “{point.name}”",
+                says=f"Called {point.positive} from a probability of {point.threshold:.3g} on, which was chosen on {point.scans} "
+                "validation scans, not on these.",
+                section="classification",
+                unit="share",
+                higher_is_better=True,
+                needs=partial(_part, name=name, where=where),
+                values=mean_of(partial(_called_so, point=point, number=number, is_class=is_class), where),
+            )
+    yield from _sure_measures(rules.min_confidence)
+
+
+def _sure_measures(least: float) -> Iterator[Measure]:
+    known, sure = "scans whose class is known and called", "scans not flagged as unsure"
+    yield Measure(
+        name="sure_share",
+        title="Answers not flagged as unsure",
+        says=f"The share of scans whose called class has a probability of {least:.0%} or more, the model's own threshold.",
+        section="calibration",
+        unit="share",
+        higher_is_better=None,
+        needs=partial(_part, name=known, where=_known),
+        values=mean_of(partial(_is_sure, least=least), _known),
+    )
+    yield Measure(
+        name="sure_accuracy",
+        title="Accuracy of answers not flagged",
+        says="The share of them that is right.",
+        section="calibration",
+        unit="share",
+        higher_is_better=True,
+        needs=partial(_part, name=sure, where=partial(_sure, least=least)),
+        values=mean_of(_right, partial(_sure, least=least)),
+    )
+
+
+def _part(cases: Cases, *, name: str, where: Callable[[Cases], Rows]) -> dict[str, Rows]:
+    return {name: where(cases)}
+
+
+def _known(cases: Cases) -> Rows:
+    return cases.has_class
+
+
+def _scans(cases: Cases, *, number: int, is_class: bool) -> Rows:
+    rows: Rows = cases.has_class & ((cases.labels == number) == is_class)
+    return rows
+
+
+def _called_so(cases: Cases, *, point: OperatingPoint, number: int, is_class: bool) -> NDArray[np.float64]:
+    called: NDArray[np.bool_] = cases.probabilities[:, number] >= point.threshold
+    return np.where(called == is_class, 1.0, 0.0)
+
+
+def _is_sure(cases: Cases, *, least: float) -> NDArray[np.float64]:
+    return np.where(cases.probabilities.max(axis=1, initial=0.0) >= least, 1.0, 0.0)
+
+
+def _sure(cases: Cases, *, least: float) -> Rows:
+    rows: Rows = cases.has_class & (_is_sure(cases, least=least) == 1)
+    return rows
+
+
+def _right(cases: Cases) -> NDArray[np.float64]:
+    return np.where(cases.called == cases.labels, 1.0, 0.0)

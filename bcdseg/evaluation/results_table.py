@@ -1,0 +1,244 @@
+"""The results table: prediction and truth of each scan, in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bcdseg.errors import InputError
+from bcdseg.evaluation.metrics.outline import Outline
+from bcdseg.types import Spacing
+
+Column = NDArray[np.float64]
+UNKNOWN = -1
+OUTLINE = tuple(field.name for field in fields(Outline))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One scan: what is known of it and what a model said of it.
+
+    Attributes:
+        id: Of the scan.
+        group: Scans of one group (a patient, copies of one scan) are no independent evidence. None stands alone.
+        label: The true class, None when it is unknown.
+        probabilities: Of each class, in the order of the table's classes; None for a model without classes.
+        logits: What the probabilities were made of, before any calibration; None when not kept.
+        outlined: Whether anything is outlined; None for a model without masks.
+        outline: How the outline agrees with the truth; None when either is unknown.
+        size: Height and width in pixels.
+        spacing: Millimetres per pixel, down and across, or None.
+    """
+
+    id: str
+    group: str | None = None
+    label: str | None = None
+    probabilities: Sequence[float] | None = None
+    logits: Sequence[float] | None = None
+    outlined: bool | None = None
+    outline: Outline | None = None
+    size: tuple[int, int] = (0, 0)
+    spacing: Spacing | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Cases:
+    """Scans in columns. A float column is NaN where a scan has no such value: its mask or its label is unknown.
+
+    Attributes:
+        classes: Names of the classes, in the order of the probabilities.
+        positive: The class whose sensitivity matters most, or None.
+        no_lesion: The class that means 'no lesion', or None.
+        ids: Of the scans.
+        groups: Names of their groups; a scan that stands alone has one of its own.
+        labels: Number of the true class, -1 when it is unknown.
+        probabilities: Scans x classes.
+        logits: Scans x classes.
+        outlined: 1 where anything is outlined, 0 where not.
+        outline: The columns of ``Outline`` by name: ``outline["dice"]``.
+        size: Height and width in pixels.
+        spacing: Millimetres per pixel, down and across.
+    """
+
+    classes: tuple[str, ...]
+    positive: str | None
+    no_lesion: str | None
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    labels: NDArray[np.int64]
+    probabilities: Column
+    logits: Column
+    outlined: Column
+    outline: Mapping[str, Column]
+    size: NDArray[np.int64]
+    spacing: Column
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"<Cases: {len(self)} scans in {len(set(self.groups))} groups, {int(self.has_mask.sum())} with masks>"
+
+    @property
+    def has_mask(self) -> NDArray[np.bool_]:
+        """Where an outline was judged against a true mask, empty ones among them."""
+        return np.asarray(~np.isnan(self.outline["dice"]))
+
+    @property
+    def lesion(self) -> NDArray[np.bool_]:
+        """Where the true mask is known and not empty."""
+        return np.asarray(self.outline["truth_area"] > 0)
+
+    @property
+    def clear(self) -> NDArray[np.bool_]:
+        """Where the true mask is known to be empty."""
+        return np.asarray(self.outline["truth_area"] == 0)
+
+    @property
+    def called(self) -> NDArray[np.int64]:
+        """Number of the most probable class, the first of equals; -1 where there are no probabilities."""
+        known = self.has_probabilities
+        called = np.full(len(self), UNKNOWN)
+        called[known] = self.probabilities[known].argmax(axis=1) if self.classes else UNKNOWN
+        return called
+
+    @property
+    def has_probabilities(self) -> NDArray[np.bool_]:
+        """Where the model said a class."""
+        return np.asarray(np.isfinite(self.probabilities).all(axis=1) & bool(self.classes))
+
+    @property
+    def has_class(self) -> NDArray[np.bool_]:
+        """Where the class is both known and said."""
+        return np.asarray(self.has_probabilities & (self.labels != UNKNOWN))
+
+    @property
+    def contradiction(self) -> Column:
+        """1 where a lesion is outlined in a scan called free of lesions, or none in another; NaN without both answers."""
+        free = self.called == (self.classes.index(self.no_lesion) if self.no_lesion else UNKNOWN)
+        both = self.has_probabilities & ~np.isnan(self.outlined)
+        return np.where(both, (self.outlined == 1) == free, np.nan)
+
+    @cached_property
+    def group_numbers(self) -> NDArray[np.int64]:
+        """The groups as numbers from 0 on."""
+        return np.unique(np.array(self.groups, dtype=object).astype(str), return_inverse=True)[1].reshape(-1)
+
+    def label(self, at: int) -> str | None:
+        """The true class of one scan, or None."""
+        return None if self.labels[at] == UNKNOWN else self.classes[self.labels[at]]
+
+    def select(self, rows: ArrayLike) -> Cases:
+        """Some scans: by their numbers, in that order and as often as they are named, or by a mask."""
+        chosen = np.asarray(rows)
+        chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        columns = {
+            name: getattr(self, name)[chosen] for name in ("labels", "probabilities", "logits", "outlined", "size", "spacing")
+        }
+        return replace(
+            self,
+            ids=tuple(self.ids[at] for at in chosen),
+            groups=tuple(self.groups[at] for at in chosen),
+            outline={name: column[chosen] for name, column in self.outline.items()},
+            **columns,
+        )
+
+
+def table_of(
+    cases: Iterable[Case], *, classes: Sequence[str], no_lesion: str | None = None, positive: str | None = "auto"
+) -> Cases:
+    """Put cases into columns.
+
+    Args:
+        cases: The scans.
+        classes: Names of the classes, in the order of the probabilities; empty for a model without.
+        no_lesion: The class that means 'no lesion', or None.
+        positive: The class whose sensitivity matters most; ``"auto"`` takes ``malignant`` where there is one, else none.
+
+    Raises:
+        InputError: A scan is there twice, has a label that is no class, or has not one probability for each class.
+    """
+    rows, names = list(cases), tuple(classes)
+    _check(rows, names)
+    number = {name: at for at, name in enumerate(names)}
+    if positive == "auto":
+        positive = next((name for name in names if name.lower() == "malignant"), None)
+    for option, name in (("positive", positive), ("no_lesion", no_lesion)):
+        if name is not None and name not in number:
+            raise InputError(f"{option}={name!r}: choose one of the classes: {', '.join(names) or 'the model has none'}.")
+    return Cases(
+        classes=names,
+        positive=positive,
+        no_lesion=no_lesion,
+        ids=tuple(row.id for row in rows),
+        groups=tuple(f"scan {row.id}" if row.group is None else row.group for row in rows),
+        labels=np.array([UNKNOWN if row.label is None else number[row.label] for row in rows], np.int64),
+        probabilities=_wide([row.probabilities for row in rows], len(names)),
+        logits=_wide([row.logits for row in rows], len(names)),
+        outlined=_floats([row.outlined for row in rows]),
+        outline={name: _floats([getattr(row.outline, name, None) for row in rows]) for name in OUTLINE},
+        size=np.array([row.size for row in rows], np.int64).reshape(-1, 2),
+        spacing=_wide([row.spacing for row in rows], 2),
+    )
+
+
+def _check(rows: Sequence[Case], classes: tuple[str, ...]) -> None:
+    seen: set[str] = set()
+    for row in rows:
+        if row.id in seen:
+            raise InputError(f"{row.id}: is among the cases twice. Give each scan once.")
+        seen.add(row.id)
+        if row.label is not None and row.label not in classes:
+            raise InputError(
+                f"{row.id}: its label {row.label!r} is none of the model's classes: {', '.join(classes) or 'it has none'}."
+            )
+        for values in (row.probabilities, row.logits):
+            if values is not None and (len(values) != len(classes) or not np.isfinite(values).all()):
+                raise InputError(f"{row.id}: {list(values)} is not one finite number for each of {', '.join(classes)}.")
+
+
+def _floats(values: Sequence[Any]) -> Column:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def _wide(values: Sequence[Sequence[float] | None], width: int) -> Column:
+    return np.array([[np.nan] * width if row is None else list(row) for row in values], np.float64).reshape(len(values), width)
+
+
+def as_case(cases: Cases, at: int) -> Case:
+    """One scan of a table, as ``table_of`` took it."""
+
+    def known(values: Any) -> Any:
+        return None if np.isnan(values).any() else tuple(float(value) for value in values)
+
+    whole = ("lesions_true", "lesions_found", "lesions_false")
+    scores = {name: None if np.isnan(column[at]) else float(column[at]) for name, column in cases.outline.items()}
+    outline = {name: int(score) if name in whole and score is not None else score for name, score in scores.items()}
+    said = cases.outlined[at]
+    return Case(
+        id=cases.ids[at],
+        group=cases.groups[at],
+        label=cases.label(at),
+        probabilities=known(cases.probabilities[at]) if cases.classes else None,
+        logits=known(cases.logits[at]) if cases.classes else None,
+        outlined=None if np.isnan(said) else bool(said),
+        outline=None if scores["dice"] is None else Outline(**outline),  # type: ignore[arg-type]
+        size=(int(cases.size[at, 0]), int(cases.size[at, 1])),
+        spacing=known(cases.spacing[at]),
+    )
+
+
+def pooled(tables: Sequence[Cases]) -> Cases:
+    """Tables of the same classes one below the other, such as those of all folds."""
+    first = tables[0]
+    return table_of(
+        (as_case(table, at) for table in tables for at in range(len(table))),
+        classes=first.classes,
+        no_lesion=first.no_lesion,
+        positive=first.positive,
+    )

@@ -1,0 +1,142 @@
+"""Overlap with the training data of a model.
+
+Ids and paths may hold patients' names, so none are kept: only hashes, and fingerprints, by which copies are known that were scaled
+or saved anew. They are not anonymisation: whoever has a scan, or guesses the name of a group, can find out whether the model has
+seen it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.data.hashing import BITS, NEAR, content_hash, differing_bits, fingerprint
+from bcdseg.errors import InputError, LeakError, ModelFileError
+
+if TYPE_CHECKING:
+    from bcdseg.models.model import Model
+
+MOST_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A scan that has something in common with what a model was trained or chosen on.
+
+    Attributes:
+        id: The scan's id in the data set at hand.
+        what: What is shared, in words.
+    """
+
+    id: str
+    what: str
+
+
+def remember(*parts: Dataset) -> dict[str, list[str]]:
+    """What a model keeps as ``training["seen"]``: of every scan that it was trained or chosen on, and of their groups.
+
+    Args:
+        parts: The training part, the validation part, and whatever else had a say in the model.
+    """
+    return {
+        "contents": sorted({content_hash(sample.image) for part in parts for sample in part}),
+        "fingerprints": sorted({fingerprint(sample.image) for part in parts for sample in part}),
+        "groups": sorted({one for part in parts for hashes in _group_hashes(part).values() for one in hashes}),
+    }
+
+
+def find_seen(model: Model, dataset: Dataset) -> tuple[Shared, ...] | None:
+    """The scans of a data set that the model has seen, or whose group it has; None where the model doesn't say what it has seen.
+
+    A copy is known by its fingerprint if it was scaled, mirrored or saved with loss, not if it was cut or laid on a larger ground.
+    Those ``bcdseg.split`` keeps on one side before training. Patients whose groups have other names are not found.
+    """
+    seen = model.training.get("seen")
+    if seen is None:
+        return None
+    try:
+        contents, groups = frozenset(map(str, seen["contents"])), frozenset(map(str, seen["groups"]))
+        differing = differing_bits([fingerprint(sample.image) for sample in dataset], seen.get("fingerprints", ()))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{model.name}: what it says it has seen is damaged ({error!r}). Save the model again.") from error
+    return tuple(_shared(dataset, contents, groups, differing.tolist()))
+
+
+def unseen(model: Model, dataset: Dataset) -> Dataset:
+    """The scans of a data set that a model can be measured on: neither they, nor a copy nor their group had a part in its training.
+
+    Copies are found that were scaled, mirrored or saved with loss; not those that were cut.
+
+    Args:
+        model: A model that remembers what it has seen: the bundled one, or one made by ``bcdseg.fit``.
+        dataset: Any scans.
+
+    Raises:
+        InputError: The model doesn't say what it has seen.
+    """
+    shared = find_seen(model, dataset)
+    if shared is None:
+        raise InputError(f"{model.name}: doesn't say which scans it was trained on, so none can be said to be unseen.")
+    left_out = {one.id for one in shared}
+    return dataset.select(name for name in dataset.ids if name not in left_out)
+
+
+def refuse_seen(model: Model, dataset: Dataset) -> bool:
+    """Refuse a data set that shares a scan or a group with what the model was trained or chosen on.
+
+    Returns:
+        True where nothing is shared, False where the model doesn't say what it has seen.
+
+    Raises:
+        LeakError: The message names the scans and what they share.
+    """
+    shared = find_seen(model, dataset)
+    if shared:
+        lines = "\n".join(f"  {one.id}: {one.what}" for one in shared[:MOST_NAMED])
+        more = f"\n  and {len(shared) - MOST_NAMED} more" if len(shared) > MOST_NAMED else ""
+        raise LeakError(
+            f"{dataset.name}: {model.name} was trained or chosen on {len(shared)} of these {len(dataset)} scans or their groups; "
+            "figures would be too good. Take what it has not seen (bcdseg.unseen, --unseen), "
+            f"or allow it on purpose (allow_seen=True, --allow-seen).\n{lines}{more}"
+        )
+    return shared is not None
+
+
+def _shared(dataset: Dataset, contents: frozenset[str], groups: frozenset[str], differing: Sequence[int]) -> Iterator[Shared]:
+    hashes = _group_hashes(dataset)
+    for sample, bits in zip(dataset, differing, strict=True):
+        if (content := content_hash(sample.image)) in contents:
+            yield Shared(sample.id, f"the model has seen this very picture (hash {content[:12]})")
+        elif bits <= NEAR:
+            yield Shared(sample.id, f"the model has seen a copy of it ({bits} of the {BITS} bits of its fingerprint differ)")
+        elif not groups.isdisjoint(hashes[sample.id]):
+            yield Shared(sample.id, f"the model has seen scans of its group {sample.group!r}")
+
+
+def _group_hashes(dataset: Dataset) -> dict[str, tuple[str, ...]]:
+    """For each sample the patients in its group, which may be several joined by a copy, each under its data set's name."""
+    owners = {sample.id.partition("/")[0] for sample in dataset} if dataset.layout == "combined" else set()
+    return {sample.id: tuple(map(_hash, _full_names(sample.group, dataset.name, owners))) for sample in dataset}
+
+
+def _full_names(group: str | None, owner: str, owners: set[str]) -> Iterator[str]:
+    """``combine`` puts the owner before the group, once for all patients that were joined before it."""
+    for name in group.split(" + ") if group is not None else ():
+        first, _, rest = name.partition("/")
+        owner, bare = (first, rest) if first in owners else (owner, name)
+        yield f"{owner}/{bare}"
+
+
+def _hash(name: str) -> str:
+    return blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+SEEN = {
+    "unseen": "The model remembers what it was trained on: none of these scans, and no group of theirs.",
+    "unknown": "Not known what this model was trained on: overlap with these scans can't be ruled out.",
+    "allowed": "The model was trained or chosen on some of these scans or their groups, and was measured on them on purpose: "
+    "these figures say how well it remembers, not how good it is.",
+}

@@ -1,0 +1,1 @@
+"""Inference: from a scan and a network to a prediction."""

@@ -1,0 +1,126 @@
+"""Summary of a clip over its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bcdseg.errors import OptionError
+from bcdseg.types import Failure
+
+if TYPE_CHECKING:
+    from bcdseg.inference.prediction import Prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSummary:
+    """The answers for the frames of one clip, together.
+
+    Attributes:
+        source: The clip.
+        frames: Numbers of the frames that were looked at.
+        unread: How many frames could not be read.
+        label: The class of the highest mean probability; None for a model without classes.
+        probabilities: Each class's probability, the mean over the frames.
+        outlined_share: Share of the frames in which a lesion is outlined.
+        largest_frame: Number of the frame with the largest lesion by pixels, None when nothing is outlined.
+        long_axis_mm: That lesion's long axis; None without a scale.
+        short_axis_mm: Its short axis.
+        median_long_axis_mm: Median of the long axes of each frame's largest lesion.
+        long_axis_px: The largest lesion's long axis in pixels.
+        short_axis_px: Its short axis in pixels.
+    """
+
+    source: str
+    frames: tuple[int, ...]
+    unread: int
+    label: str | None
+    probabilities: dict[str, float]
+    outlined_share: float
+    largest_frame: int | None = None
+    long_axis_mm: float | None = None
+    short_axis_mm: float | None = None
+    median_long_axis_mm: float | None = None
+    long_axis_px: float | None = None
+    short_axis_px: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, in types that JSON knows."""
+        return asdict(self) | {"frames": list(self.frames)}
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.frames)} frames"]
+        if self.label is not None:
+            parts.append(f"{self.label} {self.probabilities[self.label]:.0%} on average")
+        parts.append(f"outlined in {self.outlined_share:.0%}")
+        if self.long_axis_mm is not None:
+            parts.append(f"largest {self.long_axis_mm:.1f} x {self.short_axis_mm:.1f} mm in frame {self.largest_frame}")
+        elif self.long_axis_px is not None:
+            parts.append(f"largest {self.long_axis_px:.0f} x {self.short_axis_px:.0f} px in frame {self.largest_frame}")
+        return ", ".join(parts)
+
+
+def clip_file(result: Prediction | Failure) -> str:
+    """The file that an answer is of: its source without the number of a frame."""
+    file, mark, number = result.source.rpartition("#")
+    return file if mark and number.isdecimal() and (isinstance(result, Failure) or result.frame is not None) else result.source
+
+
+def light(prediction: Prediction) -> Prediction:
+    """The same answer with its mask alone of all that has pixels, so that a whole clip's answers can be held."""
+    maps = [field.name for field in fields(prediction) if isinstance(getattr(prediction, field.name), np.ndarray)]
+    dropped: dict[str, Any] = {name: None for name in maps if name not in ("mask", "image")}
+    nothing = np.broadcast_to(np.uint8(0), prediction.size)
+    return replace(prediction, image=nothing, **dropped)
+
+
+def summarize_clip(results: Iterable[Prediction | Failure]) -> ClipSummary:
+    """Sum up a clip from the answers for its frames, which are read one by one and not kept."""
+    frames: list[int] = []
+    sums: dict[str, float] = {}
+    axes: list[float] = []
+    outlined = unread = 0
+    source, largest = None, None
+    for result in results:
+        source = source or clip_file(result)
+        if clip_file(result) != source:
+            raise OptionError(f"{result.source}: is of another clip than {source}. Sum up one clip at a time.")
+        if isinstance(result, Failure):
+            unread += 1
+            continue
+        frames.append(result.frame or 1)
+        sums = {name: sums.get(name, 0.0) + value for name, value in result.probabilities.items()}
+        if not result.lesions:
+            continue
+        outlined += 1
+        if result.lesions[0].long_axis_mm is not None:
+            axes.append(result.lesions[0].long_axis_mm)
+        if largest is None or result.lesions[0].area_px > largest[1].area_px:
+            largest = frames[-1], result.lesions[0]
+    if source is None:
+        raise OptionError("A clip without frames can't be summed up: give the predictions of its frames.")
+    probabilities = {name: total / len(frames) for name, total in sums.items()}
+    summary = ClipSummary(
+        source=source,
+        frames=tuple(frames),
+        unread=unread,
+        label=max(probabilities, key=probabilities.__getitem__) if probabilities else None,
+        probabilities=probabilities,
+        outlined_share=outlined / len(frames) if frames else 0.0,
+    )
+    if largest is None:
+        return summary
+    frame, lesion = largest
+    return replace(
+        summary,
+        largest_frame=frame,
+        long_axis_mm=lesion.long_axis_mm,
+        short_axis_mm=lesion.short_axis_mm,
+        median_long_axis_mm=median(axes) if axes else None,
+        long_axis_px=lesion.long_axis_px,
+        short_axis_px=lesion.short_axis_px,
+    )

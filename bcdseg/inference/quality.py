@@ -1,0 +1,96 @@
+"""Quality warnings of a prediction."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bcdseg.data.images import to_gray
+from bcdseg.types import Pixels
+
+TINY = 64
+LOOKED_AT = 128  # rows and columns of a scan that its brightness is judged by
+
+
+class Flag(NamedTuple):
+    """A code to test for and a sentence to read."""
+
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def image_flags(pixels: Pixels) -> tuple[Flag, ...]:
+    """Doubts about the image: does it look like a scan at all?"""
+    flags = []
+    if min(pixels.shape[:2]) < TINY:
+        flags.append(Flag("tiny", f"The image is only {pixels.shape[0]}x{pixels.shape[1]} pixels; a scan has more detail."))
+    step = max(1, min(pixels.shape[:2]) // LOOKED_AT)
+    pixels = pixels[::step, ::step]
+    gray = to_gray(pixels).astype(np.float32) / (255 if pixels.dtype == np.uint8 else 1)
+    if gray.max() - gray.min() < 0.04 or gray.std() < 0.01:
+        flags.append(Flag("blank", "The image is blank or almost so."))
+    elif (gray >= 0.98).mean() > 0.3:
+        flags.append(Flag("saturated", "Much of the image is saturated white, unlike a scan."))
+    elif (gray <= 0.02).mean() > 0.9:
+        flags.append(Flag("dark", "Almost all of the image is black, unlike a scan."))
+    if pixels.ndim == 3 and _colourfulness(pixels) > 0.15:
+        flags.append(Flag("colour", "Much of the image is in colour, unlike a gray-scale scan."))
+    return tuple(flags)
+
+
+def candidate_flag(probability: float, threshold: float) -> Flag:
+    """Return the warning that an outline is a candidate and not a finding.
+
+    Args:
+        probability: Of a lesion.
+        threshold: From which an outline is a finding.
+    """
+    return Flag(
+        "candidate",
+        f"An outline is only a candidate: the probability of a lesion is {probability:.1%}, below the model's threshold of "
+        f"{threshold:.1%}.",
+    )
+
+
+def answer_flags(
+    *, label: str | None, confidence: float, outlined: bool | None, no_lesion: str | None, min_confidence: float
+) -> tuple[Flag, ...]:
+    """Doubts about the answer: do outline and class agree, and is the class sure?
+
+    Args:
+        label: The chosen class, None for a model without classes.
+        confidence: Its probability.
+        outlined: Whether any lesion is outlined, None for a model without a mask.
+        no_lesion: The class that means 'no lesion', None when no class does.
+        min_confidence: The model's own threshold.
+    """
+    if label is None:
+        return ()
+    flags = []
+    if outlined and label == no_lesion:
+        flags.append(
+            Flag("outlined-but-no-lesion", f"A lesion is outlined in a scan called {label}: the two answers contradict each other.")
+        )
+    if outlined is False and label != no_lesion:
+        flags.append(
+            Flag("no-outline", f"The scan is called {label} but no lesion is outlined: the two answers contradict each other.")
+        )
+    if confidence < min_confidence:
+        flags.append(
+            Flag(
+                "low-confidence",
+                f"The class is unsure: {label} at {confidence:.0%}, below the model's threshold of {min_confidence:.0%}.",
+            )
+        )
+    return tuple(flags)
+
+
+def _colourfulness(pixels: Pixels) -> float:
+    """Share of pixels whose channels differ clearly."""
+    scale = 255 if pixels.dtype == np.uint8 else 1
+    coloured = pixels.max(axis=2).astype(np.float32) - pixels.min(axis=2) > 0.12 * scale
+    return float(coloured.mean())

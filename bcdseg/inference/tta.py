@@ -1,0 +1,115 @@
+"""Test-time augmentation.
+
+Mirrored is left to right only: in ultrasound shadows fall downwards. Smaller only: what is enlarged would lose its edges. All
+happens to the network's input and leaves its size, so that every runtime can do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import numpy as np
+
+from bcdseg.data.preprocessing import Placement, Preprocessing, resize_plane
+from bcdseg.errors import OptionError
+from bcdseg.runtimes.base import Answers, Array, Runtime
+from bcdseg.runtimes.class_scores import log_mean
+
+
+class View(NamedTuple):
+    """One way to look at a network's input.
+
+    Attributes:
+        mirrored: Whether left and right change places.
+        scale: Height and width of what is seen become this share of the input's, with black around.
+    """
+
+    mirrored: bool = False
+    scale: float = 1.0
+
+    def of(self, scan: Array, black: Array) -> Array:
+        """An input, channels x height x width, as it looks."""
+        scan = scan[..., ::-1] if self.mirrored else scan
+        if self.scale == 1:
+            return np.ascontiguousarray(scan)
+        at = self._placement(scan.shape[1:])
+        seen: Array = np.broadcast_to(black[:, None, None], scan.shape).copy()
+        window = (slice(at.top, at.top + at.resized[0]), slice(at.left, at.left + at.resized[1]))
+        for channel, plane in zip(seen, scan, strict=True):
+            channel[window] = resize_plane(np.ascontiguousarray(plane), at.resized)
+        return seen
+
+    def back(self, mask: Array) -> Array:
+        """A map over what was seen as a map over the input."""
+        restored = mask if self.scale == 1 else self._placement(mask.shape).restore(mask)
+        whole: Array = restored[:, ::-1] if self.mirrored else restored
+        return whole
+
+    def _placement(self, size: tuple[int, ...]) -> Placement:
+        height, width = max(1, round(size[0] * self.scale)), max(1, round(size[1] * self.scale))
+        return Placement((size[0], size[1]), (height, width), (size[0] - height) // 2, (size[1] - width) // 2)
+
+
+SCALES = (1.0, 0.9, 0.8)
+VIEWS = {
+    "none": (View(),),
+    "flip": (View(), View(mirrored=True)),
+    "full": tuple(View(mirrored, scale) for scale in SCALES for mirrored in (False, True)),
+}
+
+
+class Views:
+    """A runtime that asks another one at each of several views. Safe to call from several threads where that one is."""
+
+    def __init__(self, runtime: Runtime, views: Sequence[View], preprocessing: Preprocessing, temperature: float) -> None:
+        self.runtime, self.views, self.temperature = runtime, tuple(views), temperature
+        self.black: Array = (-np.array(preprocessing.mean) / np.array(preprocessing.std)).astype(np.float32)
+
+    @property
+    def workers(self) -> int:
+        """As many as the other one has."""
+        return self.runtime.workers
+
+    def pool(self) -> AbstractContextManager[Executor]:
+        """The other one's threads."""
+        return self.runtime.pool()
+
+    def heat(self, scan: Array, class_index: int) -> Array:
+        """Of the scan as it is."""
+        return self.runtime.heat(scan, class_index)
+
+    def __call__(self, batch: Sequence[Array]) -> Answers:
+        """The mean probabilities of all views of preprocessed scans of one size, and what each view says of the classes."""
+        each = [self.runtime([view.of(scan, self.black) for scan in batch]) for view in self.views]
+        masks = [
+            np.stack([view.back(mask) for mask in found.mask])
+            for view, found in zip(self.views, each, strict=True)
+            if found.mask is not None
+        ]
+        mask: Array | None = np.stack(masks).mean(axis=0) if masks else None
+        logits = [found.classes for found in each if found.classes is not None]
+        if not logits:
+            return Answers(mask, None)
+        members = [found.members if found.members is not None else found.classes[:, None] for found in each]  # type: ignore[index]
+        return Answers(mask, log_mean(np.stack(logits), self.temperature), np.concatenate(members, axis=1))
+
+
+def choose_views(tta: str) -> tuple[View, ...]:
+    """The views of a test-time augmentation: ``none``, ``flip`` or ``full``."""
+    if tta not in VIEWS:
+        raise OptionError(f"tta={tta!r} is unknown: choose one of {', '.join(VIEWS)}.")
+    return VIEWS[tta]
+
+
+def looked_at(runtime: Runtime, views: Sequence[View], preprocessing: Preprocessing, temperature: float) -> Runtime:
+    """The runtime itself where there is one view only, else one that asks it at each."""
+    return runtime if len(views) == 1 else Views(runtime, views, preprocessing, temperature)
+
+
+def several(*, members: int, views: int) -> str | None:
+    """What several answers are from, in words; None of a single one."""
+    counts = {"members": members, "views": views}
+    return " x ".join(f"{number} {name}" for name, number in counts.items() if number > 1) or None

@@ -1,0 +1,155 @@
+"""Predictions as files: JSON, masks, overlays, tables."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from bcdseg.csv_text import csv_text
+from bcdseg.errors import BcdsegError, OptionError, OutputError, OutputExistsError
+from bcdseg.files import LONGEST, can_write, check_free, fit_name, write_whole
+from bcdseg.types import Failure
+
+if TYPE_CHECKING:
+    from bcdseg.inference.prediction import Prediction
+    from bcdseg.inference.predictor import Result
+
+NOT_UNICODE = "backslashreplace"  # a file name may hold bytes that are no text
+LONGEST_STEM = LONGEST - len("_frame99999_heatmap.png")
+LESION_COLUMNS = ("long_axis_px", "short_axis_px", "long_axis_mm", "short_axis_mm")
+
+
+def write_pictures(folder: Path, pictures: Mapping[str, bytes], *, overwrite: bool) -> BcdsegError | None:
+    """Write the pictures of one scan below a folder.
+
+    Returns:
+        Why a picture can't be written, where that is due to its own name or place: another file can be written.
+
+    Raises:
+        OutputError: Nothing can be written any more, as on a full disk.
+    """
+    for name, content in pictures.items():
+        try:
+            write_whole(folder / name, content, overwrite=overwrite)
+        except (OutputError, OutputExistsError) as error:
+            if not can_write(folder, len(content)):
+                raise
+            return error
+    return None
+
+
+def output_names(sources: Sequence[Path]) -> dict[str, str]:
+    """A name below the output folder for each source; two files of one stem keep their suffixes apart."""
+    common = common_folder(sources)
+    below = {str(source): _without_mark(source.absolute().relative_to(common)) for source in sources}
+    stems = Counter(path.with_suffix("") for path in below.values())
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for source, path in below.items():
+        name = fit_path((path if stems[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix())
+        while name in taken:
+            name = fit_path(name + "_")
+        taken.add(name)
+        names[source] = name
+    return names
+
+
+def fit_path(name: str) -> str:
+    """Return a name below the output folder as it is, or with a hash in it where files of that name would have too long a name."""
+    *folders, stem = name.split("/")
+    return "/".join([*map(fit_name, folders), fit_name(stem, LONGEST_STEM)])
+
+
+def common_folder(sources: Sequence[Path]) -> Path:
+    """The deepest one that holds them all."""
+    return Path(os.path.commonpath([source.absolute().parent for source in sources]))
+
+
+def _without_mark(path: Path) -> Path:
+    """A frame's ``clip.dcm#12`` as ``clip_frame12.dcm``, so that each frame's files have a name of their own."""
+    file, mark, number = path.name.rpartition("#")
+    if not (mark and number.isdecimal() and file):
+        return path
+    named = path.with_name(file)
+    return named.with_name(f"{named.stem}_frame{number}{named.suffix}")
+
+
+def pictures_of(prediction: Prediction, name: str, *, masks: bool = True, overlay: bool) -> dict[str, bytes]:
+    """File names and contents: mask, overlay and heat map, as far as they are wanted and there are any."""
+    mask = prediction.mask if masks else None
+    pictures = {} if mask is None else {f"{name}_mask.png": png_bytes(Image.fromarray(mask))}
+    if overlay:
+        pictures[f"{name}_overlay.png"] = png_bytes(prediction.overlay())
+    if overlay and prediction.heatmap is not None:
+        pictures[f"{name}_heatmap.png"] = png_bytes(prediction.heat_overlay())
+    return pictures
+
+
+def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, overlay: bool, overwrite: bool) -> list[Path]:
+    """See ``Prediction.save``."""
+    stem = name or fit_name(_without_mark(Path(prediction.source)).stem, LONGEST_STEM)
+    if Path(stem).name != stem:
+        raise OptionError(f"name={stem!r}: give a file name without folders; the folder is an argument of its own.")
+    contents = {folder / f"{stem}.json": json_bytes(prediction.to_dict())}
+    contents |= {folder / name: content for name, content in pictures_of(prediction, stem, overlay=overlay).items()}
+    check_free(contents, overwrite=overwrite)
+    return [write_whole(path, content, overwrite=overwrite) for path, content in contents.items()]
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON for a person to read, one file's content."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", NOT_UNICODE)
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """A PIL image as the content of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def table_rows(results: Iterable[Result], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a scan: class, probabilities, the largest lesion, flags, or the error."""
+    return [_failure_row(result) if isinstance(result, Failure) else _row(result, classes) for result in results]
+
+
+def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
+    """Rows of ``table_rows`` as the content of a CSV file."""
+    columns = columns_of(classes)
+    return csv_text(columns, ([row.get(name, "") for name in columns] for row in rows)).encode("utf-8", NOT_UNICODE)
+
+
+def columns_of(classes: Sequence[str]) -> list[str]:
+    """Names of the columns of a table."""
+    known = ["spread", "lesions", "candidates", "area_px", "area_mm2", *LESION_COLUMNS, "spacing_from", "flags", "error"]
+    return ["source", "label", *(f"probability_{name}" for name in classes), *known]
+
+
+def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {"source": prediction.source, "label": prediction.label or ""}
+    row |= {f"probability_{name}": round(prediction.probabilities[name], 4) for name in classes}
+    if prediction.spread is not None and prediction.label is not None:
+        row["spread"] = round(prediction.spread[prediction.label], 4)
+    row["flags"] = " ".join(flag.code for flag in prediction.flags)
+    if prediction.mask is None:
+        return row
+    row |= {"lesions": len(prediction.lesions), "candidates": len(prediction.candidates)}
+    row["area_px"] = sum(lesion.area_px for lesion in prediction.lesions)
+    if prediction.spacing is not None:
+        row["spacing_from"] = prediction.spacing_from or ""
+        row["area_mm2"] = round(sum((lesion.area_mm2 or 0.0 for lesion in prediction.lesions), 0.0), 2)
+    if prediction.lesions:
+        largest = prediction.lesions[0]
+        row |= {name: round(value, 2) for name in LESION_COLUMNS if (value := getattr(largest, name)) is not None}
+    return row
+
+
+def _failure_row(failure: Failure) -> dict[str, Any]:
+    return {"source": failure.source, "error": str(failure.error)}

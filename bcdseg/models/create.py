@@ -1,0 +1,191 @@
+"""New models and ensembles of models."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from bcdseg.data.preprocessing import Preprocessing
+from bcdseg.errors import OptionError
+from bcdseg.inference.rules import Rules
+from bcdseg.models.model import Model
+from bcdseg.models.registry import all_seen
+from bcdseg.networks.config import NetworkConfig, no_lesion_class
+from bcdseg.networks.ensemble import Ensemble, EnsembleConfig, Member
+from bcdseg.networks.network import Network, build_network
+from bcdseg.networks.pretrained import load_pretrained, normalisation
+
+
+def create(
+    encoder: str,
+    *,
+    classes: Sequence[str],
+    decoder: str | None = "unet",
+    weights: str | Path | None = None,
+    head: str | None = "guided",
+    in_channels: int = 1,
+    no_lesion: str | None = "auto",
+    size: int | tuple[int, int] = 256,
+    resize: str = "stretch",
+    decoder_channels: Sequence[int] | None = None,
+    dropout: float = 0.3,
+    hidden: int | None = None,
+    gated: bool = False,
+    device: str = "auto",
+    seed: int | None = None,
+) -> Model:
+    """Build a new model. Nothing is downloaded unless ``weights="imagenet"`` asks for it.
+
+    Args:
+        encoder: ``resnet50``, ``vgg16``, ``vgg16_bn``, ``mobilenet_v2``, any other encoder of segmentation-models-pytorch,
+            any of timm with ``tu-`` in front (``tu-convnext_tiny``), or ``plain_cnn``.
+        classes: Two or more names; empty when ``head`` is None.
+        decoder: ``unet`` or another of segmentation-models-pytorch; None is classification only.
+        weights: ``"imagenet"``, a file or folder with the encoder's weights, or None for random ones.
+        head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally, None is
+            segmentation only. A classification-only model (``decoder=None``) has no mask to be guided by: its head is global.
+        in_channels: 1 for gray scans, 3 for colour.
+        no_lesion: The class that means 'no lesion'; ``"auto"`` takes ``normal`` where there is one.
+        size: Height and width that scans are brought to.
+        resize: ``"stretch"``, ``"fit"`` (keeps the aspect ratio and pads) or ``"none"``.
+        decoder_channels: Width of each decoder stage, deepest first.
+        dropout: Dropout before the last layer of the classification head.
+        hidden: Width of the dense layer before that last one; None is the head's own: 128 of ``"guided"``, none of ``"global"``.
+        gated: Whether a pixel's probability is multiplied by the probability that there is a lesion at all: fewer outlines in
+            normal scans, and fewer that contradict the class. Needs a class that means 'no lesion'.
+        device: Where predictions run: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        seed: Of the random weights; torch's own random numbers then stay as they were. None takes the weights from these, so that
+            they differ from run to run unless ``torch.manual_seed`` was called.
+
+    Returns:
+        A model with an untrained head and decoder.
+
+    Raises:
+        OptionError: An option is not one of its choices; the message lists them.
+        WeightsUnavailableError: The hub could not be reached; the message names the file and where to put it.
+    """
+    config = NetworkConfig(
+        encoder=encoder,
+        classes=classes if isinstance(classes, str) else tuple(classes),  # type: ignore[arg-type] # a string is refused there
+        no_lesion=no_lesion_class(classes, no_lesion),
+        decoder=decoder,
+        head="global" if decoder is None and head == "guided" else head,
+        in_channels=in_channels,
+        decoder_channels=None if decoder_channels is None else tuple(decoder_channels),
+        dropout=dropout,
+        hidden=hidden,
+        gated=gated,
+    )
+    with _random_numbers(seed):
+        network = build_network(config).eval()
+    if weights is not None:
+        load_pretrained(network.encoder, encoder, weights)
+    mean, std = normalisation(encoder, in_channels)
+    preprocessing = Preprocessing(
+        size=(size, size) if isinstance(size, int) else size,
+        resize=resize,
+        channels=in_channels,
+        mean=mean,
+        std=std,
+        stride=network.stride,
+    )
+    return Model(network, preprocessing, name=f"new {encoder}", device=device)
+
+
+@contextmanager
+def _random_numbers(seed: int | None) -> Iterator[None]:
+    """Random numbers that follow from a seed and leave the caller's as they were; None is the caller's own."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+SHARED = ("data", "licence", "licence_id", "citation")  # said of the ensemble where all members say the same
+
+
+def ensemble(models: Sequence[Model], *, name: str | None = None) -> Model:
+    """Make one model of several: it predicts the mean of their probabilities, and saves and loads like any other.
+
+    Each member's temperature is applied to its own answer before averaging. The ensemble's threshold, smallest lesion and
+    confidence threshold are the middle (median) of the members' own; calibrate it to choose better ones.
+
+    Args:
+        models: Two or more, of the same classes in the same order, the same channels and the same size. Encoders may differ.
+            Those without a mask, or without classes, leave that answer to the others. They are copied, not changed.
+        name: What to call it.
+
+    Raises:
+        OptionError: The models don't fit together; the message says in what.
+    """
+    models = list(models)
+    networks = [_network(model) for model in models]
+    config = EnsembleConfig(members=tuple(map(_member, models, networks)))
+    for facts in ("size", "resize", "stride"):
+        _check_same(models, facts)
+    channels = config.in_channels
+    return Model(
+        Ensemble(config, [copy.deepcopy(network).cpu() for network in networks]).eval(),
+        replace(models[0].preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels),  # each member normalises for itself
+        _rules([model.rules for model in models]),
+        training=_training(models),
+        name=name or f"ensemble of {len(models)}",
+        device=models[0].device,
+    )
+
+
+def _network(model: Model) -> Network:
+    if not isinstance(model, Model):
+        raise OptionError(f"{model!r}: is no model. Give a list of models, each from load, create or fit.")
+    if isinstance(model.network, Ensemble):
+        raise OptionError(f"{model.name}: is an ensemble itself. Give the models that it was made of, so that each counts once.")
+    return model.network
+
+
+def _member(model: Model, network: Network) -> Member:
+    path = model.preprocessing
+    return Member(network=network.config, mean=path.mean, std=path.std, temperature=model.rules.temperature)
+
+
+def _check_same(models: Sequence[Model], facts: str) -> None:
+    values = {model.name: getattr(model.preprocessing, facts) for model in models}
+    if len({getattr(model.preprocessing, facts) for model in models}) > 1:
+        each = "; ".join(f"{name} {value!r}" for name, value in values.items())
+        raise OptionError(f"The members of an ensemble must see scans at the same {facts}: {each}.")
+
+
+def _rules(each: Sequence[Rules]) -> Rules:
+    return Rules(
+        threshold=median(rules.threshold for rules in each),
+        min_lesion_share=median(rules.min_lesion_share for rules in each),
+        min_confidence=median(rules.min_confidence for rules in each),
+    )
+
+
+def _training(models: Sequence[Model]) -> dict[str, Any]:
+    """What the members were trained on, together; empty when none was trained."""
+    if not any(model.training for model in models):
+        return {}
+    names = ", ".join(model.name for model in models)
+    told: dict[str, Any] = {
+        "summary": f"{len(models)} models that answer as one: {names}.",
+        "method": "The mean of the members' probabilities, each after its own temperature.",
+    }
+    for title in SHARED:
+        values = [model.training.get(title) for model in models]
+        if values[0] and all(value == values[0] for value in values):
+            told[title] = values[0]
+    told["members"] = [
+        {"name": model.name, **{key: value for key, value in model.training.items() if key not in ("name", "seen")}}
+        for model in models
+    ]
+    return told | {"seen": all_seen(models)}

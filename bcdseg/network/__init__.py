@@ -1,1 +1,0 @@
-"""The network: encoder, decoder, mask head, class head. Knows tensors, not images."""

@@ -1,0 +1,1 @@
+"""Networks: encoder, decoder, mask head, class head. Tensors only, no images."""

@@ -1,0 +1,196 @@
+"""Configuration of a network, as one record."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bcdseg.errors import OptionError
+
+DECODERS = (
+    "unet",
+    "unetplusplus",
+    "manet",
+    "linknet",
+    "fpn",
+    "pspnet",
+    "deeplabv3",
+    "deeplabv3plus",
+    "pan",
+    "upernet",
+    "segformer",
+)
+HEADS = ("guided", "global", "hierarchical")
+ENCODER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+"""Every encoder of segmentation-models-pytorch and of timm has such a name. With a colon or a slash, timm would download a model of
+the Hugging Face Hub, or read a folder."""
+
+MOST_CLASSES, MOST_CHARACTERS = 1000, 100
+MOST_HIDDEN, MOST_DECODER_CHANNELS = 8192, 2048
+"""Widest layers that options may ask for: a model from elsewhere must not exhaust the memory before its weights are read."""
+
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories: control characters, surrogates, separators of lines and of paragraphs."""
+
+TEMPERATURES = (0.01, 100.0)
+"""Smallest and largest temperature. Calibration chooses between 0.1 and 10; far outside, divided logits overflow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """The constructor of a network.
+
+    Attributes:
+        encoder: Name of an encoder of segmentation-models-pytorch or timm (``tu-`` in front), or ``plain_cnn``.
+        classes: Names of the classes, in the order of the logits. Empty when ``head`` is None.
+        no_lesion: The class that means 'no lesion', or None when no class does.
+        decoder: One of ``DECODERS``, or None for classification only.
+        head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally,
+            ``"hierarchical"`` decides presence of a lesion first, then its class, None is segmentation only.
+        in_channels: 1 for gray scans (colour is turned into gray), 3 for colour (gray is repeated).
+        decoder_channels: Width of each decoder stage, deepest first; None is the decoder's own default.
+        dropout: Dropout before the last layer of the classification head.
+        hidden: Width of the dense layer before the last one of the classification head; None is the head's own: 128 of
+            ``"guided"`` and ``"hierarchical"``, no such layer of ``"global"``.
+        gated: Whether each pixel's probability is multiplied by the probability that there is a lesion at all, so that
+            an outline doesn't contradict the class.
+    """
+
+    encoder: str
+    classes: tuple[str, ...]
+    no_lesion: str | None = None
+    decoder: str | None = "unet"
+    head: str | None = "guided"
+    in_channels: int = 1
+    decoder_channels: tuple[int, ...] | None = None
+    dropout: float = 0.3
+    hidden: int | None = None
+    gated: bool = False
+
+    def __post_init__(self) -> None:
+        check_encoder(self.encoder)
+        _check_classes(self.classes, self.head, self.no_lesion)
+        _check_parts(self.decoder, self.head)
+        _check_gate(self)
+        _check_hierarchy(self)
+        if self.in_channels not in (1, 3):
+            raise OptionError(f"in_channels={self.in_channels!r} is not possible: choose 1 (gray) or 3 (colour).")
+        if not 0 <= self.dropout < 1:
+            raise OptionError(f"dropout={self.dropout!r} is not possible: choose a number from 0 up to, not including, 1.")
+        if self.hidden is not None and not _is_width(self.hidden, MOST_HIDDEN):
+            raise OptionError(
+                f"hidden={self.hidden!r} is not possible: choose a width from 1 to {MOST_HIDDEN}, or None for the head's own."
+            )
+        if self.decoder_channels is not None and self.decoder not in ("unet", "unetplusplus", "manet"):
+            raise OptionError(f"decoder_channels is an option of unet, unetplusplus and manet, not of {self.decoder!r}.")
+        if not all(_is_width(width, MOST_DECODER_CHANNELS) for width in self.decoder_channels or ()):
+            raise OptionError(
+                f"decoder_channels={self.decoder_channels!r} is not possible: choose widths from 1 to {MOST_DECODER_CHANNELS}."
+            )
+
+    @property
+    def summary(self) -> str:
+        """Its parts in a few words."""
+        return f"{self.encoder} + {self.decoder or 'no decoder'}, {self.head or 'no'} head{', gated' * self.gated}"
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
+        """Build the record from what ``dataclasses.asdict`` and JSON made of it."""
+        channels = values.get("decoder_channels")
+        return cls(
+            **{
+                **values,
+                "classes": values["classes"] if isinstance(values["classes"], str) else tuple(values["classes"]),
+                "decoder_channels": None if channels is None else tuple(channels),
+            }
+        )
+
+
+def check_encoder(name: Any) -> None:
+    """Raise an OptionError where an encoder's name is an address or a path, before any library interprets it."""
+    if not isinstance(name, str) or not ENCODER_NAME.fullmatch(name):
+        raise OptionError(
+            f"encoder={str(name)[:MOST_CHARACTERS]!r} is not the name of an encoder: letters, digits, '_', '-' and '.' only. "
+            "Weights are downloaded or read from a file when weights=... asks for them, never because of a name."
+        )
+
+
+def check_name(name: Any, what: str) -> None:
+    """Raise an OptionError where a name can't be written to a table, a file or a page.
+
+    Args:
+        name: The name.
+        what: What it is the name of, for the message.
+    """
+    if not isinstance(name, str) or not name:
+        raise OptionError(f"{what} {str(name)[:MOST_CHARACTERS]!r}: give a text that is not empty.")
+    if len(name) > MOST_CHARACTERS:
+        raise OptionError(
+            f"{what} {name[:20]!r}... has {len(name)} characters: choose a name of {MOST_CHARACTERS} characters at most."
+        )
+    if odd := next((one for one in name if unicodedata.category(one) in UNPRINTABLE), None):
+        raise OptionError(f"{what} {name!r} has the character {odd!r}, which can't be printed: choose another name.")
+
+
+def check_temperature(value: Any) -> None:
+    """Raise an OptionError where class logits can't be divided by a temperature."""
+    least, most = TEMPERATURES
+    if not least <= value <= most:
+        raise OptionError(f"temperature={value!r} is not possible: choose a number from {least:g} to {most:g}.")
+
+
+def no_lesion_class(classes: Sequence[str], asked: str | None = "auto") -> str | None:
+    """The class that means 'no lesion': the one asked for, or ``normal`` when the classes have it."""
+    if asked != "auto":
+        return asked
+    return next((name for name in classes if name.lower() == "normal"), None)
+
+
+def _check_classes(classes: Sequence[str], head: str | None, no_lesion: str | None) -> None:
+    if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes):
+        raise OptionError(f"classes={classes!r}: give a list of names, for example ['benign', 'malignant'].")
+    if len(classes) > MOST_CLASSES:
+        raise OptionError(f"classes: there are {len(classes)}; {MOST_CLASSES} are possible.")
+    for name in classes:
+        check_name(name, "The class")
+    if len(set(classes)) != len(classes):
+        raise OptionError(f"classes={list(classes)!r} names one class twice.")
+    if head is not None and len(classes) < 2:
+        raise OptionError(f"classes={list(classes)!r}: a classification head needs two or more; head=None has none.")
+    if head is None and classes:
+        raise OptionError("head=None is segmentation only and has no classes: give classes=[].")
+    if no_lesion is not None and no_lesion not in classes:
+        raise OptionError(f"no_lesion={no_lesion!r} is not one of the classes {list(classes)!r}.")
+
+
+def _is_width(value: Any, most: int) -> bool:
+    return type(value) is int and 1 <= value <= most
+
+
+def _check_parts(decoder: str | None, head: str | None) -> None:
+    if decoder is not None and decoder not in DECODERS:
+        raise OptionError(f"decoder={decoder!r} is unknown: choose one of {', '.join(DECODERS)}, or None for classification only.")
+    if head is not None and head not in HEADS:
+        raise OptionError(f"head={head!r} is unknown: choose one of {', '.join(HEADS)}, or None for segmentation only.")
+    if decoder is None and head is None:
+        raise OptionError("decoder=None and head=None leaves no output: keep one of them.")
+    if decoder is None and head in ("guided", "hierarchical"):
+        raise OptionError(f"head={head!r} pools under the predicted mask and so needs a decoder: use head='global'.")
+
+
+def _check_gate(config: NetworkConfig) -> None:
+    if not isinstance(config.gated, bool):
+        raise OptionError(f"gated={config.gated!r}: give True or False.")
+    if config.gated and (config.decoder is None or config.head is None or config.no_lesion is None):
+        raise OptionError("gated=True needs a decoder, a class head and a class that means 'no lesion': no_lesion='...'.")
+
+
+def _check_hierarchy(config: NetworkConfig) -> None:
+    if config.head == "hierarchical" and (config.no_lesion is None or len(config.classes) < 3):
+        raise OptionError(
+            "head='hierarchical' decides 'lesion or not' before the class of a lesion: it needs a class that means 'no lesion' "
+            f"and two or more others, and got classes={list(config.classes)!r} with no_lesion={config.no_lesion!r}."
+        )

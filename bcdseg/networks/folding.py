@@ -1,0 +1,76 @@
+"""Batch norm folded into the preceding convolution."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from bcdseg.networks.ensemble import AnyNetwork
+
+
+def fold_batch_norm(network: AnyNetwork, size: tuple[int, int] = (256, 256)) -> AnyNetwork:
+    """A copy for inference of a network, with every batch norm that directly follows a convolution folded into it.
+
+    Which norm follows which convolution is seen by running the network once, so that it works for any encoder.
+
+    Args:
+        network: It stays as it is.
+        size: Height and width of an input that the network takes.
+    """
+    folded = copy.deepcopy(network).eval().float()
+    for conv_name, norm_name in _neighbours(folded, size):
+        conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, _BatchNorm)
+        _replace(folded, conv_name, fuse_conv_bn_eval(conv, norm))
+        _replace(folded, norm_name, _what_else(norm))
+    return folded
+
+
+def _neighbours(network: AnyNetwork, size: tuple[int, int]) -> list[tuple[str, str]]:
+    made_by: dict[int, tuple[str, int]] = {}
+    keep: list[Tensor] = []  # so that no tensor's id is used again
+    uses: dict[str, int] = {}
+    pairs: list[tuple[str, str]] = []
+
+    def after_conv(name: str, output: Tensor) -> None:
+        made_by[id(output)] = (name, output._version)
+        uses[name] = uses.get(name, 0) + 1
+        keep.append(output)
+
+    def before_norm(name: str, value: Tensor) -> None:
+        uses[name] = uses.get(name, 0) + 1
+        conv, version = made_by.get(id(value), ("", 0))
+        if conv and version == value._version:  # an in-place activation in between would have raised the version
+            pairs.append((conv, name))
+
+    hooks = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(lambda _m, _i, output, name=name: after_conv(name, output)))
+        elif isinstance(module, _BatchNorm) and module.track_running_stats:
+            hooks.append(module.register_forward_pre_hook(lambda _m, inputs, name=name: before_norm(name, inputs[0])))
+    parameter = next(network.parameters())
+    with torch.no_grad():
+        network(torch.zeros(1, network.config.in_channels, *size, dtype=parameter.dtype, device=parameter.device))
+    for hook in hooks:
+        hook.remove()
+    return [(conv, norm) for conv, norm in pairs if uses[conv] == uses[norm] == 1]
+
+
+def _what_else(norm: nn.Module) -> nn.Module:
+    """What a norm module did besides normalising: timm's carry their activation."""
+    extras = [module for name in ("drop", "act") if isinstance(module := getattr(norm, name, None), nn.Module)]
+    extras = [module for module in extras if not isinstance(module, nn.Identity)]
+    if not extras:
+        return nn.Identity()
+    return extras[0] if len(extras) == 1 else nn.Sequential(*extras)
+
+
+def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, module)

@@ -1,0 +1,112 @@
+"""Agreement of a runtime with torch in 32 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bcdseg.runtimes import class_scores
+from bcdseg.runtimes.base import Answers, Array
+from bcdseg.types import Pixels
+
+DRAWN = ((256, 256), (180, 240), (470, 560))  # heights and widths of the scans that are drawn
+HALF = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How far two ways of answering differ over some scans.
+
+    Attributes:
+        scans: How many scans were compared.
+        mask: Share of pixels that one way outlines and the other does not.
+        mask_probability: Mean difference of the pixels' probabilities.
+        probability: Largest difference of a class's probability.
+        mean_probability: Mean difference of the classes' probabilities.
+    """
+
+    scans: int
+    mask: float
+    mask_probability: float
+    probability: float
+    mean_probability: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.mask:.3%} of the mask's pixels differ, mask probabilities by {self.mask_probability:.1e} on average, "
+            f"class probabilities by {self.probability:.1e} at most, over {self.scans} scans"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """What a difference must not exceed; the attributes are those of ``Difference``."""
+
+    mask: float
+    mask_probability: float
+    probability: float
+    mean_probability: float
+
+    def exceeded(self, difference: Difference) -> str | None:
+        """What is too far apart, or None."""
+        for name in ("mask", "mask_probability", "probability", "mean_probability"):
+            allowed, found = getattr(self, name), getattr(difference, name)
+            if not found <= allowed:  # also NaN
+                return f"{difference}; allowed are {allowed:g} for {name.replace('_', ' ')}"
+        return None
+
+
+EXACT = Bound(mask=0.001, mask_probability=0.001, probability=0.001, mean_probability=0.001)
+CLOSE = Bound(mask=0.02, mask_probability=0.02, probability=1.0, mean_probability=0.02)
+HALVED = Bound(mask=0.001, mask_probability=0.001, probability=0.01, mean_probability=0.002)
+BOUNDS = {"fp32": EXACT, "fp16": HALVED, "bf16": CLOSE, "int8": CLOSE}
+
+
+def compare(pairs: Iterable[tuple[Answers, Answers]], threshold: float = HALF) -> Difference:
+    """The difference over pairs of answers whose classes are probabilities."""
+    masks: list[tuple[float, float]] = []
+    classes: list[tuple[float, float]] = []
+    scans = 0
+    for one, other in pairs:
+        scans += 1
+        if one.mask is not None and other.mask is not None:
+            flipped = (one.mask >= threshold) != (other.mask >= threshold)
+            masks.append((float(flipped.mean()), float(np.abs(one.mask - other.mask).mean())))
+        if one.classes is not None and other.classes is not None:
+            apart = np.abs(one.classes - other.classes)
+            classes.append((float(apart.max()), float(apart.mean())))
+    return Difference(
+        scans=scans,
+        mask=_mean([flipped for flipped, _ in masks]),
+        mask_probability=_mean([apart for _, apart in masks]),
+        probability=max((largest for largest, _ in classes), default=0.0),
+        mean_probability=_mean([apart for _, apart in classes]),
+    )
+
+
+def softmax(logits: Array | None, temperature: float = 1.0) -> Array | None:
+    """Probabilities of logits, row by row."""
+    if logits is None:
+        return None
+    probabilities: Array = class_scores.softmax(logits, temperature).astype(np.float32)
+    return probabilities
+
+
+def drawn_scans() -> list[Pixels]:
+    """Speckle with a dark ellipse, at several sizes: what is compared when there is no real scan at hand."""
+    return [_drawn(seed, size) for seed, size in enumerate(DRAWN)]
+
+
+def _drawn(seed: int, size: tuple[int, int]) -> Pixels:
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: size[0], : size[1]] / np.array(size)[:, None, None] - 0.5
+    dark = (rows * 5) ** 2 + (columns * 4) ** 2 <= 1
+    speckle = random.gamma(4, 25, size) * np.where(dark, 0.3, 1) * (1 - 0.5 * (rows + 0.5))
+    pixels: Pixels = np.clip(speckle, 0, 255).astype(np.uint8)
+    return pixels
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else 0.0

@@ -1,0 +1,215 @@
+"""Choice of the runtime and precision."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from bcdseg import __version__
+from bcdseg.data.preprocessing import Preprocessing
+from bcdseg.data.readers import expand, is_single, read_scan
+from bcdseg.errors import BcdsegError, OptionError, ParityError, RuntimeFallbackWarning
+from bcdseg.extras import require
+from bcdseg.networks.ensemble import AnyNetwork
+from bcdseg.networks.fork_safety import has_lost_threads
+from bcdseg.runtimes.agreement import BOUNDS, compare, drawn_scans, softmax
+from bcdseg.runtimes.base import Answers, Array, Runtime
+from bcdseg.runtimes.compiled import Compiled
+from bcdseg.runtimes.conversion import trace
+from bcdseg.runtimes.graph import Engine, GraphRuntime, graph_key, keep_graph, read_graph
+from bcdseg.runtimes.onnx import OnnxRuntime
+from bcdseg.runtimes.openvino import OpenVino
+from bcdseg.runtimes.torch_runtime import TorchRuntime
+
+ENGINES: dict[str, type[Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime, "compile": Compiled}
+PRECISIONS = {
+    "openvino": ("fp32", "bf16", "int8"),
+    "onnxruntime": ("fp32", "int8"),
+    "torch": ("fp32", "bf16", "fp16"),
+    "compile": ("fp32", "bf16", "fp16"),
+}
+RUNS_ON = {"openvino": ("cpu",), "onnxruntime": ("cpu",), "torch": ("cpu", "cuda", "mps"), "compile": ("cpu", "cuda")}
+PARTS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": (), "compile": ()}
+EXTRAS = {"openvino": "openvino", "onnxruntime": "onnx"}
+INT8_PARTS = {"openvino": ("nncf",)}
+MAKING = 2  # raised when graphs are made in another way: those that are kept are then made anew
+NEVER_BY_AUTO = (("openvino", "bf16"),)  # on real scans its masks are further from torch's than auto may go (Dice 0.995)
+UNCHECKED = ("fp32", "bf16")  # of torch's own: the first is the truth, the second is asked for by name and its drift is told
+MOST_SCANS, MOST_COMPARED = 300, 50
+AUTO, VARIABLE = "auto", "BCDSEG_RUNTIME"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What runs a network, and how.
+
+    Attributes:
+        runtime: ``torch``, ``compile``, ``openvino`` or ``onnxruntime``.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+        calibrate_on: Preprocessed scans that int8 takes its ranges from.
+    """
+
+    runtime: str = "torch"
+    precision: str = "fp32"
+    calibrate_on: tuple[Array, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.runtime}, {self.precision}"
+
+
+TORCH = Choice()
+
+
+def choose_precision(name: str = AUTO, *, device: str = "cpu") -> str:
+    """The precision of a name; ``auto`` is fp16 on CUDA, where it is checked, and fp32 elsewhere."""
+    if name == AUTO:
+        return "fp16" if _kind(device) == "cuda" else "fp32"
+    if name not in BOUNDS:
+        raise OptionError(f"precision={name!r} is unknown: choose one of {', '.join((AUTO, *BOUNDS))}.")
+    return name
+
+
+def choose_runtime(name: str = AUTO, *, precision: str = "fp32", device: str = "cpu") -> str:
+    """The runtime of a name; ``auto`` is the fastest that is installed, or what the variable BCDSEG_RUNTIME says."""
+    if name not in (AUTO, *PRECISIONS):
+        raise OptionError(f"runtime={name!r} is unknown: choose one of {', '.join((AUTO, *PRECISIONS))}.")
+    if name == AUTO and os.environ.get(VARIABLE, AUTO) != AUTO:
+        return choose_runtime(os.environ[VARIABLE], precision=precision, device=device)
+    if name == AUTO:
+        return _fastest(precision, device)
+    if _kind(device) not in RUNS_ON[name]:
+        raise OptionError(
+            f"runtime={name!r} runs on {' and '.join(RUNS_ON[name])}, not on {device!r}: choose device='cpu', or runtime='torch'."
+        )
+    if precision not in PRECISIONS[name]:
+        raise OptionError(f"precision={precision!r} is not one of {name}'s: choose one of {', '.join(PRECISIONS[name])}.")
+    for module in _missing(name, precision):
+        require(
+            module,
+            extra="int8" if module in INT8_PARTS.get(name, ()) else EXTRAS[name],
+            purpose=f"The runtime {name} with {precision}",
+        )
+    return name
+
+
+def _kind(device: str) -> str:
+    return device.partition(":")[0]
+
+
+def _fastest(precision: str, device: str) -> str:
+    names = [name for name, devices in RUNS_ON.items() if _kind(device) in devices]
+    fit = [name for name in names if precision in PRECISIONS[name] and (name, precision) not in NEVER_BY_AUTO]
+    for name in fit:
+        if not _missing(name, precision):
+            return name
+    if not fit:
+        raise OptionError(f"precision={precision!r} is of the CPU's runtimes, and this is {device!r}: choose device='cpu'.")
+    return choose_runtime(fit[0], precision=precision, device=device)  # says what to install
+
+
+def _missing(name: str, precision: str) -> list[str]:
+    needed = PARTS[name] + (INT8_PARTS.get(name, ()) if precision == "int8" else ())
+    return [module for module in needed if find_spec(module) is None]
+
+
+def prepared_scans(source: Any, preprocessing: Preprocessing) -> tuple[Array, ...]:
+    """Scans as the network takes them, in any form that ``predict`` takes."""
+    sources = [source] if is_single(source) else expand(source)
+    images = map(read_scan, islice(sources, MOST_SCANS))
+    scans = tuple(preprocessing(image.pixels[area.window]).array for image in images for area in image.areas)
+    if not scans:
+        raise OptionError("calibrate_on=: there is no scan to take ranges from.")
+    return scans
+
+
+def make_runtime(network: AnyNetwork, *, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime | GraphRuntime:
+    """A network made ready.
+
+    What can't be made, or doesn't answer as torch does in 32 bits, gives way to that with one warning.
+    """
+    if choice.runtime == "torch" and choice.precision in UNCHECKED:
+        return TorchRuntime(network, device, preprocessing.frame, choice.precision)
+    try:
+        if has_lost_threads(choice.runtime):
+            raise OptionError(
+                f"this process was forked from one that had used {choice.runtime}, whose threads a fork doesn't copy. "
+                "It computes on one core; for more speed start processes by spawn."
+            )
+        if choice.runtime in ENGINES and device == "cpu":
+            return _graph_runtime(network, preprocessing, choice)
+        return _checked_torch(network, device, preprocessing, choice)
+    except Exception as error:  # whatever a converter meets, the answer is there without it
+        reason = str(error) if isinstance(error, BcdsegError) else f"{type(error).__name__}: {str(error).strip()[:300]}"
+        warnings.warn(f"{network.config.encoder} runs on {TORCH}, not on {choice}: {reason}", RuntimeFallbackWarning, stacklevel=4)
+        return TorchRuntime(network, device, preprocessing.frame)
+
+
+def is_lost(runtime: Runtime) -> bool:
+    """Return whether a runtime was made before a fork that left its threads in the parent."""
+    return isinstance(runtime, GraphRuntime) and has_lost_threads(runtime.name)
+
+
+def _checked_torch(network: AnyNetwork, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime:
+    compiled = choice.runtime == "compile"
+    runtime = TorchRuntime(network, device, preprocessing.frame, choice.precision, compiled=compiled)
+    if reason := _disagrees(runtime, TorchRuntime(network, device, preprocessing.frame), preprocessing, choice):
+        raise ParityError(reason)
+    return runtime
+
+
+def _graph_runtime(network: AnyNetwork, preprocessing: Preprocessing, choice: Choice) -> GraphRuntime:
+    engine = ENGINES[choice.runtime]()
+    key = graph_key(_depends_on(network, preprocessing, engine, choice))
+    graph, refused = read_graph(key), read_graph(f"{key}.refused")
+    if refused is not None:
+        raise ParityError(refused.decode())
+
+    def exact() -> TorchRuntime:
+        return TorchRuntime(network, "cpu", preprocessing.frame)
+
+    if graph is not None:
+        return GraphRuntime(engine, graph, choice.precision, exact)
+    graph = convert(network, preprocessing, engine, choice)
+    runtime = GraphRuntime(engine, graph, choice.precision, exact)
+    if reason := _disagrees(runtime, exact(), preprocessing, choice):
+        keep_graph(f"{key}.refused", reason.encode())
+        raise ParityError(reason)
+    keep_graph(key, graph)
+    return runtime
+
+
+def convert(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> bytes:
+    """The graph of a network, for the inputs that a preprocessing makes."""
+    precision = choice.precision if engine.precision_is_traced else "fp32"
+    traced = trace(network, preprocessing.frame, any_size=preprocessing.resize == "none", precision=precision)
+    return engine.convert(traced, choice.precision, choice.calibrate_on)
+
+
+def _depends_on(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> Iterator[bytes]:
+    size = "any" if preprocessing.resize == "none" else preprocessing.frame
+    facts = (__version__, MAKING, Answers._fields, engine.name, engine.version(), choice.precision, size, network.config)
+    yield repr(facts).encode()
+    for name, tensor in network.state_dict().items():
+        yield name.encode()
+        yield np.ascontiguousarray(tensor.detach().cpu().float().numpy()).tobytes()
+    for array in choice.calibrate_on:
+        yield array.tobytes()
+
+
+def _disagrees(runtime: Runtime, exact: TorchRuntime, preprocessing: Preprocessing, choice: Choice) -> str | None:
+    scans = choice.calibrate_on[:MOST_COMPARED] or [preprocessing(pixels).array for pixels in drawn_scans()]
+    difference = compare((_probable(exact([scan])), _probable(runtime([scan]))) for scan in scans)
+    exceeded = BOUNDS[choice.precision].exceeded(difference)
+    return exceeded and f"its answers are not torch's: {exceeded}."
+
+
+def _probable(answers: Answers) -> Answers:
+    """Class logits as probabilities."""
+    return answers._replace(classes=softmax(answers.classes))

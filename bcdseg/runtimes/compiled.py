@@ -1,0 +1,72 @@
+"""The torch.compile runtime."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bcdseg.networks.fork_safety import use_own_threads
+from bcdseg.runtimes.base import Answers, Array
+from bcdseg.runtimes.conversion import Traced
+from bcdseg.runtimes.graph import Run
+
+SETTINGS: dict[str, Any] = {
+    "freezing": True,  # weights are constants, laid out as the kernels want them
+    "cpp.dynamic_threads": True,  # a forked process has one, and would wait for ever for more
+}
+
+
+class Compiled:
+    """See ``Engine``.
+
+    Weights are laid out for a number of threads, and with another one the same code is up to ten times slower. So one worker runs
+    it, always on as many, one scan after the other: torch holds Python's lock meanwhile, and side by side nothing would be won.
+    """
+
+    name = "compile"
+    precision_is_traced = True
+
+    def version(self) -> str:
+        """Of torch, and of the machine: what is compiled for one processor may not run on another."""
+        told = getattr(torch.cpu, "get_capabilities", torch.backends.cpu.get_cpu_capability)()
+        return f"{torch.__version__} {told} {torch.get_num_threads()}"
+
+    def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:  # noqa: ARG002 - it is traced
+        """A traced network as machine code, in a package of torch's."""
+        from torch._inductor import aoti_compile_and_package
+
+        with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+            path = Path(folder) / "network.pt2"
+            aoti_compile_and_package(traced.program, package_path=str(path), inductor_configs=SETTINGS)
+            facts = json.dumps({"outputs": traced.outputs, "threads": torch.get_num_threads()}).encode()
+            return len(facts).to_bytes(1, "little") + facts + path.read_bytes()
+
+    def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:  # noqa: ARG002 - see above
+        """A package made ready."""
+        from torch._inductor import aoti_load_package
+
+        begin = 1 + graph[0]
+        facts = json.loads(graph[1:begin])
+        network = aoti_load_package(io.BytesIO(graph[begin:]))
+        process, worker = os.getpid(), ThreadPoolExecutor(1, "bcdseg-compiled", partial(torch.set_num_threads, facts["threads"]))
+
+        def run(batch: Array) -> Answers:
+            scan = torch.from_numpy(batch)
+            if process == os.getpid():
+                parts = worker.submit(network, scan).result()
+            else:  # a fork leaves the worker behind
+                use_own_threads()
+                parts = network(scan)
+            found = dict(zip(facts["outputs"], parts, strict=True))
+            return Answers(*(found[field].numpy() if field in found else None for field in Answers._fields))
+
+        return run

@@ -1,0 +1,73 @@
+"""The ONNX Runtime engine (extra ``onnx``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from bcdseg.extras import require
+from bcdseg.networks.fork_safety import never_destroy_in_children, note_threads
+from bcdseg.runtimes.base import Answers, Array
+from bcdseg.runtimes.conversion import IMAGE, Traced, quantised_onnx
+from bcdseg.runtimes.graph import Run, thread_limit
+
+OPSET = 20
+ERRORS_ONLY = 3
+
+
+class OnnxRuntime:
+    """See ``Engine``."""
+
+    name = "onnxruntime"
+    precision_is_traced = False
+
+    def version(self) -> str:
+        """Of the library."""
+        return str(_onnxruntime().__version__)
+
+    def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:
+        """A traced network as an ONNX file's content."""
+        proto = to_onnx(traced.program, (IMAGE,), traced.outputs)
+        if precision == "int8":
+            proto = quantised_onnx(proto, [{IMAGE: array[None]} for array in calibrate_on])
+        return bytes(proto.SerializeToString())
+
+    def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:  # noqa: ARG002 - it is in the graph
+        """A graph made ready."""
+        session = session_of(graph, threads=1 if side_by_side > 1 else thread_limit() or 0)
+        names = [output.name for output in session.get_outputs()]
+
+        def run(batch: Array) -> Answers:
+            found = dict(zip(names, session.run(names, {IMAGE: batch}), strict=True))
+            return Answers(*(found.get(field) for field in Answers._fields))
+
+        never_destroy_in_children(run)
+        return run
+
+
+def session_of(graph: bytes | str, *, threads: int = 0) -> Any:
+    """A session on the CPU; 0 threads are as many as there are cores."""
+    onnxruntime = _onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = ERRORS_ONLY
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def to_onnx(program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+    """A graph of torch.export as an ONNX model."""
+    require("onnx", extra="onnx", purpose="ONNX")
+    require("onnxscript", extra="onnx", purpose="ONNX")
+    made = torch.onnx.export(
+        program, dynamo=True, input_names=list(inputs), output_names=list(outputs), opset_version=OPSET, verbose=False
+    )
+    assert made is not None
+    return made.model_proto
+
+
+def _onnxruntime() -> Any:
+    onnxruntime = require("onnxruntime", extra="onnx", purpose="The runtime onnxruntime")
+    note_threads(OnnxRuntime.name)
+    return onnxruntime

@@ -1,0 +1,106 @@
+"""The OpenVINO engine (extra ``openvino``)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bcdseg.extras import require
+from bcdseg.networks.fork_safety import never_destroy_in_children, note_threads
+from bcdseg.runtimes.base import Answers, Array
+from bcdseg.runtimes.conversion import Traced, quantised_openvino
+from bcdseg.runtimes.graph import Run, thread_limit
+
+LENGTH = 8  # bytes that say how long the description is, before it; the weights follow
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: of what is not quantised
+
+
+class OpenVino:
+    """See ``Engine``."""
+
+    name = "openvino"
+    precision_is_traced = False
+
+    def version(self) -> str:
+        """Of the library."""
+        return str(_openvino().__version__)
+
+    def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:
+        """A traced network as OpenVINO's description and weights, one after the other."""
+        model = to_openvino(traced)
+        if precision == "int8":
+            model = quantised_openvino(model, [array[None] for array in calibrate_on])
+        return packed(model)
+
+    def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:
+        """A graph made ready."""
+        openvino = _openvino()
+        # Threads bound to cores wait for whatever else runs there: a third of the speed where cores are shared.
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+        }
+        if side_by_side > 1:
+            options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(side_by_side)}
+        if limit := thread_limit():
+            options["INFERENCE_NUM_THREADS"] = limit
+        core = openvino.Core()
+        description, weights = _unpacked(graph)
+        model = core.read_model(description, openvino.Tensor(np.frombuffer(weights, np.uint8)))
+        compiled = core.compile_model(model, "CPU", options)
+        named = {name: output for output in compiled.outputs for name in output.names}
+        # Not local to threads: a forked child would destroy the requests of those that it doesn't have.
+        free: deque[Any] = deque()
+
+        def run(batch: Array) -> Answers:
+            try:
+                request = free.pop()
+            except IndexError:
+                request = compiled.create_infer_request()
+            found = request.infer([batch], share_inputs=True)
+            free.append(request)
+            return Answers(*(found[named[field]] if field in named else None for field in Answers._fields))
+
+        never_destroy_in_children(run)
+        return run
+
+
+def to_openvino(traced: Traced) -> Any:
+    """A traced network as an OpenVINO model with named outputs."""
+    model = _openvino().convert_model(traced.program)
+    if not traced.program.range_constraints:  # a graph of one size is told so, and runs half again as fast
+        model.reshape(list(traced.program.example_inputs[0][0].shape))
+    for output, name in zip(model.outputs, traced.outputs, strict=True):
+        output.get_tensor().set_names({name})
+    return model
+
+
+def packed(model: Any) -> bytes:
+    """Description and weights as one content."""
+    description, weights = contents(model)
+    return len(description).to_bytes(LENGTH, "little") + description + weights
+
+
+def contents(model: Any, *, half: bool = False) -> tuple[bytes, bytes]:
+    """Description and weights, the latter in 16 bits if wanted."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.xml"
+        _openvino().save_model(model, path, compress_to_fp16=half)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
+
+
+def _unpacked(graph: bytes) -> tuple[bytes, bytes]:
+    end = LENGTH + int.from_bytes(graph[:LENGTH], "little")
+    return graph[LENGTH:end], graph[end:]
+
+
+def _openvino() -> Any:
+    openvino = require("openvino", extra="openvino", purpose="The runtime openvino")
+    note_threads(OpenVino.name)
+    return openvino

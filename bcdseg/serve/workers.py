@@ -1,0 +1,170 @@
+"""Worker threads that run the model, in batches on a GPU."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from bcdseg.data.reader_process import Upload, Wanted
+from bcdseg.inference.prediction import Prediction
+from bcdseg.models.model import Model
+from bcdseg.runtimes.agreement import drawn_scans
+from bcdseg.runtimes.cpu_threads import kept_threads
+from bcdseg.runtimes.graph import MOST_WORKERS, cores
+from bcdseg.runtimes.torch_runtime import GPU_WORKERS
+from bcdseg.serve.access_log import log_unforeseen
+from bcdseg.types import Failure
+
+GPU_BATCH = 16
+WARMING, READY, BUSY, FAILED, STOPPING = "warming", "ready", "busy", "failed", "stopping"
+Encode = Callable[[Prediction, Any], bytes]
+
+
+@dataclass(kw_only=True, eq=False)
+class Job:
+    """One request.
+
+    Attributes:
+        content: The file, until it is read.
+        wanted: What is read of it.
+        options: Of ``Model.predict``.
+        encode: Makes the answer's bytes of the prediction and of the reference for DICOM output.
+        given_up: Set when nobody waits for it any more; it is dropped where it then waits.
+        future: Receives the bytes or the error; done only when the job is read and computed, or dropped.
+    """
+
+    content: bytes
+    wanted: Wanted
+    options: Mapping[str, Any]
+    encode: Encode
+    given_up: threading.Event = field(default_factory=threading.Event)
+    future: Future[bytes] = field(default_factory=Future)
+
+    def take_content(self) -> bytes:
+        """Return the file and release it."""
+        content, self.content = self.content, b""
+        return content
+
+
+class Lanes:
+    """Each lane takes a scan that waits and asks ``model.predict`` for it, as a stream of its own.
+
+    On a CPU a lane takes one scan and computes on one core: as many lanes as cores are faster than one scan on all cores. On a
+    GPU it takes up to sixteen with the same options. It never waits for a batch to fill.
+    """
+
+    def __init__(self, model: Model) -> None:
+        on_cpu = model.device == "cpu"
+        self.model = model
+        self.state = WARMING
+        self._batch = 1 if on_cpu else GPU_BATCH
+        self._count = min(MOST_WORKERS, cores()) if on_cpu else GPU_WORKERS
+        self._waiting: deque[tuple[Job, Upload]] = deque()
+        self._changed = threading.Condition()
+        self._began: dict[int, float] = {}
+        self._threads = [self._thread(self._warm_and_run, 1)]
+
+    def start(self) -> None:
+        """Make the model ready in the background, then take jobs."""
+        self._threads[0].start()
+
+    def put(self, job: Job, upload: Upload) -> None:
+        """Have a scan predicted; waits while a batch of them waits already, which bounds the memory."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) < self._batch or self.state == STOPPING)
+            self._waiting.append((job, upload))
+            self._changed.notify_all()
+
+    def overdue(self, seconds: float) -> bool:
+        """Return whether all lanes have been computing for longer than a time."""
+        latest = time.monotonic() - seconds
+        began = list(self._began.values())
+        return len(began) >= self._count and max(began) < latest
+
+    def stop(self, seconds: float) -> bool:
+        """Finish what waits, then end the threads; what takes longer is dropped.
+
+        Returns:
+            Whether all was finished in time.
+        """
+        until = time.monotonic() + seconds
+        with self._changed:
+            self.state = STOPPING
+            self._changed.notify_all()
+        for thread in list(self._threads):
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _thread(self, target: Callable[[], None], number: int) -> threading.Thread:
+        return threading.Thread(target=target, name=f"bcdseg-lane-{number}", daemon=True)
+
+    def _warm_and_run(self) -> None:
+        try:  # as a stream and not alone, which some runtimes make ready apart
+            list(self.model.predict(drawn_scans()[:1]))
+        except BaseException as error:
+            log_unforeseen(error)
+            self.state = FAILED
+            return
+        others = [self._thread(self._run, number) for number in range(2, self._count + 1)]
+        with self._changed:
+            if self.state == STOPPING:
+                return
+            self._threads += others
+            for thread in others:
+                thread.start()
+            self.state = READY
+        self._run()
+
+    def _run(self) -> None:
+        with kept_threads():
+            while (taken := self._take()) or self.state != STOPPING:
+                self._began[threading.get_ident()] = time.monotonic()
+                try:
+                    self._predict(taken)
+                finally:
+                    del self._began[threading.get_ident()]
+
+    def _take(self) -> list[tuple[Job, Upload]]:
+        """The next scan and those behind it with the same options, up to a batch; none when what waited was given up."""
+        taken: list[tuple[Job, Upload]] = []
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self.state == STOPPING)
+            while self._waiting and len(taken) < self._batch:
+                if taken and self._waiting[0][0].options != taken[0][0].options:
+                    break
+                job, upload = self._waiting.popleft()
+                if job.given_up.is_set():
+                    job.future.cancel()
+                else:
+                    taken.append((job, upload))
+            self._changed.notify_all()
+        return taken
+
+    def _predict(self, taken: list[tuple[Job, Upload]]) -> None:
+        if not taken:
+            return
+        (first, _), scans = taken[0], [upload.scan for _, upload in taken]
+        try:
+            results = list(self.model.predict(scans, on_error="keep", batch_size=len(scans), **first.options))
+        except BaseException as error:
+            if len(taken) == 1:
+                first.future.set_exception(error)
+            for alone in taken if len(taken) > 1 else ():  # what is wrong with one scan is not the others'
+                self._predict([alone])
+            return
+        for (job, upload), result in zip(taken, results, strict=True):
+            _finish(job, upload, result)
+
+
+def _finish(job: Job, upload: Upload, result: Prediction | Failure) -> None:
+    try:
+        if isinstance(result, Failure):
+            raise result.error
+        job.future.set_result(job.encode(result, upload.reference))
+    except BaseException as error:
+        job.future.set_exception(error)

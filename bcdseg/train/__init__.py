@@ -1,1 +1,0 @@
-"""Training: segmentation and classification together. The one owner of Lightning."""

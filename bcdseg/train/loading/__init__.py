@@ -1,1 +1,0 @@
-"""How scans reach the network in training."""

@@ -1,1 +1,0 @@
-"""What runs an epoch after the other: Lightning's module, and what serves it."""

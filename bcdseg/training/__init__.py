@@ -1,0 +1,1 @@
+"""Training. The one owner of Lightning and albumentations."""

@@ -1,0 +1,151 @@
+"""A training run as given on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.data.opening import open_dataset
+from bcdseg.data.splits import PARTS, Split, content_of, load_split, split
+from bcdseg.errors import OptionError
+from bcdseg.extras import require
+from bcdseg.models.create import create
+from bcdseg.models.model import Model
+from bcdseg.models.registry import load
+from bcdseg.training.config import FitConfig
+from bcdseg.training.config_file import from_settings, from_values, read_values, toml_lines
+from bcdseg.training.recipes import Recipe, recipe
+from bcdseg.training.run import COMMAND, CONFIG, LAST, SPLIT, Run
+
+FRACTIONS = (0.7, 0.1, 0.2)
+DEFAULT = "default"
+NOTHING = "none"
+PLACES = {"data", "model", "weights", "teacher"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What to train, from what, on what.
+
+    Attributes:
+        data: The data set's folder or table.
+        layout: How it lies on disk.
+        split: A split file, or None to divide it anew, or as the data set itself prescribes.
+        recipe: Name of a recipe; with neither recipe, model nor encoder it is the library's own.
+        model: A trained model to go on from.
+        encoder: Of a new model. The next four are of a new model too; where they are None it is as the recipe says, or
+            ``bcdseg.create``.
+        decoder: ``none`` is classification only.
+        head: ``none`` is segmentation only.
+        weights: The encoder's: ``imagenet``, a file, or ``none``.
+        size: Height and width.
+        teacher: A model to learn from.
+    """
+
+    data: str
+    layout: str = "auto"
+    split: str | None = None
+    recipe: str | None = None
+    model: str | None = None
+    encoder: str | None = None
+    decoder: str | None = None
+    head: str | None = None
+    weights: str | None = None
+    size: int | None = None
+    teacher: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("recipe", "model", "encoder") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise OptionError(f"Give one of {', '.join(f'--{name}' for name in given)}: each says what to start from.")
+        new = [f"--{name}" for name in ("decoder", "head", "weights", "size") if getattr(self, name) is not None]
+        if self.model is not None and new:
+            raise OptionError(f"{', '.join(new)}: for a new model; --model has its own.")
+
+    @property
+    def chosen_recipe(self) -> Recipe | None:
+        """The recipe, from scratch where no weights are wanted; None when a model or an encoder is named."""
+        if self.model is not None or self.encoder is not None:
+            return None
+        chosen = recipe(self.recipe or DEFAULT)
+        return chosen.from_scratch() if self.weights == NOTHING else chosen
+
+    def config(self, file: Path | None, settings: Sequence[str]) -> FitConfig:
+        """The recipe's options, then those of a file, then ``key=value``."""
+        chosen = self.chosen_recipe
+        base = FitConfig() if chosen is None else chosen.config()
+        return from_settings(settings, base if file is None else from_values(read_values(file), base))
+
+    def parts(self) -> Split:
+        """The data set, divided."""
+        dataset = open_dataset(self.data, self.layout)
+        if self.split is not None:
+            return load_split(self.split, dataset)
+        if {"train", "val"} <= {sample.part for sample in dataset} <= set(PARTS):
+            return _prescribed(dataset)
+        return split(dataset, FRACTIONS)
+
+    def start(self, classes: Sequence[str], seed: int | None = None) -> Model:
+        """Return the model that training starts from; the random weights of a new one follow from the seed."""
+        if self.model is not None:
+            return load(self.model)
+        asked = {name: getattr(self, name) for name in ("decoder", "head", "weights", "size")}
+        new: dict[str, Any] = {name: None if value == NOTHING else value for name, value in asked.items() if value is not None}
+        names = [] if self.head == NOTHING else classes
+        chosen = self.chosen_recipe
+        if chosen is not None:
+            return chosen.model(names, seed=seed, **new)
+        assert self.encoder is not None
+        return create(self.encoder, classes=names, seed=seed, **new)
+
+
+def train_as_told(command: Command, config: FitConfig, out: Path | None) -> Run:
+    """Begin a run; its folder also gets what is needed to go on with it, and the split that it is to be measured by."""
+    return _run(command, config, out, resume=False)
+
+
+def go_on_as_told(folder: Path, data: Path | None, settings: Sequence[str]) -> Run:
+    """Go on with a run that ``train_as_told`` began.
+
+    Args:
+        folder: The run's.
+        data: Where the data are now, if they have been moved.
+        settings: Options that may be another now, as ``key=value``.
+    """
+    if not (folder / COMMAND).is_file():
+        raise OptionError(f"{folder}: holds no run that bcdseg train began ({COMMAND} is missing).")
+    command = Command(**{**read_values(folder / COMMAND), "split": str(folder / SPLIT)})
+    if data is not None:
+        command = replace(command, data=str(data))
+    if (folder / LAST).exists() and command.model is None:
+        command = replace(command, weights=NOTHING)  # the checkpoint has better ones
+    return _run(command, from_settings(settings, from_values(read_values(folder / CONFIG))), folder, resume=True)
+
+
+def _run(command: Command, config: FitConfig, out: Path | None, *, resume: bool) -> Run:
+    require("pytorch_lightning", extra="train", purpose="Training")
+    from bcdseg.training.engine import train_model
+
+    parts = command.parts()
+    chosen = command.chosen_recipe
+    train, val = (part if chosen is None else chosen.narrow(part) for part in (parts.train, parts.val))
+    teacher = None if command.teacher is None else load(command.teacher)
+    told = {name: value for name, value in asdict(command).items() if value is not None}
+    told |= {name: _absolute(told[name]) for name in PLACES & told.keys()}
+    notes = {COMMAND: toml_lines(told).encode(), SPLIT: content_of(parts)}
+    start = command.start(train.classes, config.seed)
+    return train_model(start, train, val, out=out, config=config, augment=None, teacher=teacher, resume=resume, notes=notes)
+
+
+def _absolute(place: str) -> str:
+    """A path as it is to be found from another folder too; a name as it is."""
+    return str(Path(place).resolve()) if Path(place).exists() else place
+
+
+def _prescribed(dataset: Dataset) -> Split:
+    train, val, test = (replace(dataset, samples=tuple(one for one in dataset if one.part == name)) for name in PARTS)
+    shares = (len(train) / len(dataset), len(val) / len(dataset), len(test) / len(dataset))
+    return Split(train, val, test, 0, shares)

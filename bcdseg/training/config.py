@@ -1,0 +1,192 @@
+"""Options of a training run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from bcdseg.errors import OptionError
+
+AUGMENT = ("default", "light", "none", "flip-rotate-zoom", "shift-shear-zoom-flip")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "augment": AUGMENT,
+    "mix": ("none", "mixup", "cutmix"),
+    "balance": ("none", "sample", "weight"),
+    "cache": ("auto", "memory", "disk", "none"),
+    "mask_loss": ("dice_ce", "dice_focal", "tversky", "hausdorff"),
+    "class_loss": ("ce", "focal"),
+    "task_weights": ("fixed", "learned"),
+    "optimizer": ("adamw", "adam", "sgd"),
+    "schedule": ("cosine", "one_cycle", "plateau", "constant"),
+    "precision": ("auto", "32", "bf16", "fp16"),
+    "strategy": ("auto", "ddp"),
+    "device": ("auto", "cpu", "cuda", "mps"),
+}
+LOGGERS = ("tensorboard", "mlflow", "wandb")
+
+
+def _whole(least: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and value >= least
+
+
+def _number(good: Callable[[float], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and good(value)
+
+
+def _or_none(good: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or good(value)
+
+
+def _logger_names(value: Any) -> bool:
+    return isinstance(value, tuple) and all(name in LOGGERS for name in value)
+
+
+RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
+    (("epochs", "batch_size", "accumulate", "devices", "nodes"), _whole(1), "give a whole number of 1 or more"),
+    (("seed",), lambda value: _whole(0)(value) and value < 2**32, "give a whole number from 0 to 4294967295"),
+    (("warmup_epochs",), _whole(0), "give a whole number of 0 or more"),
+    (("workers",), _or_none(_whole(0)), "give a whole number of 0 or more, or None to choose by the machine"),
+    (("patience",), _or_none(_whole(1)), "give a whole number of 1 or more, or None to train to the end"),
+    (("freeze_encoder_epochs",), _whole(-1), "give a number of epochs, or -1 for all"),
+    (("lr", "cache_gb"), _number(lambda value: value > 0), "give a number above 0"),
+    (
+        ("encoder_lr", "weight_decay", "mask_weight", "class_weight"),
+        _number(lambda value: value >= 0),
+        "give a number of 0 or more",
+    ),
+    (("label_smoothing", "momentum"), _number(lambda value: 0 <= value < 1), "give a number from 0 up to, not including, 1"),
+    (("mix_share",), _number(lambda value: 0 <= value <= 1), "give a share from 0 to 1"),
+    (("ema",), _or_none(_number(lambda value: 0 < value < 1)), "give a decay between 0 and 1, or None"),
+    (("clip",), _or_none(_number(lambda value: value > 0)), "give a norm above 0, or None"),
+    (
+        ("deterministic", "calibrate", "channels_last", "compile", "pictures", "progress"),
+        lambda value: isinstance(value, bool),
+        "give True or False",
+    ),
+    (("loggers",), _logger_names, f"give a list of any of {', '.join(LOGGERS)}"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """The options of ``bcdseg.fit`` and ``bcdseg train``; every run saves its own as ``config.toml``.
+
+    Attributes:
+        epochs: Times that every training scan is seen.
+        batch_size: Scans of one step, over all devices together.
+        seed: Of the order of scans, augmentation, mixing, dropout, and heads that start anew; in ``bcdseg train`` and
+            ``bcdseg.benchmark`` also of the weights of a new network, which ``bcdseg.create(seed=...)`` sets elsewhere.
+        deterministic: Whether the same seed on the same machine must give the same result to the last bit, at some cost.
+        augment: ``default``, ``light``, ``none``, or a classical set: ``flip-rotate-zoom``, ``shift-shear-zoom-flip``.
+            ``fit(augment=...)`` also takes an albumentations or MONAI ``Compose``.
+        mix: Blend pairs of scans, masks and labels: ``none``, ``mixup`` or ``cutmix``.
+        mix_share: Share of the batches that are mixed.
+        balance: Against rare classes: ``sample`` draws each class equally often, ``weight`` weighs the class loss by the square
+            root of how rare a class is, ``none``.
+        cache: Where decoded and resized scans are kept: ``memory``, ``disk``, ``none``, or ``auto``: memory up to ``cache_gb``.
+        cache_gb: Most that the cache may take.
+        workers: Processes that prepare scans; None chooses: none beside a network on the CPU, else by the machine's cores.
+        mask_loss: ``dice_ce``, ``dice_focal``, ``tversky`` or ``hausdorff``.
+        class_loss: ``ce`` or ``focal``.
+        label_smoothing: Of the class loss.
+        task_weights: ``fixed`` uses the two weights below; ``learned`` balances the tasks by their uncertainty.
+        mask_weight: Weight of the mask loss.
+        class_weight: Weight of the class loss.
+        optimizer: ``adamw``, ``adam`` or ``sgd``.
+        lr: Highest learning rate of decoder and heads.
+        encoder_lr: The encoder's rate, as a share of ``lr``.
+        weight_decay: Of the optimiser.
+        momentum: Of ``sgd``.
+        schedule: ``cosine`` (after warm-up), ``one_cycle``, ``plateau`` (a tenth when the joint score stays) or ``constant``.
+        warmup_epochs: Epochs of linear warm-up of ``cosine``, ``plateau`` and ``constant``.
+        freeze_encoder_epochs: First epochs in which the encoder stays as it is; -1 is all of them.
+        ema: Decay of the weights' running average, which is what is validated and kept; None keeps the weights as they are.
+        clip: Largest norm of the gradient; None doesn't clip.
+        accumulate: Batches whose gradients make one step.
+        patience: Epochs without a better joint score after which training stops; None trains to the end.
+        calibrate: Whether temperature and confidence threshold are fitted on the validation part at the end.
+        precision: ``32``, ``bf16``, ``fp16`` or ``auto``: bf16 on a GPU that has it, else 32.
+        channels_last: The memory layout that convolutions are fastest in.
+        compile: Whether to run ``torch.compile``, which needs a C++ compiler.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        devices: Devices (on a CPU: processes) of each machine.
+        nodes: Machines.
+        strategy: ``auto`` or ``ddp``.
+        loggers: Any of ``tensorboard``, ``mlflow``, ``wandb``, besides the CSV that is always written.
+        pictures: Whether to draw curves, worst scans and confusion matrix while training goes on.
+        progress: Whether to show how far it is: a bar in a terminal, a line an epoch elsewhere.
+    """
+
+    epochs: int = 60
+    batch_size: int = 16
+    seed: int = 0
+    deterministic: bool = False
+    augment: str = "default"
+    mix: str = "none"
+    mix_share: float = 0.5
+    balance: str = "weight"
+    cache: str = "auto"
+    cache_gb: float = 4.0
+    workers: int | None = None
+    mask_loss: str = "dice_ce"
+    class_loss: str = "ce"
+    label_smoothing: float = 0.05
+    task_weights: str = "fixed"
+    mask_weight: float = 1.0
+    class_weight: float = 0.5
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    encoder_lr: float = 0.33
+    weight_decay: float = 1e-3
+    momentum: float = 0.9
+    schedule: str = "one_cycle"
+    warmup_epochs: int = 0
+    freeze_encoder_epochs: int = 0
+    ema: float | None = 0.99
+    clip: float | None = 5.0
+    accumulate: int = 1
+    patience: int | None = None
+    calibrate: bool = True
+    precision: str = "auto"
+    channels_last: bool = True
+    compile: bool = False
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "auto"
+    loggers: tuple[str, ...] = ()
+    pictures: bool = True
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.loggers, list):
+            object.__setattr__(self, "loggers", tuple(self.loggers))
+        object.__setattr__(self, "precision", str(self.precision))  # YAML takes 32 for a number
+        for name, choices in CHOICES.items():
+            self._check(name, getattr(self, name) in choices, f"choose one of {', '.join(choices)}")
+        for names, good, advice in RULES:
+            for name in names:
+                self._check(name, good(getattr(self, name)), advice)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Options of which one rules another out."""
+        world = self.devices * self.nodes
+        share = f"give a multiple of {world}, the number of devices"
+        self._check("batch_size", self.batch_size % world == 0, share)
+        self._check("warmup_epochs", self.warmup_epochs < self.epochs, f"warm up for less than the {self.epochs} epochs there are")
+        self._check("class_weight", self.mask_weight + self.class_weight > 0, "give it or mask_weight a number above 0")
+        self._check("devices", self.device != "mps" or world == 1, "Apple's GPU is one device; give 1")
+
+    def _check(self, name: str, good: bool, what_to_do: str) -> None:
+        if not good:
+            raise OptionError(f"{name}={getattr(self, name)!r}: {what_to_do}.")
+
+    def changed(self) -> dict[str, Any]:
+        """The options that differ from the defaults."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+    def __repr__(self) -> str:
+        return f"FitConfig({', '.join(f'{name}={value!r}' for name, value in self.changed().items())})"

@@ -1,0 +1,182 @@
+"""Caches of prepared scans, in shared memory or on disk.
+
+Each shelf is a list of places, None where nothing is kept yet, filled as scans are first asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bcdseg.data.preprocessing import Preprocessing
+from bcdseg.errors import OutputError
+from bcdseg.files import cache_folder, write_whole
+from bcdseg.types import Sample
+
+VERSION = 2
+"""Raise it when the same files would be prepared in another way: what older versions kept is then not read any more."""
+MEMORY_SHARE = 0.25
+"""Of the machine's memory, which ``auto`` takes at most."""
+Item = dict[str, NDArray[Any]]
+
+
+class Shelf(Protocol):
+    """What ``CacheDataset`` takes as its ``runtime_cache``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, at: int) -> Item | None: ...
+
+    def __setitem__(self, at: int, item: Item) -> None: ...
+
+
+class MemoryShelf:
+    """Prepared scans in one stretch of memory; processes forked later see what any of them puts there.
+
+    Pages that were never written take no memory. Where processes are spawned, each has a shelf of its own.
+    """
+
+    def __init__(self, places: int, kind: np.dtype[Any], frame: tuple[int, int], channels: int) -> None:
+        self.made_of = (places, kind, frame, channels)
+        height, width = frame
+        pixels = height * width
+        self.kinds = np.frombuffer(mmap.mmap(-1, max(places, 1)), np.uint8)
+        held = mmap.mmap(-1, max(places * pixels * (channels * kind.itemsize + 1), 1))
+        self.images = np.frombuffer(held, kind, places * pixels * channels).reshape(places, pixels * channels)
+        self.masks = np.frombuffer(held, np.uint8, places * pixels, self.images.nbytes).reshape(places, height, width)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MemoryShelf, self.made_of
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, at: int) -> Item | None:
+        channels = int(self.kinds[at])
+        if not channels:
+            return None
+        mask = self.masks[at].copy()
+        image = self.images[at, : mask.size * channels].reshape(*mask.shape, *([channels] if channels > 1 else [])).copy()
+        return {"image": image, "mask": mask}
+
+    def __setitem__(self, at: int, item: Item) -> None:
+        image = item["image"]
+        if image.dtype != self.images.dtype:
+            return
+        self.images[at, : image.size] = image.ravel()
+        self.masks[at] = item["mask"]
+        self.kinds[at] = 1 if image.ndim == 2 else image.shape[2]
+
+
+class DiskShelf:
+    """Prepared scans in the user's cache folder, known by the paths, sizes and times of their files and by the preprocessing.
+
+    A damaged file is as good as none, and a full disk only means that no more is kept.
+    """
+
+    def __init__(self, samples: Sequence[Sample], preprocessing: Preprocessing, resize_masks: bool, item_bytes: int) -> None:
+        self.item_bytes = item_bytes
+        self.folder = cache_folder() / "scans"
+        made_by = f"{VERSION} {preprocessing!r} {preprocessing.stride} {resize_masks}"
+        self.paths = [self.folder / f"{_key(sample, made_by)}.npz" for sample in samples]
+        for path in self.paths:
+            with suppress(OSError):
+                os.utime(path)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, at: int) -> Item | None:
+        try:
+            with np.load(self.paths[at], allow_pickle=False) as held:
+                return {"image": held["image"], "mask": held["mask"]}
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return None
+
+    def __setitem__(self, at: int, item: Item) -> None:
+        content = io.BytesIO()
+        np.savez(content, image=item["image"], mask=item["mask"])
+        with suppress(OutputError):
+            write_whole(self.paths[at], content.getvalue(), overwrite=True)
+
+
+def make_room(shelves: Sequence[Shelf | None], limit: float) -> None:
+    """Remove from the user's cache folder what was longest not used by others, until these shelves fit into ``limit`` bytes."""
+    on_disk = [shelf for shelf in shelves if isinstance(shelf, DiskShelf)]
+    for folder in {shelf.folder for shelf in on_disk}:
+        own = {path for shelf in on_disk for path in shelf.paths}
+        room = limit - sum(len(shelf) * shelf.item_bytes for shelf in on_disk)
+        for path, stat in sorted(_others(folder, own), key=lambda other: other[1].st_mtime, reverse=True):
+            room -= stat.st_size
+            if room < 0:
+                with suppress(OSError):  # another run's, on Windows, while it is read
+                    path.unlink(missing_ok=True)
+
+
+def shelf(
+    where: str,
+    samples: Sequence[Sample],
+    preprocessing: Preprocessing,
+    *,
+    first: NDArray[Any],
+    resize_masks: bool,
+    gigabytes: float,
+    sharers: int,
+) -> Shelf | None:
+    """The place for as many of the samples as may be kept, the first ones; None for none.
+
+    Args:
+        where: ``auto``, ``memory``, ``disk`` or ``none``.
+        samples: What is kept.
+        preprocessing: Of the model.
+        first: The first sample's prepared pixels, whose size and dtype tell what the others take.
+        resize_masks: As the data set has it.
+        gigabytes: Most that may be taken.
+        sharers: Processes on this machine that have a shelf of their own each.
+    """
+    if where == "none":
+        return None
+    limit = gigabytes * 1e9
+    item_bytes = first.shape[0] * first.shape[1] * (preprocessing.channels * first.itemsize + 1)
+    if where == "disk":
+        return DiskShelf(samples[: int(limit / item_bytes)], preprocessing, resize_masks, item_bytes)
+    if preprocessing.resize == "none":
+        return None
+    limit = min(limit, _memory() * MEMORY_SHARE) if where == "auto" else limit
+    places = min(len(samples), int(limit / sharers / item_bytes))
+    return MemoryShelf(places, first.dtype, preprocessing.frame, preprocessing.channels)
+
+
+def _others(folder: Path, own: set[Path]) -> list[tuple[Path, os.stat_result]]:
+    found = []
+    for path in folder.glob("*.npz"):
+        with suppress(OSError):  # removed by another run just now
+            if path not in own:
+                found.append((path, path.stat()))
+    return found
+
+
+def _key(sample: Sample, made_by: str) -> str:
+    digest = blake2b(made_by.encode(), digest_size=16)
+    for path in (sample.image, *sample.masks):
+        with suppress(OSError):  # a missing file is told of when it is read
+            stat = path.stat()
+            digest.update(f"\n{path.absolute()} {stat.st_size} {stat.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def _memory() -> float:
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")  # not a POSIX system; gigabytes is the limit

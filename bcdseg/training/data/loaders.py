@@ -1,0 +1,308 @@
+"""Data loaders of training and validation."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import CacheDataset
+from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import Dataset as TorchDataset
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.data.preprocessing import Preprocessing
+from bcdseg.errors import BcdsegError, DatasetError, OptionError
+from bcdseg.runtimes.torch_runtime import choose_device
+from bcdseg.training.config import FitConfig
+from bcdseg.training.data import cache, mix, sampling
+from bcdseg.training.data.augmentation import AlbumentationsStep, Changes, augmentation, try_out
+from bcdseg.training.data.sampling import Draw, Step
+from bcdseg.training.data.transforms import finishing, plain_errors, preparation
+from bcdseg.training.losses import NO_LABEL, Truth
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Scans that go through the network together, and what is known of them.
+
+    Attributes:
+        image: Preprocessed scans, batch x channels x height x width, float32.
+        truth: Masks and labels. Labels may also be soft (batch x classes, after MixUp); see ``Truth``.
+        ids: Ids of the samples, for messages and for putting scans of several processes together.
+    """
+
+    image: Tensor
+    truth: Truth
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
+        """The batch on another device."""
+        truth = replace(
+            self.truth, **{name: value.to(device, non_blocking=non_blocking) for name, value in vars(self.truth).items()}
+        )
+        return Batch(self.image.to(device, non_blocking=non_blocking), truth, self.ids)
+
+    def pin_memory(self) -> Batch:
+        """Called by the loader, for asynchronous copies to a GPU."""
+        truth = replace(self.truth, **{name: value.pin_memory() for name, value in vars(self.truth).items()})
+        return Batch(self.image.pin_memory(), truth, self.ids)
+
+
+TRAINING_PART = 0.8
+"""Of ``cache_gb``; validation has the rest."""
+MOST_WORKERS = 8
+CORES_A_WORKER = 8
+"""On a CPU: a step takes so long there that one process prepares scans fast enough for as many cores, and less need none.
+
+A fork is not free either: the network's process then copies every page that it writes to."""
+Answer = Batch | BcdsegError
+
+
+def training_loader(
+    dataset: Dataset,
+    *,
+    preprocessing: Preprocessing,
+    classes: Sequence[str],
+    no_lesion: str | None,
+    config: FitConfig,
+    augment: Any = None,
+    world: int = 1,
+    rank: int = 0,
+) -> DataLoader[Batch]:
+    """Shuffled, augmented, perhaps mixed batches; call ``set_epoch`` before each epoch.
+
+    Order, augmentation and mixing follow from seed, epoch and place alone: any number of workers or processes gives the same.
+
+    Args:
+        dataset: The samples.
+        preprocessing: Of the model.
+        classes: Of the model, in its order; empty for a model that only segments, for which labels are not looked at.
+        no_lesion: The class whose scans have an empty mask when they have no mask file.
+        config: The options.
+        augment: An albumentations or MONAI ``Compose`` in place of ``config.augment``.
+        world: Processes that train together.
+        rank: Which of them this is.
+    """
+    _check_sizes(preprocessing, config.batch_size, len(dataset), world)
+    changes = augmentation(config.augment if augment is None else augment, preprocessing)
+    scans = Scans(dataset, preprocessing, tuple(classes), no_lesion, changes, config, TRAINING_PART)
+    if augment is not None and changes is not None:
+        try_out(changes, scans.prepared[0], preprocessing, dataset[0].id)
+    order = sampling.balanced(scans.labels, config.seed) if config.balance == "sample" else None
+    batches = sampling.Batches(
+        order or sampling.shuffled(len(dataset), config.seed),
+        len(dataset),
+        config.batch_size,
+        world=world,
+        rank=rank,
+        pairing=None if config.mix == "none" else mix.pairing(scans.known, share=config.mix_share, seed=config.seed),
+    )
+    return _loader(scans, batches, config)
+
+
+def validation_loader(
+    dataset: Dataset,
+    *,
+    preprocessing: Preprocessing,
+    classes: Sequence[str],
+    no_lesion: str | None,
+    config: FitConfig,
+    world: int = 1,
+    rank: int = 0,
+) -> DataLoader[Batch]:
+    """Each scan exactly once over all processes, in order, exactly as ``preprocessing`` prepares it.
+
+    The arguments are those of ``training_loader``. Scans that keep their own size come one by one.
+    """
+    if not len(dataset):
+        raise DatasetError(f"{dataset.name}: has no samples to validate on.")
+    scans = Scans(dataset, preprocessing, tuple(classes), no_lesion, None, config, 1 - TRAINING_PART)
+    size = world if preprocessing.resize == "none" else config.batch_size
+    return _loader(scans, sampling.in_order(len(dataset), size, world=world, rank=rank), config)
+
+
+def set_epoch(loader: DataLoader[Batch], epoch: int) -> None:
+    """Say which epoch the next iteration is; validation is the same in each."""
+    if isinstance(loader.batch_sampler, sampling.Batches):
+        loader.batch_sampler.epoch = epoch
+
+
+def make_room(loaders: Sequence[DataLoader[Batch]], config: FitConfig) -> None:
+    """Where scans are kept on disk: let go of other runs' until these loaders' fit into ``cache_gb`` all together."""
+    scans = [loader.dataset for loader in loaders]
+    cache.make_room([one.shelf for one in scans if isinstance(one, Scans)], config.cache_gb * 1e9)
+
+
+class Scans(TorchDataset[Answer]):
+    """Batches of a data set, asked for by ``Step``."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        preprocessing: Preprocessing,
+        classes: tuple[str, ...],
+        no_lesion: str | None,
+        changes: Changes | None,
+        config: FitConfig,
+        cache_part: float,
+    ) -> None:
+        self.ids = dataset.ids
+        self.classes = classes
+        self.config = config
+        self.labels = _labels(dataset, classes)
+        self.has_mask = [bool(sample.masks) or (no_lesion is not None and sample.label == no_lesion) for sample in dataset]
+        self.known = [(mask, label != NO_LABEL) for mask, label in zip(self.has_mask, self.labels, strict=True)]
+        self.prepared, self.shelf = _prepared(dataset, preprocessing, config, cache_part)
+        self.changes = changes
+        self.finish = finishing(preprocessing, changes)
+
+    def start(self) -> None:
+        """Called once in each process that prepares scans."""
+        if isinstance(self.changes, AlbumentationsStep):
+            self.changes.start()
+
+    def __getitems__(self, step: Step) -> Answer:
+        """The batch of a step, or why there is none: an error raised in a worker would come out as a traceback in a string."""
+        try:
+            return self._batch(step)
+        except BcdsegError as error:
+            return error
+
+    def _batch(self, step: Step) -> Batch:
+        drawn = {draw: self._item(draw, step.epoch) for draw in {*step.draws, *(step.partners or ())}}
+        image, truth = self._stacked(step.draws, drawn)
+        if step.partners:
+            other = self._stacked(step.partners, drawn)
+            at = (step.epoch, step.number)
+            image, truth = mix.mixed(self.config.mix, (image, truth), other, len(self.classes), seed=self.config.seed, at=at)
+        return Batch(image, truth, tuple(self.ids[draw.sample] for draw in step.draws))
+
+    def _item(self, draw: Draw, epoch: int) -> dict[str, Tensor]:
+        with plain_errors():
+            item = self.prepared[draw.sample]
+            if self.changes is not None:
+                self.changes.set_random_state(seed=_seed(self.config.seed, epoch, draw.place))
+            finished: dict[str, Tensor] = self.finish(item)
+            return finished
+
+    def _stacked(self, draws: Sequence[Draw], drawn: dict[Draw, dict[str, Tensor]]) -> tuple[Tensor, Truth]:
+        image, mask = (torch.stack([drawn[draw][key] for draw in draws]) for key in ("image", "mask"))
+        has_mask = torch.tensor([self.has_mask[draw.sample] for draw in draws])
+        return image, Truth(mask, has_mask, torch.tensor([self.labels[draw.sample] for draw in draws]))
+
+
+class Loader(DataLoader[Any]):
+    """A loader that raises the error that a worker met, as it was."""
+
+    def __iter__(self) -> Any:
+        with warnings.catch_warnings():
+            # Python 3.12 and later warn of a fork where there are threads. What is forked here prepares scans, in one thread.
+            warnings.filterwarnings("ignore", r".*use of fork\(\) may lead to deadlocks", DeprecationWarning)
+            answers = super().__iter__()
+        for answer in answers:
+            if isinstance(answer, BcdsegError):
+                raise answer
+            yield answer
+
+
+def workers(config: FitConfig) -> int:
+    """Processes that prepare scans: as asked, or as many as pay beside each training process."""
+    if config.workers is not None:
+        return config.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    own = cores // config.devices
+    return max(0, min(MOST_WORKERS, own // CORES_A_WORKER if choose_device(config.device) == "cpu" else own - 1))
+
+
+def start_method() -> str:
+    """How processes that prepare scans begin: as the program has chosen; else by fork where that is safe.
+
+    A forked one begins at once, sees the memory where scans are kept, and needs no ``if __name__ == "__main__"`` in the script.
+    """
+    chosen = multiprocessing.get_start_method(allow_none=True)  # to ask without it would choose for the whole program
+    return chosen or ("fork" if sys.platform == "linux" else "spawn")
+
+
+def _loader(scans: Scans, steps: Any, config: FitConfig) -> DataLoader[Batch]:
+    count = workers(config)
+    if count == 0:
+        scans.start()
+    return Loader(
+        scans,
+        batch_sampler=steps,
+        num_workers=count,
+        multiprocessing_context=start_method() if count else None,
+        persistent_workers=count > 0,
+        collate_fn=_as_it_is,
+        pin_memory=config.device in ("auto", "cuda") and torch.cuda.is_available(),
+        worker_init_fn=_start,
+    )
+
+
+def _prepared(
+    dataset: Dataset, preprocessing: Preprocessing, config: FitConfig, part: float
+) -> tuple[CacheDataset, cache.Shelf | None]:
+    items = [{"sample": sample} for sample in dataset]
+    prepare = preparation(dataset, preprocessing)
+    with plain_errors():
+        first = prepare(items[0])["image"]
+    shelf = cache.shelf(
+        config.cache,
+        dataset.samples,
+        preprocessing,
+        first=first,
+        resize_masks=dataset.resize_masks,
+        gigabytes=config.cache_gb * part,
+        sharers=config.devices * (1 if start_method() == "fork" else max(1, workers(config))),
+    )
+    places = 0 if shelf is None else len(shelf)
+    return CacheDataset(items, prepare, cache_num=places, copy_cache=False, progress=False, runtime_cache=shelf or False), shelf
+
+
+def _labels(dataset: Dataset, classes: tuple[str, ...]) -> list[int]:
+    if not classes:
+        return [NO_LABEL] * len(dataset)
+    unknown = [sample for sample in dataset if sample.label is not None and sample.label not in classes]
+    if unknown:
+        raise DatasetError(
+            f"{unknown[0].id}: its label {unknown[0].label!r} is none of the model's classes {', '.join(classes)} "
+            f"({len(unknown)} samples of {dataset.name} are like this). Rename the labels, or make a model with these classes."
+        )
+    return [NO_LABEL if sample.label is None else classes.index(sample.label) for sample in dataset]
+
+
+def _check_sizes(preprocessing: Preprocessing, batch_size: int, count: int, world: int) -> None:
+    if not count:
+        raise DatasetError("There are no samples to train on.")
+    if min(batch_size, count) < world:
+        raise OptionError(f"{min(batch_size, count)} scans a batch can't be divided among {world} processes: use fewer devices.")
+    if preprocessing.resize == "none" and batch_size != world:
+        raise OptionError(
+            f"batch_size={batch_size}: this model takes each scan at its own size, and scans of several sizes make no batch. "
+            f"Train with batch_size={world}, or make a model with resize='fit' or 'stretch'."
+        )
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _start(_worker: int) -> None:
+    worker = get_worker_info()
+    if worker is not None:
+        worker.dataset.start()  # type: ignore[attr-defined]

@@ -1,0 +1,88 @@
+"""MONAI transforms from a sample to a network's input.
+
+An item is a dictionary: ``sample`` becomes ``image`` and ``mask``. The first part is the same each time and is what a cache
+keeps: loaded, in the network's channels and size. The second part is augmentation and normalisation. Without augmentation
+both together are exactly the model's ``Preprocessing``, whatever the scan's dtype; augmentation works on 8 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose, MapTransform
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.data.preprocessing import Preprocessing
+from bcdseg.errors import BcdsegError
+
+KEYS = ("image", "mask")
+Item = dict[str, Any]
+
+
+def preparation(dataset: Dataset, preprocessing: Preprocessing) -> Compose:
+    """Load, channels, resize, pad: an item of a sample to one of H x W (x 3) pixels and an H x W mask of 0 and 1."""
+    return Compose([Load(dataset), Frame(preprocessing)])
+
+
+def finishing(preprocessing: Preprocessing, augmentation: MapTransform | None) -> Compose:
+    """Augment, normalise, tensor: what comes out is channels x height x width, float32."""
+    return Compose([*([] if augmentation is None else [augmentation]), Normalise(preprocessing)])
+
+
+class Load(MapTransform):  # type: ignore[misc]
+    """Read a sample's files. An unknown mask is all zero here; that it is unknown is kept apart."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(("sample",))
+        self.dataset = dataset
+
+    def __call__(self, data: Mapping[str, Any]) -> Item:
+        """The item with its pixels."""
+        pixels, mask = self.dataset.read(data["sample"])
+        return {"image": pixels, "mask": np.zeros(pixels.shape[:2], bool) if mask is None else mask}
+
+
+class Frame(MapTransform):  # type: ignore[misc]
+    """Bring scan and mask to the network's channels and size. Three equal channels become one again, which is cheaper."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__(KEYS)
+        self.preprocessing = preprocessing
+
+    def __call__(self, data: Mapping[str, Any]) -> Item:
+        """The item in the network's frame."""
+        image = self.preprocessing.framed(data["image"])
+        if image.ndim == 3 and (image[..., :1] == image).all():
+            image = np.ascontiguousarray(image[..., 0])
+        return {"image": image, "mask": self.preprocessing.framed_mask(data["mask"]).astype(np.uint8)}
+
+
+class Normalise(MapTransform):  # type: ignore[misc]
+    """Scale and normalise as the model's preprocessing does, and make tensors."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__(KEYS)
+        self.preprocessing = preprocessing
+
+    def __call__(self, data: Mapping[str, Any]) -> Item:
+        """The item as tensors, channels x height x width."""
+        image, mask = self.preprocessing.normalised(data["image"]), data["mask"].astype(np.float32)
+        return {"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)[None]}
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Raise what was wrong itself: MONAI wraps each error in one that only names the transform."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, BcdsegError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None

@@ -1,0 +1,215 @@
+"""Fine-tuning for other classes, and distillation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from monai.losses import DiceLoss
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdseg.errors import OptionError
+from bcdseg.inference.rules import Rules
+from bcdseg.models.model import Model
+from bcdseg.models.registry import all_seen
+from bcdseg.networks.config import no_lesion_class
+from bcdseg.networks.ensemble import Ensemble
+from bcdseg.networks.heads import GlobalHead, GuidedHead, HierarchicalHead
+from bcdseg.networks.network import Network, Output
+
+if TYPE_CHECKING:
+    from bcdseg.models.model import Model
+
+
+def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:
+    """A copy of a model for the classes of a data set, to be trained further; the model itself stays as it is.
+
+    Labels go by name, so the model's own classes, all or some of them and in whatever order, change nothing. Where the data has a
+    class that the model doesn't know, the model takes the data's classes: encoder, decoder and all of the class head but its last
+    layer are kept, and that layer is made anew, with the rows of the classes that it knew already. What was calibrated or measured
+    for the old classes is dropped; what the model has seen is still remembered.
+
+    Args:
+        model: Any model but an ensemble.
+        classes: The labels that occur in the data; empty for data without labels, which leave the head as it is.
+
+    Returns:
+        The copy, and a sentence that says what was changed, or None when nothing was.
+
+    Raises:
+        OptionError: The model is an ensemble, or the classes are fewer than two.
+    """
+    if isinstance(model.network, Ensemble):
+        raise OptionError(f"{model.name}: an ensemble is not trained. Train its members, or a new model with it as teacher.")
+    network = copy.deepcopy(model.network)
+    if network.class_head is None or set(classes) <= set(model.classes):
+        unused = "The model has no class head: the labels of the data are not used." if classes and not model.classes else None
+        return _copy_of(model, network, model.rules), unused
+    _renew_head(network, tuple(classes))
+    rules = Rules(threshold=model.rules.threshold, min_lesion_share=model.rules.min_lesion_share)
+    adapted = _copy_of(model, network, rules)
+    adapted.training = {"seen": all_seen([model])} if model.training else {}
+    return adapted, _what_changed(model, classes)
+
+
+def _copy_of(model: Model, network: Network, rules: Rules) -> Model:
+    training = copy.deepcopy(model.training)
+    return Model(network, model.preprocessing, rules, training=training, name=model.name, device=model.device)
+
+
+def _renew_head(network: Network, classes: tuple[str, ...]) -> None:
+    """Replace the last layer of the class head; rows of classes that the model knows are kept.
+
+    A hierarchical head stays one where the new classes have one that means 'no lesion' and two or more others; else its trunk
+    becomes a guided head.
+    """
+    old, head = network.config, network.class_head
+    wanted = no_lesion_class(classes, old.no_lesion if old.no_lesion in classes else "auto")
+    hierarchical = isinstance(head, HierarchicalHead)
+    stays = hierarchical and wanted is not None and len(classes) > 2
+    kind = "guided" if hierarchical and not stays else old.head
+    network.config = replace(old, classes=classes, no_lesion=wanted, head=kind, gated=old.gated and wanted is not None)
+    trunk: GuidedHead | GlobalHead = head.guided if isinstance(head, HierarchicalHead) else head  # type: ignore[assignment]
+    before = _rows(old.classes, old.no_lesion, hierarchical)
+    after = _rows(classes, wanted, stays)
+    last = trunk.linear
+    new = nn.Linear(last.in_features, len(classes)).to(last.weight)
+    with torch.no_grad():
+        for name in before.keys() & after.keys():
+            new.weight[after[name]] = last.weight[before[name]]
+            new.bias[after[name]] = last.bias[before[name]]
+    trunk.linear = new
+    if isinstance(head, HierarchicalHead) and stays:
+        head.negative = classes.index(str(wanted))
+    else:
+        network.class_head = trunk
+
+
+def _rows(classes: Sequence[str], negative: str | None, hierarchical: bool) -> dict[str, int]:
+    """Row of each class in the last layer; the first row of a hierarchical head is the presence of a lesion."""
+    if not hierarchical:
+        return {name: row for row, name in enumerate(classes)}
+    return {_PRESENCE: 0} | {name: 1 + row for row, name in enumerate(name for name in classes if name != negative)}
+
+
+_PRESENCE = ""  # no class has an empty name
+
+
+def _what_changed(model: Model, classes: Sequence[str]) -> str:
+    known = [name for name in classes if name in model.classes]
+    new = [name for name in classes if name not in model.classes]
+    dropped = [name for name in model.classes if name not in classes]
+    kept = ["the encoder"] + ["the decoder"] * (model.network.decoder is not None)
+    kept += [f"what the class head knows of {_listed(known)}"] * bool(known)
+    changes = [f"a new class head for {_listed(new)}"] * bool(new) + [f"{_listed(dropped)} dropped"] * bool(dropped)
+    return (
+        f"{model.name} knows {_listed(model.classes)}, the data has {_listed(classes)}: kept are {_listed(kept)}; "
+        f"changed: {', '.join(changes)}."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+TEMPERATURE = 2.0
+"""Softens the classes' probabilities, so that what the teacher thinks of the less likely ones counts too."""
+
+_OVERLAP = DiceLoss(sigmoid=True, squared_pred=True, smooth_nr=1.0, smooth_dr=1.0)
+
+
+def distil(
+    output: Output, teacher: Output, *, temperature: float = TEMPERATURE, mask_weight: float = 1.0, class_weight: float = 0.5
+) -> Tensor:
+    """How far a network's answers are from a teacher's, mean over the batch: zero where both say the same, else above it.
+
+    Classes: the Kullback-Leibler divergence at a temperature, times its square, so that gradients keep their size (Hinton,
+    Vinyals, Dean: Distilling the knowledge in a neural network, 2015). Masks: the same divergence of each pixel, and Dice on the
+    probabilities. A head that either network lacks adds nothing.
+
+    Args:
+        output: Of the network that learns.
+        teacher: Of the teacher, on the same batch; no gradient goes there.
+        temperature: Of the classes.
+        mask_weight: Weight of the masks.
+        class_weight: Weight of the classes.
+    """
+    total = torch.zeros((), device=next(part.device for part in output if part is not None))
+    if output.mask is not None and teacher.mask is not None:
+        total = total + mask_weight * _masks(output.mask.float(), teacher.mask.detach().float())
+    if output.classes is not None and teacher.classes is not None:
+        total = total + class_weight * _classes(output.classes.float(), teacher.classes.detach().float(), temperature)
+    return total
+
+
+class Teacher:
+    """A frozen copy of a model, that answers batches which were prepared for another one.
+
+    It is no module, so that neither checkpoints nor averages nor optimisers of the network that learns hold it.
+
+    Args:
+        teacher: Any model, an ensemble too; its temperature is applied to its answers.
+        model: The model that learns.
+
+    Raises:
+        OptionError: The teacher's answers mean something else: of other classes, or on scans of another size.
+    """
+
+    def __init__(self, teacher: Model, model: Model) -> None:
+        _check_fit(teacher, model)
+        self.network = copy.deepcopy(teacher.network).eval().requires_grad_(False)
+        self.temperature = teacher.rules.temperature
+        self.given, self.wanted = model.preprocessing, teacher.preprocessing
+
+    def __call__(self, image: Tensor) -> Output:
+        """The answers for a batch as the learning model sees it."""
+        with torch.no_grad():
+            self.network.to(image.device)
+            output: Output = self.network(self._prepared(image))
+            return output._replace(classes=None if output.classes is None else output.classes / self.temperature)
+
+    def __deepcopy__(self, _: dict[int, object]) -> Teacher:
+        """Itself: a running average copies the task that it belongs to, and needs no second teacher."""
+        return self
+
+    def _prepared(self, image: Tensor) -> Tensor:
+        if (self.given.mean, self.given.std) == (self.wanted.mean, self.wanted.std):
+            return image
+        mean, std, other_mean, other_std = (
+            image.new_tensor(values)[:, None, None]
+            for values in (self.given.mean, self.given.std, self.wanted.mean, self.wanted.std)
+        )
+        return (image * std + mean - other_mean) / other_std
+
+
+def _check_fit(teacher: Model, model: Model) -> None:
+    if model.classes and teacher.classes and model.classes != teacher.classes:
+        raise OptionError(
+            f"teacher={teacher.name}: has the classes {', '.join(teacher.classes)}, in this order; the model has "
+            f"{', '.join(model.classes)}. Give a teacher of the same classes in the same order."
+        )
+    for facts in ("size", "resize", "channels", "stride"):
+        theirs, ours = getattr(teacher.preprocessing, facts), getattr(model.preprocessing, facts)
+        if theirs != ours:
+            raise OptionError(
+                f"teacher={teacher.name}: sees scans at the {facts} {theirs}, the model at {ours}: create it with the same."
+            )
+    heads = [(one.network.config.decoder is not None, bool(one.classes)) for one in (teacher, model)]
+    if not any(has and learns for has, learns in zip(*heads, strict=True)):
+        raise OptionError(f"teacher={teacher.name}: has no head in common with the model, so there is nothing to learn from it.")
+
+
+def _masks(logits: Tensor, teacher: Tensor) -> Tensor:
+    target = torch.sigmoid(teacher)
+    entropy = F.binary_cross_entropy_with_logits(teacher, target)
+    overlap: Tensor = _OVERLAP(logits, target)
+    return F.binary_cross_entropy_with_logits(logits, target) - entropy + overlap
+
+
+def _classes(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    learned, target = (F.log_softmax(one / temperature, dim=1) for one in (logits, teacher))
+    return F.kl_div(learned, target, reduction="batchmean", log_target=True) * temperature**2

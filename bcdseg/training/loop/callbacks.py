@@ -1,0 +1,127 @@
+"""Callbacks: checkpoints and progress."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bcdseg.errors import ModelFileError
+from bcdseg.files import write_whole
+from bcdseg.training.loop.task import Task
+from bcdseg.training.run import BEST, LAST, METRICS, best_epoch, is_finished, metrics_csv
+
+
+class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
+    """Lightning's files, written so that a kill or a power loss at any moment leaves the old one or the new one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
+        """Called by Lightning, in the first process."""
+        held = io.BytesIO()
+        torch.save(checkpoint, held)
+        write_whole(Path(path), held.getvalue(), overwrite=True, durable=True)
+
+
+class Keeper(Checkpoint):  # type: ignore[misc]
+    """Keeps the last epoch and the best one, and the table of all, and ends a run that gets no better.
+
+    The best one is written first: a run that is killed between the two repeats the epoch and writes it again.
+    """
+
+    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+        self.folder = folder
+        self.facts = facts
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: Task) -> None:
+        """Called by Lightning, after all other callbacks."""
+        if trainer.is_global_zero:
+            write_whole(self.folder / METRICS, metrics_csv(task.history), overwrite=True, durable=True)
+        if best_epoch(task.history) == len(task.history):
+            trainer.save_checkpoint(self.folder / BEST)
+        trainer.save_checkpoint(self.folder / LAST)
+        trainer.should_stop = is_finished(task.history, task.config)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, task: Task, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """What the weights belong to."""
+        checkpoint["facts"] = self.facts
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint, of tensors and plain values only.
+
+    Raises:
+        ModelFileError: The file is damaged, or holds anything else.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ModelFileError(f"{path}: is damaged, or no checkpoint of a run ({type(error).__name__}).") from error
+    missing = {"state_dict", "history", "facts"} - checkpoint.keys()
+    if missing:
+        raise ModelFileError(f"{path}: is no checkpoint of a run of bcdseg: it lacks {', '.join(sorted(missing))}.")
+    return checkpoint
+
+
+NAMES = {
+    "mask_loss": "mask loss",
+    "class_loss": "class loss",
+    "val_dice": "val Dice",
+    "val_balanced_accuracy": "val balanced accuracy",
+    "joint": "joint",
+}
+LOOK_EVERY = 10
+"""Batches between two looks at the running losses; each waits for the device."""
+
+
+class Show(Callback):  # type: ignore[misc]
+    """Both tasks' losses and measures as they come."""
+
+    def __init__(self, console: Console) -> None:
+        losses = TextColumn("{task.fields[losses]}")
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), losses
+        self.console = console
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, task: Task) -> None:
+        """Called by Lightning."""
+        self.progress.start()
+        name = f"epoch {task.epoch + 1}/{task.config.epochs}"
+        self.bar = self.progress.add_task(name, total=trainer.num_training_batches, losses="")
+
+    def on_train_batch_end(self, _trainer: pl.Trainer, task: Task, _outputs: Any, _batch: Any, number: int) -> None:
+        """Called by Lightning."""
+        self.progress.advance(self.bar)
+        if self.console.is_terminal and number % LOOK_EVERY == 0:
+            self.progress.update(self.bar, losses=_named(task.running))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: Task) -> None:  # noqa: ARG002
+        """Called by Lightning after the row was made."""
+        self.progress.remove_task(self.bar)
+        best = "  best" if best_epoch(task.history) == len(task.history) else ""
+        self.console.print(line(task.history[-1], task.config.epochs) + best, highlight=False, markup=False, soft_wrap=True)
+
+    def on_train_end(self, *_: Any) -> None:
+        """Called by Lightning."""
+        self.progress.stop()
+
+    def on_exception(self, *_: Any) -> None:
+        """Called by Lightning."""
+        self.progress.stop()
+
+
+def line(row: Mapping[str, float], epochs: int) -> str:
+    """An epoch in one line."""
+    return f"epoch {int(row['epoch']):>{len(str(epochs))}}/{epochs}  {_named(row)}"
+
+
+def _named(row: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {row[key]:.3f}" for key, name in NAMES.items() if key in row)

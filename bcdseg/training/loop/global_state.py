@@ -1,0 +1,143 @@
+"""Process-wide settings and errors during training.
+
+glibc gives large blocks back to the system as soon as they are freed, and a training step on a CPU frees and asks for the same
+gigabytes again: a fifth of its time goes into fresh, zeroed pages (benchmarks/train.py).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import platform
+import random
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bcdseg.errors import MemoryLimitError, OptionError
+from bcdseg.training.config import FitConfig
+
+LOGGERS = ("pytorch_lightning", "lightning_fabric")
+VARIABLES = ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
+
+
+@contextmanager
+def as_it_was() -> Iterator[None]:
+    """Leave random states, torch's switches, threads, how processes start, and Ctrl-C's handler as they were found."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng())
+        stack.callback(np.random.set_state, np.random.get_state())
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        stack.callback(torch.set_flush_denormal, _flushes_denormals())
+        deterministic, warn_only = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        stack.callback(torch.use_deterministic_algorithms, deterministic, warn_only=warn_only)
+        for switch in ("benchmark", "deterministic"):
+            stack.callback(setattr, torch.backends.cudnn, switch, getattr(torch.backends.cudnn, switch))
+        stack.callback(multiprocessing.set_start_method, multiprocessing.get_start_method(allow_none=True), force=True)
+        if "cv2" in sys.modules:
+            stack.callback(sys.modules["cv2"].setNumThreads, sys.modules["cv2"].getNumThreads())
+        stack.callback(_set_variables, {name: os.environ.get(name) for name in VARIABLES})
+        if threading.current_thread() is threading.main_thread():
+            stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+        yield
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without Lightning's tips, and without its warnings that a user of this library can do nothing about."""
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    with warnings.catch_warnings():
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+            warnings.filterwarnings("ignore", module=rf"{name}\..*")
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+def _flushes_denormals() -> bool:
+    """Torch can be told, and not be asked."""
+    return bool((torch.tensor([1e-38]) * 1e-3 == 0).all())
+
+
+def _set_variables(values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "killed by signal", "out of memory")
+
+
+@contextmanager
+def clear_errors(folder: Path, config: FitConfig) -> Iterator[None]:
+    """Turn torch's errors that a user can do something about into the library's; all others pass."""
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning leaves the program at Ctrl-C
+            raise KeyboardInterrupt(f"Stopped. {_go_on(folder)}") from None
+        raise
+    except torch.OutOfMemoryError as error:
+        raise MemoryLimitError(_no_memory(folder, config)) from error
+    except RuntimeError as error:
+        if any(words in str(error) for words in NO_MEMORY):
+            raise MemoryLimitError(_no_memory(folder, config)) from error
+        if "deterministic" in str(error) and config.deterministic:
+            raise OptionError(f"deterministic=True is not possible with this network on this device: {error}") from error
+        raise
+
+
+def _no_memory(folder: Path, config: FitConfig) -> str:
+    smaller = max(1, config.batch_size // 2)
+    return (
+        f"The memory does not suffice for batch_size={config.batch_size}. Try batch_size={smaller} with accumulate="
+        f"{2 * config.accumulate}, which trains alike; a smaller size of the model's scans; precision='bf16' or 'fp16' on a GPU; "
+        f"or, if it is the machine's memory that is full, workers=0 or a smaller cache_gb. {_go_on(folder)}"
+    )
+
+
+def _go_on(folder: Path) -> str:
+    return f"What {folder} holds is whole; a run that is to go on with the same options goes on with resume=True, --resume."
+
+
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # names of mallopt(3)
+KEEP = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 256 << 20}
+AS_USUAL = {MMAP_MAX: 65_536, TRIM_THRESHOLD: 128 << 10, TOP_PAD: 128 << 10}
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Keep freed blocks for the next step; give them back at the end. Does nothing without glibc, or where the user set it."""
+    if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    _set(libc, KEEP)
+    try:
+        yield
+    finally:
+        _set(libc, AS_USUAL)
+        libc.malloc_trim(0)
+
+
+def _set(libc: ctypes.CDLL, values: dict[int, int]) -> None:
+    for name, value in values.items():
+        libc.mallopt(name, value)

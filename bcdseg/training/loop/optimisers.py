@@ -1,0 +1,92 @@
+"""Optimisers and learning-rate schedules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from bcdseg.networks.network import Network
+from bcdseg.training.config import FitConfig
+
+PLATEAU_PATIENCE = 5
+"""Epochs without a better joint score after which ``plateau`` takes a tenth of the rate."""
+
+BEST_BY = 1e-4
+"""How much better a joint score must be to count as better there."""
+
+
+def build_optimizer(network: Network, loss: nn.Module, config: FitConfig) -> Optimizer:
+    """The optimiser, with rates of their own for the encoder and the rest, and no decay of norms and biases."""
+    groups = parameter_groups(network, loss, config)
+    if config.optimizer == "sgd":
+        return SGD(groups, lr=config.lr, momentum=config.momentum)
+    kinds: dict[str, type[Adam]] = {"adamw": AdamW, "adam": Adam}
+    return kinds[config.optimizer](groups, lr=config.lr)
+
+
+def parameter_groups(network: Network, loss: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
+    """Encoder and the rest, each with and without weight decay; empty groups are left out."""
+    encoder = list(network.encoder.parameters())
+    known = {id(parameter) for parameter in encoder}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in known] + list(loss.parameters())
+    groups = []
+    for name, parameters, lr in (("encoder", encoder, config.lr * config.encoder_lr), ("heads", rest, config.lr)):
+        for decays in (True, False):
+            chosen = [parameter for parameter in parameters if (parameter.ndim > 1) is decays]
+            if chosen:
+                decay = config.weight_decay if decays else 0.0
+                groups.append({"params": chosen, "lr": lr, "weight_decay": decay, "name": name})
+    return groups
+
+
+def build_schedule(
+    optimizer: Optimizer, config: FitConfig, steps_an_epoch: int, scores: Callable[[], Sequence[float]]
+) -> LRScheduler:
+    """The learning rate, step by step.
+
+    Args:
+        optimizer: What it drives.
+        config: Which schedule, over how many epochs.
+        steps_an_epoch: Optimiser steps.
+        scores: Tells the joint score of each epoch so far; ``plateau`` looks at it.
+    """
+    steps, warmup = config.epochs * steps_an_epoch, config.warmup_epochs * steps_an_epoch
+    if config.schedule == "one_cycle":
+        return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], total_steps=max(2, steps))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        if config.schedule == "cosine":
+            return (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup)))) / 2
+        return plateau_factor(scores()) if config.schedule == "plateau" else 1.0
+
+    return LambdaLR(optimizer, factor)
+
+
+def plateau_factor(scores: Sequence[float]) -> float:
+    """A tenth for each time that the score stayed for ``PLATEAU_PATIENCE`` epochs.
+
+    A function of the scores alone, where torch's ``ReduceLROnPlateau`` has a state: it can be combined with a warm-up, and a
+    run that goes on after a kill needs nothing but its history.
+    """
+    factor, best, stayed = 1.0, -math.inf, 0
+    for score in scores:
+        if score > best + BEST_BY:
+            best, stayed = score, 0
+        else:
+            stayed += 1
+        if stayed == PLATEAU_PATIENCE:
+            factor, stayed = factor / 10, 0
+    return factor
+
+
+def freeze_encoder(network: Network, frozen: bool) -> None:
+    """Keep the encoder as it is, the running statistics of its norms included, or let it learn."""
+    network.encoder.requires_grad_(not frozen)
+    network.encoder.train(not frozen)

@@ -1,0 +1,211 @@
+"""The joint loss of masks and classes.
+
+Each is a pixel term, over the whole scan, and an overlap term that only scans with a lesion have: Dice of an empty mask is
+either nothing or noise. Masks may be soft (after MixUp); the overlap is then the soft-label form of Wang et al. (2023).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from monai.losses import DiceLoss, FocalLoss, LogHausdorffDTLoss, TverskyLoss
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdseg.errors import OptionError
+from bcdseg.networks.network import Output
+
+MISSED, INVENTED = 0.7, 0.3
+"""What missed and invented pixels cost in the Tversky loss (Salehi et al. 2017)."""
+BOUNDARY = 0.1
+"""Weight of the boundary beside cross entropy and Dice; the distances make it several times as large as those."""
+
+
+class MaskTerm(nn.Module):
+    """Logits and masks, batch x 1 x height x width, to one number a scan."""
+
+    def __init__(self, pixels: Callable[[Tensor, Tensor], Tensor], *overlaps: tuple[float, nn.Module]) -> None:
+        super().__init__()
+        self.pixels = pixels
+        self.weights = [weight for weight, _ in overlaps]
+        self.overlaps = nn.ModuleList(term for _, term in overlaps)
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """The cost of each scan."""
+        lesion = mask.flatten(1).any(dim=1)
+        cost = self.pixels(logits, mask).flatten(1).mean(dim=1)
+        for weight, term in zip(self.weights, self.overlaps, strict=True):
+            cost = cost + weight * torch.where(lesion, term(logits, mask).flatten(1).mean(dim=1), 0.0)
+        return cost
+
+
+def _cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+
+
+def _dice() -> tuple[float, nn.Module]:
+    return 1.0, DiceLoss(sigmoid=True, reduction="none", smooth_nr=1.0, smooth_dr=1.0, soft_label=True)
+
+
+def _tversky() -> tuple[float, nn.Module]:
+    options = {"alpha": INVENTED, "beta": MISSED, "smooth_nr": 1.0, "smooth_dr": 1.0}
+    return 1.0, TverskyLoss(sigmoid=True, reduction="none", soft_label=True, **options)
+
+
+def _boundary() -> tuple[float, nn.Module]:
+    return BOUNDARY, LogHausdorffDTLoss(include_background=True, sigmoid=True, reduction="none")
+
+
+MASK_TERMS: dict[str, Callable[[], MaskTerm]] = {
+    "dice_ce": lambda: MaskTerm(_cross_entropy, _dice()),
+    "dice_focal": lambda: MaskTerm(FocalLoss(reduction="none"), _dice()),
+    "tversky": lambda: MaskTerm(_cross_entropy, _tversky()),
+    "hausdorff": lambda: MaskTerm(_cross_entropy, _dice(), _boundary()),
+}
+
+
+NO_LABEL = -1
+CLASS_LOSSES = ("ce", "focal")
+TASK_WEIGHTS = ("fixed", "learned")
+FOCUS = 2.0
+"""The exponent by which focal loss turns to what is still wrong (Lin et al. 2017)."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a batch.
+
+    Attributes:
+        mask: Masks from 0 to 1, batch x 1 x height x width; any values where ``has_mask`` is False.
+        has_mask: Which scans have a mask. A scan known to be normal has one: the empty one.
+        label: Class of each scan, ``NO_LABEL`` where it is unknown. Or soft, batch x classes: shares that sum to 1,
+            all zero where the label is unknown.
+    """
+
+    mask: Tensor
+    has_mask: Tensor
+    label: Tensor
+
+
+class Losses(NamedTuple):
+    """The loss of a batch and its parts.
+
+    Attributes:
+        total: What is minimised.
+        mask: Mean over the scans whose mask is known, zero when none is; None when the network has no mask head.
+        classes: Mean over the scans whose label is known, zero when none is; None when the network has no class head.
+    """
+
+    total: Tensor
+    mask: Tensor | None
+    classes: Tensor | None
+
+
+class JointLoss(nn.Module):
+    """A mask loss on every known mask and a class loss on every known label; what is missing adds nothing.
+
+    An empty mask has no overlap worth the name: it is trained by the pixel term alone, see ``mask_terms``.
+
+    Args:
+        mask_loss: ``dice_ce``, ``dice_focal``, ``tversky`` or ``hausdorff``.
+        class_loss: ``ce`` or ``focal``.
+        label_smoothing: Of the class loss.
+        task_weights: ``fixed`` adds the tasks with the two weights; ``learned`` starts from them and learns one uncertainty
+            a task (Kendall, Gal, Cipolla: Multi-task learning using uncertainty to weigh losses, CVPR 2018).
+        mask_weight: Weight of the mask loss.
+        class_weight: Weight of the class loss.
+        class_weights: Weight of each class within the class loss, or None.
+        share: Told how many known scans (masks, labels by weight) this process has, answers by how many it divides its sums.
+            Alone that is the same; among several processes it is their mean, so that averaged gradients are those of one.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        mask_loss: str = "dice_ce",
+        class_loss: str = "ce",
+        label_smoothing: float = 0.05,
+        task_weights: str = "fixed",
+        mask_weight: float = 1.0,
+        class_weight: float = 0.5,
+        class_weights: Tensor | None = None,
+        share: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        _check("mask_loss", mask_loss, tuple(MASK_TERMS))
+        _check("class_loss", class_loss, CLASS_LOSSES)
+        _check("task_weights", task_weights, TASK_WEIGHTS)
+        self.mask_term = MASK_TERMS[mask_loss]()
+        self.focus = FOCUS if class_loss == "focal" else 0.0
+        self.label_smoothing = label_smoothing
+        self.weights = (mask_weight, class_weight)
+        self.log_variance = _log_variance(self.weights) if task_weights == "learned" else None
+        self.register_buffer("class_weights", class_weights)
+        self.share = share
+
+    def forward(self, output: Output, truth: Truth) -> Losses:
+        """The loss of a batch."""
+        sums = [self._masks(output.mask, truth), self._classes(output.classes, truth)]
+        counts = torch.stack([count for _, count in sums])
+        shared = self.share(counts) if self.share else counts
+        known = shared > 0
+        mask, classes = torch.stack([summed for summed, _ in sums]) / torch.where(known, shared, 1.0)
+        total = self._weighted(torch.stack([mask, classes]), known)
+        return Losses(total, None if output.mask is None else mask, None if output.classes is None else classes)
+
+    def _masks(self, logits: Tensor | None, truth: Truth) -> tuple[Tensor, Tensor]:
+        """Sum over the scans that have a mask, and how many they are."""
+        if logits is None:
+            return _nothing(truth)
+        mask = torch.where(truth.has_mask[:, None, None, None], truth.mask, 0.0).float()
+        of_scan = self.mask_term(logits.float(), mask)
+        return (of_scan * truth.has_mask).sum(), truth.has_mask.sum().float()
+
+    def _classes(self, logits: Tensor | None, truth: Truth) -> tuple[Tensor, Tensor]:
+        """Sum over the scans that have a label, and how many they are, each counting by the weight of its class."""
+        if logits is None:
+            return _nothing(truth)
+        shares = soft_labels(truth.label, logits.shape[1])
+        known = shares.sum(dim=1)
+        weights = torch.ones_like(shares[0]) if self.class_weights is None else self.class_weights
+        target = shares * (1 - self.label_smoothing) + known[:, None] * self.label_smoothing / len(weights)
+        log_probability = F.log_softmax(logits.float(), dim=1)
+        if self.focus:
+            log_probability = log_probability * (1 - log_probability.exp()) ** self.focus
+        return -(target * weights * log_probability).sum(), (shares * weights).sum()
+
+    def _weighted(self, losses: Tensor, known: Tensor) -> Tensor:
+        if self.log_variance is None:
+            return (losses * losses.new_tensor(self.weights)).sum()
+        return (losses * torch.exp(-self.log_variance) + known * self.log_variance / 2).sum()
+
+
+def soft_labels(label: Tensor, classes: int) -> Tensor:
+    """Labels as shares of the classes; a row of zeros where the label is unknown. Soft ones stay as they are."""
+    if label.ndim == 2:
+        return label.float()
+    return F.one_hot(label - NO_LABEL, classes + 1)[:, 1:].float()
+
+
+def _nothing(truth: Truth) -> tuple[Tensor, Tensor]:
+    zero = torch.zeros((), device=truth.label.device)
+    return zero, zero
+
+
+def _log_variance(weights: tuple[float, float]) -> nn.Parameter:
+    if min(weights) <= 0:
+        raise OptionError(
+            f"task_weights='learned' starts from mask_weight={weights[0]} and class_weight={weights[1]}: give both above 0."
+        )
+    return nn.Parameter(torch.tensor([-math.log(weight) for weight in weights]))
+
+
+def _check(option: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise OptionError(f"{option}={value!r}: choose one of {', '.join(choices)}.")

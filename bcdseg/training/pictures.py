@@ -1,0 +1,227 @@
+"""Figures written during training."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+
+from bcdseg.evaluation.plots.confusion import confusion_figure
+from bcdseg.evaluation.plots.outlines import draw_outlines, name_outlines
+from bcdseg.evaluation.plots.style import LINES, PANEL, new_figure, save_figure, style_axes
+from bcdseg.networks.network import Output
+from bcdseg.training.data.loaders import Batch
+from bcdseg.training.loop.epoch_metrics import Case, cases_of
+from bcdseg.training.loop.task import Task
+from bcdseg.training.run import best_epoch
+from bcdseg.types import Mask
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Row = Mapping[str, float]
+MEASURES = "on validation scans"
+FEW = 12  # epochs of which each gets a dot
+PANELS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("mask loss", {"mask_loss": "training", "val_mask_loss": "validation"}),
+    ("class loss", {"class_loss": "training", "val_class_loss": "validation"}),
+    (
+        MEASURES,
+        {
+            "joint": "joint score",
+            "val_dice": "Dice of lesions",
+            "val_clean": "scans without lesion left clean",
+            "val_balanced_accuracy": "balanced accuracy of classes",
+        },
+    ),
+)
+"""Title of each panel, and the columns of the history that are drawn in it."""
+
+
+def curves_figure(history: Sequence[Row]) -> Figure:
+    """A panel for each task's loss and one for the measures, with the best epoch marked; what isn't known is left out."""
+    panels = [(title, drawn) for title, columns in PANELS if (drawn := _known(columns, history))]
+    figure = new_figure(PANEL * max(1, len(panels)), 4.2)
+    for axes, (title, columns) in zip(figure.subplots(1, max(1, len(panels)), squeeze=False)[0], panels, strict=False):
+        _draw(axes, history, columns)
+        style_axes(axes, title=title, x="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.set_xlim(0.5, max(row["epoch"] for row in history) + 0.5)
+        axes.set_ylim(0, 1.02 if title == MEASURES else 1.08 * max(row.get(column, 0) for row in history for column in columns))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False, fontsize="small")
+    return figure
+
+
+def _known(columns: Mapping[str, str], history: Sequence[Row]) -> dict[str, str]:
+    return {column: name for column, name in columns.items() if any(column in row for row in history)}
+
+
+def _draw(axes: Any, history: Sequence[Row], columns: Mapping[str, str]) -> None:
+    best = best_epoch(history)
+    marker = "." if len(history) <= FEW else None
+    for style, (column, name) in zip(LINES, columns.items(), strict=False):
+        rows = [row for row in history if column in row]
+        axes.plot([row["epoch"] for row in rows], [row[column] for row in rows], marker=marker, label=name, **style)
+    axes.axvline(best, color="#8c959f", linewidth=1, label=f"best epoch: {best}")
+
+
+CURVES, WORST, CONFUSION = "curves.png", "worst.png", "confusion.png"
+SHOWN = 8
+"""Scans in ``worst.png``."""
+
+REST = 30
+"""Pictures are drawn again after this many times as long as drawing them took: short epochs don't wait for pictures."""
+
+FIRST = 20.0
+"""Seconds of training before which none is drawn: of a run that is shorter they are drawn once, at its end."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A validation scan as the network saw it, the true outline and the predicted one."""
+
+    case: Case
+    image: NDArray[np.uint8]
+    truth: Mask | None
+    predicted: Mask | None
+
+    @property
+    def badness(self) -> float:
+        """How wrong the answer is, from 0 to 1: the mean of what Dice and the true class's probability lack of one."""
+        case, lacks = self.case, []
+        if case.dice is not None:
+            lacks.append(1 - case.dice)
+        if case.label is not None and case.probabilities is not None:
+            lacks.append(1 - float(case.probabilities[case.label]))
+        return sum(lacks) / len(lacks) if lacks else math.nan
+
+
+class Pictures(pl.Callback):  # type: ignore[misc]
+    """Draws, in the first process only; a picture that can't be drawn or written is warned about once, and training goes on."""
+
+    def __init__(self, folder: Path, classes: Sequence[str]) -> None:
+        self.folder = folder
+        self.classes = tuple(classes)
+        self._worst: list[Look] = []
+        self._failed: set[str] = set()
+        self._waiting = False
+        self._again_at = 0.0
+
+    def on_train_start(self, *_: Any) -> None:
+        """Called by Lightning."""
+        self._again_at = time.monotonic() + FIRST
+
+    def on_validation_epoch_start(self, *_: Any) -> None:
+        """Called by Lightning."""
+        self._worst = []
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, _task: Task, output: Output, batch: Batch, *_: Any) -> None:
+        """Keep the worst scans so far, with the outlines as the validated weights draw them."""
+        if trainer.is_global_zero:
+            looks = [look for look in looks_of(batch, output) if not math.isnan(look.badness)]
+            self._worst = sorted([*self._worst, *looks], key=lambda look: -look.badness)[:SHOWN]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: Task) -> None:
+        """Draw, unless the last drawing was only just now."""
+        self._waiting = trainer.is_global_zero
+        if self._waiting and time.monotonic() >= self._again_at:
+            self._draw(task)
+
+    def on_train_end(self, _trainer: pl.Trainer, task: Task) -> None:
+        """Draw what the last epochs brought."""
+        if self._waiting:
+            self._draw(task)
+
+    def on_exception(self, trainer: pl.Trainer, task: Task, _error: BaseException) -> None:
+        """Draw what there is when a run is stopped."""
+        self.on_train_end(trainer, task)
+
+    def _draw(self, task: Task) -> None:
+        began = time.monotonic()
+        self._write(CURVES, lambda: curves_figure(task.history))
+        if self._worst:
+            self._write(WORST, lambda: worst_figure(self._worst, self.classes))
+        if any(case.label is not None and case.probabilities is not None for case in task.validation):
+            title = f"validation scans, epoch {len(task.history)}"
+            self._write(CONFUSION, lambda: confusion_figure(count_confusions(task.validation), self.classes, title=title))
+        self._waiting = False
+        self._again_at = time.monotonic() + REST * (time.monotonic() - began)
+
+    def _write(self, name: str, figure: Callable[[], Figure]) -> None:
+        try:
+            save_figure(figure(), self.folder / name, overwrite=True)
+        except Exception as error:  # whatever it is, a picture is not worth a training
+            if name not in self._failed:
+                warnings.warn(f"{self.folder / name}: can't be drawn or written ({error}). Training goes on.", stacklevel=2)
+            self._failed.add(name)
+
+
+def pictures(folder: Path, classes: Sequence[str]) -> list[pl.Callback]:
+    """What ``fit`` adds to Lightning's trainer so that pictures of the run appear in its folder.
+
+    Args:
+        folder: The run's.
+        classes: Of the model, in its order; empty for a model that only segments.
+    """
+    return [Pictures(folder, classes)]
+
+
+def looks_of(batch: Batch, output: Output) -> list[Look]:
+    """The scans of a validation batch with both outlines."""
+    images = batch.image.float().mean(dim=1).cpu().numpy()
+    truths = (batch.truth.mask[:, 0] > 0.5).cpu().numpy()
+    outlines = [None] * len(batch) if output.mask is None else list((output.mask[:, 0] > 0).cpu().numpy())
+    return [
+        Look(case, _gray(images[row]), truths[row] if case.truth_area is not None else None, outlines[row])
+        for row, case in enumerate(cases_of(batch, output))
+    ]
+
+
+def worst_figure(looks: Sequence[Look], classes: Sequence[str]) -> Figure:
+    """The scans with their outlines, the worst first."""
+    columns = min(4, len(looks))
+    rows = -(-len(looks) // columns)
+    figure = new_figure(2.9 * columns, 3.7 * rows + 0.4)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, look in zip(grid, looks, strict=False):
+        draw_outlines(axes, look.image, truth=look.truth, predicted=look.predicted, title=_told(look.case, classes))
+    if any(look.truth is not None or look.predicted is not None for look in looks):
+        name_outlines(figure)
+    return figure
+
+
+def count_confusions(cases: Sequence[Case]) -> NDArray[np.int64]:
+    """Scans of each class (rows) by the class they were called (columns)."""
+    known = [(case.label, case.probabilities) for case in cases if case.label is not None and case.probabilities is not None]
+    classes = len(known[0][1])
+    places = [label * classes + int(probabilities.argmax()) for label, probabilities in known]
+    return np.bincount(places, minlength=classes**2).reshape(classes, classes)
+
+
+def _told(case: Case, classes: Sequence[str]) -> str:
+    lines = [case.id if len(case.id) <= 34 else f"…{case.id[-33:]}"]
+    if case.probabilities is not None and len(classes):
+        called = int(case.probabilities.argmax())
+        truth = f"{classes[case.label]} " if case.label is not None else ""
+        lines.append(f"{truth}called {classes[called]}, {case.probabilities[called]:.0%}")
+    if case.dice is not None:
+        lines.append(
+            f"Dice {case.dice:.2f}" if case.truth_area else "no lesion, " + ("outlined one" if case.outlined else "left clean")
+        )
+    return "\n".join(lines)
+
+
+def _gray(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The network's input for the eye: from its darkest to its brightest pixel."""
+    low, high = float(image.min()), float(image.max())
+    return ((image - low) / max(high - low, 1e-6) * 255).astype(np.uint8)

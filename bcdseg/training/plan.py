@@ -1,0 +1,119 @@
+"""The plan of a training run, checked before anything is written."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.models.model import Model
+from bcdseg.networks.network import Network
+from bcdseg.terminal import make_console
+from bcdseg.training.config import FitConfig
+from bcdseg.training.data.sampling import class_weights
+from bcdseg.training.finetune import Teacher, adapt
+from bcdseg.training.inputs import Inputs, check_inputs
+from bcdseg.training.loop.distributed import is_first
+from bcdseg.training.loop.global_state import as_it_was
+from bcdseg.training.loop.optimisers import freeze_encoder
+from bcdseg.training.loop.trainer_factory import check_compiler
+from bcdseg.training.losses import JointLoss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run, before it begins.
+
+    Attributes:
+        model: What it starts from, made ready for the classes of the data.
+        train: Scans to learn from.
+        val: Scans to choose the epoch by.
+        seen: What is known of ``train``.
+        check: What is known of ``val``.
+        config: The options.
+        augment: The caller's own augmentation, in place of the config's.
+        teacher: Whose answers are learned besides.
+        say: Tells the user a line, in the first process, unless ``progress`` is off.
+    """
+
+    model: Model
+    train: Dataset
+    val: Dataset
+    seen: Inputs
+    check: Inputs
+    config: FitConfig
+    augment: Any
+    teacher: Teacher | None
+    say: Callable[[str], None]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint's weights belong to."""
+        return {"network": asdict(self.model.network.config), "preprocessing": asdict(self.model.preprocessing)}
+
+    def network(self) -> Network:
+        """A network to train. A head that nothing is known for stays as it is, where weight decay would have eaten it."""
+        network = copy.deepcopy(self.model.network)
+        assert isinstance(network, Network)  # ensembles have been refused
+        network.train().requires_grad_(True)
+        freeze_encoder(network, self.config.freeze_encoder_epochs == -1)
+        for head, known in ((network.mask_head, self.seen.masks), (network.class_head, self.seen.labels)):
+            if head is not None and not known:
+                head.requires_grad_(False)
+        # Of images alone the layout is not enough: a step takes 1.4 times as long.
+        return network.to(memory_format=torch.channels_last) if self.config.channels_last else network
+
+    def loss(self) -> JointLoss:
+        """The joint loss, with rare classes weighed up where that is asked for."""
+        config, classes = self.config, self.model.classes
+        return JointLoss(
+            mask_loss=config.mask_loss,
+            class_loss=config.class_loss,
+            label_smoothing=config.label_smoothing,
+            task_weights=config.task_weights,
+            mask_weight=config.mask_weight,
+            class_weight=config.class_weight,
+            class_weights=class_weights(self.train, classes) if config.balance == "weight" and classes else None,
+        )
+
+
+def make_plan(
+    model: Model, train: Dataset, val: Dataset, config: FitConfig, *, augment: Any = None, teacher: Model | None = None
+) -> Plan:
+    """Look at everything that is given, and tell what was seen.
+
+    Raises:
+        BcdsegError: One of many: what is given doesn't fit together.
+    """
+    say = _teller(config)
+    if config.compile:
+        check_compiler()
+    with as_it_was():
+        torch.manual_seed(config.seed)  # of a class head that starts anew
+        model, changed = adapt(model, train.classes)
+    seen, check = check_inputs(model, train, val)
+    guide = None if teacher is None else Teacher(teacher, model)
+    for line in (f"Training: {seen}", f"Validation: {check}", *([changed] if changed else []), *_not_learned(model, seen)):
+        say(line)
+    return Plan(model=model, train=train, val=val, seen=seen, check=check, config=config, augment=augment, teacher=guide, say=say)
+
+
+def _not_learned(model: Model, seen: Inputs) -> list[str]:
+    """What the scans can't teach, in words."""
+    lines = []
+    if model.network.config.decoder is not None and not seen.masks:
+        lines.append("No masks: the outlines are not trained, and mean no more than before.")
+    if model.classes and not seen.labels:
+        lines.append("No labels: the classes are not trained, and mean no more than before.")
+    elif forgotten := [name for name in model.classes if name not in seen.classes]:
+        lines.append(f"No scan of {', '.join(forgotten)}: the model will learn to call no scan that.")
+    return lines
+
+
+def _teller(config: FitConfig) -> Callable[[str], None]:
+    console = make_console(stderr=True, quiet=not (config.progress and is_first()))
+    return lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,134 @@
+"""Training recipes, as data: one TOML file each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bcdseg.errors import OptionError
+from bcdseg.training.config import FitConfig
+from bcdseg.training.config_file import from_values, read_values
+
+if TYPE_CHECKING:
+    from bcdseg.data.dataset import Dataset
+    from bcdseg.models.model import Model
+
+FOLDER = Path(__file__).parent / "recipes"
+MASK = "+mask"
+MASK_SUMMARY = "Besides, a U-Net on the same encoder learns the masks, and the class head reads its outline."
+AS_TOLD = "as the recipe tells"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A named way to train.
+
+    Attributes:
+        name: What to ask for it by; with ``+mask`` at the end the same with a decoder added.
+        summary: What it is.
+        source: Where it comes from.
+        links: Its origin, its data, the paper of its encoder, as far as known.
+        chosen: What its source doesn't tell and was chosen here.
+        classes: The classes that it is for, to which data are narrowed; None is all that the data have.
+        network: Options of ``bcdseg.create``.
+        training: Options of ``FitConfig``.
+    """
+
+    name: str
+    summary: str
+    source: str
+    links: tuple[str, ...] = ()
+    chosen: str = ""
+    classes: tuple[str, ...] | None = None
+    network: Mapping[str, Any]
+    training: Mapping[str, Any]
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether it learns masks too."""
+        return self.network.get("decoder") is not None
+
+    def narrow(self, dataset: Dataset) -> Dataset:
+        """The samples of the recipe's classes; the data set itself where the recipe is for all classes."""
+        if self.classes is None:
+            return dataset
+        missing = [name for name in self.classes if name not in dataset.classes]
+        if missing:
+            raise OptionError(
+                f"{self.name}: is for {', '.join(self.classes)}, and {dataset.name} has no {', '.join(missing)}: "
+                f"its classes are {', '.join(dataset.classes) or 'unknown'}."
+            )
+        return dataset.select(sample.id for sample in dataset if sample.label in self.classes)
+
+    def model(self, classes: Sequence[str], *, weights: str | Path | None = AS_TOLD, **changes: Any) -> Model:
+        """A new model, as ``bcdseg.create`` makes it.
+
+        Args:
+            classes: Those of the data, narrowed before where the recipe is for some.
+            weights: By default the recipe's own. ``"imagenet"``, a file or folder with the encoder's weights, or None for random
+                ones; what to train then is better asked of ``from_scratch()``.
+            changes: Other options of ``bcdseg.create``, in place of the recipe's.
+
+        Raises:
+            WeightsUnavailableError: The recipe starts from ImageNet weights, and the hub can't be reached.
+        """
+        from bcdseg.models.create import create
+
+        if self.classes is not None and set(classes) != set(self.classes):
+            raise OptionError(
+                f"{self.name}: is for {', '.join(self.classes)}, not for {', '.join(classes)}: narrow the data first, "
+                f"bcdseg.recipe({self.name!r}).narrow(data)."
+            )
+        own = {} if weights == AS_TOLD else {"weights": weights}
+        return create(**{**self.network, **own, **changes, "classes": classes})
+
+    def config(self, **changes: Any) -> FitConfig:
+        """The options of the training, with some of them changed."""
+        return from_values({**self.training, **changes})
+
+    def from_scratch(self) -> Recipe:
+        """The same from random weights, with nothing to download; the encoder then learns all the time, at the full rate."""
+        if self.network.get("weights") is None:
+            return self
+        training = {**self.training, "freeze_encoder_epochs": 0, "encoder_lr": 1.0}
+        return replace(self, network={**self.network, "weights": None}, training=training)
+
+    def with_masks(self) -> Recipe:
+        """The ``+mask`` form: a decoder on the same encoder, and the class head that reads its outline."""
+        network = {**self.network, "decoder": "unet", "head": "guided"}
+        return replace(self, name=self.name + MASK, summary=f"{self.summary} {MASK_SUMMARY}", network=network)
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of a name, one of those that ``bcdseg.recipes()`` lists."""
+    known = {one.name: one for one in recipes()}
+    if name in known:
+        return known[name]
+    near = get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise OptionError(f"recipe={name!r}: there is none of this name.{hint} There are: {', '.join(known)}.")
+
+
+@cache
+def recipes() -> tuple[Recipe, ...]:
+    """All recipes, the library's own first; one that only classifies is followed by its ``+mask`` form."""
+    bare = [_read(path) for path in sorted(FOLDER.glob("*.toml"), key=lambda path: (path.stem != "default", path.stem))]
+    return tuple(form for one in bare for form in ([one] if one.has_masks else [one, one.with_masks()]))
+
+
+def _read(path: Path) -> Recipe:
+    values = read_values(path)
+    return Recipe(
+        name=path.stem,
+        summary=values["summary"],
+        source=values["source"],
+        links=tuple(values.get("links", ())),
+        chosen=values.get("chosen", ""),
+        classes=tuple(values["classes"]) if "classes" in values else None,
+        network={"decoder": None, "head": "global", **values["model"]},
+        training=values["fit"],
+    )

@@ -1,0 +1,177 @@
+"""The folder and the result of a training run."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from torch import nn
+
+from bcdseg.csv_text import csv_text, read_csv
+from bcdseg.data.dataset import Dataset
+from bcdseg.errors import DatasetError, OptionError, OutputError, OutputExistsError
+from bcdseg.files import write_whole
+from bcdseg.models.model import Model
+from bcdseg.training.config import FitConfig
+from bcdseg.training.config_file import read_config, to_toml
+
+RUNS = Path("runs")
+MAY_DIFFER = ("workers", "cache", "cache_gb", "device", "devices", "nodes", "strategy", "loggers", "pictures", "progress")
+"""Options that a run may be continued with another value of: they change how it is computed, and not what."""
+
+COPIES = 8
+"""Of the weights in two checkpoints: weights, average, and two numbers a weight that the optimiser keeps."""
+MOST_NAMED = 5
+
+
+def new_folder(out: Path | None, encoder: str) -> Path:
+    """An empty folder for a run: ``out``, or the first of ``runs/ENCODER-1``, ``-2`` ... that is free."""
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputExistsError(
+            f"{out}: exists already. Choose another folder, or go on with the run in it: resume=True, --resume."
+        )
+    try:
+        return _made(out) if out is not None else _first_free(encoder.replace("/", "-"))
+    except OSError as error:
+        raise OutputError(f"{out or RUNS}: can't be written ({error.strerror}). Choose another place for the run.") from error
+
+
+def check_space(folder: Path, network: nn.Module) -> None:
+    """Refuse to begin where the checkpoints won't fit."""
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    needed, free = COPIES * weights + 2**24, shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"{folder}: the disk has {free / 2**20:.0f} MiB free, and the run's checkpoints need {needed / 2**20:.0f} MiB. "
+            "Make room, or choose another place for the run."
+        )
+
+
+def write_beginning(folder: Path, config: FitConfig, train: Dataset, val: Dataset, notes: Mapping[str, bytes]) -> None:
+    """What a run is made with: the scans it sees, its options, and other files. The options last: they make it a run."""
+    for name, content in {**notes, SEEN: _seen_csv(train, val), CONFIG: to_toml(config).encode()}.items():
+        write_whole(folder / name, content, overwrite=True, durable=True)
+
+
+def config_to_go_on_with(folder: Path, given: FitConfig | None) -> FitConfig:
+    """The config of a run that is there, with what may be another now taken from the one given.
+
+    Raises:
+        OptionError: The folder holds no run, or the config given says something else than the run's.
+    """
+    if not (folder / CONFIG).is_file():
+        raise OptionError(f"{folder}: holds no run to go on with ({CONFIG} is missing).")
+    saved = read_config(folder / CONFIG)
+    if given is None:
+        return saved
+    names = [field.name for field in fields(FitConfig) if field.name not in MAY_DIFFER]
+    other = [f"{name}={getattr(given, name)!r} ({getattr(saved, name)!r} there)" for name in names if _differs(saved, given, name)]
+    if other:
+        raise OptionError(f"{folder}: the run has other options: {', '.join(other)}. Leave them out, or begin a new run.")
+    return given
+
+
+def check_same_scans(folder: Path, train: Dataset, val: Dataset) -> None:
+    """Refuse to go on with other scans than the run was begun with."""
+    try:
+        there = _rows((folder / SEEN).read_bytes())
+    except FileNotFoundError:
+        raise DatasetError(f"{folder}: {SEEN} is missing: what the run was begun with is not known. Begin a new run.") from None
+    now = _rows(_seen_csv(train, val))
+    if there != now:
+        changes = {"only now": sorted(now - there), "only then": sorted(there - now)}
+        said = "; ".join(f"{when}: {_named(rows)}" for when, rows in changes.items() if rows)
+        raise DatasetError(
+            f"{folder}: the run was begun with other scans (part, id, label, masks, group). {said}. "
+            "Give the data it was begun with, or begin a new run."
+        )
+
+
+def _first_free(encoder: str) -> Path:
+    number = 1
+    while True:
+        try:
+            return _made(RUNS / f"{encoder}-{number}", exist_ok=False)
+        except FileExistsError:
+            number += 1
+
+
+def _made(folder: Path, exist_ok: bool = True) -> Path:
+    folder.mkdir(parents=True, exist_ok=exist_ok)
+    return folder
+
+
+def _differs(saved: FitConfig, given: FitConfig, name: str) -> bool:
+    return bool(getattr(saved, name) != getattr(given, name))
+
+
+def _seen_csv(train: Dataset, val: Dataset) -> bytes:
+    """A row for each scan; the only place of a run that names them."""
+    rows = [
+        [part, one.id, one.label or "", len(one.masks), one.group or ""]
+        for part, dataset in (("train", train), ("val", val))
+        for one in dataset
+    ]
+    return csv_text(["part", "id", "label", "masks", "group"], rows).encode("utf-8", "surrogateescape")
+
+
+def _rows(seen: bytes) -> set[str]:
+    """The rows of a ``seen.csv``, each as text."""
+    return {",".join(map(str, row.values())) for row in read_csv(seen.decode("utf-8", "surrogateescape"))}
+
+
+def _named(rows: list[str]) -> str:
+    more = f" and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
+    return ", ".join(f"({row})" for row in rows[:MOST_NAMED]) + more
+
+
+CONFIG, METRICS, LAST, BEST, MODEL, SEEN = "config.toml", "metrics.csv", "last.ckpt", "best.ckpt", "model", "seen.csv"
+COMMAND, SPLIT = "command.toml", "split.json"
+Row = Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished training run.
+
+    Attributes:
+        model: The trained model, with the weights of the best epoch (their running average where ``ema`` is on).
+        folder: Where the run lies: ``config.toml``, ``metrics.csv``, ``seen.csv``, ``last.ckpt``, ``best.ckpt``, pictures, and the
+            model in ``model/``.
+        history: Losses and measures of each epoch.
+        config: The options it was trained with.
+        best_epoch: The epoch of the best joint score, from 1.
+        best_score: That score, see ``bcdseg.evaluation.metrics.classification.joint_score``; on validation scans, which chose it.
+    """
+
+    model: Model = field(repr=False)
+    folder: Path
+    history: tuple[dict[str, float], ...] = field(repr=False)
+    config: FitConfig
+    best_epoch: int
+    best_score: float
+
+
+def best_epoch(history: Sequence[Row]) -> int:
+    """The epoch of the highest joint score, the first of equals, from 1; 0 when there is none."""
+    scores = [row["joint"] for row in history]
+    return scores.index(max(scores)) + 1 if scores else 0
+
+
+def is_finished(history: Sequence[Row], config: FitConfig) -> bool:
+    """Whether all epochs are done, or the joint score has not been better for as long as ``patience`` waits."""
+    waited = len(history) - best_epoch(history)
+    return len(history) >= config.epochs or (config.patience is not None and waited >= config.patience)
+
+
+def metrics_csv(history: Sequence[Row]) -> bytes:
+    """The history as a table, one row an epoch; a cell is empty where a measure is not known."""
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    return csv_text(columns, ([_cell(row[name]) if name in row else "" for name in columns] for row in history)).encode()
+
+
+def _cell(value: float) -> str:
+    return str(value) if isinstance(value, int) else "" if math.isnan(value) else f"{value:.6g}"

@@ -1,0 +1,268 @@
+"""The same answers whatever runs the network, and what happens when another runtime can't give them."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn import draw_scan
+
+import bcdseg
+from bcdseg import Model, errors
+from bcdseg.runtimes import agreement, choice, graph
+from bcdseg.runtimes.graph import GraphRuntime
+
+NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++")
+OTHERS = ("openvino", "onnxruntime", pytest.param("compile", marks=NEEDS_COMPILER))
+INT8 = ("openvino", "onnxruntime")
+SCANS = [draw_scan(seed, size) for seed, size in enumerate([(120, 160), (64, 64), (33, 50)])]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One for all tests here, so that each graph is made once."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BCDSEG_CACHE", str(folder))
+        yield folder / "graphs"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _small().save(tmp_path_factory.mktemp("model") / "small")
+
+
+def _small(**options: object) -> Model:
+    torch.manual_seed(0)
+    made = bcdseg.create("plain_cnn", **{"classes": ["a", "b", "c"], "size": 32, "decoder_channels": (16, 8, 8, 4, 4), **options})  # type: ignore[arg-type]
+    with torch.no_grad():  # answers that differ between scans
+        for name, weights in made.network.named_parameters():
+            if name.endswith("weight") and ("head" in name):
+                weights *= 8
+    return made
+
+
+def _same(model: Model, exact: Model, tolerance: float = 1e-4) -> None:
+    for scan in SCANS:
+        found, expected = model.predict(scan), exact.predict(scan)
+        assert found.probabilities == pytest.approx(expected.probabilities, abs=tolerance)
+        if expected.mask_probability is not None:
+            np.testing.assert_allclose(found.mask_probability, expected.mask_probability, atol=tolerance)
+
+
+@pytest.mark.parametrize("runtime", OTHERS)
+def test_the_answers_are_torchs_alone_in_a_stream_and_in_a_batch(folder: Path, runtime: str) -> None:
+    exact, model = bcdseg.load(folder, runtime="torch"), bcdseg.load(folder, runtime=runtime)
+    _same(model, exact)
+    assert isinstance(model._ready_runtime(), GraphRuntime)
+    assert (model.runtime, exact.runtime) == (runtime, "torch")
+    for batch_size in (None, 2):
+        for found, expected in zip(model.predict(SCANS * 2, batch_size=batch_size), exact.predict(SCANS * 2), strict=True):
+            np.testing.assert_allclose(found.mask_probability, expected.mask_probability, atol=1e-4)
+            assert found.label == expected.label
+
+
+ONLY_MASKS: dict[str, object] = {"classes": [], "head": None, "resize": "none"}
+ONLY_CLASSES: dict[str, object] = {"decoder": None, "decoder_channels": None}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "options"),
+    [("openvino", ONLY_MASKS), ("openvino", ONLY_CLASSES), pytest.param("compile", ONLY_MASKS, marks=NEEDS_COMPILER)],
+)
+def test_one_head_and_scans_at_their_own_size(runtime: str, options: dict[str, object]) -> None:
+    _same(_small(**options).run_on(runtime), _small(**options))
+
+
+def test_heat_maps_are_torchs_alone_and_in_a_stream(folder: Path) -> None:
+    exact, model = bcdseg.load(folder, runtime="torch"), bcdseg.load(folder, runtime="openvino")
+    expected = [exact.predict(scan, explain="b") for scan in SCANS]
+    for found, right in zip(
+        [model.predict(SCANS[0], explain="b"), *model.predict(SCANS, explain="b")], [expected[0], *expected], strict=True
+    ):
+        np.testing.assert_allclose(found.heatmap, right.heatmap, atol=1e-4)
+        assert found.explained == "b"
+    assert model.predict(SCANS[0], explain=True).explained == exact.predict(SCANS[0], explain=True).label
+    assert isinstance(model._ready_runtime(), GraphRuntime)
+
+
+def test_an_ensemble_runs_as_one_graph_that_tells_its_members_apart() -> None:
+    both = bcdseg.ensemble([_small(), _small(decoder=None, decoder_channels=None, head="global")])
+    exact, model = copy.deepcopy(both), both.run_on("onnxruntime")
+    _same(model, exact)
+    options = {"tta": "flip", "mode": "tiles"}
+    for found, expected in zip(model.predict(SCANS[1:], **options), exact.predict(SCANS[1:], **options), strict=True):
+        assert expected.spread is not None
+        assert max(expected.spread.values()) > 0.01
+        assert found.spread == pytest.approx(dict(expected.spread), abs=1e-4)
+        np.testing.assert_allclose(found.mask_probability, expected.mask_probability, atol=1e-4)
+    assert isinstance(model._ready_runtime(), GraphRuntime)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision", "tolerance"),
+    [
+        ("openvino", "bf16", 0.05),
+        ("torch", "bf16", 0.05),
+        ("torch", "fp16", 0.005),
+        pytest.param("compile", "bf16", 0.05, marks=NEEDS_COMPILER),
+    ],
+)
+def test_half_the_bits_drift_only_a_little(folder: Path, runtime: str, precision: str, tolerance: float) -> None:
+    model = bcdseg.load(folder, runtime=runtime, precision=precision)
+    _same(model, bcdseg.load(folder, runtime="torch"), tolerance)
+    assert (model.runtime, model.precision) == (runtime, precision)
+    assert model.predict(SCANS[0]).mask_probability.dtype == np.float32
+
+
+@pytest.mark.parametrize("runtime", INT8)
+def test_a_quarter_of_the_bits_drifts_a_little_more(runtime: str) -> None:
+    exact, quarter = (_small(decoder=None, decoder_channels=None) for _ in range(2))  # random masks lie on their threshold
+    quarter.run_on(runtime, precision="int8", calibrate_on=SCANS)
+    for scan in SCANS:
+        found, expected = quarter.predict(scan).probabilities, exact.predict(scan).probabilities
+        assert found == pytest.approx(expected, abs=0.05)
+        assert found != expected
+
+
+def test_a_new_process_finds_the_graph(folder: Path, cache: Path) -> None:
+    bcdseg.load(folder, runtime="onnxruntime").predict(SCANS[0])
+    before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    code = (
+        f"import bcdseg, numpy, sys; model = bcdseg.load({str(folder)!r}, runtime='onnxruntime');"
+        "model.predict(numpy.zeros((40, 40), numpy.uint8));"
+        "print('onnxscript' in sys.modules, type(model._ready_runtime()).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "GraphRuntime"]
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[: len(content) // 2], lambda _: b"", lambda content: content[:-1] + b"?"]
+)
+def test_a_damaged_graph_is_made_anew(damage: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path))
+    key = graph.graph_key([b"a", b"graph"])
+    graph.keep_graph(key, b"the graph")
+    (kept,) = (tmp_path / "graphs").iterdir()
+    kept.write_bytes(damage(kept.read_bytes()))  # type: ignore[operator]
+    assert graph.read_graph(key) is None
+    graph.keep_graph(key, b"the graph")
+    assert graph.read_graph(key) == b"the graph"
+    assert graph.graph_key([b"a", b"graph"]) != graph.graph_key([b"ag", b"raph"])
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "file"))
+    graph.keep_graph("key", b"graph")
+    assert graph.read_graph("key") is None
+
+
+def test_processes_that_start_at_once_give_the_same_answers(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path))
+    with multiprocessing.get_context("spawn").Pool(2) as pool:  # a forked one would not use OpenVINO after its parent has
+        told = set(pool.map_async(_first_answer, [folder, folder], chunksize=1).get(timeout=300))
+    assert len(told) == 1
+    assert "GraphRuntime" in told.pop()
+    assert len(list((tmp_path / "graphs").iterdir())) == 1
+
+
+def _first_answer(folder: Path) -> str:
+    model = bcdseg.load(folder, runtime="openvino")
+    return f"{model.predict(SCANS[0]).probabilities} {type(model._ready_runtime()).__name__}"
+
+
+def test_a_graph_that_disagrees_gives_way_to_torch_with_one_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model, others = _small(), _small().run_on("openvino")._ready_runtime()
+    assert isinstance(others, GraphRuntime)
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path))
+    monkeypatch.setattr(choice, "convert", lambda *_: others.graph)
+    _turn_round(model)
+    with pytest.warns(errors.RuntimeFallbackWarning, match=r"runs on torch.*differ"):
+        model.run_on("openvino").predict(SCANS[0])
+    _same(model, _turn_round(_small()))  # a second warning would be an error
+    monkeypatch.setattr(choice, "convert", None)  # it isn't tried again: the verdict was kept
+    with pytest.warns(errors.RuntimeFallbackWarning, match="differ"):
+        _turn_round(_small()).run_on("openvino").predict(SCANS[0])
+
+
+def _turn_round(model: Model) -> Model:
+    with torch.no_grad():
+        model.network.class_head.linear.weight *= -1  # type: ignore[union-attr, operator]
+    return model
+
+
+def test_a_conversion_that_fails_gives_way_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> bytes:
+        raise RuntimeError("unsupported operation")
+
+    monkeypatch.setattr(choice, "convert", fails)
+    model = _small(size=64).run_on("openvino")
+    with pytest.warns(errors.RuntimeFallbackWarning, match="unsupported operation"):
+        model.predict(SCANS[0])
+    _same(model, _small(size=64))
+
+
+def test_auto_follows_the_variable_and_training_leaves_it_for_torch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bcdseg.load(folder).runtime == "torch"
+    monkeypatch.delenv("BCDSEG_RUNTIME")
+    model = bcdseg.load(folder)
+    assert model.runtime == "openvino"
+    assert bcdseg.load(folder, precision="bf16").runtime == "torch"  # OpenVINO's drifts too far
+    before = model.predict(SCANS[0]).probabilities["a"]
+    with torch.no_grad():
+        model.network.class_head.linear.bias += torch.tensor([2.0, 0.0, 0.0])  # type: ignore[union-attr, operator]
+    assert model.predict(SCANS[0]).probabilities["a"] > before
+    assert not isinstance(model._ready_runtime(), GraphRuntime)
+    monkeypatch.setattr(choice, "find_spec", lambda module: None if module == "openvino" else module)
+    assert bcdseg.load(folder).runtime == "onnxruntime"
+    monkeypatch.setattr(choice, "find_spec", lambda module: module if module == "torch" else None)
+    assert bcdseg.load(folder).runtime == "torch"
+
+
+def test_a_model_is_copied_and_pickled_whatever_runs_it(folder: Path) -> None:
+    model = bcdseg.load(folder, runtime="openvino")
+    model.predict(SCANS[0])
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        _same(other, model, 1e-6)
+        assert other.runtime == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"runtime": "tensorrt"}, "auto, openvino, onnxruntime, torch, compile"),
+        ({"precision": "fp8"}, "auto, fp32, fp16, bf16, int8"),
+        ({"runtime": "onnxruntime", "precision": "bf16"}, "onnxruntime's: choose one of fp32, int8"),
+        ({"runtime": "openvino", "precision": "int8"}, "calibrate_on"),
+        ({"runtime": "openvino", "calibrate_on": SCANS}, "calibrate_on"),
+        ({"runtime": "torch", "precision": "int8", "calibrate_on": SCANS}, "torch's"),
+    ],
+)
+def test_impossible_choices_say_what_is_possible(folder: Path, options: dict[str, object], said: str) -> None:
+    with pytest.raises(errors.OptionError, match=said):
+        bcdseg.load(folder, **options)  # type: ignore[arg-type]
+
+
+def test_what_is_not_installed_names_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(errors.MissingExtraError, match=r"bcdseg\[openvino\]"):
+        bcdseg.load(folder, runtime="openvino")
+
+
+def test_a_bound_refuses_what_is_not_a_number() -> None:
+    nowhere = np.full((1, 4, 4), np.nan, np.float32)
+    one = agreement.Answers(nowhere, np.array([[np.nan, 1]], np.float32))
+    assert agreement.EXACT.exceeded(agreement.compare([(one, one)]))

@@ -1,0 +1,104 @@
+"""The model that comes in the package: it is there, small, trained, and its card tells the truth about it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import bcdseg
+from bcdseg.cli import app
+from bcdseg.data.images import read_image
+from bcdseg.evaluation.training_overlap import find_seen
+from bcdseg.models.registry import BUNDLED, model_names
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+SCANS = sorted(path for path in SAMPLE.glob("*/*.png") if "_mask" not in path.stem)
+
+
+@pytest.fixture(scope="module")
+def predictions() -> list[bcdseg.Prediction]:
+    return list(bcdseg.load().predict(SCANS))
+
+
+def test_it_is_inside_the_package_and_small() -> None:
+    assert model_names() == ("busi-lite",)
+    assert sum(file.stat().st_size for file in (BUNDLED / "busi-lite").iterdir()) < 15e6
+    assert bcdseg.load().classes == ("normal", "benign", "malignant")
+    assert bcdseg.load("busi-lite").name == bcdseg.load().name
+
+
+def test_its_record_is_the_model_that_loads() -> None:
+    (record,) = bcdseg.models()
+    model = bcdseg.load(record.name)
+    assert (record.classes, record.encoder) == (model.classes, model.network.config.encoder)
+    assert record.preprocessing == model.preprocessing
+    assert hashlib.sha256(record.file.read_bytes()).hexdigest() == record.sha256
+    assert record.licence in model.card
+    assert record.citation in model.card
+    told = CliRunner().invoke(app, ["models"]).output
+    assert f"{record.name} (the default): {record.summary}" in told
+    assert record.sha256 in told
+
+
+def test_there_are_scans_of_all_classes_with_masks() -> None:
+    assert len(SCANS) == 18
+    assert {scan.parent.name for scan in SCANS} == {"normal", "benign", "malignant"}
+    assert all(scan.with_name(f"{scan.stem}_mask.png").exists() for scan in SCANS)
+
+
+def test_it_is_trained(predictions: list[bcdseg.Prediction]) -> None:
+    """Far above chance on scans it has not seen; the card has the measured figures."""
+    right = [scan.label == Path(scan.source).parent.name for scan in predictions]
+    assert np.mean(right) >= 0.6
+    dice = [_dice(scan) for scan in predictions if Path(scan.source).parent.name != "normal"]
+    assert np.mean(dice) >= 0.55
+
+
+def test_it_holds_at_another_size(predictions: list[bcdseg.Prediction]) -> None:
+    """What an image measures in pixels is no part of the answer."""
+    model = bcdseg.load()
+    for scan in predictions[::3]:
+        height, width = scan.size
+        larger = Image.fromarray(read_image(scan.source)).resize((width * 2, height * 2), Image.Resampling.BILINEAR)
+        again = model.predict(larger)
+        assert again.mask_probability is not None
+        assert scan.mask_probability is not None
+        assert np.abs(again.mask_probability[::2, ::2] - scan.mask_probability).mean() < 0.02
+
+
+def test_the_card_in_the_folder_is_the_one_that_the_model_writes() -> None:
+    card = (BUNDLED / "busi-lite" / "README.md").read_text(encoding="utf-8")
+    assert card == bcdseg.load().card
+    for needed in ("Not a medical device", "10.1016/j.dib.2019.104863", "| Dice |", "## Limits", "apache-2.0"):
+        assert needed in card
+    assert re.search(r"\| Accuracy \| 0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)", card)
+
+
+def test_it_remembers_what_it_was_trained_on_and_the_sample_is_none_of_it() -> None:
+    """584 scans of training and validation, and no near copy of the others."""
+    model = bcdseg.load()
+    seen = model.training["seen"]
+    assert len(set(seen["contents"])) == 584
+    assert 0 < len(set(seen["fingerprints"])) <= 584
+    assert find_seen(model, bcdseg.open_dataset(SAMPLE)) == ()
+
+
+def _dice(scan: bcdseg.Prediction) -> float:
+    source = Path(scan.source)
+    truth = read_image(source.with_name(f"{source.stem}_mask.png")) > 127
+    assert scan.mask is not None
+    return float(2 * (scan.mask & truth).sum() / (scan.mask.sum() + truth.sum()))
+
+
+def test_the_figures_in_the_readme_are_those_of_the_card() -> None:
+    card = bcdseg.load().card
+    section = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").partition("## The bundled model")[2]
+    rows = re.findall(r"^\| .*\d\.\d{3}.* \|$", section, re.MULTILINE)
+    assert len(rows) >= 8
+    assert not [row for row in rows if row not in card]

@@ -1,0 +1,114 @@
+"""A run that was stopped goes on as if it had never been, or says why it can't."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from going_on import OPTIONS, model, parts
+from made import busi
+
+import bcdseg
+from bcdseg import Run, errors
+from bcdseg.training.loop.task import Task
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return busi(tmp_path_factory.mktemp("data"), (4, 4, 4))
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return bcdseg.fit(model(), *parts(data), out=tmp_path_factory.mktemp("runs") / "run", **OPTIONS)
+
+
+def _history(run: Run) -> list[dict[str, float]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in run.history]
+
+
+def _last(run: Run) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(run.folder / "last.ckpt", weights_only=True)
+    return state
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def test_killed_in_an_epoch_it_ends_like_the_run_that_was_not(data: Path, finished: Run, tmp_path: Path) -> None:
+    program = Path(__file__).parents[1] / "going_on.py"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, program, data, tmp_path / "run"]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (tmp_path / "run" / "metrics.csv").read_text().count("\n") == 3
+    run = bcdseg.fit(model(), *parts(data), out=tmp_path / "run", resume=True)
+    assert _history(run) == _history(finished)
+    for part in ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers"):
+        assert _same(_last(run)[part], _last(finished)[part]), part
+    assert _same(run.model.network.state_dict(), finished.model.network.state_dict())
+
+
+class _StoppedError(Exception):
+    pass
+
+
+def test_stopped_before_its_first_epoch_was_whole_it_begins_again(
+    data: Path, finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise _StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "on_train_batch_end", stop)
+        with pytest.raises(_StoppedError):
+            bcdseg.fit(model(), *parts(data), out=tmp_path / "run", **OPTIONS)
+    assert not (tmp_path / "run" / "last.ckpt").exists()
+    run = bcdseg.fit(model(), *parts(data), out=tmp_path / "run", resume=True, **OPTIONS)
+    assert _history(run) == _history(finished)
+
+
+def test_a_finished_run_is_handed_back(data: Path, finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (finished.folder / "last.ckpt").stat().st_mtime_ns
+    again = bcdseg.fit(model(), *parts(data), out=finished.folder, resume=True, progress=True)  # the rest as it was begun with
+    assert "is finished" in capsys.readouterr().err
+    assert again.history == finished.history
+    assert (again.best_epoch, again.best_score) == (finished.best_epoch, finished.best_score)
+    assert _same(again.model.network.state_dict(), finished.model.network.state_dict())
+    assert (finished.folder / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_a_run_that_goes_on_is_the_same_run(data: Path, finished: Run) -> None:
+    train, val = parts(data)
+    with pytest.raises(errors.OptionError, match=r"lr=0.5 \(0.001 there\)"):
+        bcdseg.fit(model(), train, val, out=finished.folder, resume=True, **{**OPTIONS, "lr": 0.5})
+    with pytest.raises(errors.DatasetError, match=r"only then: \(train,benign/"):
+        bcdseg.fit(model(), train.select(train.ids[1:]), val, out=finished.folder, resume=True)
+    relabelled = replace(val, samples=(replace(val[0], label="malignant"), *val.samples[1:]))
+    with pytest.raises(errors.DatasetError, match=r"only now: .*; only then: "):
+        bcdseg.fit(model(), train, relabelled, out=finished.folder, resume=True)
+    with pytest.raises(errors.OptionError, match=r"head='global' \('guided' there\)"):
+        bcdseg.fit(model(head="global"), train, val, out=finished.folder, resume=True)
+
+
+def test_a_damaged_checkpoint_is_told_of(data: Path, finished: Run, tmp_path: Path) -> None:
+    for name in ("config.toml", "seen.csv"):
+        (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
+    for content in (b"", (finished.folder / "last.ckpt").read_bytes()[:1000], b"cos\nsystem\n(S'false'\ntR."):
+        (tmp_path / "last.ckpt").write_bytes(content)
+        with pytest.raises(errors.ModelFileError, match=r"last.ckpt: is damaged"):
+            bcdseg.fit(model(), *parts(data), out=tmp_path, resume=True)
