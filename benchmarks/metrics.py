@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.intervals import DRAWS, compare, estimate
 from bcdseg.evaluation.metrics.detection import detect
-from bcdseg.evaluation.metrics.outline import judge, overlap
+from bcdseg.evaluation.metrics.outline import overlap, score_mask
 from bcdseg.evaluation.metrics.surface import surface
 from bcdseg.evaluation.results_table import Case, Cases, table_of
 from bcdseg.types import Mask
@@ -44,8 +44,8 @@ def main() -> None:
         "Dice, IoU, precision, recall": overlap,
         "HD95, mean surface distance, boundary F1": surface,
         "lesions found and false": detect,
-        "**all of them**": judge,
-        "**all of them, in millimetres too**": lambda predicted, truth: judge(predicted, truth, spacing=(0.1, 0.08)),
+        "**all of them**": score_mask,
+        "**all of them, in millimetres too**": lambda predicted, truth: score_mask(predicted, truth, spacing=(0.1, 0.08)),
     }
     for name, measure in known.items():
         took = seconds(measure, pairs)
@@ -100,7 +100,7 @@ def table(scans: int, skill: float) -> Cases:
                 label=CLASSES[label],
                 probabilities=tuple(shares / shares.sum()),
                 outlined=bool(predicted.any()),
-                outline=judge(predicted, truth),
+                outline=score_mask(predicted, truth),
                 size=(SIZE, SIZE),
             )
         )

@@ -6,11 +6,11 @@ import os
 import signal
 from collections.abc import Sequence
 
-from bcdseg.batch.worker import Answer, Job, Worker
+from bcdseg.batch.worker import Worker, WorkerJob, WorkerResult
 
 
 class Fragile(Worker):
-    def answer(self, jobs: Sequence[Job]) -> list[Answer]:
+    def answer(self, jobs: Sequence[WorkerJob]) -> list[WorkerResult]:
         if any("poison" in job.file for job in jobs):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().answer(jobs)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import bcdseg
-from bcdseg.training.loop.task import Task
+from bcdseg.training.loop.task import SegmentationClassificationTask
 
 OPTIONS: dict[str, Any] = {
     "epochs": 4,
@@ -44,11 +44,11 @@ def model(**options: Any) -> bcdseg.Model:
     return bcdseg.create("plain_cnn", **given)
 
 
-def kill(task: Task, _outputs: Any, _batch: Any, number: int) -> None:
+def kill(task: SegmentationClassificationTask, _outputs: Any, _batch: Any, number: int) -> None:
     if (task.epoch, number) == (2, 1):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    Task.on_train_batch_end = kill
+    SegmentationClassificationTask.on_train_batch_end = kill
     bcdseg.fit(model(), *parts(Path(sys.argv[1])), out=sys.argv[2], **OPTIONS)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bcdseg.evaluation.metrics.outline import judge
+from bcdseg.evaluation.metrics.outline import score_mask
 from bcdseg.evaluation.results_table import Case, Cases, table_of
 
 CLASSES = ("normal", "benign", "malignant")
@@ -36,7 +36,7 @@ def made_case(seed: int, *, skill: float = 1.0, label: str | None = None, group:
         probabilities=tuple(shares),
         logits=tuple(logits),
         outlined=bool(predicted.any()),
-        outline=judge(predicted, truth),
+        outline=score_mask(predicted, truth),
         size=size,
     )
 

@@ -21,7 +21,7 @@ from scans import Scans, open_scans
 
 import bcdseg
 from bcdseg import Model
-from bcdseg.evaluation.training_overlap import remember
+from bcdseg.evaluation.training_overlap import remember_scans
 
 NAME, ENCODER, WEIGHTS = "busi-lite", "tu-tf_efficientnet_lite0", "imagenet"
 
@@ -32,7 +32,7 @@ def release(scans: Scans, work: Path) -> Model:
     trained = train(ENCODER, WEIGHTS, parts, work / "release", seed=0)
     model = calibrated(trained, list(blind_answers(scans, networks(work)).values()))
     told = words(scans, work / REPORT / "report.json", work / REPORT_NATIVE / "report.json")
-    told |= {"name": NAME, "seen": remember(*parts)}
+    told |= {"name": NAME, "seen": remember_scans(*parts)}
     return Model(model.network, model.preprocessing, model.rules, training=told, name=NAME)
 
 

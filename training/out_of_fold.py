@@ -20,7 +20,7 @@ from scans import FOLDS, Scans, open_scans
 
 import bcdseg
 from bcdseg import Dataset, Evaluation, Model
-from bcdseg.evaluation.external_predictions import Given
+from bcdseg.evaluation.external_predictions import ExternalPrediction
 
 REPORT, REPORT_NATIVE = "report", "report-native"
 
@@ -43,11 +43,11 @@ def measure(
         folds: Those that are measured.
     """
     source = scans.all if drawn_from is None else drawn_from
-    given: dict[str, Given] = {}
+    given: dict[str, ExternalPrediction] = {}
     for number, model in calibrated_by_others(scans, networks(folder, folds)).items():
         ids = [name for name in scans.fold(number)[2].ids if name in source]
         found = model.predict([source[name].image for name in ids])
-        given |= {name: Given(one.mask, one.probabilities) for name, one in zip(ids, found, strict=True)}
+        given |= {name: ExternalPrediction(one.mask, one.probabilities) for name, one in zip(ids, found, strict=True)}
     return bcdseg.evaluate_predictions(given, source.select(list(given)), name=folder.name, out=out, overwrite=True)
 
 

@@ -17,7 +17,7 @@ from scans import Scans, open_scans
 
 from bcdseg import Model, Sample
 from bcdseg.evaluation.case_results import Change, answers
-from bcdseg.evaluation.corruptions import DEGRADATIONS, degrade
+from bcdseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.intervals import estimate
 from bcdseg.evaluation.report.blocks import shown
@@ -30,7 +30,7 @@ TOLD = ("dice", "false_lesion_rate", "balanced_accuracy", "roc_auc/malignant", "
 def changes() -> Iterator[tuple[str, Change | None]]:
     """What is done to scans, and how it is called."""
     yield "as they are", None
-    for kind in DEGRADATIONS.values():
+    for kind in CORRUPTIONS.values():
         strength = kind.strengths[len(kind.strengths) // 2]
         yield f"{kind.name} {strength:g}", _change(kind.name, strength)
     yield "mirrored", lambda _, pixels, mask: (pixels[:, ::-1], None if mask is None else mask[:, ::-1])
@@ -38,7 +38,7 @@ def changes() -> Iterator[tuple[str, Change | None]]:
 
 def _change(name: str, strength: float) -> Change:
     def change(sample: Sample, pixels: Pixels, mask: Mask | None) -> tuple[Pixels, Mask | None]:
-        return degrade(pixels, mask, name, strength, seed=(crc32(sample.id.encode()),))
+        return corrupt(pixels, mask, name, strength, seed=(crc32(sample.id.encode()),))
 
     return change
 

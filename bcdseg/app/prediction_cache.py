@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from bcdseg.app.sessions import Scan
+from bcdseg.app.sessions import UploadedScan
 from bcdseg.errors import ModelNotFoundError
 from bcdseg.inference.prediction import Prediction
 from bcdseg.models.model import Model
@@ -51,7 +51,7 @@ class Shelf:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class PredictRequest:
     """What is asked of a scan.
 
     Attributes:
@@ -81,9 +81,9 @@ class Desk:
         self.shelf = shelf
         self._most = kept_pixels
         self._lock = Lock()
-        self._kept: OrderedDict[tuple[str, Question], Prediction] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, PredictRequest], Prediction] = OrderedDict()
 
-    def ask(self, scan: Scan, question: Question) -> Prediction:
+    def ask(self, scan: UploadedScan, question: PredictRequest) -> Prediction:
         """The library's own answer."""
         key = (scan.id, question)
         with self._lock:

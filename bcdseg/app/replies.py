@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bcdseg.app.limits import Limits, sample_scans
-from bcdseg.app.prediction_cache import Desk, Question
+from bcdseg.app.prediction_cache import Desk, PredictRequest
 from bcdseg.app.responses import DOWNLOADS, card_html, facts, file_name, levels
-from bcdseg.app.sessions import Scan, Session, Sessions, scans_in
+from bcdseg.app.sessions import Session, Sessions, UploadedScan, scans_in
 from bcdseg.data.images import to_uint8
 from bcdseg.errors import BcdsegError, GoneError, InputError, OptionError
 from bcdseg.inference.prediction import Prediction
@@ -25,7 +25,7 @@ LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Room:
+class AppState:
     """All that outlives a request."""
 
     sessions: Sessions
@@ -36,7 +36,7 @@ class Room:
         """The page that asks."""
         return self.sessions.get(request.path_params["token"])
 
-    def scan(self, request: Request) -> Scan:
+    def scan(self, request: Request) -> UploadedScan:
         """The scan that is asked about."""
         return self.session(request).scan(request.path_params["scan"])
 
@@ -50,7 +50,7 @@ class Room:
         self.desk.forget(self.sessions.scan_ids())
 
 
-def open_session(room: Room, _: Request) -> Response:
+def open_session(room: AppState, _: Request) -> Response:
     """A new page: its token, and what it may offer."""
     shelf = room.desk.shelf
     return JSONResponse(
@@ -63,20 +63,20 @@ def open_session(room: Room, _: Request) -> Response:
     )
 
 
-def close_session(room: Room, request: Request) -> Response:
+def close_session(room: AppState, request: Request) -> Response:
     """The page was left: all of it is let go."""
     room.sessions.close(request.path_params["token"])
     room.sweep()
     return Response(status_code=204)
 
 
-def take_scan(room: Room, request: Request, content: bytes) -> Response:
+def take_scan(room: AppState, request: Request, content: bytes) -> Response:
     """An uploaded file, as the scans in it."""
     name = request.query_params.get("name", "").replace("\\", "/").rpartition("/")[2][-LONGEST_NAME:]
     return _hold(room, request, content, name if name.strip(". ") else "scan")
 
 
-def take_sample(room: Room, request: Request) -> Response:
+def take_sample(room: AppState, request: Request) -> Response:
     """A sample scan of the package."""
     path = sample_scans().get(request.path_params["sample"])
     if path is None:
@@ -84,21 +84,21 @@ def take_sample(room: Room, request: Request) -> Response:
     return _hold(room, request, path.read_bytes(), path.name)
 
 
-def _hold(room: Room, request: Request, content: bytes, name: str) -> Response:
+def _hold(room: AppState, request: Request, content: bytes, name: str) -> Response:
     session = room.session(request)
     scans = scans_in(content, name, room.limits)
     session.add(scans, room.limits)
     return JSONResponse({"scans": [{"id": scan.id, "name": scan.name} for scan in scans]})
 
 
-def remove_scan(room: Room, request: Request) -> Response:
+def remove_scan(room: AppState, request: Request) -> Response:
     """Let one scan go."""
     room.session(request).remove(request.path_params["scan"])
     room.sweep()
     return Response(status_code=204)
 
 
-def answer(room: Room, request: Request) -> Response:
+def answer(room: AppState, request: Request) -> Response:
     """All that is said of a scan."""
     session, scan, question = room.session(request), room.scan(request), _question(room, request)
     model = room.desk.shelf.get(question.model)
@@ -113,22 +113,22 @@ def answer(room: Room, request: Request) -> Response:
     return JSONResponse(facts(prediction, model, dicom=scan.is_dicom) | {"row": session.rows.get((question.model, scan.id))})
 
 
-def image(room: Room, request: Request) -> Response:
+def image(room: AppState, request: Request) -> Response:
     """The scan as it was read, without what a machine wrote around its scan areas."""
     return Response(png_bytes(Image.fromarray(to_uint8(room.ask(request).image))), media_type="image/png")
 
 
-def level_map(room: Room, request: Request) -> Response:
+def level_map(room: AppState, request: Request) -> Response:
     """What the threshold cuts."""
     return Response(levels(room.ask(request)), media_type="application/octet-stream")
 
 
-def heat(room: Room, request: Request) -> Response:
+def heat(room: AppState, request: Request) -> Response:
     """The scan under its heat map."""
     return Response(png_bytes(room.ask(request, explain=True).heat_overlay()), media_type="image/png")
 
 
-def download(room: Room, request: Request) -> Response:
+def download(room: AppState, request: Request) -> Response:
     """An answer as a file."""
     kind = DOWNLOADS.get(request.path_params["kind"])
     if kind is None:
@@ -137,7 +137,7 @@ def download(room: Room, request: Request) -> Response:
     return _attachment(kind.make(room.ask(request), scan), file_name(scan, kind), kind.media_type)
 
 
-def table(room: Room, request: Request) -> Response:
+def table(room: AppState, request: Request) -> Response:
     """The table as the library writes it: each scan at the model's own threshold, with its file's own scale."""
     session, question = room.session(request), _question(room, request)
     model = room.desk.shelf.get(question.model)
@@ -145,19 +145,19 @@ def table(room: Room, request: Request) -> Response:
     return _attachment(csv_bytes(rows, model.classes), "predictions.csv", "text/csv")
 
 
-def clips(room: Room, request: Request) -> Response:
+def clips(room: AppState, request: Request) -> Response:
     """What the frames of each clip say together."""
     found = room.session(request).clips(_question(room, request).model)
     return JSONResponse({"clips": [{"name": one.source, "words": str(one)} for one in found]})
 
 
-def card(room: Room, request: Request) -> Response:
+def card(room: AppState, request: Request) -> Response:
     """A model's card."""
     room.session(request)
     return JSONResponse({"html": card_html(room.desk.shelf.get(_question(room, request).model))})
 
 
-def take_report(room: Room, request: Request, content: bytes) -> Response:
+def take_report(room: AppState, request: Request, content: bytes) -> Response:
     """A report to show."""
     if not content.lstrip()[:15].lower().startswith(b"<!doctype html"):
         raise InputError("This is no report: choose the report.html that bcdseg evaluate wrote.")
@@ -165,7 +165,7 @@ def take_report(room: Room, request: Request, content: bytes) -> Response:
     return Response(status_code=204)
 
 
-def report(room: Room, request: Request) -> Response:
+def report(room: AppState, request: Request) -> Response:
     """The report, in a cage: no script runs in it and nothing is fetched by it."""
     content = room.session(request).report
     if content is None:
@@ -173,9 +173,9 @@ def report(room: Room, request: Request) -> Response:
     return Response(content, media_type="text/html; charset=utf-8", headers={"content-security-policy": REPORT_POLICY})
 
 
-def _question(room: Room, request: Request, *, explain: bool = False) -> Question:
+def _question(room: AppState, request: Request, *, explain: bool = False) -> PredictRequest:
     asked = request.query_params
-    return Question(
+    return PredictRequest(
         model=asked.get("model") or room.desk.shelf.names[0],
         threshold=_number(asked.get("threshold"), "threshold"),
         spacing=_number(asked.get("spacing"), "spacing"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bcdseg.app.sessions import Scan
+from bcdseg.app.sessions import UploadedScan
 from bcdseg.dicom.deidentify import read_reference
 from bcdseg.dicom.report import Algorithm
 from bcdseg.dicom.segmentation import encode_segmentation
@@ -85,29 +85,29 @@ class Download:
 
     ending: str
     media_type: str
-    make: Callable[[Prediction, Scan], bytes]
+    make: Callable[[Prediction, UploadedScan], bytes]
 
 
-def file_name(scan: Scan, download: Download) -> str:
+def file_name(scan: UploadedScan, download: Download) -> str:
     """The scan's name with the ending of the download."""
     return Path(next(iter(output_names([Path(scan.name)]).values()))).name + download.ending
 
 
-def _mask(prediction: Prediction, _: Scan) -> bytes:
+def _mask(prediction: Prediction, _: UploadedScan) -> bytes:
     if prediction.mask is None:
         raise OptionError(NO_MASK)
     return png_bytes(Image.fromarray(prediction.mask))
 
 
-def _overlay(prediction: Prediction, _: Scan) -> bytes:
+def _overlay(prediction: Prediction, _: UploadedScan) -> bytes:
     return png_bytes(prediction.overlay())
 
 
-def _facts(prediction: Prediction, _: Scan) -> bytes:
+def _facts(prediction: Prediction, _: UploadedScan) -> bytes:
     return json_bytes(prediction.to_dict())
 
 
-def _segmentation(prediction: Prediction, scan: Scan) -> bytes:
+def _segmentation(prediction: Prediction, scan: UploadedScan) -> bytes:
     """As ``bcdseg.save_dicom_seg``, without a file: nothing of the page's is ever on disk."""
     if prediction.mask is None:
         raise OptionError(NO_MASK)

@@ -20,7 +20,7 @@ from bcdseg.app.arrivals import Arrivals, CrowdedError, SlowError
 from bcdseg.app.host_check import Guard
 from bcdseg.app.limits import Limits, sample_scans, static_files
 from bcdseg.app.prediction_cache import Desk, Shelf
-from bcdseg.app.replies import Room
+from bcdseg.app.replies import AppState
 from bcdseg.app.sessions import Sessions
 from bcdseg.errors import BcdsegError, GoneError, LimitError
 from bcdseg.sources import EXITS, unexpected_error
@@ -42,17 +42,17 @@ def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None =
         limits: How much it takes and keeps.
     """
     limits = limits or Limits()
-    room = Room(Sessions(limits), Desk(shelf, kept_pixels=limits.kept_pixels), limits)
+    room = AppState(Sessions(limits), Desk(shelf, kept_pixels=limits.kept_pixels), limits)
     side_by_side = anyio.CapacityLimiter(limits.at_once)
     arrivals = Arrivals(limits)
 
-    def working(reply: Callable[[Room, Request], Response]) -> Callable[[Request], Any]:
+    def working(reply: Callable[[AppState, Request], Response]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             return await anyio.to_thread.run_sync(_foreseen, reply, room, request, limiter=side_by_side)
 
         return endpoint
 
-    def receiving(reply: Callable[[Room, Request, bytes], Response], most: int) -> Callable[[Request], Any]:
+    def receiving(reply: Callable[[AppState, Request, bytes], Response], most: int) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             room.session(request)  # before a byte is read
             async with arrivals.body(request, most) as content:
@@ -90,7 +90,7 @@ def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None =
 
 
 @contextlib.asynccontextmanager
-async def _awake(room: Room) -> AsyncIterator[None]:
+async def _awake(room: AppState) -> AsyncIterator[None]:
     """The first model is made ready while the page opens; pages that nobody uses are let go."""
     threading.Thread(target=_warm, args=(room.desk.shelf,), daemon=True).start()
 

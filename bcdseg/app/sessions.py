@@ -34,7 +34,7 @@ class NamedBytes(io.BytesIO):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Scan:
+class UploadedScan:
     """One scan that a page holds.
 
     Attributes:
@@ -60,7 +60,7 @@ class Scan:
         return is_dicom(self.content)
 
 
-def scans_in(content: bytes, name: str, limits: Limits) -> list[Scan]:
+def scans_in(content: bytes, name: str, limits: Limits) -> list[UploadedScan]:
     """The scans of a file: one, or the frames of a DICOM clip. No pixel is read; what is damaged says so when it is predicted.
 
     Raises:
@@ -68,18 +68,18 @@ def scans_in(content: bytes, name: str, limits: Limits) -> list[Scan]:
     """
     if not (is_dicom(content) or name.lower().endswith(SUFFIXES)):
         _check_pixels(_declared_size(content), name, limits)
-        return [Scan(name=name, content=content)]
+        return [UploadedScan(name=name, content=content)]
     try:
         image = open_dicom(content, name)
     except BcdsegError:
-        return [Scan(name=name, content=content)]
+        return [UploadedScan(name=name, content=content)]
     _check_pixels(image.size, name, limits)
     count = len(image.frames)
     if count == 1 and is_dicom(content):
-        return [Scan(name=name, content=content)]
+        return [UploadedScan(name=name, content=content)]
     every = -(-count // limits.frames)
     frames = [DicomFrame(image, number) for number in range(1, count + 1, every)]
-    return [Scan(name=frame.name, content=content, frame=frame) for frame in frames]
+    return [UploadedScan(name=frame.name, content=content, frame=frame) for frame in frames]
 
 
 def _declared_size(content: bytes) -> tuple[int, int]:
@@ -117,14 +117,14 @@ class Session:
         used: When it was last asked for anything.
     """
 
-    scans: dict[str, Scan] = field(default_factory=dict)
+    scans: dict[str, UploadedScan] = field(default_factory=dict)
     rows: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     frames: dict[tuple[str, str], Prediction | Failure] = field(default_factory=dict)
     report: bytes | None = None
     used: float = 0.0
     _lock: Lock = field(default_factory=Lock)
 
-    def add(self, scans: Iterable[Scan], limits: Limits) -> None:
+    def add(self, scans: Iterable[UploadedScan], limits: Limits) -> None:
         """Hold more scans: all of them or none."""
         with self._lock:
             wanted = {**self.scans, **{scan.id: scan for scan in scans}}
@@ -135,7 +135,7 @@ class Session:
                 raise LimitError(f"The page holds {limits.session_bytes // MEBI} MB of scans at most. Remove some.")
             self.scans = wanted
 
-    def keep(self, model: str, scan: Scan, answer: Prediction | Failure, classes: Sequence[str]) -> None:
+    def keep(self, model: str, scan: UploadedScan, answer: Prediction | Failure, classes: Sequence[str]) -> None:
         """What the table says of a scan, and, of a frame, its answer for the clip's summary."""
         with self._lock:
             self.rows[model, scan.id] = table_rows([answer], classes)[0]
@@ -150,7 +150,7 @@ class Session:
                 answered.setdefault(id(scan.content), []).append(answer)
         return [summarize_clip(answers) for answers in answered.values()]
 
-    def scan(self, key: str) -> Scan:
+    def scan(self, key: str) -> UploadedScan:
         """A scan by its id."""
         try:
             return self.scans[key]

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcdseg.audit.finding import Finding
-from bcdseg.data.duplicates.search import SURE, Pair, Progress, find_duplicates
+from bcdseg.data.duplicates.search import SURE, DuplicatePair, Progress, find_duplicates
 from bcdseg.types import Sample
 
 if TYPE_CHECKING:
     from bcdseg.audit.shortcuts import Facts
 
-__all__ = ["Audit", "Finding", "Pair", "audit"]
+__all__ = ["Audit", "DuplicatePair", "Finding", "audit"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Audit:
 
     name: str
     samples: tuple[Sample, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[DuplicatePair, ...]
     duplicate_groups: tuple[tuple[str, ...], ...]
     findings: tuple[Finding, ...]
 
@@ -115,7 +115,7 @@ def _label_conflict(samples: Sequence[Sample], group: tuple[str, ...]) -> Findin
     return Finding("label conflict", group, f"Nearly the same scan {len(group)} times, labelled {' and '.join(labels)}.")
 
 
-def _mask_conflicts(samples: Sequence[Sample], pairs: Iterable[Pair]) -> Iterator[Finding]:
+def _mask_conflicts(samples: Sequence[Sample], pairs: Iterable[DuplicatePair]) -> Iterator[Finding]:
     from bcdseg.audit.mask_checks import mask_conflict, mask_of
 
     by_id = {sample.id: sample for sample in samples}

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.ndimage import find_objects, label
 
 from bcdseg.audit.finding import Box, Finding
-from bcdseg.data.duplicates.search import Pair
+from bcdseg.data.duplicates.search import DuplicatePair
 from bcdseg.data.masks import read_mask
 from bcdseg.types import Mask, Sample
 
@@ -56,7 +56,7 @@ def mask_findings(sample: Sample, mask: Mask) -> Iterator[Finding]:
             yield Finding("mask at the border", ids, f"The mask touches the scan's border ({', '.join(sides)}).", box)
 
 
-def dice_of_copies(pair: Pair, one: Mask, other: Mask) -> float:
+def dice_of_copies(pair: DuplicatePair, one: Mask, other: Mask) -> float:
     """Dice of the masks of two near-duplicates, laid over each other where both scans show the same."""
     down, across, top, left = pair.placement
     place = (np.arange(GRID) + 0.5) / GRID
@@ -68,7 +68,7 @@ def dice_of_copies(pair: Pair, one: Mask, other: Mask) -> float:
     return 2 * int((here & there).sum()) / both if both else 1.0
 
 
-def mask_conflict(pair: Pair, one: Mask, other: Mask) -> Finding | None:
+def mask_conflict(pair: DuplicatePair, one: Mask, other: Mask) -> Finding | None:
     """A finding when two outlines of the same scan differ much."""
     dice = dice_of_copies(pair, one, other)
     if dice >= OTHER_OUTLINE:

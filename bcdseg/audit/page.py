@@ -26,7 +26,7 @@ from bcdseg.types import Sample
 
 if TYPE_CHECKING:
     from bcdseg.audit.audit import Audit
-    from bcdseg.data.duplicates.search import Pair
+    from bcdseg.data.duplicates.search import DuplicatePair
 
 NAMES = ("audit.json", "audit.csv", "index.html")
 
@@ -137,7 +137,7 @@ def _groups(audit: Audit, samples: dict[str, Sample]) -> list[str]:
     conflicts = set(audit.conflicts)
     ordered = sorted(audit.duplicate_groups, key=lambda group: group not in conflicts)
     home = {name: group for group in ordered for name in group}
-    pairs: dict[tuple[str, ...], list[Pair]] = defaultdict(list)
+    pairs: dict[tuple[str, ...], list[DuplicatePair]] = defaultdict(list)
     for pair in audit.pairs:
         if home.get(pair.one) is not None and home.get(pair.one) == home.get(pair.other):
             pairs[home[pair.one]].append(pair)
@@ -154,7 +154,7 @@ def _groups(audit: Audit, samples: dict[str, Sample]) -> list[str]:
     return [*parts, *_more(len(ordered) - MOST_GROUPS, "groups")]
 
 
-def _pair(pair: Pair) -> str:
+def _pair(pair: DuplicatePair) -> str:
     said = escape("; ".join(pair.evidence))
     return f"{escape(pair.one)} and {escape(pair.other)}: <b>{pair.score:.2f}</b>, {said}"
 

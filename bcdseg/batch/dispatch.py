@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bcdseg.batch.worker import Answer, Job, failure_answer
+from bcdseg.batch.worker import WorkerJob, WorkerResult, failure_answer
 from bcdseg.errors import ClusterError, ImageError
 from bcdseg.types import Failure
 
@@ -16,10 +16,10 @@ AHEAD = 2  # tasks that a worker has in hand, so that it never waits for the nex
 
 
 @dataclass(frozen=True)
-class Task:
+class FileTask:
     """Files that go to a worker together, and how often they have been tried."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[WorkerJob, ...]
     tries: int = 0
 
 
@@ -33,12 +33,12 @@ class Dispatch:
     def __init__(self, ray: Any, start: Callable[[], Any], *, workers: int, together: int, classes: Sequence[str]) -> None:
         self._ray, self._start, self._together, self._classes = ray, start, together, classes
         self._in_hand: dict[Any, int] = {start(): 0 for _ in range(workers)}
-        self._running: dict[Any, tuple[Any, Task]] = {}
+        self._running: dict[Any, tuple[Any, FileTask]] = {}
 
-    def answers(self, jobs: Sequence[Job]) -> Iterator[Answer]:
+    def answers(self, jobs: Sequence[WorkerJob]) -> Iterator[WorkerResult]:
         """An answer for each file, as they come."""
-        first = deque(Task(tuple(jobs[at : at + self._together])) for at in range(0, len(jobs), self._together))
-        again: deque[Task] = deque()
+        first = deque(FileTask(tuple(jobs[at : at + self._together])) for at in range(0, len(jobs), self._together))
+        again: deque[FileTask] = deque()
         while first or again or self._running:
             self._hand_out(first, again)
             [done], _ = self._ray.wait(list(self._running), num_returns=1)
@@ -47,25 +47,25 @@ class Dispatch:
                 if answer.record.whole or task.tries + 1 == TRIES:
                     yield answer
                 else:
-                    again.append(Task((job,), task.tries + 1))
+                    again.append(FileTask((job,), task.tries + 1))
 
     def stop(self) -> None:
         """End the workers."""
         for worker in self._in_hand:
             self._ray.kill(worker)
 
-    def _hand_out(self, first: deque[Task], again: deque[Task]) -> None:
+    def _hand_out(self, first: deque[FileTask], again: deque[FileTask]) -> None:
         for worker in self._in_hand:
             while first and self._in_hand[worker] < AHEAD:
                 self._submit(worker, first.popleft())
             if again and not first and not self._in_hand[worker]:
                 self._submit(worker, again.popleft())
 
-    def _submit(self, worker: Any, task: Task) -> None:
+    def _submit(self, worker: Any, task: FileTask) -> None:
         self._running[worker.answer.remote(task.jobs)] = worker, task
         self._in_hand[worker] += 1
 
-    def _taken(self, done: Any, worker: Any, task: Task) -> Iterator[tuple[Job, Answer]]:
+    def _taken(self, done: Any, worker: Any, task: FileTask) -> Iterator[tuple[WorkerJob, WorkerResult]]:
         """What came of each file of a task."""
         errors = self._ray.exceptions
         if worker in self._in_hand:

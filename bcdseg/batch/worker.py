@@ -22,7 +22,7 @@ from bcdseg.sources import EXITS, ImageSource, unexpected_error
 from bcdseg.types import Failure
 
 
-class Job(NamedTuple):
+class WorkerJob(NamedTuple):
     """A file to answer for, and the name that its pictures begin with."""
 
     file: str
@@ -50,7 +50,7 @@ class Asked:
     threads: int = 1
 
 
-class Answer(NamedTuple):
+class WorkerResult(NamedTuple):
     """What is said of a file, and the pictures of it, under the names that they are to be written by."""
 
     record: Record
@@ -65,16 +65,16 @@ class Worker:
         torch.set_num_threads(asked.threads)
         self._model, self._asked = model, asked
 
-    def answer(self, jobs: Sequence[Job]) -> list[Answer]:
+    def answer(self, jobs: Sequence[WorkerJob]) -> list[WorkerResult]:
         """An answer for each file; one that can't be read has rows that say why, one that holds no scan has none."""
         names = {job.file: job.name for job in jobs}
-        without: list[Answer] = []
+        without: list[WorkerResult] = []
         stream = self._model.predict(self._scans(jobs, without), on_error="keep", **self._asked.options)
         by_file = groupby(stream, key=lambda result: result.source if result.source in names else clip_file(result))
         answers = [self._answer_or_fail(file, names[file], results) for file, results in by_file]
         return [*answers, *without]
 
-    def _scans(self, jobs: Sequence[Job], without: list[Answer]) -> Iterator[ImageSource]:
+    def _scans(self, jobs: Sequence[WorkerJob], without: list[WorkerResult]) -> Iterator[ImageSource]:
         for job in jobs:
             try:
                 scans = list(scans_of(job.file, self._asked.frames, named=job.file in self._asked.named))
@@ -85,10 +85,10 @@ class Worker:
                 without.append(failure_answer(Failure(job.file, why), self._model.classes))
                 continue
             if not scans:
-                without.append(Answer(Record(file=job.file, rows=[], results=[], stamp=stamp_of(job.file)), {}))
+                without.append(WorkerResult(Record(file=job.file, rows=[], results=[], stamp=stamp_of(job.file)), {}))
             yield from scans
 
-    def _answer_or_fail(self, file: str, name: str, stream: Iterator[Result]) -> Answer:
+    def _answer_or_fail(self, file: str, name: str, stream: Iterator[Result]) -> WorkerResult:
         try:
             return self._answer(file, name, stream)
         except EXITS:
@@ -97,7 +97,7 @@ class Worker:
             why = error if isinstance(error, BcdsegError) else unexpected_error(file, "can't be predicted", error)
             return failure_answer(Failure(file, why), self._model.classes)
 
-    def _answer(self, file: str, name: str, stream: Iterator[Result]) -> Answer:
+    def _answer(self, file: str, name: str, stream: Iterator[Result]) -> WorkerResult:
         rows: list[dict[str, Any]] = []
         details: list[dict[str, Any]] = []
         pictures: dict[str, bytes] = {}
@@ -119,13 +119,13 @@ class Worker:
             stamp=stamp_of(file),
             whole=not any(isinstance(result, Failure) for result in held),
         )
-        return Answer(record, pictures)
+        return WorkerResult(record, pictures)
 
 
-def failure_answer(failure: Failure, classes: Sequence[str]) -> Answer:
+def failure_answer(failure: Failure, classes: Sequence[str]) -> WorkerResult:
     """What is said of a file that there is no answer for."""
     rows = table_rows([failure], classes)
-    return Answer(Record(file=failure.source, rows=rows, results=[failure.to_dict()], whole=False), {})
+    return WorkerResult(Record(file=failure.source, rows=rows, results=[failure.to_dict()], whole=False), {})
 
 
 def _not_fetched(file: str, error: BaseException) -> ImageError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bcdseg.cli import predict_options as option
-from bcdseg.cli.predict_outputs import Run, predict_archive, predict_here
+from bcdseg.cli.predict_outputs import PredictRun, predict_archive, predict_here
 
 
 def predict_command(
@@ -70,7 +70,7 @@ def predict_command(
     }
     given |= {"masks": masks, "overlay": overlay, "frames": frames, "tile_scale": tile_scale, "tile_overlap": tile_overlap}
     weights = fingerprint(loaded.network, loaded.preprocessing, loaded.rules)
-    run = Run(
+    run = PredictRun(
         paths=paths,
         out=out,
         format=format,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class PredictRun:
     """The options of one command.
 
     Attributes:
@@ -89,7 +89,7 @@ def _size(row: dict[str, Any]) -> str:
     return f"{row[f'long_axis_{unit}']:.{digits}f} x {row[f'short_axis_{unit}']:.{digits}f} {unit}"
 
 
-def predict_here(model: Model, run: Run) -> None:
+def predict_here(model: Model, run: PredictRun) -> None:
     """Predict scan after scan, and print the table."""
     from bcdseg.batch.run_manifest import Journal
     from bcdseg.batch.runner import ClipFolder, OutputFolder, by_file, gather, paths_of
@@ -152,7 +152,7 @@ def _sources(paths: Iterable[str], frames: int) -> list[Any]:
 SHOWN = 20  # errors at most; all are in the table
 
 
-def predict_archive(model: Model, run: Run, *, address: str | None, workers: int | None) -> None:
+def predict_archive(model: Model, run: PredictRun, *, address: str | None, workers: int | None) -> None:
     """Fill the folder, and say what came of it."""
     from bcdseg.batch.archive import TABLE, Archive, Workers
     from bcdseg.batch.run_manifest import Journal

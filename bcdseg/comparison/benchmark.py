@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bcdseg.comparison.cost import Cost, gflops, parameters, seconds_per_scan
-from bcdseg.comparison.plan import GROUPED, LEAKY, Fold, Plan, keep_plan, make_plan
+from bcdseg.comparison.plan import GROUPED, LEAKY, Fold, FoldPlan, keep_plan, make_plan
 from bcdseg.comparison.result import Benchmark, Entry, gather
 from bcdseg.comparison.store import FoldResult, keep_settings, load_result, save_result
 from bcdseg.data.dataset import Dataset, check_choice
@@ -108,7 +108,7 @@ def _chosen(recipes: Sequence[str | Recipe], from_scratch: bool, size: int | Non
     return started if size is None else [replace(one, network={**one.network, "size": size}) for one in started]
 
 
-def _prepare(recipes: Sequence[Recipe], configs: dict[str, FitConfig], plan: Plan, folder: Path) -> None:
+def _prepare(recipes: Sequence[Recipe], configs: dict[str, FitConfig], plan: FoldPlan, folder: Path) -> None:
     """See that every recipe can be run on this data in this folder, before hours are spent on the first."""
     for one in recipes:
         new_model(one, one.narrow(plan.dataset).classes, configs[one.name])
@@ -124,7 +124,7 @@ def _run(recipe: Recipe, fold: Fold, config: FitConfig, folder: Path) -> FoldRes
     return run_fold(recipe, fold, config, folder / fold.folder)
 
 
-def _measured(plan: Plan, copies: str) -> frozenset[str]:
+def _measured(plan: FoldPlan, copies: str) -> frozenset[str]:
     """The ids of the scans to measure on."""
     if copies == "all":
         return frozenset(plan.dataset.ids)

@@ -48,7 +48,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FoldPlan:
     """All folds over one data set.
 
     Attributes:
@@ -66,7 +66,7 @@ class Plan:
 
 def make_plan(
     dataset: Dataset, k: int, *, seed: int, val: float, leaky: bool, duplicates: Sequence[Sequence[str]] | None = None
-) -> Plan:
+) -> FoldPlan:
     """Draw the folds, and of each training part a share to validate on.
 
     Args:
@@ -94,10 +94,10 @@ def make_plan(
         for number, (train, test) in enumerate(parts, 1)
     )
     facts = {"dataset": dataset.name, "folds": k, "seed": seed, "val": val, "samples": _rows(grouped, rounds)}
-    return Plan(grouped, tuple(tuple(group) for group in known), rounds, facts)
+    return FoldPlan(grouped, tuple(tuple(group) for group in known), rounds, facts)
 
 
-def keep_plan(plan: Plan, folder: Path) -> None:
+def keep_plan(plan: FoldPlan, folder: Path) -> None:
     """Write what the folds are, or see that the folder's are the same.
 
     Raises:

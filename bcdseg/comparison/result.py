@@ -58,7 +58,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class PairedDifference:
     """Two entries on the same scans.
 
     Attributes:
@@ -99,7 +99,7 @@ class Benchmark:
                 return entry
         raise OptionError(f"{recipe!r}: is not in this benchmark; it has {', '.join(entry.recipe for entry in self.entries)}.")
 
-    def compare(self, first: str, second: str) -> Pair:
+    def compare(self, first: str, second: str) -> PairedDifference:
         """Second against first, by a paired bootstrap over groups.
 
         Raises:
@@ -108,7 +108,7 @@ class Benchmark:
         return self._pair(self[first], self[second])
 
     @cached_property
-    def pairs(self) -> tuple[Pair, ...]:
+    def pairs(self) -> tuple[PairedDifference, ...]:
         """Each recipe against the first that is for the same classes, and each ``+mask`` form against its bare one."""
         chosen: list[tuple[Entry, Entry]] = []
         for at, entry in enumerate(self.entries):
@@ -118,7 +118,7 @@ class Benchmark:
         return tuple(self._pair(first, second) for first, second in chosen)
 
     @cached_property
-    def leaks(self) -> tuple[Pair, ...]:
+    def leaks(self) -> tuple[PairedDifference, ...]:
         """Of each recipe the leaky folds against the grouped ones, on the same scans: by how much a random split flatters."""
         return tuple(self._pair(self[entry.recipe], entry) for entry in self.leaky)
 
@@ -132,11 +132,11 @@ class Benchmark:
         names = ", ".join(entry.recipe for entry in self.entries)
         return f"<Benchmark of {names} on {self.dataset}: {len(self.entries[0].folds)} folds, in {self.folder}>"
 
-    def _pair(self, first: Entry, second: Entry) -> Pair:
+    def _pair(self, first: Entry, second: Entry) -> PairedDifference:
         there = {measure.name for measure in second.measures}
         shared = [measure for measure in first.measures if measure.name in there]
         found = compare(first.cases, second.cases, shared, draws=self.draws, seed=self.seed)
-        return Pair(first=title(first), second=title(second), differences=found)
+        return PairedDifference(first=title(first), second=title(second), differences=found)
 
 
 def title(entry: Entry) -> str:

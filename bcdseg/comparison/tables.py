@@ -12,7 +12,7 @@ from bcdseg.evaluation.measures.intervals import Difference, estimate
 from bcdseg.evaluation.report.blocks import NONE, number, shown
 
 if TYPE_CHECKING:
-    from bcdseg.comparison.result import Benchmark, Entry, Pair
+    from bcdseg.comparison.result import Benchmark, Entry, PairedDifference
     from bcdseg.evaluation.measures.measure import Estimate, Measure
 
 FORMAT, VERSION = "bcdseg benchmark result", 1
@@ -203,7 +203,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _pair(pair: Pair) -> dict[str, Any]:
+def _pair(pair: PairedDifference) -> dict[str, Any]:
     rows = [
         {"name": name, "first": one.first, "second": one.second, **asdict(one.difference)} for name, one in pair.differences.items()
     ]

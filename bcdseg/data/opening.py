@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bcdseg.data.dataset import Dataset, check_choice, raise_problems
 from bcdseg.data.layouts import LAYOUTS, Layout
-from bcdseg.data.layouts.listing import TABLES, Found, Listing
+from bcdseg.data.layouts.listing import TABLES, FolderListing, Listing
 from bcdseg.errors import DatasetError, ImageNotFoundError, OptionError
 from bcdseg.types import Sample
 
@@ -75,7 +75,7 @@ def _choices() -> str:
     return f"Name the layout ({known}), or write a table with a column 'image'."
 
 
-def _without_empty(found: Found, listing: Listing) -> Found:
+def _without_empty(found: FolderListing, listing: Listing) -> FolderListing:
     """Leave out samples with a file of no bytes; a table that was named says so itself, without listing folders."""
     if found.samples and listing.table is None and listing.empty:
         empty = {listing.path(name) for name in listing.empty}

@@ -12,7 +12,7 @@ import numpy as np
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.masks import read_mask
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.metrics.outline import judge
+from bcdseg.evaluation.metrics.outline import score_mask
 from bcdseg.evaluation.results_table import Case
 from bcdseg.types import Mask, Pixels, Sample
 
@@ -25,7 +25,7 @@ LEAST = 1e-300  # so that a probability of 0 has a logarithm
 
 
 @dataclass(frozen=True)
-class Answer:
+class CaseResult:
     """One scan.
 
     Attributes:
@@ -41,7 +41,7 @@ class Answer:
 
 def answers(
     model: Model, dataset: Dataset, *, change: Change | None = None, judged: bool = True, **options: Any
-) -> Iterator[Answer]:
+) -> Iterator[CaseResult]:
     """Predict every scan at its own size and judge it; scans are read and predicted in the background meanwhile.
 
     Args:
@@ -67,7 +67,7 @@ def answers(
         truth = changed.popleft() if change is not None else None
         if truth is None and judged:
             truth = true_mask(sample, prediction.size, model.no_lesion, resize=dataset.resize_masks and change is None)
-        yield Answer(_case(sample, prediction, truth if judged else None, model.rules.temperature), prediction, truth)
+        yield CaseResult(_case(sample, prediction, truth if judged else None, model.rules.temperature), prediction, truth)
 
 
 def true_mask(sample: Sample, size: tuple[int, int], no_lesion: str | None, *, resize: bool) -> Mask | None:
@@ -117,7 +117,7 @@ def _case(sample: Sample, prediction: Prediction, truth: Mask | None, temperatur
         probabilities=probabilities,
         logits=None if probabilities is None else [temperature * float(np.log(max(one, LEAST))) for one in probabilities],
         outlined=None if mask is None else bool(mask.any()),
-        outline=None if mask is None or truth is None else judge(mask, truth, spacing=spacing, name=sample.id),
+        outline=None if mask is None or truth is None else score_mask(mask, truth, spacing=spacing, name=sample.id),
         size=prediction.size,
         spacing=spacing,
     )

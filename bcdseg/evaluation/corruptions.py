@@ -48,7 +48,7 @@ class Degradation:
         return self.name.upper() if self.name == "jpeg" else self.name.capitalize()
 
 
-def degrade(pixels: Pixels, mask: Mask | None, name: str, strength: float, *, seed: tuple[int, ...] = (0,)) -> Degraded:
+def corrupt(pixels: Pixels, mask: Mask | None, name: str, strength: float, *, seed: tuple[int, ...] = (0,)) -> Degraded:
     """Make one scan worse.
 
     Args:
@@ -58,7 +58,7 @@ def degrade(pixels: Pixels, mask: Mask | None, name: str, strength: float, *, se
         strength: See the degradation's ``strength``.
         seed: Of all that is drawn at random.
     """
-    return DEGRADATIONS[name].apply(to_uint8(pixels), mask, strength, np.random.default_rng(seed))
+    return CORRUPTIONS[name].apply(to_uint8(pixels), mask, strength, np.random.default_rng(seed))
 
 
 def _noise(pixels: Gray, mask: Mask | None, share: float, rng: Generator) -> Degraded:
@@ -167,7 +167,7 @@ def _clipped(values: NDArray[np.floating]) -> Gray:
     return clipped
 
 
-DEGRADATIONS = {
+CORRUPTIONS = {
     one.name: one
     for one in (
         Degradation("noise", "standard deviation, share of white", (0.04, 0.08, 0.16), _noise, "low signal, deep tissue"),

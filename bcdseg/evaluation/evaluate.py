@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.evaluation.case_results import answers, check_data, check_measurable, check_model
-from bcdseg.evaluation.gallery import Picture, choose
+from bcdseg.evaluation.gallery import GalleryItem, choose
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, estimate
 from bcdseg.evaluation.measures.operating_points import point_measures
@@ -125,10 +125,10 @@ def _seen(model: Model, test: Dataset, allowed: bool) -> str:
 
 def _pictures(
     model: Model, test: Dataset, cases: Cases, count: int, explain: bool, options: Mapping[str, Any]
-) -> Iterator[Picture]:
+) -> Iterator[GalleryItem]:
     """The scans of the gallery, predicted once more: keeping every mask until it is known which to show would take the memory."""
     chosen = list(choose(cases, count))
     shown = replace(test, samples=tuple(test.samples[row] for _, row in chosen))
     for (kind, row), answer in zip(chosen, answers(model, shown, explain=explain, **options), strict=True):
         said = answer.prediction
-        yield Picture(test.samples[row].id, kind, row, said.image, answer.truth, said.mask, said.heatmap)
+        yield GalleryItem(test.samples[row].id, kind, row, said.image, answer.truth, said.mask, said.heatmap)

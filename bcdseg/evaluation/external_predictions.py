@@ -17,10 +17,10 @@ from bcdseg.data.masks import read_mask
 from bcdseg.data.readers import area_of, read_scan
 from bcdseg.errors import InputError
 from bcdseg.evaluation.case_results import check_data, check_measurable, true_mask
-from bcdseg.evaluation.gallery import Picture, choose
+from bcdseg.evaluation.gallery import GalleryItem, choose
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, estimate
-from bcdseg.evaluation.metrics.outline import judge
+from bcdseg.evaluation.metrics.outline import score_mask
 from bcdseg.evaluation.report.files import check_report_free
 from bcdseg.evaluation.results import Evaluation, tracked
 from bcdseg.evaluation.results_table import Case, Cases, table_of
@@ -35,7 +35,7 @@ MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class ExternalPrediction:
     """What was predicted for one scan.
 
     Attributes:
@@ -48,7 +48,7 @@ class Given:
 
 
 def evaluate_predictions(
-    predictions: str | Path | Mapping[str, Given],
+    predictions: str | Path | Mapping[str, ExternalPrediction],
     test: Dataset,
     *,
     name: str | None = None,
@@ -113,13 +113,13 @@ def evaluate_predictions(
     return result
 
 
-def read_predictions(path: Path, test: Dataset) -> dict[str, Given]:
+def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]:
     """Predictions from a folder or a table, by the ids of the scans they are of."""
     table = path / TABLE if path.is_dir() else path
     folder = table.parent
     if table.is_file():
         ids = {key: one.id for one in test for key in (one.id, str(one.image), str(one.image.resolve()))}
-        given: dict[str, Given] = {}
+        given: dict[str, ExternalPrediction] = {}
         for number, row in enumerate(csv_rows(table), start=2):
             if row.get("error"):
                 continue
@@ -131,10 +131,10 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, Given]:
     if not path.is_dir():
         raise InputError(f"{path}: no such folder or table of predictions.")
     found = {one.id: _mask_file(folder, one.id) for one in test}
-    return {name: Given(mask=file) for name, file in found.items() if file is not None}
+    return {name: ExternalPrediction(mask=file) for name, file in found.items() if file is not None}
 
 
-def _row(row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str], folder: Path) -> tuple[str, Given]:
+def _row(row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str], folder: Path) -> tuple[str, ExternalPrediction]:
     key = row.get("id") or row.get("source") or ""
     if not key:
         raise InputError(f"{table} row {number}: names no scan; it needs a column 'id' or 'source'.")
@@ -145,7 +145,7 @@ def _row(row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str
     except (ValueError, TypeError):
         raise InputError(f"{table} row {number}: {key}: a probability is no number: {cells}.") from None
     mask = folder / row["mask"] if row.get("mask") else _mask_file(folder, name)
-    return name, Given(mask, probabilities)
+    return name, ExternalPrediction(mask, probabilities)
 
 
 def _mask_file(folder: Path, name: str) -> Path | None:
@@ -155,7 +155,7 @@ def _mask_file(folder: Path, name: str) -> Path | None:
     return next((folder / one for one in tried if os.path.isfile(folder / one)), None)  # noqa: PTH113 - Path.is_file raises
 
 
-def _classes(given: Mapping[str, Given]) -> tuple[str, ...]:
+def _classes(given: Mapping[str, ExternalPrediction]) -> tuple[str, ...]:
     """The classes that the predictions tell of, which must be the same for all."""
     first: tuple[str, ...] | None = None
     for name, one in given.items():
@@ -171,7 +171,7 @@ def _classes(given: Mapping[str, Given]) -> tuple[str, ...]:
     return first or ()
 
 
-def _check_ids(title: str, given: Mapping[str, Given], test: Dataset, subset: bool) -> None:
+def _check_ids(title: str, given: Mapping[str, ExternalPrediction], test: Dataset, subset: bool) -> None:
     missing = [name for name in test.ids if name not in given]
     extra = [] if subset else [name for name in given if name not in test]
     masks = [name for name in test.ids if name in given and given[name].mask is None]
@@ -188,7 +188,7 @@ def _few(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
-def _case(sample: Sample, given: Given, test: Dataset, classes: tuple[str, ...], no_lesion: str | None) -> Case:
+def _case(sample: Sample, given: ExternalPrediction, test: Dataset, classes: tuple[str, ...], no_lesion: str | None) -> Case:
     scan = read_scan(sample.image)
     height, width = scan.pixels.shape[:2]
     truth = true_mask(sample, (height, width), no_lesion, resize=test.resize_masks)
@@ -201,13 +201,13 @@ def _case(sample: Sample, given: Given, test: Dataset, classes: tuple[str, ...],
         label=sample.label if probabilities else None,
         probabilities=None if probabilities is None else [one / sum(probabilities) for one in probabilities],
         outlined=None if mask is None else bool(mask.any()),
-        outline=None if mask is None or truth is None else judge(mask, truth, spacing=spacing, name=sample.id),
+        outline=None if mask is None or truth is None else score_mask(mask, truth, spacing=spacing, name=sample.id),
         size=(height, width),
         spacing=spacing,
     )
 
 
-def _predicted(given: Given, size: tuple[int, int], name: str) -> Mask | None:
+def _predicted(given: ExternalPrediction, size: tuple[int, int], name: str) -> Mask | None:
     if given.mask is None or isinstance(given.mask, Path):
         return None if given.mask is None else read_mask([given.mask], size)
     mask = np.asarray(given.mask)
@@ -216,10 +216,12 @@ def _predicted(given: Given, size: tuple[int, int], name: str) -> Mask | None:
     return mask.astype(bool)
 
 
-def _pictures(given: Mapping[str, Given], test: Dataset, cases: Cases, count: int, no_lesion: str | None) -> Iterator[Picture]:
+def _pictures(
+    given: Mapping[str, ExternalPrediction], test: Dataset, cases: Cases, count: int, no_lesion: str | None
+) -> Iterator[GalleryItem]:
     for kind, row in choose(cases, count):
         sample = test.samples[row]
         image = read_scan(sample.image).pixels
         size = (image.shape[0], image.shape[1])
         truth = true_mask(sample, size, no_lesion, resize=test.resize_masks)
-        yield Picture(sample.id, kind, row, image, truth, _predicted(given[sample.id], size, sample.id))
+        yield GalleryItem(sample.id, kind, row, image, truth, _predicted(given[sample.id], size, sample.id))

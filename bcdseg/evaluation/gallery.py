@@ -21,7 +21,7 @@ KINDS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class GalleryItem:
     """One scan of the gallery.
 
     Attributes:

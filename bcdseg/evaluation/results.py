@@ -25,7 +25,7 @@ from bcdseg.terminal import make_console
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bcdseg.evaluation.gallery import Picture
+    from bcdseg.evaluation.gallery import GalleryItem
     from bcdseg.evaluation.robustness import Robustness
 
 Item = TypeVar("Item")
@@ -82,7 +82,7 @@ class Evaluation:
     estimates: Mapping[str, Estimate]
     seen: str
     robustness: Robustness | None = None
-    gallery: tuple[Picture, ...] = ()
+    gallery: tuple[GalleryItem, ...] = ()
     problems: tuple[str, ...] = ()
     min_confidence: float | None = None
     draws: int = 1000

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from bcdseg.data.dataset import Dataset, check_choice
 from bcdseg.evaluation.case_results import Change, answers, check_data, check_measurable, check_model
-from bcdseg.evaluation.corruptions import DEGRADATIONS, degrade
+from bcdseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, compare, estimate
 from bcdseg.evaluation.results import tracked
@@ -24,7 +24,7 @@ WATCHED = ("dice", "lesion_sensitivity", "false_lesion_rate", "accuracy", "balan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class CorruptionLevel:
     """The figures at one strength of one degradation.
 
     Attributes:
@@ -52,9 +52,9 @@ class Robustness:
 
     measures: tuple[Measure, ...]
     untouched: Mapping[str, Estimate]
-    steps: tuple[Step, ...]
+    steps: tuple[CorruptionLevel, ...]
 
-    def of(self, degradation: str) -> tuple[Step, ...]:
+    def of(self, degradation: str) -> tuple[CorruptionLevel, ...]:
         """The steps of one degradation."""
         return tuple(step for step in self.steps if step.degradation == degradation)
 
@@ -78,7 +78,7 @@ def measure_robustness(
     model: Model,
     test: Dataset,
     *,
-    degradations: str | Sequence[str] = tuple(DEGRADATIONS),
+    degradations: str | Sequence[str] = tuple(CORRUPTIONS),
     untouched: Cases | None = None,
     draws: int = DRAWS,
     seed: int = 0,
@@ -104,9 +104,9 @@ def measure_robustness(
     check_whole(draws=draws, seed=seed)
     chosen = [degradations] if isinstance(degradations, str) else list(degradations)
     for name in chosen:
-        check_choice("degradations", name, tuple(DEGRADATIONS))
+        check_choice("degradations", name, tuple(CORRUPTIONS))
     check_measurable(model.name, model.classes, test)
-    plan = [(name, strength) for name in chosen for strength in DEGRADATIONS[name].strengths]
+    plan = [(name, strength) for name in chosen for strength in CORRUPTIONS[name].strengths]
     work = _work(model, test, plan, untouched, seed, {"threshold": threshold, "batch_size": batch_size})
     tables = list(tracked(work, "Degrading scans", len(plan) + 1, progress))
     names = [name.format(positive=tables[0].positive) for name in WATCHED]
@@ -116,7 +116,7 @@ def measure_robustness(
         found = estimate(table, measures, draws=draws, seed=seed)
         apart = compare(tables[0], table, measures, draws=draws, seed=seed, same_truth=False)
         changes = {measure: one.difference for measure, one in apart.items()}
-        steps.append(Step(degradation=name, strength=strength, estimates=found, changes=changes))
+        steps.append(CorruptionLevel(degradation=name, strength=strength, estimates=found, changes=changes))
     untouched_found = estimate(tables[0], measures, draws=draws, seed=seed)
     return Robustness(measures=measures, untouched=untouched_found, steps=tuple(steps))
 
@@ -142,6 +142,6 @@ def _table(model: Model, test: Dataset, **options: Any) -> Cases:
 
 def _change(name: str, strength: float, seed: int) -> Change:
     def change(sample: Sample, pixels: Pixels, mask: Mask | None) -> tuple[Pixels, Mask | None]:
-        return degrade(pixels, mask, name, strength, seed=(seed, crc32(sample.id.encode("utf-8", "surrogateescape"))))
+        return corrupt(pixels, mask, name, strength, seed=(seed, crc32(sample.id.encode("utf-8", "surrogateescape"))))
 
     return change

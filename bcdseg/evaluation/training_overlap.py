@@ -35,7 +35,7 @@ class Shared:
     what: str
 
 
-def remember(*parts: Dataset) -> dict[str, list[str]]:
+def remember_scans(*parts: Dataset) -> dict[str, list[str]]:
     """What a model keeps as ``training["seen"]``: of every scan that it was trained or chosen on, and of their groups.
 
     Args:

@@ -22,7 +22,7 @@ from bcdseg.export.pipeline import Subject
 from bcdseg.files import check_free, write_whole
 from bcdseg.inference.predictor import Predictor
 from bcdseg.runtimes.agreement import BOUNDS, Difference, compare, drawn_scans
-from bcdseg.runtimes.base import Answers
+from bcdseg.runtimes.base import RawOutput
 from bcdseg.runtimes.torch_runtime import TorchRuntime
 from bcdseg.types import Pixels
 
@@ -127,10 +127,10 @@ def _checked(subject: Subject, chosen: Format, contents: dict[str, bytes], scans
             (Path(folder) / f"made{suffix}").write_bytes(content)
         run = chosen.opened(Path(folder) / f"made{chosen.suffix}", subject)
 
-        def both(scan: Scans) -> tuple[Answers, Answers]:
+        def both(scan: Scans) -> tuple[RawOutput, RawOutput]:
             found, expected = run(scan[None]), predictor.one(scan)
             classes = np.array([list(expected.probabilities.values())], np.float32) if expected.probabilities else None
             mask = None if expected.mask_probability is None else expected.mask_probability[None]
-            return Answers(found.get("mask_probability"), found.get("probabilities")), Answers(mask, classes)
+            return RawOutput(found.get("mask_probability"), found.get("probabilities")), RawOutput(mask, classes)
 
         return compare(map(both, scans), subject.rules.threshold)

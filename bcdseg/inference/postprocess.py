@@ -8,39 +8,39 @@ import numpy as np
 
 from bcdseg.errors import NotFiniteError
 from bcdseg.inference.lesions import Lesion, find_lesions
-from bcdseg.inference.regions import Seen
+from bcdseg.inference.regions import RegionOutput
 from bcdseg.inference.rules import Rules
-from bcdseg.inference.streaming_components import at_least, find_huge_lesions, in_frame, is_huge
-from bcdseg.runtimes.base import Answers, Array
-from bcdseg.runtimes.class_scores import Votes
+from bcdseg.inference.streaming_components import at_least, in_frame, is_huge, stream_lesions
+from bcdseg.runtimes.base import Array, RawOutput
+from bcdseg.runtimes.class_scores import ClassScores
 from bcdseg.types import Area, Mask
 
 
-class Found(NamedTuple):
+class RegionResult(NamedTuple):
     """What the network says of one area of a scan. Maps have the size of the whole scan."""
 
     area: Area
     mask: Mask | None
     probability: Array | None
     lesions: tuple[Lesion, ...]
-    votes: Votes | None
+    votes: ClassScores | None
     windows: int | None
 
 
-def find(area: Area, seen: Seen, rules: Rules, size: tuple[int, ...]) -> Found:
+def postprocess_region(area: Area, seen: RegionOutput, rules: Rules, size: tuple[int, ...]) -> RegionResult:
     """Outline an area of a scan of this height and width. A speck is judged by what the network saw at once."""
     if seen.probability is None:
-        return Found(area, None, None, (), seen.votes, seen.windows)
+        return RegionResult(area, None, None, (), seen.votes, seen.windows)
     probability = in_frame(seen.probability, area, size)
     min_share = rules.min_lesion_share * seen.pixels / probability.size
     over = at_least(probability, rules.threshold)
-    outline = find_huge_lesions if is_huge(size) else find_lesions
+    outline = stream_lesions if is_huge(size) else find_lesions
     mask, lesions = outline(over, probability, min_share=min_share, spacing=area.spacing)
     votes = seen.votes.and_half(seen.outlined) if lesions and seen.votes and seen.outlined else seen.votes
-    return Found(area, mask, probability, lesions, votes, seen.windows)
+    return RegionResult(area, mask, probability, lesions, votes, seen.windows)
 
 
-def check_finite(answer: Answers, *, name: str) -> Answers:
+def check_finite(answer: RawOutput, *, name: str) -> RawOutput:
     """Refuse an answer that is none."""
     for part in (answer.mask, answer.classes):
         if part is not None and not np.isfinite(part).all():

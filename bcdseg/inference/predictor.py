@@ -16,14 +16,14 @@ from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import read_scan
 from bcdseg.errors import BcdsegError, OptionError
 from bcdseg.inference.lesions import Lesion
-from bcdseg.inference.postprocess import check_finite, find
+from bcdseg.inference.postprocess import check_finite, postprocess_region
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.quality import Flag, answer_flags, candidate_flag, image_flags
-from bcdseg.inference.regions import Look, WholeLook
+from bcdseg.inference.regions import RegionInput, WholeRegion
 from bcdseg.inference.rules import OperatingPoint, Rules
-from bcdseg.inference.sliding_window import TiledLook, Tiles
+from bcdseg.inference.sliding_window import TiledRegion, Tiles
 from bcdseg.inference.streaming_components import in_frame, merged
-from bcdseg.runtimes.base import Answers, Array, Runtime
+from bcdseg.runtimes.base import Array, RawOutput, Runtime
 from bcdseg.runtimes.class_scores import Numbers
 from bcdseg.runtimes.gradcam import to_unit
 from bcdseg.sources import EXITS, ImageSource, source_name, unexpected_error
@@ -51,11 +51,11 @@ class Mode:
         if self.name not in MODES:
             raise OptionError(f"mode={self.name!r} is unknown: choose one of {', '.join(MODES)}.")
 
-    def look(self, pixels: Pixels, preprocessing: Preprocessing, *, threshold: float, has_classes: bool) -> Look:
+    def look(self, pixels: Pixels, preprocessing: Preprocessing, *, threshold: float, has_classes: bool) -> RegionInput:
         """How an area of a scan is looked at."""
         if self.name == TILES or (self.name == AUTO and is_large(pixels)):
-            return TiledLook(pixels, preprocessing, self.tiles, threshold=threshold, has_classes=has_classes)
-        return WholeLook(preprocessing(pixels), pixels.shape[0] * pixels.shape[1])
+            return TiledRegion(pixels, preprocessing, self.tiles, threshold=threshold, has_classes=has_classes)
+        return WholeRegion(preprocessing(pixels), pixels.shape[0] * pixels.shape[1])
 
 
 def is_large(pixels: Pixels) -> bool:
@@ -69,11 +69,11 @@ WHOLE_SCANS = Mode()
 MOST_LARGE_TOGETHER = 4  # scans that one thread holds at once where they may be large
 
 
-class Scan(NamedTuple):
+class PreparedScan(NamedTuple):
     """A scan that is ready for the network, a look at each of its areas."""
 
     image: ScanImage
-    looks: tuple[Look, ...]
+    looks: tuple[RegionInput, ...]
 
     def inputs(self) -> Iterator[Array]:
         """For the network, one after the other."""
@@ -135,10 +135,10 @@ class Predictor:
     def _batch(self, sources: Sequence[ImageSource]) -> list[Result]:
         return self._results([self._read_or_fail(source) for source in sources])
 
-    def _results(self, scans: Sequence[Scan | Failure]) -> list[Result]:
+    def _results(self, scans: Sequence[PreparedScan | Failure]) -> list[Result]:
         """Predict scans together, and each alone where that fails: the error of one scan is not that of the others."""
         try:
-            answers = self._run(chain.from_iterable(scan.inputs() for scan in scans if isinstance(scan, Scan)))
+            answers = self._run(chain.from_iterable(scan.inputs() for scan in scans if isinstance(scan, PreparedScan)))
             return [scan if isinstance(scan, Failure) else self._answer(scan, answers) for scan in scans]
         except EXITS:
             raise
@@ -147,7 +147,7 @@ class Predictor:
                 return [result for scan in scans for result in self._results([scan])]
             return [_failure(scans[0], error)]
 
-    def _run(self, inputs: Iterable[Array], pool: Executor | None = None) -> Iterator[Answers]:
+    def _run(self, inputs: Iterable[Array], pool: Executor | None = None) -> Iterator[RawOutput]:
         """An answer for each input; neighbours of one shape go through the network together, whichever scan they are of."""
         batches = _batches(inputs, self.batch_size)
         run = map(self.runtime, batches) if pool is None else _ahead(pool, self.runtime, batches, self.runtime.workers + 1)
@@ -155,13 +155,13 @@ class Predictor:
             for index in range(len(next(part for part in answers if part is not None))):
                 yield _row(answers, index)
 
-    def _read_or_fail(self, source: ImageSource) -> Scan | Failure:
+    def _read_or_fail(self, source: ImageSource) -> PreparedScan | Failure:
         try:
             return self._read(source)
         except BcdsegError as error:
             return Failure(source_name(source), error)
 
-    def _read(self, source: ImageSource) -> Scan:
+    def _read(self, source: ImageSource) -> PreparedScan:
         try:
             return self._prepare(read_scan(source, keep_identifiers=self.keep_identifiers))
         except (BcdsegError, *EXITS):
@@ -169,18 +169,18 @@ class Predictor:
         except BaseException as error:  # decoders written in Rust raise classes that are no Exception
             raise unexpected_error(source_name(source), "can't be read", error) from error
 
-    def _prepare(self, image: ScanImage) -> Scan:
+    def _prepare(self, image: ScanImage) -> PreparedScan:
         if self.spacing is not None:
             areas = tuple(replace(area, spacing=self.spacing, spacing_from=GIVEN) for area in image.areas)
             image = replace(image, areas=areas)
         show = partial(self.mode.look, threshold=self.rules.threshold, has_classes=bool(self.classes))
-        return Scan(image, tuple(show(image.pixels[area.window], self.preprocessing) for area in image.areas))
+        return PreparedScan(image, tuple(show(image.pixels[area.window], self.preprocessing) for area in image.areas))
 
-    def _answer(self, scan: Scan, answers: Iterator[Answers]) -> Prediction:
+    def _answer(self, scan: PreparedScan, answers: Iterator[RawOutput]) -> Prediction:
         checked = map(partial(check_finite, name=scan.image.source), answers)
         size = scan.image.pixels.shape[:2]
         parts = [
-            find(area, look.take(islice(checked, look.count)), self.rules, size)
+            postprocess_region(area, look.take(islice(checked, look.count)), self.rules, size)
             for area, look in zip(scan.image.areas, scan.looks, strict=True)
         ]
         # The area that holds the lesion speaks for the scan; the first is the largest.
@@ -235,7 +235,7 @@ class Predictor:
             candidate_mask=candidate_mask,
         )
 
-    def _heat(self, scan: Scan, part: int, name: str) -> Array:
+    def _heat(self, scan: PreparedScan, part: int, name: str) -> Array:
         prepared, area = scan.looks[part].prepared, scan.image.areas[part]
         heat = to_unit(prepared.placement.restore(self.runtime.heat(prepared.array, self.classes.index(name))))
         return in_frame(heat, area, scan.image.pixels.shape[:2])
@@ -249,7 +249,7 @@ def _called_otherwise(label: str | None, likeliest: str | None, point: Operating
     return Flag("operating-point", f"Called {label} at the operating point {name!r}; the most probable class is {likeliest}.")
 
 
-def _failure(scan: Scan | Failure, error: BaseException) -> Failure:
+def _failure(scan: PreparedScan | Failure, error: BaseException) -> Failure:
     """Return what takes the place of a scan that can't be predicted."""
     if isinstance(scan, Failure):
         return scan
@@ -278,9 +278,9 @@ def _batches(inputs: Iterable[Array], most: int) -> Iterator[list[Array]]:
             yield batch
 
 
-def _ahead(pool: Executor, run: Runtime, batches: Iterable[list[Array]], most: int) -> Iterator[Answers]:
+def _ahead(pool: Executor, run: Runtime, batches: Iterable[list[Array]], most: int) -> Iterator[RawOutput]:
     """The answers for batches, in order, a few of them being computed at any time."""
-    waiting: deque[Future[Answers]] = deque()
+    waiting: deque[Future[RawOutput]] = deque()
     for batch in batches:
         waiting.append(pool.submit(run, batch))
         if len(waiting) > most:
@@ -289,5 +289,5 @@ def _ahead(pool: Executor, run: Runtime, batches: Iterable[list[Array]], most: i
         yield waiting.popleft().result()
 
 
-def _row(answers: Answers, index: int) -> Answers:
-    return Answers(*(None if part is None else part[index] for part in answers))
+def _row(answers: RawOutput, index: int) -> RawOutput:
+    return RawOutput(*(None if part is None else part[index] for part in answers))

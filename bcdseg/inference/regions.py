@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
 from bcdseg.data.preprocessing import Prepared
-from bcdseg.runtimes.base import Answers, Array
-from bcdseg.runtimes.class_scores import Votes, count
+from bcdseg.runtimes.base import Array, RawOutput
+from bcdseg.runtimes.class_scores import ClassScores, aggregate
 
 
-class Seen(NamedTuple):
+class RegionOutput(NamedTuple):
     """What came of an area.
 
     Attributes:
@@ -24,13 +24,13 @@ class Seen(NamedTuple):
     """
 
     probability: Array | None
-    votes: Votes | None
-    outlined: Votes | None
+    votes: ClassScores | None
+    outlined: ClassScores | None
     pixels: float
     windows: int | None
 
 
-class Look(Protocol):
+class RegionInput(Protocol):
     """What the network is shown of an area."""
 
     @property
@@ -44,12 +44,12 @@ class Look(Protocol):
     def inputs(self) -> Iterator[Array]:
         """For the network, made as they are asked for."""
 
-    def take(self, answers: Iterator[Answers]) -> Seen:
+    def take(self, answers: Iterator[RawOutput]) -> RegionOutput:
         """What came of it, from an answer for each input."""
 
 
 @dataclass(frozen=True, eq=False)
-class WholeLook:
+class WholeRegion:
     """An area as one input of the network."""
 
     prepared: Prepared
@@ -60,8 +60,8 @@ class WholeLook:
         """See ``Look``."""
         yield self.prepared.array
 
-    def take(self, answers: Iterator[Answers]) -> Seen:
+    def take(self, answers: Iterator[RawOutput]) -> RegionOutput:
         """See ``Look``."""
         answer = next(answers)
         probability = None if answer.mask is None else self.prepared.placement.restore(answer.mask)
-        return Seen(probability, count([answer]), None, self.pixels, None)
+        return RegionOutput(probability, aggregate([answer]), None, self.pixels, None)

@@ -16,10 +16,10 @@ from scipy.ndimage import label
 from bcdseg.data.images import to_gray
 from bcdseg.data.preprocessing import Prepared, Preprocessing
 from bcdseg.errors import OptionError
-from bcdseg.inference.regions import Seen
+from bcdseg.inference.regions import RegionOutput
 from bcdseg.inference.streaming_components import bands, new_map, resized_map
-from bcdseg.runtimes.base import Answers, Array
-from bcdseg.runtimes.class_scores import count
+from bcdseg.runtimes.base import Array, RawOutput
+from bcdseg.runtimes.class_scores import aggregate
 from bcdseg.types import Mask, Pixels
 
 SHARPNESS = 8  # a window's side over the standard deviation of its weights, as in MONAI
@@ -75,8 +75,8 @@ def cut_axis(length: int, window: int, overlap: float) -> Axis:
     if length <= window:
         return _weighted(length, window, (-((window - length) // 2),))
     step = max(1, int(window * (1 - overlap)))
-    count = 1 + math.ceil((length - window) / step)
-    return _weighted(length, window, tuple(int(start) for start in np.linspace(0, length - window, count).round()))
+    number = 1 + math.ceil((length - window) / step)
+    return _weighted(length, window, tuple(int(start) for start in np.linspace(0, length - window, number).round()))
 
 
 def _weighted(length: int, window: int, starts: tuple[int, ...]) -> Axis:
@@ -220,7 +220,7 @@ def _before_resizing(window: slice, step: float) -> slice:
     return slice(max(0, int(window.start * step - beyond)), int(window.stop * step + beyond) + 1)
 
 
-class TiledLook:
+class TiledRegion:
     """An area as windows of the network's own size; for the class also as a whole, before them.
 
     A network that takes scans at their own size has no smaller whole: there the windows alone speak for the class.
@@ -247,10 +247,10 @@ class TiledLook:
             yield self.prepared.array
         yield from map(self.windows.cut, self.windows.places)
 
-    def take(self, answers: Iterator[Answers]) -> Seen:
+    def take(self, answers: Iterator[RawOutput]) -> RegionOutput:
         """See ``Look``. Windows are added up in the area's own map: nothing else grows with it."""
         windows, progress = self.windows, self.windows.tiles.progress
-        whole = count([next(answers)]) if self.shows_whole else None
+        whole = aggregate([next(answers)]) if self.shows_whole else None
         together: Array = new_map(windows.size, np.float32)
         said, outlined = [], []
         for done, (answer, place) in enumerate(zip(answers, windows.places, strict=True), start=1):
@@ -260,15 +260,15 @@ class TiledLook:
                 progress(done, len(windows.places))
         for rows in bands(together.shape):
             np.minimum(together[rows], 1, out=together[rows])  # weights are 1 together but for rounding
-        return Seen(
+        return RegionOutput(
             probability=resized_map(together, windows.source),
-            votes=whole or count(said),
-            outlined=count(said, outlined),
+            votes=whole or aggregate(said),
+            outlined=aggregate(said, outlined),
             pixels=windows.seen_at_once,
             windows=len(windows.places),
         )
 
-    def _add(self, answer: Answers, place: Place, together: Array) -> float:
+    def _add(self, answer: RawOutput, place: Place, together: Array) -> float:
         """Add a window's weighted map. What comes back is how many pixels it outlines, those it shares in part."""
         assert answer.mask is not None
         in_area, in_window = self.windows.inside(place)

@@ -107,7 +107,7 @@ class Region(NamedTuple):
         return Region(self.pixels + other.pixels, box, self.one)
 
 
-def find_huge_lesions(
+def stream_lesions(
     over_threshold: Mask, probability: Array, *, min_share: float, spacing: Spacing | None
 ) -> tuple[Mask, tuple[Lesion, ...]]:
     """What ``find_lesions`` gives, in the memory of the largest lesion's box."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from bcdseg.data.preprocessing import Placement, Preprocessing, resize_plane
 from bcdseg.errors import OptionError
-from bcdseg.runtimes.base import Answers, Array, Runtime
+from bcdseg.runtimes.base import Array, RawOutput, Runtime
 from bcdseg.runtimes.class_scores import log_mean
 
 
@@ -81,7 +81,7 @@ class Views:
         """Of the scan as it is."""
         return self.runtime.heat(scan, class_index)
 
-    def __call__(self, batch: Sequence[Array]) -> Answers:
+    def __call__(self, batch: Sequence[Array]) -> RawOutput:
         """The mean probabilities of all views of preprocessed scans of one size, and what each view says of the classes."""
         each = [self.runtime([view.of(scan, self.black) for scan in batch]) for view in self.views]
         masks = [
@@ -92,9 +92,9 @@ class Views:
         mask: Array | None = np.stack(masks).mean(axis=0) if masks else None
         logits = [found.classes for found in each if found.classes is not None]
         if not logits:
-            return Answers(mask, None)
+            return RawOutput(mask, None)
         members = [found.members if found.members is not None else found.classes[:, None] for found in each]  # type: ignore[index]
-        return Answers(mask, log_mean(np.stack(logits), self.temperature), np.concatenate(members, axis=1))
+        return RawOutput(mask, log_mean(np.stack(logits), self.temperature), np.concatenate(members, axis=1))
 
 
 def choose_views(tta: str) -> tuple[View, ...]:
@@ -104,12 +104,12 @@ def choose_views(tta: str) -> tuple[View, ...]:
     return VIEWS[tta]
 
 
-def looked_at(runtime: Runtime, views: Sequence[View], preprocessing: Preprocessing, temperature: float) -> Runtime:
+def with_views(runtime: Runtime, views: Sequence[View], preprocessing: Preprocessing, temperature: float) -> Runtime:
     """The runtime itself where there is one view only, else one that asks it at each."""
     return runtime if len(views) == 1 else Views(runtime, views, preprocessing, temperature)
 
 
-def several(*, members: int, views: int) -> str | None:
+def describe_sources(*, members: int, views: int) -> str | None:
     """What several answers are from, in words; None of a single one."""
     counts = {"members": members, "views": views}
     return " x ".join(f"{number} {name}" for name, number in counts.items() if number > 1) or None

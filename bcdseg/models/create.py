@@ -16,7 +16,7 @@ from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import OptionError
 from bcdseg.inference.rules import Rules
 from bcdseg.models.model import Model
-from bcdseg.models.registry import all_seen
+from bcdseg.models.registry import joint_training_overlap
 from bcdseg.networks.config import NetworkConfig, no_lesion_class
 from bcdseg.networks.ensemble import Ensemble, EnsembleConfig, Member
 from bcdseg.networks.network import Network, build_network
@@ -188,4 +188,4 @@ def _training(models: Sequence[Model]) -> dict[str, Any]:
         {"name": model.name, **{key: value for key, value in model.training.items() if key not in ("name", "seen")}}
         for model in models
     ]
-    return told | {"seen": all_seen(models)}
+    return told | {"seen": joint_training_overlap(models)}

@@ -19,7 +19,7 @@ from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.predictor import AUTO, NATIVE, WHOLE, Mode, Predictor
 from bcdseg.inference.rules import Rules
 from bcdseg.inference.sliding_window import Tiles
-from bcdseg.inference.tta import choose_views, looked_at, several
+from bcdseg.inference.tta import choose_views, describe_sources, with_views
 from bcdseg.networks.ensemble import AnyNetwork
 from bcdseg.runtimes.base import Runtime
 from bcdseg.runtimes.choice import TORCH, Choice, choose_precision, choose_runtime, is_lost, make_runtime, prepared_scans
@@ -169,7 +169,7 @@ class Model:
         rules = self.rules if threshold is None else dataclasses.replace(self.rules, threshold=float(threshold))
         views = choose_views(tta)
         predictor = Predictor(
-            runtime=looked_at(self._ready_runtime(), views, self.preprocessing, rules.temperature),
+            runtime=with_views(self._ready_runtime(), views, self.preprocessing, rules.temperature),
             preprocessing=self.preprocessing,
             rules=rules,
             classes=self.classes,
@@ -181,7 +181,7 @@ class Model:
             keep_identifiers=keep_identifiers,
             mode=self._checked_mode(Mode(name=mode, tiles=tiles or NATIVE)),
             batch_size=batch_size or (1 if self.device == "cpu" else 16),
-            uncertainty_from=several(members=len(getattr(self.network, "members", [None])), views=len(views)),
+            uncertainty_from=describe_sources(members=len(getattr(self.network, "members", [None])), views=len(views)),
         )
         if is_single(source):
             return predictor.one(source)

@@ -129,7 +129,7 @@ KINDS = ("contents", "fingerprints", "groups")
 UNKNOWN = "unknown"
 
 
-def all_seen(models: Iterable[Model], also: Mapping[str, Sequence[str]] | None = None) -> dict[str, list[str]]:
+def joint_training_overlap(models: Iterable[Model], also: Mapping[str, Sequence[str]] | None = None) -> dict[str, list[str]]:
     """The hashes that any of the models keeps as ``training["seen"]``, and others.
 
     Trained models that keep none are named under ``unknown``: what they have seen can't be refused. Empty when nothing was seen.

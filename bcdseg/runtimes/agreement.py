@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bcdseg.runtimes import class_scores
-from bcdseg.runtimes.base import Answers, Array
+from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.types import Pixels
 
 DRAWN = ((256, 256), (180, 240), (470, 560))  # heights and widths of the scans that are drawn
@@ -64,7 +64,7 @@ HALVED = Bound(mask=0.001, mask_probability=0.001, probability=0.01, mean_probab
 BOUNDS = {"fp32": EXACT, "fp16": HALVED, "bf16": CLOSE, "int8": CLOSE}
 
 
-def compare(pairs: Iterable[tuple[Answers, Answers]], threshold: float = HALF) -> Difference:
+def compare(pairs: Iterable[tuple[RawOutput, RawOutput]], threshold: float = HALF) -> Difference:
     """The difference over pairs of answers whose classes are probabilities."""
     masks: list[tuple[float, float]] = []
     classes: list[tuple[float, float]] = []

@@ -18,7 +18,7 @@ class Runtime(Protocol):
     def workers(self) -> int:
         """How many threads keep it busy."""
 
-    def __call__(self, batch: Sequence[Array]) -> Answers:
+    def __call__(self, batch: Sequence[Array]) -> RawOutput:
         """Run a batch of preprocessed scans of one size."""
 
     def heat(self, scan: Array, class_index: int) -> Array:
@@ -31,7 +31,7 @@ class Runtime(Protocol):
 Array = NDArray[np.float32]
 
 
-class Answers(NamedTuple):
+class RawOutput(NamedTuple):
     """What a batch came to.
 
     Attributes:

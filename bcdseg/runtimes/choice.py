@@ -20,7 +20,7 @@ from bcdseg.extras import require
 from bcdseg.networks.ensemble import AnyNetwork
 from bcdseg.networks.fork_safety import has_lost_threads
 from bcdseg.runtimes.agreement import BOUNDS, compare, drawn_scans, softmax
-from bcdseg.runtimes.base import Answers, Array, Runtime
+from bcdseg.runtimes.base import Array, RawOutput, Runtime
 from bcdseg.runtimes.compiled import Compiled
 from bcdseg.runtimes.conversion import trace
 from bcdseg.runtimes.graph import Engine, GraphRuntime, graph_key, keep_graph, read_graph
@@ -194,7 +194,7 @@ def convert(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, c
 
 def _depends_on(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> Iterator[bytes]:
     size = "any" if preprocessing.resize == "none" else preprocessing.frame
-    facts = (__version__, MAKING, Answers._fields, engine.name, engine.version(), choice.precision, size, network.config)
+    facts = (__version__, MAKING, RawOutput._fields, engine.name, engine.version(), choice.precision, size, network.config)
     yield repr(facts).encode()
     for name, tensor in network.state_dict().items():
         yield name.encode()
@@ -210,6 +210,6 @@ def _disagrees(runtime: Runtime, exact: TorchRuntime, preprocessing: Preprocessi
     return exceeded and f"its answers are not torch's: {exceeded}."
 
 
-def _probable(answers: Answers) -> Answers:
+def _probable(answers: RawOutput) -> RawOutput:
     """Class logits as probabilities."""
     return answers._replace(classes=softmax(answers.classes))

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.runtimes.base import Answers, Array
+from bcdseg.runtimes.base import Array, RawOutput
 
 Numbers = NDArray[np.float64]
 
 
-class Votes(NamedTuple):
+class ClassScores(NamedTuple):
     """Class logits of several looks at one scan.
 
     Attributes:
@@ -38,21 +38,21 @@ class Votes(NamedTuple):
         apart: Numbers = each.std(axis=0)
         return apart
 
-    def and_half(self, other: Votes) -> Votes:
+    def and_half(self, other: ClassScores) -> ClassScores:
         """Both together, each with half of the weight."""
         members = None if self.members is None or other.members is None else np.concatenate([self.members, other.members])
         weights = np.concatenate([self.weights, other.weights]) / 2
-        return Votes(np.concatenate([self.logits, other.logits]), weights, members)
+        return ClassScores(np.concatenate([self.logits, other.logits]), weights, members)
 
 
-def count(answers: Sequence[Answers], weights: Sequence[float] | None = None) -> Votes | None:
+def aggregate(answers: Sequence[RawOutput], weights: Sequence[float] | None = None) -> ClassScores | None:
     """The votes of the answers of single looks, alike where no weights are given; None where none has a say."""
     logits = [answer.classes for answer in answers if answer.classes is not None]
     shares = np.array(weights if weights is not None else [1.0] * len(answers))
     if not logits or shares.sum() == 0:
         return None
     members = [answer.members for answer in answers if answer.members is not None]
-    return Votes(np.stack(logits), shares / shares.sum(), np.stack(members) if members else None)
+    return ClassScores(np.stack(logits), shares / shares.sum(), np.stack(members) if members else None)
 
 
 def softmax(logits: Array, temperature: float) -> Numbers:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from bcdseg.networks.fork_safety import use_own_threads
-from bcdseg.runtimes.base import Answers, Array
+from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.runtimes.conversion import Traced
 from bcdseg.runtimes.graph import Run
 
@@ -59,7 +59,7 @@ class Compiled:
         network = aoti_load_package(io.BytesIO(graph[begin:]))
         process, worker = os.getpid(), ThreadPoolExecutor(1, "bcdseg-compiled", partial(torch.set_num_threads, facts["threads"]))
 
-        def run(batch: Array) -> Answers:
+        def run(batch: Array) -> RawOutput:
             scan = torch.from_numpy(batch)
             if process == os.getpid():
                 parts = worker.submit(network, scan).result()
@@ -67,6 +67,6 @@ class Compiled:
                 use_own_threads()
                 parts = network(scan)
             found = dict(zip(facts["outputs"], parts, strict=True))
-            return Answers(*(found[field].numpy() if field in found else None for field in Answers._fields))
+            return RawOutput(*(found[field].numpy() if field in found else None for field in RawOutput._fields))
 
         return run

@@ -13,7 +13,7 @@ import torch
 from bcdseg.extras import require
 from bcdseg.networks.ensemble import AnyNetwork
 from bcdseg.networks.folding import fold_batch_norm
-from bcdseg.runtimes.torch_runtime import Answering, filled_fields
+from bcdseg.runtimes.torch_runtime import InferenceModule, filled_fields
 
 IMAGE = "image"
 
@@ -39,7 +39,7 @@ def trace(network: AnyNetwork, size: tuple[int, int], *, any_size: bool, precisi
         size = (3 * folded.stride, 4 * folded.stride)
     image = torch.zeros(1, folded.config.in_channels, *size)
     sides: Any = {axis: folded.stride * torch.export.Dim(name) for axis, name in ((2, "down"), (3, "across"))}
-    answering = Answering(folded, precision).eval()
+    answering = InferenceModule(folded, precision).eval()
     program = torch.export.export(answering, (image,), dynamic_shapes=(sides,) if any_size else None)
     return Traced(program, filled_fields(network))
 

@@ -24,7 +24,7 @@ def _nothing() -> None:
 
 
 @contextmanager
-def threads_of_one_core(workers: int, begin: Callable[[], None] = _nothing) -> Iterator[Executor]:
+def single_core_threads(workers: int, begin: Callable[[], None] = _nothing) -> Iterator[Executor]:
     """Threads in which torch uses no others; each of them begins with a call."""
     leave_parents()
     with _THREADS, closing(_kept_or_new(workers, begin)) as pool:

@@ -20,9 +20,9 @@ import numpy as np
 
 from bcdseg.errors import OutputError
 from bcdseg.files import cache_folder, write_whole
-from bcdseg.runtimes.base import Answers, Array
+from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.runtimes.conversion import Traced
-from bcdseg.runtimes.cpu_threads import threads_of_one_core
+from bcdseg.runtimes.cpu_threads import single_core_threads
 from bcdseg.runtimes.torch_runtime import TorchRuntime
 
 CHECKSUM = 32  # bytes at the start of each file
@@ -63,7 +63,7 @@ def _checksum(content: bytes) -> bytes:
 
 MOST_WORKERS = 8
 
-Run = Callable[[Array], Answers]
+Run = Callable[[Array], RawOutput]
 """A batch of one scan in, its answer out. It may be called from several threads."""
 
 
@@ -105,14 +105,14 @@ class GraphRuntime:
     @contextmanager
     def pool(self) -> Iterator[Executor]:
         """Threads for a stream."""
-        with threads_of_one_core(self.workers, self._join_stream) as pool:
+        with single_core_threads(self.workers, self._join_stream) as pool:
             yield pool
 
-    def __call__(self, batch: Sequence[Array]) -> Answers:
+    def __call__(self, batch: Sequence[Array]) -> RawOutput:
         """Run preprocessed scans one by one: on a CPU a batch is no faster."""
         run = self._side_by_side if getattr(self._in_stream, "joined", False) else self._alone
         answers = [run(np.ascontiguousarray(scan[None])) for scan in batch]
-        return answers[0] if len(answers) == 1 else Answers(*(_joined(parts) for parts in zip(*answers, strict=True)))
+        return answers[0] if len(answers) == 1 else RawOutput(*(_joined(parts) for parts in zip(*answers, strict=True)))
 
     def heat(self, scan: Array, class_index: int) -> Array:
         """Where the score of a class came from, over one preprocessed scan."""

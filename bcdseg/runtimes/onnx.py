@@ -9,7 +9,7 @@ import torch
 
 from bcdseg.extras import require
 from bcdseg.networks.fork_safety import never_destroy_in_children, note_threads
-from bcdseg.runtimes.base import Answers, Array
+from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.runtimes.conversion import IMAGE, Traced, quantised_onnx
 from bcdseg.runtimes.graph import Run, thread_limit
 
@@ -39,9 +39,9 @@ class OnnxRuntime:
         session = session_of(graph, threads=1 if side_by_side > 1 else thread_limit() or 0)
         names = [output.name for output in session.get_outputs()]
 
-        def run(batch: Array) -> Answers:
+        def run(batch: Array) -> RawOutput:
             found = dict(zip(names, session.run(names, {IMAGE: batch}), strict=True))
-            return Answers(*(found.get(field) for field in Answers._fields))
+            return RawOutput(*(found.get(field) for field in RawOutput._fields))
 
         never_destroy_in_children(run)
         return run

@@ -12,7 +12,7 @@ import numpy as np
 
 from bcdseg.extras import require
 from bcdseg.networks.fork_safety import never_destroy_in_children, note_threads
-from bcdseg.runtimes.base import Answers, Array
+from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.runtimes.conversion import Traced, quantised_openvino
 from bcdseg.runtimes.graph import Run, thread_limit
 
@@ -58,14 +58,14 @@ class OpenVino:
         # Not local to threads: a forked child would destroy the requests of those that it doesn't have.
         free: deque[Any] = deque()
 
-        def run(batch: Array) -> Answers:
+        def run(batch: Array) -> RawOutput:
             try:
                 request = free.pop()
             except IndexError:
                 request = compiled.create_infer_request()
             found = request.infer([batch], share_inputs=True)
             free.append(request)
-            return Answers(*(found[named[field]] if field in named else None for field in Answers._fields))
+            return RawOutput(*(found[named[field]] if field in named else None for field in RawOutput._fields))
 
         never_destroy_in_children(run)
         return run

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from bcdseg.errors import OptionError
 from bcdseg.networks.ensemble import AnyNetwork, EnsembleConfig, with_members
 from bcdseg.networks.folding import fold_batch_norm
-from bcdseg.runtimes.base import Answers, Array
-from bcdseg.runtimes.cpu_threads import closing, leave_parents, threads_of_one_core
+from bcdseg.runtimes.base import Array, RawOutput
+from bcdseg.runtimes.cpu_threads import closing, leave_parents, single_core_threads
 from bcdseg.runtimes.gradcam import class_heat
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Answering(nn.Module):
+class InferenceModule(nn.Module):
     """From a batch of preprocessed scans to the fields of ``Answers`` that ``filled_fields`` tells, in 32 bits.
 
     Args:
@@ -52,7 +52,7 @@ def filled_fields(network: AnyNetwork) -> tuple[str, ...]:
     config = network.config
     voices = sum(member.network.head is not None for member in config.members) if isinstance(config, EnsembleConfig) else 1
     filled = {"mask": config.decoder is not None, "classes": config.head is not None, "members": voices > 1}
-    return tuple(name for name in Answers._fields if filled[name])
+    return tuple(name for name in RawOutput._fields if filled[name])
 
 
 class Transfer:
@@ -157,7 +157,7 @@ class TorchRuntime:
         leave_parents()
         self.device = torch.device(device)
         folded = fold_batch_norm(network, size).requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
-        self.answering = Answering(folded, precision)
+        self.answering = InferenceModule(folded, precision)
         self._fields = filled_fields(network)
         self._transfer = Transfer(self.device)
         self._ask: Ask = Recorded(torch.compile(self.answering), self.device) if compiled else self.answering
@@ -173,19 +173,19 @@ class TorchRuntime:
     def pool(self) -> Iterator[Executor]:
         """Threads for a stream. On a CPU each computes alone: many scans side by side are faster than one on all cores."""
         if self.device.type == "cpu":
-            with threads_of_one_core(self.workers) as pool:
+            with single_core_threads(self.workers) as pool:
                 yield pool
             return
         with closing(ThreadPoolExecutor(self.workers, "bcdseg")) as pool:
             yield pool
 
-    def __call__(self, batch: Sequence[Array]) -> Answers:
+    def __call__(self, batch: Sequence[Array]) -> RawOutput:
         """Run a batch of preprocessed scans of one size."""
         leave_parents()
         with torch.inference_mode(), self._transfer.lane():
             inputs = self._transfer.there(np.stack(batch) if len(batch) > 1 else batch[0][None])
             found = dict(zip(self._fields, self._transfer.back(self._ask(inputs)), strict=True))
-        return Answers(*(found.get(field) for field in Answers._fields))
+        return RawOutput(*(found.get(field) for field in RawOutput._fields))
 
     def heat(self, scan: Array, class_index: int) -> Array:
         """Where the score of a class came from, over one preprocessed scan (see ``class_heat``)."""

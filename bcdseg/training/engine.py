@@ -24,13 +24,13 @@ from bcdseg.terminal import make_console
 from bcdseg.training import run as folders
 from bcdseg.training.config import FitConfig
 from bcdseg.training.data.loaders import Batch, make_room, set_epoch, training_loader, validation_loader
-from bcdseg.training.loop.callbacks import Keeper, Show, read_checkpoint
+from bcdseg.training.loop.callbacks import CheckpointCallback, ProgressCallback, read_checkpoint
 from bcdseg.training.loop.distributed import from_first, is_first, synchronise
 from bcdseg.training.loop.global_state import as_it_was, clear_errors, freed_memory_kept, quietly
-from bcdseg.training.loop.task import Task
+from bcdseg.training.loop.task import SegmentationClassificationTask
 from bcdseg.training.loop.trainer_factory import build_trainer
 from bcdseg.training.pictures import pictures
-from bcdseg.training.plan import Plan, make_plan
+from bcdseg.training.plan import TrainingPlan, make_plan
 from bcdseg.training.run import BEST, CONFIG, LAST, MODEL, Run, best_epoch, is_finished
 from bcdseg.training.training_metadata import training_record
 
@@ -70,7 +70,7 @@ def train_model(
         return _finish(plan, folder, history)
 
 
-def _new_folder(plan: Plan, out: Path | None) -> Path:
+def _new_folder(plan: TrainingPlan, out: Path | None) -> Path:
     """The folder of a new run. It is the first process that makes it, when all else is well; others have no use for it yet."""
     if not is_first():
         return out or folders.RUNS
@@ -80,7 +80,7 @@ def _new_folder(plan: Plan, out: Path | None) -> Path:
     return folder
 
 
-def _last(folder: Path, plan: Plan) -> dict[str, Any] | None:
+def _last(folder: Path, plan: TrainingPlan) -> dict[str, Any] | None:
     """The last checkpoint of a run that goes on; None when it was stopped before the first."""
     if not (folder / LAST).exists():
         return None
@@ -96,7 +96,7 @@ def _last(folder: Path, plan: Plan) -> dict[str, Any] | None:
     return checkpoint
 
 
-def _made_ready(plan: Plan, folder: Path, *, epochs_done: int, is_new: bool) -> Callable[[], History]:
+def _made_ready(plan: TrainingPlan, folder: Path, *, epochs_done: int, is_new: bool) -> Callable[[], History]:
     """All that training needs. What can't be is told now, before anything is written; an empty folder is left to nobody."""
     try:
         return _ready(plan, folder, epochs_done)
@@ -107,7 +107,7 @@ def _made_ready(plan: Plan, folder: Path, *, epochs_done: int, is_new: bool) -> 
         raise
 
 
-def _ready(plan: Plan, folder: Path, epochs_done: int) -> Callable[[], History]:
+def _ready(plan: TrainingPlan, folder: Path, epochs_done: int) -> Callable[[], History]:
     """What trains to the end; the checkpoints hold what came out."""
     config = plan.config
     trainer = build_trainer(config, folder, _callbacks(plan, folder))
@@ -119,7 +119,7 @@ def _ready(plan: Plan, folder: Path, epochs_done: int) -> Callable[[], History]:
     if trainer.world_size > 1:
         synchronise(network, choose_device(config.device))
     steps = -(-len(loader) // config.accumulate)
-    task = Task(network, plan.loss(), config, steps_an_epoch=steps, teacher=plan.teacher)
+    task = SegmentationClassificationTask(network, plan.loss(), config, steps_an_epoch=steps, teacher=plan.teacher)
     if config.compile:
         network.compile()
 
@@ -133,7 +133,7 @@ def _ready(plan: Plan, folder: Path, epochs_done: int) -> Callable[[], History]:
     return train
 
 
-def _loaders(plan: Plan, world: int, rank: int) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
+def _loaders(plan: TrainingPlan, world: int, rank: int) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
     model = plan.model
     shared: dict[str, Any] = {
         "preprocessing": model.preprocessing,
@@ -146,13 +146,13 @@ def _loaders(plan: Plan, world: int, rank: int) -> tuple[DataLoader[Batch], Data
     return training_loader(plan.train, augment=plan.augment, **shared), validation_loader(plan.val, **shared)
 
 
-def _callbacks(plan: Plan, folder: Path) -> list[Callback]:
-    shown = [Show(make_console(stderr=True))] if plan.config.progress and is_first() else []
+def _callbacks(plan: TrainingPlan, folder: Path) -> list[Callback]:
+    shown = [ProgressCallback(make_console(stderr=True))] if plan.config.progress and is_first() else []
     drawn = pictures(folder, plan.model.classes) if plan.config.pictures else []
-    return [*shown, *drawn, Keeper(folder, plan.facts)]
+    return [*shown, *drawn, CheckpointCallback(folder, plan.facts)]
 
 
-def _finish(plan: Plan, folder: Path, history: History) -> Run:
+def _finish(plan: TrainingPlan, folder: Path, history: History) -> Run:
     """The trained model, written by the first process, and the same run in all of them."""
     folder, history = from_first((folder, history))
     best = best_epoch(history)
@@ -170,7 +170,7 @@ def _finish(plan: Plan, folder: Path, history: History) -> Run:
     )
 
 
-def _best_model(plan: Plan, folder: Path, history: History) -> Model:
+def _best_model(plan: TrainingPlan, folder: Path, history: History) -> Model:
     """The model that was given, with the weights of the best epoch."""
     network = copy.deepcopy(plan.model.network)
     state = read_checkpoint(folder / BEST)["state_dict"]

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from bcdseg.errors import OptionError
 from bcdseg.inference.rules import Rules
 from bcdseg.models.model import Model
-from bcdseg.models.registry import all_seen
+from bcdseg.models.registry import joint_training_overlap
 from bcdseg.networks.config import no_lesion_class
 from bcdseg.networks.ensemble import Ensemble
 from bcdseg.networks.heads import GlobalHead, GuidedHead, HierarchicalHead
@@ -52,7 +52,7 @@ def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:
     _renew_head(network, tuple(classes))
     rules = Rules(threshold=model.rules.threshold, min_lesion_share=model.rules.min_lesion_share)
     adapted = _copy_of(model, network, rules)
-    adapted.training = {"seen": all_seen([model])} if model.training else {}
+    adapted.training = {"seen": joint_training_overlap([model])} if model.training else {}
     return adapted, _what_changed(model, classes)
 
 

@@ -19,8 +19,8 @@ from bcdseg.evaluation.plots.outlines import draw_outlines, name_outlines
 from bcdseg.evaluation.plots.style import LINES, PANEL, new_figure, save_figure, style_axes
 from bcdseg.networks.network import Output
 from bcdseg.training.data.loaders import Batch
-from bcdseg.training.loop.epoch_metrics import Case, cases_of
-from bcdseg.training.loop.task import Task
+from bcdseg.training.loop.epoch_metrics import ScanMetrics, cases_of
+from bcdseg.training.loop.task import SegmentationClassificationTask
 from bcdseg.training.run import best_epoch
 from bcdseg.types import Mask
 
@@ -88,7 +88,7 @@ FIRST = 20.0
 class Look:
     """A validation scan as the network saw it, the true outline and the predicted one."""
 
-    case: Case
+    case: ScanMetrics
     image: NDArray[np.uint8]
     truth: Mask | None
     predicted: Mask | None
@@ -123,28 +123,30 @@ class Pictures(pl.Callback):  # type: ignore[misc]
         """Called by Lightning."""
         self._worst = []
 
-    def on_validation_batch_end(self, trainer: pl.Trainer, _task: Task, output: Output, batch: Batch, *_: Any) -> None:
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, _task: SegmentationClassificationTask, output: Output, batch: Batch, *_: Any
+    ) -> None:
         """Keep the worst scans so far, with the outlines as the validated weights draw them."""
         if trainer.is_global_zero:
             looks = [look for look in looks_of(batch, output) if not math.isnan(look.badness)]
             self._worst = sorted([*self._worst, *looks], key=lambda look: -look.badness)[:SHOWN]
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, task: Task) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
         """Draw, unless the last drawing was only just now."""
         self._waiting = trainer.is_global_zero
         if self._waiting and time.monotonic() >= self._again_at:
             self._draw(task)
 
-    def on_train_end(self, _trainer: pl.Trainer, task: Task) -> None:
+    def on_train_end(self, _trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
         """Draw what the last epochs brought."""
         if self._waiting:
             self._draw(task)
 
-    def on_exception(self, trainer: pl.Trainer, task: Task, _error: BaseException) -> None:
+    def on_exception(self, trainer: pl.Trainer, task: SegmentationClassificationTask, _error: BaseException) -> None:
         """Draw what there is when a run is stopped."""
         self.on_train_end(trainer, task)
 
-    def _draw(self, task: Task) -> None:
+    def _draw(self, task: SegmentationClassificationTask) -> None:
         began = time.monotonic()
         self._write(CURVES, lambda: curves_figure(task.history))
         if self._worst:
@@ -200,7 +202,7 @@ def worst_figure(looks: Sequence[Look], classes: Sequence[str]) -> Figure:
     return figure
 
 
-def count_confusions(cases: Sequence[Case]) -> NDArray[np.int64]:
+def count_confusions(cases: Sequence[ScanMetrics]) -> NDArray[np.int64]:
     """Scans of each class (rows) by the class they were called (columns)."""
     known = [(case.label, case.probabilities) for case in cases if case.label is not None and case.probabilities is not None]
     classes = len(known[0][1])
@@ -208,7 +210,7 @@ def count_confusions(cases: Sequence[Case]) -> NDArray[np.int64]:
     return np.bincount(places, minlength=classes**2).reshape(classes, classes)
 
 
-def _told(case: Case, classes: Sequence[str]) -> str:
+def _told(case: ScanMetrics, classes: Sequence[str]) -> str:
     lines = [case.id if len(case.id) <= 34 else f"…{case.id[-33:]}"]
     if case.probabilities is not None and len(classes):
         called = int(case.probabilities.argmax())

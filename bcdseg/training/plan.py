@@ -25,7 +25,7 @@ from bcdseg.training.losses import JointLoss
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TrainingPlan:
     """A run, before it begins.
 
     Attributes:
@@ -83,7 +83,7 @@ class Plan:
 
 def make_plan(
     model: Model, train: Dataset, val: Dataset, config: FitConfig, *, augment: Any = None, teacher: Model | None = None
-) -> Plan:
+) -> TrainingPlan:
     """Look at everything that is given, and tell what was seen.
 
     Raises:
@@ -99,7 +99,9 @@ def make_plan(
     guide = None if teacher is None else Teacher(teacher, model)
     for line in (f"Training: {seen}", f"Validation: {check}", *([changed] if changed else []), *_not_learned(model, seen)):
         say(line)
-    return Plan(model=model, train=train, val=val, seen=seen, check=check, config=config, augment=augment, teacher=guide, say=say)
+    return TrainingPlan(
+        model=model, train=train, val=val, seen=seen, check=check, config=config, augment=augment, teacher=guide, say=say
+    )
 
 
 def _not_learned(model: Model, seen: Inputs) -> list[str]:

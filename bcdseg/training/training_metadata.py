@@ -7,9 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bcdseg import __version__
-from bcdseg.evaluation.training_overlap import remember
-from bcdseg.models.registry import all_seen
-from bcdseg.training.plan import Plan
+from bcdseg.evaluation.training_overlap import remember_scans
+from bcdseg.models.registry import joint_training_overlap
+from bcdseg.training.plan import TrainingPlan
 
 PACKAGES = ("torch", "pytorch-lightning", "segmentation-models-pytorch", "timm", "monai", "albumentations")
 FIGURES = {
@@ -20,7 +20,7 @@ FIGURES = {
 }
 
 
-def training_record(plan: Plan, history: Sequence[Mapping[str, float]], best: int) -> dict[str, Any]:
+def training_record(plan: TrainingPlan, history: Sequence[Mapping[str, float]], best: int) -> dict[str, Any]:
     """The record of a run whose best epoch is known, of JSON types only, and without the name of any scan."""
     row, config, start = history[best - 1], plan.config, plan.model
     changed = ", ".join(f"{name}={value!r}" for name, value in config.changed().items())
@@ -36,7 +36,7 @@ def training_record(plan: Plan, history: Sequence[Mapping[str, float]], best: in
         },
         "measured on": "The validation scans, at the network's size. They chose the epoch, so the figures are too good for others.",
         "figures": {f"{name} (validation)": f"{value:.3f}" for name, value in figures(row).items()},
-        "seen": all_seen([start], also=remember(plan.train, plan.val)),
+        "seen": joint_training_overlap([start], also=remember_scans(plan.train, plan.val)),
     }
 
 

@@ -30,7 +30,7 @@ import bcdseg
 from bcdseg.app.limits import Limits
 from bcdseg.app.prediction_cache import Shelf
 from bcdseg.app.server import create_app
-from bcdseg.app.sessions import Scan
+from bcdseg.app.sessions import UploadedScan
 from bcdseg.inference.rules import OperatingPoint
 from bcdseg.web.connections import ConnectionLimits
 from bcdseg.web.ending import BoundedServer
@@ -286,8 +286,8 @@ def test_a_page_sees_its_own_scans_only_and_they_go_with_it(client: TestClient) 
 def test_nothing_of_a_closed_page_stays_in_memory(client: TestClient) -> None:
     def held() -> list[str]:
         gc.collect()
-        things = [thing for thing in gc.get_objects() if type(thing) in (Scan, bcdseg.Prediction)]
-        return [name for thing in things if "kept" in (name := thing.name if isinstance(thing, Scan) else thing.source)]
+        things = [thing for thing in gc.get_objects() if type(thing) in (UploadedScan, bcdseg.Prediction)]
+        return [name for thing in things if "kept" in (name := thing.name if isinstance(thing, UploadedScan) else thing.source)]
 
     page = Page(client)
     page.answer(page.add(_png(draw_scan(2)), "kept.png")[0])

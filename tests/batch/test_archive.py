@@ -32,7 +32,7 @@ from bcdseg.batch.archive import TABLE, Archive, Workers, connected
 from bcdseg.batch.dispatch import Dispatch
 from bcdseg.batch.run_manifest import Journal, Record
 from bcdseg.batch.storage import list_files, scans_of
-from bcdseg.batch.worker import Asked, Job, Worker
+from bcdseg.batch.worker import Asked, Worker, WorkerJob
 from bcdseg.cli import app
 from bcdseg.data.readers import read_scan
 from bcdseg.inference.writers import table_rows
@@ -132,7 +132,7 @@ def test_a_file_that_kills_its_workers_is_a_row_and_takes_no_other_with_it(
 ) -> None:
     monkeypatch.setattr(dispatch, "TRIES", 2)
     Image.fromarray(draw_scan(30)).save(scans / "poison.png")
-    jobs = [Job(str(scans / f"{name}.png"), name) for name in ("poison", "scan 1")]  # handed out together, to one worker
+    jobs = [WorkerJob(str(scans / f"{name}.png"), name) for name in ("poison", "scan 1")]  # handed out together, to one worker
     loaded = bcdseg.load(model)
     asked = Asked(options=OPTIONS, frames=1, masks=True, overlay=False)
     ray.cloudpickle.register_pickle_by_value(fragile)  # workers know nothing of the tests
@@ -188,7 +188,12 @@ def test_a_worker_alone_answers_as_the_model_and_says_what_it_could_not_fetch(mo
     threads = torch.get_num_threads()
     asked = Asked(options={}, frames=2, masks=False, overlay=False, named=frozenset([str(report)]), threads=threads)
     worker = Worker(bcdseg.load(model), asked)
-    jobs = [Job(str(scans / "clip.dcm"), "clip"), Job(str(numbered), "numbered"), Job(gone, "gone"), Job(str(report), "report")]
+    jobs = [
+        WorkerJob(str(scans / "clip.dcm"), "clip"),
+        WorkerJob(str(numbered), "numbered"),
+        WorkerJob(gone, "gone"),
+        WorkerJob(str(report), "report"),
+    ]
     found = {answer.record.file: answer for answer in worker.answer(jobs)}
     assert len(found) == 4
     assert "report.dcm" in found[str(report)].record.rows[0]["error"]
@@ -217,7 +222,7 @@ def test_one_file_never_ends_a_task_whatever_it_raises(model: Path, tmp_path: Pa
 
     monkeypatch.setattr(worker, "scans_of", panicking)
     monkeypatch.setattr(worker, "table_rows", failing)
-    jobs = [Job(str(tmp_path / f"{name}.png"), name) for name in ("listing", "table", "good")]
+    jobs = [WorkerJob(str(tmp_path / f"{name}.png"), name) for name in ("listing", "table", "good")]
     for job in jobs:
         Image.fromarray(draw_scan(1)).save(job.file)
     asked = Asked(options={}, frames=1, masks=False, overlay=False, threads=torch.get_num_threads())

@@ -17,7 +17,7 @@ from PIL import Image
 
 import bcdseg
 from bcdseg.errors import DatasetError
-from bcdseg.evaluation.external_predictions import Given
+from bcdseg.evaluation.external_predictions import ExternalPrediction
 from bcdseg.training.data.transforms import preparation
 
 BOX = (40, 60, 296, 316)  # where the scan lies in a frame
@@ -113,7 +113,9 @@ def test_outlines_are_measured_in_the_frame_and_in_millimetres(tmp_path: Path) -
     data = bcdseg.open_dataset(tmp_path / "scans.csv")
     model = bright_model()
     found = bcdseg.evaluate(model, data, draws=10)
-    given = bcdseg.evaluate_predictions({"images/1.dcm": Given(model.predict(data[0].image).mask, None)}, data, draws=10)
+    given = bcdseg.evaluate_predictions(
+        {"images/1.dcm": ExternalPrediction(model.predict(data[0].image).mask, None)}, data, draws=10
+    )
     for cases in (found.cases, given.cases):
         assert tuple(cases.size[0]) == FRAME
         assert cases.outline["dice"][0] == pytest.approx(2 * 60 / (60 + 70))

@@ -12,7 +12,7 @@ from made_twins import KINDS, scan, text_over, twin, write
 from PIL import Image
 
 from bcdseg.data.duplicates.groups import grouped
-from bcdseg.data.duplicates.search import SAME, Duplicates, Pair, duplicate_groups, find_duplicates
+from bcdseg.data.duplicates.search import SAME, DuplicatePair, Duplicates, duplicate_groups, find_duplicates
 from bcdseg.errors import ImageError
 
 
@@ -134,8 +134,8 @@ def test_names_a_scan_that_cannot_be_read(tmp_path: Path) -> None:
         find_duplicates(samples, cache=False)
 
 
-def pair(one: str, other: str, score: float) -> Pair:
-    return Pair(one, other, score, ())
+def pair(one: str, other: str, score: float) -> DuplicatePair:
+    return DuplicatePair(one, other, score, ())
 
 
 def test_one_doubtful_pair_chains_no_two_groups() -> None:

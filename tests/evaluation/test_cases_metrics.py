@@ -14,7 +14,7 @@ from bcdseg.evaluation.measures.catalogue import all_measures, spreads
 from bcdseg.evaluation.measures.intervals import estimate
 from bcdseg.evaluation.measures.measure import SECTIONS
 from bcdseg.evaluation.metrics.classification import joint_score
-from bcdseg.evaluation.metrics.outline import judge
+from bcdseg.evaluation.metrics.outline import score_mask
 from bcdseg.evaluation.results_table import Case, as_case, pooled, table_of
 
 
@@ -110,8 +110,10 @@ def test_classes_of_any_name_work_and_no_positive_class_is_invented() -> None:
 
 def test_millimetres_are_measured_where_they_are_known() -> None:
     truth, predicted = disc((48, 64), (20, 30), 8), disc((48, 64), (24, 30), 8)
-    known = Case(id="a", label="benign", outlined=True, outline=judge(predicted, truth, spacing=(0.5, 0.5)), spacing=(0.5, 0.5))
-    other = Case(id="b", label="benign", outlined=True, outline=judge(truth, truth))
+    known = Case(
+        id="a", label="benign", outlined=True, outline=score_mask(predicted, truth, spacing=(0.5, 0.5)), spacing=(0.5, 0.5)
+    )
+    other = Case(id="b", label="benign", outlined=True, outline=score_mask(truth, truth))
     table = table_of([known, other], classes=CLASSES, no_lesion="normal")
     found = values(table)
     assert known.outline is not None

@@ -12,9 +12,10 @@ from made import busi, save
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
 import bcdseg
-from bcdseg.evaluation.external_predictions import Given, evaluate_predictions
+from bcdseg.evaluation.external_predictions import ExternalPrediction as External
+from bcdseg.evaluation.external_predictions import evaluate_predictions
 from bcdseg.evaluation.robustness import measure_robustness
-from bcdseg.evaluation.training_overlap import remember
+from bcdseg.evaluation.training_overlap import remember_scans
 
 CLASSES = ("normal", "benign", "malignant")
 FIRST = "benign/benign (1).png"
@@ -36,9 +37,9 @@ def _truth(data: bcdseg.Dataset, name: str) -> np.ndarray:
     return mask
 
 
-def _right(data: bcdseg.Dataset) -> dict[str, Given]:
+def _right(data: bcdseg.Dataset) -> dict[str, External]:
     """Every outline and every class as in the truth."""
-    return {one.id: Given(_truth(data, one.id), {name: 0.8 if name == one.label else 0.1 for name in CLASSES}) for one in data}
+    return {one.id: External(_truth(data, one.id), {name: 0.8 if name == one.label else 0.1 for name in CLASSES}) for one in data}
 
 
 def test_figures_of_a_model_are_those_of_its_predictions(
@@ -141,9 +142,9 @@ def test_a_table_of_a_spreadsheet_is_read_and_one_that_is_torn_is_refused(data: 
     ("change", "reason"),
     [
         (lambda given: given.pop(FIRST), r"no prediction for benign/benign \(1\).png"),
-        (lambda given: given.update(other=Given(np.zeros((4, 4), bool))), "probabilities are of no class"),
+        (lambda given: given.update(other=External(np.zeros((4, 4), bool))), "probabilities are of no class"),
         (lambda given: given.update(other=given[FIRST]), "predictions for other, not among"),
-        (lambda given: given.update({FIRST: Given(None, {"normal": 1.0, "benign": 0.5, "malignant": 0.2})}), "no probabilities"),
+        (lambda given: given.update({FIRST: External(None, {"normal": 1.0, "benign": 0.5, "malignant": 0.2})}), "no probabilities"),
         (lambda given: given.update({FIRST: replace(given[FIRST], mask=np.ones((9, 9), bool))}), "9 x 9"),
         (lambda given: given.update({FIRST: replace(given[FIRST], mask=np.full((48, 64), 0.4))}), "Cut probabilities"),
     ],
@@ -202,7 +203,7 @@ def test_models_with_one_answer_and_data_with_half_the_truth(data: bcdseg.Datase
 
 def test_scans_seen_in_training_are_refused_or_told_of(data: bcdseg.Dataset, found: bcdseg.Evaluation) -> None:
     model = bcdseg.create("plain_cnn", classes=CLASSES, decoder=None, size=32)
-    model.training = {"summary": "made", "seen": remember(data.select(data.ids[:2]))}
+    model.training = {"summary": "made", "seen": remember_scans(data.select(data.ids[:2]))}
     with pytest.raises(bcdseg.errors.LeakError, match=r"2 of these 33 scans"):
         bcdseg.evaluate(model, data)
     told = bcdseg.evaluate(model, data, allow_seen=True, draws=0, gallery=0)

@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from bcdseg.errors import InputError
 from bcdseg.evaluation.metrics.detection import detect
-from bcdseg.evaluation.metrics.outline import judge, overlap
+from bcdseg.evaluation.metrics.outline import overlap, score_mask
 from bcdseg.evaluation.metrics.surface import average_surface_distance, boundary_f1, diagonal, hd95, surface
 
 SIZE = (24, 32)
@@ -132,7 +132,7 @@ def test_a_missed_or_invented_lesion_costs_the_most_and_is_finite(predicted: np.
 def test_the_same_mask_twice_agrees_in_everything(mask: np.ndarray) -> None:
     assert overlap(mask, mask) == (1, 1, 1, 1)
     assert surface(mask, mask) == (0, 0, 1)
-    found = judge(mask, mask, spacing=(0.1, 0.2))
+    found = score_mask(mask, mask, spacing=(0.1, 0.2))
     assert (found.hd95_mm, found.assd_mm, found.lesions_false) == (0, 0, 0)
     assert found.lesions_found == found.lesions_true == int(mask.any())
 
@@ -187,4 +187,4 @@ def test_lesions_add_up(one: np.ndarray, other: np.ndarray) -> None:
 
 def test_masks_of_different_sizes_are_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"benign \(1\).png: the predicted mask is 24 x 32 and the true one 32 x 24"):
-        judge(EMPTY, EMPTY.T, name="benign (1).png")
+        score_mask(EMPTY, EMPTY.T, name="benign (1).png")

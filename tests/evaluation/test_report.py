@@ -18,7 +18,7 @@ import bcdseg
 from bcdseg.cli import app
 from bcdseg.evaluation.results import Evaluation
 from bcdseg.evaluation.robustness import measure_robustness
-from bcdseg.evaluation.training_overlap import remember
+from bcdseg.evaluation.training_overlap import remember_scans
 
 HOSTILE = "<script>alert(1)</script> | `x`"
 EMPTY = {"meta", "img", "br"}
@@ -192,7 +192,7 @@ def test_the_command_writes_it_and_tells_it_short(small_model: bcdseg.Model, dat
 
 def test_the_command_leaves_out_what_the_model_has_seen(data: bcdseg.Dataset, tmp_path: Path) -> None:
     model, root = bcdseg.create("plain_cnn", classes=data.classes, size=32), data.samples[0].image.parents[1]
-    model.training = {"seen": remember(data.select(data.ids[:4]))}
+    model.training = {"seen": remember_scans(data.select(data.ids[:4]))}
     command = [
         "evaluate",
         str(model.save(tmp_path / "model")),
@@ -213,7 +213,7 @@ def test_the_command_leaves_out_what_the_model_has_seen(data: bcdseg.Dataset, tm
 
 def test_the_command_says_so_when_nothing_is_unseen(data: bcdseg.Dataset, tmp_path: Path) -> None:
     model, root = bcdseg.create("plain_cnn", classes=data.classes, size=32), data.samples[0].image.parents[1]
-    model.training = {"seen": remember(data)}
+    model.training = {"seen": remember_scans(data)}
     model.save(tmp_path / "model")
     done = CliRunner().invoke(app, ["evaluate", str(tmp_path / "model"), str(root), "--unseen", "--out", str(tmp_path / "report")])
     assert isinstance(done.exception, bcdseg.errors.LeakError)

@@ -13,7 +13,7 @@ from made_twins import scan, twin, write
 from PIL import Image
 
 import bcdseg
-from bcdseg.evaluation.training_overlap import find_seen, refuse_seen, remember
+from bcdseg.evaluation.training_overlap import find_seen, refuse_seen, remember_scans
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def _grouped(data: bcdseg.Dataset, groups: dict[str, str]) -> bcdseg.Dataset:
 
 def test_disjoint_parts_pass_and_a_shared_scan_is_named(data: bcdseg.Dataset, tmp_path: Path) -> None:
     train, test = data.select(data.ids[:5]), data.select(data.ids[5:])
-    model = _model(remember(train))
+    model = _model(remember_scans(train))
     assert refuse_seen(model, test)
     with pytest.raises(bcdseg.errors.LeakError) as caught:
         refuse_seen(model, data)
@@ -49,15 +49,15 @@ def test_disjoint_parts_pass_and_a_shared_scan_is_named(data: bcdseg.Dataset, tm
 def test_a_shared_group_is_refused_also_through_combined_data_sets_and_joined_patients(data: bcdseg.Dataset) -> None:
     grouped = _grouped(data, {data.ids[0]: "anna + berta", data.ids[-1]: "berta", data.ids[-2]: "clara"})
     train, test, other = grouped.select(data.ids[:4]), grouped.select(data.ids[-1:]), grouped.select(data.ids[-2:-1])
-    for seen in (remember(train), remember(bcdseg.combine(train, replace(other, name="elsewhere")))):
+    for seen in (remember_scans(train), remember_scans(bcdseg.combine(train, replace(other, name="elsewhere")))):
         with pytest.raises(bcdseg.errors.LeakError, match="group 'berta'"):
             refuse_seen(_model(seen), test)
-    assert refuse_seen(_model(remember(train)), other)
-    assert refuse_seen(_model(remember(train)), replace(test, name="another hospital"))  # whose Berta is another
+    assert refuse_seen(_model(remember_scans(train)), other)
+    assert refuse_seen(_model(remember_scans(train)), replace(test, name="another hospital"))  # whose Berta is another
 
 
 def test_a_model_keeps_hashes_only_and_through_saving(data: bcdseg.Dataset, tmp_path: Path) -> None:
-    model = _model(remember(_grouped(data, dict.fromkeys(data.ids, "mrs-smith"))))
+    model = _model(remember_scans(_grouped(data, dict.fromkeys(data.ids, "mrs-smith"))))
     folder = model.save(tmp_path / "model")
     written = (folder / "config.json").read_text() + (folder / "README.md").read_text()
     assert not any(word in written for word in ("smith", "benign (1)", str(tmp_path)))
@@ -70,7 +70,7 @@ def test_a_model_keeps_hashes_only_and_through_saving(data: bcdseg.Dataset, tmp_
 def test_a_copy_that_was_saved_anew_is_refused(tmp_path: Path, change: str) -> None:
     train = _written(tmp_path / "train", [scan(seed) for seed in range(4)])
     test = _written(tmp_path / "test", [scan(9), twin(scan(2), (change,), np.random.default_rng(0))])
-    model = _model(remember(train))
+    model = _model(remember_scans(train))
     with pytest.raises(
         bcdseg.errors.LeakError, match=r"1 of these 2 scans.*(?s:.)*benign.1\.png: the model has seen a copy of it"
     ) as caught:
@@ -81,7 +81,7 @@ def test_a_copy_that_was_saved_anew_is_refused(tmp_path: Path, change: str) -> N
 
 def test_the_unseen_is_what_can_be_measured_on(data: bcdseg.Dataset) -> None:
     train, test = data.select(data.ids[:5]), data.select(data.ids[5:])
-    model = _model(remember(train))
+    model = _model(remember_scans(train))
     rest = bcdseg.unseen(model, data)
     assert rest.ids == test.ids
     assert refuse_seen(model, rest)

@@ -31,7 +31,7 @@ from bcdseg.cli.progress import window_progress
 from bcdseg.inference import streaming_components
 from bcdseg.inference.lesions import find_lesions
 from bcdseg.inference.sliding_window import Windows, background, cut_axis
-from bcdseg.inference.streaming_components import find_huge_lesions
+from bcdseg.inference.streaming_components import stream_lesions
 
 CLASSES = ("normal", "benign", "malignant")
 
@@ -222,7 +222,7 @@ def test_lesions_of_huge_masks_are_those_of_small_ones(seed: int, height: int, s
     probability = random.random((height, 31), np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming_components, "BAND", 7 * 31)
-        mask, lesions = find_huge_lesions(over, probability, min_share=0.004, spacing=(0.2, 0.1))
+        mask, lesions = stream_lesions(over, probability, min_share=0.004, spacing=(0.2, 0.1))
     expected_mask, expected = find_lesions(over, probability, min_share=0.004, spacing=(0.2, 0.1))
     np.testing.assert_array_equal(mask, expected_mask)
     key = lambda lesion: (lesion.area_px, lesion.box)  # noqa: E731

@@ -17,7 +17,7 @@ from made import busi
 
 import bcdseg
 from bcdseg import Run, errors
-from bcdseg.training.loop.task import Task
+from bcdseg.training.loop.task import SegmentationClassificationTask
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_stopped_before_its_first_epoch_was_whole_it_begins_again(
         raise _StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Task, "on_train_batch_end", stop)
+        patch.setattr(SegmentationClassificationTask, "on_train_batch_end", stop)
         with pytest.raises(_StoppedError):
             bcdseg.fit(model(), *parts(data), out=tmp_path / "run", **OPTIONS)
     assert not (tmp_path / "run" / "last.ckpt").exists()

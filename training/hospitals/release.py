@@ -23,7 +23,7 @@ import bcdseg
 from bcdseg import Model, OperatingPoint, Preprocessing, Rules
 from bcdseg.evaluation.calibrate import fit_rules
 from bcdseg.evaluation.metrics.ranking import steps
-from bcdseg.evaluation.training_overlap import remember
+from bcdseg.evaluation.training_overlap import remember_scans
 from bcdseg.networks.network import Network
 from bcdseg.training.config_file import from_toml
 
@@ -87,7 +87,7 @@ def card(packed: Packed, left_out: list[LeftOut], folders: dict[str, Path]) -> d
     trained = [
         part.select([one.id for one in part if f"{name}/{one.id}" in seen_ids]) for name, part in zip(folders, parts, strict=True)
     ]
-    return {**told, "seen": remember(*trained)}
+    return {**told, "seen": remember_scans(*trained)}
 
 
 def main() -> None:

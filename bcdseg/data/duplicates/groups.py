@@ -11,7 +11,7 @@ SURE = 0.7
 
 
 @dataclass(frozen=True)
-class Pair:
+class DuplicatePair:
     """Two scans that are nearly the same.
 
     Attributes:
@@ -60,7 +60,7 @@ class Joined:
         return self._size.get(self.root(thing), 1)
 
 
-def grouped(pairs: Iterable[Pair]) -> tuple[tuple[str, ...], ...]:
+def grouped(pairs: Iterable[DuplicatePair]) -> tuple[tuple[str, ...], ...]:
     """Groups of two ids or more.
 
     Sure pairs always join. A doubtful one joins a single scan to a group, but two groups only where a second pair
@@ -71,7 +71,7 @@ def grouped(pairs: Iterable[Pair]) -> tuple[tuple[str, ...], ...]:
     for pair in ordered:
         if pair.score >= SURE:
             joined.join(pair.one, pair.other)
-    links: dict[frozenset[Hashable], list[Pair]] = defaultdict(list)
+    links: dict[frozenset[Hashable], list[DuplicatePair]] = defaultdict(list)
     for pair in ordered:
         links[frozenset((joined.root(pair.one), joined.root(pair.other)))].append(pair)
     enough = [ties[0] for ends, ties in links.items() if len(ties) > 1 or min(map(joined.size, ends)) == 1]

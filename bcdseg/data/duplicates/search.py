@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdseg.data.duplicates.groups import SURE, Joined, Pair, grouped
-from bcdseg.data.duplicates.verify import Overlap
+from bcdseg.data.duplicates.groups import SURE, DuplicatePair, Joined, grouped
+from bcdseg.data.duplicates.verify import Registration
 from bcdseg.files import cache_folder, write_whole
 from bcdseg.sources import open_regular
 from bcdseg.types import Sample
 
-__all__ = ["SAME", "SURE", "Duplicates", "Pair", "Progress", "duplicate_groups", "find_duplicates"]
+__all__ = ["SAME", "SURE", "DuplicatePair", "Duplicates", "Progress", "duplicate_groups", "find_duplicates"]
 
 SAME = 0.33
 """The least score of a pair. Unrelated scans stay below 0.3, nearly all copies are above 0.8, neighbouring frames between."""
@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 class Duplicates:
     """Near-duplicates of a set of scans: ``pairs``, best first, and ``groups`` of their ids."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[DuplicatePair, ...]
 
     @cached_property
     def groups(self) -> tuple[tuple[str, ...], ...]:
@@ -74,7 +74,7 @@ def duplicate_groups(dataset: Iterable[Sample]) -> tuple[tuple[str, ...], ...]:
     return find_duplicates(dataset).groups
 
 
-def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[Pair, ...]:
+def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[DuplicatePair, ...]:
     from bcdseg.data.duplicates.candidates import candidates
     from bcdseg.data.duplicates.descriptors import Description, describe, even_out, tissue_in
     from bcdseg.data.duplicates.verify import Laid, overlap
@@ -86,14 +86,14 @@ def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[Pair, ...]:
         return hashlib.sha256(np.ascontiguousarray(gray).tobytes() + repr(gray.shape).encode()).digest(), describe(gray)
 
     first: dict[bytes, int] = {}
-    copies: list[Pair] = []
+    copies: list[DuplicatePair] = []
     described: dict[int, Description] = {}
     for number, (content, description) in enumerate(mapped(look, samples, lambda done: progress("describing", done, len(samples)))):
         original = first.setdefault(content, number)
         if original == number:
             described[number] = description
         else:
-            copies.append(Pair(samples[original].id, samples[number].id, 1.0, ("same pixels",)))
+            copies.append(DuplicatePair(samples[original].id, samples[number].id, 1.0, ("same pixels",)))
 
     numbers, descriptions = list(described), list(described.values())
 
@@ -114,15 +114,15 @@ def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[Pair, ...]:
             one, other = each.one, each.other
             words = evidence(found, descriptions[one].size, descriptions[other].size)
             where = (*found.placement.scale, *found.placement.shift)
-            pairs.append(Pair(samples[numbers[one]].id, samples[numbers[other]].id, round(found.score, 4), words, where))
+            pairs.append(DuplicatePair(samples[numbers[one]].id, samples[numbers[other]].id, round(found.score, 4), words, where))
             if found.score >= SURE:
                 groups.join(one, other)
     return _best_of_each(pairs)
 
 
-def _best_of_each(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
+def _best_of_each(pairs: Iterable[DuplicatePair]) -> tuple[DuplicatePair, ...]:
     """Each pair once (it can be found both mirrored and not), best first."""
-    of: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    of: dict[tuple[str, str], list[DuplicatePair]] = defaultdict(list)
     for pair in pairs:
         of[pair.one, pair.other].append(pair)
     best = (max(each, key=lambda pair: pair.score) for each in of.values())
@@ -143,16 +143,18 @@ def content_key(samples: Sequence[Sample]) -> str:
     return whole.hexdigest()
 
 
-def kept(key: str) -> tuple[Pair, ...] | None:
+def kept(key: str) -> tuple[DuplicatePair, ...] | None:
     """The pairs that were kept under the name, or None; a damaged file is as good as none."""
     try:
         rows = json.loads(_place(key).read_text("utf-8"))
-        return tuple(Pair(**{**row, "evidence": tuple(row["evidence"]), "placement": tuple(row["placement"])}) for row in rows)
+        return tuple(
+            DuplicatePair(**{**row, "evidence": tuple(row["evidence"]), "placement": tuple(row["placement"])}) for row in rows
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def keep(key: str, pairs: Sequence[Pair]) -> None:
+def keep(key: str, pairs: Sequence[DuplicatePair]) -> None:
     """Write the pairs, whole or not at all. A folder that can't be written is no error: the next call computes again."""
     with suppress(OSError):
         write_whole(_place(key), json.dumps([asdict(pair) for pair in pairs]).encode(), overwrite=True)
@@ -166,7 +168,7 @@ SAME_FRAME = 0.87
 """All but one in a hundred copies score above this; neighbouring frames of a recording below."""
 
 
-def evidence(overlap: Overlap, one: tuple[int, int], other: tuple[int, int]) -> tuple[str, ...]:
+def evidence(overlap: Registration, one: tuple[int, int], other: tuple[int, int]) -> tuple[str, ...]:
     """How the second scan came out of the first, sizes given as height and width."""
     down, across = overlap.placement.scale
     covered_one, covered_other = overlap.covered

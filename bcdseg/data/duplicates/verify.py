@@ -31,7 +31,7 @@ class Laid:
 
 
 @dataclass(frozen=True)
-class Overlap:
+class Registration:
     """How two scans agree where they overlap.
 
     Attributes:
@@ -52,7 +52,7 @@ class Overlap:
     disagree: float
 
 
-def overlap(one: Laid, other: Laid, placement: Placement) -> Overlap | None:
+def overlap(one: Laid, other: Laid, placement: Placement) -> Registration | None:
     """Compare two scans, the first lying in the second as told; None when they hardly overlap."""
     pitch = np.array(placement.scale) * np.array(other.gray.shape) / np.array(one.gray.shape)
     if abs(pitch).prod() >= 1:
@@ -60,7 +60,7 @@ def overlap(one: Laid, other: Laid, placement: Placement) -> Overlap | None:
     turned = _compared(other, one, _inverse(placement))
     if turned is None:
         return None
-    return Overlap(
+    return Registration(
         turned.score,
         _inverse(turned.placement),
         turned.covered[::-1],
@@ -70,7 +70,7 @@ def overlap(one: Laid, other: Laid, placement: Placement) -> Overlap | None:
     )
 
 
-def _compared(coarse: Laid, fine: Laid, placement: Placement) -> Overlap | None:
+def _compared(coarse: Laid, fine: Laid, placement: Placement) -> Registration | None:
     """Compare on the pixels of the scan in which the shared piece has fewer of them."""
     still = gaussian_filter(coarse.even, 1)
     here, there = still.shape, fine.even.shape
@@ -92,7 +92,7 @@ def _compared(coarse: Laid, fine: Laid, placement: Placement) -> Overlap | None:
     gray = coarse.gray[inside].astype(np.float32)
     laid_gray = _laid(fine.gray.astype(np.float32), scale, shift, here)[0][inside]
     contrast = max(float(laid_gray.std()), 1e-3) / max(float(gray.std()), 1e-3)
-    return Overlap(score, refined, covered, float(laid_gray.mean() - gray.mean()), contrast, disagree)
+    return Registration(score, refined, covered, float(laid_gray.mean() - gray.mean()), contrast, disagree)
 
 
 def _agreement(still: Floats, laid: Floats, inside: NDArray[np.bool_], tissue: NDArray[np.bool_]) -> tuple[float, float]:

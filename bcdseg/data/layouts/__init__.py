@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bcdseg.data.layouts import breast, bus_bra, bus_uclm, busi, class_folders, image_mask, table
-from bcdseg.data.layouts.listing import Found, Listing
+from bcdseg.data.layouts.listing import FolderListing, Listing
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Layout:
 
     title: str
     recognise: Callable[[Listing], bool]
-    read: Callable[[Listing], Found]
+    read: Callable[[Listing], FolderListing]
 
 
 LAYOUTS = {

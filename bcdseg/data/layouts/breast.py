@@ -6,7 +6,7 @@ the table doesn't say its unit.
 
 from __future__ import annotations
 
-from bcdseg.data.layouts.listing import Found, Listing
+from bcdseg.data.layouts.listing import FolderListing, Listing
 from bcdseg.data.layouts.table import columns, read_rows
 from bcdseg.errors import DatasetError
 from bcdseg.types import Sample
@@ -19,7 +19,7 @@ def recognise(listing: Listing) -> bool:
     return _table(listing) is not None
 
 
-def read(listing: Listing) -> Found:
+def read(listing: Listing) -> FolderListing:
     """Classification is the label, CaseID the patient; several tumours of one scan are merged."""
     table = _table(listing)
     if table is None:
@@ -28,7 +28,7 @@ def read(listing: Listing) -> Found:
     if not rows or not rows[0].keys() >= NEEDED:
         raise DatasetError(f"{table}: needs the columns {', '.join(sorted(NEEDED))}, as in the released table.")
     files = {path.lower().rpartition("/")[2]: path for path in listing.images}
-    found = Found()
+    found = FolderListing()
     for row in rows:
         names = [row["image_filename"], *(name.strip() for name in row["mask_tumor_filename"].split("&") if name.strip())]
         missing = [name for name in names if name.lower() not in files]

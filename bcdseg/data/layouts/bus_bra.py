@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bcdseg.data.layouts.listing import Found, Listing
+from bcdseg.data.layouts.listing import FolderListing, Listing
 from bcdseg.data.layouts.table import read_rows
 from bcdseg.errors import DatasetError
 from bcdseg.types import Sample
@@ -15,7 +15,7 @@ def recognise(listing: Listing) -> bool:
     return _table(listing) is not None
 
 
-def read(listing: Listing) -> Found:
+def read(listing: Listing) -> FolderListing:
     """Pathology is the label, Case the patient."""
     table = _table(listing)
     if table is None:
@@ -23,7 +23,7 @@ def read(listing: Listing) -> Found:
     files = {path.lower(): path for path in listing.images}
     folder = table.rpartition("/")[0].lower()
     folder = f"{folder}/" if folder else ""
-    found = Found()
+    found = FolderListing()
     for row in read_rows(listing.path(table)):
         name = row["id"].lower().removesuffix(".png")
         image = files.pop(f"{folder}images/{name}.png", None)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from bcdseg.data.images import read_image
 from bcdseg.data.layouts import image_mask
-from bcdseg.data.layouts.listing import Found, Listing, split_path
+from bcdseg.data.layouts.listing import FolderListing, Listing, split_path
 from bcdseg.data.layouts.table import columns, read_rows
 from bcdseg.errors import BcdsegError
 from bcdseg.types import Sample
@@ -25,7 +25,7 @@ def recognise(listing: Listing) -> bool:
     return table is not None and columns(listing.path(table)) >= {"image", "label"}
 
 
-def read(listing: Listing) -> Found:
+def read(listing: Listing) -> FolderListing:
     """Images and masks side by side, with labels and patients added."""
     found = image_mask.read(listing)
     table = _table(listing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from bcdseg.data.layouts.listing import Found, Listing, folder_labels, name_labels, split_path, take_part
+from bcdseg.data.layouts.listing import FolderListing, Listing, folder_labels, name_labels, split_path, take_part
 from bcdseg.types import Sample
 
 MASK = re.compile(r"^(?P<image>.+)_mask(_\d+)?$", re.IGNORECASE)
@@ -17,7 +17,7 @@ def recognise(listing: Listing) -> bool:
     return any(path.rpartition(".")[0] in masks for path in images)
 
 
-def read(listing: Listing) -> Found:
+def read(listing: Listing) -> FolderListing:
     """Labels from the folders, or from the names of the files where all lie in one folder."""
     images, masks = _pair(listing)
     places = [split_path(path) for path in images]
@@ -25,7 +25,7 @@ def read(listing: Listing) -> Found:
     labels = folder_labels(folders)
     if not any(labels):
         labels = name_labels([stem for _, stem in places])
-    found = Found()
+    found = FolderListing()
     for path, part, label in zip(images, parts, labels, strict=True):
         own = tuple(listing.path(mask) for mask in masks.pop(path.rpartition(".")[0], ()))
         found.samples.append(Sample(id=path, image=listing.path(path), masks=own, label=label, part=part))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bcdseg.data.layouts.busi import MASK
-from bcdseg.data.layouts.listing import MOST_CLASSES, Found, Listing, split_path, take_part
+from bcdseg.data.layouts.listing import MOST_CLASSES, FolderListing, Listing, split_path, take_part
 from bcdseg.types import Sample
 
 
@@ -13,9 +13,9 @@ def recognise(listing: Listing) -> bool:
     return () not in classes and 2 <= len(classes) <= MOST_CLASSES
 
 
-def read(listing: Listing) -> Found:
+def read(listing: Listing) -> FolderListing:
     """The folder that an image lies in is its label; masks beside their images, as BUSI has them, are left out."""
-    found = Found()
+    found = FolderListing()
     stems = {path.rpartition(".")[0] for path in listing.images}
     for path in listing.images:
         mask = MASK.match(path.rpartition(".")[0])

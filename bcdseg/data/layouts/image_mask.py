@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from bcdseg.data.layouts.listing import Found, Listing, folder_labels, name_labels, split_path, take_part
+from bcdseg.data.layouts.listing import FolderListing, Listing, folder_labels, name_labels, split_path, take_part
 from bcdseg.types import Sample
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
@@ -22,11 +22,11 @@ def recognise(listing: Listing) -> bool:
     return any(folders in beside for folders, _ in images)
 
 
-def read(listing: Listing) -> Found:
+def read(listing: Listing) -> FolderListing:
     """Pairs by name; labels from folders above or below the two, else from file names as BUSI has them, else none."""
     images, masks = _sort(listing)
     own: dict[Key, list[str]] = defaultdict(list)
-    found = Found()
+    found = FolderListing()
     for (folders, stem), paths in masks.items():
         match = AFFIXED.match(stem)
         keys = [(folders, stem), (folders, match["image"] if match else stem)]

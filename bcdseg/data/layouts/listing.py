@@ -17,7 +17,7 @@ TABLES = (".csv", ".tsv", ".parquet", ".xlsx")
 
 
 @dataclass
-class Found:
+class FolderListing:
     """The samples of a data set and what is wrong with its other files."""
 
     samples: list[Sample] = field(default_factory=list)

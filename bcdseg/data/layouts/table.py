@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bcdseg.csv_text import csv_text, read_csv
-from bcdseg.data.layouts.listing import PARTS, Found, Listing
+from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing
 from bcdseg.errors import DatasetError
 from bcdseg.extras import require
 from bcdseg.files import write_whole
@@ -95,7 +95,7 @@ def recognise(listing: Listing) -> bool:
     return path is not None and (path.suffix.lower() == ".parquet" or "image" in columns(path))
 
 
-def read(listing: Listing) -> Found:
+def read(listing: Listing) -> FolderListing:
     """One sample a row; relative paths start at the table's folder."""
     path = _table(listing)
     if path is None:
@@ -104,7 +104,7 @@ def read(listing: Listing) -> Found:
     if not rows or "image" not in rows[0]:
         have = ", ".join(rows[0]) if rows else "no rows"
         raise DatasetError(f"{path}: needs a column 'image' (it has: {have}). Other columns that are read: {', '.join(COLUMNS)}.")
-    found = Found()
+    found = FolderListing()
     rows_of: dict[str, int] = {}
     for number, row in enumerate(rows, start=2):
         sample, problems = _sample(row, listing.root)

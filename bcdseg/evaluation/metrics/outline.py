@@ -89,7 +89,7 @@ class Outline:
     lesions_false: int
 
 
-def judge(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None, name: str = "this scan") -> Outline:
+def score_mask(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None, name: str = "this scan") -> Outline:
     """Measure one outline.
 
     Args:

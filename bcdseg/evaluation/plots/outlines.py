@@ -12,7 +12,7 @@ from bcdseg.extras import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bcdseg.evaluation.gallery import Picture
+    from bcdseg.evaluation.gallery import GalleryItem
     from bcdseg.types import Mask, Pixels
 
 TRUTH = {"color": SKY, "linestyle": "-", "linewidth": 1.4}
@@ -53,7 +53,7 @@ def _dark_edge() -> list[Any]:
 SIDE = 2.6  # inches
 
 
-def picture_figure(picture: Picture) -> Figure:
+def picture_figure(picture: GalleryItem) -> Figure:
     """The scan with truth (solid, blue) and prediction (dashed, yellow) outlined, and beside it the heat map where there is one."""
     height, width = picture.image.shape[:2]
     shown = 1 + (picture.heatmap is not None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.corruptions import DEGRADATIONS
+from bcdseg.evaluation.corruptions import CORRUPTIONS
 from bcdseg.evaluation.measures.intervals import resamples
 from bcdseg.evaluation.metrics.ranking import Steps, average_precision, roc_auc, steps
 from bcdseg.evaluation.plots.style import LINES, PANEL, new_figure, style_axes
@@ -130,7 +130,7 @@ def robustness_figure(found: Robustness, degradation: str) -> Figure:
         axes.set_xticks(range(len(names)), names)
         axes.set_ylim(-0.02, 1.02)
         axes.legend(loc="center left", bbox_to_anchor=(0, -0.32), ncols=2, frameon=False, fontsize="x-small", columnspacing=1)
-    figure.supxlabel(f"{degradation}: {DEGRADATIONS[degradation].strength}", fontsize="medium")
+    figure.supxlabel(f"{degradation}: {CORRUPTIONS[degradation].strength}", fontsize="medium")
     return figure
 
 

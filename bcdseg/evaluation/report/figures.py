@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bcdseg.evaluation.corruptions import DEGRADATIONS
+from bcdseg.evaluation.corruptions import CORRUPTIONS
 from bcdseg.evaluation.plots.calibration import reliability_figure, risk_figure
 from bcdseg.evaluation.plots.confusion import confusion_figure
 from bcdseg.evaluation.plots.dice import dice_figure, size_figure
@@ -17,7 +17,7 @@ from bcdseg.evaluation.report.blocks import Picture, shown
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bcdseg.evaluation.gallery import Picture as Scan
+    from bcdseg.evaluation.gallery import GalleryItem as Scan
     from bcdseg.evaluation.results import Evaluation
     from bcdseg.evaluation.robustness import Robustness
 
@@ -112,7 +112,7 @@ def confidence_pictures(evaluation: Evaluation, least: float | None) -> Iterator
 def robustness_pictures(found: Robustness) -> Iterator[Picture]:
     """A figure for each degradation."""
     for name in found.degradations:
-        kind = DEGRADATIONS[name]
+        kind = CORRUPTIONS[name]
         yield drawn(
             f"robustness-{name}",
             robustness_figure(found, name),

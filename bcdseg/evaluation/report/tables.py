@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bcdseg.evaluation.corruptions import DEGRADATIONS
+from bcdseg.evaluation.corruptions import CORRUPTIONS
 from bcdseg.evaluation.measures.outlines import PIXELS, SIZE_SAYS
 from bcdseg.evaluation.report.blocks import NONE, UNITS, Cell, Table, interval, number
 
@@ -108,7 +108,7 @@ def robustness_table(found: Robustness) -> Table:
     rows = [(Cell("as they are"), *(value_cell(found.untouched[one.name], one.unit) for one in found.measures))]
     for step in found.steps:
         cells = (value_cell(step.estimates[one.name], one.unit) for one in found.measures)
-        rows.append((Cell(f"{step.degradation} {step.strength:g}", DEGRADATIONS[step.degradation].strength), *cells))
+        rows.append((Cell(f"{step.degradation} {step.strength:g}", CORRUPTIONS[step.degradation].strength), *cells))
     return Table(("scans", *(one.title for one in found.measures)), tuple(rows))
 
 

@@ -24,7 +24,7 @@ from bcdseg.runtimes.torch_runtime import choose_device
 from bcdseg.training.config import FitConfig
 from bcdseg.training.data import cache, mix, sampling
 from bcdseg.training.data.augmentation import AlbumentationsStep, Changes, augmentation, try_out
-from bcdseg.training.data.sampling import Draw, Step
+from bcdseg.training.data.sampling import Draw, SampledStep
 from bcdseg.training.data.transforms import finishing, plain_errors, preparation
 from bcdseg.training.losses import NO_LABEL, Truth
 
@@ -172,14 +172,14 @@ class Scans(TorchDataset[Answer]):
         if isinstance(self.changes, AlbumentationsStep):
             self.changes.start()
 
-    def __getitems__(self, step: Step) -> Answer:
+    def __getitems__(self, step: SampledStep) -> Answer:
         """The batch of a step, or why there is none: an error raised in a worker would come out as a traceback in a string."""
         try:
             return self._batch(step)
         except BcdsegError as error:
             return error
 
-    def _batch(self, step: Step) -> Batch:
+    def _batch(self, step: SampledStep) -> Batch:
         drawn = {draw: self._item(draw, step.epoch) for draw in {*step.draws, *(step.partners or ())}}
         image, truth = self._stacked(step.draws, drawn)
         if step.partners:

@@ -33,7 +33,7 @@ class Draw(NamedTuple):
     place: int
 
 
-class Step(NamedTuple):
+class SampledStep(NamedTuple):
     """The scans of one process in one step.
 
     Attributes:
@@ -49,7 +49,7 @@ class Step(NamedTuple):
     partners: tuple[Draw, ...] | None = None
 
 
-class Batches(Sampler[Step]):
+class Batches(Sampler[SampledStep]):
     """The training steps of an epoch.
 
     The last scans that don't fill a batch are left out, unless they are all there are. Each process has every ``world``-th
@@ -70,20 +70,20 @@ class Batches(Sampler[Step]):
     def __len__(self) -> int:
         return self.count // self.batch_size
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[SampledStep]:
         epoch, order = self.epoch, self.order(self.epoch)
         for number in range(len(self)):
             places = range(number * self.batch_size, (number + 1) * self.batch_size)
             draws = [Draw(int(order[place]), place) for place in places]
             others = self.pairing(epoch, number, [draw.sample for draw in draws]) if self.pairing else None
             partners = None if others is None else tuple([draws[other] for other in others][self.mine])
-            yield Step(epoch, number, tuple(draws[self.mine]), partners)
+            yield SampledStep(epoch, number, tuple(draws[self.mine]), partners)
 
 
-def in_order(count: int, batch_size: int, *, world: int, rank: int) -> list[Step]:
+def in_order(count: int, batch_size: int, *, world: int, rank: int) -> list[SampledStep]:
     """Each scan once, over all processes together, in batches of at most a process's part of ``batch_size``."""
     mine, size = range(rank, count, world), -(-batch_size // world)
-    return [Step(0, at // size, tuple(Draw(i, i) for i in mine[at : at + size])) for at in range(0, len(mine), size)]
+    return [SampledStep(0, at // size, tuple(Draw(i, i) for i in mine[at : at + size])) for at in range(0, len(mine), size)]
 
 
 def shuffled(count: int, seed: int) -> Order:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bcdseg.errors import ModelFileError
 from bcdseg.files import write_whole
-from bcdseg.training.loop.task import Task
+from bcdseg.training.loop.task import SegmentationClassificationTask
 from bcdseg.training.run import BEST, LAST, METRICS, best_epoch, is_finished, metrics_csv
 
 
@@ -31,7 +31,7 @@ class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
         write_whole(Path(path), held.getvalue(), overwrite=True, durable=True)
 
 
-class Keeper(Checkpoint):  # type: ignore[misc]
+class CheckpointCallback(Checkpoint):  # type: ignore[misc]
     """Keeps the last epoch and the best one, and the table of all, and ends a run that gets no better.
 
     The best one is written first: a run that is killed between the two repeats the epoch and writes it again.
@@ -41,7 +41,7 @@ class Keeper(Checkpoint):  # type: ignore[misc]
         self.folder = folder
         self.facts = facts
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, task: Task) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
         """Called by Lightning, after all other callbacks."""
         if trainer.is_global_zero:
             write_whole(self.folder / METRICS, metrics_csv(task.history), overwrite=True, durable=True)
@@ -50,7 +50,7 @@ class Keeper(Checkpoint):  # type: ignore[misc]
         trainer.save_checkpoint(self.folder / LAST)
         trainer.should_stop = is_finished(task.history, task.config)
 
-    def on_save_checkpoint(self, trainer: pl.Trainer, task: Task, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+    def on_save_checkpoint(self, trainer: pl.Trainer, task: SegmentationClassificationTask, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """What the weights belong to."""
         checkpoint["facts"] = self.facts
 
@@ -82,7 +82,7 @@ LOOK_EVERY = 10
 """Batches between two looks at the running losses; each waits for the device."""
 
 
-class Show(Callback):  # type: ignore[misc]
+class ProgressCallback(Callback):  # type: ignore[misc]
     """Both tasks' losses and measures as they come."""
 
     def __init__(self, console: Console) -> None:
@@ -91,19 +91,21 @@ class Show(Callback):  # type: ignore[misc]
         self.console = console
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, task: Task) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
         """Called by Lightning."""
         self.progress.start()
         name = f"epoch {task.epoch + 1}/{task.config.epochs}"
         self.bar = self.progress.add_task(name, total=trainer.num_training_batches, losses="")
 
-    def on_train_batch_end(self, _trainer: pl.Trainer, task: Task, _outputs: Any, _batch: Any, number: int) -> None:
+    def on_train_batch_end(
+        self, _trainer: pl.Trainer, task: SegmentationClassificationTask, _outputs: Any, _batch: Any, number: int
+    ) -> None:
         """Called by Lightning."""
         self.progress.advance(self.bar)
         if self.console.is_terminal and number % LOOK_EVERY == 0:
             self.progress.update(self.bar, losses=_named(task.running))
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, task: Task) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:  # noqa: ARG002
         """Called by Lightning after the row was made."""
         self.progress.remove_task(self.bar)
         best = "  best" if best_epoch(task.history) == len(task.history) else ""

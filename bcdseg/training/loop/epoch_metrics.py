@@ -19,7 +19,7 @@ from bcdseg.training.losses import NO_LABEL, Losses
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class ScanMetrics:
     """One scan of the validation part, at the network's size.
 
     Attributes:
@@ -39,14 +39,14 @@ class Case:
     outlined: bool | None = None
 
 
-def cases_of(batch: Batch, output: Output) -> Iterator[Case]:
+def cases_of(batch: Batch, output: Output) -> Iterator[ScanMetrics]:
     """The scans of a batch, beside what the network made of them."""
     truth = batch.truth
     has_mask, labels, masks = truth.has_mask.tolist(), truth.label.tolist(), _array(truth.mask[:, 0] > 0.5)
     outlines = None if output.mask is None else _array(output.mask[:, 0] > 0)
     probabilities = None if output.classes is None else _array(output.classes.float().softmax(dim=1))
     for row, id in enumerate(batch.ids):
-        yield Case(
+        yield ScanMetrics(
             id=id,
             label=None if labels[row] == NO_LABEL else labels[row],
             probabilities=None if probabilities is None else probabilities[row],
@@ -56,7 +56,7 @@ def cases_of(batch: Batch, output: Output) -> Iterator[Case]:
         )
 
 
-def measures(cases: Sequence[Case]) -> dict[str, float]:
+def measures(cases: Sequence[ScanMetrics]) -> dict[str, float]:
     """The measures of a validation pass; what can't be measured is left out.
 
     ``val_dice`` is the mean over the scans with a lesion, ``val_clean`` the share of the scans without one in which nothing is

@@ -16,12 +16,12 @@ from bcdseg.training.config import FitConfig
 from bcdseg.training.data.loaders import Batch
 from bcdseg.training.finetune import Teacher, distil
 from bcdseg.training.loop.distributed import gathered
-from bcdseg.training.loop.epoch_metrics import Case, Tally, cases_of, measures
+from bcdseg.training.loop.epoch_metrics import ScanMetrics, Tally, cases_of, measures
 from bcdseg.training.loop.optimisers import build_optimizer, build_schedule, freeze_encoder
 from bcdseg.training.losses import JointLoss, Losses
 
 
-class Task(pl.LightningModule):  # type: ignore[misc]
+class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
     """Trains a network, and validates what it has become, once an epoch.
 
     Attributes:
@@ -40,11 +40,11 @@ class Task(pl.LightningModule):  # type: ignore[misc]
         self.config = config
         self.steps_an_epoch = steps_an_epoch
         self.teacher = teacher
-        self.validation: list[Case] = []
+        self.validation: list[ScanMetrics] = []
         self.history: list[dict[str, float]] = []
         self._began = 0.0
         self._tally = Tally()
-        self._cases: list[Case] = []
+        self._cases: list[ScanMetrics] = []
         self._row: dict[str, float] = {}
 
     @property
