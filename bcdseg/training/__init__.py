@@ -1,1 +1,1 @@
-"""Training. The one owner of Lightning and albumentations."""
+"""Training, the only package that imports Lightning and albumentations."""

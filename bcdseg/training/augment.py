@@ -1,6 +1,7 @@
-"""Augmentation of scans and masks.
+"""Augmentation of scans and masks with albumentations.
 
-They lie anywhere, on a lesion or far from it, so that a network learns that a mark says nothing of what is under it.
+Synthetic annotations (calipers, text, body markers) are drawn anywhere, on a lesion or far from it, so that the network learns
+that an annotation carries no information about the tissue under it.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from bcdseg.extras import require
 CROSSES = (cv2.MARKER_CROSS, cv2.MARKER_CROSS, cv2.MARKER_TILTED_CROSS, cv2.MARKER_STAR, cv2.MARKER_DIAMOND)
 SIDES, PLACES = ("RT", "LT", "rt", "lt", "R", "L"), ("", "2", "6", " UOQ", " LIQ", " AXILLA", " BREAST", " 3 o'clock")
 USUAL = 256
-"""Height in pixels at which marks have their usual size; they grow and shrink with the scan."""
+"""Height of a scan in pixels at which annotations have their nominal size; they scale with the height."""
 
 Scan = NDArray[Any]
 Random = np.random.Generator
 
 
 def paint_marks(image: Scan, rng: Random) -> Scan:
-    """A copy of a scan, 8 bits deep, with one kind of marks or several."""
+    """Return a copy of an 8-bit scan with one or more kinds of burned-in annotations drawn on it."""
     image = np.ascontiguousarray(image).copy()
     kinds = rng.random(3) < (0.8, 0.4, 0.3)
     if kinds[0] or not kinds.any():
@@ -39,7 +40,7 @@ def paint_marks(image: Scan, rng: Random) -> Scan:
 
 
 def _measure(image: Scan, rng: Random) -> None:
-    """One or two pairs of calipers, the second across the first, as a lesion is measured."""
+    """Draw one or two pairs of calipers, the second across the first, as a lesion is measured."""
     size, centre = np.array(image.shape[1::-1]), rng.uniform(0.08, 0.92, 2)
     pen, angle, length = _pen(rng), rng.uniform(0, np.pi), rng.uniform(0.06, 0.45)
     cross, arms = int(rng.choice(CROSSES)), _pixels(image, rng.uniform(6, 15))
@@ -64,13 +65,13 @@ def _dot(image: Scan, start: Scan, end: Scan, *, tone: int, gap: float) -> None:
 
 
 def _write(image: Scan, rng: Random) -> None:
-    """A side and a place, or a measured length."""
+    """Draw a text: a side and a location, or a measured length."""
     words = rng.choice(SIDES) + rng.choice(PLACES) if rng.random() < 0.6 else f"{rng.integers(1, 4)} L {rng.uniform(0.3, 4):.2f} cm"
     _text(image, str(words), rng.uniform((0, 0.05), (0.8, 0.98)) * image.shape[1::-1], _pen(rng), rng.uniform(0.3, 0.55))
 
 
 def _place_body_marker(image: Scan, rng: Random) -> None:
-    """A little breast with the probe on it, at an edge as a rule."""
+    """Draw a body marker, a small breast with the probe on it, usually near the left or right edge."""
     height, width = image.shape[:2]
     across = rng.choice([rng.uniform(0.08, 0.25), rng.uniform(0.75, 0.92)])
     x, y, radius = int(across * width), int(rng.uniform(0.1, 0.92) * height), _pixels(image, rng.uniform(9, 20))
@@ -102,21 +103,21 @@ def _pixels(image: Scan, usual: float) -> int:
 
 require("albumentations", extra="train", purpose="Augmentation")
 
-import albumentations as A  # noqa: E402 - only now it is known to be there
+import albumentations as A  # noqa: E402 - only after the check that it is installed
 import cv2  # noqa: E402
 
 Pipeline = A.Compose
-"""What users may hand in as their own."""
+"""Type of the albumentations pipelines that a caller may pass."""
 
 
 def build(strength: str, size: tuple[int, int] | None = None, seed: int | None = None) -> A.Compose:
-    """A pipeline over ``image`` (uint8, height x width x channels) and ``mask``; geometry moves both.
+    """Build a pipeline over ``image`` (uint8, height x width x channels) and ``mask``; geometric transforms apply to both.
 
     Args:
-        strength: ``"default"``, ``"light"`` (flips and small affine and brightness changes), ``"none"``, or a set that older
-            systems were trained with: ``"flip-rotate-zoom"``, ``"shift-shear-zoom-flip"``.
-        size: Height and width of what comes out; None keeps them.
-        seed: For the same changes in each run.
+        strength: ``"default"``, ``"light"`` (flips and small affine and brightness changes), ``"none"``, or a classical set that
+            older systems were trained with: ``"flip-rotate-zoom"``, ``"shift-shear-zoom-flip"``.
+        size: Height and width of the output; None keeps those of the input.
+        seed: Seed that makes the transforms reproducible.
     """
     if strength not in STRENGTHS:
         raise OptionError(f"augment={strength!r} is unknown: choose one of {', '.join(STRENGTHS)}.")
@@ -124,7 +125,7 @@ def build(strength: str, size: tuple[int, int] | None = None, seed: int | None =
 
 
 def one_thread() -> None:
-    """Keep OpenCV to one thread in this process: on scans of this size its threads cost more than they bring."""
+    """Limit OpenCV to one thread in this process, because on scans of this size more threads cost more than they gain."""
     cv2.setNumThreads(1)
 
 
@@ -159,7 +160,7 @@ def _shift_shear_zoom_flip() -> list[Any]:
 
 
 def _sharpen() -> A.Sharpen:
-    return A.Sharpen(alpha=(0.1, 0.3), lightness=(1, 1))  # which leaves the scan as bright as it was
+    return A.Sharpen(alpha=(0.1, 0.3), lightness=(1, 1))  # this keeps the mean brightness
 
 
 def _affine(zoom: float, degrees: int) -> A.Affine:
@@ -174,31 +175,31 @@ def _affine(zoom: float, degrees: int) -> A.Affine:
 
 
 class ByHand(A.ImageOnlyTransform):  # type: ignore[misc]
-    """A function of an image and a random generator as a step of the pipeline."""
+    """Pipeline step that applies a function of an image and a random generator."""
 
     def __init__(self, function: Callable[[NDArray[Any], np.random.Generator], NDArray[Any]], p: float) -> None:
         super().__init__(p=p)
         self.function = function
 
     def apply(self, img: NDArray[Any], **_: Any) -> NDArray[Any]:
-        """Called by albumentations."""
+        """Apply the function to an image; albumentations calls this method."""
         return self.function(img, self.random_generator)
 
 
 class Elastic(A.ElasticTransform):  # type: ignore[misc]
-    """Tissue pressed and pushed: smooth random displacement, ``alpha`` pixels strong (standard deviation), ``sigma`` pixels smooth.
+    """Elastic deformation by smooth random displacements of ``alpha`` pixels (standard deviation) and ``sigma`` pixels smoothness.
 
-    Both are those of a scan of 256 pixels height, and grow with it. Drawn on a coarse grid and interpolated: no eye can tell it
-    from albumentations' own, and it takes a fraction of the time.
+    Both are given for a scan of 256 pixels height and scale with the height. The displacements are drawn on a coarse grid and
+    interpolated, which takes a fraction of the time of albumentations' own transform without a visible difference.
     """
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Called by albumentations."""
+        """Return the displacement maps; albumentations calls this method."""
         height, width = params["shape"][:2]
-        cell = max(1.0, self.sigma * height / 256 / 2)  # two cells are sigma
+        cell = max(1.0, self.sigma * height / 256 / 2)  # two cells per sigma
         cells = (int(height / cell) + 4, int(width / cell) + 4)
         maps = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        strength = self.alpha * height / 256 * 2 * np.sqrt(np.pi) * 2  # smoothing leaves 1 / (2 sqrt(pi) sigma) of the noise
+        strength = self.alpha * height / 256 * 2 * np.sqrt(np.pi) * 2  # smoothing reduces the noise to 1 / (2 sqrt(pi) sigma)
         for at in maps:
             coarse = self.random_generator.standard_normal(cells, np.float32) * np.float32(strength)
             coarse = cv2.GaussianBlur(coarse, (0, 0), 2, borderType=cv2.BORDER_REFLECT_101)
@@ -207,15 +208,15 @@ class Elastic(A.ElasticTransform):  # type: ignore[misc]
 
 
 def _speckle(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Multiplicative noise with the grain of an ultrasound beam."""
+    """Add speckle: multiplicative noise with the grain size of an ultrasound beam."""
     strength = np.float32(rng.uniform(0.04, 0.15) * 2 * np.sqrt(12))
-    noise = (rng.random(image.shape[:2], np.float32) - np.float32(0.5)) * strength  # uniform: blurred it is as good as normal
+    noise = (rng.random(image.shape[:2], np.float32) - np.float32(0.5)) * strength  # uniform: normal enough after the blur
     noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.4, 1.2))
     return _clip(image * (1 + _over_channels(noise, image)))
 
 
 def _shadow(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """A dark acoustic shadow that widens with depth."""
+    """Add a dark acoustic shadow that widens with depth."""
     height, width = image.shape[:2]
     centre, half, slope = rng.uniform(0, width), rng.uniform(0.03, 0.12) * width, rng.uniform(0, 0.2)
     depth, across = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
@@ -226,7 +227,7 @@ def _shadow(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
 
 
 def _gain_drift(image: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Gain that changes smoothly with depth and across the scan, as time-gain compensation does."""
+    """Change the gain smoothly with depth and across the scan, as time-gain compensation does."""
     coarse = rng.uniform(0.6, 1.4, (4, 2)).astype(np.float32)
     gain = cv2.resize(coarse, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return _clip(image * _over_channels(gain, image))

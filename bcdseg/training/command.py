@@ -1,4 +1,4 @@
-"""A training run as given on the command line."""
+"""Training runs that the command line starts and resumes."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ PLACES = {"data", "model", "weights", "teacher"}
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What to train, from what, on what.
+    """Command-line arguments of a training run: the data, and the model to start from.
 
     Attributes:
-        data: The data set's folder or table.
-        layout: How it lies on disk.
-        split: A split file, or None to divide it anew, or as the data set itself prescribes.
-        recipe: Name of a recipe; with neither recipe, model nor encoder it is the library's own.
-        model: A trained model to go on from.
-        encoder: Of a new model. The next four are of a new model too; where they are None it is as the recipe says, or
-            ``bcdseg.create``.
-        decoder: ``none`` is classification only.
-        head: ``none`` is segmentation only.
-        weights: The encoder's: ``imagenet``, a file, or ``none``.
-        size: Height and width.
-        teacher: A model to learn from.
+        data: Folder or table of the data set.
+        layout: Layout of the data set on disk.
+        split: A split file, or None to use the parts that the data set prescribes, or else to split it randomly.
+        recipe: Name of a recipe; without recipe, model and encoder the library's default recipe is used.
+        model: A trained model to continue from.
+        encoder: Encoder of a new model. The next four fields are for a new model too; where they are None, the recipe or
+            ``bcdseg.create`` decides.
+        decoder: Decoder; ``none`` is for classification only.
+        head: Class head; ``none`` is for segmentation only.
+        weights: Weights of the encoder: ``imagenet``, a file, or ``none``.
+        size: Height and width of the network's input.
+        teacher: A model to distil.
     """
 
     data: str
@@ -67,20 +67,20 @@ class Command:
 
     @property
     def chosen_recipe(self) -> Recipe | None:
-        """The recipe, from scratch where no weights are wanted; None when a model or an encoder is named."""
+        """The recipe, from scratch where ``weights`` is ``none``; None when a model or an encoder is named."""
         if self.model is not None or self.encoder is not None:
             return None
         chosen = recipe(self.recipe or DEFAULT)
         return chosen.from_scratch() if self.weights == NOTHING else chosen
 
     def config(self, file: Path | None, settings: Sequence[str]) -> FitConfig:
-        """The recipe's options, then those of a file, then ``key=value``."""
+        """Return the recipe's options, overridden by those of a file, then by ``key=value`` settings."""
         chosen = self.chosen_recipe
         base = FitConfig() if chosen is None else chosen.config()
         return from_settings(settings, base if file is None else from_values(read_values(file), base))
 
     def parts(self) -> Split:
-        """The data set, divided."""
+        """Return the training, validation and test parts of the data set."""
         dataset = open_dataset(self.data, self.layout)
         if self.split is not None:
             return load_split(self.split, dataset)
@@ -89,7 +89,7 @@ class Command:
         return split(dataset, FRACTIONS)
 
     def start(self, classes: Sequence[str], seed: int | None = None) -> Model:
-        """Return the model that training starts from; the random weights of a new one follow from the seed."""
+        """Return the model that training starts from; the seed determines the random weights of a new model."""
         if self.model is not None:
             return load(self.model)
         asked = {name: getattr(self, name) for name in ("decoder", "head", "weights", "size")}
@@ -103,17 +103,17 @@ class Command:
 
 
 def train_as_told(command: Command, config: FitConfig, out: Path | None) -> Run:
-    """Begin a run; its folder also gets what is needed to go on with it, and the split that it is to be measured by."""
+    """Start a run; the split and the arguments needed to resume the run are written into its folder."""
     return _run(command, config, out, resume=False)
 
 
 def go_on_as_told(folder: Path, data: Path | None, settings: Sequence[str]) -> Run:
-    """Go on with a run that ``train_as_told`` began.
+    """Resume a run that ``train_as_told`` started.
 
     Args:
-        folder: The run's.
-        data: Where the data are now, if they have been moved.
-        settings: Options that may be another now, as ``key=value``.
+        folder: Folder of the run.
+        data: Current location of the data, if they were moved.
+        settings: Options that may differ from the run's, as ``key=value``.
     """
     if not (folder / COMMAND).is_file():
         raise OptionError(f"{folder}: holds no run that bcdseg train began ({COMMAND} is missing).")
@@ -121,7 +121,7 @@ def go_on_as_told(folder: Path, data: Path | None, settings: Sequence[str]) -> R
     if data is not None:
         command = replace(command, data=str(data))
     if (folder / LAST).exists() and command.model is None:
-        command = replace(command, weights=NOTHING)  # the checkpoint has better ones
+        command = replace(command, weights=NOTHING)  # the checkpoint replaces the encoder's weights
     return _run(command, from_settings(settings, from_values(read_values(folder / CONFIG))), folder, resume=True)
 
 
@@ -141,7 +141,7 @@ def _run(command: Command, config: FitConfig, out: Path | None, *, resume: bool)
 
 
 def _absolute(place: str) -> str:
-    """A path as it is to be found from another folder too; a name as it is."""
+    """Return the absolute path of an existing file or folder, which is valid from any folder; return other names unchanged."""
     return str(Path(place).resolve()) if Path(place).exists() else place
 
 

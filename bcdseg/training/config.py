@@ -71,52 +71,52 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """The options of ``bcdseg.fit`` and ``bcdseg train``; every run saves its own as ``config.toml``.
+    """Options of ``bcdseg.fit`` and ``bcdseg train``; each run saves its own as ``config.toml``.
 
     Attributes:
-        epochs: Times that every training scan is seen.
-        batch_size: Scans of one step, over all devices together.
-        seed: Of the order of scans, augmentation, mixing, dropout, and heads that start anew; in ``bcdseg train`` and
+        epochs: Number of passes over the training scans.
+        batch_size: Scans per step, over all devices together.
+        seed: Seed of the order of scans, augmentation, mixing, dropout, and reinitialised heads; in ``bcdseg train`` and
             ``bcdseg.benchmark`` also of the weights of a new network, which ``bcdseg.create(seed=...)`` sets elsewhere.
-        deterministic: Whether the same seed on the same machine must give the same result to the last bit, at some cost.
+        deterministic: Whether the same seed on the same machine must give a bit-identical result, at some cost in speed.
         augment: ``default``, ``light``, ``none``, or a classical set: ``flip-rotate-zoom``, ``shift-shear-zoom-flip``.
             ``fit(augment=...)`` also takes an albumentations or MONAI ``Compose``.
-        mix: Blend pairs of scans, masks and labels: ``none``, ``mixup`` or ``cutmix``.
-        mix_share: Share of the batches that are mixed.
-        balance: Against rare classes: ``sample`` draws each class equally often, ``weight`` weighs the class loss by the square
-            root of how rare a class is, ``none``.
-        cache: Where decoded and resized scans are kept: ``memory``, ``disk``, ``none``, or ``auto``: memory up to ``cache_gb``.
-        cache_gb: Most that the cache may take.
-        workers: Processes that prepare scans; None chooses: none beside a network on the CPU, else by the machine's cores.
+        mix: Mixing of pairs of scans, masks and labels: ``none``, ``mixup`` or ``cutmix``.
+        mix_share: Fraction of the batches that are mixed.
+        balance: Correction for class imbalance: ``sample`` draws each class equally often, ``weight`` weights the class loss by
+            the square root of the inverse class frequency, ``none``.
+        cache: Cache of decoded and resized scans: ``memory``, ``disk``, ``none``, or ``auto``: memory up to ``cache_gb``.
+        cache_gb: Largest size of the cache in gigabytes.
+        workers: Data loader processes; None chooses: none beside a network on the CPU, else by the number of cores.
         mask_loss: ``dice_ce``, ``dice_focal``, ``tversky`` or ``hausdorff``.
         class_loss: ``ce`` or ``focal``.
-        label_smoothing: Of the class loss.
+        label_smoothing: Label smoothing of the class loss.
         task_weights: ``fixed`` uses the two weights below; ``learned`` balances the tasks by their uncertainty.
         mask_weight: Weight of the mask loss.
         class_weight: Weight of the class loss.
         optimizer: ``adamw``, ``adam`` or ``sgd``.
         lr: Highest learning rate of decoder and heads.
-        encoder_lr: The encoder's rate, as a share of ``lr``.
-        weight_decay: Of the optimiser.
-        momentum: Of ``sgd``.
-        schedule: ``cosine`` (after warm-up), ``one_cycle``, ``plateau`` (a tenth when the joint score stays) or ``constant``.
+        encoder_lr: Learning rate of the encoder, as a fraction of ``lr``.
+        weight_decay: Weight decay of the optimiser.
+        momentum: Momentum of ``sgd``.
+        schedule: ``cosine`` (after warm-up), ``one_cycle``, ``plateau`` (a tenth when the joint score stagnates) or ``constant``.
         warmup_epochs: Epochs of linear warm-up of ``cosine``, ``plateau`` and ``constant``.
-        freeze_encoder_epochs: First epochs in which the encoder stays as it is; -1 is all of them.
-        ema: Decay of the weights' running average, which is what is validated and kept; None keeps the weights as they are.
-        clip: Largest norm of the gradient; None doesn't clip.
-        accumulate: Batches whose gradients make one step.
+        freeze_encoder_epochs: First epochs in which the encoder is frozen; -1 is all of them.
+        ema: Decay of the exponential moving average of the weights, which is validated and saved; None disables it.
+        clip: Largest norm of the gradient; None disables clipping.
+        accumulate: Batches whose gradients are accumulated for one step.
         patience: Epochs without a better joint score after which training stops; None trains to the end.
         calibrate: Whether temperature and confidence threshold are fitted on the validation part at the end.
-        precision: ``32``, ``bf16``, ``fp16`` or ``auto``: bf16 on a GPU that has it, else 32.
-        channels_last: The memory layout that convolutions are fastest in.
+        precision: ``32``, ``bf16``, ``fp16`` or ``auto``: bf16 on a GPU that supports it, else 32.
+        channels_last: Whether tensors use the channels-last memory layout, the fastest for convolutions.
         compile: Whether to run ``torch.compile``, which needs a C++ compiler.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        devices: Devices (on a CPU: processes) of each machine.
-        nodes: Machines.
+        devices: Number of devices (on a CPU: processes) of each machine.
+        nodes: Number of machines.
         strategy: ``auto`` or ``ddp``.
         loggers: Any of ``tensorboard``, ``mlflow``, ``wandb``, besides the CSV that is always written.
-        pictures: Whether to draw curves, worst scans and confusion matrix while training goes on.
-        progress: Whether to show how far it is: a bar in a terminal, a line an epoch elsewhere.
+        pictures: Whether to draw curves, worst scans and confusion matrix during training.
+        progress: Whether to show progress: a bar in a terminal, one line per epoch elsewhere.
     """
 
     epochs: int = 60
@@ -163,7 +163,7 @@ class FitConfig:
     def __post_init__(self) -> None:
         if isinstance(self.loggers, list):
             object.__setattr__(self, "loggers", tuple(self.loggers))
-        object.__setattr__(self, "precision", str(self.precision))  # YAML takes 32 for a number
+        object.__setattr__(self, "precision", str(self.precision))  # YAML parses 32 as a number
         for name, choices in CHOICES.items():
             self._check(name, getattr(self, name) in choices, f"choose one of {', '.join(choices)}")
         for names, good, advice in RULES:
@@ -172,7 +172,7 @@ class FitConfig:
         self._check_together()
 
     def _check_together(self) -> None:
-        """Options of which one rules another out."""
+        """Raise an OptionError for options that exclude one another."""
         world = self.devices * self.nodes
         share = f"give a multiple of {world}, the number of devices"
         self._check("batch_size", self.batch_size % world == 0, share)
@@ -185,7 +185,7 @@ class FitConfig:
             raise OptionError(f"{name}={getattr(self, name)!r}: {what_to_do}.")
 
     def changed(self) -> dict[str, Any]:
-        """The options that differ from the defaults."""
+        """Return the options that differ from the defaults."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
     def __repr__(self) -> str:

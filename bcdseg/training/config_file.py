@@ -16,17 +16,17 @@ from bcdseg.extras import require
 from bcdseg.training.config import CHOICES, FitConfig
 
 TYPES = {field.name: str(field.type) for field in fields(FitConfig)}
-"""The annotation of each option, such as ``float | None``."""
+"""Annotation of each option, such as ``float | None``."""
 
 WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a word"}
 
 
 def read_config(path: str | PathLike[str]) -> FitConfig:
-    """The options in a TOML or YAML file; those that it doesn't name keep their defaults.
+    """Read the options from a TOML or YAML file; those that it doesn't contain keep their defaults.
 
     Raises:
-        OptionError: The file isn't there, isn't TOML or YAML, or has an option that doesn't exist or isn't valid.
+        OptionError: The file doesn't exist, isn't TOML or YAML, or has an option that doesn't exist or isn't valid.
     """
     path = Path(path)
     try:
@@ -36,7 +36,7 @@ def read_config(path: str | PathLike[str]) -> FitConfig:
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """What a TOML or YAML file holds, not yet checked."""
+    """Return the content of a TOML or YAML file, not yet validated."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -50,17 +50,17 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def from_values(values: Mapping[str, Any], base: FitConfig | None = None) -> FitConfig:
-    """A config with some options set; texts are read by the option's type, so YAML's ``1e-3`` and ``none`` are understood."""
+    """Return a config with some options set; texts are parsed by the option's type, so YAML's ``1e-3`` and ``none`` are valid."""
     return replace(base or FitConfig(), **{known_name(name): typed(name, value) for name, value in values.items()})
 
 
 def from_settings(settings: Iterable[str], base: FitConfig | None = None) -> FitConfig:
-    """A config with the ``key=value`` of a command line."""
+    """Return a config with the ``key=value`` settings of a command line."""
     return from_values(split_settings(settings), base)
 
 
 def split_settings(settings: Iterable[str]) -> dict[str, str]:
-    """The ``key=value`` of a command line by their names, not yet checked."""
+    """Return the ``key=value`` settings of a command line by name, not yet validated."""
     values: dict[str, str] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -71,7 +71,7 @@ def split_settings(settings: Iterable[str]) -> dict[str, str]:
 
 
 def from_toml(text: str) -> Any:
-    """What a TOML document holds, on every Python that the library runs on."""
+    """Parse a TOML document, on every Python version that the library supports."""
     toml = require("tomllib" if sys.version_info >= (3, 11) else "tomli", extra="train", purpose="Reading TOML")
     try:
         return toml.loads(text)
@@ -80,18 +80,18 @@ def from_toml(text: str) -> Any:
 
 
 def to_toml(config: FitConfig) -> str:
-    """All options of a run, as ``read_config`` reads them back. TOML has no null: it is the word none."""
+    """Return all options of a run in the form that ``read_config`` reads. TOML has no null: None is written as the word none."""
     values = {name: getattr(config, name) for name in TYPES}
     return "# The options of this run. Begin another with the same: bcdseg train --config config.toml\n" + toml_lines(values)
 
 
 def toml_lines(values: Mapping[str, Any]) -> str:
-    """Texts, numbers, truths and lists of them as TOML; None is the word none."""
+    """Format texts, numbers, booleans and lists of them as TOML; None is written as the word none."""
     return "".join(f"{name} = {json.dumps('none' if value is None else value)}\n" for name, value in values.items())
 
 
 def known_name(name: str) -> str:
-    """The name of an option; an error that names the nearest when there is none of that name."""
+    """Return the name of an option, or raise an OptionError that suggests the closest name."""
     if name in TYPES:
         return name
     near = get_close_matches(name, TYPES, n=1, cutoff=0.5)
@@ -100,7 +100,7 @@ def known_name(name: str) -> str:
 
 
 def typed(name: str, value: Any) -> Any:
-    """A text as what its option is made of; anything else as it is."""
+    """Convert a text to the type of its option; return other values unchanged."""
     if not isinstance(value, str):
         return value
     kind, _, or_none = TYPES[name].partition(" | ")

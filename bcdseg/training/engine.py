@@ -49,7 +49,7 @@ def train_model(
     resume: bool,
     notes: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Run:
-    """See ``fit``; ``notes`` are files to write into a new run's folder before it begins."""
+    """Train a model as ``fit`` does; ``notes`` are files to write into a new run's folder before it starts."""
     there = out if resume and out is not None and (out / CONFIG).is_file() else None
     if there is not None:
         config = folders.config_to_go_on_with(there, config)
@@ -71,7 +71,7 @@ def train_model(
 
 
 def _new_folder(plan: TrainingPlan, out: Path | None) -> Path:
-    """The folder of a new run. It is the first process that makes it, when all else is well; others have no use for it yet."""
+    """Create the folder of a new run, in the first process only and after its checks; the others don't need it yet."""
     if not is_first():
         return out or folders.RUNS
     check_disjoint(train=plan.train, val=plan.val)
@@ -81,7 +81,7 @@ def _new_folder(plan: TrainingPlan, out: Path | None) -> Path:
 
 
 def _last(folder: Path, plan: TrainingPlan) -> dict[str, Any] | None:
-    """The last checkpoint of a run that goes on; None when it was stopped before the first."""
+    """Return the last checkpoint of a resumed run; None when it was stopped before the first."""
     if not (folder / LAST).exists():
         return None
     checkpoint = read_checkpoint(folder / LAST)
@@ -97,7 +97,7 @@ def _last(folder: Path, plan: TrainingPlan) -> dict[str, Any] | None:
 
 
 def _made_ready(plan: TrainingPlan, folder: Path, *, epochs_done: int, is_new: bool) -> Callable[[], History]:
-    """All that training needs. What can't be is told now, before anything is written; an empty folder is left to nobody."""
+    """Prepare training, so that errors are raised before anything is written; a new folder is removed again on failure."""
     try:
         return _ready(plan, folder, epochs_done)
     except BaseException:
@@ -108,12 +108,12 @@ def _made_ready(plan: TrainingPlan, folder: Path, *, epochs_done: int, is_new: b
 
 
 def _ready(plan: TrainingPlan, folder: Path, epochs_done: int) -> Callable[[], History]:
-    """What trains to the end; the checkpoints hold what came out."""
+    """Return the function that trains to the end and returns the history; the weights are in the checkpoints."""
     config = plan.config
     trainer = build_trainer(config, folder, _callbacks(plan, folder))
     loader, val_loader = _loaders(plan, trainer.world_size, trainer.global_rank)
     make_room((loader, val_loader), config)
-    set_epoch(loader, epochs_done)  # Lightning begins the first iteration before it says that an epoch begins
+    set_epoch(loader, epochs_done)  # Lightning starts the first iteration before its epoch-start hook
     trainer.callbacks.insert(0, LambdaCallback(on_train_epoch_start=lambda _, task: set_epoch(loader, task.epoch)))
     network = plan.network()
     if trainer.world_size > 1:
@@ -124,7 +124,7 @@ def _ready(plan: TrainingPlan, folder: Path, epochs_done: int) -> Callable[[], H
         network.compile()
 
     def train() -> History:
-        torch.set_flush_denormal(True)  # numbers too small to matter are slow on a CPU
+        torch.set_flush_denormal(True)  # denormal numbers are slow on a CPU and don't matter
         torch.manual_seed(config.seed)
         with clear_errors(folder, config):
             trainer.fit(task, loader, val_loader, ckpt_path=folder / LAST if epochs_done else None, weights_only=True)
@@ -153,13 +153,13 @@ def _callbacks(plan: TrainingPlan, folder: Path) -> list[Callback]:
 
 
 def _finish(plan: TrainingPlan, folder: Path, history: History) -> Run:
-    """The trained model, written by the first process, and the same run in all of them."""
+    """Return the finished run in all processes; the first one writes the trained model."""
     folder, history = from_first((folder, history))
     best = best_epoch(history)
     if is_first() and not (folder / MODEL).exists():
         trained = _best_model(plan, folder, history)
         (calibrate(trained, plan.val) if plan.config.calibrate else trained).save(folder / MODEL)
-    from_first(None)  # the others wait until it is there
+    from_first(None)  # the others wait until it is written
     return Run(
         model=load_model(folder / MODEL, name=folder.name, device=plan.model.device),
         folder=folder,
@@ -171,7 +171,7 @@ def _finish(plan: TrainingPlan, folder: Path, history: History) -> Run:
 
 
 def _best_model(plan: TrainingPlan, folder: Path, history: History) -> Model:
-    """The model that was given, with the weights of the best epoch."""
+    """Return a copy of the initial model with the weights of the best epoch."""
     network = copy.deepcopy(plan.model.network)
     state = read_checkpoint(folder / BEST)["state_dict"]
     own = {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}

@@ -1,4 +1,4 @@
-"""Fine-tuning for other classes, and distillation."""
+"""Fine-tuning for other classes, and knowledge distillation."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 
 def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:
-    """A copy of a model for the classes of a data set, to be trained further; the model itself stays as it is.
+    """Return a copy of a model for the classes of a data set, to be fine-tuned, and a description of the changes.
 
-    Labels go by name, so the model's own classes, all or some of them and in whatever order, change nothing. Where the data has a
-    class that the model doesn't know, the model takes the data's classes: encoder, decoder and all of the class head but its last
-    layer are kept, and that layer is made anew, with the rows of the classes that it knew already. What was calibrated or measured
-    for the old classes is dropped; what the model has seen is still remembered.
+    Labels are matched by name, so the model's own classes, all or some of them in any order, change nothing. Where the data have a
+    class that the model doesn't have, the model takes the data's classes: encoder, decoder and all of the class head but its last
+    layer are kept, and the last layer is replaced by one that keeps the rows of the classes that the model had already. The
+    calibration and figures of the old classes are dropped; the record of the scans that it was trained on is kept.
 
     Args:
-        model: Any model but an ensemble.
-        classes: The labels that occur in the data; empty for data without labels, which leave the head as it is.
+        model: Any model but an ensemble; it is not changed.
+        classes: Labels that occur in the data; empty for data without labels, which leave the head unchanged.
 
     Returns:
-        The copy, and a sentence that says what was changed, or None when nothing was.
+        The copy, and a sentence that describes the changes, or None when there are none.
 
     Raises:
-        OptionError: The model is an ensemble, or the classes are fewer than two.
+        OptionError: The model is an ensemble, or there are fewer than two classes.
     """
     if isinstance(model.network, Ensemble):
         raise OptionError(f"{model.name}: an ensemble is not trained. Train its members, or a new model with it as teacher.")
@@ -62,10 +62,10 @@ def _copy_of(model: Model, network: Network, rules: Rules) -> Model:
 
 
 def _renew_head(network: Network, classes: tuple[str, ...]) -> None:
-    """Replace the last layer of the class head; rows of classes that the model knows are kept.
+    """Replace the last layer of the class head; rows of classes that the model has already are kept.
 
-    A hierarchical head stays one where the new classes have one that means 'no lesion' and two or more others; else its trunk
-    becomes a guided head.
+    A hierarchical head is kept where the new classes include a negative class and two or more others; else its trunk becomes a
+    guided head.
     """
     old, head = network.config, network.class_head
     wanted = no_lesion_class(classes, old.no_lesion if old.no_lesion in classes else "auto")
@@ -90,7 +90,7 @@ def _renew_head(network: Network, classes: tuple[str, ...]) -> None:
 
 
 def _rows(classes: Sequence[str], negative: str | None, hierarchical: bool) -> dict[str, int]:
-    """Row of each class in the last layer; the first row of a hierarchical head is the presence of a lesion."""
+    """Return the row of each class in the last layer; the first row of a hierarchical head is the presence of a lesion."""
     if not hierarchical:
         return {name: row for row, name in enumerate(classes)}
     return {_PRESENCE: 0} | {name: 1 + row for row, name in enumerate(name for name in classes if name != negative)}
@@ -117,7 +117,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 TEMPERATURE = 2.0
-"""Softens the classes' probabilities, so that what the teacher thinks of the less likely ones counts too."""
+"""Temperature that softens the class probabilities, so that the teacher's less likely classes count too."""
 
 _OVERLAP = DiceLoss(sigmoid=True, squared_pred=True, smooth_nr=1.0, smooth_dr=1.0)
 
@@ -125,16 +125,16 @@ _OVERLAP = DiceLoss(sigmoid=True, squared_pred=True, smooth_nr=1.0, smooth_dr=1.
 def distil(
     output: Output, teacher: Output, *, temperature: float = TEMPERATURE, mask_weight: float = 1.0, class_weight: float = 0.5
 ) -> Tensor:
-    """How far a network's answers are from a teacher's, mean over the batch: zero where both say the same, else above it.
+    """Compute the distance of a network's outputs from a teacher's, mean over the batch: zero where they are equal, else positive.
 
     Classes: the Kullback-Leibler divergence at a temperature, times its square, so that gradients keep their size (Hinton,
     Vinyals, Dean: Distilling the knowledge in a neural network, 2015). Masks: the same divergence of each pixel, and Dice on the
     probabilities. A head that either network lacks adds nothing.
 
     Args:
-        output: Of the network that learns.
-        teacher: Of the teacher, on the same batch; no gradient goes there.
-        temperature: Of the classes.
+        output: Output of the network that is trained.
+        teacher: Output of the teacher for the same batch; no gradient flows to it.
+        temperature: Temperature of the classes.
         mask_weight: Weight of the masks.
         class_weight: Weight of the classes.
     """
@@ -147,16 +147,16 @@ def distil(
 
 
 class Teacher:
-    """A frozen copy of a model, that answers batches which were prepared for another one.
+    """Frozen copy of a model that is applied to batches prepared for another one.
 
-    It is no module, so that neither checkpoints nor averages nor optimisers of the network that learns hold it.
+    It is not a module, so that checkpoints, averages and optimisers of the trained network don't include it.
 
     Args:
-        teacher: Any model, an ensemble too; its temperature is applied to its answers.
-        model: The model that learns.
+        teacher: Any model, also an ensemble; its temperature is applied to its outputs.
+        model: The model that is trained.
 
     Raises:
-        OptionError: The teacher's answers mean something else: of other classes, or on scans of another size.
+        OptionError: The teacher has other classes, no head in common with the model, or scans of another size.
     """
 
     def __init__(self, teacher: Model, model: Model) -> None:
@@ -166,14 +166,14 @@ class Teacher:
         self.given, self.wanted = model.preprocessing, teacher.preprocessing
 
     def __call__(self, image: Tensor) -> Output:
-        """The answers for a batch as the learning model sees it."""
+        """Return the teacher's output for a batch prepared for the trained model."""
         with torch.no_grad():
             self.network.to(image.device)
             output: Output = self.network(self._prepared(image))
             return output._replace(classes=None if output.classes is None else output.classes / self.temperature)
 
     def __deepcopy__(self, _: dict[int, object]) -> Teacher:
-        """Itself: a running average copies the task that it belongs to, and needs no second teacher."""
+        """Return itself: the average of the weights copies the task that the teacher belongs to, and needs no second teacher."""
         return self
 
     def _prepared(self, image: Tensor) -> Tensor:

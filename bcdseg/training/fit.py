@@ -1,4 +1,4 @@
-"""``bcdseg.fit``: from a model and scans to a trained model."""
+"""``bcdseg.fit``, which trains a model on scans."""
 
 from __future__ import annotations
 
@@ -29,41 +29,41 @@ def fit(
     resume: bool = False,
     **options: Any,
 ) -> Run:
-    """Train a model to outline and to classify, both from the same scans.
+    """Train a model for segmentation and classification, both on the same scans.
 
-    Each scan teaches what is known of it: one without a mask trains the classes only, one without a label the outlines only.
-    A scan of the class that means 'no lesion' has an empty mask. The model handed in stays as it is; where the scans have a class
-    that it doesn't know, encoder and decoder are kept and the class head gets a new last layer for the classes of the scans.
+    Each scan trains the heads that it has ground truth for: one without a mask only the class head, one without a label only the
+    mask head. A scan of the negative class has an empty mask. The given model is not changed; where the scans have a class that it
+    doesn't have, encoder and decoder are kept and the class head gets a new last layer for the classes of the scans.
 
-    After each epoch the validation scans are outlined and classified, by the running average of the weights where ``ema`` is on.
-    The epoch that is kept is the one of the best joint score: the mean of a mask score (the mean over all scans with a known mask
-    of the Dice of a scan with a lesion, and of 1 or 0 for a scan without one in which nothing or something is outlined) and of the
-    balanced accuracy of the classes; of one of the two where only one is known.
+    After each epoch the validation scans are segmented and classified, with the average of the weights where ``ema`` is on.
+    The epoch with the best joint score is kept. The joint score is the mean of a mask score (the mean over all scans with a known
+    mask of the Dice of a scan with a lesion, and of 1 for a scan without one in which nothing is outlined, else 0) and of the
+    balanced accuracy of the classes; or one of the two where only one is known.
 
     Args:
-        model: From ``bcdseg.create`` or ``bcdseg.load``.
-        train: Scans to learn from.
-        val: Scans to choose the epoch by. They may share neither a scan nor a group with ``train``.
+        model: Model from ``bcdseg.create`` or ``bcdseg.load``.
+        train: Training scans.
+        val: Validation scans, which select the epoch. They may share neither a scan nor a group with ``train``.
         out: A new folder for the run; by default the first free of ``runs/ENCODER-1``, ``-2`` ...
         config: The options; by default those of ``FitConfig()``.
-        augment: One of ``FitConfig``'s names, or an albumentations or MONAI ``Compose`` of your own.
-        teacher: A model whose answers are learned besides the truth, of both heads; see ``bcdseg.training.finetune``. Of the same
-            classes and size. An ensemble is one too.
-        resume: Go on with the run in ``out`` after its last whole epoch, as if it had never been stopped. Where ``out`` holds no
-            run yet, one begins. Without ``config`` the run's own options hold; those given may only change how it is computed
-            (``workers``, ``cache``, ``device`` ...), not what comes out.
+        augment: One of ``FitConfig``'s names, or an albumentations or MONAI ``Compose``.
+        teacher: A model of the same classes and size, also an ensemble, whose outputs of both heads are distilled besides the
+            ground truth; see ``bcdseg.training.finetune``.
+        resume: Whether to resume the run in ``out`` after its last complete epoch, with the result of an uninterrupted run. Where
+            ``out`` contains no run yet, a new one starts. Without ``config`` the run's own options apply; given options may only
+            change how it is computed (``workers``, ``cache``, ``device`` ...), not the result.
         options: Fields of ``FitConfig``, in place of those of ``config``.
 
     Returns:
         The trained model, the folder, and the history.
 
     Raises:
-        OptionError: An option isn't valid, or a run that goes on was begun with others.
-        DatasetError: Nothing can be learned from the scans, or no epoch be chosen by them.
+        OptionError: An option isn't valid, or a resumed run was started with others.
+        DatasetError: Nothing can be learned from the training scans, or the validation scans can't select an epoch.
         LeakError: ``train`` and ``val`` share a scan or a group.
-        OutputError: The folder can't be written, or the disk is too full; told before anything is trained.
+        OutputError: The folder can't be written, or the disk is too full; this is raised before training starts.
         NotFiniteError: The loss became NaN or infinite; the message names the scans.
-        MemoryLimitError: The memory doesn't suffice; the message says what to lower.
+        MemoryLimitError: The memory doesn't suffice; the message says which options to lower.
     """
     require("pytorch_lightning", extra="train", purpose="Training")
     from bcdseg.training.engine import train_model
@@ -91,7 +91,7 @@ def _check_kinds(model: Model, train: Dataset, val: Dataset, teacher: Model | No
 
 
 def _chosen(config: FitConfig | None, options: Mapping[str, Any]) -> FitConfig | None:
-    """The config with its fields replaced; None when nothing was asked for."""
+    """Return the config with its fields replaced; None when there is neither a config nor an option."""
     for name in options:
         known_name(name)
     if config is not None and not isinstance(config, FitConfig):

@@ -16,14 +16,14 @@ SPLIT_IT = "Divide the data with bcdseg.split, which gives every part its share 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What is known of the scans of one part.
+    """Counts of the ground truth of one part.
 
     Attributes:
-        scans: How many there are.
-        masks: How many have a mask; a scan of the class that means 'no lesion' has one, the empty one.
-        labels: How many have a label.
-        both: How many have both.
-        classes: How many there are of each class, in the model's order.
+        scans: Number of scans.
+        masks: Number of scans with a mask; a scan of the negative class has an empty one.
+        labels: Number of scans with a label.
+        both: Number of scans with both.
+        classes: Number of scans of each class, in the model's order.
     """
 
     scans: int
@@ -39,7 +39,7 @@ class Inputs:
 
 
 def look_at(dataset: Dataset, classes: Sequence[str], no_lesion: str | None) -> Inputs:
-    """Count what is known of a data set's scans."""
+    """Count the masks and labels of a data set."""
     masks = [_has_mask(sample, no_lesion) for sample in dataset]
     labels = [sample.label is not None for sample in dataset]
     counts = Counter(sample.label for sample in dataset if sample.label is not None)
@@ -54,11 +54,11 @@ def look_at(dataset: Dataset, classes: Sequence[str], no_lesion: str | None) -> 
 
 
 def check_inputs(model: Model, train: Dataset, val: Dataset) -> tuple[Inputs, Inputs]:
-    """Refuse what nothing can be learned from, or chosen by.
+    """Raise an error for data that nothing can be learned from, or that can't select an epoch.
 
     Raises:
-        DatasetError: A part has no samples; nothing of it fits the model's heads; all training labels are one class; all masks
-            are empty; or validation lacks masks, lesions or classes that training has.
+        DatasetError: A part has no samples; it has no ground truth for the model's heads; all training labels are one class; all
+            masks are empty; or validation lacks masks, lesions or classes that training has.
     """
     for part, dataset in (("train", train), ("val", val)):
         if not len(dataset):
@@ -108,7 +108,7 @@ def _has_mask(sample: Sample, no_lesion: str | None) -> bool:
 
 
 def _has_lesion(dataset: Dataset, no_lesion: str | None) -> bool:
-    """Whether any mask has a lesion; as a rule the first one that is read."""
+    """Return whether any mask has a lesion; usually only one mask is read."""
     likely = sorted((sample for sample in dataset if sample.masks), key=lambda sample: sample.label == no_lesion)
     masks = (dataset.read(sample)[1] for sample in likely)
     return any(mask is not None and mask.any() for mask in masks)

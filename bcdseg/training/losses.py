@@ -1,7 +1,7 @@
-"""The joint loss of masks and classes.
+"""Joint loss of masks and classes.
 
-Each is a pixel term, over the whole scan, and an overlap term that only scans with a lesion have: Dice of an empty mask is
-either nothing or noise. Masks may be soft (after MixUp); the overlap is then the soft-label form of Wang et al. (2023).
+A mask loss is a pixel term over the whole scan, and an overlap term for scans with a lesion only: Dice of an empty mask is
+either zero or noise. Masks may be soft (after MixUp); the overlap is then the soft-label form of Wang et al. (2023).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from bcdseg.errors import OptionError
 from bcdseg.networks.network import Output
 
 MISSED, INVENTED = 0.7, 0.3
-"""What missed and invented pixels cost in the Tversky loss (Salehi et al. 2017)."""
+"""Weights of false-negative and false-positive pixels in the Tversky loss (Salehi et al. 2017)."""
 BOUNDARY = 0.1
-"""Weight of the boundary beside cross entropy and Dice; the distances make it several times as large as those."""
+"""Weight of the boundary term beside cross entropy and Dice; the distances make it several times as large as those."""
 
 
 class MaskTerm(nn.Module):
-    """Logits and masks, batch x 1 x height x width, to one number a scan."""
+    """Mask loss of each scan, from logits and masks of batch x 1 x height x width."""
 
     def __init__(self, pixels: Callable[[Tensor, Tensor], Tensor], *overlaps: tuple[float, nn.Module]) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class MaskTerm(nn.Module):
         self.overlaps = nn.ModuleList(term for _, term in overlaps)
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """The cost of each scan."""
+        """Return the loss of each scan."""
         lesion = mask.flatten(1).any(dim=1)
         cost = self.pixels(logits, mask).flatten(1).mean(dim=1)
         for weight, term in zip(self.weights, self.overlaps, strict=True):
@@ -72,17 +72,17 @@ NO_LABEL = -1
 CLASS_LOSSES = ("ce", "focal")
 TASK_WEIGHTS = ("fixed", "learned")
 FOCUS = 2.0
-"""The exponent by which focal loss turns to what is still wrong (Lin et al. 2017)."""
+"""Exponent by which the focal loss emphasises misclassified scans (Lin et al. 2017)."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a batch.
+    """Ground truth of a batch.
 
     Attributes:
         mask: Masks from 0 to 1, batch x 1 x height x width; any values where ``has_mask`` is False.
-        has_mask: Which scans have a mask. A scan known to be normal has one: the empty one.
-        label: Class of each scan, ``NO_LABEL`` where it is unknown. Or soft, batch x classes: shares that sum to 1,
+        has_mask: Whether each scan has a mask. A scan known to be normal has an empty one.
+        label: Class of each scan, ``NO_LABEL`` where it is unknown. Or soft, batch x classes: fractions that sum to 1,
             all zero where the label is unknown.
     """
 
@@ -92,10 +92,10 @@ class Truth:
 
 
 class Losses(NamedTuple):
-    """The loss of a batch and its parts.
+    """Loss of a batch and its parts.
 
     Attributes:
-        total: What is minimised.
+        total: Loss that is minimised.
         mask: Mean over the scans whose mask is known, zero when none is; None when the network has no mask head.
         classes: Mean over the scans whose label is known, zero when none is; None when the network has no class head.
     """
@@ -106,21 +106,22 @@ class Losses(NamedTuple):
 
 
 class JointLoss(nn.Module):
-    """A mask loss on every known mask and a class loss on every known label; what is missing adds nothing.
+    """Mask loss on every known mask plus class loss on every known label; missing ground truth adds nothing.
 
-    An empty mask has no overlap worth the name: it is trained by the pixel term alone, see ``mask_terms``.
+    The overlap of an empty mask is not meaningful: such a mask is trained by the pixel term alone, see ``MaskTerm``.
 
     Args:
         mask_loss: ``dice_ce``, ``dice_focal``, ``tversky`` or ``hausdorff``.
         class_loss: ``ce`` or ``focal``.
-        label_smoothing: Of the class loss.
+        label_smoothing: Label smoothing of the class loss.
         task_weights: ``fixed`` adds the tasks with the two weights; ``learned`` starts from them and learns one uncertainty
-            a task (Kendall, Gal, Cipolla: Multi-task learning using uncertainty to weigh losses, CVPR 2018).
+            per task (Kendall, Gal, Cipolla: Multi-task learning using uncertainty to weigh losses, CVPR 2018).
         mask_weight: Weight of the mask loss.
         class_weight: Weight of the class loss.
         class_weights: Weight of each class within the class loss, or None.
-        share: Told how many known scans (masks, labels by weight) this process has, answers by how many it divides its sums.
-            Alone that is the same; among several processes it is their mean, so that averaged gradients are those of one.
+        share: Function from the number of known scans (masks, labels by weight) of this process to the divisors of its sums.
+            For a single process they are the same; for several it returns their mean, so that averaged gradients are those
+            of a single process.
     """
 
     class_weights: Tensor | None
@@ -150,7 +151,7 @@ class JointLoss(nn.Module):
         self.share = share
 
     def forward(self, output: Output, truth: Truth) -> Losses:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         sums = [self._masks(output.mask, truth), self._classes(output.classes, truth)]
         counts = torch.stack([count for _, count in sums])
         shared = self.share(counts) if self.share else counts
@@ -160,7 +161,7 @@ class JointLoss(nn.Module):
         return Losses(total, None if output.mask is None else mask, None if output.classes is None else classes)
 
     def _masks(self, logits: Tensor | None, truth: Truth) -> tuple[Tensor, Tensor]:
-        """Sum over the scans that have a mask, and how many they are."""
+        """Return the sum over the scans that have a mask, and their number."""
         if logits is None:
             return _nothing(truth)
         mask = torch.where(truth.has_mask[:, None, None, None], truth.mask, 0.0).float()
@@ -168,7 +169,7 @@ class JointLoss(nn.Module):
         return (of_scan * truth.has_mask).sum(), truth.has_mask.sum().float()
 
     def _classes(self, logits: Tensor | None, truth: Truth) -> tuple[Tensor, Tensor]:
-        """Sum over the scans that have a label, and how many they are, each counting by the weight of its class."""
+        """Return the sum over the scans that have a label, and their number, each weighted by its class."""
         if logits is None:
             return _nothing(truth)
         shares = soft_labels(truth.label, logits.shape[1])
@@ -187,7 +188,7 @@ class JointLoss(nn.Module):
 
 
 def soft_labels(label: Tensor, classes: int) -> Tensor:
-    """Labels as shares of the classes; a row of zeros where the label is unknown. Soft ones stay as they are."""
+    """Return labels as one row of class fractions per scan, zeros where the label is unknown; soft labels are not changed."""
     if label.ndim == 2:
         return label.float()
     return F.one_hot(label - NO_LABEL, classes + 1)[:, 1:].float()

@@ -1,4 +1,4 @@
-"""Figures written during training."""
+"""Figures drawn during training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, float]
 MEASURES = "on validation scans"
-FEW = 12  # epochs of which each gets a dot
+FEW = 12  # most epochs for which each epoch gets a dot
 PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("mask loss", {"mask_loss": "training", "val_mask_loss": "validation"}),
     ("class loss", {"class_loss": "training", "val_class_loss": "validation"}),
@@ -43,11 +43,11 @@ PANELS: tuple[tuple[str, dict[str, str]], ...] = (
         },
     ),
 )
-"""Title of each panel, and the columns of the history that are drawn in it."""
+"""Title of each panel, and the columns of the history that it shows."""
 
 
 def curves_figure(history: Sequence[Row]) -> Figure:
-    """A panel for each task's loss and one for the measures, with the best epoch marked; what isn't known is left out."""
+    """Draw a panel for each task's loss and one for the metrics, with the best epoch marked; unknown columns are omitted."""
     panels = [(title, drawn) for title, columns in PANELS if (drawn := _known(columns, history))]
     figure = new_figure(PANEL * max(1, len(panels)), 4.2)
     for axes, (title, columns) in zip(figure.subplots(1, max(1, len(panels)), squeeze=False)[0], panels, strict=False):
@@ -75,18 +75,18 @@ def _draw(axes: Any, history: Sequence[Row], columns: Mapping[str, str]) -> None
 
 CURVES, WORST, CONFUSION = "curves.png", "worst.png", "confusion.png"
 SHOWN = 8
-"""Scans in ``worst.png``."""
+"""Number of scans in ``worst.png``."""
 
 REST = 30
-"""Pictures are drawn again after this many times as long as drawing them took: short epochs don't wait for pictures."""
+"""Least pause between two drawings as a multiple of the drawing time, so that short epochs don't wait for figures."""
 
 FIRST = 20.0
-"""Seconds of training before which none is drawn: of a run that is shorter they are drawn once, at its end."""
+"""Seconds of training before the first drawing: a shorter run is drawn once, at its end."""
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """A validation scan as the network saw it, the true outline and the predicted one."""
+    """Validation scan as the network's input, with the true and the predicted mask."""
 
     case: ScanMetrics
     image: NDArray[np.uint8]
@@ -95,7 +95,7 @@ class Look:
 
     @property
     def badness(self) -> float:
-        """How wrong the answer is, from 0 to 1: the mean of what Dice and the true class's probability lack of one."""
+        """Error from 0 to 1: the mean of one minus Dice and one minus the true class's probability."""
         case, lacks = self.case, []
         if case.dice is not None:
             lacks.append(1 - case.dice)
@@ -105,7 +105,10 @@ class Look:
 
 
 class Pictures(pl.Callback):  # type: ignore[misc]
-    """Draws, in the first process only; a picture that can't be drawn or written is warned about once, and training goes on."""
+    """Callback that draws figures in the first process.
+
+    A figure that can't be drawn or written causes one warning, and training continues.
+    """
 
     def __init__(self, folder: Path, classes: Sequence[str]) -> None:
         self.folder = folder
@@ -116,34 +119,34 @@ class Pictures(pl.Callback):  # type: ignore[misc]
         self._again_at = 0.0
 
     def on_train_start(self, *_: Any) -> None:
-        """Called by Lightning."""
+        """Set the time of the first drawing; called by Lightning."""
         self._again_at = time.monotonic() + FIRST
 
     def on_validation_epoch_start(self, *_: Any) -> None:
-        """Called by Lightning."""
+        """Forget the worst scans of the last validation; called by Lightning."""
         self._worst = []
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, _task: SegmentationClassificationTask, output: Output, batch: Batch, *_: Any
     ) -> None:
-        """Keep the worst scans so far, with the outlines as the validated weights draw them."""
+        """Keep the worst scans so far, with the masks of the validated weights."""
         if trainer.is_global_zero:
             looks = [look for look in looks_of(batch, output) if not math.isnan(look.badness)]
             self._worst = sorted([*self._worst, *looks], key=lambda look: -look.badness)[:SHOWN]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
-        """Draw, unless the last drawing was only just now."""
+        """Draw, unless the last drawing was too recent."""
         self._waiting = trainer.is_global_zero
         if self._waiting and time.monotonic() >= self._again_at:
             self._draw(task)
 
     def on_train_end(self, _trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
-        """Draw what the last epochs brought."""
+        """Draw the last epochs."""
         if self._waiting:
             self._draw(task)
 
     def on_exception(self, trainer: pl.Trainer, task: SegmentationClassificationTask, _error: BaseException) -> None:
-        """Draw what there is when a run is stopped."""
+        """Draw the epochs so far when a run is stopped."""
         self.on_train_end(trainer, task)
 
     def _draw(self, task: SegmentationClassificationTask) -> None:
@@ -160,24 +163,24 @@ class Pictures(pl.Callback):  # type: ignore[misc]
     def _write(self, name: str, figure: Callable[[], Figure]) -> None:
         try:
             save_figure(figure(), self.folder / name, overwrite=True)
-        except Exception as error:  # whatever it is, a picture is not worth a training
+        except Exception as error:  # no error of a figure may stop the training
             if name not in self._failed:
                 warnings.warn(f"{self.folder / name}: can't be drawn or written ({error}). Training goes on.", stacklevel=2)
             self._failed.add(name)
 
 
 def pictures(folder: Path, classes: Sequence[str]) -> list[pl.Callback]:
-    """What ``fit`` adds to Lightning's trainer so that pictures of the run appear in its folder.
+    """Return the callbacks that draw a run's figures into its folder, for Lightning's trainer.
 
     Args:
-        folder: The run's.
-        classes: Of the model, in its order; empty for a model that only segments.
+        folder: Folder of the run.
+        classes: Classes of the model, in its order; empty for a model that only segments.
     """
     return [Pictures(folder, classes)]
 
 
 def looks_of(batch: Batch, output: Output) -> list[Look]:
-    """The scans of a validation batch with both outlines."""
+    """Return the scans of a validation batch with their true and predicted masks."""
     images = batch.image.float().mean(dim=1).cpu().numpy()
     truths = (batch.truth.mask[:, 0] > 0.5).cpu().numpy()
     outlines = [None] * len(batch) if output.mask is None else list((output.mask[:, 0] > 0).cpu().numpy())
@@ -188,7 +191,7 @@ def looks_of(batch: Batch, output: Output) -> list[Look]:
 
 
 def worst_figure(looks: Sequence[Look], classes: Sequence[str]) -> Figure:
-    """The scans with their outlines, the worst first."""
+    """Draw the scans with their outlines, the worst first."""
     columns = min(4, len(looks))
     rows = -(-len(looks) // columns)
     figure = new_figure(2.9 * columns, 3.7 * rows + 0.4)
@@ -203,7 +206,7 @@ def worst_figure(looks: Sequence[Look], classes: Sequence[str]) -> Figure:
 
 
 def count_confusions(cases: Sequence[ScanMetrics]) -> NDArray[np.int64]:
-    """Scans of each class (rows) by the class they were called (columns)."""
+    """Return the confusion matrix: scans of each class (rows) by predicted class (columns)."""
     known = [(case.label, case.probabilities) for case in cases if case.label is not None and case.probabilities is not None]
     classes = len(known[0][1])
     places = [label * classes + int(probabilities.argmax()) for label, probabilities in known]
@@ -224,6 +227,6 @@ def _told(case: ScanMetrics, classes: Sequence[str]) -> str:
 
 
 def _gray(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The network's input for the eye: from its darkest to its brightest pixel."""
+    """Convert the network's input to 8 bits, scaled from its darkest to its brightest pixel."""
     low, high = float(image.min()), float(image.max())
     return ((image - low) / max(high - low, 1e-6) * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The plan of a training run, checked before anything is written."""
+"""Plan of a training run, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from bcdseg.training.losses import JointLoss
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """A run, before it begins.
+    """Plan of a run before it starts.
 
     Attributes:
-        model: What it starts from, made ready for the classes of the data.
-        train: Scans to learn from.
-        val: Scans to choose the epoch by.
-        seen: What is known of ``train``.
-        check: What is known of ``val``.
+        model: Initial model, adapted to the classes of the data.
+        train: Training scans.
+        val: Validation scans, which select the epoch.
+        seen: Ground-truth counts of ``train``.
+        check: Ground-truth counts of ``val``.
         config: The options.
         augment: The caller's own augmentation, in place of the config's.
-        teacher: Whose answers are learned besides.
-        say: Tells the user a line, in the first process, unless ``progress`` is off.
+        teacher: Teacher whose outputs are distilled, or None.
+        say: Function that prints a line, in the first process, unless ``progress`` is off.
     """
 
     model: Model
@@ -52,23 +52,23 @@ class TrainingPlan:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint's weights belong to."""
+        """Configuration and preprocessing of the network that a checkpoint's weights belong to."""
         return {"network": asdict(self.model.network.config), "preprocessing": asdict(self.model.preprocessing)}
 
     def network(self) -> Network:
-        """A network to train. A head that nothing is known for stays as it is, where weight decay would have eaten it."""
+        """Return a network to train. A head without ground truth is frozen, where weight decay would change it."""
         network = copy.deepcopy(self.model.network)
-        assert isinstance(network, Network)  # ensembles have been refused
+        assert isinstance(network, Network)  # ensembles were refused before
         network.train().requires_grad_(True)
         freeze_encoder(network, self.config.freeze_encoder_epochs == -1)
         for head, known in ((network.mask_head, self.seen.masks), (network.class_head, self.seen.labels)):
             if head is not None and not known:
                 head.requires_grad_(False)
-        # Of images alone the layout is not enough: a step takes 1.4 times as long.
+        # The network needs this layout too: with channels-last images alone a step takes 1.4 times as long.
         return network.to(memory_format=torch.channels_last) if self.config.channels_last else network
 
     def loss(self) -> JointLoss:
-        """The joint loss, with rare classes weighed up where that is asked for."""
+        """Return the joint loss, with rare classes weighted up where ``balance`` is ``weight``."""
         config, classes = self.config, self.model.classes
         return JointLoss(
             mask_loss=config.mask_loss,
@@ -84,16 +84,16 @@ class TrainingPlan:
 def make_plan(
     model: Model, train: Dataset, val: Dataset, config: FitConfig, *, augment: Any = None, teacher: Model | None = None
 ) -> TrainingPlan:
-    """Look at everything that is given, and tell what was seen.
+    """Check all input of a run, and print a summary of it.
 
     Raises:
-        BcdsegError: One of many: what is given doesn't fit together.
+        BcdsegError: The input is inconsistent; its subclass depends on the check that failed.
     """
     say = _teller(config)
     if config.compile:
         check_compiler()
     with as_it_was():
-        torch.manual_seed(config.seed)  # of a class head that starts anew
+        torch.manual_seed(config.seed)  # for a class head that is reinitialised
         model, changed = adapt(model, train.classes)
     seen, check = check_inputs(model, train, val)
     guide = None if teacher is None else Teacher(teacher, model)
@@ -105,7 +105,7 @@ def make_plan(
 
 
 def _not_learned(model: Model, seen: Inputs) -> list[str]:
-    """What the scans can't teach, in words."""
+    """Return sentences on the heads and classes that the scans can't train."""
     lines = []
     if model.network.config.decoder is not None and not seen.masks:
         lines.append("No masks: the outlines are not trained, and mean no more than before.")

@@ -1,4 +1,4 @@
-"""Training recipes, as data: one TOML file each."""
+"""Training recipes, one TOML file each."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ AS_TOLD = "as the recipe tells"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A named way to train.
+    """Named training configuration.
 
     Attributes:
-        name: What to ask for it by; with ``+mask`` at the end the same with a decoder added.
-        summary: What it is.
-        source: Where it comes from.
-        links: Its origin, its data, the paper of its encoder, as far as known.
-        chosen: What its source doesn't tell and was chosen here.
-        classes: The classes that it is for, to which data are narrowed; None is all that the data have.
+        name: Name of the recipe; with the suffix ``+mask`` the same with a decoder added.
+        summary: Description of the recipe.
+        source: Where the recipe comes from.
+        links: Links to its origin, its data and the paper of its encoder, as far as known.
+        chosen: Choices made here because the source doesn't specify them.
+        classes: Classes that the recipe is for, to which data are narrowed; None is all classes of the data.
         network: Options of ``bcdseg.create``.
         training: Options of ``FitConfig``.
     """
@@ -49,11 +49,11 @@ class Recipe:
 
     @property
     def has_masks(self) -> bool:
-        """Whether it learns masks too."""
+        """Whether the recipe also trains a mask head."""
         return self.network.get("decoder") is not None
 
     def narrow(self, dataset: Dataset) -> Dataset:
-        """The samples of the recipe's classes; the data set itself where the recipe is for all classes."""
+        """Return the samples of the recipe's classes; the data set itself where the recipe is for all classes."""
         if self.classes is None:
             return dataset
         missing = [name for name in self.classes if name not in dataset.classes]
@@ -65,12 +65,12 @@ class Recipe:
         return dataset.select(sample.id for sample in dataset if sample.label in self.classes)
 
     def model(self, classes: Sequence[str], *, weights: str | Path | None = AS_TOLD, **changes: Any) -> Model:
-        """A new model, as ``bcdseg.create`` makes it.
+        """Create a new model with ``bcdseg.create``.
 
         Args:
-            classes: Those of the data, narrowed before where the recipe is for some.
+            classes: Classes of the data, which are narrowed first where the recipe is for some classes only.
             weights: By default the recipe's own. ``"imagenet"``, a file or folder with the encoder's weights, or None for random
-                ones; what to train then is better asked of ``from_scratch()``.
+                ones; for training from those use ``from_scratch()``, which also changes the training options.
             changes: Other options of ``bcdseg.create``, in place of the recipe's.
 
         Raises:
@@ -87,24 +87,24 @@ class Recipe:
         return create(**{**self.network, **own, **changes, "classes": classes})
 
     def config(self, **changes: Any) -> FitConfig:
-        """The options of the training, with some of them changed."""
+        """Return the training options, with some of them changed."""
         return from_values({**self.training, **changes})
 
     def from_scratch(self) -> Recipe:
-        """The same from random weights, with nothing to download; the encoder then learns all the time, at the full rate."""
+        """Return the recipe with random initial weights and no download; the encoder is then never frozen and has the full rate."""
         if self.network.get("weights") is None:
             return self
         training = {**self.training, "freeze_encoder_epochs": 0, "encoder_lr": 1.0}
         return replace(self, network={**self.network, "weights": None}, training=training)
 
     def with_masks(self) -> Recipe:
-        """The ``+mask`` form: a decoder on the same encoder, and the class head that reads its outline."""
+        """Return the ``+mask`` form: a decoder on the same encoder, and the class head that is guided by its mask."""
         network = {**self.network, "decoder": "unet", "head": "guided"}
         return replace(self, name=self.name + MASK, summary=f"{self.summary} {MASK_SUMMARY}", network=network)
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of a name, one of those that ``bcdseg.recipes()`` lists."""
+    """Return the recipe of a name, one of those that ``bcdseg.recipes()`` lists."""
     known = {one.name: one for one in recipes()}
     if name in known:
         return known[name]
@@ -115,7 +115,7 @@ def recipe(name: str) -> Recipe:
 
 @cache
 def recipes() -> tuple[Recipe, ...]:
-    """All recipes, the library's own first; one that only classifies is followed by its ``+mask`` form."""
+    """Return all recipes, the library's own first; one that only classifies is followed by its ``+mask`` form."""
     bare = [_read(path) for path in sorted(FOLDER.glob("*.toml"), key=lambda path: (path.stem != "default", path.stem))]
     return tuple(form for one in bare for form in ([one] if one.has_masks else [one, one.with_masks()]))
 

@@ -1,4 +1,4 @@
-"""The folder and the result of a training run."""
+"""Folder and result of a training run."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from bcdseg.training.config_file import read_config, to_toml
 
 RUNS = Path("runs")
 MAY_DIFFER = ("workers", "cache", "cache_gb", "device", "devices", "nodes", "strategy", "loggers", "pictures", "progress")
-"""Options that a run may be continued with another value of: they change how it is computed, and not what."""
+"""Options that may differ in a resumed run: they change how it is computed, and not its result."""
 
 COPIES = 8
-"""Of the weights in two checkpoints: weights, average, and two numbers a weight that the optimiser keeps."""
+"""Copies of the weights in two checkpoints: weights, average, and two numbers per weight of the optimiser."""
 MOST_NAMED = 5
 
 
 def new_folder(out: Path | None, encoder: str) -> Path:
-    """An empty folder for a run: ``out``, or the first of ``runs/ENCODER-1``, ``-2`` ... that is free."""
+    """Create an empty folder for a run: ``out``, or the first of ``runs/ENCODER-1``, ``-2`` ... that is free."""
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(
             f"{out}: exists already. Choose another folder, or go on with the run in it: resume=True, --resume."
@@ -40,7 +40,7 @@ def new_folder(out: Path | None, encoder: str) -> Path:
 
 
 def check_space(folder: Path, network: nn.Module) -> None:
-    """Refuse to begin where the checkpoints won't fit."""
+    """Raise an OutputError where the disk has no space for the checkpoints."""
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     needed, free = COPIES * weights + 2**24, shutil.disk_usage(folder).free
     if free < needed:
@@ -51,16 +51,16 @@ def check_space(folder: Path, network: nn.Module) -> None:
 
 
 def write_beginning(folder: Path, config: FitConfig, train: Dataset, val: Dataset, notes: Mapping[str, bytes]) -> None:
-    """What a run is made with: the scans it sees, its options, and other files. The options last: they make it a run."""
+    """Write the run's scans, its options, and other files. The options come last: a folder with them counts as a run."""
     for name, content in {**notes, SEEN: _seen_csv(train, val), CONFIG: to_toml(config).encode()}.items():
         write_whole(folder / name, content, overwrite=True, durable=True)
 
 
 def config_to_go_on_with(folder: Path, given: FitConfig | None) -> FitConfig:
-    """The config of a run that is there, with what may be another now taken from the one given.
+    """Return the config of an existing run, with the options that may differ taken from the given one.
 
     Raises:
-        OptionError: The folder holds no run, or the config given says something else than the run's.
+        OptionError: The folder contains no run, or the given config differs from the run's in other options.
     """
     if not (folder / CONFIG).is_file():
         raise OptionError(f"{folder}: holds no run to go on with ({CONFIG} is missing).")
@@ -75,7 +75,7 @@ def config_to_go_on_with(folder: Path, given: FitConfig | None) -> FitConfig:
 
 
 def check_same_scans(folder: Path, train: Dataset, val: Dataset) -> None:
-    """Refuse to go on with other scans than the run was begun with."""
+    """Raise a DatasetError when the scans differ from those that the run was started with."""
     try:
         there = _rows((folder / SEEN).read_bytes())
     except FileNotFoundError:
@@ -109,7 +109,7 @@ def _differs(saved: FitConfig, given: FitConfig, name: str) -> bool:
 
 
 def _seen_csv(train: Dataset, val: Dataset) -> bytes:
-    """A row for each scan; the only place of a run that names them."""
+    """Return a table with one row per scan; no other file of a run contains their names."""
     rows = [
         [part, one.id, one.label or "", len(one.masks), one.group or ""]
         for part, dataset in (("train", train), ("val", val))
@@ -119,7 +119,7 @@ def _seen_csv(train: Dataset, val: Dataset) -> bytes:
 
 
 def _rows(seen: bytes) -> set[str]:
-    """The rows of a ``seen.csv``, each as text."""
+    """Return the rows of a ``seen.csv``, each as text."""
     return {",".join(map(str, row.values())) for row in read_csv(seen.decode("utf-8", "surrogateescape"))}
 
 
@@ -135,16 +135,16 @@ Row = Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished training run.
+    """Finished training run.
 
     Attributes:
-        model: The trained model, with the weights of the best epoch (their running average where ``ema`` is on).
-        folder: Where the run lies: ``config.toml``, ``metrics.csv``, ``seen.csv``, ``last.ckpt``, ``best.ckpt``, pictures, and the
+        model: The trained model, with the weights of the best epoch (their moving average where ``ema`` is on).
+        folder: Folder of the run: ``config.toml``, ``metrics.csv``, ``seen.csv``, ``last.ckpt``, ``best.ckpt``, figures, and the
             model in ``model/``.
-        history: Losses and measures of each epoch.
-        config: The options it was trained with.
+        history: Losses and metrics of each epoch.
+        config: The options of the run.
         best_epoch: The epoch of the best joint score, from 1.
-        best_score: That score, see ``bcdseg.evaluation.metrics.classification.joint_score``; on validation scans, which chose it.
+        best_score: That score, see ``bcdseg.evaluation.metrics.classification.joint_score``; measured on the validation scans.
     """
 
     model: Model = field(repr=False)
@@ -156,19 +156,19 @@ class Run:
 
 
 def best_epoch(history: Sequence[Row]) -> int:
-    """The epoch of the highest joint score, the first of equals, from 1; 0 when there is none."""
+    """Return the epoch of the highest joint score, the first of equals, from 1; 0 when there is none."""
     scores = [row["joint"] for row in history]
     return scores.index(max(scores)) + 1 if scores else 0
 
 
 def is_finished(history: Sequence[Row], config: FitConfig) -> bool:
-    """Whether all epochs are done, or the joint score has not been better for as long as ``patience`` waits."""
+    """Return whether all epochs are done, or the joint score has not improved for ``patience`` epochs."""
     waited = len(history) - best_epoch(history)
     return len(history) >= config.epochs or (config.patience is not None and waited >= config.patience)
 
 
 def metrics_csv(history: Sequence[Row]) -> bytes:
-    """The history as a table, one row an epoch; a cell is empty where a measure is not known."""
+    """Return the history as a table, one row per epoch; a cell is empty where a metric is not known."""
     columns = list(dict.fromkeys(name for row in history for name in row))
     return csv_text(columns, ([_cell(row[name]) if name in row else "" for name in columns] for row in history)).encode()
 

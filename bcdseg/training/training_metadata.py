@@ -21,7 +21,7 @@ FIGURES = {
 
 
 def training_record(plan: TrainingPlan, history: Sequence[Mapping[str, float]], best: int) -> dict[str, Any]:
-    """The record of a run whose best epoch is known, of JSON types only, and without the name of any scan."""
+    """Return the record of a run whose best epoch is known, of JSON types only, and without the name of any scan."""
     row, config, start = history[best - 1], plan.config, plan.model
     changed = ", ".join(f"{name}={value!r}" for name, value in config.changed().items())
     return {
@@ -41,7 +41,7 @@ def training_record(plan: TrainingPlan, history: Sequence[Mapping[str, float]], 
 
 
 def figures(row: Mapping[str, float]) -> dict[str, float]:
-    """The measures of an epoch, by names for people."""
+    """Return the metrics of an epoch under readable names."""
     return {name: row[key] for key, name in FIGURES.items() if key in row}
 
 

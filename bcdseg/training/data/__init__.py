@@ -1,1 +1,1 @@
-"""Data loading of training."""
+"""Data loading for training."""

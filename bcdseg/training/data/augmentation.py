@@ -22,13 +22,13 @@ Changes = Union["AlbumentationsStep", "MonaiStep"]
 
 
 def augmentation(wanted: Any, preprocessing: Preprocessing) -> Changes | None:
-    """The step that changes scan and mask together, or None.
+    """Return the step that transforms scan and mask together, or None.
 
     Args:
         wanted: A name of ``AUGMENT``, an albumentations ``Compose`` (``image`` uint8, height x width x channels of the model;
             ``mask`` uint8, height x width) or a MONAI ``Compose`` (``image`` and ``mask`` float32 tensors from 0 to 1,
-            channels x height x width). Size and type must stay: normalisation is the model's.
-        preprocessing: Of the model.
+            channels x height x width). It must keep size and type: normalisation is the task of the model's preprocessing.
+        preprocessing: Preprocessing of the model.
     """
     if isinstance(wanted, Compose):
         return MonaiStep(copy.deepcopy(wanted), preprocessing.channels)
@@ -46,7 +46,7 @@ def augmentation(wanted: Any, preprocessing: Preprocessing) -> Changes | None:
 
 
 class AlbumentationsStep(MapTransform, Randomizable):  # type: ignore[misc]
-    """An albumentations pipeline; ``channels`` is what the image is brought to first, None leaves gray as one."""
+    """Albumentations pipeline as a MONAI transform; the image is first expanded to ``channels``, and None keeps gray as one."""
 
     def __init__(self, pipeline: Any, channels: int | None) -> None:
         super().__init__(KEYS)
@@ -54,26 +54,26 @@ class AlbumentationsStep(MapTransform, Randomizable):  # type: ignore[misc]
         self.channels = channels
 
     def start(self) -> None:
-        """Called once in each process that augments."""
+        """Prepare a process that augments; each calls this once."""
         from bcdseg.training.augment import one_thread
 
         one_thread()
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> AlbumentationsStep:
-        """Called before each scan: what follows depends on the seed alone."""
+        """Seed the pipeline; this is called before each scan, so the result depends on the seed alone."""
         seed = seed if state is None else int(state.randint(2**31))
         self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         return self
 
     def __call__(self, data: Mapping[str, Any]) -> Item:
-        """The changed item."""
+        """Return the augmented item."""
         out = self.pipeline(image=_with_channels(to_uint8(data["image"]), self.channels), mask=data["mask"])
         image = np.asarray(out["image"])
         return {"image": image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image, "mask": np.asarray(out["mask"])}
 
 
 class MonaiStep(MapTransform, Randomizable):  # type: ignore[misc]
-    """A MONAI pipeline, with tensors of 0 to 1 in and out."""
+    """MONAI pipeline whose inputs and outputs are tensors from 0 to 1."""
 
     def __init__(self, pipeline: Compose, channels: int) -> None:
         super().__init__(KEYS)
@@ -81,12 +81,12 @@ class MonaiStep(MapTransform, Randomizable):  # type: ignore[misc]
         self.channels = channels
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> MonaiStep:
-        """Called before each scan: what follows depends on the seed alone."""
+        """Seed the pipeline; this is called before each scan, so the result depends on the seed alone."""
         self.pipeline.set_random_state(seed, state)
         return self
 
     def __call__(self, data: Mapping[str, Any]) -> Item:
-        """The changed item."""
+        """Return the augmented item."""
         planes = np.moveaxis(_with_channels(to_uint8(data["image"]), self.channels), -1, 0).astype(np.float32) / 255
         mask = data["mask"][None].astype(np.float32)
         out = self.pipeline({"image": torch.from_numpy(planes), "mask": torch.from_numpy(mask)})
@@ -96,12 +96,12 @@ class MonaiStep(MapTransform, Randomizable):  # type: ignore[misc]
 
 
 def try_out(step: Changes, item: Item, preprocessing: Preprocessing, name: str) -> None:
-    """Run the user's own augmentation on one scan, and say what is wrong with what comes out of it."""
+    """Run the caller's augmentation on one scan, and raise an OptionError if its output is invalid."""
     size = item["mask"].shape
     step.set_random_state(seed=0)
     try:
         out = step(item)
-    except Exception as error:  # whatever the user's own code raises
+    except Exception as error:  # the caller's own code may raise anything
         raise OptionError(f"augment: fails on {name} ({error.__cause__ or error}). Try it on one scan and its mask.") from error
     image, mask = out["image"], out["mask"]
     good = [size, (*size, 3)] if preprocessing.channels == 3 else [size]

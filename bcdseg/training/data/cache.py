@@ -1,6 +1,6 @@
 """Caches of prepared scans, in shared memory or on disk.
 
-Each shelf is a list of places, None where nothing is kept yet, filled as scans are first asked for.
+Each cache is a list of slots, None where no item is cached yet. A slot is filled when its scan is first requested.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from bcdseg.files import cache_folder, write_whole
 from bcdseg.types import Sample
 
 VERSION = 2
-"""Raise it when the same files would be prepared in another way: what older versions kept is then not read any more."""
+"""Version of the cached format; raise it when the same files are prepared in another way, so that older entries are not read."""
 MEMORY_SHARE = 0.25
-"""Of the machine's memory, which ``auto`` takes at most."""
+"""Largest fraction of the machine's memory that ``auto`` uses."""
 Item = dict[str, NDArray[Any]]
 
 
 class Shelf(Protocol):
-    """What ``CacheDataset`` takes as its ``runtime_cache``."""
+    """Interface of what ``CacheDataset`` takes as its ``runtime_cache``."""
 
     def __len__(self) -> int: ...
 
@@ -41,9 +41,9 @@ class Shelf(Protocol):
 
 
 class MemoryShelf:
-    """Prepared scans in one stretch of memory; processes forked later see what any of them puts there.
+    """Cache of prepared scans in one block of shared memory; forked processes read what any of them writes.
 
-    Pages that were never written take no memory. Where processes are spawned, each has a shelf of its own.
+    Pages that were never written take no memory. Spawned processes have a cache each.
     """
 
     def __init__(self, places: int, kind: np.dtype[Any], frame: tuple[int, int], channels: int) -> None:
@@ -79,9 +79,9 @@ class MemoryShelf:
 
 
 class DiskShelf:
-    """Prepared scans in the user's cache folder, known by the paths, sizes and times of their files and by the preprocessing.
+    """Cache of prepared scans in the user's cache folder, keyed by the paths, sizes and times of their files and the preprocessing.
 
-    A damaged file is as good as none, and a full disk only means that no more is kept.
+    A damaged file counts as missing, and a full disk only stops further caching.
     """
 
     def __init__(self, samples: Sequence[Sample], preprocessing: Preprocessing, resize_masks: bool, item_bytes: int) -> None:
@@ -111,7 +111,7 @@ class DiskShelf:
 
 
 def make_room(shelves: Sequence[Shelf | None], limit: float) -> None:
-    """Remove from the user's cache folder what was longest not used by others, until these shelves fit into ``limit`` bytes."""
+    """Remove other runs' least recently used items from the user's cache folder until these caches fit into ``limit`` bytes."""
     on_disk = [shelf for shelf in shelves if isinstance(shelf, DiskShelf)]
     for folder in {shelf.folder for shelf in on_disk}:
         own = {path for shelf in on_disk for path in shelf.paths}
@@ -119,7 +119,7 @@ def make_room(shelves: Sequence[Shelf | None], limit: float) -> None:
         for path, stat in sorted(_others(folder, own), key=lambda other: other[1].st_mtime, reverse=True):
             room -= stat.st_size
             if room < 0:
-                with suppress(OSError):  # another run's, on Windows, while it is read
+                with suppress(OSError):  # on Windows another run may be reading it
                     path.unlink(missing_ok=True)
 
 
@@ -133,16 +133,16 @@ def shelf(
     gigabytes: float,
     sharers: int,
 ) -> Shelf | None:
-    """The place for as many of the samples as may be kept, the first ones; None for none.
+    """Create the cache for as many of the first samples as fit; return None where nothing is cached.
 
     Args:
         where: ``auto``, ``memory``, ``disk`` or ``none``.
-        samples: What is kept.
-        preprocessing: Of the model.
-        first: The first sample's prepared pixels, whose size and dtype tell what the others take.
-        resize_masks: As the data set has it.
-        gigabytes: Most that may be taken.
-        sharers: Processes on this machine that have a shelf of their own each.
+        samples: Samples to cache.
+        preprocessing: Preprocessing of the model.
+        first: Prepared pixels of the first sample, whose size and dtype determine the size of an item.
+        resize_masks: Whether the data set resizes masks to their scans.
+        gigabytes: Largest size of the cache.
+        sharers: Processes on this machine that have a cache of their own each.
     """
     if where == "none":
         return None
@@ -160,7 +160,7 @@ def shelf(
 def _others(folder: Path, own: set[Path]) -> list[tuple[Path, os.stat_result]]:
     found = []
     for path in folder.glob("*.npz"):
-        with suppress(OSError):  # removed by another run just now
+        with suppress(OSError):  # another run may just have removed it
             if path not in own:
                 found.append((path, path.stat()))
     return found
@@ -169,7 +169,7 @@ def _others(folder: Path, own: set[Path]) -> list[tuple[Path, os.stat_result]]:
 def _key(sample: Sample, made_by: str) -> str:
     digest = blake2b(made_by.encode(), digest_size=16)
     for path in (sample.image, *sample.masks):
-        with suppress(OSError):  # a missing file is told of when it is read
+        with suppress(OSError):  # a missing file is reported when it is read
             stat = path.stat()
             digest.update(f"\n{path.absolute()} {stat.st_size} {stat.st_mtime_ns}".encode())
     return digest.hexdigest()
@@ -179,4 +179,4 @@ def _memory() -> float:
     try:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):
-        return float("inf")  # not a POSIX system; gigabytes is the limit
+        return float("inf")  # not a POSIX system: gigabytes is the only limit

@@ -1,4 +1,4 @@
-"""Data loaders of training and validation."""
+"""Data loaders for training and validation."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from bcdseg.training.losses import NO_LABEL, Truth
 
 @dataclass(frozen=True)
 class Batch:
-    """Scans that go through the network together, and what is known of them.
+    """Batch of scans and their ground truth.
 
     Attributes:
         image: Preprocessed scans, batch x channels x height x width, float32.
         truth: Masks and labels. Labels may also be soft (batch x classes, after MixUp); see ``Truth``.
-        ids: Ids of the samples, for messages and for putting scans of several processes together.
+        ids: Ids of the samples, for messages and for gathering the scans of several processes.
     """
 
     image: Tensor
@@ -47,25 +47,27 @@ class Batch:
         return len(self.ids)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
-        """The batch on another device."""
+        """Return the batch on another device."""
         truth = replace(
             self.truth, **{name: value.to(device, non_blocking=non_blocking) for name, value in vars(self.truth).items()}
         )
         return Batch(self.image.to(device, non_blocking=non_blocking), truth, self.ids)
 
     def pin_memory(self) -> Batch:
-        """Called by the loader, for asynchronous copies to a GPU."""
+        """Return the batch in pinned memory, for asynchronous copies to a GPU; the loader calls this method."""
         truth = replace(self.truth, **{name: value.pin_memory() for name, value in vars(self.truth).items()})
         return Batch(self.image.pin_memory(), truth, self.ids)
 
 
 TRAINING_PART = 0.8
-"""Of ``cache_gb``; validation has the rest."""
+"""Fraction of ``cache_gb`` for training scans; validation has the rest."""
 MOST_WORKERS = 8
 CORES_A_WORKER = 8
-"""On a CPU: a step takes so long there that one process prepares scans fast enough for as many cores, and less need none.
+"""Cores per worker when the network runs on the CPU.
 
-A fork is not free either: the network's process then copies every page that it writes to."""
+A step takes so long there that one worker prepares scans fast enough for as many cores; with fewer cores none is needed.
+A fork has a cost too: the network's process then copies every page that it writes to.
+"""
 Answer = Batch | BcdsegError
 
 
@@ -80,19 +82,19 @@ def training_loader(
     world: int = 1,
     rank: int = 0,
 ) -> DataLoader[Batch]:
-    """Shuffled, augmented, perhaps mixed batches; call ``set_epoch`` before each epoch.
+    """Create the loader of shuffled, augmented and possibly mixed batches; call ``set_epoch`` before each epoch.
 
-    Order, augmentation and mixing follow from seed, epoch and place alone: any number of workers or processes gives the same.
+    Order, augmentation and mixing depend on seed, epoch and position alone: any number of workers or processes gives the same.
 
     Args:
         dataset: The samples.
-        preprocessing: Of the model.
-        classes: Of the model, in its order; empty for a model that only segments, for which labels are not looked at.
-        no_lesion: The class whose scans have an empty mask when they have no mask file.
+        preprocessing: Preprocessing of the model.
+        classes: Classes of the model, in its order; empty for a model that only segments, for which labels are ignored.
+        no_lesion: The negative class, whose scans have an empty mask when they have no mask file.
         config: The options.
         augment: An albumentations or MONAI ``Compose`` in place of ``config.augment``.
-        world: Processes that train together.
-        rank: Which of them this is.
+        world: Number of processes that train together.
+        rank: Rank of this process.
     """
     _check_sizes(preprocessing, config.batch_size, len(dataset), world)
     changes = augmentation(config.augment if augment is None else augment, preprocessing)
@@ -121,9 +123,9 @@ def validation_loader(
     world: int = 1,
     rank: int = 0,
 ) -> DataLoader[Batch]:
-    """Each scan exactly once over all processes, in order, exactly as ``preprocessing`` prepares it.
+    """Create the loader that yields each scan once over all processes, in order, exactly as ``preprocessing`` prepares it.
 
-    The arguments are those of ``training_loader``. Scans that keep their own size come one by one.
+    The arguments are those of ``training_loader``. Scans that keep their own size form batches of one.
     """
     if not len(dataset):
         raise DatasetError(f"{dataset.name}: has no samples to validate on.")
@@ -133,19 +135,19 @@ def validation_loader(
 
 
 def set_epoch(loader: DataLoader[Batch], epoch: int) -> None:
-    """Say which epoch the next iteration is; validation is the same in each."""
+    """Set the epoch of the next iteration; validation is the same in each."""
     if isinstance(loader.batch_sampler, sampling.Batches):
         loader.batch_sampler.epoch = epoch
 
 
 def make_room(loaders: Sequence[DataLoader[Batch]], config: FitConfig) -> None:
-    """Where scans are kept on disk: let go of other runs' until these loaders' fit into ``cache_gb`` all together."""
+    """Where scans are cached on disk, remove other runs' until those of all these loaders fit into ``cache_gb``."""
     scans = [loader.dataset for loader in loaders]
     cache.make_room([one.shelf for one in scans if isinstance(one, Scans)], config.cache_gb * 1e9)
 
 
 class Scans(TorchDataset[Answer]):
-    """Batches of a data set, asked for by ``Step``."""
+    """Data set whose items are the batches of ``SampledStep``."""
 
     def __init__(
         self,
@@ -168,12 +170,12 @@ class Scans(TorchDataset[Answer]):
         self.finish = finishing(preprocessing, changes)
 
     def start(self) -> None:
-        """Called once in each process that prepares scans."""
+        """Prepare a process that loads scans; each calls this once."""
         if isinstance(self.changes, AlbumentationsStep):
             self.changes.start()
 
     def __getitems__(self, step: SampledStep) -> Answer:
-        """The batch of a step, or why there is none: an error raised in a worker would come out as a traceback in a string."""
+        """Return the batch of a step, or its error, because one raised in a worker would arrive as a traceback in a string."""
         try:
             return self._batch(step)
         except BcdsegError as error:
@@ -203,11 +205,11 @@ class Scans(TorchDataset[Answer]):
 
 
 class Loader(DataLoader[Any]):
-    """A loader that raises the error that a worker met, as it was."""
+    """Data loader that raises a worker's error unchanged."""
 
     def __iter__(self) -> Any:
         with warnings.catch_warnings():
-            # Python 3.12 and later warn of a fork where there are threads. What is forked here prepares scans, in one thread.
+            # Python 3.12 and later warn of a fork when there are threads. The forked workers only prepare scans, in one thread.
             warnings.filterwarnings("ignore", r".*use of fork\(\) may lead to deadlocks", DeprecationWarning)
             answers = super().__iter__()
         for answer in answers:
@@ -217,7 +219,7 @@ class Loader(DataLoader[Any]):
 
 
 def workers(config: FitConfig) -> int:
-    """Processes that prepare scans: as asked, or as many as pay beside each training process."""
+    """Return the number of data loader workers: the configured one, or the number that is useful beside each training process."""
     if config.workers is not None:
         return config.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -226,11 +228,11 @@ def workers(config: FitConfig) -> int:
 
 
 def start_method() -> str:
-    """How processes that prepare scans begin: as the program has chosen; else by fork where that is safe.
+    """Return the start method of the workers: the one that the program has chosen, else fork where it is safe.
 
-    A forked one begins at once, sees the memory where scans are kept, and needs no ``if __name__ == "__main__"`` in the script.
+    A forked worker starts at once, shares the memory of the cache, and needs no ``if __name__ == "__main__"`` in the script.
     """
-    chosen = multiprocessing.get_start_method(allow_none=True)  # to ask without it would choose for the whole program
+    chosen = multiprocessing.get_start_method(allow_none=True)  # without allow_none the call would choose for the whole program
     return chosen or ("fork" if sys.platform == "linux" else "spawn")
 
 

@@ -15,19 +15,19 @@ from bcdseg.training.data.sampling import BLEND, PAIRS, Pairing, stream
 from bcdseg.training.losses import Truth, soft_labels
 
 SPREAD = {"mixup": 0.4, "cutmix": 1.0}
-"""Of the Beta distribution that shares are drawn from, as in the two papers."""
+"""Parameter of the Beta distribution of the mixing coefficient, as in the two papers."""
 
 
 def pairing(known: Sequence[Any], *, share: float, seed: int) -> Pairing:
-    """Who is mixed with whom, in a ``share`` of the steps.
+    """Return the function that pairs scans for mixing, in a fraction ``share`` of the steps.
 
-    A scan is mixed only with one of which the same is known (mask, label, or both): mixing known with unknown would lose what
-    is known. A scan that is alone with what is known of it stays as it is.
+    A scan is mixed only with one that has the same ground truth (mask, label, or both): mixing known with unknown would lose the
+    known. A scan without such a partner is not mixed.
 
     Args:
-        known: What is known of each sample, as anything that can be compared.
-        share: From 0 to 1.
-        seed: Of the run.
+        known: Which ground truth each sample has, as any hashable and sortable value.
+        share: Fraction from 0 to 1.
+        seed: Seed of the run.
     """
 
     def partners(epoch: int, number: int, indices: Sequence[int]) -> list[int] | None:
@@ -47,15 +47,15 @@ def pairing(known: Sequence[Any], *, share: float, seed: int) -> Pairing:
 def mixed(
     how: str, one: tuple[Tensor, Truth], other: tuple[Tensor, Truth], classes: int, *, seed: int, at: tuple[int, int]
 ) -> tuple[Tensor, Truth]:
-    """Two batches of the same length blended, scan by scan; the masks come out soft (``mixup``) or pasted (``cutmix``).
+    """Return two batches of equal length mixed, scan by scan; masks are blended and thus soft (``mixup``) or pasted (``cutmix``).
 
     Args:
         how: ``"mixup"`` or ``"cutmix"``.
-        one: Images and what is known of them.
-        other: The partner of each.
-        classes: How many there are.
-        seed: Of the run.
-        at: Epoch and step; all processes blend a step in the same way.
+        one: Images and their ground truth.
+        other: Partner of each of them.
+        classes: Number of classes.
+        seed: Seed of the run.
+        at: Epoch and step; all processes mix a step in the same way.
     """
     random = stream(seed, BLEND, *at)
     share = float(random.beta(SPREAD[how], SPREAD[how]))
@@ -73,7 +73,7 @@ def mixed(
 
 
 def _box(size: Sequence[int], share: float, random: np.random.Generator) -> tuple[slice, slice, float]:
-    """A box of ``1 - share`` of the area around a random centre, cut off at the edges, and the share outside of it."""
+    """Return a box of ``1 - share`` of the area around a random centre, clipped at the edges, and the fraction outside of it."""
     sides = []
     for length in size:
         half, centre = length * np.sqrt(1 - share) / 2, random.uniform(0, length)

@@ -15,18 +15,18 @@ from bcdseg.data.dataset import Dataset
 from bcdseg.training.losses import NO_LABEL
 
 ORDER, PAIRS, BLEND = range(3)
-"""What random numbers are for; each use has its own stream."""
+"""Uses of random numbers; each has its own stream."""
 
 Order = Callable[[int], NDArray[np.int64]]
 Pairing = Callable[[int, int, Sequence[int]], Sequence[int] | None]
 
 
 class Draw(NamedTuple):
-    """A scan in an epoch.
+    """Scan at a position of an epoch.
 
     Attributes:
-        sample: Which of the data set, by its place there.
-        place: Which scan of the epoch, over all processes; augmentation is seeded by it.
+        sample: Index of the sample in the data set.
+        place: Position in the epoch, over all processes; it seeds the augmentation.
     """
 
     sample: int
@@ -34,13 +34,13 @@ class Draw(NamedTuple):
 
 
 class SampledStep(NamedTuple):
-    """The scans of one process in one step.
+    """Scans of one process in one step.
 
     Attributes:
-        epoch: The epoch.
-        number: The step's number in it.
+        epoch: Index of the epoch.
+        number: Index of the step in the epoch.
         draws: The scans.
-        partners: For each of them the one that it is mixed with; None when the step is not mixed.
+        partners: Mixing partner of each scan; None when the step is not mixed.
     """
 
     epoch: int
@@ -50,13 +50,13 @@ class SampledStep(NamedTuple):
 
 
 class Batches(Sampler[SampledStep]):
-    """The training steps of an epoch.
+    """Batch sampler of the training steps of an epoch.
 
-    The last scans that don't fill a batch are left out, unless they are all there are. Each process has every ``world``-th
-    scan of a batch, beginning with its rank: together they have what one process alone would have.
+    The last scans that don't fill a batch are dropped, unless there are no others. Each process has every ``world``-th scan of a
+    batch, starting at its rank: together they have the batch that a single process would have.
 
     Attributes:
-        epoch: The epoch that is drawn when iteration begins.
+        epoch: Epoch that is drawn when iteration starts.
     """
 
     def __init__(self, order: Order, count: int, batch_size: int, *, world: int, rank: int, pairing: Pairing | None) -> None:
@@ -81,20 +81,21 @@ class Batches(Sampler[SampledStep]):
 
 
 def in_order(count: int, batch_size: int, *, world: int, rank: int) -> list[SampledStep]:
-    """Each scan once, over all processes together, in batches of at most a process's part of ``batch_size``."""
+    """Return steps with each scan once over all processes, in batches of at most a process's part of ``batch_size``."""
     mine, size = range(rank, count, world), -(-batch_size // world)
     return [SampledStep(0, at // size, tuple(Draw(i, i) for i in mine[at : at + size])) for at in range(0, len(mine), size)]
 
 
 def shuffled(count: int, seed: int) -> Order:
-    """Each scan once an epoch."""
+    """Return the order that draws each scan once per epoch, shuffled."""
     return lambda epoch: stream(seed, ORDER, epoch).permutation(count)
 
 
 def balanced(labels: Sequence[int], seed: int) -> Order:
-    """As many draws an epoch as there are scans, of each class equally many; scans without a label keep their share.
+    """Return the order that draws each class equally often, in as many draws per epoch as there are scans.
 
-    A class's scans come in turn, so none is drawn twice before all of its class were drawn once.
+    Scans without a label keep their fraction. The scans of a class are drawn in turn: none is drawn twice before all of its class
+    were drawn once.
     """
     known = np.asarray(labels)
     members = [np.flatnonzero(known == label) for label in np.unique(known)]
@@ -109,7 +110,7 @@ def balanced(labels: Sequence[int], seed: int) -> Order:
 
 
 def class_weights(dataset: Dataset, classes: Sequence[str]) -> Tensor:
-    """The square root of how rare each class is: of the mean count over the class's own. 1 for a class without scans."""
+    """Return the square root of the mean class count over each class's count; 1 for a class without scans."""
     labels = [sample.label for sample in dataset]
     counts = torch.tensor([labels.count(name) for name in classes], dtype=torch.float32)
     there = counts > 0
@@ -118,12 +119,12 @@ def class_weights(dataset: Dataset, classes: Sequence[str]) -> Tensor:
 
 
 def stream(seed: int, use: int, *at: int) -> np.random.Generator:
-    """The random numbers of one use at one epoch, and one place in it."""
+    """Return the random generator of one use at one epoch and position."""
     return np.random.default_rng((seed, use, *at))
 
 
 def _equal_counts(unlabelled: Sequence[bool], sizes: Sequence[int]) -> list[int]:
-    """How often each class is drawn; the sum is that of the sizes."""
+    """Return how often each class is drawn; the sum is that of the sizes."""
     labelled = sum(size for size, unknown in zip(sizes, unlabelled, strict=True) if not unknown)
     classes = sum(not unknown for unknown in unlabelled)
     counts, given = [], 0

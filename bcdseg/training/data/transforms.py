@@ -1,8 +1,8 @@
 """MONAI transforms from a sample to a network's input.
 
-An item is a dictionary: ``sample`` becomes ``image`` and ``mask``. The first part is the same each time and is what a cache
-keeps: loaded, in the network's channels and size. The second part is augmentation and normalisation. Without augmentation
-both together are exactly the model's ``Preprocessing``, whatever the scan's dtype; augmentation works on 8 bits.
+An item is a dictionary: ``sample`` becomes ``image`` and ``mask``. The first part is deterministic and is what a cache stores:
+scans loaded and converted to the network's channels and size. The second part is augmentation and normalisation. Without
+augmentation both together are exactly the model's ``Preprocessing``, whatever the scan's dtype; augmentation works on 8 bits.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ Item = dict[str, Any]
 
 
 def preparation(dataset: Dataset, preprocessing: Preprocessing) -> Compose:
-    """Load, channels, resize, pad: an item of a sample to one of H x W (x 3) pixels and an H x W mask of 0 and 1."""
+    """Return the transform that loads, resizes and pads a sample to H x W (x 3) pixels and an H x W mask of 0 and 1."""
     return Compose([Load(dataset), Frame(preprocessing)])
 
 
 def finishing(preprocessing: Preprocessing, augmentation: MapTransform | None) -> Compose:
-    """Augment, normalise, tensor: what comes out is channels x height x width, float32."""
+    """Return the transform that augments, normalises and converts an item to tensors of channels x height x width, float32."""
     return Compose([*([] if augmentation is None else [augmentation]), Normalise(preprocessing)])
 
 
 class Load(MapTransform):  # type: ignore[misc]
-    """Read a sample's files. An unknown mask is all zero here; that it is unknown is kept apart."""
+    """Transform that reads a sample's files. An unknown mask becomes all zero; ``Truth.has_mask`` marks it as unknown."""
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(("sample",))
         self.dataset = dataset
 
     def __call__(self, data: Mapping[str, Any]) -> Item:
-        """The item with its pixels."""
+        """Return the item with its pixels."""
         pixels, mask = self.dataset.read(data["sample"])
         return {"image": pixels, "mask": np.zeros(pixels.shape[:2], bool) if mask is None else mask}
 
 
 class Frame(MapTransform):  # type: ignore[misc]
-    """Bring scan and mask to the network's channels and size. Three equal channels become one again, which is cheaper."""
+    """Transform of scan and mask to the network's channels and size. Three equal channels are reduced to one, which is cheaper."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__(KEYS)
         self.preprocessing = preprocessing
 
     def __call__(self, data: Mapping[str, Any]) -> Item:
-        """The item in the network's frame."""
+        """Return the item in the network's channels and size."""
         image = self.preprocessing.framed(data["image"])
         if image.ndim == 3 and (image[..., :1] == image).all():
             image = np.ascontiguousarray(image[..., 0])
@@ -62,21 +62,21 @@ class Frame(MapTransform):  # type: ignore[misc]
 
 
 class Normalise(MapTransform):  # type: ignore[misc]
-    """Scale and normalise as the model's preprocessing does, and make tensors."""
+    """Transform that scales and normalises as the model's preprocessing does, and converts to tensors."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__(KEYS)
         self.preprocessing = preprocessing
 
     def __call__(self, data: Mapping[str, Any]) -> Item:
-        """The item as tensors, channels x height x width."""
+        """Return the item as tensors, channels x height x width."""
         image, mask = self.preprocessing.normalised(data["image"]), data["mask"].astype(np.float32)
         return {"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)[None]}
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Raise what was wrong itself: MONAI wraps each error in one that only names the transform."""
+    """Raise the original error: MONAI wraps each error in one that only names the transform."""
     try:
         yield
     except RuntimeError as error:

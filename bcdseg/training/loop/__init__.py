@@ -1,1 +1,1 @@
-"""The training loop."""
+"""Training loop on PyTorch Lightning."""

@@ -1,4 +1,4 @@
-"""Callbacks: checkpoints and progress."""
+"""Lightning callbacks for checkpoints and progress."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from bcdseg.training.run import BEST, LAST, METRICS, best_epoch, is_finished, me
 
 
 class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
-    """Lightning's files, written so that a kill or a power loss at any moment leaves the old one or the new one."""
+    """Checkpoint writer whose files stay complete: a kill or a power loss at any moment leaves the old file or the new one."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
-        """Called by Lightning, in the first process."""
+        """Write a checkpoint; Lightning calls this method in the first process."""
         held = io.BytesIO()
         torch.save(checkpoint, held)
         write_whole(Path(path), held.getvalue(), overwrite=True, durable=True)
 
 
 class CheckpointCallback(Checkpoint):  # type: ignore[misc]
-    """Keeps the last epoch and the best one, and the table of all, and ends a run that gets no better.
+    """Callback that saves the last and the best epoch and the table of all, and stops a run that no longer improves.
 
-    The best one is written first: a run that is killed between the two repeats the epoch and writes it again.
+    The best epoch is written first: a run that is killed between the two repeats the epoch and writes it again.
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ class CheckpointCallback(Checkpoint):  # type: ignore[misc]
         self.facts = facts
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
-        """Called by Lightning, after all other callbacks."""
+        """Save the epoch; Lightning calls this method after all other callbacks."""
         if trainer.is_global_zero:
             write_whole(self.folder / METRICS, metrics_csv(task.history), overwrite=True, durable=True)
         if best_epoch(task.history) == len(task.history):
@@ -51,15 +51,15 @@ class CheckpointCallback(Checkpoint):  # type: ignore[misc]
         trainer.should_stop = is_finished(task.history, task.config)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, task: SegmentationClassificationTask, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-        """What the weights belong to."""
+        """Add the network's configuration and preprocessing that the weights belong to."""
         checkpoint["facts"] = self.facts
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint, of tensors and plain values only.
+    """Read a checkpoint of tensors and plain values only.
 
     Raises:
-        ModelFileError: The file is damaged, or holds anything else.
+        ModelFileError: The file is damaged, or contains anything else.
     """
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -79,11 +79,11 @@ NAMES = {
     "joint": "joint",
 }
 LOOK_EVERY = 10
-"""Batches between two looks at the running losses; each waits for the device."""
+"""Batches between two updates of the displayed losses, because each update waits for the device."""
 
 
 class ProgressCallback(Callback):  # type: ignore[misc]
-    """Both tasks' losses and measures as they come."""
+    """Callback that shows the losses and metrics of both tasks during training."""
 
     def __init__(self, console: Console) -> None:
         losses = TextColumn("{task.fields[losses]}")
@@ -92,7 +92,7 @@ class ProgressCallback(Callback):  # type: ignore[misc]
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
-        """Called by Lightning."""
+        """Start the epoch's progress bar; called by Lightning."""
         self.progress.start()
         name = f"epoch {task.epoch + 1}/{task.config.epochs}"
         self.bar = self.progress.add_task(name, total=trainer.num_training_batches, losses="")
@@ -100,28 +100,28 @@ class ProgressCallback(Callback):  # type: ignore[misc]
     def on_train_batch_end(
         self, _trainer: pl.Trainer, task: SegmentationClassificationTask, _outputs: Any, _batch: Any, number: int
     ) -> None:
-        """Called by Lightning."""
+        """Advance the progress bar; called by Lightning."""
         self.progress.advance(self.bar)
         if self.console.is_terminal and number % LOOK_EVERY == 0:
             self.progress.update(self.bar, losses=_named(task.running))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:  # noqa: ARG002
-        """Called by Lightning after the row was made."""
+        """Print the epoch's row of the history, which is complete when Lightning calls this method."""
         self.progress.remove_task(self.bar)
         best = "  best" if best_epoch(task.history) == len(task.history) else ""
         self.console.print(line(task.history[-1], task.config.epochs) + best, highlight=False, markup=False, soft_wrap=True)
 
     def on_train_end(self, *_: Any) -> None:
-        """Called by Lightning."""
+        """Stop the progress bar; called by Lightning."""
         self.progress.stop()
 
     def on_exception(self, *_: Any) -> None:
-        """Called by Lightning."""
+        """Stop the progress bar; called by Lightning."""
         self.progress.stop()
 
 
 def line(row: Mapping[str, float], epochs: int) -> str:
-    """An epoch in one line."""
+    """Return an epoch's losses and metrics as one line."""
     return f"epoch {int(row['epoch']):>{len(str(epochs))}}/{epochs}  {_named(row)}"
 
 

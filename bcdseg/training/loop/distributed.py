@@ -1,4 +1,4 @@
-"""Training in several processes."""
+"""Distributed training helpers."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from torch import Tensor, nn
 
 
 def several() -> bool:
-    """Whether this process is one of several."""
+    """Return whether this process is one of several."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and speaks."""
+    """Return whether this process has rank 0, the one that writes files and prints."""
     return bool(rank_zero_only.rank == 0)
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
-    """What all processes have on average. Each must ask."""
+    """Return the mean of a value over all processes. Each process must call this."""
     if not several():
         return value
     total = value.detach().clone()
-    if dist.get_backend() == "nccl":  # which takes nothing else
+    if dist.get_backend() == "nccl":  # nccl reduces CUDA tensors only
         total = total.to(torch.device("cuda", torch.cuda.current_device()))
     dist.all_reduce(total)
     return (total / dist.get_world_size()).to(value.device)
 
 
 def gathered(items: list[Any]) -> list[Any]:
-    """The items of all processes, in the order of their ranks. Each must ask."""
+    """Return the items of all processes, in the order of their ranks. Each process must call this."""
     if not several():
         return items
     found: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
@@ -42,7 +42,7 @@ def gathered(items: list[Any]) -> list[Any]:
 
 
 def from_first(value: Any) -> Any:
-    """What the first process has. Each must ask."""
+    """Return the first process's value in all processes. Each process must call this."""
     if not several():
         return value
     held = [value]
@@ -51,7 +51,7 @@ def from_first(value: Any) -> Any:
 
 
 def synchronise(network: nn.Module, device: str) -> None:
-    """Replace each batch norm by one that counts all processes' scans; names and values of its tensors stay as they are."""
+    """Replace each batch norm by one that is synchronised over all processes; names and values of its tensors don't change."""
     if device == "cuda":
         convert_sync_batchnorm(network)
         return
@@ -63,7 +63,7 @@ def synchronise(network: nn.Module, device: str) -> None:
 
 
 class SyncNorm(nn.BatchNorm2d):
-    """A batch norm with the tensors of another, which shares its mean and variance with all processes."""
+    """Batch norm with the tensors of another one, whose mean and variance are computed over all processes."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
@@ -71,17 +71,17 @@ class SyncNorm(nn.BatchNorm2d):
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
         self.num_batches_tracked = norm.num_batches_tracked
         self.train(norm.training)
-        self.drop: nn.Module = getattr(norm, "drop", nn.Identity())  # of timm's norms, which are also what comes after them
+        self.drop: nn.Module = getattr(norm, "drop", nn.Identity())  # timm's norms include what follows them
         self.act: nn.Module = getattr(norm, "act", nn.Identity())
 
     def forward(self, image: Tensor) -> Tensor:
-        """What ``nn.BatchNorm2d`` would give each process, had it seen the scans of all."""
+        """Return the output that ``nn.BatchNorm2d`` would have for each process in a batch of the scans of all processes."""
         normed = self._shared(image) if self.training else super().forward(image)
         return self.act(self.drop(normed))  # type: ignore[no-any-return]
 
     def _shared(self, image: Tensor) -> Tensor:
         values = image.to(torch.promote_types(image.dtype, torch.float32))
-        # In double precision: the variance is a small difference of large numbers.
+        # Double precision, because the variance is a small difference of large numbers.
         sums = [term.sum(dim=(0, 2, 3), dtype=torch.float64) for term in (values, values.square())]
         count = sums[0].new_tensor([values.numel() / values.shape[1]])
         total: Tensor = _Sum.apply(torch.cat([*sums, count]))
@@ -106,7 +106,7 @@ class SyncNorm(nn.BatchNorm2d):
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over all processes; so is its gradient."""
+    """Differentiable sum over all processes; its gradient is summed too."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:  # noqa: ARG004 - torch's signature

@@ -20,15 +20,15 @@ from bcdseg.training.losses import NO_LABEL, Losses
 
 @dataclass(frozen=True, kw_only=True)
 class ScanMetrics:
-    """One scan of the validation part, at the network's size.
+    """Validation result of one scan, at the network's size.
 
     Attributes:
-        id: The sample's id.
+        id: Id of the sample.
         label: Index of its true class, None when it is unknown.
-        probabilities: Of each class, None from a network without a class head.
-        dice: Of the outline at one half against the true mask, None when either doesn't exist. Two empty masks agree: 1.
+        probabilities: Probability of each class, None from a network without a class head.
+        dice: Dice of the mask at threshold 0.5 against the true mask, None when either doesn't exist; 1 for two empty masks.
         truth_area: Pixels of the true mask, None when it is unknown.
-        outlined: Whether any pixel is outlined, None from a network without a mask head.
+        outlined: Whether any pixel is segmented, None from a network without a mask head.
     """
 
     id: str
@@ -40,7 +40,7 @@ class ScanMetrics:
 
 
 def cases_of(batch: Batch, output: Output) -> Iterator[ScanMetrics]:
-    """The scans of a batch, beside what the network made of them."""
+    """Yield the validation result of each scan of a batch."""
     truth = batch.truth
     has_mask, labels, masks = truth.has_mask.tolist(), truth.label.tolist(), _array(truth.mask[:, 0] > 0.5)
     outlines = None if output.mask is None else _array(output.mask[:, 0] > 0)
@@ -57,11 +57,11 @@ def cases_of(batch: Batch, output: Output) -> Iterator[ScanMetrics]:
 
 
 def measures(cases: Sequence[ScanMetrics]) -> dict[str, float]:
-    """The measures of a validation pass; what can't be measured is left out.
+    """Compute the metrics of a validation pass; undefined ones are omitted.
 
-    ``val_dice`` is the mean over the scans with a lesion, ``val_clean`` the share of the scans without one in which nothing is
-    outlined, ``val_balanced_accuracy`` the mean over the classes of the share called right, and ``joint`` what
-    ``bcdseg.evaluation.metrics.classification.joint_score`` makes of the three.
+    ``val_dice`` is the mean over the scans with a lesion, ``val_clean`` the fraction of the scans without one in which nothing is
+    segmented, ``val_balanced_accuracy`` the mean recall over the classes, and ``joint`` the
+    ``bcdseg.evaluation.metrics.classification.joint_score`` of the three.
     """
     outlined = [case for case in cases if case.dice is not None]
     lesion_dice = [case.dice for case in outlined if case.truth_area and case.dice is not None]
@@ -85,9 +85,9 @@ NAMES = ("mask_loss", "class_loss")
 
 
 class Tally:
-    """The mean loss of each task over its known scans, whatever the batches and processes that they came in.
+    """Meter of the mean loss of each task over its known scans, independent of how they are divided into batches and processes.
 
-    The joint loss divides its sums by how many scans have a mask and a label; it asks for those numbers here, so they are known.
+    The joint loss divides its sums by the number of scans with a mask and with a label; it requests those numbers here.
     """
 
     def __init__(self) -> None:
@@ -96,31 +96,31 @@ class Tally:
         self._shared = torch.zeros(2)
 
     def share_among_processes(self, counts: Tensor) -> Tensor:
-        """The processes' mean, so that the gradients that they average are those that one process would have."""
+        """Return the mean over the processes, so that averaged gradients are those that a single process would have."""
         self._known = self._known.to(counts.device) + counts
         self._shared = mean_over_processes(counts)
         return self._shared
 
     def share_alone(self, counts: Tensor) -> Tensor:
-        """The process's own number: there are no gradients, and processes may have unequally many batches."""
+        """Return the process's own number: there are no gradients, and processes may have unequal numbers of batches."""
         self._known = self._known.to(counts.device) + counts
         self._shared = counts
         return counts
 
     def add(self, losses: Losses) -> None:
-        """Count a batch for which the joint loss has just asked."""
+        """Add the losses of a batch whose counts the joint loss has just requested."""
         parts = [torch.zeros_like(losses.total) if part is None else part.detach() for part in (losses.mask, losses.classes)]
         self._sums = self._sums.to(losses.total.device) + torch.stack(parts) * self._shared
         self._total = self._total.to(losses.total.device) + losses.total.detach()
         self._batches += 1
 
     def so_far(self) -> dict[str, float]:
-        """The two means of this process alone; it waits for the device."""
+        """Return the two running means of this process alone; this waits for the device."""
         means = (self._sums / self._known).expand(2).tolist()
         return {name: value for name, value in zip(NAMES, means, strict=True) if value == value}
 
     def means(self) -> dict[str, float]:
-        """``loss``, ``mask_loss`` and ``class_loss``; a task of which nothing was known is left out. Each process must ask."""
+        """Return ``loss``, ``mask_loss`` and ``class_loss``; a task without ground truth is omitted. All processes must call this."""
         sums = mean_over_processes(self._sums.expand(2)) / mean_over_processes(self._known.expand(2))
         total = mean_over_processes(self._total / max(1, self._batches))
         found = {"loss": total, **dict(zip(NAMES, sums, strict=True))}

@@ -1,7 +1,7 @@
-"""Process-wide settings and errors during training.
+"""Process-wide settings and error translation during training.
 
-glibc gives large blocks back to the system as soon as they are freed, and a training step on a CPU frees and asks for the same
-gigabytes again: a fifth of its time goes into fresh, zeroed pages (benchmarks/train.py).
+glibc returns large freed blocks to the system at once, and a training step on a CPU frees and allocates the same gigabytes
+again: a fifth of its time is spent on fresh, zeroed pages (benchmarks/train.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VARIABLES = ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
 
 @contextmanager
 def as_it_was() -> Iterator[None]:
-    """Leave random states, torch's switches, threads, how processes start, and Ctrl-C's handler as they were found."""
+    """Restore random states, torch's switches, threads, the start method of processes, and Ctrl-C's handler on exit."""
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
         stack.callback(np.random.set_state, np.random.get_state())
@@ -57,7 +57,7 @@ def as_it_was() -> Iterator[None]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without Lightning's tips, and without its warnings that a user of this library can do nothing about."""
+    """Silence Lightning's tips, and its warnings that a user of this library can't act on."""
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     with warnings.catch_warnings():
         for name in LOGGERS:
@@ -71,7 +71,7 @@ def quietly() -> Iterator[None]:
 
 
 def _flushes_denormals() -> bool:
-    """Torch can be told, and not be asked."""
+    """Return whether torch flushes denormals; torch has a setter and no getter."""
     return bool((torch.tensor([1e-38]) * 1e-3 == 0).all())
 
 
@@ -88,11 +88,11 @@ NO_MEMORY = ("can't allocate memory", "not enough memory", "killed by signal", "
 
 @contextmanager
 def clear_errors(folder: Path, config: FitConfig) -> Iterator[None]:
-    """Turn torch's errors that a user can do something about into the library's; all others pass."""
+    """Translate torch's errors that a user can act on into the library's; all others pass."""
     try:
         yield
     except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning leaves the program at Ctrl-C
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits the program at Ctrl-C
             raise KeyboardInterrupt(f"Stopped. {_go_on(folder)}") from None
         raise
     except torch.OutOfMemoryError as error:
@@ -118,14 +118,14 @@ def _go_on(folder: Path) -> str:
     return f"What {folder} holds is whole; a run that is to go on with the same options goes on with resume=True, --resume."
 
 
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # names of mallopt(3)
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # parameters of mallopt(3)
 KEEP = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 256 << 20}
 AS_USUAL = {MMAP_MAX: 65_536, TRIM_THRESHOLD: 128 << 10, TOP_PAD: 128 << 10}
 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Keep freed blocks for the next step; give them back at the end. Does nothing without glibc, or where the user set it."""
+    """Keep freed blocks for the next step, and release them at the end. Does nothing without glibc, or where the user set it."""
     if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
         yield
         return

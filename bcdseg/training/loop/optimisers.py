@@ -14,14 +14,14 @@ from bcdseg.networks.network import Network
 from bcdseg.training.config import FitConfig
 
 PLATEAU_PATIENCE = 5
-"""Epochs without a better joint score after which ``plateau`` takes a tenth of the rate."""
+"""Epochs without a better joint score after which ``plateau`` divides the rate by ten."""
 
 BEST_BY = 1e-4
-"""How much better a joint score must be to count as better there."""
+"""Least difference by which a joint score must exceed the best one for ``plateau``."""
 
 
 def build_optimizer(network: Network, loss: nn.Module, config: FitConfig) -> Optimizer:
-    """The optimiser, with rates of their own for the encoder and the rest, and no decay of norms and biases."""
+    """Create the optimiser, with separate rates for the encoder and the rest, and no decay of norms and biases."""
     groups = parameter_groups(network, loss, config)
     if config.optimizer == "sgd":
         return SGD(groups, lr=config.lr, momentum=config.momentum)
@@ -30,7 +30,7 @@ def build_optimizer(network: Network, loss: nn.Module, config: FitConfig) -> Opt
 
 
 def parameter_groups(network: Network, loss: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
-    """Encoder and the rest, each with and without weight decay; empty groups are left out."""
+    """Return the parameter groups: encoder and the rest, each with and without weight decay; empty groups are omitted."""
     encoder = list(network.encoder.parameters())
     known = {id(parameter) for parameter in encoder}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in known] + list(loss.parameters())
@@ -47,13 +47,13 @@ def parameter_groups(network: Network, loss: nn.Module, config: FitConfig) -> li
 def build_schedule(
     optimizer: Optimizer, config: FitConfig, steps_an_epoch: int, scores: Callable[[], Sequence[float]]
 ) -> LRScheduler:
-    """The learning rate, step by step.
+    """Create the learning-rate schedule, updated each step.
 
     Args:
-        optimizer: What it drives.
-        config: Which schedule, over how many epochs.
-        steps_an_epoch: Optimiser steps.
-        scores: Tells the joint score of each epoch so far; ``plateau`` looks at it.
+        optimizer: The optimiser that it controls.
+        config: The options with the name of the schedule and the number of epochs.
+        steps_an_epoch: Optimiser steps per epoch.
+        scores: Function that returns the joint score of each epoch so far, for ``plateau``.
     """
     steps, warmup = config.epochs * steps_an_epoch, config.warmup_epochs * steps_an_epoch
     if config.schedule == "one_cycle":
@@ -70,10 +70,10 @@ def build_schedule(
 
 
 def plateau_factor(scores: Sequence[float]) -> float:
-    """A tenth for each time that the score stayed for ``PLATEAU_PATIENCE`` epochs.
+    """Return a factor of the rate: a tenth for each ``PLATEAU_PATIENCE`` epochs in which the score stagnated.
 
-    A function of the scores alone, where torch's ``ReduceLROnPlateau`` has a state: it can be combined with a warm-up, and a
-    run that goes on after a kill needs nothing but its history.
+    It is a function of the scores alone, where torch's ``ReduceLROnPlateau`` has a state: it can be combined with a warm-up, and a
+    run that resumes after a kill needs nothing but its history.
     """
     factor, best, stayed = 1.0, -math.inf, 0
     for score in scores:
@@ -87,6 +87,6 @@ def plateau_factor(scores: Sequence[float]) -> float:
 
 
 def freeze_encoder(network: Network, frozen: bool) -> None:
-    """Keep the encoder as it is, the running statistics of its norms included, or let it learn."""
+    """Freeze the encoder, including the running statistics of its norms, or unfreeze it."""
     network.encoder.requires_grad_(not frozen)
     network.encoder.train(not frozen)

@@ -22,13 +22,13 @@ from bcdseg.training.losses import JointLoss, Losses
 
 
 class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
-    """Trains a network, and validates what it has become, once an epoch.
+    """Lightning module that trains a network and validates it once per epoch.
 
     Attributes:
-        network: What is trained.
+        network: The network that is trained.
         loss: The joint loss.
-        validation: What the last validation found out about each scan, over all processes, in the order of their ids.
-        history: One row of losses and measures for each epoch.
+        validation: Result of each scan in the last validation, over all processes, in the order of their ids.
+        history: One row of losses and metrics per epoch.
     """
 
     def __init__(
@@ -49,20 +49,20 @@ class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
 
     @property
     def epoch(self) -> int:
-        """Number of the epoch that is trained, from 0."""
+        """Index of the current epoch, from 0."""
         return len(self.history)
 
     @property
     def running(self) -> dict[str, float]:
-        """Both tasks' losses in the running epoch so far, as this process sees them."""
+        """Running losses of both tasks in the current epoch, of this process alone."""
         return self._tally.so_far()
 
     def on_train_start(self) -> None:
-        """The clock of the first epoch."""
+        """Start the clock of the first epoch."""
         self._began = time.monotonic()
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The joint loss of a batch, and how far the answers are from the teacher's where there is one."""
+        """Return the joint loss of a batch, plus the distillation loss where there is a teacher."""
         image = self._laid_out(batch.image)
         output: Output = self.network(image)
         losses: Losses = self.loss(output, batch.truth)
@@ -75,56 +75,56 @@ class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
         return losses.total
 
     def validation_step(self, batch: Batch, _: int) -> Output:
-        """Losses, outlines and classes of a batch; what the network said goes to the callbacks."""
+        """Record losses, masks and classes of a batch; the output is returned for the callbacks."""
         output: Output = self.network(self._laid_out(batch.image))
         self._tally.add(self.loss(output, batch.truth))
         self._cases += cases_of(batch, output)
         return output
 
     def on_train_epoch_start(self) -> None:
-        """The encoder frozen or not; nothing counted yet."""
+        """Freeze or unfreeze the encoder, and reset the loss meter."""
         freeze = self.config.freeze_encoder_epochs
         freeze_encoder(self.network, freeze == -1 or self.epoch < freeze)
         self._tally = Tally()
         self.loss.share = self._tally.share_among_processes
 
     def on_train_batch_start(self, _: Batch, batch_idx: int) -> None:
-        """Dropout depends on seed, epoch and process alone, so that a run that goes on after a kill is the same run."""
+        """Seed dropout by seed, epoch and process alone, so that a run that resumes after a kill gives the same result."""
         if batch_idx == 0:
             torch.manual_seed((self.config.seed * 1_000_003 + self.epoch) * 1_009 + self.global_rank)
 
     def on_validation_epoch_start(self) -> None:
-        """The losses of training begin the epoch's row."""
+        """Start the epoch's row with the losses of training."""
         self._row = {"epoch": self.epoch + 1, **self._tally.means()}
         self._cases, self._tally = [], Tally()
         self.loss.share = self._tally.share_alone
 
     def on_validation_epoch_end(self) -> None:
-        """The measures over the scans of all processes, each counted once: the epoch's row is complete."""
+        """Complete the epoch's row with the metrics over the scans of all processes, each counted once."""
         cases = {case.id: case for case in gathered(self._cases)}
         self.validation = [cases[id] for id in sorted(cases)]
         losses = self._tally.means()
-        losses.pop("loss")  # learned task weights may make it negative, and mixing makes it another loss than training's
+        losses.pop("loss")  # learned task weights may make it negative, and mixing makes it incomparable with training's
         self._row |= {f"val_{name}": value for name, value in losses.items()}
         self._row |= measures(self.validation)
         self._row["lr"] = self.trainer.optimizers[0].param_groups[-1]["lr"]
-        now = time.monotonic()  # an epoch's seconds include what was written at the end of the one before
+        now = time.monotonic()  # an epoch's seconds include the writing at the end of the one before
         self._row["seconds"], self._began = round(now - self._began, 2), now
         self.history.append(self._row)
         self.log_dict(self._row, rank_zero_only=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """See ``optimize``."""
+        """Create the optimiser and its schedule; see ``optimisers``."""
         optimizer = build_optimizer(self.network, self.loss, self.config)
         schedule = build_schedule(optimizer, self.config, self.steps_an_epoch, lambda: [row["joint"] for row in self.history])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The history goes with the weights."""
+        """Add the history to the checkpoint."""
         checkpoint["history"] = self.history
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """A run that goes on knows which epoch it is in, and how good the others were."""
+        """Restore the history, from which a resumed run has its epoch and the best score."""
         self.history = list(checkpoint["history"])
 
     def _laid_out(self, image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The Lightning trainer, built from the options of a run."""
+"""Construction of the Lightning trainer from the options of a run."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ COMPILERS = ("g++", "clang++", "cl")
 
 
 def build_trainer(config: FitConfig, folder: Path, callbacks: list[Callback]) -> pl.Trainer:
-    """Lightning's trainer for a run.
+    """Create Lightning's trainer for a run.
 
     Raises:
-        OptionError: The machine can't do what is asked.
+        OptionError: The machine doesn't support the options.
     """
     device = choose_device(config.device)
     world = config.devices * config.nodes
     _check_processes(world)
     plugins: list[Any] = [WholeFiles()]
     if SLURMEnvironment.detect():
-        plugins.append(SLURMEnvironment(auto_requeue=False))  # a run goes on from its own checkpoint
+        plugins.append(SLURMEnvironment(auto_requeue=False))  # a run resumes from its own checkpoint
     try:
         return pl.Trainer(
             accelerator={"cuda": "gpu"}.get(device, device),
@@ -64,7 +64,7 @@ def build_trainer(config: FitConfig, folder: Path, callbacks: list[Callback]) ->
 
 
 def average(decay: float) -> WeightAveraging:
-    """Lightning's running average of the weights; at first it forgets faster, so that a short run's is not its random start."""
+    """Create Lightning's average of the weights, with a smaller decay at first, so that a short run's isn't its random start."""
 
     def update(averaged: Any, current: Any, count: Tensor | int) -> None:
         steps = int(count)
@@ -74,7 +74,7 @@ def average(decay: float) -> WeightAveraging:
 
 
 def choose_precision(asked: str, device: str) -> str:
-    """The precision of a device; ``auto`` is bf16 on a GPU that has it, else 32."""
+    """Return the precision for a device; ``auto`` is bf16 on a GPU that supports it, else 32."""
     kind = device.partition(":")[0]
     has_bf16 = kind == "cpu" or (kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
     can = {"cpu": ("32", "bf16"), "cuda": ("32", "fp16", *(["bf16"] * has_bf16)), "mps": ("32", "fp16")}[kind]
@@ -86,7 +86,7 @@ def choose_precision(asked: str, device: str) -> str:
 
 
 def check_compiler() -> None:
-    """Refuse ``compile=True`` where there is nothing to compile with."""
+    """Raise an OptionError for ``compile=True`` where no C++ compiler is installed."""
     asked = os.environ.get("CXX")
     if not any(shutil.which(name) for name in ([asked] if asked else COMPILERS)):
         raise OptionError(
@@ -96,7 +96,7 @@ def check_compiler() -> None:
 
 
 def _check_processes(world: int) -> None:
-    """Under torchrun each process would train for itself if the options didn't say how many there are."""
+    """Raise an OptionError if torchrun's number of processes differs from the options', as each would then train for itself."""
     started = int(os.environ.get("WORLD_SIZE", world)) if "TORCHELASTIC_RUN_ID" in os.environ else world
     if started != world:
         raise OptionError(
@@ -117,7 +117,7 @@ def _loggers(config: FitConfig, folder: Path) -> Any:
         loggers = pl.loggers
         if name == "tensorboard":
             made.append(loggers.TensorBoardLogger(folder, name="", version="tensorboard"))
-        elif name == "mlflow":  # whose plain folders are no longer written
+        elif name == "mlflow":  # MLflow no longer writes plain folders
             where = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{folder.resolve() / 'mlflow.db'}")
             made.append(loggers.MLFlowLogger(experiment_name="bcdseg", run_name=folder.name, tracking_uri=where))
         else:
