@@ -1,1 +1,1 @@
-"""How good a model is: measures, intervals, calibration, reports."""
+"""Evaluation of models: measures, bootstrap intervals, calibration and reports."""

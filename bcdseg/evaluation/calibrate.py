@@ -26,23 +26,24 @@ Shares = float | Sequence[float] | None
 def calibrate(
     model: Model, val: Dataset, *, sensitivity: Shares = None, specificity: Shares = None, positive: str = "auto"
 ) -> Model:
-    """Fit what turns a model's class scores into answers, on validation scans only, and store it in a copy of the model.
+    """Fit the decision rules of a model on validation scans only, and return a copy of the model with these rules.
 
-    - The temperature is the one under which the true classes of these scans are most probable.
-    - The confidence threshold is the one that the least sure tenth of these scans lies below; such answers are flagged.
-    - An operating point for a sensitivity is the highest threshold on the probability of ``positive`` at which at least that
-      share of its scans is called; for a specificity the lowest at which at least that share of the others is not. It lies
-      halfway to the next scan's probability. ``model.predict(x, operating_point="sensitivity 0.95")`` uses it. Points that the
-      model had are dropped, as they were chosen at another temperature.
+    - The temperature minimises the negative log-likelihood of the true classes of these scans.
+    - The confidence threshold is the 10 % quantile of the confidences on these scans; less confident predictions are flagged.
+    - The operating point for a sensitivity is the highest threshold on the probability of ``positive`` at which at least that
+      fraction of the positive scans is predicted positive. The one for a specificity is the lowest threshold at which at least
+      that fraction of the other scans is not. The threshold is halfway to the next scan's probability.
+      ``model.predict(x, operating_point="sensitivity 0.95")`` uses it. Operating points that the model had are dropped, because
+      they were chosen at another temperature.
 
-    Without classes, or without labels, there is nothing to fit, and the copy is as the model was.
+    For a model without classes, or scans without labels, nothing is fitted, and the copy has the same rules.
 
     Args:
-        model: It stays as it is.
-        val: Scans that the weights were not fitted on, and that are not the ones to be reported on.
-        sensitivity: A share to reach, or several.
-        specificity: A share to reach, or several.
-        positive: The class that the shares are about; ``"auto"`` is ``malignant``.
+        model: Model to calibrate; it is not changed.
+        val: Scans that the weights were not fitted on, and that are not the test scans.
+        sensitivity: One or several sensitivities to reach.
+        specificity: One or several specificities to reach.
+        positive: Class that the operating points predict; ``"auto"`` is ``malignant``.
 
     Raises:
         InputError: A class is unknown to the model, or there are no scans to choose an operating point on.
@@ -69,20 +70,20 @@ def calibrate(
 
 
 def fit_rules(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
-    """Temperature and confidence threshold for class scores, scans x classes, whose true classes are known."""
+    """Return the temperature and the confidence threshold for class scores (scans x classes) whose true classes are known."""
     temperature = fit_temperature(logits, labels)
     surest = softmax(logits / temperature, axis=1).max(axis=1)
     return {"temperature": temperature, "min_confidence": float(np.quantile(surest, LEAST_SURE))}
 
 
 def said(model: Model, dataset: Dataset) -> Cases:
-    """The classes that a model says, beside the true ones; outlines are not compared."""
+    """Return the results table of a model's predicted classes, without a comparison of the masks."""
     found = (answer.case for answer in answers(model, dataset, judged=False))
     return table_of(found, classes=model.classes, no_lesion=model.no_lesion)
 
 
 def with_rules(model: Model, *, told: str = "", **rules: object) -> Model:
-    """A copy of a model with other rules."""
+    """Return a copy of a model with other decision rules."""
     training = {**model.training, "calibration": told} if told and model.training else model.training
     return Model(
         copy.deepcopy(model.network),
@@ -130,7 +131,10 @@ def _points(
 
 
 def _halfway(thresholds: NDArray[np.float64], place: int) -> float:
-    """Between a threshold and the next lower score, so that no scan lies on the edge; the first is above every score."""
+    """Return the middle between a threshold and the next lower score.
+
+    No scan's score equals this threshold then. The first threshold is above every score.
+    """
     upper = min(float(thresholds[place]), 1.0)
     lower = float(thresholds[place + 1]) if place + 1 < len(thresholds) else 0.0
     return (upper + lower) / 2

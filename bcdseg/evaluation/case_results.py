@@ -1,4 +1,4 @@
-"""Predictions compared with the truth, scan by scan."""
+"""Results per scan: each prediction is compared with the true mask and class."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from bcdseg.models.model import Model
 
 Change = Callable[[Sample, Pixels, Mask | None], tuple[Pixels, Mask | None]]
-LEAST = 1e-300  # so that a probability of 0 has a logarithm
+LEAST = 1e-300  # a probability of 0 has no logarithm
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One scan.
+    """The prediction and the measured results of one scan.
 
     Attributes:
-        case: What is measured.
-        prediction: What the model says.
-        truth: The true mask, None when it is unknown.
+        case: Row of the results table.
+        prediction: Prediction of the model.
+        truth: True mask, None when it is unknown.
     """
 
     case: Case
@@ -42,14 +42,14 @@ class CaseResult:
 def answers(
     model: Model, dataset: Dataset, *, change: Change | None = None, judged: bool = True, **options: Any
 ) -> Iterator[CaseResult]:
-    """Predict every scan at its own size and judge it; scans are read and predicted in the background meanwhile.
+    """Predict every scan at its own size and compare it with the truth; scans are read and predicted ahead in the background.
 
     Args:
-        model: The model.
-        dataset: The scans. One of the model's class for 'no lesion' that has no mask file has an empty mask.
-        change: What to do to pixels and mask first.
-        judged: Whether to compare the outlines.
-        options: Of ``Model.predict``.
+        model: Model to evaluate.
+        dataset: Scans. A scan of the model's 'no lesion' class that has no mask file has an empty true mask.
+        change: Function that changes pixels and mask before the prediction.
+        judged: Whether to compare the masks.
+        options: Options of ``Model.predict``.
     """
     changed: deque[Mask | None] = deque()
 
@@ -71,20 +71,20 @@ def answers(
 
 
 def true_mask(sample: Sample, size: tuple[int, int], no_lesion: str | None, *, resize: bool) -> Mask | None:
-    """The mask of a scan; one that is known to show no lesion needs no file to have an empty one."""
+    """Return the true mask of a scan; a scan of the 'no lesion' class has an empty one without a file."""
     if sample.masks:
         return read_mask(sample.masks, size, resize)
     return np.zeros(size, bool) if no_lesion is not None and sample.label == no_lesion else None
 
 
 def check_data(dataset: object) -> None:
-    """Refuse what is no data set, such as the path of one."""
+    """Raise when the object is not a data set, for example when it is a path."""
     if not isinstance(dataset, Dataset):
         raise OptionError(f"{dataset!r}: is no data set. Open one with bcdseg.open_dataset, and take a part of bcdseg.split.")
 
 
 def check_model(model: object) -> None:
-    """Refuse what is no model, such as the name of one."""
+    """Raise when the object is not a model, for example when it is a name."""
     from bcdseg.models.model import Model
 
     if not isinstance(model, Model):
@@ -92,7 +92,7 @@ def check_model(model: object) -> None:
 
 
 def check_measurable(name: str, classes: tuple[str, ...], dataset: Dataset) -> None:
-    """Refuse scans of classes that a model doesn't know, and scans without any truth."""
+    """Raise when scans have classes that the model doesn't know, or when no scan has a true mask or label."""
     if not len(dataset):
         raise InputError(f"{dataset.name}: holds no scan to measure on.")
     labels = Counter(sample.label for sample in dataset if sample.label is not None)

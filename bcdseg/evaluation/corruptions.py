@@ -1,7 +1,7 @@
-"""Corruptions of a scan, as pure functions.
+"""Corruptions of scans, as pure functions.
 
-Each takes the pixels, the mask (or None), a strength and a random generator, and gives new pixels and the mask that fits them.
-The same generator state gives the same result; a stronger one is the same accident, worse.
+Each function takes pixels, a mask (or None), a strength and a random generator, and returns new pixels and the matching mask.
+The same state of the generator gives the same result; a higher strength gives the same corruption with a larger effect.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ WORDS = ("LT BREAST", "10:30 RADIAL", "L12-5 38mm", "MI 1.1 TIS 0.3", "FR 32Hz",
 
 @dataclass(frozen=True)
 class Degradation:
-    """One way to make scans worse.
+    """One kind of corruption.
 
     Attributes:
-        name: What to ask for it by.
-        strength: What the numbers of ``strengths`` mean.
-        strengths: From mild to strong.
-        apply: Takes pixels, mask, strength and generator.
-        why: When this happens to real scans.
+        name: Name that selects it.
+        strength: Meaning of the numbers in ``strengths``.
+        strengths: Strengths from mild to strong.
+        apply: Function of pixels, mask, strength and generator.
+        why: Situation in which real scans are corrupted in this way.
     """
 
     name: str
@@ -49,14 +49,14 @@ class Degradation:
 
 
 def corrupt(pixels: Pixels, mask: Mask | None, name: str, strength: float, *, seed: tuple[int, ...] = (0,)) -> Degraded:
-    """Make one scan worse.
+    """Return a corrupted copy of one scan and its mask.
 
     Args:
-        pixels: Height x width, or with three channels.
-        mask: Its mask, which follows where the picture is cut; None when it is unknown.
-        name: One of ``DEGRADATIONS``.
-        strength: See the degradation's ``strength``.
-        seed: Of all that is drawn at random.
+        pixels: Array of height x width, or with three channels.
+        mask: Mask of the scan, which is cropped or padded with the pixels; None when it is unknown.
+        name: One of ``CORRUPTIONS``.
+        strength: Strength in the unit that the corruption documents.
+        seed: Seed of all random draws.
     """
     return CORRUPTIONS[name].apply(to_uint8(pixels), mask, strength, np.random.default_rng(seed))
 
@@ -83,7 +83,7 @@ def _jpeg(pixels: Gray, mask: Mask | None, quality: float, _: Generator) -> Degr
 
 
 def _crop(pixels: Gray, mask: Mask | None, share: float, rng: Generator) -> Degraded:
-    """A window at a place drawn at random, moved so far that it holds the lesion where it can."""
+    """Crop a random window, which is moved to contain the lesion where possible."""
     drawn, window = rng.uniform(size=2), []
     for axis, side in enumerate(pixels.shape[:2]):
         length = max(16, round(side * share))
@@ -104,7 +104,7 @@ def _resolution(pixels: Gray, mask: Mask | None, share: float, _: Generator) -> 
 
 
 def _calipers(pixels: Gray, mask: Mask | None, pairs: float, rng: Generator) -> Degraded:
-    """Crosses with a dotted line between them: on the ends of a lesion, and at random places of a scan without one."""
+    """Draw pairs of crosses joined by dotted lines: at the ends of the lesion, or at random positions in a scan without one."""
     image = Image.fromarray(pixels)
     draw, unit = ImageDraw.Draw(image), max(1, round(min(pixels.shape[:2]) / 128))
     for angle in np.linspace(0, np.pi, int(pairs), endpoint=False) + rng.uniform(0, np.pi / 6):
@@ -119,9 +119,9 @@ def _calipers(pixels: Gray, mask: Mask | None, pairs: float, rng: Generator) -> 
 
 
 def _ends(mask: Mask | None, size: tuple[int, ...], angle: float, rng: Generator) -> NDArray[np.float64]:
-    """Two places, each row and column."""
+    """Return the row and column of the two ends of a caliper line."""
     along = np.array([np.sin(angle), np.cos(angle)])
-    middle = rng.uniform(0.3, 0.7, 2) * size  # drawn in any case, so that the generator goes on the same
+    middle = rng.uniform(0.3, 0.7, 2) * size  # always drawn, because later draws must not depend on the mask
     reach = rng.uniform(0.05, 0.2) * min(size)
     if mask is None or not mask.any():
         return np.array([middle - reach * along, middle + reach * along])
@@ -143,7 +143,7 @@ def _text(pixels: Gray, mask: Mask | None, lines: float, rng: Generator) -> Degr
 
 
 def _screenshot(pixels: Gray, mask: Mask | None, share: float, rng: Generator) -> Degraded:
-    """The scan within a black screen, words beside and below it."""
+    """Pad the scan with a black screen, with text at its left and below it."""
     edges = [(max(1, round(share * side)),) * 2 for side in pixels.shape[:2]]
     framed = np.pad(pixels, (*edges, (0, 0))[: pixels.ndim])
     image, (top, left) = Image.fromarray(framed), (edge for edge, _ in edges)
@@ -154,7 +154,7 @@ def _screenshot(pixels: Gray, mask: Mask | None, share: float, rng: Generator) -
         places = ((size // 2, down), (left + down * 3, top + pixels.shape[0] + size // 2))
         draw.text(places[line % 2], str(word)[: 8 if line % 2 == 0 else None], fill=_white(pixels), font=font)
     framed = np.array(image)
-    framed[top:-top, left:-left] = pixels  # words end where the scan begins
+    framed[top:-top, left:-left] = pixels  # text must not cover the scan
     return framed, None if mask is None else np.pad(mask, edges)
 
 

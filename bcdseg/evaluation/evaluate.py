@@ -41,29 +41,29 @@ def evaluate(
     threshold: float | None = None,
     batch_size: int | None = None,
 ) -> Evaluation:
-    """Measure a model on scans that it has not seen, with 95 % intervals over groups.
+    """Measure a model on test scans, with 95 % bootstrap intervals over groups.
 
-    Every scan is predicted at its own size and compared with its true mask and class. Scans may lack one of the two. A scan of the
-    class that means 'no lesion' has an empty mask, whether a file says so or not.
+    Every scan is predicted at its own size and compared with its true mask and class. Scans may lack either of the two. A scan of
+    the 'no lesion' class has an empty true mask, with or without a mask file.
 
     Args:
-        model: The model.
-        test: The scans, with the groups that ``bcdseg.split`` gave them.
-        draws: Bootstrap draws of the intervals; 0 leaves them out.
-        seed: The same seed gives the same intervals.
-        out: Folder to write the report to, see ``Evaluation.save``.
-        overwrite: Whether a report that is there may be replaced.
-        robustness: Whether to measure on degraded scans too: takes some 25 times as long.
-        allow_seen: Whether scans that the model was trained on may be among them; the report then says so.
-        gallery: Scans of each kind (best, median, worst, ...) to show; 0 shows none.
-        explain: Whether the gallery shows where the class came from (Grad-CAM).
+        model: Model to evaluate.
+        test: Test scans, with the groups that ``bcdseg.split`` assigned to them.
+        draws: Number of bootstrap draws; 0 computes no intervals.
+        seed: Seed of the bootstrap; the same seed gives the same intervals.
+        out: Folder for the report, see ``Evaluation.save``.
+        overwrite: Whether an existing report may be replaced.
+        robustness: Whether to measure on corrupted scans too, which takes about 25 times as long.
+        allow_seen: Whether the model may have been trained on some of the scans; the report then states it.
+        gallery: Number of scans of each kind (best, median, worst, ...) in the gallery; 0 leaves it out.
+        explain: Whether the gallery shows Grad-CAM heat maps of the predicted class.
         progress: Whether to show progress on a terminal.
-        threshold: Mask probability from which a pixel is outlined; by default the model's own.
-        batch_size: Scans that go through the network at once.
+        threshold: Mask probability from which a pixel belongs to the lesion; by default the model's own.
+        batch_size: Number of scans per batch of the network.
 
     Raises:
         LeakError: The model was trained or chosen on some of these scans or their groups; the message names them.
-        InputError: A scan is of a class that the model doesn't know, or has a mask of another size; or there is nothing to compare.
+        InputError: A scan has a class that the model doesn't know or a mask of another size, or no scan has a true mask or class.
     """
     check_model(model)
     check_data(test)
@@ -100,7 +100,7 @@ def evaluate(
 
 
 def about_model(model: Model) -> dict[str, Any]:
-    """What a reader of the figures should know of a model."""
+    """Return the facts about a model that a reader of its results needs."""
     told = {title: content for title in TOLD if (content := model.training.get(title))}
     trained = {} if model.training else {"training": "This model was not trained: its answers mean nothing."}
     seen = model.training.get("seen")
@@ -126,7 +126,7 @@ def _seen(model: Model, test: Dataset, allowed: bool) -> str:
 def _pictures(
     model: Model, test: Dataset, cases: Cases, count: int, explain: bool, options: Mapping[str, Any]
 ) -> Iterator[GalleryItem]:
-    """The scans of the gallery, predicted once more: keeping every mask until it is known which to show would take the memory."""
+    """Predict the gallery's scans again, because keeping every mask until the selection would need too much memory."""
     chosen = list(choose(cases, count))
     shown = replace(test, samples=tuple(test.samples[row] for _, row in chosen))
     for (kind, row), answer in zip(chosen, answers(model, shown, explain=explain, **options), strict=True):

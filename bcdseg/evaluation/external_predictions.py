@@ -1,4 +1,4 @@
-"""Evaluation of predictions made by any other program."""
+"""Evaluation of predictions that another program made."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from bcdseg.networks.config import no_lesion_class
 from bcdseg.types import Mask, Sample
 
 TABLE, PROBABILITY = "predictions.csv", "probability_"
-WRITTEN = (0, 1, 255)  # what the pixels of a mask may be
-OFF = 0.01  # by which probabilities, rounded as they may be, can miss a sum of 1
+WRITTEN = (0, 1, 255)  # allowed pixel values of a mask
+OFF = 0.01  # allowed difference of a sum of probabilities from 1, because files contain rounded ones
 MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
 class ExternalPrediction:
-    """What was predicted for one scan.
+    """The prediction of another program for one scan.
 
     Attributes:
-        mask: An array of the scan's size, or a file; None where nothing was said of an outline.
-        probabilities: Of each class; None where nothing was said of the class.
+        mask: Array of the scan's size, or a file; None when no mask was predicted.
+        probabilities: Probability of each class; None when no class was predicted.
     """
 
     mask: Mask | Path | None = None
@@ -61,26 +61,26 @@ def evaluate_predictions(
     gallery: int = 4,
     progress: bool = True,
 ) -> Evaluation:
-    """Measure predictions that are there already.
+    """Evaluate existing predictions.
 
     Args:
-        predictions: A folder as ``bcdseg predict DATA --out FOLDER`` writes it: masks named after the scans' ids
+        predictions: A folder in the format of ``bcdseg predict DATA --out FOLDER``: masks named after the scans' ids
             (``benign/benign (1)_mask.png``) and, for classes, ``predictions.csv`` with a column ``id`` or ``source`` and one
-            ``probability_CLASS`` for each class; a column ``mask`` names other files. Or that table alone. Or a ``Given`` for each
-            id.
-        test: The scans.
-        name: What to call the predictions; by default the folder's name.
-        no_lesion: The class that means 'no lesion'; ``"auto"`` takes ``normal`` where there is one.
-        subset: Whether predictions for other scans than these may be among them; otherwise that is an error.
-        draws: Bootstrap draws of the intervals; 0 leaves them out.
-        seed: The same seed gives the same intervals.
-        out: Folder to write the report to.
-        overwrite: Whether a report that is there may be replaced.
-        gallery: Scans of each kind to show.
+            column ``probability_CLASS`` for each class; a column ``mask`` names other mask files. Or that table alone. Or a
+            mapping from ids to ``ExternalPrediction``.
+        test: Test scans.
+        name: Name of the predictions in the report; by default the folder's name.
+        no_lesion: Class that means 'no lesion'; ``"auto"`` uses ``normal`` where it exists.
+        subset: Whether predictions for other scans are ignored; otherwise they are an error.
+        draws: Number of bootstrap draws; 0 computes no intervals.
+        seed: Seed of the bootstrap; the same seed gives the same intervals.
+        out: Folder for the report.
+        overwrite: Whether an existing report may be replaced.
+        gallery: Number of scans of each kind in the gallery.
         progress: Whether to show progress on a terminal.
 
     Raises:
-        InputError: A scan has no prediction, a prediction no scan, or a mask another size than its scan.
+        InputError: A scan has no prediction, a prediction belongs to no scan, or a mask and its scan differ in size.
     """
     check_whole(draws=draws, seed=seed, gallery=gallery)
     check_data(test)
@@ -114,7 +114,7 @@ def evaluate_predictions(
 
 
 def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]:
-    """Predictions from a folder or a table, by the ids of the scans they are of."""
+    """Read predictions from a folder or a table, and return them by the ids of their scans."""
     table = path / TABLE if path.is_dir() else path
     folder = table.parent
     if table.is_file():
@@ -149,14 +149,14 @@ def _row(row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str
 
 
 def _mask_file(folder: Path, name: str) -> Path | None:
-    """Where ``bcdseg predict`` puts the mask of a scan, or a file named like the scan."""
+    """Return the mask file of a scan: one named as ``bcdseg predict`` names it, or one named like the scan."""
     stem = Path(name).with_suffix("").as_posix()
     tried = [f"{name}_mask.png", f"{stem}_mask.png", f"{fit_path(name)}_mask.png", f"{fit_path(stem)}_mask.png", name]
     return next((folder / one for one in tried if os.path.isfile(folder / one)), None)  # noqa: PTH113 - Path.is_file raises
 
 
 def _classes(given: Mapping[str, ExternalPrediction]) -> tuple[str, ...]:
-    """The classes that the predictions tell of, which must be the same for all."""
+    """Return the classes of the predictions, which must be the same for all."""
     first: tuple[str, ...] | None = None
     for name, one in given.items():
         classes = tuple(one.probabilities or ())

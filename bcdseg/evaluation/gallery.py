@@ -1,4 +1,4 @@
-"""Selection of scans to show: best, median and worst outlines, false lesions, wrong classes."""
+"""Selection of the gallery's scans: best, median and worst Dice, false lesions, wrong classes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class GalleryItem:
     """One scan of the gallery.
 
     Attributes:
-        id: Of the scan.
-        kind: Why it is shown: one of ``KINDS``.
-        at: Its row in the table of cases.
-        image: The scan.
-        truth: The true mask, or None.
-        predicted: The predicted mask, or None.
-        heatmap: Where the called class came from (Grad-CAM), or None.
+        id: Id of the scan.
+        kind: Reason for its selection: one of ``KINDS``.
+        at: Row of the scan in the results table.
+        image: Pixels of the scan.
+        truth: True mask, or None.
+        predicted: Predicted mask, or None.
+        heatmap: Grad-CAM heat map of the predicted class, or None.
     """
 
     id: str
@@ -44,7 +44,7 @@ class GalleryItem:
 
 
 def choose(cases: Cases, count: int) -> Iterator[tuple[str, int]]:
-    """Kind and row of the scans to show, up to ``count`` of each kind; a scan is shown once."""
+    """Yield kind and row of the selected scans, up to ``count`` of each kind; no scan is selected twice."""
     shown: set[int] = set()
     for kind, rows in _ranked(cases, count).items():
         fresh = [row for row in rows if row not in shown][:count]

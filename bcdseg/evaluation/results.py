@@ -1,4 +1,4 @@
-"""The result of an evaluation."""
+"""Result of an evaluation."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How one model differs from another on the same scans.
+    """The differences between two models on the same scans.
 
     Attributes:
-        first: Name of the model that is compared with.
-        second: Name of the model in question.
-        differences: By measure: second minus first, with paired intervals.
+        first: Name of the reference model.
+        second: Name of the model that is compared with it.
+        differences: Second minus first for each measure, with paired intervals.
     """
 
     first: str
@@ -46,7 +46,7 @@ class Comparison:
     differences: Mapping[str, Difference]
 
     def sentence(self, measure: str) -> str:
-        """Which is better in a measure, by how much, and how sure that is."""
+        """Return a sentence on which model is better in a measure, by how much, and with which interval."""
         return _named(self.differences, measure).sentence(self.first, self.second)
 
     def __repr__(self) -> str:
@@ -56,22 +56,22 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Evaluation:
-    """How good a model is on a set of scans.
+    """The measured performance of a model on a set of scans.
 
     Attributes:
         model: Name of the model.
         dataset: Name of the data set.
-        about: What is known of the model and its training, to be shown.
-        cases: One row a scan: the answer beside the truth.
-        measures: What was measured, in the order of a report.
-        estimates: By the measures' names: value, 95 % interval, number of scans and groups.
-        seen: Whether the model was trained on these scans: ``unseen``, ``unknown`` or ``allowed``.
-        robustness: The figures on degraded scans, where asked for.
-        gallery: Scans to look at.
-        problems: Scans of the data set that were left out because they could not be read.
-        min_confidence: Confidence below which the model's answers are flagged as unsure, where known.
-        draws: Bootstrap draws.
-        seed: Of the draws.
+        about: Facts about the model and its training, for the report.
+        cases: Results table: prediction and truth, one row per scan.
+        measures: Measures, in the order of a report.
+        estimates: Value, 95 % interval, number of scans and groups for each measure's name.
+        seen: Overlap of these scans with the model's training data: ``unseen``, ``unknown`` or ``allowed``.
+        robustness: Results on corrupted scans, None when they were not measured.
+        gallery: Scans of the gallery.
+        problems: Scans of the data set that could not be read and were left out.
+        min_confidence: Confidence below which the model's predictions are flagged as unsure, where known.
+        draws: Number of bootstrap draws.
+        seed: Seed of the draws.
     """
 
     model: str
@@ -89,35 +89,35 @@ class Evaluation:
     seed: int = 0
 
     def __getitem__(self, measure: str) -> Estimate:
-        """The estimate of a measure, such as ``"dice"`` or ``"dice/malignant"``."""
+        """Return the estimate of a measure, such as ``"dice"`` or ``"dice/malignant"``."""
         return _named(self.estimates, measure)
 
     @cached_property
     def spreads(self) -> tuple[Spread, ...]:
-        """Mean, median and quartiles of each measure of outlines: of all lesion scans, by class and by size."""
+        """Mean, median and quartiles of each segmentation measure: over all scans with a lesion, by class and by size."""
         return spreads(self.cases)
 
     @cached_property
     def confusion(self) -> NDArray[np.int64]:
-        """Scans of each true class (rows) by the class they were called (columns)."""
+        """The confusion matrix: number of scans of each true class (rows) and predicted class (columns)."""
         known = self.cases.has_class
         counts = confusion(self.cases.labels[known], self.cases.called[known], len(self.cases.classes), once(int(known.sum())))
         return np.asarray(counts[0], np.int64)
 
     @cached_property
     def reliability(self) -> tuple[Bin, ...]:
-        """Confidence against the share of right answers, in ten bins."""
+        """The reliability diagram: confidence and accuracy in ten bins."""
         return reliability(*_confidence(self.cases))
 
     @cached_property
     def risk_coverage(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Share of the scans that is answered, the surest first, and the share of those answers that is wrong."""
+        """The risk-coverage curve: coverage, the most confident scans first, and error rate of the covered scans."""
         coverage, risk = risk_coverage(*_confidence(self.cases))
         return coverage[0], risk[0]
 
     @property
     def counts(self) -> dict[str, int]:
-        """Scans of each class; those of unknown class last."""
+        """Number of scans of each class; those of unknown class are last."""
         labels = self.cases.labels
         found = {name: int((labels == number).sum()) for number, name in enumerate(self.cases.classes)}
         unknown = int((labels == UNKNOWN).sum())
@@ -125,11 +125,11 @@ class Evaluation:
 
     @property
     def headlines(self) -> tuple[Measure, ...]:
-        """The few measures to read first."""
+        """The few most important measures."""
         return headlines(self.measures, self.cases.positive, distance="hd95_px")
 
     def compare(self, other: Evaluation) -> Comparison:
-        """This model against another on the same scans: a paired bootstrap over groups; differences are this minus the other.
+        """Compare this model with another on the same scans by a paired bootstrap over groups; differences are this minus other.
 
         Raises:
             InputError: The scans, their groups, their truth or the classes differ.
@@ -150,13 +150,13 @@ class Evaluation:
         """Write ``report.html``, ``report.md``, ``report.json``, ``cases.csv`` and the figures into a folder.
 
         Args:
-            folder: Made when missing.
-            compared_with: Evaluations of other models on the same scans, to be compared with in the report.
-            training_curves: A figure of the run that made the model, to be shown with it.
-            overwrite: Whether files that are there may be replaced.
+            folder: Folder, which is created when missing.
+            compared_with: Evaluations of other models on the same scans, with which the report compares this one.
+            training_curves: Figure of the model's training run, for the report.
+            overwrite: Whether existing files may be replaced.
 
         Returns:
-            The path of ``report.html``, one page that needs nothing else.
+            The path of ``report.html``, one page that needs no other file.
         """
         from bcdseg.evaluation.report.files import save_report
 
@@ -174,7 +174,7 @@ class Evaluation:
 
 
 def _confidence(cases: Cases) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Of the scans whose class is known: the probability of the called class, and whether it is the true one."""
+    """Return the probability of the predicted class and whether it is correct, for scans whose true class is known."""
     known = cases.has_class
     return cases.probabilities[known].max(axis=1, initial=0.0), cases.called[known] == cases.labels[known]
 
@@ -186,11 +186,11 @@ def _named(found: Mapping[str, Item], name: str) -> Item:
 
 
 Step = TypeVar("Step")
-FEW = 10  # up to which none is shown
+FEW = 10  # number of items up to which no progress bar is shown
 
 
 def tracked(items: Iterable[Step], what: str, total: int, show: bool) -> Iterator[Step]:
-    """The items, with a bar on the terminal's error stream while they come."""
+    """Yield the items, with a progress bar on the terminal's error stream."""
     if not show or total <= FEW or not sys.stderr.isatty():
         yield from items
         return

@@ -1,4 +1,4 @@
-"""The results table: prediction and truth of each scan, in columns."""
+"""Results table: prediction and truth of each scan, in columns."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ OUTLINE = tuple(field.name for field in fields(Outline))
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One scan: what is known of it and what a model said of it.
+    """One row of the results table: truth and prediction of one scan.
 
     Attributes:
-        id: Of the scan.
-        group: Scans of one group (a patient, copies of one scan) are no independent evidence. None stands alone.
-        label: The true class, None when it is unknown.
-        probabilities: Of each class, in the order of the table's classes; None for a model without classes.
-        logits: What the probabilities were made of, before any calibration; None when not kept.
-        outlined: Whether anything is outlined; None for a model without masks.
-        outline: How the outline agrees with the truth; None when either is unknown.
+        id: Id of the scan.
+        group: Group of the scan (a patient, copies of one scan): scans of a group are not independent. None is a group of its own.
+        label: True class, None when it is unknown.
+        probabilities: Probability of each class, in the order of the table's classes; None for a model without classes.
+        logits: Logits of the probabilities, before any calibration; None when they are not stored.
+        outlined: Whether the predicted mask contains a lesion; None for a model without masks.
+        outline: Agreement of the predicted with the true mask; None when either is unknown.
         size: Height and width in pixels.
-        spacing: Millimetres per pixel, down and across, or None.
+        spacing: Millimetres per pixel, vertical and horizontal, or None.
     """
 
     id: str
@@ -48,21 +48,23 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cases:
-    """Scans in columns. A float column is NaN where a scan has no such value: its mask or its label is unknown.
+    """The results table of a set of scans.
+
+    A float column is NaN where a scan has no such value, because its mask or its label is unknown.
 
     Attributes:
         classes: Names of the classes, in the order of the probabilities.
-        positive: The class whose sensitivity matters most, or None.
-        no_lesion: The class that means 'no lesion', or None.
-        ids: Of the scans.
-        groups: Names of their groups; a scan that stands alone has one of its own.
-        labels: Number of the true class, -1 when it is unknown.
-        probabilities: Scans x classes.
-        logits: Scans x classes.
-        outlined: 1 where anything is outlined, 0 where not.
-        outline: The columns of ``Outline`` by name: ``outline["dice"]``.
+        positive: Class whose sensitivity matters most, or None.
+        no_lesion: Class that means 'no lesion', or None.
+        ids: Ids of the scans.
+        groups: Names of the scans' groups; a scan without a group has one of its own.
+        labels: Index of the true class, -1 when it is unknown.
+        probabilities: Array of scans x classes.
+        logits: Array of scans x classes.
+        outlined: 1 where the predicted mask contains a lesion, 0 where it is empty.
+        outline: Columns of ``Outline`` by name: ``outline["dice"]``.
         size: Height and width in pixels.
-        spacing: Millimetres per pixel, down and across.
+        spacing: Millimetres per pixel, vertical and horizontal.
     """
 
     classes: tuple[str, ...]
@@ -86,7 +88,7 @@ class Cases:
 
     @property
     def has_mask(self) -> NDArray[np.bool_]:
-        """Where an outline was judged against a true mask, empty ones among them."""
+        """Where a predicted mask was compared with a true mask, which may be empty."""
         return np.asarray(~np.isnan(self.outline["dice"]))
 
     @property
@@ -96,12 +98,12 @@ class Cases:
 
     @property
     def clear(self) -> NDArray[np.bool_]:
-        """Where the true mask is known to be empty."""
+        """Where the true mask is known and empty."""
         return np.asarray(self.outline["truth_area"] == 0)
 
     @property
     def called(self) -> NDArray[np.int64]:
-        """Number of the most probable class, the first of equals; -1 where there are no probabilities."""
+        """Index of the predicted (most probable) class, the first of equals; -1 where there are no probabilities."""
         known = self.has_probabilities
         called = np.full(len(self), UNKNOWN)
         called[known] = self.probabilities[known].argmax(axis=1) if self.classes else UNKNOWN
@@ -109,32 +111,35 @@ class Cases:
 
     @property
     def has_probabilities(self) -> NDArray[np.bool_]:
-        """Where the model said a class."""
+        """Where a class was predicted."""
         return np.asarray(np.isfinite(self.probabilities).all(axis=1) & bool(self.classes))
 
     @property
     def has_class(self) -> NDArray[np.bool_]:
-        """Where the class is both known and said."""
+        """Where both the true and the predicted class are known."""
         return np.asarray(self.has_probabilities & (self.labels != UNKNOWN))
 
     @property
     def contradiction(self) -> Column:
-        """1 where a lesion is outlined in a scan called free of lesions, or none in another; NaN without both answers."""
+        """1 where predicted mask and class contradict each other, else 0; NaN where either is missing.
+
+        They do when the mask contains a lesion and the class is 'no lesion', or when the mask is empty and the class is another.
+        """
         free = self.called == (self.classes.index(self.no_lesion) if self.no_lesion else UNKNOWN)
         both = self.has_probabilities & ~np.isnan(self.outlined)
         return np.where(both, (self.outlined == 1) == free, np.nan)
 
     @cached_property
     def group_numbers(self) -> NDArray[np.int64]:
-        """The groups as numbers from 0 on."""
+        """The groups as numbers, from 0."""
         return np.unique(np.array(self.groups, dtype=object).astype(str), return_inverse=True)[1].reshape(-1)
 
     def label(self, at: int) -> str | None:
-        """The true class of one scan, or None."""
+        """Return the true class of one scan, or None."""
         return None if self.labels[at] == UNKNOWN else self.classes[self.labels[at]]
 
     def select(self, rows: ArrayLike) -> Cases:
-        """Some scans: by their numbers, in that order and as often as they are named, or by a mask."""
+        """Return some rows: by their numbers, in that order and with repetitions, or by a boolean mask."""
         chosen = np.asarray(rows)
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
         columns = {
@@ -152,16 +157,16 @@ class Cases:
 def table_of(
     cases: Iterable[Case], *, classes: Sequence[str], no_lesion: str | None = None, positive: str | None = "auto"
 ) -> Cases:
-    """Put cases into columns.
+    """Build a results table from rows.
 
     Args:
-        cases: The scans.
-        classes: Names of the classes, in the order of the probabilities; empty for a model without.
-        no_lesion: The class that means 'no lesion', or None.
-        positive: The class whose sensitivity matters most; ``"auto"`` takes ``malignant`` where there is one, else none.
+        cases: Rows of the table.
+        classes: Names of the classes, in the order of the probabilities; empty for a model without classes.
+        no_lesion: Class that means 'no lesion', or None.
+        positive: Class whose sensitivity matters most; ``"auto"`` uses ``malignant`` where it exists, else none.
 
     Raises:
-        InputError: A scan is there twice, has a label that is no class, or has not one probability for each class.
+        InputError: A scan occurs twice, its label is not one of the classes, or it doesn't have one probability per class.
     """
     rows, names = list(cases), tuple(classes)
     _check(rows, names)
@@ -211,7 +216,7 @@ def _wide(values: Sequence[Sequence[float] | None], width: int) -> Column:
 
 
 def as_case(cases: Cases, at: int) -> Case:
-    """One scan of a table, as ``table_of`` took it."""
+    """Return one row of a table, as ``table_of`` accepts it."""
 
     def known(values: Any) -> Any:
         return None if np.isnan(values).any() else tuple(float(value) for value in values)
@@ -234,7 +239,7 @@ def as_case(cases: Cases, at: int) -> Case:
 
 
 def pooled(tables: Sequence[Cases]) -> Cases:
-    """Tables of the same classes one below the other, such as those of all folds."""
+    """Concatenate tables of the same classes, such as those of all folds."""
     first = tables[0]
     return table_of(
         (as_case(table, at) for table in tables for at in range(len(table))),

@@ -25,13 +25,13 @@ WATCHED = ("dice", "lesion_sensitivity", "false_lesion_rate", "accuracy", "balan
 
 @dataclass(frozen=True, kw_only=True)
 class CorruptionLevel:
-    """The figures at one strength of one degradation.
+    """The results at one strength of one corruption.
 
     Attributes:
-        degradation: One of ``degrade.DEGRADATIONS``.
-        strength: See there.
-        estimates: By measure.
-        changes: By measure: the difference from the scans as they are, with paired intervals.
+        degradation: One of ``corruptions.CORRUPTIONS``.
+        strength: Strength in the unit that the corruption documents.
+        estimates: Estimate of each measure.
+        changes: Difference from the original scans for each measure, with paired intervals.
     """
 
     degradation: str
@@ -42,12 +42,12 @@ class CorruptionLevel:
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """The figures on scans as they are and on degraded ones.
+    """The results on original and on corrupted scans.
 
     Attributes:
-        measures: What was measured.
-        untouched: The figures on the scans as they are.
-        steps: The others, degradation by degradation, from mild to strong.
+        measures: Measures that were computed.
+        untouched: Estimates on the original scans.
+        steps: Results on corrupted scans, corruption by corruption, from mild to strong.
     """
 
     measures: tuple[Measure, ...]
@@ -55,12 +55,12 @@ class Robustness:
     steps: tuple[CorruptionLevel, ...]
 
     def of(self, degradation: str) -> tuple[CorruptionLevel, ...]:
-        """The steps of one degradation."""
+        """Return the results of one corruption, from mild to strong."""
         return tuple(step for step in self.steps if step.degradation == degradation)
 
     @property
     def degradations(self) -> tuple[str, ...]:
-        """Names of what was tried."""
+        """Names of the corruptions."""
         return tuple(dict.fromkeys(step.degradation for step in self.steps))
 
     def __repr__(self) -> str:
@@ -86,18 +86,18 @@ def measure_robustness(
     threshold: float | None = None,
     batch_size: int | None = None,
 ) -> Robustness:
-    """Measure a model on degraded scans. The same seed degrades each scan in the same way.
+    """Measure a model on corrupted scans; the same seed corrupts each scan in the same way.
 
     Args:
-        model: The model.
-        test: The scans.
-        degradations: One or several of ``DEGRADATIONS``.
-        untouched: The answers on the scans as they are, where they are there already.
-        draws: Bootstrap draws of the intervals; 0 leaves them out.
-        seed: Of the degradations and the draws.
+        model: Model to evaluate.
+        test: Test scans.
+        degradations: One or several of ``CORRUPTIONS``.
+        untouched: Results table of the original scans, where it exists already.
+        draws: Number of bootstrap draws; 0 computes no intervals.
+        seed: Seed of the corruptions and the bootstrap.
         progress: Whether to show progress on a terminal.
-        threshold: Mask probability from which a pixel is outlined; by default the model's own.
-        batch_size: Scans that go through the network at once.
+        threshold: Mask probability from which a pixel belongs to the lesion; by default the model's own.
+        batch_size: Number of scans per batch of the network.
     """
     check_model(model)
     check_data(test)
@@ -129,7 +129,7 @@ def _work(
     seed: int,
     options: dict[str, Any],
 ) -> Iterator[Cases]:
-    """The answers on the scans as they are, then at each step of the plan."""
+    """Yield the results table of the original scans, then one for each planned corruption and strength."""
     yield untouched if untouched is not None else _table(model, test, **options)
     for name, strength in plan:
         yield _table(model, test, change=_change(name, strength, seed), **options)

@@ -1,8 +1,7 @@
-"""Overlap with the training data of a model.
+"""Overlap of scans with the training data of a model.
 
-Ids and paths may hold patients' names, so none are kept: only hashes, and fingerprints, by which copies are known that were scaled
-or saved anew. They are not anonymisation: whoever has a scan, or guesses the name of a group, can find out whether the model has
-seen it.
+Ids and paths may contain patients' names, so models store only hashes, and fingerprints that identify scaled or re-encoded copies.
+This is not anonymisation: whoever has a scan, or guesses the name of a group, can find out whether the model was trained on it.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ MOST_NAMED = 10
 
 @dataclass(frozen=True)
 class Shared:
-    """A scan that has something in common with what a model was trained or chosen on.
+    """A scan that overlaps with the training or validation data of a model.
 
     Attributes:
-        id: The scan's id in the data set at hand.
-        what: What is shared, in words.
+        id: Id of the scan in the data set to check.
+        what: Description of the overlap.
     """
 
     id: str
@@ -36,10 +35,10 @@ class Shared:
 
 
 def remember_scans(*parts: Dataset) -> dict[str, list[str]]:
-    """What a model keeps as ``training["seen"]``: of every scan that it was trained or chosen on, and of their groups.
+    """Return the hashes that a model stores as ``training["seen"]``: of its training and validation scans and of their groups.
 
     Args:
-        parts: The training part, the validation part, and whatever else had a say in the model.
+        parts: Training part, validation part, and any other data that influenced the model.
     """
     return {
         "contents": sorted({content_hash(sample.image) for part in parts for sample in part}),
@@ -49,10 +48,11 @@ def remember_scans(*parts: Dataset) -> dict[str, list[str]]:
 
 
 def find_seen(model: Model, dataset: Dataset) -> tuple[Shared, ...] | None:
-    """The scans of a data set that the model has seen, or whose group it has; None where the model doesn't say what it has seen.
+    """Return the scans of a data set that overlap with the model's training data, or None when the model doesn't store that data.
 
-    A copy is known by its fingerprint if it was scaled, mirrored or saved with loss, not if it was cut or laid on a larger ground.
-    Those ``bcdseg.split`` keeps on one side before training. Patients whose groups have other names are not found.
+    Scans overlap when they, a copy of them or their group were in the training or validation data. The fingerprint identifies
+    copies that were scaled, mirrored or saved with loss, not those that were cropped or padded, which ``bcdseg.split`` keeps on one
+    side before training. Patients whose groups have different names are not found.
     """
     seen = model.training.get("seen")
     if seen is None:
@@ -66,16 +66,16 @@ def find_seen(model: Model, dataset: Dataset) -> tuple[Shared, ...] | None:
 
 
 def unseen(model: Model, dataset: Dataset) -> Dataset:
-    """The scans of a data set that a model can be measured on: neither they, nor a copy nor their group had a part in its training.
+    """Return the scans of a data set without overlap with a model's training data: neither scan, nor copy, nor group was in it.
 
-    Copies are found that were scaled, mirrored or saved with loss; not those that were cut.
+    Copies that were scaled, mirrored or saved with loss are found; cropped ones are not.
 
     Args:
-        model: A model that remembers what it has seen: the bundled one, or one made by ``bcdseg.fit``.
-        dataset: Any scans.
+        model: Model that stores the hashes of its training data: the bundled one, or one trained by ``bcdseg.fit``.
+        dataset: Scans to select from.
 
     Raises:
-        InputError: The model doesn't say what it has seen.
+        InputError: The model doesn't store which scans it was trained on.
     """
     shared = find_seen(model, dataset)
     if shared is None:
@@ -85,13 +85,13 @@ def unseen(model: Model, dataset: Dataset) -> Dataset:
 
 
 def refuse_seen(model: Model, dataset: Dataset) -> bool:
-    """Refuse a data set that shares a scan or a group with what the model was trained or chosen on.
+    """Raise when a data set shares a scan or a group with the training or validation data of a model.
 
     Returns:
-        True where nothing is shared, False where the model doesn't say what it has seen.
+        True when nothing is shared, False when the model doesn't store which scans it was trained on.
 
     Raises:
-        LeakError: The message names the scans and what they share.
+        LeakError: The data overlap; the message names the scans and what they share.
     """
     shared = find_seen(model, dataset)
     if shared:
@@ -117,13 +117,16 @@ def _shared(dataset: Dataset, contents: frozenset[str], groups: frozenset[str], 
 
 
 def _group_hashes(dataset: Dataset) -> dict[str, tuple[str, ...]]:
-    """For each sample the patients in its group, which may be several joined by a copy, each under its data set's name."""
+    """Return, for each sample, the hashes of the patients in its group, each under its data set's name.
+
+    A group contains several patients when a copy of a scan joins them.
+    """
     owners = {sample.id.partition("/")[0] for sample in dataset} if dataset.layout == "combined" else set()
     return {sample.id: tuple(map(_hash, _full_names(sample.group, dataset.name, owners))) for sample in dataset}
 
 
 def _full_names(group: str | None, owner: str, owners: set[str]) -> Iterator[str]:
-    """``combine`` puts the owner before the group, once for all patients that were joined before it."""
+    """Yield each patient's name with its owner; ``combine`` prefixes the owner once for all patients that were joined before."""
     for name in group.split(" + ") if group is not None else ():
         first, _, rest = name.partition("/")
         owner, bare = (first, rest) if first in owners else (owner, name)

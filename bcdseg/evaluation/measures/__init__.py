@@ -1,1 +1,1 @@
-"""Every measure of a report, as data, and its interval."""
+"""The measures of a report, as data, and their bootstrap intervals."""

@@ -27,20 +27,20 @@ HEADLINES = (
     "contradiction_rate",
     "joint_score",
 )
-"""The few measures to read first."""
+"""Names of the few most important measures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """How a measure of outlines is spread over the scans of one kind.
+    """The distribution of a segmentation measure over one subset of the scans.
 
     Attributes:
         measure: Name of the measure, as in ``Outline``.
-        subset: Which scans: a class, a size, or empty for all with a lesion.
-        n: How many scans.
-        mean: The mean.
-        median: The median.
-        sd: Standard deviation, None of one scan.
+        subset: Subset of the scans: a class, a size, or empty for all scans with a lesion.
+        n: Number of scans.
+        mean: Mean.
+        median: Median.
+        sd: Standard deviation, None for a single scan.
         low: First quartile.
         high: Third quartile.
     """
@@ -56,10 +56,10 @@ class Spread:
 
 
 def all_measures(cases: Cases) -> tuple[Measure, ...]:
-    """Every measure that this table can have, in the order of a report.
+    """Return every measure that can be computed from this table, in the order of a report.
 
-    Outlines are measured where any true mask is known, classes where any is, the joint score where both are. A measure that is
-    left without scans is still there: its estimate says why it has no value.
+    Segmentation measures need scans whose true mask is known, classification measures scans whose class is known, and the joint
+    score needs both. A measure that is left without scans is still returned: its estimate gives the reason for the missing value.
     """
     outlines, classes = bool(cases.has_mask.any()), bool(cases.has_class.any())
     found: list[Measure] = []
@@ -71,12 +71,12 @@ def all_measures(cases: Cases) -> tuple[Measure, ...]:
 
 
 def headlines(measures: Sequence[Measure], positive: str | None, *, distance: str) -> tuple[Measure, ...]:
-    """Those of the measures to read first.
+    """Return the most important of some measures.
 
     Args:
-        measures: Of a model.
-        positive: The class whose sensitivity matters most, or None.
-        distance: The one of the Hausdorff distances that is told: in pixels, or as a share of the scan where sizes vary.
+        measures: Measures of a model.
+        positive: Class whose sensitivity matters most, or None.
+        distance: Hausdorff distance to include: in pixels, or as a fraction of the diagonal when scans vary in size.
     """
     by_name = {measure.name: measure for measure in measures}
     names = [name.format(positive=positive, distance=distance) for name in HEADLINES]
@@ -84,7 +84,7 @@ def headlines(measures: Sequence[Measure], positive: str | None, *, distance: st
 
 
 def spreads(cases: Cases) -> tuple[Spread, ...]:
-    """Mean, median and spread of each measure of outlines: of all scans with a lesion, by class and by size."""
+    """Return mean, median and quartiles of each segmentation measure: over all scans with a lesion, by class and by size."""
     found = []
     for subset, (where, _) in subsets(cases).items():
         for name, *_ in PIXELS:
@@ -139,7 +139,10 @@ def _answered(cases: Cases) -> Rows:
 
 
 def _joint(cases: Cases, weights: Weights) -> Values:
-    """As ``joint.joint_score``: Dice is 1 where nothing is outlined in an empty scan and 0 where something is."""
+    """Return the score of ``classification.joint_score``.
+
+    The Dice of a scan without a lesion is 1 when the predicted mask is empty, and 0 otherwise.
+    """
     masked = mean(cases.outline["dice"][cases.has_mask], weights[:, cases.has_mask])
     table = classification.confusion(cases.labels, cases.called, len(cases.classes), weights)
     both = np.array([masked, classification.balanced(table)])

@@ -12,13 +12,13 @@ from bcdseg.evaluation.measures.measure import Measure, Rows, Values, Weights, m
 from bcdseg.evaluation.metrics import calibration, classification, ranking
 from bcdseg.evaluation.results_table import Cases
 
-FIXED = (0.90, 0.95)  # sensitivities and specificities at which the other is given
+FIXED = (0.90, 0.95)  # specificities for sensitivity_at and sensitivities for specificity_at
 Counted = Callable[[classification.Confusion], Values]
 Ranked = Callable[..., Values]
 
 
 def _mean_of(of_class: Counted) -> Counted:
-    """The mean over the classes of a measure that each class has."""
+    """Return the mean over the classes of a measure per class."""
     return lambda table: classification.over_classes(of_class(table), table)
 
 
@@ -63,7 +63,7 @@ OF_CLASS: tuple[tuple[str, str, str, Counted], ...] = (
 
 
 def class_measures(cases: Cases) -> Iterator[Measure]:
-    """All measures of the called class and of the ranking by probability."""
+    """Yield all classification and ranking measures."""
     for name, title, unit, says, counted in WHOLE:
         needs = _each_class if name in ("balanced_accuracy", "mcc") or name.startswith("macro") else _known_classes
         yield _measure(name, title, says, needs, partial(_counted, measure=counted), unit)
@@ -78,7 +78,7 @@ def class_measures(cases: Cases) -> Iterator[Measure]:
 
 
 def calibration_measures(cases: Cases) -> Iterator[Measure]:
-    """How far the probabilities can be believed."""
+    """Yield the calibration measures of the predicted probabilities."""
     bins = calibration.BINS
     rows: list[tuple[str, str, str, str, bool | None, Callable[[Cases, Weights], Values]]] = [
         (
@@ -195,7 +195,7 @@ def _known_classes(cases: Cases) -> dict[str, Rows]:
 
 
 def _each_class(cases: Cases) -> dict[str, Rows]:
-    """Every class that occurs, two at least."""
+    """Return the scans of each class that occurs; at least two classes."""
     parts = {f"{name} scans": cases.has_class & (cases.labels == at) for at, name in enumerate(cases.classes)}
     seen = {name: rows for name, rows in parts.items() if rows.any()}
     return seen if len(seen) > 1 else {"scans of a second class": np.zeros(len(cases), bool), **seen}
@@ -251,7 +251,7 @@ def _macro(cases: Cases, weights: Weights, *, measure: Ranked) -> Values:
 
 
 def _confidence(cases: Cases) -> tuple[NDArray[np.float64], Rows, Rows]:
-    """Of the scans whose class is known: the called class's probability, whether it is right; and which scans they are."""
+    """Return the confidence and the correctness of the predicted class for scans of known class, and which scans these are."""
     rows = cases.has_class
     return cases.probabilities[rows].max(axis=1, initial=0.0), cases.called[rows] == cases.labels[rows], rows
 

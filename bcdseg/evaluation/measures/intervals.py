@@ -1,14 +1,15 @@
 """Bootstrap intervals over groups.
 
-Scans of one patient, and copies of one scan, are no independent evidence, so whole groups are drawn, not scans. Groups are drawn
-within strata, as many as each has: groups with the same set of classes (where no class is known: with the same answer to whether
-there is a lesion), so that no class vanishes from a draw.
+Scans of one patient, and copies of one scan, are not independent, so whole groups are drawn instead of scans. Groups are drawn
+within strata, as many as each stratum contains. A stratum contains the groups with the same set of classes (where no class is
+known: groups that agree on whether there is a lesion), so that no class is missing in a draw.
 
-The ends of an interval are the 2.5th and 97.5th percentile of the draws, moved so that the draws' mean lies on the measure's value
-(a calibration error, for one, is larger in draws than on the scans themselves) and widened by the square root of g / (g - 1), by
-which draws from g groups vary too little. On made patients of one to five scans that are much alike, such intervals held the true
-value in 92 of 100 sets of 20 patients and in 93 to 95 of 100 from 40 on (PR-AUC: 87, and 90 to 92); plain percentiles and Efron's
-bias-corrected ones held it no more often. So with few groups an interval is a little too narrow.
+The ends of an interval are the 2.5th and 97.5th percentile of the draws. They are shifted so that the draws' mean is the measure's
+value, because a calibration error, for example, is larger in draws than on the scans themselves. They are widened by the square
+root of g / (g - 1), because draws from g groups vary too little. On simulated patients of one to five similar scans, such
+intervals contained the true value in 92 of 100 sets of 20 patients and in 93 to 95 of 100 sets of 40 or more (PR-AUC: 87, and 90
+to 92); plain percentile and Efron's bias-corrected intervals contained it no more often. With few groups, intervals are therefore
+slightly too narrow.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ from bcdseg.evaluation.results_table import UNKNOWN, Cases
 
 DRAWS = 1000
 FEWEST_GROUPS = 10
-FEWEST_DRAWS = 0.5  # share of the draws in which a measure must have a value
-CELLS = 8_000_000  # draws x scans held at once
-OUTSIDE = 0.05  # share of the draws outside of an interval
-SAME = 1e-9  # by which draws may differ that are the same
+FEWEST_DRAWS = 0.5  # fraction of the draws in which a measure must be defined
+CELLS = 8_000_000  # draws x scans in memory at the same time
+OUTSIDE = 0.05  # fraction of the draws outside of an interval
+SAME = 1e-9  # difference up to which draws are equal, because of rounding
 RANGES = {"share": (0.0, 1.0), "difference of share": (-1.0, 1.0), "px": (0.0, np.inf), "mm": (0.0, np.inf), "count": (0.0, np.inf)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How two models differ in one measure on the same scans.
+    """The difference of two models in one measure on the same scans.
 
     Attributes:
-        measure: The measure.
-        first: Its value for the first model.
-        second: Its value for the second.
+        measure: Measure that is compared.
+        first: Value of the first model.
+        second: Value of the second model.
         difference: Second minus first, with its interval.
     """
 
@@ -51,7 +52,10 @@ class Difference:
 
     @property
     def better(self) -> str | None:
-        """``first`` or ``second``; None where the interval holds 0 or is missing, or neither direction is better."""
+        """The better model: ``first`` or ``second``.
+
+        It is None where the interval contains 0 or is missing, or where neither direction is better.
+        """
         found = self.difference
         if found.value is None or found.low is None or found.high is None or self.measure.higher_is_better is None:
             return None
@@ -60,7 +64,7 @@ class Difference:
         return "second" if (found.value > 0) == self.measure.higher_is_better else "first"
 
     def sentence(self, first: str, second: str) -> str:
-        """Which is better, by how much and how sure that is; the models by their names."""
+        """Return a sentence that names the better model, the size of the difference and its interval."""
         found, title = self.difference, self.measure.title
         if found.value is None:
             return f"{title}: can't be compared: {found.note}."
@@ -78,23 +82,23 @@ class Difference:
 
 
 def check_whole(**numbers: object) -> None:
-    """Refuse options that are no whole number of 0 or more; to be called before any work is done."""
+    """Raise for options that are not whole numbers of 0 or more, before any work is done."""
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
             raise OptionError(f"{name}={value!r}: give a whole number of 0 or more.")
 
 
 def estimate(cases: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, seed: int = 0) -> dict[str, Estimate]:
-    """Each measure on a set of scans, with its interval.
+    """Return each measure on a set of scans, with its interval.
 
     Args:
-        cases: The scans.
-        measures: What to measure.
-        draws: Bootstrap draws; 0 leaves the intervals out.
-        seed: The same seed gives the same draws.
+        cases: Results table of the scans.
+        measures: Measures to compute.
+        draws: Number of bootstrap draws; 0 computes no intervals.
+        seed: Seed of the bootstrap; the same seed gives the same draws.
 
     Returns:
-        Estimates by the measures' names. A measure made of fewer than ten groups of some kind has no interval, and says so.
+        Estimates by the measures' names. A measure of fewer than ten groups of some kind has no interval; its note says why.
     """
     found = _values([cases], measures, draws, seed)
     return {
@@ -106,18 +110,18 @@ def estimate(cases: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, s
 def compare(
     first: Cases, second: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, seed: int = 0, same_truth: bool = True
 ) -> dict[str, Difference]:
-    """The difference of two models on the same scans: both are measured on the same draws.
+    """Return the differences of two models on the same scans by a paired bootstrap: both are measured on the same draws.
 
     Args:
-        first: What the first model said.
-        second: What the second said of the same scans, in any order.
-        measures: What to compare.
-        draws: Bootstrap draws; 0 leaves the intervals out.
-        seed: The same seed gives the same draws.
-        same_truth: Whether true masks that differ are an error. They do where scans were cropped in between.
+        first: Results table of the first model.
+        second: Results table of the second model for the same scans, in any order.
+        measures: Measures to compare.
+        draws: Number of bootstrap draws; 0 computes no intervals.
+        seed: Seed of the bootstrap; the same seed gives the same draws.
+        same_truth: Whether different true masks are an error. Masks differ where a corruption crops the scans.
 
     Raises:
-        InputError: The scans, their groups or what is known of them differ.
+        InputError: The scans, their groups, labels or true masks differ.
     """
     second = matched(first, second, same_truth=same_truth)
     found = _values([first, second], measures, draws, seed)
@@ -132,7 +136,7 @@ def compare(
 
 
 def matched(first: Cases, second: Cases, *, same_truth: bool = True) -> Cases:
-    """The second table in the order of the first, which must hold the same scans. A model may lack masks or classes."""
+    """Return the second table in the order of the first, which must contain the same scans; a model may lack masks or classes."""
     if sorted(first.ids) != sorted(second.ids):
         odd = min(set(first.ids) ^ set(second.ids))
         lacking = "second" if odd in first.ids else "first"
@@ -155,7 +159,7 @@ def matched(first: Cases, second: Cases, *, same_truth: bool = True) -> Cases:
 
 
 def resamples(cases: Cases, *, draws: int = DRAWS, seed: int = 0) -> Iterator[Weights]:
-    """How often each scan counts in each draw, some draws at a time."""
+    """Yield how often each scan counts in each draw, for a part of the draws at a time to limit memory."""
     check_whole(draws=draws, seed=seed)
     random, group = np.random.default_rng(seed), cases.group_numbers
     strata = _strata(cases)
@@ -169,7 +173,7 @@ def resamples(cases: Cases, *, draws: int = DRAWS, seed: int = 0) -> Iterator[We
 
 
 def _strata(cases: Cases) -> list[NDArray[np.int64]]:
-    """Numbers of the groups that hold the same kinds of scans."""
+    """Return the numbers of the groups in each stratum: groups that contain the same kinds of scans."""
     kinds: dict[int, set[str]] = {}
     area = cases.outline["truth_area"]
     for at, group in enumerate(cases.group_numbers.tolist()):
@@ -183,7 +187,7 @@ def _strata(cases: Cases) -> list[NDArray[np.int64]]:
 
 
 def _values(tables: Sequence[Cases], measures: Sequence[Measure], draws: int, seed: int) -> dict[str, tuple[Values, Weights]]:
-    """Of each measure the value on each table, and the values of the draws: tables x draws."""
+    """Return, for each measure, its value on each table and its values in the draws (tables x draws)."""
     whole = once(len(tables[0]))
     drawn: dict[str, list[Weights]] = {measure.name: [] for measure in measures}
     for weights in resamples(tables[0], draws=draws, seed=seed):
@@ -200,7 +204,7 @@ def _values(tables: Sequence[Cases], measures: Sequence[Measure], draws: int, se
 
 
 def _estimate(cases: Cases, parts: Mapping[str, Rows], unit: str, value: float, drawn: Values) -> Estimate:
-    """A value and the ends of its interval, or why there is none."""
+    """Return a value with its interval, or with the reason for a missing one."""
     rows = np.any([*parts.values()], axis=0)
     groups = {name: len(np.unique(cases.group_numbers[part])) for name, part in parts.items()}
     facts = {"n": int(rows.sum()), "groups": len(np.unique(cases.group_numbers[rows]))}
@@ -231,10 +235,13 @@ def _interval(value: float, drawn: Values, unit: str, groups: int, facts: dict[s
 
 
 def _same_in_all(value: float, unit: str, groups: int, facts: dict[str, int]) -> Estimate:
-    """A measure that no draw changes: all scans are alike in it, which is no proof that the next one will be."""
+    """Return the estimate of a measure that is equal in every draw.
+
+    All scans are alike in it, which doesn't prove that the next one will be, so an interval of zero width would be wrong.
+    """
     if unit != "share" or min(value, 1 - value) > SAME:
         return Estimate(value=value, note="every draw gives the same", **facts)
-    reach = float((OUTSIDE / 2) ** (1 / groups))  # Clopper and Pearson's, of none or all of so many
+    reach = float((OUTSIDE / 2) ** (1 / groups))  # Clopper-Pearson interval when none or all groups succeed
     low, high = (reach, 1.0) if value > 0.5 else (0.0, 1 - reach)
     note = f"every draw gives the same: the interval is that of a share which is {value:.0f} in all {groups} groups"
     return Estimate(value=value, low=low, high=high, note=note, **facts)

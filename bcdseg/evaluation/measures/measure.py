@@ -1,7 +1,7 @@
-"""A measure, and its value on a set of scans.
+"""Measures and their estimates on a set of scans.
 
-Every measure of a set of scans is a function of weights, draws x scans: how often each scan counts in each draw. Ones give the
-measure itself, resampled weights its bootstrap, a thousand draws in a few operations. What is undefined in a draw is NaN there.
+Every measure is a function of weights (draws x scans): how often each scan counts in each draw. Weights of 1 give the measure
+itself. Resampled weights give its bootstrap, a thousand draws in a few array operations. Undefined values are NaN.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from numpy.typing import NDArray
 from bcdseg.evaluation.results_table import Cases
 
 Weights = NDArray[np.float64]
-"""Draws x scans, whole numbers: how often each scan counts in each draw."""
+"""Array of draws x scans with whole numbers: how often each scan counts in each draw."""
 
 Values = NDArray[np.float64]
-"""One value for each draw; NaN where it is undefined."""
+"""Array of one value per draw; NaN where it is undefined."""
 
 
 def once(scans: int) -> Weights:
-    """One draw in which each scan counts once."""
+    """Return the weights of one draw in which each scan counts once."""
     return np.ones((1, scans))
 
 
 def divide(above: Values, below: Values) -> Values:
-    """A quotient that is NaN, without a warning, where it would divide by 0."""
+    """Return a quotient that is NaN, without a warning, where the divisor is 0."""
     quotient: Values = np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below > 0)
     return quotient
 
 
 def mean(values: NDArray[np.float64], weights: Weights) -> Values:
-    """The weighted mean."""
+    """Return the weighted mean."""
     return divide(weights @ values, weights.sum(axis=1))
 
 
 def quantile(values: NDArray[np.float64], weights: Weights, share: float) -> Values:
-    """The quantile of the values, each repeated as often as it weighs: numpy's, linear between neighbours."""
+    """Return the quantile of the values, each repeated as often as its weight: linear between neighbours, as in numpy."""
     order = np.argsort(values, kind="stable")
     upto = np.cumsum(weights[:, order], axis=1)
     total = upto[:, -1] if len(values) else np.zeros(len(weights))
@@ -49,7 +49,7 @@ def quantile(values: NDArray[np.float64], weights: Weights, share: float) -> Val
 
 
 def _at(ordered: NDArray[np.float64], upto: Weights, rank: Values) -> Values:
-    """The value at a rank, counted from 0, of the repeated values."""
+    """Return the value at a rank, counted from 0, of the repeated values."""
     if not len(ordered):
         return np.full(len(upto), np.nan)
     found: Values = ordered[np.minimum((upto <= rank[:, None]).sum(axis=1), len(ordered) - 1)]
@@ -62,17 +62,17 @@ SECTIONS = ("segmentation", "detection", "classification", "calibration", "both"
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One figure of a report, as data.
+    """One measure of a report, as data.
 
     Attributes:
-        name: Short and lasting, for tables and JSON: ``dice``, ``dice/malignant``.
-        title: For people.
-        says: What it measures, in one sentence.
+        name: Short and stable name, for tables and JSON: ``dice``, ``dice/malignant``.
+        title: Readable name.
+        says: Definition in one sentence.
         section: One of ``SECTIONS``.
-        unit: ``share`` (0 to 1), ``px``, ``mm``, ``count`` or ``score`` (of another range).
-        higher_is_better: None where neither is.
-        needs: The kinds of scans it is made of, by name; it is undefined where one of them has none.
-        values: Its value for each draw of weights, NaN where undefined.
+        unit: ``share`` (0 to 1), ``px``, ``mm``, ``count`` or ``score`` (another range).
+        higher_is_better: Whether higher values are better; None where neither direction is.
+        needs: Function that returns the kinds of scans that the measure needs, by name; undefined where one kind has none.
+        values: Function that returns the value for each draw of weights, NaN where it is undefined.
     """
 
     name: str
@@ -87,15 +87,15 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A figure with its 95 % interval.
+    """A value with its 95 % interval.
 
     Attributes:
-        value: None where it is undefined.
+        value: Value of the measure, None where it is undefined.
         low: Lower end, None where there is no interval.
         high: Upper end, None where there is no interval.
-        n: Scans that it is made of.
-        groups: Groups that they come from.
-        note: Why there is no value or no interval, or what to mind about it; empty otherwise.
+        n: Number of scans that enter the measure.
+        groups: Number of groups of these scans.
+        note: Reason for a missing value or interval, or a caveat; empty otherwise.
     """
 
     value: float | None
@@ -107,7 +107,7 @@ class Estimate:
 
 
 def mean_of(column: Callable[[Cases], NDArray[np.float64]], where: Callable[[Cases], Rows]) -> Callable[[Cases, Weights], Values]:
-    """The mean of a column over some scans, as a measure's ``values``."""
+    """Return a measure's ``values`` function: the mean of a column over some scans."""
 
     def values(cases: Cases, weights: Weights) -> Values:
         rows = where(cases)
@@ -117,7 +117,7 @@ def mean_of(column: Callable[[Cases], NDArray[np.float64]], where: Callable[[Cas
 
 
 def median_of(column: Callable[[Cases], NDArray[np.float64]], where: Callable[[Cases], Rows]) -> Callable[[Cases, Weights], Values]:
-    """The median of a column over some scans, as a measure's ``values``."""
+    """Return a measure's ``values`` function: the median of a column over some scans."""
 
     def values(cases: Cases, weights: Weights) -> Values:
         rows = where(cases)
@@ -127,7 +127,7 @@ def median_of(column: Callable[[Cases], NDArray[np.float64]], where: Callable[[C
 
 
 def by_selection(function: Callable[[Cases], float | None]) -> Callable[[Cases, Weights], Values]:
-    """Any function of a table as a measure's ``values``: each draw becomes a table of its own, which takes its time."""
+    """Return a measure's ``values`` function for any function of a table; it is slow, because each draw becomes a table."""
 
     def values(cases: Cases, weights: Weights) -> Values:
         tables = (cases.select(np.repeat(np.arange(len(cases)), draw.astype(np.int64))) for draw in weights)

@@ -14,7 +14,10 @@ from bcdseg.inference.rules import OperatingPoint, Rules
 
 
 def point_measures(cases: Cases, rules: Rules) -> Iterator[Measure]:
-    """What the thresholds that were chosen on other scans come to on these."""
+    """Yield the sensitivity and specificity on these scans at thresholds that were chosen on other scans.
+
+    The measures of predictions that are not flagged as unsure follow.
+    """
     if not cases.has_class.any():
         return
     for point in rules.operating_points:

@@ -1,4 +1,4 @@
-"""Measures of outlines and lesion detection."""
+"""Measures of segmentation and lesion detection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bcdseg.evaluation.metrics.surface import TOLERANCE
 from bcdseg.evaluation.results_table import Cases
 
 SMALL, LARGE = 0.03, 0.10
-"""Share of the image below which a lesion is small and from which it is large: about thirds of BUSI's lesions."""
+"""Fractions of the image below which a lesion is small and from which it is large: about the terciles of BUSI's lesions."""
 
 SIZES: dict[str, tuple[float, float]] = {"small": (0.0, SMALL), "medium": (SMALL, LARGE), "large": (LARGE, np.inf)}
 SIZE_SAYS = {
@@ -68,7 +68,7 @@ PIXELS = (
 
 
 def outline_measures(cases: Cases) -> Iterator[Measure]:
-    """Of scans with a lesion, in all, by class and by size; millimetres where any scan has a pixel size."""
+    """Yield the segmentation measures over scans with a lesion: all, by class and by size; in mm if any scan has a pixel size."""
     chosen = [row for row in PIXELS if row[2] != "mm" or np.isfinite(cases.spacing).any()]
     for subset, (where, which) in subsets(cases).items():
         for name, title, unit, higher, says in chosen:
@@ -88,7 +88,7 @@ def outline_measures(cases: Cases) -> Iterator[Measure]:
 
 
 def detection_measures(cases: Cases) -> Iterator[Measure]:
-    """Lesions found and invented; scans without a lesion apart."""
+    """Yield the lesion detection measures: lesions found, missed and false; scans without a lesion have measures of their own."""
     rule = f"A lesion is found when an outlined region matches it with an IoU of {FOUND_FROM} or more, one region for each lesion."
     lesions, clear, known = "scans with a lesion", "scans without a lesion", "scans whose true mask is known"
     rows: tuple[tuple[str, str, str, str, bool, str, Callable[[Cases], Rows], Callable[[Cases, Weights], Values]], ...] = (
@@ -159,7 +159,7 @@ def detection_measures(cases: Cases) -> Iterator[Measure]:
 
 
 def subsets(cases: Cases) -> dict[str, tuple[Callable[[Cases], Rows], str]]:
-    """Scans with a lesion: all (no name), those of each class, and those of each size; which scans, and in words."""
+    """Return the subsets of the scans with a lesion, each with a description: all (no name), one per class, one per size."""
     found: dict[str, tuple[Callable[[Cases], Rows], str]] = {"": (_lesion, "scans with a lesion")}
     for number, name in enumerate(cases.classes):
         if name != cases.no_lesion:

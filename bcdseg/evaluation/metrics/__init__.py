@@ -1,1 +1,1 @@
-"""Pure functions over arrays, each with its rule for empty masks and missing classes."""
+"""Metrics as pure functions of arrays, each with a rule for empty masks and missing classes."""

@@ -1,6 +1,6 @@
-"""Calibration metrics: pure functions over arrays.
+"""Calibration metrics, as pure functions of arrays.
 
-Those that take weights (``weights.py``) give a value for each draw, NaN where it is undefined.
+Functions with weights (see ``measures/measure.py``) return a value for each draw, NaN where it is undefined.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bcdseg.evaluation.metrics.ranking import steps
 
 BINS = 15
 TEMPERATURES = (0.1, 10.0)
-SMALLEST = 1e-12  # probability whose logarithm is still taken
+SMALLEST = 1e-12  # probabilities are clipped to this, because 0 has no logarithm
 
 Scores = NDArray[np.float64]
 Right = NDArray[np.bool_]
@@ -28,14 +28,16 @@ Right = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Bin:
-    """The scans whose probability is above ``low`` and up to ``high`` (the first bin holds 0 too).
+    """One bin of a reliability diagram: the scans whose probability is above ``low`` and at most ``high``.
+
+    The first bin contains 0 too.
 
     Attributes:
         low: Lower edge.
         high: Upper edge.
-        n: How many scans.
-        probability: Their mean probability, None where there are none.
-        share: The share of them of which it came true, None where there are none.
+        n: Number of scans.
+        probability: Mean probability of these scans, None where there are none.
+        share: Fraction of these scans for which the predicted event is true, None where there are none.
     """
 
     low: float
@@ -46,23 +48,23 @@ class Bin:
 
 
 def brier(probabilities: Scores, labels: Labels, weights: Weights | None = None) -> Values:
-    """The mean, over scans, of the squared differences of all class probabilities from 0 or 1, summed: 0 best, 2 worst."""
+    """Return the mean over scans of the squared errors of all class probabilities, summed: 0 is best, 2 is worst."""
     truth = np.eye(probabilities.shape[1])[labels]
     return mean(((probabilities - truth) ** 2).sum(axis=1), once(len(labels)) if weights is None else weights)
 
 
 def negative_log_likelihood(probabilities: Scores, labels: Labels, weights: Weights | None = None) -> Values:
-    """The mean of minus the logarithm of the true class's probability; probabilities below 1e-12 count as that."""
+    """Return the mean negative logarithm of the true class's probability; probabilities below 1e-12 count as 1e-12."""
     of_truth = probabilities[np.arange(len(labels)), labels]
     return mean(-np.log(np.maximum(of_truth, SMALLEST)), once(len(labels)) if weights is None else weights)
 
 
 def calibration_error(probability: Scores, came_true: Right, weights: Weights | None = None, *, bins: int = BINS) -> Values:
-    """Expected calibration error: how far mean probability and share come apart in a bin, on average over the scans.
+    """Return the expected calibration error: the mean over scans of their bin's |mean probability - observed fraction|.
 
-    The bins are of equal width, each with its upper edge. Bins without scans count for nothing.
-    With the probability of the called class and whether it was right this is the usual ECE; with the probability of one class
-    and whether the scan is of it, that class's own.
+    The bins are of equal width, each including its upper edge. Empty bins are ignored.
+    With the probability of the predicted class and whether it is correct, this is the usual ECE; with the probability of one class
+    and whether the scan is of that class, it is the class-wise ECE.
     """
     counts = once(len(probability)) if weights is None else weights
     places = np.eye(bins)[_bin(probability, bins)]
@@ -71,7 +73,7 @@ def calibration_error(probability: Scores, came_true: Right, weights: Weights | 
 
 
 def reliability(probability: Scores, came_true: Right, *, bins: int = 10) -> tuple[Bin, ...]:
-    """Mean probability against the share that came true, in bins of equal width."""
+    """Return mean probability and observed fraction in bins of equal width."""
     place, edges = _bin(probability, bins), np.linspace(0, 1, bins + 1)
     found = []
     for at in range(bins):
@@ -83,17 +85,17 @@ def reliability(probability: Scores, came_true: Right, *, bins: int = 10) -> tup
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """The temperature by which to divide the logits so that their softmax fits the labels best.
+    """Return the temperature by which to divide the logits so that their softmax fits the labels best.
 
-    The sum of the negative log likelihood is minimised over 0.1 to 10, plus half the squared logarithm of the temperature: next
-    to nothing beside a hundred scans, but on a handful, all of them right, the likelihood alone would ask for 0.
+    It minimises the sum of the negative log-likelihoods over 0.1 to 10, plus half the squared logarithm of the temperature. That
+    penalty is negligible for a hundred scans. Without it, a handful of scans that are all correct would lead to a temperature of 0.
 
     Args:
-        logits: Scans x classes.
-        labels: Number of the true class of each scan, -1 where unknown: left out.
+        logits: Array of scans x classes.
+        labels: Index of the true class of each scan, -1 where it is unknown; such scans are ignored.
 
     Returns:
-        1 when no label is known.
+        The temperature, 1 when no label is known.
     """
     values, truth = np.asarray(logits, np.float64), np.asarray(labels, np.int64)
     values, truth = values[truth != UNKNOWN], truth[truth != UNKNOWN]
@@ -111,10 +113,11 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def risk_coverage(confidence: Scores, right: Right, weights: Weights | None = None) -> tuple[Weights, Weights]:
-    """Selective prediction: answer only the scans one is surest of; scans of one confidence are answered together.
+    """Return the risk-coverage curve of selective prediction; scans of equal confidence are covered together.
 
     Returns:
-        Draws x steps: the share of the scans that is answered, rising to 1, and the share of the answers that is wrong.
+        Coverage (fraction of the scans that are predicted, the most confident first, rising to 1) and risk (fraction of these
+        predictions that is wrong), each draws x steps.
     """
     at = steps(confidence, right, weights)
     answered = (at.right + at.wrong)[:, 1:]
@@ -122,9 +125,9 @@ def risk_coverage(confidence: Scores, right: Right, weights: Weights | None = No
 
 
 def area_under_risk(confidence: Scores, right: Right, weights: Weights | None = None) -> Values:
-    """The mean risk over all coverages (AURC): 0 when nothing is wrong, about the error rate when confidence says nothing.
+    """Return the mean risk over all coverages (AURC): 0 without errors, about the error rate when confidence is uninformative.
 
-    The risk at a step counts for the share of the scans that the step adds.
+    The risk at a step is weighted by the fraction of the scans that the step adds.
     """
     coverage, risk = risk_coverage(confidence, right, weights)
     if not coverage.shape[1]:
@@ -134,5 +137,5 @@ def area_under_risk(confidence: Scores, right: Right, weights: Weights | None = 
 
 
 def _bin(probability: Scores, bins: int) -> NDArray[np.int64]:
-    """The number of the bin of each probability; each bin has its upper edge."""
+    """Return the index of the bin of each probability; each bin includes its upper edge."""
     return np.clip(np.ceil(probability * bins).astype(np.int64) - 1, 0, bins - 1)

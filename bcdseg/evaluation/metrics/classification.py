@@ -1,7 +1,7 @@
-"""Classification metrics: pure functions over arrays.
+"""Classification metrics, as pure functions of arrays.
 
-They take weights (``weights.py``) and give one value for each draw, NaN where it is undefined; scikit-learn, which measures one
-draw at a time, is what they are tested against.
+Functions with weights (see ``measures/measure.py``) return one value for each draw, NaN where it is undefined. They are tested
+against scikit-learn, which measures one draw at a time.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from bcdseg.evaluation.measures.measure import Values, Weights, divide, once
 UNKNOWN = -1
 Labels = NDArray[np.int64]
 Confusion = NDArray[np.float64]
-"""Draws x true classes x called classes: how many scans."""
+"""Array of draws x true classes x predicted classes: number of scans."""
 
 
 def balanced_accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float | None:
-    """The mean, over the classes that occur among the labels, of the share of their scans that is called right.
+    """Return the mean recall of the classes that occur among the labels.
 
     Args:
-        probabilities: Scans x classes; the largest is the class that is called, the first of equals.
-        labels: The number of the true class of each scan, -1 where it is unknown.
+        probabilities: Array of scans x classes; the predicted class has the largest one, the first of equals.
+        labels: Index of the true class of each scan, -1 where it is unknown.
 
     Returns:
-        None when no label is known.
+        The balanced accuracy, None when no label is known.
     """
     held = np.asarray(probabilities, dtype=np.float64)
     truth = np.asarray(labels, dtype=np.int64)
@@ -37,7 +37,7 @@ def balanced_accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float | No
 
 
 def confusion(labels: Labels, called: Labels, classes: int, weights: Weights | None = None) -> Confusion:
-    """How many scans of each class (rows) are called each class (columns); scans without either are left out."""
+    """Return the confusion matrix: scans of each true (rows) and predicted class (columns); scans without either are ignored."""
     known = (labels != UNKNOWN) & (called != UNKNOWN)
     counts = once(len(labels)) if weights is None else weights
     cells = np.eye(classes * classes)[labels[known] * classes + called[known]]
@@ -46,46 +46,52 @@ def confusion(labels: Labels, called: Labels, classes: int, weights: Weights | N
 
 
 def accuracy(table: Confusion) -> Values:
-    """The share of all scans that is called right."""
+    """Return the fraction of the scans whose class is predicted correctly."""
     return divide(_right(table).sum(axis=1), table.sum(axis=(1, 2)))
 
 
 def recall(table: Confusion) -> Values:
-    """Draws x classes: of the scans of a class, the share called so. NaN where the class doesn't occur."""
+    """Return the recall as draws x classes: the fraction of a class's scans predicted as it, NaN where the class doesn't occur."""
     return divide(_right(table), table.sum(axis=2))
 
 
 def precision(table: Confusion) -> Values:
-    """Draws x classes: of the scans called a class, the share that is. NaN where nothing is called so."""
+    """Return the precision as draws x classes: the fraction of scans predicted as a class that is of it, NaN without any."""
     return divide(_right(table), table.sum(axis=1))
 
 
 def specificity(table: Confusion) -> Values:
-    """Draws x classes: of the scans of other classes, the share not called this one. NaN where only this class occurs."""
+    """Return the specificity as draws x classes: the fraction of other classes' scans not predicted as this one.
+
+    It is NaN where only this class occurs.
+    """
     others = table.sum(axis=(1, 2))[:, None] - table.sum(axis=2)
     return divide(others - (table.sum(axis=1) - _right(table)), others)
 
 
 def f1(table: Confusion) -> Values:
-    """Draws x classes: harmonic mean of precision and recall, 0 when a class that occurs is never called."""
+    """Return the F1 score as draws x classes: the harmonic mean of precision and recall, 0 when a class is never predicted."""
     return divide(2 * _right(table), table.sum(axis=1) + table.sum(axis=2))
 
 
 def balanced(table: Confusion) -> Values:
-    """The mean recall of the classes that occur."""
+    """Return the mean recall of the classes that occur."""
     return over_classes(recall(table), table)
 
 
 def over_classes(of_class: Values, table: Confusion) -> Values:
-    """The mean over the classes that occur; one that occurs and has no value, as the precision of one never called, counts as 0."""
+    """Return the mean over the classes that occur.
+
+    A class that occurs and has no value, such as the precision of a class that is never predicted, counts as 0.
+    """
     occurs = table.sum(axis=2) > 0
     return divide(np.where(occurs, np.nan_to_num(of_class), 0.0).sum(axis=1), occurs.sum(axis=1).astype(np.float64))
 
 
 def mcc(table: Confusion) -> Values:
-    """Matthews' correlation of called and true class: 1 always right, 0 no better than chance.
+    """Return the Matthews correlation of predicted and true class: 1 when all are correct, 0 at chance level.
 
-    0 when all scans are called alike, as in scikit-learn; NaN where only one class occurs.
+    It is 0 when all scans are predicted as one class, as in scikit-learn, and NaN where only one class occurs.
     """
     total, right = table.sum(axis=(1, 2)), _right(table).sum(axis=1)
     true, called = table.sum(axis=2), table.sum(axis=1)
@@ -102,16 +108,16 @@ def _right(table: Confusion) -> Values:
 
 
 def joint_score(*, lesion_dice: Sequence[float], normal_clean: Sequence[bool], balanced_accuracy: float | None) -> float:
-    """The mean of a mask score and a class score, each from 0 to 1.
+    """Return the mean of a mask score and a class score, each from 0 to 1.
 
-    The mask score is the mean over all scans whose mask is known: of a scan with a lesion its Dice (0 when the lesion is missed),
-    of a scan without one 1 when nothing is outlined and 0 when something is. The class score is the balanced accuracy.
-    A task of which nothing is known is left out; with neither the score is NaN.
+    The mask score is the mean over all scans whose mask is known. A scan with a lesion counts its Dice (0 when the lesion is
+    missed); a scan without one counts 1 when the predicted mask is empty and 0 otherwise. The class score is the balanced accuracy.
+    A task without known truth is left out; without both the score is NaN.
 
     Args:
         lesion_dice: Dice of each scan that has a lesion.
-        normal_clean: Of each scan with an empty mask, whether nothing is outlined.
-        balanced_accuracy: Mean over the classes of the share that is called right, None when no label is known.
+        normal_clean: Whether the predicted mask is empty, for each scan with an empty true mask.
+        balanced_accuracy: Mean recall of the classes, None when no label is known.
     """
     scans = [*map(float, lesion_dice), *map(float, normal_clean)]
     scores = [float(np.mean(scans))] if scans else []

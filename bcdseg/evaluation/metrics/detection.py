@@ -1,4 +1,4 @@
-"""Lesion detection metrics: pure functions over masks."""
+"""Lesion detection metrics, as pure functions of masks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from scipy.ndimage import label
 
 from bcdseg.types import Mask
 
-FOUND_FROM = 0.1  # IoU of an outlined region and a lesion
-TOUCHING = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
+FOUND_FROM = 0.1  # least IoU of a predicted region and the lesion that it finds
+TOUCHING = np.ones((3, 3), bool)  # 8-connectivity: pixels that touch at a corner are in one region
 
 
 class Detection(NamedTuple):
-    """Lesions of one scan.
+    """The lesions of one scan, matched to predicted regions.
 
     Attributes:
-        lesions: True ones.
-        found: Those that an outlined region was matched to.
-        false: Outlined regions that were matched to none.
+        lesions: Number of true lesions.
+        found: Number of lesions with a matching predicted region.
+        false: Number of false lesions: predicted regions that match no lesion.
     """
 
     lesions: int
@@ -28,18 +28,18 @@ class Detection(NamedTuple):
 
     @property
     def sensitivity(self) -> float | None:
-        """The share of the lesions that is found; None where there is none."""
+        """Fraction of the lesions that is found; None without lesions."""
         return self.found / self.lesions if self.lesions else None
 
 
 def detect(predicted: Mask, truth: Mask, *, found_from: float = FOUND_FROM) -> Detection:
-    """Match the outlined regions of a scan to its lesions.
+    """Match the predicted regions of a scan to its lesions.
 
-    A region may be matched to a lesion when their IoU is at least ``found_from``. Pairs are taken in the order of their IoU,
-    the largest first, and each region and each lesion belongs to one pair at most: of two regions in one lesion the second is
-    false, and one region over two lesions finds one of them.
+    A region can match a lesion when their IoU is at least ``found_from``. Pairs are matched in the order of their IoU, the largest
+    first, and each region and each lesion is in at most one pair. Of two regions in one lesion one is a false lesion, and one
+    region over two lesions finds one of them.
 
-    Empty masks: without a lesion nothing can be found and every outlined region is false; with nothing outlined every lesion is
+    Empty masks: without a lesion nothing can be found and every predicted region is false; with an empty prediction every lesion is
     missed.
     """
     outlined, regions = label(predicted, TOUCHING)

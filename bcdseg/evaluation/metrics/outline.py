@@ -14,13 +14,13 @@ from bcdseg.types import Mask, Spacing
 
 
 class Overlap(NamedTuple):
-    """How much of two masks is shared, each from 0 to 1.
+    """The overlap of two masks, each value from 0 to 1.
 
     Attributes:
-        dice: Twice the shared area over the sum of both areas.
-        iou: The shared area over the area of either.
-        precision: The share of what was outlined that is lesion.
-        recall: The share of the lesion that was outlined.
+        dice: Twice the intersection over the sum of both areas.
+        iou: Intersection over union.
+        precision: Fraction of the predicted mask that is lesion.
+        recall: Fraction of the lesion that is in the predicted mask.
     """
 
     dice: float
@@ -30,18 +30,18 @@ class Overlap(NamedTuple):
 
 
 def dice(predicted: Mask, truth: Mask) -> float:
-    """Twice the shared area over the sum of both areas.
+    """Return the Dice coefficient: twice the intersection over the sum of both areas.
 
-    Empty masks: both empty agree, 1. One empty is a missed or an invented lesion, 0.
+    Empty masks: 1 when both are empty; 0 when one is, which is a missed or a false lesion.
     """
     return overlap(predicted, truth).dice
 
 
 def overlap(predicted: Mask, truth: Mask) -> Overlap:
-    """Dice, IoU, precision and recall of the pixels.
+    """Return Dice, IoU, precision and recall of the pixels.
 
-    Empty masks: both empty agree, all 1. One empty is a missed or an invented lesion, all 0; the precision of a missed and the
-    recall of an invented one, which divide 0 by 0, too: such a scan counts, and counts as wrong.
+    Empty masks: all are 1 when both masks are empty. All are 0 when one is, which is a missed or a false lesion; also the precision
+    of a missed and the recall of a false lesion, which are 0 / 0, so that such a scan counts, and counts as wrong.
     """
     outlined, lesion = int(np.count_nonzero(predicted)), int(np.count_nonzero(truth))
     if not outlined and not lesion:
@@ -54,23 +54,23 @@ def overlap(predicted: Mask, truth: Mask) -> Overlap:
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
-    """How one outline agrees with the truth; the rules for empty masks are those of the measures.
+    """The agreement of one predicted mask with the true mask; each value has its metric's rule for empty masks.
 
     Attributes:
-        truth_area: The lesion's share of the image, 0 for a scan without one.
-        dice: See ``segmentation.overlap``, as the next three.
-        iou: Shared area over the area of either.
-        precision: Share of what was outlined that is lesion.
-        recall: Share of the lesion that was outlined.
-        hd95_px: See ``surface.surface``, as the next five; in pixels.
+        truth_area: Lesion's fraction of the image, 0 for a scan without one.
+        dice: Dice coefficient, see ``overlap``.
+        iou: Intersection over union, see ``overlap``.
+        precision: Fraction of the predicted mask that is lesion, see ``overlap``.
+        recall: Fraction of the lesion that is in the predicted mask, see ``overlap``.
+        hd95_px: 95 % Hausdorff distance in pixels, see ``surface.surface``.
         assd_px: Average symmetric surface distance in pixels.
-        boundary_f1: With a tolerance of 0.75 % of the image's diagonal.
-        hd95_share: ``hd95_px`` as a share of the image's diagonal, so that scans of different sizes can be taken together.
-        hd95_mm: In millimetres, None where the pixel size is unknown.
-        assd_mm: In millimetres, or None.
-        lesions_true: See ``detection.detect``, as the next two.
-        lesions_found: Lesions that an outlined region was matched to.
-        lesions_false: Outlined regions that match no lesion.
+        boundary_f1: Boundary F1 with a tolerance of 0.75 % of the image's diagonal.
+        hd95_share: ``hd95_px`` as a fraction of the image's diagonal, so that scans of different sizes can be combined.
+        hd95_mm: 95 % Hausdorff distance in millimetres, None where the pixel size is unknown.
+        assd_mm: Average symmetric surface distance in millimetres, None where the pixel size is unknown.
+        lesions_true: Number of true lesions, see ``detection.detect``.
+        lesions_found: Number of lesions with a matching predicted region.
+        lesions_false: Number of predicted regions that match no lesion.
     """
 
     truth_area: float
@@ -90,13 +90,13 @@ class Outline:
 
 
 def score_mask(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None, name: str = "this scan") -> Outline:
-    """Measure one outline.
+    """Measure one predicted mask.
 
     Args:
-        predicted: The mask to judge.
-        truth: The true mask.
-        spacing: Millimetres per pixel, down and across, where known.
-        name: Of the scan, for the message when the masks' sizes differ.
+        predicted: Predicted mask.
+        truth: True mask.
+        spacing: Millimetres per pixel, vertical and horizontal, where known.
+        name: Name of the scan, for the error message when the masks' sizes differ.
     """
     if predicted.shape != truth.shape or predicted.ndim != 2:
         raise InputError(

@@ -1,7 +1,7 @@
-"""Ranking metrics over all thresholds: pure functions over arrays.
+"""Ranking metrics over all thresholds, as pure functions of arrays.
 
-They take weights (``weights.py``) and give one value for each draw, NaN where there is no positive or no other scan. A scan is
-called positive when its score is at or above the threshold; scans of one score stand or fall together.
+Functions with weights (see ``measures/measure.py``) return one value for each draw, NaN where there is no positive or no other
+scan. A scan is predicted positive when its score is at or above the threshold, so scans of equal score are always predicted alike.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Positive = NDArray[np.bool_]
 
 
 class Steps(NamedTuple):
-    """What is called positive at each threshold, from none to all.
+    """The counts of scans predicted positive at each threshold, from none to all.
 
     Attributes:
-        thresholds: The different scores, falling, after one that nothing reaches.
-        right: Draws x thresholds: positive scans at or above it.
-        wrong: Draws x thresholds: other scans at or above it.
+        thresholds: Distinct scores in falling order, after one that is above all scores.
+        right: True positives as draws x thresholds.
+        wrong: False positives as draws x thresholds.
     """
 
     thresholds: Scores
@@ -32,22 +32,22 @@ class Steps(NamedTuple):
 
     @property
     def sensitivity(self) -> Weights:
-        """Of the positive scans, the share at or above each threshold."""
+        """Fraction of the positive scans at or above each threshold."""
         return divide(self.right, self.right[:, -1:])
 
     @property
     def specificity(self) -> Weights:
-        """Of the others, the share below each threshold."""
+        """Fraction of the other scans below each threshold."""
         return 1 - divide(self.wrong, self.wrong[:, -1:])
 
     @property
     def precision(self) -> Weights:
-        """Of the scans at or above each threshold, the share that is positive; 1 where there is none."""
+        """Fraction of the scans at or above each threshold that is positive; 1 where there are no such scans."""
         return np.where(self.right + self.wrong > 0, divide(self.right, self.right + self.wrong), 1.0)
 
 
 def steps(scores: Scores, positive: Positive, weights: Weights | None = None) -> Steps:
-    """Count, at every threshold, the scans at or above it."""
+    """Count the positive and the other scans at or above every threshold."""
     counts = once(len(scores)) if weights is None else weights
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))
@@ -58,32 +58,35 @@ def steps(scores: Scores, positive: Positive, weights: Weights | None = None) ->
 
 
 def roc_auc(scores: Scores, positive: Positive, weights: Weights | None = None) -> Values:
-    """The probability that a positive scan scores above another one; a tie counts half."""
+    """Return the area under the ROC curve: the probability that a positive scan scores above another one; a tie counts half."""
     at = steps(scores, positive, weights)
     area = (np.diff(at.wrong) * (at.right[:, 1:] + at.right[:, :-1]) / 2).sum(axis=1)
     return divide(area, at.right[:, -1] * at.wrong[:, -1])
 
 
 def average_precision(scores: Scores, positive: Positive, weights: Weights | None = None) -> Values:
-    """Area under precision against recall, in steps: the mean of the precision at each positive scan. Chance is their share."""
+    """Return the area under the precision-recall curve in steps: the mean precision at each positive scan.
+
+    At chance level it is the fraction of positive scans.
+    """
     at = steps(scores, positive, weights)
     area = (np.diff(at.right) * at.precision[:, 1:]).sum(axis=1)
     return np.where(at.wrong[:, -1] > 0, divide(area, at.right[:, -1]), np.nan)
 
 
 def sensitivity_at(scores: Scores, positive: Positive, specificity: float, weights: Weights | None = None) -> Values:
-    """The highest sensitivity of all thresholds whose specificity is at least this."""
+    """Return the highest sensitivity of all thresholds that reach a specificity."""
     at = steps(scores, positive, weights)
     return _best(at.sensitivity, at.specificity >= specificity - 1e-12)
 
 
 def specificity_at(scores: Scores, positive: Positive, sensitivity: float, weights: Weights | None = None) -> Values:
-    """The highest specificity of all thresholds whose sensitivity is at least this."""
+    """Return the highest specificity of all thresholds that reach a sensitivity."""
     at = steps(scores, positive, weights)
     return _best(at.specificity, at.sensitivity >= sensitivity - 1e-12)
 
 
 def _best(values: Weights, allowed: NDArray[np.bool_]) -> Values:
-    """The largest allowed value of each draw; NaN where sensitivity or specificity has none."""
+    """Return the largest allowed value of each draw; NaN where sensitivity or specificity is undefined."""
     best: Values = np.where(allowed, values, -np.inf).max(axis=1)
     return np.where(np.isfinite(best), best, np.nan)

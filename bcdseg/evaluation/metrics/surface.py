@@ -1,7 +1,8 @@
 """Surface distances in pixels or millimetres.
 
-The outline of a mask is its pixels that have a neighbour above, below, left or right outside of the mask; what lies beyond the
-border of the image is outside. Distances go from the middle of each outline pixel to the nearest middle of the other outline.
+The outline of a mask is the set of its pixels that have a neighbour above, below, left or right outside of the mask; everything
+beyond the border of the image is outside. Distances are those from the centre of each outline pixel to the nearest centre of the
+other outline.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from scipy.spatial import KDTree
 
 from bcdseg.types import Mask, Spacing
 
-TOLERANCE = 0.0075  # of the image's diagonal, as of the boundary F1 of Csurka et al. 2013
+TOLERANCE = 0.0075  # fraction of the image's diagonal, as in the boundary F1 of Csurka et al. 2013
 SQUARE: Spacing = (1.0, 1.0)
 
 Distances = NDArray[np.float64]
 
 
 class Surface(NamedTuple):
-    """How far two outlines lie apart.
+    """The distances between two outlines.
 
     Attributes:
-        hd95: 95th percentile of the distances from one outline to the other, the larger of both ways.
-        assd: Mean of the distances both ways together.
-        boundary_f1: Harmonic mean of the shares of both outlines that lie within the tolerance of the other.
+        hd95: 95th percentile of the distances from one outline to the other, the larger of both directions.
+        assd: Mean of the distances in both directions together.
+        boundary_f1: Harmonic mean of the fractions of both outlines that are within the tolerance of the other.
     """
 
     hd95: float
@@ -36,20 +37,20 @@ class Surface(NamedTuple):
 
 
 def diagonal(size: tuple[int, int], spacing: Spacing = SQUARE) -> float:
-    """Length of an image's diagonal: no two outlines in it are farther apart."""
+    """Return the length of an image's diagonal, the largest possible distance of two outlines in it."""
     return math.hypot(size[0] * spacing[0], size[1] * spacing[1])
 
 
 def surface(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None, tolerance: float | None = None) -> Surface:
-    """HD95, average symmetric surface distance and boundary F1 of two masks.
+    """Return HD95, average symmetric surface distance and boundary F1 of two masks.
 
-    Empty masks: both empty agree: distances 0, boundary F1 1. One empty is a missed or an invented lesion: both distances are
-    the image's diagonal, boundary F1 0. A scan is never dropped.
+    Empty masks: when both are empty, distances are 0 and the boundary F1 is 1. When one is, which is a missed or a false lesion,
+    both distances are the image's diagonal and the boundary F1 is 0. No scan is left out.
 
     Args:
-        predicted: The mask to judge.
-        truth: The true mask, of the same size.
-        spacing: Millimetres per pixel, down and across; distances are in pixels without it.
+        predicted: Predicted mask.
+        truth: True mask, of the same size.
+        spacing: Millimetres per pixel, vertical and horizontal; without it, distances are in pixels.
         tolerance: Largest distance at which outlines agree in the boundary F1, in the same unit as the distances.
             By default 0.75 % of the image's diagonal: 2.7 pixels of 256 x 256.
     """
@@ -70,33 +71,33 @@ def surface(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None, tol
 
 
 def hd95(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None) -> float:
-    """95th percentile of the distances from one outline to the other, the larger of both ways.
+    """Return the 95th percentile of the distances from one outline to the other, the larger of both directions.
 
-    Empty masks: both empty agree, 0. One empty is a missed or an invented lesion: the image's diagonal.
+    Empty masks: 0 when both are empty; the image's diagonal when one is, which is a missed or a false lesion.
     """
     return surface(predicted, truth, spacing=spacing).hd95
 
 
 def average_surface_distance(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None) -> float:
-    """Mean distance from each outline to the other, both ways together.
+    """Return the mean distance from each outline to the other, both directions together.
 
-    Empty masks: both empty agree, 0. One empty is a missed or an invented lesion: the image's diagonal.
+    Empty masks: 0 when both are empty; the image's diagonal when one is, which is a missed or a false lesion.
     """
     return surface(predicted, truth, spacing=spacing).assd
 
 
 def boundary_f1(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None, tolerance: float | None = None) -> float:
-    """Harmonic mean of the shares of both outlines that lie within a tolerance of the other: 0.75 % of the diagonal by default.
+    """Return the harmonic mean of both outlines' fractions within a tolerance of the other, by default 0.75 % of the diagonal.
 
-    Empty masks: both empty agree, 1. One empty is a missed or an invented lesion, 0.
+    Empty masks: 1 when both are empty; 0 when one is, which is a missed or a false lesion.
     """
     return surface(predicted, truth, spacing=spacing, tolerance=tolerance).boundary_f1
 
 
 def _distances(predicted: Mask, truth: Mask, scale: Spacing) -> tuple[Distances, Distances] | None:
-    """From each pixel of the predicted outline to the true one, and back; None when one of the masks is empty.
+    """Return the distances of each outline's pixels to the other outline, both directions; None when one mask is empty.
 
-    A tree of the outlines' pixels is exact, as a distance transform is, and many times faster than one of a large image.
+    A k-d tree of the outlines' pixels is exact, as a distance transform is, and many times faster on a large image.
     """
     one, other = _outline(predicted), _outline(truth)
     if not len(one) or not len(other):
@@ -106,7 +107,7 @@ def _distances(predicted: Mask, truth: Mask, scale: Spacing) -> tuple[Distances,
 
 
 def _outline(mask: Mask) -> NDArray[np.int64]:
-    """Row and column of each pixel of a mask's outline."""
+    """Return row and column of each pixel of a mask's outline."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return np.empty((0, 2), np.int64)
