@@ -105,7 +105,7 @@ def _at(address: str) -> tuple[Any, str]:
 
 
 TEXT = ("source", "label", "spacing_from", "flags", "error")
-COUNTS = ("lesions", "area_px")
+COUNTS = ("lesions", "candidates", "area_px")
 DETAILS = "details"
 MOST_ROWS = 10_000  # of a group, which is held at once
 
