@@ -1,1 +1,1 @@
-"""Inference: from a scan and a network to a prediction."""
+"""Inference: preprocessing, network, postprocessing and output of predictions."""

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSummary:
-    """The answers for the frames of one clip, together.
+    """Summary of the predictions for the frames of one clip.
 
     Attributes:
-        source: The clip.
-        frames: Numbers of the frames that were looked at.
-        unread: How many frames could not be read.
-        label: The class of the highest mean probability; None for a model without classes.
-        probabilities: Each class's probability, the mean over the frames.
-        outlined_share: Share of the frames in which a lesion is outlined.
-        largest_frame: Number of the frame with the largest lesion by pixels, None when nothing is outlined.
-        long_axis_mm: That lesion's long axis; None without a scale.
-        short_axis_mm: Its short axis.
-        median_long_axis_mm: Median of the long axes of each frame's largest lesion.
-        long_axis_px: The largest lesion's long axis in pixels.
-        short_axis_px: Its short axis in pixels.
+        source: Path or name of the clip.
+        frames: Numbers of the frames that were predicted.
+        unread: Number of frames that could not be read.
+        label: Class with the highest mean probability; None for a model without classes.
+        probabilities: Mean probability of each class over the frames.
+        outlined_share: Fraction of the frames in which a lesion is outlined.
+        largest_frame: Number of the frame with the largest lesion by pixels; None when no frame has a lesion.
+        long_axis_mm: Long axis of the largest lesion in millimetres; None when the pixel spacing is unknown.
+        short_axis_mm: Short axis of the largest lesion in millimetres, or None.
+        median_long_axis_mm: Median over the frames of the long axis of the largest lesion, in millimetres, or None.
+        long_axis_px: Long axis of the largest lesion in pixels.
+        short_axis_px: Short axis of the largest lesion in pixels.
     """
 
     source: str
@@ -49,7 +49,7 @@ class ClipSummary:
     short_axis_px: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, in types that JSON knows."""
+        """Return all attributes as JSON types."""
         return asdict(self) | {"frames": list(self.frames)}
 
     def __str__(self) -> str:
@@ -65,13 +65,13 @@ class ClipSummary:
 
 
 def clip_file(result: Prediction | Failure) -> str:
-    """The file that an answer is of: its source without the number of a frame."""
+    """Return the file of a prediction: its source without the frame number."""
     file, mark, number = result.source.rpartition("#")
     return file if mark and number.isdecimal() and (isinstance(result, Failure) or result.frame is not None) else result.source
 
 
 def light(prediction: Prediction) -> Prediction:
-    """The same answer with its mask alone of all that has pixels, so that a whole clip's answers can be held."""
+    """Return the prediction with its mask as the only array, so that the predictions of a whole clip fit in memory."""
     maps = [field.name for field in fields(prediction) if isinstance(getattr(prediction, field.name), np.ndarray)]
     dropped: dict[str, Any] = {name: None for name in maps if name not in ("mask", "image")}
     nothing = np.broadcast_to(np.uint8(0), prediction.size)
@@ -79,7 +79,7 @@ def light(prediction: Prediction) -> Prediction:
 
 
 def summarize_clip(results: Iterable[Prediction | Failure]) -> ClipSummary:
-    """Sum up a clip from the answers for its frames, which are read one by one and not kept."""
+    """Summarize a clip from the predictions for its frames, which are read one by one and not kept."""
     frames: list[int] = []
     sums: dict[str, float] = {}
     axes: list[float] = []

@@ -37,17 +37,18 @@ def save_dicom_seg(
 ) -> Path:
     """Write outlines as a DICOM segmentation that refers to the frames of its source.
 
-    It has the scale of the prediction; a clip whose frames differ in theirs, as where its regions do, is written without one.
+    The file has the pixel spacing of the prediction. A clip whose frames differ in spacing, for example because their ultrasound
+    regions differ, is written without spacing.
 
     Args:
-        predictions: Of one image, or of frames of one clip.
-        path: The file to write.
-        source: The DICOM file, bytes or ``Dataset`` that was predicted; by default the prediction's own path.
-        kind: ``"binary"`` for the outline, ``"probability"`` for the probability of each pixel; ``"lesions"`` for the
-            outline of one image with a segment for each lesion, in the order of ``prediction.lesions``.
+        predictions: Prediction for one image, or predictions for frames of one clip.
+        path: File to write.
+        source: DICOM file, bytes or ``Dataset`` that was predicted; by default the path in the prediction.
+        kind: ``"binary"`` for the mask, ``"probability"`` for the probability of each pixel, ``"lesions"`` for the mask
+            of one image with one segment per lesion, in the order of ``prediction.lesions``.
         keep_identifiers: Whether patient and UIDs are written as in the source. Otherwise they are replaced, always by the
-            same: the file then refers to a source that was de-identified likewise.
-        overwrite: Whether a file that exists may be replaced.
+            same values, so that the file refers to a source that was de-identified in the same way.
+        overwrite: Whether an existing file may be replaced.
     """
     if kind not in KINDS:
         raise OptionError(f"kind={kind!r} is unknown: choose one of {', '.join(KINDS)}.")
@@ -93,11 +94,11 @@ def save_dicom_sr(
     """Write measurements as a DICOM structured report (TID 1500): axes, area, class and probabilities.
 
     Args:
-        predictions: Of one image, or of frames of one clip.
-        path: The file to write.
-        source: See ``save_dicom_seg``.
-        keep_identifiers: See ``save_dicom_seg``.
-        overwrite: Whether a file that exists may be replaced.
+        predictions: Prediction for one image, or predictions for frames of one clip.
+        path: File to write.
+        source: As in ``save_dicom_seg``.
+        keep_identifiers: As in ``save_dicom_seg``.
+        overwrite: Whether an existing file may be replaced.
     """
     findings: list[FrameFindings] = []
     facts: set[tuple[str, str, tuple[int, int]]] = set()
@@ -129,7 +130,7 @@ def _reference(source: Any, size: tuple[int, ...], keep_identifiers: bool) -> An
 
 
 def _apart(mask: Mask, lesions: int) -> NDArray[np.bool_]:
-    """Each lesion of a mask, the largest first as ``find_lesions`` has them."""
+    """Return one mask per lesion, the largest first, in the order of ``find_lesions``."""
     regions, count = label(mask, connectivity=EVERY_NEIGHBOUR, return_num=True)
     if count != lesions:
         raise OptionError("kind='lesions': two lesions of different scan areas touch and can't be told apart. Take kind='binary'.")

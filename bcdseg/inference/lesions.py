@@ -16,30 +16,30 @@ from skimage.measure import label, perimeter_crofton, regionprops
 from bcdseg.errors import OptionError
 from bcdseg.types import SPACING_RANGE, Mask, Point, Spacing
 
-EVERY_NEIGHBOUR = 2  # pixels that touch at a corner belong together
+EVERY_NEIGHBOUR = 2  # skimage connectivity: pixels that touch at a corner belong to one lesion
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lesion:
-    """One outlined region.
+    """One outlined lesion and its measurements.
 
-    Axes are those of the ellipse with the region's own second moments, as scikit-image's ``regionprops`` gives them.
-    Where the pixel size is known they are found in millimetres, so that pixels that are not square don't tilt them.
+    The axes are those of the ellipse with the second moments of the lesion, as in scikit-image's ``regionprops``.
+    They are computed in millimetres where the pixel spacing is known, so that non-square pixels don't tilt them.
 
     Attributes:
         area_px: Number of pixels.
-        box: Top, left, bottom and right; bottom and right are one past the last pixel.
-        centroid: Row and column of the middle.
-        long_axis_px: Length of the long axis.
-        short_axis_px: Length of the short axis.
-        long_axis_ends: The two end points of the long axis, each row and column.
-        short_axis_ends: The two end points of the short axis.
-        orientation: Degrees from the horizontal to the long axis, counter-clockwise, above -90 and up to 90.
-        taller_than_wide: Height over width of the box, in millimetres where known; above 1 is taller than wide.
-        circularity: 4 pi area over perimeter squared: 1 for a disc, less the more ragged the outline.
-        solidity: Share of its convex hull that the region fills.
-        probability: Mean mask probability inside the region.
-        area_mm2: Area in square millimetres, None where the pixel size is unknown.
+        box: Top, left, bottom and right of the bounding box; bottom and right are one past the last pixel.
+        centroid: Row and column of the centroid.
+        long_axis_px: Length of the long axis in pixels.
+        short_axis_px: Length of the short axis in pixels.
+        long_axis_ends: End points of the long axis, each a row and a column.
+        short_axis_ends: End points of the short axis.
+        orientation: Angle from the horizontal to the long axis in degrees, counter-clockwise, above -90 and up to 90.
+        taller_than_wide: Height over width of the box, in millimetres where known; above 1 means taller than wide.
+        circularity: 4 pi area over perimeter squared: 1 for a disc, lower for an irregular outline.
+        solidity: Fraction of its convex hull that the lesion fills.
+        probability: Mean mask probability inside the lesion.
+        area_mm2: Area in square millimetres; None when the pixel spacing is unknown.
         long_axis_mm: Length of the long axis in millimetres, or None.
         short_axis_mm: Length of the short axis in millimetres, or None.
     """
@@ -82,10 +82,10 @@ def check_spacing(spacing: float | tuple[float, float] | None) -> Spacing | None
 def find_lesions(
     over_threshold: Mask, probability: NDArray[np.float32], *, min_share: float, spacing: Spacing | None
 ) -> tuple[Mask, tuple[Lesion, ...]]:
-    """Drop the specks of a mask and measure what is left.
+    """Remove the small components of a mask and measure the remaining lesions.
 
     Returns:
-        The mask without specks, and its lesions, the largest first.
+        Mask without small components, and its lesions, the largest first.
     """
     window = _around(over_threshold)
     if window is None:
@@ -98,7 +98,7 @@ def find_lesions(
 
 
 def _without_specks(mask: Mask, window: tuple[slice, slice], smallest: float) -> tuple[Mask, NDArray[np.int32]]:
-    """The mask, and its window with a number for each region, both without regions below a number of pixels."""
+    """Return the mask and the label image of its window, both without components of fewer pixels than the smallest."""
     regions, count = label(mask[window], connectivity=EVERY_NEIGHBOUR, return_num=True)
     areas = np.bincount(regions.ravel(), minlength=count + 1)
     if (areas[1:] >= smallest).all():
@@ -110,7 +110,7 @@ def _without_specks(mask: Mask, window: tuple[slice, slice], smallest: float) ->
 
 
 def _around(mask: Mask) -> tuple[slice, slice] | None:
-    """The smallest window that holds all of a mask: lesions are small, scans may be large."""
+    """Return the bounding box of a mask: lesions are small, scans may be large."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if len(rows) else None
 
@@ -118,9 +118,9 @@ def _around(mask: Mask) -> tuple[slice, slice] | None:
 def _measure(region: Any, start: tuple[int, int], spacing: Spacing | None) -> Lesion:
     down, across = spacing or (1.0, 1.0)
     top, left, bottom, right = (int(edge) for edge in region.bbox)
-    # The local one comes with the moments, which the axes need anyway; the other lists every pixel.
+    # centroid_local is a by-product of the moments, which the axes need anyway; centroid lists every pixel.
     centroid = start[0] + top + float(region.centroid_local[0]) / down, start[1] + left + float(region.centroid_local[1]) / across
-    # regionprops turns from the row axis; along it a step is (cos, sin) in rows and columns.
+    # regionprops measures the angle from the row axis: a step along the long axis is (cos, sin) in rows and columns.
     along = math.cos(region.orientation), math.sin(region.orientation)
     long, short = float(region.axis_major_length), float(region.axis_minor_length)
     long_ends = _ends(centroid, along, long, (down, across))
@@ -150,12 +150,12 @@ def _ends(middle: Point, along: Point, length: float, spacing: Spacing) -> tuple
 
 
 def _from_horizontal(along: Point) -> float:
-    degrees = math.degrees(math.atan2(-along[0], along[1]))  # rows count downwards
+    degrees = math.degrees(math.atan2(-along[0], along[1]))  # row numbers increase downwards
     return degrees + 180 if degrees <= -90 else degrees - 180 if degrees > 90 else degrees
 
 
 def _solidity(region: Mask) -> float:
-    """Area over that of the convex hull of all pixel corners; drawing the hull pixel by pixel would cost more than the network."""
+    """Return area over area of the convex hull of all pixel corners; rasterizing the hull would take longer than the network."""
     rows = np.flatnonzero(region.any(axis=1))
     left, right = region.argmax(axis=1)[rows], region.shape[1] - region[:, ::-1].argmax(axis=1)[rows]
     corners = [np.column_stack((rows + down, side)) for down in (0, 1) for side in (left, right)]
@@ -163,12 +163,12 @@ def _solidity(region: Mask) -> float:
 
 
 def _circularity(region: Mask, aspect: float) -> float:
-    """Over square pixels: a perimeter counted on pixels of another shape would be wrong."""
+    """Return the circularity, computed on square pixels: a perimeter counted on non-square pixels would be wrong."""
     if not math.isclose(aspect, 1.0, rel_tol=1e-3):
         height, width = region.shape[0] + 2, region.shape[1] + 2
         size = (max(3, round(width / aspect)), height) if aspect > 1 else (width, max(3, round(height * aspect)))
         smooth = Image.fromarray(np.pad(region, 1).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
         region = np.asarray(smooth) >= 0.5
-    # Crofton's formula: counting edge pixels would make every slanted outline too long.
+    # Crofton's formula, because counting edge pixels overestimates the perimeter of slanted outlines.
     perimeter = float(perimeter_crofton(np.pad(region, 1)))
     return 1.0 if perimeter == 0 else min(1.0, 4 * math.pi * float(region.sum()) / perimeter**2)

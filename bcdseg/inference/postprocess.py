@@ -17,7 +17,7 @@ from bcdseg.types import Area, Mask
 
 
 class RegionResult(NamedTuple):
-    """What the network says of one area of a scan. Maps have the size of the whole scan."""
+    """Mask, lesions and class scores of one region of a scan. Maps have the size of the whole scan."""
 
     area: Area
     mask: Mask | None
@@ -28,7 +28,14 @@ class RegionResult(NamedTuple):
 
 
 def postprocess_region(area: Area, seen: RegionOutput, rules: Rules, size: tuple[int, ...]) -> RegionResult:
-    """Outline an area of a scan of this height and width. A speck is judged by what the network saw at once."""
+    """Outline the lesions of one region of a scan.
+
+    Args:
+        area: Region of the scan.
+        seen: Probability map and class scores of the region.
+        rules: Thresholds of the model. The smallest lesion is a fraction of the pixels that the network processes at once.
+        size: Height and width of the whole scan.
+    """
     if seen.probability is None:
         return RegionResult(area, None, None, (), seen.votes, seen.windows)
     probability = in_frame(seen.probability, area, size)
@@ -41,7 +48,7 @@ def postprocess_region(area: Area, seen: RegionOutput, rules: Rules, size: tuple
 
 
 def check_finite(answer: RawOutput, *, name: str) -> RawOutput:
-    """Refuse an answer that is none."""
+    """Raise a NotFiniteError where a raw output has NaN or infinite values; return it otherwise."""
     for part in (answer.mask, answer.classes):
         if part is not None and not np.isfinite(part).all():
             raise NotFiniteError(f"{name}: the network answers with NaN or infinite values; are its weights finite?")

@@ -23,41 +23,40 @@ if TYPE_CHECKING:
     from bcdseg.inference.quality import Flag
     from bcdseg.types import Box, Mask, Pixels, Spacing
 
-TINY = np.float32(1e-6)  # so that a probability of 0 has a logarithm
-SHOWN = (640, 640)  # pixels at most of the picture in a notebook
+TINY = np.float32(1e-6)  # keeps the logarithm of a probability of 0 finite
+SHOWN = (640, 640)  # largest size of the image in a notebook, in pixels
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Prediction:
-    """What a model says of one scan. Masks have the scan's own height and width.
+    """Prediction of a model for one scan. Masks have the height and width of the scan.
 
     Attributes:
-        source: The scan's path, or what it was when it had none.
-        label: The most probable class, or the one that the operating point calls; None for a model without classes.
-        probabilities: Calibrated probability of each class, by name.
-        mask: True where a lesion is outlined, specks dropped; None for a model without a mask.
+        source: Path of the scan, or a description of its type when it has no path.
+        label: Predicted class: the most probable one, or the choice of the operating point; None for a model without classes.
+        probabilities: Calibrated probability of each class by name.
+        mask: True where a lesion is outlined, without small components; None for a model without a mask.
         mask_probability: Probability of 'lesion' for each pixel, 0 to 1; None for a model without a mask.
-        lesions: The outlined lesions, the largest first.
-        candidates: Outlined regions of a scan whose probability of a lesion is below the model's presence threshold: no findings,
-            but worth a look; the largest first.
-        candidate_mask: True where a candidate is outlined; None where there is none.
-        flags: What to doubt about this answer.
+        lesions: Outlined lesions, the largest first.
+        candidates: Outlines in a scan whose probability of a lesion is below the model's presence threshold: not findings, but
+            worth a review; the largest first.
+        candidate_mask: True where a candidate is outlined; None when there are no candidates.
+        flags: Warnings about the quality of the scan or of the prediction.
         spacing: Millimetres per pixel, down and across, or None.
-        threshold: The mask probability from which a pixel was outlined.
-        operating_point: Name of the operating point that chose the class; None when the most probable one was taken.
-        heatmap: Grad-CAM, 0 to 1: where the score of the class ``explained`` came from; None unless asked for. A coarse hint,
-            no evidence.
-        explained: The class that the heat map is of.
-        image: The scan as it was read; of a DICOM frame what lies outside of its scan areas is black unless identifiers are kept.
-        spacing_from: Where the spacing comes from: ``"given"``, ``"ultrasound region"``, ``"pixel spacing"``,
-            ``"imager pixel spacing"`` (at an X-ray detector, where all is larger than in the patient), or None.
-        area: The part of the scan that the class and the spacing are of: top, left, bottom and right.
-        frame: The frame's number in a DICOM clip, counted from 1; None for a single image.
-        model: Name of the model that answered.
-        windows: How many windows of the scan went through the network (``mode="tiles"``); None when it was seen as a whole.
-        spread: Of each class, the standard deviation of its probability over several answers; None when there was only one.
-        uncertainty_from: What the several answers were, such as ``"3 members x 2 views"``: members of an ensemble, views of
-            test-time augmentation. None when there was only one; then ``spread`` and ``entropy`` are None too.
+        threshold: Mask probability from which a pixel is outlined.
+        operating_point: Name of the operating point that chose the class; None when the label is the most probable class.
+        heatmap: Grad-CAM of the class ``explained``, 0 to 1; None unless requested. It is a coarse hint and not evidence.
+        explained: Class of the heat map.
+        image: Scan as it was read; in a DICOM frame, pixels outside its scan regions are black unless identifiers are kept.
+        spacing_from: Source of the spacing: ``"given"``, ``"ultrasound region"``, ``"pixel spacing"``,
+            ``"imager pixel spacing"`` (at an X-ray detector, where everything is magnified), or None.
+        area: Region of the scan from which class and spacing are: top, left, bottom and right.
+        frame: Number of the frame in a DICOM clip, counted from 1; None for a single image.
+        model: Name of the model.
+        windows: Number of windows that the network has processed (``mode="tiles"``); None when the scan was processed as a whole.
+        spread: Standard deviation of each class's probability over several raw outputs; None when there is only one.
+        uncertainty_from: Origin of the several raw outputs, such as ``"3 members x 2 views"``: members of an ensemble, views of
+            test-time augmentation. None when there is only one; ``spread`` and ``entropy`` are then None too.
     """
 
     source: str
@@ -85,9 +84,9 @@ class Prediction:
 
     @property
     def entropy(self) -> NDArray[np.float32] | None:
-        """How unsure each pixel is, in bits: 0 sure, 1 not known at all. None unless several answers were asked for.
+        """Entropy of each pixel in bits: 0 is certain, 1 is fully uncertain. None unless there are several raw outputs.
 
-        It is the entropy of the mean of their mask probabilities: high where each is unsure, and where they disagree.
+        It is the entropy of their mean mask probability: high where each of them is uncertain, and where they disagree.
         """
         if self.mask_probability is None or self.uncertainty_from is None:
             return None
@@ -96,7 +95,7 @@ class Prediction:
 
     @property
     def confidence(self) -> float | None:
-        """Probability of the chosen class."""
+        """Probability of the predicted class; None for a model without classes."""
         return None if self.label is None else self.probabilities[self.label]
 
     @property
@@ -105,7 +104,7 @@ class Prediction:
         return self.image.shape[0], self.image.shape[1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the pixels, in types that JSON knows."""
+        """Return all attributes except the arrays, as JSON types."""
         return {
             "source": self.source,
             "height": self.size[0],
@@ -126,13 +125,17 @@ class Prediction:
         }
 
     def overlay(self) -> Image:
-        """The scan with its lesions outlined, as a PIL image of the scan's size."""
+        """Draw the scan with its lesions outlined, as a PIL image of the scan's size."""
         from bcdseg.inference.render import draw_overlay
 
         return draw_overlay(self)
 
     def heat_overlay(self) -> Image:
-        """The scan with its heat map over it, as a PIL image of the scan's size."""
+        """Draw the heat map over the scan, as a PIL image of the scan's size.
+
+        Raises:
+            OptionError: The prediction has no heat map.
+        """
         from bcdseg.inference.render import draw_heat
 
         if self.heatmap is None:
@@ -140,22 +143,22 @@ class Prediction:
         return draw_heat(self)
 
     def plot(self) -> Figure:
-        """Scan, outline, heat map where asked for, and probabilities side by side, as a matplotlib figure (extra ``plot``)."""
+        """Plot outline, mask probability, heat map if there is one, and class probabilities with matplotlib (extra ``plot``)."""
         from bcdseg.inference.render import draw_figure
 
         return draw_figure(self)
 
     def save(self, folder: str | Path, *, name: str | None = None, overlay: bool = True, overwrite: bool = False) -> list[Path]:
-        """Write ``NAME.json``, ``NAME_mask.png``, ``NAME_overlay.png``, and ``NAME_heatmap.png`` where there is one, into a folder.
+        """Write ``NAME.json``, ``NAME_mask.png``, ``NAME_overlay.png`` and any heat map as ``NAME_heatmap.png`` to a folder.
 
         Args:
-            folder: Made when missing.
-            name: By default the stem of the source.
-            overlay: Whether to write the overlay, and the heat map.
-            overwrite: Whether files that exist may be replaced; otherwise they are an error.
+            folder: Output folder; it is created when missing.
+            name: Stem of the file names; by default the stem of the source.
+            overlay: Whether to write the overlay and the heat map.
+            overwrite: Whether existing files may be replaced; otherwise they are an error.
 
         Returns:
-            The files written.
+            Paths of the written files.
         """
         from bcdseg.inference.writers import save_prediction
 
@@ -164,7 +167,7 @@ class Prediction:
     def save_dicom_seg(
         self, path: str | Path, *, source: Any = None, kind: str = "binary", keep_identifiers: bool = False, overwrite: bool = False
     ) -> Path:
-        """Write the outline, or the probability, as DICOM-SEG; see ``bcdseg.save_dicom_seg`` (extra ``dicom``)."""
+        """Write the mask or the mask probability as a DICOM segmentation; see ``bcdseg.save_dicom_seg`` (extra ``dicom``)."""
         from bcdseg.inference.dicom_output import save_dicom_seg
 
         return save_dicom_seg(self, path, source=source, kind=kind, keep_identifiers=keep_identifiers, overwrite=overwrite)
@@ -172,7 +175,7 @@ class Prediction:
     def save_dicom_sr(
         self, path: str | Path, *, source: Any = None, keep_identifiers: bool = False, overwrite: bool = False
     ) -> Path:
-        """Write the measurements as a DICOM report; see ``bcdseg.save_dicom_sr`` (extra ``dicom``)."""
+        """Write the measurements as a DICOM structured report; see ``bcdseg.save_dicom_sr`` (extra ``dicom``)."""
         from bcdseg.inference.dicom_output import save_dicom_sr
 
         return save_dicom_sr(self, path, source=source, keep_identifiers=keep_identifiers, overwrite=overwrite)

@@ -32,16 +32,16 @@ from bcdseg.types import Failure, Mask, Pixels, ScanImage, Spacing
 WHOLE, TILES, AUTO = "whole", "tiles", "auto"
 MODES = (WHOLE, TILES, AUTO)
 NATIVE = Tiles()
-AUTO_ABOVE = 2048  # pixels: frames of ultrasound machines are smaller
+AUTO_ABOVE = 2048  # pixels; frames of ultrasound machines are smaller
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """How scans are shown to a network.
+    """Choice between whole-scan and sliding-window inference.
 
     Attributes:
-        name: ``whole``, ``tiles``, or ``auto``: tiles for what has more than 2,048 pixels down or across.
-        tiles: How what is large is cut.
+        name: ``whole``, ``tiles``, or ``auto``: tiles for regions of more than 2,048 pixels in height or width.
+        tiles: Settings of the sliding window.
     """
 
     name: str = WHOLE
@@ -52,37 +52,37 @@ class Mode:
             raise OptionError(f"mode={self.name!r} is unknown: choose one of {', '.join(MODES)}.")
 
     def look(self, pixels: Pixels, preprocessing: Preprocessing, *, threshold: float, has_classes: bool) -> RegionInput:
-        """How an area of a scan is looked at."""
+        """Return the network inputs of a region of a scan: the whole region, or windows of it."""
         if self.name == TILES or (self.name == AUTO and is_large(pixels)):
             return TiledRegion(pixels, preprocessing, self.tiles, threshold=threshold, has_classes=has_classes)
         return WholeRegion(preprocessing(pixels), pixels.shape[0] * pixels.shape[1])
 
 
 def is_large(pixels: Pixels) -> bool:
-    """Whether a scan is above the size up to which ``auto`` takes it as a whole."""
+    """Return whether a scan is larger than ``auto`` processes as a whole."""
     return any(side > AUTO_ABOVE for side in pixels.shape[:2])
 
 
 Result = Prediction | Failure
 GIVEN = "given"
 WHOLE_SCANS = Mode()
-MOST_LARGE_TOGETHER = 4  # scans that one thread holds at once where they may be large
+MOST_LARGE_TOGETHER = 4  # largest batch of scans that may be large, to limit memory per thread
 
 
 class PreparedScan(NamedTuple):
-    """A scan that is ready for the network, a look at each of its areas."""
+    """Preprocessed scan, with the network inputs of each of its regions."""
 
     image: ScanImage
     looks: tuple[RegionInput, ...]
 
     def inputs(self) -> Iterator[Array]:
-        """For the network, one after the other."""
+        """Return the network inputs of all regions, one by one."""
         return chain.from_iterable(look.inputs() for look in self.looks)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """Everything that an answer depends on, besides the scan."""
+    """Runtime, preprocessing and settings that a prediction depends on, besides the scan."""
 
     runtime: Runtime
     preprocessing: Preprocessing
@@ -99,7 +99,7 @@ class Predictor:
     uncertainty_from: str | None = None
 
     def one(self, source: ImageSource) -> Prediction:
-        """The answer for one scan. The windows of a large one are shared among the threads of a stream."""
+        """Predict one scan. The windows of a large scan are distributed over the threads of the runtime."""
         scan = self._read(source)
         if all(look.count == 1 for look in scan.looks):
             return self._answer(scan, self._run(scan.inputs()))
@@ -109,8 +109,8 @@ class Predictor:
     def stream(self, sources: Iterable[ImageSource], *, keep_failures: bool) -> Iterator[Result]:
         """Yield the predictions for many scans, in their order.
 
-        Each worker takes a batch all the way from file to lesions, so that one decodes while another computes. A scan that
-        has no prediction raises, or a ``Failure`` takes its place, whatever its file or the network raised.
+        Each worker processes a batch completely, from file to lesions, so that one decodes while another computes. A scan that
+        can't be predicted raises, or a ``Failure`` takes its place, whatever its file or the network has raised.
         """
         together = self.batch_size if self.mode.name == WHOLE else min(self.batch_size, MOST_LARGE_TOGETHER)
         remaining = iter(sources)
@@ -136,7 +136,7 @@ class Predictor:
         return self._results([self._read_or_fail(source) for source in sources])
 
     def _results(self, scans: Sequence[PreparedScan | Failure]) -> list[Result]:
-        """Predict scans together, and each alone where that fails: the error of one scan is not that of the others."""
+        """Predict scans together, and each separately if that fails, so that an error of one scan doesn't affect the others."""
         try:
             answers = self._run(chain.from_iterable(scan.inputs() for scan in scans if isinstance(scan, PreparedScan)))
             return [scan if isinstance(scan, Failure) else self._answer(scan, answers) for scan in scans]
@@ -148,7 +148,7 @@ class Predictor:
             return [_failure(scans[0], error)]
 
     def _run(self, inputs: Iterable[Array], pool: Executor | None = None) -> Iterator[RawOutput]:
-        """An answer for each input; neighbours of one shape go through the network together, whichever scan they are of."""
+        """Yield a raw output for each input; consecutive inputs of one shape form a batch, also across scans."""
         batches = _batches(inputs, self.batch_size)
         run = map(self.runtime, batches) if pool is None else _ahead(pool, self.runtime, batches, self.runtime.workers + 1)
         for answers in run:
@@ -166,7 +166,7 @@ class Predictor:
             return self._prepare(read_scan(source, keep_identifiers=self.keep_identifiers))
         except (BcdsegError, *EXITS):
             raise
-        except BaseException as error:  # decoders written in Rust raise classes that are no Exception
+        except BaseException as error:  # decoders written in Rust raise classes that don't derive from Exception
             raise unexpected_error(source_name(source), "can't be read", error) from error
 
     def _prepare(self, image: ScanImage) -> PreparedScan:
@@ -183,7 +183,7 @@ class Predictor:
             postprocess_region(area, look.take(islice(checked, look.count)), self.rules, size)
             for area, look in zip(scan.image.areas, scan.looks, strict=True)
         ]
-        # The area that holds the lesion speaks for the scan; the first is the largest.
+        # Class and spacing are from the region with the largest lesion; without lesions, from the first, the largest region.
         speaker = max(range(len(parts)), key=lambda at: max((lesion.area_px for lesion in parts[at].lesions), default=0))
         chosen = parts[speaker]
         mask = merged([part.mask for part in parts if part.mask is not None])
@@ -250,7 +250,7 @@ def _called_otherwise(label: str | None, likeliest: str | None, point: Operating
 
 
 def _failure(scan: PreparedScan | Failure, error: BaseException) -> Failure:
-    """Return what takes the place of a scan that can't be predicted."""
+    """Return the Failure of a scan that can't be predicted."""
     if isinstance(scan, Failure):
         return scan
     name = scan.image.source
@@ -262,7 +262,7 @@ def _failure(scan: PreparedScan | Failure, error: BaseException) -> Failure:
 
 
 def _take(sources: Iterator[ImageSource], most: int) -> tuple[list[ImageSource], Exception | None]:
-    """The next few sources, and what the caller's iterator raised, to be raised after the answers for what came before."""
+    """Return the next few sources, and the error of the caller's iterator, which is raised after the predictions before it."""
     taken: list[ImageSource] = []
     try:
         for source in islice(sources, most):
@@ -279,7 +279,7 @@ def _batches(inputs: Iterable[Array], most: int) -> Iterator[list[Array]]:
 
 
 def _ahead(pool: Executor, run: Runtime, batches: Iterable[list[Array]], most: int) -> Iterator[RawOutput]:
-    """The answers for batches, in order, a few of them being computed at any time."""
+    """Yield the raw outputs of batches in order, computing a few batches ahead."""
     waiting: deque[Future[RawOutput]] = deque()
     for batch in batches:
         waiting.append(pool.submit(run, batch))

@@ -10,11 +10,11 @@ from bcdseg.data.images import to_gray
 from bcdseg.types import Pixels
 
 TINY = 64
-LOOKED_AT = 128  # rows and columns of a scan that its brightness is judged by
+LOOKED_AT = 128  # the brightness is measured on about as many rows and columns of a scan
 
 
 class Flag(NamedTuple):
-    """A code to test for and a sentence to read."""
+    """Warning about the quality of a scan or of a prediction: a code for programs and a sentence for readers."""
 
     code: str
     message: str
@@ -24,7 +24,7 @@ class Flag(NamedTuple):
 
 
 def image_flags(pixels: Pixels) -> tuple[Flag, ...]:
-    """Doubts about the image: does it look like a scan at all?"""
+    """Return warnings about an image that is tiny, blank, saturated or otherwise unlike a scan."""
     flags = []
     if min(pixels.shape[:2]) < TINY:
         flags.append(Flag("tiny", f"The image is only {pixels.shape[0]}x{pixels.shape[1]} pixels; a scan has more detail."))
@@ -46,8 +46,8 @@ def candidate_flag(probability: float, threshold: float) -> Flag:
     """Return the warning that an outline is a candidate and not a finding.
 
     Args:
-        probability: Of a lesion.
-        threshold: From which an outline is a finding.
+        probability: Probability of a lesion.
+        threshold: Probability from which an outline is a finding.
     """
     return Flag(
         "candidate",
@@ -59,14 +59,14 @@ def candidate_flag(probability: float, threshold: float) -> Flag:
 def answer_flags(
     *, label: str | None, confidence: float, outlined: bool | None, no_lesion: str | None, min_confidence: float
 ) -> tuple[Flag, ...]:
-    """Doubts about the answer: do outline and class agree, and is the class sure?
+    """Return warnings about a prediction whose outline and class contradict each other, or whose confidence is low.
 
     Args:
-        label: The chosen class, None for a model without classes.
-        confidence: Its probability.
-        outlined: Whether any lesion is outlined, None for a model without a mask.
-        no_lesion: The class that means 'no lesion', None when no class does.
-        min_confidence: The model's own threshold.
+        label: Predicted class; None for a model without classes.
+        confidence: Probability of the predicted class.
+        outlined: Whether any lesion is outlined; None for a model without a mask.
+        no_lesion: Negative class ('no lesion'); None for a model without one.
+        min_confidence: Confidence threshold of the model.
     """
     if label is None:
         return ()
@@ -90,7 +90,7 @@ def answer_flags(
 
 
 def _colourfulness(pixels: Pixels) -> float:
-    """Share of pixels whose channels differ clearly."""
+    """Return the fraction of pixels whose channels clearly differ."""
     scale = 255 if pixels.dtype == np.uint8 else 1
     coloured = pixels.max(axis=2).astype(np.float32) - pixels.min(axis=2) > 0.12 * scale
     return float(coloured.mean())

@@ -1,4 +1,4 @@
-"""Inputs and outputs of a scan region: as a whole or as windows."""
+"""Network inputs and outputs of a region of a scan, processed as a whole or in windows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from bcdseg.runtimes.class_scores import ClassScores, aggregate
 
 
 class RegionOutput(NamedTuple):
-    """What came of an area.
+    """Probability map and class scores of one region.
 
     Attributes:
-        probability: Of 'lesion here' at each of its pixels; None for a model without a mask.
-        votes: For the classes; None for a model without.
-        outlined: Votes of the windows that outline something, each by how much. They have half of the say where a lesion is
-            found. None where there are no windows.
-        pixels: How many pixels the network saw at once.
-        windows: How many windows went through the network; None where it saw the whole.
+        probability: Lesion probability of each pixel of the region; None for a model without a mask.
+        votes: Class scores of the region; None for a model without classes.
+        outlined: Class scores of the windows with outlined pixels, weighted by their number. They get half of the weight where a
+            lesion is found. None when there are no windows.
+        pixels: Number of pixels that the network processes at once.
+        windows: Number of windows that the network has processed; None when it has processed the region as a whole.
     """
 
     probability: Array | None
@@ -31,37 +31,37 @@ class RegionOutput(NamedTuple):
 
 
 class RegionInput(Protocol):
-    """What the network is shown of an area."""
+    """Interface of the network inputs of one region."""
 
     @property
     def count(self) -> int:
-        """How many inputs it has."""
+        """Number of inputs."""
 
     @property
     def prepared(self) -> Prepared:
-        """The whole area as an input."""
+        """The whole region as one input."""
 
     def inputs(self) -> Iterator[Array]:
-        """For the network, made as they are asked for."""
+        """Yield the network inputs, which are computed lazily."""
 
     def take(self, answers: Iterator[RawOutput]) -> RegionOutput:
-        """What came of it, from an answer for each input."""
+        """Combine the raw outputs, one per input, to the output of the region."""
 
 
 @dataclass(frozen=True, eq=False)
 class WholeRegion:
-    """An area as one input of the network."""
+    """Region as one input of the network."""
 
     prepared: Prepared
     pixels: int
     count: ClassVar[int] = 1
 
     def inputs(self) -> Iterator[Array]:
-        """See ``Look``."""
+        """Yield the only input."""
         yield self.prepared.array
 
     def take(self, answers: Iterator[RawOutput]) -> RegionOutput:
-        """See ``Look``."""
+        """Return the output of the region, from the only raw output."""
         answer = next(answers)
         probability = None if answer.mask is None else self.prepared.placement.restore(answer.mask)
         return RegionOutput(probability, aggregate([answer]), None, self.pixels, None)

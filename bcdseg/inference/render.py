@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction
     from bcdseg.types import Mask
 
-# Okabe and Ito's colours: told apart by the colour-blind, and bright on a dark scan.
+# Okabe and Ito's colours: distinguishable for colour-blind readers, and bright on a dark scan.
 OUTLINE = (240, 228, 66)
 LONG, SHORT = (86, 180, 233), (230, 159, 0)
 CANDIDATE = (204, 121, 167)
-DASH = 8  # widths of an outline that a dash and a gap take together
+DASH = 8  # length of a dash and a gap together, in widths of the outline
 
 
 def draw_overlay(prediction: Prediction) -> Image.Image:
@@ -62,7 +62,7 @@ def _paint_outline(
 
 
 def draw_figure(prediction: Prediction) -> Figure:
-    """The overlay, the mask probability and the class probabilities, as far as the model gives them."""
+    """Draw overlay, mask probability, heat map and class probabilities, as far as the prediction has them."""
     figure_module = require("matplotlib.figure", extra="plot", purpose="Plotting a prediction")
     shown = 1 + (prediction.mask_probability is not None) + (prediction.heatmap is not None) + bool(prediction.probabilities)
     figure: Figure = figure_module.Figure(figsize=(4.2 * shown, 4), layout="constrained")
@@ -96,14 +96,14 @@ def draw_figure(prediction: Prediction) -> Figure:
     return figure
 
 
-STRONGEST = 0.65  # of the colour over the scan
+STRONGEST = 0.65  # largest opacity of the heat map over the scan
 
 
-ANCHORS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])  # of matplotlib's inferno
+ANCHORS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])  # matplotlib's inferno colour map
 
 
 def draw_heat(prediction: Prediction) -> Image.Image:
-    """The scan in gray with the heat map in colour over it: dark violet is low, yellow is high."""
+    """Draw the scan in gray with the heat map in colour over it: dark violet is low, yellow is high."""
     assert prediction.heatmap is not None
     gray = np.repeat(to_uint8(to_gray(prediction.image))[..., None], 3, axis=2)
     heat = prediction.heatmap

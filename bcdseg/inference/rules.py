@@ -12,15 +12,15 @@ from bcdseg.networks.config import check_name, check_temperature
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint:
-    """When to call a class: not when it is the most probable one, but from a probability on.
+    """Probability threshold from which a class is predicted, even if it is not the most probable one.
 
     Attributes:
-        name: What to ask for it by, such as ``sensitivity 0.95``.
-        positive: The class that is called.
-        threshold: A scan is called that class when its probability is at least this; else the most probable of the others.
-        sensitivity: Share of the class's scans that were called so where the threshold was chosen; None when unknown.
-        specificity: Share of the other scans that were not called so there; None when unknown.
-        scans: How many scans it was chosen on.
+        name: Name by which it is selected, such as ``sensitivity 0.95``.
+        positive: Class that the threshold applies to.
+        threshold: Probability from which that class is predicted; below it the most probable of the other classes is.
+        sensitivity: Fraction of the scans of that class with that prediction, where the threshold was chosen; None if unknown.
+        specificity: Fraction of the other scans with another prediction there; None if unknown.
+        scans: Number of scans that it was chosen on.
     """
 
     name: str
@@ -38,7 +38,7 @@ class OperatingPoint:
                 raise OptionError(f"{name}={value!r} of {self.name!r} is not possible: choose a number from 0 to 1.")
 
     def check_classes(self, classes: Collection[str]) -> None:
-        """Raise an OptionError where its class is none of a model's.
+        """Raise an OptionError where the model lacks the class of the operating point.
 
         Args:
             classes: Names of the model's classes.
@@ -53,10 +53,10 @@ class OperatingPoint:
         """Return the class that is predicted.
 
         Args:
-            probabilities: Of each class.
+            probabilities: Probability of each class by name.
 
         Raises:
-            OptionError: There is no such class.
+            OptionError: The class of the operating point is missing.
         """
         self.check_classes(probabilities)
         if probabilities[self.positive] >= self.threshold:
@@ -78,13 +78,13 @@ class Rules:
     """Thresholds and calibration of a model.
 
     Attributes:
-        threshold: A pixel belongs to a lesion when its probability is at least this.
-        min_lesion_share: An outlined spot smaller than this share of the scan's area is a speck and is dropped.
-        min_confidence: A probability of the chosen class below this is flagged.
-        temperature: Class logits are divided by this before the softmax.
-        presence_threshold: An outline is a finding where the probability of a lesion, one minus that of the class that means 'no
-            lesion', is at least this; below it is a candidate. None shows every outline as a finding.
-        operating_points: Other ways to call a class, chosen on validation scans; ``predict(..., operating_point=NAME)``.
+        threshold: Mask probability from which a pixel belongs to a lesion.
+        min_lesion_share: Smallest lesion as a fraction of the scan's area; smaller components are removed.
+        min_confidence: Probability of the predicted class below which a prediction gets a warning.
+        temperature: Divisor of the class logits before the softmax.
+        presence_threshold: Probability of a lesion (one minus that of the negative class) from which an outline is a finding;
+            below it the outline is a candidate. With None every outline is a finding.
+        operating_points: Class thresholds chosen on validation scans, for ``predict(..., operating_point=NAME)``.
     """
 
     threshold: float = 0.5
@@ -109,12 +109,16 @@ class Rules:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Rules:
-        """Build the record from what ``dataclasses.asdict`` and JSON made of it."""
+        """Build the rules from their ``dataclasses.asdict``, also after a round trip through JSON."""
         points = tuple(OperatingPoint(**point) for point in values.get("operating_points", ()))
         return cls(**{**values, "operating_points": points})
 
     def operating_point(self, name: str) -> OperatingPoint:
-        """The operating point of a name."""
+        """Return the operating point with a name.
+
+        Raises:
+            OptionError: The model has no operating point of that name.
+        """
         for point in self.operating_points:
             if point.name == name:
                 return point

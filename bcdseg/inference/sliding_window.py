@@ -23,20 +23,20 @@ from bcdseg.runtimes.class_scores import aggregate
 from bcdseg.types import Mask, Pixels
 
 SHARPNESS = 8  # a window's side over the standard deviation of its weights, as in MONAI
-EDGE, EDGE_WEIGHT = 32, 1e-6  # what lies within a 32nd of a window's side of its edge counts only where no other window sees it
+EDGE, EDGE_WEIGHT = 32, 1e-6  # margin (a 32nd of the side) that counts only where no other window is
 LARGEST_SCALE = 8.0
 MOST_OVERLAP = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tiles:
-    """How large scans are cut into windows of the network's own size.
+    """Settings of the sliding window, whose windows have the size of the network input.
 
     Attributes:
-        scale: The scan is resized by this before it is cut: 1 is its native resolution, at 0.5 each window sees twice as far.
-        overlap: Share of a window's side that the next one shares. More is smoother and slower.
-        progress: Called after each window with how many of a scan's windows are done, and with how many there are. When many
-            scans are predicted, it may be called from several threads.
+        scale: Factor by which the scan is resized first: 1 is native resolution, at 0.5 each window covers twice the length.
+        overlap: Fraction of a window's side that overlaps the next window. Higher is smoother and slower.
+        progress: Callback after each window, with the number of completed windows of the scan and their total. With many scans
+            it may be called from several threads.
     """
 
     scale: float = 1.0
@@ -51,12 +51,12 @@ class Tiles:
 
 
 class Axis(NamedTuple):
-    """Where windows begin along one side of a scan, and their weights.
+    """Start positions and weights of the windows along one side of a scan.
 
     Attributes:
-        length: Pixels of the side.
-        starts: Of each window; below 0 where the side is shorter than a window.
-        weights: Windows x pixels of a window. At each pixel of the side, those of all windows are 1 together.
+        length: Length of the side in pixels.
+        starts: Start of each window; negative where the side is shorter than a window.
+        weights: Weights, windows x pixels of a window. At each pixel of the side they sum to 1 over the windows.
     """
 
     length: int
@@ -64,14 +64,14 @@ class Axis(NamedTuple):
     weights: Array
 
     def inside(self, window: int) -> tuple[slice, slice]:
-        """The part of a window that lies in the scan: its pixels there, and in the window."""
+        """Return the part of a window that is inside the scan: its slice of the scan, and its slice of the window."""
         start = self.starts[window]
         low, high = max(0, start), min(self.length, start + self.weights.shape[1])
         return slice(low, high), slice(low - start, high - start)
 
 
 def cut_axis(length: int, window: int, overlap: float) -> Axis:
-    """Windows along a side, evenly spread, as many as the overlap asks for."""
+    """Return evenly spaced windows along a side, as many as the overlap requires."""
     if length <= window:
         return _weighted(length, window, (-((window - length) // 2),))
     step = max(1, int(window * (1 - overlap)))
@@ -93,7 +93,7 @@ def _weighted(length: int, window: int, starts: tuple[int, ...]) -> Axis:
 
 
 def _bell(window: int) -> NDArray[np.float64]:
-    """A Gaussian, next to nothing at the edges: what a network says there depends on what it can't see."""
+    """Return a Gaussian, close to 0 at the edges: raw outputs there depend on pixels outside of the window."""
     middle = (window - 1) / 2
     bell: NDArray[np.float64] = np.exp(-0.5 * ((np.arange(window) - middle) / (window / SHARPNESS)) ** 2)
     edge = window // EDGE
@@ -102,22 +102,22 @@ def _bell(window: int) -> NDArray[np.float64]:
     return bell
 
 
-FLAT = 4 / 255  # a window whose intensities differ by no more than this shows nothing
+FLAT = 4 / 255  # range of intensities up to which a window is empty
 
 Place = tuple[int, int]
-"""Of a window among the others, down and across."""
+"""Row and column of a window in the grid of windows."""
 
 Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Windows of the network's own size over a scan that is resized by a scale.
+    """Grid of windows of the network's input size over a scan that is resized by a factor.
 
     Attributes:
-        pixels: Of the scan.
-        preprocessing: The model's own.
-        tiles: How the scan is cut.
+        pixels: Pixels of the scan.
+        preprocessing: Preprocessing of the model.
+        tiles: Settings of the sliding window.
     """
 
     pixels: Pixels
@@ -136,36 +136,36 @@ class Windows:
 
     @cached_property
     def axes(self) -> tuple[Axis, Axis]:
-        """Where windows begin, down and across."""
+        """Start positions and weights of the windows, vertical and horizontal."""
         (height, width), frame = self.size, self.preprocessing.frame
         return cut_axis(height, frame[0], self.tiles.overlap), cut_axis(width, frame[1], self.tiles.overlap)
 
     @cached_property
     def places(self) -> list[Place]:
-        """The windows that go through the network; at least one."""
+        """Windows that the network processes; at least one."""
         down, across = (range(len(axis.starts)) for axis in self.axes)
         shows = np.array([[self._shows_something((row, column)) for column in across] for row in down])
         return [(int(row), int(column)) for row, column in np.argwhere(~background(shows))] or [(0, 0)]
 
     @property
     def seen_at_once(self) -> float:
-        """How many of the scan's pixels a window covers."""
+        """Number of the scan's pixels that a window covers."""
         (height, width), (down, across) = self.preprocessing.frame, self._steps
         return height * down * width * across
 
     def inside(self, place: Place) -> tuple[Window, Window]:
-        """The part of a window that lies in the scan: its pixels in the resized scan, and in the window."""
+        """Return the part of a window that is inside the scan: its slices of the resized scan, and of the window."""
         (rows, in_rows), (columns, in_columns) = (axis.inside(at) for axis, at in zip(self.axes, place, strict=True))
         return (rows, columns), (in_rows, in_columns)
 
     def weights(self, place: Place) -> Array:
-        """How much a window counts at its pixels in the scan."""
+        """Return the weights of a window at its pixels inside the scan."""
         (down, across), (_, (rows, columns)) = self.axes, self.inside(place)
         counts: Array = np.outer(down.weights[place[0], rows], across.weights[place[1], columns])
         return counts
 
     def cut(self, place: Place) -> Array:
-        """A window as the network takes it, with black where the scan is smaller."""
+        """Return a window as network input, padded with black where the scan is smaller."""
         wanted, within = self.inside(place)
         beneath = self._beneath(wanted)
         part = self.pixels[beneath]
@@ -178,7 +178,7 @@ class Windows:
 
     @property
     def _steps(self) -> tuple[float, float]:
-        """Pixels of the scan to one of the resized scan, down and across."""
+        """Pixels of the scan per pixel of the resized scan, vertical and horizontal."""
         return self.source[0] / self.size[0], self.source[1] / self.size[1]
 
     def _shows_something(self, place: Place) -> bool:
@@ -186,7 +186,7 @@ class Windows:
         return float(part.max()) - float(part.min()) > FLAT * (255 if part.dtype == np.uint8 else 1)
 
     def _beneath(self, window: Window) -> Window:
-        """The pixels of the scan that a window is made of, the neighbours that smoothing looks at included."""
+        """Return the pixels of the scan that a window depends on, including the neighbours used in smoothing."""
         return _before_resizing(window[0], self._steps[0]), _before_resizing(window[1], self._steps[1])
 
     def _resampled(self, plane: Pixels, beneath: Window, window: Window) -> Pixels:
@@ -203,9 +203,9 @@ class Windows:
 
 
 def background(shows: Mask) -> Mask:
-    """Which windows need no network: those that show nothing and reach an edge of the scan over others that show nothing.
+    """Return which windows the network can skip: empty ones that are connected to an edge of the scan through empty windows.
 
-    What shows nothing in the midst of a scan may be the inside of a lesion, and is looked at.
+    An empty window in the middle of a scan may be the inside of a lesion, so the network processes it.
     """
     numbers, _ = label(~shows)
     at_edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
@@ -221,9 +221,9 @@ def _before_resizing(window: slice, step: float) -> slice:
 
 
 class TiledRegion:
-    """An area as windows of the network's own size; for the class also as a whole, before them.
+    """Region as windows of the network's input size, preceded by the whole region for the classes.
 
-    A network that takes scans at their own size has no smaller whole: there the windows alone speak for the class.
+    A network that processes scans at native size has no downscaled whole region: its class scores are from the windows alone.
     """
 
     def __init__(self, pixels: Pixels, preprocessing: Preprocessing, tiles: Tiles, *, threshold: float, has_classes: bool) -> None:
@@ -233,22 +233,22 @@ class TiledRegion:
 
     @property
     def count(self) -> int:
-        """See ``Look``."""
+        """Number of inputs: windows, plus one for the whole region."""
         return len(self.windows.places) + self.shows_whole
 
     @cached_property
     def prepared(self) -> Prepared:
-        """See ``Look``."""
+        """The whole region as one input."""
         return self.windows.preprocessing(self.windows.pixels)
 
     def inputs(self) -> Iterator[Array]:
-        """See ``Look``."""
+        """Yield the whole region where it is used, then the windows."""
         if self.shows_whole:
             yield self.prepared.array
         yield from map(self.windows.cut, self.windows.places)
 
     def take(self, answers: Iterator[RawOutput]) -> RegionOutput:
-        """See ``Look``. Windows are added up in the area's own map: nothing else grows with it."""
+        """Combine the raw outputs to the output of the region; the sum of the windows is the only array that grows with it."""
         windows, progress = self.windows, self.windows.tiles.progress
         whole = aggregate([next(answers)]) if self.shows_whole else None
         together: Array = new_map(windows.size, np.float32)
@@ -259,7 +259,7 @@ class TiledRegion:
             if progress:
                 progress(done, len(windows.places))
         for rows in bands(together.shape):
-            np.minimum(together[rows], 1, out=together[rows])  # weights are 1 together but for rounding
+            np.minimum(together[rows], 1, out=together[rows])  # weights sum to 1 except for rounding
         return RegionOutput(
             probability=resized_map(together, windows.source),
             votes=whole or aggregate(said),
@@ -269,7 +269,7 @@ class TiledRegion:
         )
 
     def _add(self, answer: RawOutput, place: Place, together: Array) -> float:
-        """Add a window's weighted map. What comes back is how many pixels it outlines, those it shares in part."""
+        """Add the weighted map of a window; return its number of outlined pixels, with shared pixels counted by weight."""
         assert answer.mask is not None
         in_area, in_window = self.windows.inside(place)
         inside, weights = answer.mask[in_window], self.windows.weights(place)

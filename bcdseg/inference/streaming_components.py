@@ -1,4 +1,4 @@
-"""Maps too large for memory: memory-mapped, with components found in bands."""
+"""Memory-mapped maps for scans too large for memory, and connected components that are found in bands."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from bcdseg.inference.lesions import EVERY_NEIGHBOUR, Lesion, find_lesions
 from bcdseg.runtimes.base import Array
 from bcdseg.types import Area, Box, Mask, Point, Spacing
 
-IN_MEMORY = 32_000_000  # pixels of the largest map that is held in memory
-BAND = 4_000_000  # pixels that are worked on at once
+IN_MEMORY = 32_000_000  # pixels of the largest map that is kept in memory
+BAND = 4_000_000  # pixels that are processed at once
 
 
 def is_huge(size: tuple[int, ...]) -> bool:
-    """Whether maps of this height and width go to disk."""
+    """Return whether maps of this height and width are memory-mapped."""
     return size[0] * size[1] > IN_MEMORY
 
 
 def new_map(size: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """A map of zeros.
+    """Return a map of zeros, memory-mapped if it is huge.
 
-    The file of a huge one lies in the system's folder for temporary files (``TMPDIR``) and has no name: nobody sees a part of it,
-    and it is gone with the last array that uses it, even when the process is killed.
+    The file is in the system's folder for temporary files (``TMPDIR``) and has no name: no other process can read it, and it
+    disappears with the last array that uses it, even when the process is killed.
     """
     if not is_huge(size):
         return np.zeros(size, dtype)
@@ -47,14 +47,14 @@ def new_map(size: tuple[int, ...], dtype: Any) -> NDArray[Any]:
 
 
 def bands(size: tuple[int, ...]) -> Iterator[slice]:
-    """The rows of a map, some at a time."""
+    """Yield slices of rows that cover a map."""
     rows = max(1, BAND // size[1])
     for top in range(0, size[0], rows):
         yield slice(top, min(top + rows, size[0]))
 
 
 def at_least(probability: Array, threshold: float) -> Mask:
-    """True where a probability is the threshold or more."""
+    """Return a mask that is True where the probability is at least the threshold."""
     if not is_huge(probability.shape):
         return probability >= threshold
     over: Mask = new_map(probability.shape, np.bool_)
@@ -64,12 +64,12 @@ def at_least(probability: Array, threshold: float) -> Mask:
 
 
 def resized_map(probability: Array, size: tuple[int, int]) -> Array:
-    """A map at another height and width, as ``resize_plane`` makes it, band by band."""
+    """Resize a map as ``resize_plane`` does, band by band."""
     if probability.shape == size:
         return probability
     whole: Array = new_map(size, np.float32)
     step = probability.shape[0] / size[0]
-    beyond = int(max(1, step)) + 2  # rows that smoothing looks at
+    beyond = int(max(1, step)) + 2  # neighbouring rows used in smoothing
     for rows in bands(size):
         top = max(0, int(rows.start * step) - beyond)
         part = Image.fromarray(probability[top : int(rows.stop * step) + beyond])
@@ -80,7 +80,7 @@ def resized_map(probability: Array, size: tuple[int, int]) -> Array:
 
 
 def in_frame(over_area: Array, area: Area, size: tuple[int, ...]) -> Array:
-    """A map over an area as a map over the whole scan, 0 elsewhere."""
+    """Return the map of a region as a map of the whole scan that is 0 elsewhere."""
     if over_area.shape == size:
         return over_area
     whole: Array = new_map(size, np.float32)
@@ -89,19 +89,19 @@ def in_frame(over_area: Array, area: Area, size: tuple[int, ...]) -> Array:
 
 
 def merged(maps: Sequence[NDArray[Any]]) -> Any:
-    """The largest value of each pixel, written into the first map; None of no maps."""
+    """Return the maximum of maps at each pixel, written to the first map; None without maps."""
     return reduce(lambda one, other: np.maximum(one, other, out=one), maps) if maps else None
 
 
 class Region(NamedTuple):
-    """Pixels that belong together: how many, where, and one of them."""
+    """Connected component: its number of pixels, its bounding box and one of its pixels."""
 
     pixels: int
     box: Box
     one: tuple[int, int]
 
     def with_other(self, other: Region) -> Region:
-        """Both as one."""
+        """Return the union with another component."""
         (top, left, bottom, right), (above, before, below, after) = self.box, other.box
         box = (min(top, above), min(left, before), max(bottom, below), max(right, after))
         return Region(self.pixels + other.pixels, box, self.one)
@@ -110,7 +110,7 @@ class Region(NamedTuple):
 def stream_lesions(
     over_threshold: Mask, probability: Array, *, min_share: float, spacing: Spacing | None
 ) -> tuple[Mask, tuple[Lesion, ...]]:
-    """What ``find_lesions`` gives, in the memory of the largest lesion's box."""
+    """Return the same as ``find_lesions``, with no more memory than the bounding box of the largest lesion."""
     smallest = max(1, min_share * over_threshold.size)
     mask: Mask = new_map(over_threshold.shape, np.bool_)
     lesions: list[Lesion] = []
@@ -128,7 +128,7 @@ def stream_lesions(
 
 
 def find_regions(mask: Mask) -> list[Region]:
-    """The regions of a mask, those that reach over several bands as one."""
+    """Return the connected components of a mask; components that cross bands are joined."""
     parts: list[Region] = []
     parent: list[int] = []
     last_row = np.zeros(mask.shape[1], np.int64)
@@ -155,7 +155,7 @@ def _parts(numbers: NDArray[np.int32], top: int) -> Iterator[Region]:
 
 
 def _touching(above: NDArray[np.int64], below: NDArray[np.int64]) -> set[tuple[int, int]]:
-    """Pairs of numbers in two rows that touch, corners included."""
+    """Return the pairs of labels that touch in two adjacent rows, including at corners."""
     width = len(above)
     pairs: set[tuple[int, int]] = set()
     for shift in (-1, 0, 1):
@@ -173,7 +173,7 @@ def _root(parent: list[int], index: int) -> int:
 
 
 def _moved(lesion: Lesion, down: int, across: int) -> Lesion:
-    """A lesion that was measured in a part of the scan, in the whole."""
+    """Return a lesion that was measured in a window of the scan, in coordinates of the scan."""
     top, left, bottom, right = lesion.box
     return replace(
         lesion,

@@ -1,7 +1,7 @@
 """Test-time augmentation.
 
-Mirrored is left to right only: in ultrasound shadows fall downwards. Smaller only: what is enlarged would lose its edges. All
-happens to the network's input and leaves its size, so that every runtime can do it.
+Views are mirrored left to right only, because acoustic shadows point downwards in ultrasound. They are only downscaled, because
+enlarging would crop the edges. The size of the network input stays the same, so that every runtime supports it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from bcdseg.runtimes.class_scores import log_mean
 
 
 class View(NamedTuple):
-    """One way to look at a network's input.
+    """Geometric transform of the network input in test-time augmentation.
 
     Attributes:
-        mirrored: Whether left and right change places.
-        scale: Height and width of what is seen become this share of the input's, with black around.
+        mirrored: Whether the input is mirrored left to right.
+        scale: Factor of height and width; a smaller scan is padded with black.
     """
 
     mirrored: bool = False
     scale: float = 1.0
 
     def of(self, scan: Array, black: Array) -> Array:
-        """An input, channels x height x width, as it looks."""
+        """Apply the transform to an input, channels x height x width."""
         scan = scan[..., ::-1] if self.mirrored else scan
         if self.scale == 1:
             return np.ascontiguousarray(scan)
@@ -43,7 +43,7 @@ class View(NamedTuple):
         return seen
 
     def back(self, mask: Array) -> Array:
-        """A map over what was seen as a map over the input."""
+        """Apply the inverse transform to a map."""
         restored = mask if self.scale == 1 else self._placement(mask.shape).restore(mask)
         whole: Array = restored[:, ::-1] if self.mirrored else restored
         return whole
@@ -62,7 +62,7 @@ VIEWS = {
 
 
 class Views:
-    """A runtime that asks another one at each of several views. Safe to call from several threads where that one is."""
+    """Runtime that averages the outputs of another runtime over several views; as thread-safe as that runtime."""
 
     def __init__(self, runtime: Runtime, views: Sequence[View], preprocessing: Preprocessing, temperature: float) -> None:
         self.runtime, self.views, self.temperature = runtime, tuple(views), temperature
@@ -70,19 +70,19 @@ class Views:
 
     @property
     def workers(self) -> int:
-        """As many as the other one has."""
+        """Number of threads that keep the other runtime busy."""
         return self.runtime.workers
 
     def pool(self) -> AbstractContextManager[Executor]:
-        """The other one's threads."""
+        """Return the thread pool of the other runtime."""
         return self.runtime.pool()
 
     def heat(self, scan: Array, class_index: int) -> Array:
-        """Of the scan as it is."""
+        """Compute the heat map of the original scan."""
         return self.runtime.heat(scan, class_index)
 
     def __call__(self, batch: Sequence[Array]) -> RawOutput:
-        """The mean probabilities of all views of preprocessed scans of one size, and what each view says of the classes."""
+        """Return the mean probabilities over all views of preprocessed scans of one size, and the class logits of each view."""
         each = [self.runtime([view.of(scan, self.black) for scan in batch]) for view in self.views]
         masks = [
             np.stack([view.back(mask) for mask in found.mask])
@@ -98,18 +98,22 @@ class Views:
 
 
 def choose_views(tta: str) -> tuple[View, ...]:
-    """The views of a test-time augmentation: ``none``, ``flip`` or ``full``."""
+    """Return the views of a test-time augmentation: ``none``, ``flip`` or ``full``.
+
+    Raises:
+        OptionError: The name is unknown.
+    """
     if tta not in VIEWS:
         raise OptionError(f"tta={tta!r} is unknown: choose one of {', '.join(VIEWS)}.")
     return VIEWS[tta]
 
 
 def with_views(runtime: Runtime, views: Sequence[View], preprocessing: Preprocessing, temperature: float) -> Runtime:
-    """The runtime itself where there is one view only, else one that asks it at each."""
+    """Return the runtime with test-time augmentation, or the runtime itself where there is only one view."""
     return runtime if len(views) == 1 else Views(runtime, views, preprocessing, temperature)
 
 
 def describe_sources(*, members: int, views: int) -> str | None:
-    """What several answers are from, in words; None of a single one."""
+    """Describe the origin of several raw outputs, such as ``3 members x 2 views``; None where there is only one."""
     counts = {"members": members, "views": views}
     return " x ".join(f"{number} {name}" for name, number in counts.items() if number > 1) or None

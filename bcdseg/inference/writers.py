@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction
     from bcdseg.inference.predictor import Result
 
-NOT_UNICODE = "backslashreplace"  # a file name may hold bytes that are no text
+NOT_UNICODE = "backslashreplace"  # a file name may contain bytes that are not valid text
 LONGEST_STEM = LONGEST - len("_frame99999_heatmap.png")
 LESION_COLUMNS = ("long_axis_px", "short_axis_px", "long_axis_mm", "short_axis_mm")
 
 
 def write_pictures(folder: Path, pictures: Mapping[str, bytes], *, overwrite: bool) -> BcdsegError | None:
-    """Write the pictures of one scan below a folder.
+    """Write the images of one scan below a folder.
 
     Returns:
-        Why a picture can't be written, where that is due to its own name or place: another file can be written.
+        Error of an image that can't be written because of its own name or path, while other files can be; None without errors.
 
     Raises:
-        OutputError: Nothing can be written any more, as on a full disk.
+        OutputError: No file can be written any more, for example because the disk is full.
     """
     for name, content in pictures.items():
         try:
@@ -46,7 +46,7 @@ def write_pictures(folder: Path, pictures: Mapping[str, bytes], *, overwrite: bo
 
 
 def output_names(sources: Sequence[Path]) -> dict[str, str]:
-    """A name below the output folder for each source; two files of one stem keep their suffixes apart."""
+    """Return a name below the output folder for each source; files with the same stem keep their suffixes."""
     common = common_folder(sources)
     below = {str(source): _without_mark(source.absolute().relative_to(common)) for source in sources}
     stems = Counter(path.with_suffix("") for path in below.values())
@@ -62,18 +62,18 @@ def output_names(sources: Sequence[Path]) -> dict[str, str]:
 
 
 def fit_path(name: str) -> str:
-    """Return a name below the output folder as it is, or with a hash in it where files of that name would have too long a name."""
+    """Return a name below the output folder, shortened with a hash where its file names would be too long."""
     *folders, stem = name.split("/")
     return "/".join([*map(fit_name, folders), fit_name(stem, LONGEST_STEM)])
 
 
 def common_folder(sources: Sequence[Path]) -> Path:
-    """The deepest one that holds them all."""
+    """Return the deepest folder that contains all sources."""
     return Path(os.path.commonpath([source.absolute().parent for source in sources]))
 
 
 def _without_mark(path: Path) -> Path:
-    """A frame's ``clip.dcm#12`` as ``clip_frame12.dcm``, so that each frame's files have a name of their own."""
+    """Return ``clip.dcm#12`` as ``clip_frame12.dcm``, so that the files of each frame have their own name."""
     file, mark, number = path.name.rpartition("#")
     if not (mark and number.isdecimal() and file):
         return path
@@ -82,7 +82,7 @@ def _without_mark(path: Path) -> Path:
 
 
 def pictures_of(prediction: Prediction, name: str, *, masks: bool = True, overlay: bool) -> dict[str, bytes]:
-    """File names and contents: mask, overlay and heat map, as far as they are wanted and there are any."""
+    """Return file names and contents of mask, overlay and heat map, as far as they are requested and available."""
     mask = prediction.mask if masks else None
     pictures = {} if mask is None else {f"{name}_mask.png": png_bytes(Image.fromarray(mask))}
     if overlay:
@@ -93,7 +93,7 @@ def pictures_of(prediction: Prediction, name: str, *, masks: bool = True, overla
 
 
 def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, overlay: bool, overwrite: bool) -> list[Path]:
-    """See ``Prediction.save``."""
+    """Write a prediction to a folder; see ``Prediction.save``."""
     stem = name or fit_name(_without_mark(Path(prediction.source)).stem, LONGEST_STEM)
     if Path(stem).name != stem:
         raise OptionError(f"name={stem!r}: give a file name without folders; the folder is an argument of its own.")
@@ -104,30 +104,30 @@ def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, o
 
 
 def json_bytes(value: Any) -> bytes:
-    """JSON for a person to read, one file's content."""
+    """Return a value as the content of an indented JSON file."""
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", NOT_UNICODE)
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """A PIL image as the content of a PNG file."""
+    """Return a PIL image as the content of a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
 def table_rows(results: Iterable[Result], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a scan: class, probabilities, the largest lesion, flags, or the error."""
+    """Return one row per scan: class, probabilities, largest lesion and warnings, or the error."""
     return [_failure_row(result) if isinstance(result, Failure) else _row(result, classes) for result in results]
 
 
 def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
-    """Rows of ``table_rows`` as the content of a CSV file."""
+    """Return the rows of ``table_rows`` as the content of a CSV file."""
     columns = columns_of(classes)
     return csv_text(columns, ([row.get(name, "") for name in columns] for row in rows)).encode("utf-8", NOT_UNICODE)
 
 
 def columns_of(classes: Sequence[str]) -> list[str]:
-    """Names of the columns of a table."""
+    """Return the column names of a table."""
     known = ["spread", "lesions", "candidates", "area_px", "area_mm2", *LESION_COLUMNS, "spacing_from", "flags", "error"]
     return ["source", "label", *(f"probability_{name}" for name in classes), *known]
 

@@ -1,1 +1,1 @@
-"""Runtimes: what runs a network."""
+"""Runtimes: torch, torch.compile, OpenVINO and ONNX Runtime."""

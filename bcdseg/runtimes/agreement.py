@@ -1,4 +1,4 @@
-"""Agreement of a runtime with torch in 32 bits."""
+"""Agreement of a runtime with torch at fp32."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from bcdseg.runtimes import class_scores
 from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.types import Pixels
 
-DRAWN = ((256, 256), (180, 240), (470, 560))  # heights and widths of the scans that are drawn
+DRAWN = ((256, 256), (180, 240), (470, 560))  # heights and widths of the synthetic scans
 HALF = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far two ways of answering differ over some scans.
+    """Difference between the outputs of two runtimes over some scans.
 
     Attributes:
-        scans: How many scans were compared.
-        mask: Share of pixels that one way outlines and the other does not.
-        mask_probability: Mean difference of the pixels' probabilities.
-        probability: Largest difference of a class's probability.
-        mean_probability: Mean difference of the classes' probabilities.
+        scans: Number of compared scans.
+        mask: Fraction of pixels that only one of the two outlines.
+        mask_probability: Mean absolute difference of the mask probabilities.
+        probability: Largest absolute difference of a class probability.
+        mean_probability: Mean absolute difference of the class probabilities.
     """
 
     scans: int
@@ -42,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """What a difference must not exceed; the attributes are those of ``Difference``."""
+    """Upper bounds of a difference, with the attributes of ``Difference``."""
 
     mask: float
     mask_probability: float
@@ -50,10 +50,10 @@ class Bound:
     mean_probability: float
 
     def exceeded(self, difference: Difference) -> str | None:
-        """What is too far apart, or None."""
+        """Return a description of the first bound that a difference exceeds, or None."""
         for name in ("mask", "mask_probability", "probability", "mean_probability"):
             allowed, found = getattr(self, name), getattr(difference, name)
-            if not found <= allowed:  # also NaN
+            if not found <= allowed:  # not >, so that NaN exceeds too
                 return f"{difference}; allowed are {allowed:g} for {name.replace('_', ' ')}"
         return None
 
@@ -65,7 +65,7 @@ BOUNDS = {"fp32": EXACT, "fp16": HALVED, "bf16": CLOSE, "int8": CLOSE}
 
 
 def compare(pairs: Iterable[tuple[RawOutput, RawOutput]], threshold: float = HALF) -> Difference:
-    """The difference over pairs of answers whose classes are probabilities."""
+    """Compute the difference over pairs of raw outputs whose ``classes`` are probabilities."""
     masks: list[tuple[float, float]] = []
     classes: list[tuple[float, float]] = []
     scans = 0
@@ -87,7 +87,7 @@ def compare(pairs: Iterable[tuple[RawOutput, RawOutput]], threshold: float = HAL
 
 
 def softmax(logits: Array | None, temperature: float = 1.0) -> Array | None:
-    """Probabilities of logits, row by row."""
+    """Return the softmax of each row of logits; None without logits."""
     if logits is None:
         return None
     probabilities: Array = class_scores.softmax(logits, temperature).astype(np.float32)
@@ -95,7 +95,7 @@ def softmax(logits: Array | None, temperature: float = 1.0) -> Array | None:
 
 
 def drawn_scans() -> list[Pixels]:
-    """Speckle with a dark ellipse, at several sizes: what is compared when there is no real scan at hand."""
+    """Return synthetic scans of several sizes, speckle with a dark ellipse, for comparisons without real scans."""
     return [_drawn(seed, size) for seed, size in enumerate(DRAWN)]
 
 

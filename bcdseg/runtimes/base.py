@@ -12,32 +12,32 @@ from numpy.typing import NDArray
 
 
 class Runtime(Protocol):
-    """What runs a network. It may be called from several threads."""
+    """Interface for running a network, thread-safe."""
 
     @property
     def workers(self) -> int:
-        """How many threads keep it busy."""
+        """Number of threads that keep the runtime busy."""
 
     def __call__(self, batch: Sequence[Array]) -> RawOutput:
         """Run a batch of preprocessed scans of one size."""
 
     def heat(self, scan: Array, class_index: int) -> Array:
-        """Where the score of a class came from, over one preprocessed scan."""
+        """Compute the heat map of a class for one preprocessed scan."""
 
     def pool(self) -> AbstractContextManager[Executor]:
-        """The threads of a stream."""
+        """Return a thread pool for a stream of scans."""
 
 
 Array = NDArray[np.float32]
 
 
 class RawOutput(NamedTuple):
-    """What a batch came to.
+    """Raw output of a network for a batch.
 
     Attributes:
-        mask: Probabilities of 'lesion here', batch x height x width.
-        classes: Class logits, batch x classes.
-        members: The class logits of each that was asked, where several were: batch x members x classes.
+        mask: Lesion probability of each pixel, batch x height x width; None for a model without a mask.
+        classes: Class logits, batch x classes; None for a model without classes.
+        members: Class logits of each member or view where there are several, batch x members x classes; None otherwise.
     """
 
     mask: Array | None

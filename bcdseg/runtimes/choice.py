@@ -39,21 +39,21 @@ RUNS_ON = {"openvino": ("cpu",), "onnxruntime": ("cpu",), "torch": ("cpu", "cuda
 PARTS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": (), "compile": ()}
 EXTRAS = {"openvino": "openvino", "onnxruntime": "onnx"}
 INT8_PARTS = {"openvino": ("nncf",)}
-MAKING = 2  # raised when graphs are made in another way: those that are kept are then made anew
-NEVER_BY_AUTO = (("openvino", "bf16"),)  # on real scans its masks are further from torch's than auto may go (Dice 0.995)
-UNCHECKED = ("fp32", "bf16")  # of torch's own: the first is the truth, the second is asked for by name and its drift is told
+MAKING = 2  # increment when the conversion changes, so that cached graphs are converted again
+NEVER_BY_AUTO = (("openvino", "bf16"),)  # on real scans its masks agree less with torch's than auto allows (Dice 0.995)
+UNCHECKED = ("fp32", "bf16")  # torch precisions: fp32 is the reference; bf16 is opt-in, with a documented loss of agreement
 MOST_SCANS, MOST_COMPARED = 300, 50
 AUTO, VARIABLE = "auto", "BCDSEG_RUNTIME"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What runs a network, and how.
+    """Chosen runtime and precision.
 
     Attributes:
-        runtime: ``torch``, ``compile``, ``openvino`` or ``onnxruntime``.
-        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
-        calibrate_on: Preprocessed scans that int8 takes its ranges from.
+        runtime: Name of the runtime: ``torch``, ``compile``, ``openvino`` or ``onnxruntime``.
+        precision: Name of the precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``.
+        calibrate_on: Preprocessed scans for the calibration of int8 ranges.
     """
 
     runtime: str = "torch"
@@ -68,7 +68,7 @@ TORCH = Choice()
 
 
 def choose_precision(name: str = AUTO, *, device: str = "cpu") -> str:
-    """The precision of a name; ``auto`` is fp16 on CUDA, where it is checked, and fp32 elsewhere."""
+    """Return the precision with a name; ``auto`` is fp16 on CUDA, where its agreement is checked, and fp32 elsewhere."""
     if name == AUTO:
         return "fp16" if _kind(device) == "cuda" else "fp32"
     if name not in BOUNDS:
@@ -77,7 +77,7 @@ def choose_precision(name: str = AUTO, *, device: str = "cpu") -> str:
 
 
 def choose_runtime(name: str = AUTO, *, precision: str = "fp32", device: str = "cpu") -> str:
-    """The runtime of a name; ``auto`` is the fastest that is installed, or what the variable BCDSEG_RUNTIME says."""
+    """Return the runtime with a name; ``auto`` is the value of the variable BCDSEG_RUNTIME, else the fastest installed runtime."""
     if name not in (AUTO, *PRECISIONS):
         raise OptionError(f"runtime={name!r} is unknown: choose one of {', '.join((AUTO, *PRECISIONS))}.")
     if name == AUTO and os.environ.get(VARIABLE, AUTO) != AUTO:
@@ -111,7 +111,7 @@ def _fastest(precision: str, device: str) -> str:
             return name
     if not fit:
         raise OptionError(f"precision={precision!r} is of the CPU's runtimes, and this is {device!r}: choose device='cpu'.")
-    return choose_runtime(fit[0], precision=precision, device=device)  # says what to install
+    return choose_runtime(fit[0], precision=precision, device=device)  # raises an error that names the missing package
 
 
 def _missing(name: str, precision: str) -> list[str]:
@@ -120,7 +120,7 @@ def _missing(name: str, precision: str) -> list[str]:
 
 
 def prepared_scans(source: Any, preprocessing: Preprocessing) -> tuple[Array, ...]:
-    """Scans as the network takes them, in any form that ``predict`` takes."""
+    """Return preprocessed scans of a source, which may be any source of ``predict``."""
     sources = [source] if is_single(source) else expand(source)
     images = map(read_scan, islice(sources, MOST_SCANS))
     scans = tuple(preprocessing(image.pixels[area.window]).array for image in images for area in image.areas)
@@ -130,9 +130,9 @@ def prepared_scans(source: Any, preprocessing: Preprocessing) -> tuple[Array, ..
 
 
 def make_runtime(network: AnyNetwork, *, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime | GraphRuntime:
-    """A network made ready.
+    """Return the chosen runtime for a network.
 
-    What can't be made, or doesn't answer as torch does in 32 bits, gives way to that with one warning.
+    A runtime that can't be built, or whose outputs differ from torch's at fp32, is replaced by torch at fp32, with one warning.
     """
     if choice.runtime == "torch" and choice.precision in UNCHECKED:
         return TorchRuntime(network, device, preprocessing.frame, choice.precision)
@@ -145,14 +145,14 @@ def make_runtime(network: AnyNetwork, *, device: str, preprocessing: Preprocessi
         if choice.runtime in ENGINES and device == "cpu":
             return _graph_runtime(network, preprocessing, choice)
         return _checked_torch(network, device, preprocessing, choice)
-    except Exception as error:  # whatever a converter meets, the answer is there without it
+    except Exception as error:  # torch can predict whatever error a converter raises
         reason = str(error) if isinstance(error, BcdsegError) else f"{type(error).__name__}: {str(error).strip()[:300]}"
         warnings.warn(f"{network.config.encoder} runs on {TORCH}, not on {choice}: {reason}", RuntimeFallbackWarning, stacklevel=4)
         return TorchRuntime(network, device, preprocessing.frame)
 
 
 def is_lost(runtime: Runtime) -> bool:
-    """Return whether a runtime was made before a fork that left its threads in the parent."""
+    """Return whether a runtime was created before a fork, which doesn't copy its threads."""
     return isinstance(runtime, GraphRuntime) and has_lost_threads(runtime.name)
 
 
@@ -186,7 +186,7 @@ def _graph_runtime(network: AnyNetwork, preprocessing: Preprocessing, choice: Ch
 
 
 def convert(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> bytes:
-    """The graph of a network, for the inputs that a preprocessing makes."""
+    """Convert a network to a graph for the inputs of a preprocessing."""
     precision = choice.precision if engine.precision_is_traced else "fp32"
     traced = trace(network, preprocessing.frame, any_size=preprocessing.resize == "none", precision=precision)
     return engine.convert(traced, choice.precision, choice.calibrate_on)
@@ -211,5 +211,5 @@ def _disagrees(runtime: Runtime, exact: TorchRuntime, preprocessing: Preprocessi
 
 
 def _probable(answers: RawOutput) -> RawOutput:
-    """Class logits as probabilities."""
+    """Return raw outputs with class probabilities in place of logits."""
     return answers._replace(classes=softmax(answers.classes))

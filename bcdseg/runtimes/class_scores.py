@@ -1,4 +1,4 @@
-"""Class scores of several inputs of one scan, and their aggregate."""
+"""Class scores of one or several inputs of one scan, and their aggregate."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Numbers = NDArray[np.float64]
 
 
 class ClassScores(NamedTuple):
-    """Class logits of several looks at one scan.
+    """Class logits of one or several inputs of one scan, with weights.
 
     Attributes:
-        logits: Looks x classes.
-        weights: How much each look counts; together 1.
-        members: Where several were asked at each look: looks x members x classes.
+        logits: Class logits, inputs x classes.
+        weights: Weight of each input; they sum to 1.
+        members: Class logits of each member, inputs x members x classes; None where there is only one.
     """
 
     logits: Array
@@ -27,11 +27,11 @@ class ClassScores(NamedTuple):
     members: Array | None = None
 
     def probabilities(self, temperature: float) -> Numbers:
-        """Of each class: the weighted mean of the looks' probabilities."""
+        """Return the weighted mean over the inputs of each class's probability."""
         return self.weights @ softmax(self.logits, temperature)
 
     def spread(self, temperature: float) -> Numbers | None:
-        """Of each class: the standard deviation of what the members say; None where only one was asked."""
+        """Return the standard deviation over the members of each class's probability; None without members."""
         if self.members is None:
             return None
         each: Numbers = np.tensordot(self.weights, softmax(self.members, temperature), axes=1)
@@ -39,14 +39,14 @@ class ClassScores(NamedTuple):
         return apart
 
     def and_half(self, other: ClassScores) -> ClassScores:
-        """Both together, each with half of the weight."""
+        """Return the combination with other class scores, each with half of the weight."""
         members = None if self.members is None or other.members is None else np.concatenate([self.members, other.members])
         weights = np.concatenate([self.weights, other.weights]) / 2
         return ClassScores(np.concatenate([self.logits, other.logits]), weights, members)
 
 
 def aggregate(answers: Sequence[RawOutput], weights: Sequence[float] | None = None) -> ClassScores | None:
-    """The votes of the answers of single looks, alike where no weights are given; None where none has a say."""
+    """Return the class scores of raw outputs, equally weighted by default; None without classes or with weights of 0."""
     logits = [answer.classes for answer in answers if answer.classes is not None]
     shares = np.array(weights if weights is not None else [1.0] * len(answers))
     if not logits or shares.sum() == 0:
@@ -56,7 +56,7 @@ def aggregate(answers: Sequence[RawOutput], weights: Sequence[float] | None = No
 
 
 def softmax(logits: Array, temperature: float) -> Numbers:
-    """Probabilities of logits, over the last axis."""
+    """Return the softmax of logits over the last axis."""
     scaled = logits.astype(np.float64) / temperature
     powers: Numbers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     powers /= powers.sum(axis=-1, keepdims=True)
@@ -64,10 +64,10 @@ def softmax(logits: Array, temperature: float) -> Numbers:
 
 
 def log_mean(logits: Array, temperature: float) -> Array:
-    """Logits of which the probabilities are the means of those of many, over the first axis."""
+    """Return logits whose probabilities are the mean probabilities over the first axis."""
     scaled = logits.astype(np.float64) / temperature
     logarithms = scaled - np.logaddexp.reduce(scaled, axis=-1, keepdims=True)
     together = temperature * (np.logaddexp.reduce(logarithms, axis=0) - np.log(len(logits)))
-    largest = float(np.finfo(np.float32).max)  # a class may be less probable than the logarithms of 32 bits can say
+    largest = float(np.finfo(np.float32).max)  # the logarithm of a tiny probability may overflow float32
     bounded: Array = np.clip(together, -largest, largest).astype(np.float32)
     return bounded

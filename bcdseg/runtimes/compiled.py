@@ -20,28 +20,28 @@ from bcdseg.runtimes.conversion import Traced
 from bcdseg.runtimes.graph import Run
 
 SETTINGS: dict[str, Any] = {
-    "freezing": True,  # weights are constants, laid out as the kernels want them
-    "cpp.dynamic_threads": True,  # a forked process has one, and would wait for ever for more
+    "freezing": True,  # weights become constants in the layout of the kernels
+    "cpp.dynamic_threads": True,  # a forked process has one thread, and would wait forever for more
 }
 
 
 class Compiled:
-    """See ``Engine``.
+    """Engine that compiles with torch.compile (AOTInductor).
 
-    Weights are laid out for a number of threads, and with another one the same code is up to ten times slower. So one worker runs
-    it, always on as many, one scan after the other: torch holds Python's lock meanwhile, and side by side nothing would be won.
+    The layout of the weights depends on the number of threads; with another number the same code is up to ten times slower. One
+    worker therefore runs all scans one by one with a fixed number. Parallel scans wouldn't be faster, as torch holds the GIL.
     """
 
     name = "compile"
     precision_is_traced = True
 
     def version(self) -> str:
-        """Of torch, and of the machine: what is compiled for one processor may not run on another."""
+        """Return the versions of torch and CPU, as code compiled for one CPU may not run on another."""
         told = getattr(torch.cpu, "get_capabilities", torch.backends.cpu.get_cpu_capability)()
         return f"{torch.__version__} {told} {torch.get_num_threads()}"
 
-    def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:  # noqa: ARG002 - it is traced
-        """A traced network as machine code, in a package of torch's."""
+    def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:  # noqa: ARG002 - set in the trace
+        """Compile a traced network to machine code, in a torch package."""
         from torch._inductor import aoti_compile_and_package
 
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():
@@ -51,7 +51,7 @@ class Compiled:
             return len(facts).to_bytes(1, "little") + facts + path.read_bytes()
 
     def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:  # noqa: ARG002 - see above
-        """A package made ready."""
+        """Load a package for inference."""
         from torch._inductor import aoti_load_package
 
         begin = 1 + graph[0]
@@ -63,7 +63,7 @@ class Compiled:
             scan = torch.from_numpy(batch)
             if process == os.getpid():
                 parts = worker.submit(network, scan).result()
-            else:  # a fork leaves the worker behind
+            else:  # a fork doesn't copy the worker thread
                 use_own_threads()
                 parts = network(scan)
             found = dict(zip(facts["outputs"], parts, strict=True))

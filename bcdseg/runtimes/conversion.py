@@ -19,23 +19,23 @@ IMAGE = "image"
 
 
 class Traced(NamedTuple):
-    """A graph from a batch of one preprocessed scan to what the fields of ``Answers`` hold, in the order of ``outputs``."""
+    """Graph from a batch of one preprocessed scan to the fields of ``RawOutput`` that ``outputs`` names, in that order."""
 
     program: torch.export.ExportedProgram
     outputs: tuple[str, ...]
 
 
 def trace(network: AnyNetwork, size: tuple[int, int], *, any_size: bool, precision: str = "fp32") -> Traced:
-    """The folded network as a graph.
+    """Trace a network, with its batch norms folded.
 
     Args:
-        network: It stays as it is.
+        network: Network to trace; it is not changed.
         size: Height and width of the graph's input.
-        any_size: Whether it takes any other multiple of the network's stride as well.
-        precision: What the graph itself computes in.
+        any_size: Whether the graph accepts any other multiple of the network's stride as well.
+        precision: Precision of the computations in the graph.
     """
     folded = fold_batch_norm(network, size).requires_grad_(False).cpu()
-    if any_size:  # sizes of 0 and 1 would be taken for constants, and equal ones for the same
+    if any_size:  # torch.export specializes on sizes of 0 and 1, and on equal sizes
         size = (3 * folded.stride, 4 * folded.stride)
     image = torch.zeros(1, folded.config.in_channels, *size)
     sides: Any = {axis: folded.stride * torch.export.Dim(name) for axis, name in ((2, "down"), (3, "across"))}
@@ -44,17 +44,17 @@ def trace(network: AnyNetwork, size: tuple[int, int], *, any_size: bool, precisi
     return Traced(program, filled_fields(network))
 
 
-EXACT = ("MatMul", "ReduceMean", "AvgPool")  # in OpenVINO: classification head and resizing: little work, and sensitive
-IN_8_BITS = ("Conv", "Clip", "Relu")  # in ONNX; convolutions are nearly all of the work
-READY = ("onnx.quant.pre_process", "onnxruntime.quant")  # without this mark on a graph, a warning to simplify it first
+EXACT = ("MatMul", "ReduceMean", "AvgPool")  # OpenVINO types of the classification head and resizing: cheap, but sensitive to int8
+IN_8_BITS = ("Conv", "Clip", "Relu")  # ONNX types; convolutions are nearly all of the computation
+READY = ("onnx.quant.pre_process", "onnxruntime.quant")  # metadata that suppresses a warning to simplify the graph first
 
 
 def quantised_openvino(model: Any, calibrate_on: Sequence[Any]) -> Any:
-    """An OpenVINO model with its convolutions in int8 where that is faster.
+    """Return an OpenVINO model with its convolutions in int8 where that is faster.
 
     Args:
-        model: The model.
-        calibrate_on: Inputs of it, which the ranges of numbers are taken from.
+        model: OpenVINO model.
+        calibrate_on: Inputs of the model for the calibration of ranges.
     """
     nncf = require("nncf", extra="int8", purpose="int8")
     nncf.set_log_level(logging.ERROR)
@@ -64,11 +64,11 @@ def quantised_openvino(model: Any, calibrate_on: Sequence[Any]) -> Any:
 
 
 def quantised_onnx(proto: Any, calibrate_on: Sequence[Mapping[str, Any]]) -> Any:
-    """An ONNX model with its convolutions in int8, in the form that ONNX Runtime joins into single steps.
+    """Return an ONNX model with its convolutions in int8, in the form that ONNX Runtime fuses to single operators.
 
     Args:
-        proto: The model; it is changed.
-        calibrate_on: Inputs of it by name, which the ranges of numbers are taken from.
+        proto: ONNX model; it is changed.
+        calibrate_on: Inputs of the model by name, for the calibration of ranges.
     """
     onnx = require("onnx", extra="onnx", purpose="ONNX")
     quantization = require("onnxruntime.quantization", extra="onnx", purpose="int8")

@@ -20,12 +20,12 @@ _KEPT = local()
 
 
 def _nothing() -> None:
-    """What a thread begins with that needs no more than its one core."""
+    """Do nothing, as the default initializer of a thread."""
 
 
 @contextmanager
 def single_core_threads(workers: int, begin: Callable[[], None] = _nothing) -> Iterator[Executor]:
-    """Threads in which torch uses no others; each of them begins with a call."""
+    """Provide threads in each of which torch uses one thread; each calls the initializer first."""
     leave_parents()
     with _THREADS, closing(_kept_or_new(workers, begin)) as pool:
         yield pool
@@ -33,9 +33,9 @@ def single_core_threads(workers: int, begin: Callable[[], None] = _nothing) -> I
 
 @contextmanager
 def kept_threads() -> Iterator[None]:
-    """While it is entered, the streams that this thread begins one after the other share their threads.
+    """Share threads between the consecutive streams of this thread, until the context is left.
 
-    A new thread has to get all its memory anew, page by page: much, where a stream is a single scan.
+    A new thread allocates all its memory again, page by page, which is slow where a stream is a single scan.
     """
     _KEPT.pools = {}
     try:
@@ -47,7 +47,7 @@ def kept_threads() -> Iterator[None]:
 
 @contextmanager
 def closing(pool: Executor) -> Iterator[Executor]:
-    """A pool that is left with nothing waiting and nothing running."""
+    """Shut a pool down on exit: cancel what is waiting, and wait for what is running."""
     try:
         yield pool
     finally:
@@ -55,7 +55,7 @@ def closing(pool: Executor) -> Iterator[Executor]:
 
 
 def leave_parents() -> None:
-    """In a forked process forget the streams that the fork has left behind, and use this process's threads."""
+    """Reset the state of streams and threads in a forked process, as a fork doesn't copy threads."""
     use_own_threads()
     if _THREADS.process != os.getpid():
         _THREADS.begin()
@@ -81,7 +81,7 @@ def _new(workers: int, begin: Callable[[], None]) -> ThreadPoolExecutor:
 
 
 class _Borrowed(Executor):
-    """Threads of a pool that others use afterwards: shutting this down ends its own work, not them."""
+    """Executor on a shared pool: its shutdown ends its own work, but not the threads of the pool."""
 
     def __init__(self, pool: Executor) -> None:
         self._pool = pool
@@ -102,13 +102,13 @@ class _Borrowed(Executor):
 
 
 class _CountOfThreads:
-    """Torch's number of threads, kept over streams that may overlap: a worker's own setting is also that of later threads."""
+    """Torch's number of threads, restored after streams that may overlap: a worker's setting also applies to later threads."""
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Know of no stream."""
+        """Reset the count of streams."""
         self.lock, self.streams, self.threads, self.process = Lock(), 0, 0, os.getpid()
 
     def __enter__(self) -> None:

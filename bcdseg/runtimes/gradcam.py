@@ -1,7 +1,8 @@
 """Grad-CAM heat maps of a class.
 
-A heat map is a hint at what raised a class's score, at the coarse grid of the network's deepest features. It is no outline, no
-proof that the model looked at the right thing, and no evidence about the patient: maps of a wrong answer look as convincing.
+A heat map is a hint at what raised a class's score, at the coarse resolution of the network's deepest features. It is not an
+outline, not a proof that the model has used the right features, and not evidence about the patient: heat maps of wrong
+predictions look just as convincing.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
 
 
 def class_heat(network: AnyNetwork, image: Tensor, class_index: int) -> NDArray[np.float32]:
-    """MONAI's Grad-CAM of one class for one preprocessed scan, over the network's input; from 0 to 1.
+    """Compute MONAI's Grad-CAM of one class for one preprocessed scan, at the size of the network input; from 0 to 1.
 
-    The encoder runs without gradients; they are followed from the class score back to its deepest features only.
-    That of an ensemble is the mean of its members'.
+    The encoder runs without gradients; they are computed from the class score back to its deepest features only.
+    The heat map of an ensemble is the mean over its members.
 
     Args:
-        network: In evaluation mode.
-        image: 1 x channels x height x width, on the network's device.
-        class_index: The class that is asked about.
+        network: Network in evaluation mode.
+        image: Preprocessed scan, 1 x channels x height x width, on the network's device.
+        class_index: Index of the class.
     """
     if isinstance(network, Ensemble):
         parts = [(member, normalised) for facts, member, normalised in network.each(image) if facts.network.head is not None]
         return to_unit(np.mean([class_heat(member, normalised, class_index) for member, normalised in parts], axis=0))
-    from monai.visualize import GradCAM  # imports for seconds, so only when asked for
+    from monai.visualize import GradCAM  # the import takes seconds, so only where it is needed
 
     with torch.no_grad():
         *others, deepest = network.encoder(image)
@@ -49,7 +50,7 @@ def class_heat(network: AnyNetwork, image: Tensor, class_index: int) -> NDArray[
 
 
 class _AfterEncoder(nn.Module):
-    """The part of a network that gradients are needed of; scans side by side share the layers and not the hooks."""
+    """Part of a network that needs gradients; parallel scans share the layers but not the hooks."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class _AfterEncoder(nn.Module):
         self.eval()
 
     def forward(self, deepest: Tensor, others: list[Tensor]) -> Tensor:
-        features = [*others, self.deepest(deepest).clone()]  # layers that write in place mustn't write into what is hooked
+        features = [*others, self.deepest(deepest).clone()]  # so that in-place layers don't change the hooked tensor
         network, decoded, mask = self.network, None, None
         if network.decoder is not None and network.mask_head is not None:
             decoded = network.decoder(features)
@@ -67,6 +68,6 @@ class _AfterEncoder(nn.Module):
 
 
 def to_unit(heat: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same map with its highest value at 1; nothing anywhere stays nothing."""
+    """Scale a map so that its maximum is 1; a map without positive values becomes 0."""
     top = float(heat.max())
     return np.clip(heat / top, 0, 1).astype(np.float32) if top > 0 else np.zeros_like(heat, np.float32)

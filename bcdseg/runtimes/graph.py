@@ -1,7 +1,7 @@
-"""Converted graphs: run by OpenVINO or ONNX Runtime, and cached.
+"""Runtime of converted graphs on a CPU, and the cache of the graphs.
 
-A file is written whole or not at all, and carries its own checksum: one that is damaged counts as missing and is made anew.
-Processes that start at once may each make a graph; the last one to finish leaves its file, and all are the same.
+Cache files are written atomically and contain their checksum; a damaged file counts as missing, and its graph is converted again.
+Processes that start at the same time may each convert a graph; the last one to finish writes the file, and all are the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHECKSUM = 32  # bytes at the start of each file
 
 
 def graph_key(parts: Iterable[bytes]) -> str:
-    """One name for everything that a graph depends on."""
+    """Return the cache key for everything that a graph depends on."""
     digest = blake2b(digest_size=20)
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
@@ -37,7 +37,7 @@ def graph_key(parts: Iterable[bytes]) -> str:
 
 
 def read_graph(key: str) -> bytes | None:
-    """What is kept under a key; None when there is nothing whole."""
+    """Read the cached content of a key; None where it is missing or damaged."""
     try:
         content = _path(key).read_bytes()
     except OSError:
@@ -46,7 +46,7 @@ def read_graph(key: str) -> bytes | None:
 
 
 def keep_graph(key: str, content: bytes) -> None:
-    """Keep it for later processes. Where nothing can be written, nothing is kept."""
+    """Cache a content for later processes, if the cache is writable."""
     try:
         write_whole(_path(key), _checksum(content) + content, overwrite=True)
     except OutputError:
@@ -64,30 +64,30 @@ def _checksum(content: bytes) -> bytes:
 MOST_WORKERS = 8
 
 Run = Callable[[Array], RawOutput]
-"""A batch of one scan in, its answer out. It may be called from several threads."""
+"""Function from a batch of one scan to its raw output, thread-safe."""
 
 
 class Engine(Protocol):
-    """A library that runs graphs on a CPU."""
+    """Interface of a library that runs graphs on a CPU."""
 
     name: str
-    precision_is_traced: bool  # whether it compiles a network that computes in the precision, or brings it about itself
+    precision_is_traced: bool  # whether the traced graph has the precision, or the engine applies it
 
     def version(self) -> str:
-        """Of the library."""
+        """Return the version of the library."""
 
     def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:
-        """A traced network as a graph of this library."""
+        """Convert a traced network to a graph of this library."""
 
     def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:
-        """A graph made ready for one scan on all cores, or for several side by side with a share of the cores each."""
+        """Compile a graph for one scan on all cores, or for several parallel scans with a part of the cores each."""
 
 
 class GraphRuntime:
-    """A graph on a CPU. Safe to call from several threads.
+    """Runtime of a graph on a CPU, thread-safe.
 
-    Single scans take all cores; the threads of a stream take a scan and a share of the cores each. Each of the two ways is made
-    ready when it is first used. Graphs have no gradients, so heat maps are torch's, which is made ready when one is asked for.
+    A single scan uses all cores; each thread of a stream runs one scan on a part of the cores. Each of the two modes is compiled on
+    first use. Graphs have no gradients, so torch computes the heat maps; its runtime is created with the first heat map.
     """
 
     def __init__(self, engine: Engine, graph: bytes, precision: str, make_exact: Callable[[], TorchRuntime]) -> None:
@@ -99,23 +99,23 @@ class GraphRuntime:
 
     @property
     def workers(self) -> int:
-        """One for each core that the process may use."""
+        """Number of cores that the process may use, up to a maximum."""
         return min(MOST_WORKERS, cores())
 
     @contextmanager
     def pool(self) -> Iterator[Executor]:
-        """Threads for a stream."""
+        """Provide threads for a stream."""
         with single_core_threads(self.workers, self._join_stream) as pool:
             yield pool
 
     def __call__(self, batch: Sequence[Array]) -> RawOutput:
-        """Run preprocessed scans one by one: on a CPU a batch is no faster."""
+        """Run preprocessed scans one by one, as a batch is not faster on a CPU."""
         run = self._side_by_side if getattr(self._in_stream, "joined", False) else self._alone
         answers = [run(np.ascontiguousarray(scan[None])) for scan in batch]
         return answers[0] if len(answers) == 1 else RawOutput(*(_joined(parts) for parts in zip(*answers, strict=True)))
 
     def heat(self, scan: Array, class_index: int) -> Array:
-        """Where the score of a class came from, over one preprocessed scan."""
+        """Compute the heat map of a class for one preprocessed scan."""
         with self._making:
             exact = self._exact
         return exact.heat(scan, class_index)
@@ -147,13 +147,13 @@ class GraphRuntime:
 
 
 def cores() -> int:
-    """How many the process may use."""
+    """Return the number of cores that the process may use."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(bound, thread_limit() or bound)
 
 
 def thread_limit() -> int | None:
-    """What OMP_NUM_THREADS says, which torch minds too; None where it says nothing."""
+    """Return the value of OMP_NUM_THREADS, which torch obeys too; None if it is not set."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) or None if asked.isdecimal() else None
 

@@ -18,24 +18,24 @@ ERRORS_ONLY = 3
 
 
 class OnnxRuntime:
-    """See ``Engine``."""
+    """Engine that runs graphs with ONNX Runtime."""
 
     name = "onnxruntime"
     precision_is_traced = False
 
     def version(self) -> str:
-        """Of the library."""
+        """Return the version of the library."""
         return str(_onnxruntime().__version__)
 
     def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:
-        """A traced network as an ONNX file's content."""
+        """Convert a traced network to the content of an ONNX file."""
         proto = to_onnx(traced.program, (IMAGE,), traced.outputs)
         if precision == "int8":
             proto = quantised_onnx(proto, [{IMAGE: array[None]} for array in calibrate_on])
         return bytes(proto.SerializeToString())
 
-    def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:  # noqa: ARG002 - it is in the graph
-        """A graph made ready."""
+    def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:  # noqa: ARG002 - the graph has the precision
+        """Load a graph into a session."""
         session = session_of(graph, threads=1 if side_by_side > 1 else thread_limit() or 0)
         names = [output.name for output in session.get_outputs()]
 
@@ -48,7 +48,7 @@ class OnnxRuntime:
 
 
 def session_of(graph: bytes | str, *, threads: int = 0) -> Any:
-    """A session on the CPU; 0 threads are as many as there are cores."""
+    """Return a session on the CPU; 0 threads means one per core."""
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -57,7 +57,7 @@ def session_of(graph: bytes | str, *, threads: int = 0) -> Any:
 
 
 def to_onnx(program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
-    """A graph of torch.export as an ONNX model."""
+    """Convert a torch.export program to an ONNX model."""
     require("onnx", extra="onnx", purpose="ONNX")
     require("onnxscript", extra="onnx", purpose="ONNX")
     made = torch.onnx.export(

@@ -16,31 +16,31 @@ from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.runtimes.conversion import Traced, quantised_openvino
 from bcdseg.runtimes.graph import Run, thread_limit
 
-LENGTH = 8  # bytes that say how long the description is, before it; the weights follow
-HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: of what is not quantised
+LENGTH = 8  # bytes with the length of the description, at the start; the weights follow the description
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: precision of the layers that are not quantised
 
 
 class OpenVino:
-    """See ``Engine``."""
+    """Engine that runs graphs with OpenVINO."""
 
     name = "openvino"
     precision_is_traced = False
 
     def version(self) -> str:
-        """Of the library."""
+        """Return the version of the library."""
         return str(_openvino().__version__)
 
     def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:
-        """A traced network as OpenVINO's description and weights, one after the other."""
+        """Convert a traced network to OpenVINO's description and weights, concatenated."""
         model = to_openvino(traced)
         if precision == "int8":
             model = quantised_openvino(model, [array[None] for array in calibrate_on])
         return packed(model)
 
     def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:
-        """A graph made ready."""
+        """Compile a graph for the CPU."""
         openvino = _openvino()
-        # Threads bound to cores wait for whatever else runs there: a third of the speed where cores are shared.
+        # Pinned threads wait for other processes on their core, which cuts the speed to a third on shared machines.
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
@@ -55,7 +55,7 @@ class OpenVino:
         model = core.read_model(description, openvino.Tensor(np.frombuffer(weights, np.uint8)))
         compiled = core.compile_model(model, "CPU", options)
         named = {name: output for output in compiled.outputs for name in output.names}
-        # Not local to threads: a forked child would destroy the requests of those that it doesn't have.
+        # Not thread-local: a forked child would destroy the requests of threads that it doesn't have.
         free: deque[Any] = deque()
 
         def run(batch: Array) -> RawOutput:
@@ -72,9 +72,9 @@ class OpenVino:
 
 
 def to_openvino(traced: Traced) -> Any:
-    """A traced network as an OpenVINO model with named outputs."""
+    """Convert a traced network to an OpenVINO model with named outputs."""
     model = _openvino().convert_model(traced.program)
-    if not traced.program.range_constraints:  # a graph of one size is told so, and runs half again as fast
+    if not traced.program.range_constraints:  # a static shape makes the graph half again as fast
         model.reshape(list(traced.program.example_inputs[0][0].shape))
     for output, name in zip(model.outputs, traced.outputs, strict=True):
         output.get_tensor().set_names({name})
@@ -82,13 +82,13 @@ def to_openvino(traced: Traced) -> Any:
 
 
 def packed(model: Any) -> bytes:
-    """Description and weights as one content."""
+    """Return description and weights as one content."""
     description, weights = contents(model)
     return len(description).to_bytes(LENGTH, "little") + description + weights
 
 
 def contents(model: Any, *, half: bool = False) -> tuple[bytes, bytes]:
-    """Description and weights, the latter in 16 bits if wanted."""
+    """Return description and weights, the weights optionally in 16 bits."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.xml"
         _openvino().save_model(model, path, compress_to_fp16=half)

@@ -1,6 +1,6 @@
-"""The torch runtime: folded, channels-last, with CUDA copies and CUDA graphs.
+"""The torch runtime: folded batch norms, channels-last memory, asynchronous copies and CUDA graphs.
 
-On CUDA each thread has a stream of its own and copies by way of pinned memory: one batch travels while another is computed.
+On CUDA each thread has its own stream and copies through pinned memory, so that one batch is copied while another is computed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class InferenceModule(nn.Module):
-    """From a batch of preprocessed scans to the fields of ``Answers`` that ``filled_fields`` tells, in 32 bits.
+    """Module from a batch of preprocessed scans to the fields of ``RawOutput`` that ``filled_fields`` returns, in 32 bits.
 
     Args:
-        network: Made ready; it is changed to the precision.
-        precision: What it computes in.
+        network: Network in evaluation mode; it is converted to the precision in place.
+        precision: Precision of the computations.
     """
 
     def __init__(self, network: AnyNetwork, precision: str = "fp32") -> None:
@@ -41,14 +41,14 @@ class InferenceModule(nn.Module):
         self.network = network.to(self.dtype)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Answer for a batch in 32 bits."""
+        """Return the raw output of a batch in 32 bits."""
         output, members = with_members(self.network, image.to(self.dtype))
         mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0].float())
         return tuple(part.float() for part in (mask, output.classes, members) if part is not None)
 
 
 def filled_fields(network: AnyNetwork) -> tuple[str, ...]:
-    """The fields of ``Answers`` that a network fills."""
+    """Return the fields of ``RawOutput`` that a network fills."""
     config = network.config
     voices = sum(member.network.head is not None for member in config.members) if isinstance(config, EnsembleConfig) else 1
     filled = {"mask": config.decoder is not None, "classes": config.head is not None, "members": voices > 1}
@@ -56,32 +56,32 @@ def filled_fields(network: AnyNetwork) -> tuple[str, ...]:
 
 
 class Transfer:
-    """The way to a device. Safe to use from several threads."""
+    """Copies to and from a device, thread-safe."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self._own = device, threading.local()
 
     @contextmanager
     def lane(self) -> Iterator[None]:
-        """Where the calling thread's copies and computations wait for each other alone."""
+        """Enter the CUDA stream of the calling thread, so that its work doesn't wait for other threads."""
         if self.device.type != "cuda":
             yield
             return
         if not hasattr(self._own, "stream"):
             self._own.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-            self._own.stream.wait_stream(torch.cuda.default_stream(self.device))  # the weights came by that one
+            self._own.stream.wait_stream(torch.cuda.default_stream(self.device))  # the weights were copied on the default stream
         with torch.cuda.stream(self._own.stream):
             yield
 
     def there(self, batch: Array) -> Tensor:
-        """A batch on the device."""
+        """Copy a batch to the device."""
         tensor = torch.from_numpy(batch)
         if self.device.type != "cuda":
             return tensor.to(self.device, memory_format=torch.channels_last)
         return tensor.pin_memory().to(self.device, non_blocking=True, memory_format=torch.channels_last)
 
     def back(self, parts: tuple[Tensor, ...]) -> list[Array]:
-        """Results as arrays; waits for them."""
+        """Copy tensors from the device to arrays, and wait for them."""
         if self.device.type != "cuda":
             return [np.asarray(part.cpu()) for part in parts]
         landed = [torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(part, non_blocking=True) for part in parts]
@@ -90,7 +90,7 @@ class Transfer:
 
 
 Ask = Callable[[Tensor], tuple[Tensor, ...]]
-WARM_UP = 3  # runs before a recording, in which libraries choose their ways
+WARM_UP = 3  # runs before a capture, in which libraries choose their algorithms
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _Record:
 
 
 class Recorded:
-    """Called as what it records. Safe to call from several threads: a stream of its own keeps their batches apart."""
+    """Function as CUDA graphs, one per input shape; thread-safe, as a stream of its own serializes the batches."""
 
     def __init__(self, ask: Ask, device: torch.device) -> None:
         self._ask, self._stream = ask, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -109,7 +109,7 @@ class Recorded:
         self._records: dict[torch.Size, _Record] = {}
 
     def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Answer for a batch; the first of its shape is recorded."""
+        """Run a batch; the first one of its shape is captured as a CUDA graph."""
         mine = torch.cuda.current_stream(image.device)
         with self._lock, torch.cuda.stream(self._stream):
             self._stream.wait_stream(mine)
@@ -119,7 +119,7 @@ class Recorded:
             record.image.copy_(image)
             image.record_stream(self._stream)
             record.graph.replay()
-            answers = tuple(part.clone() for part in record.answers)  # the next replay writes over them
+            answers = tuple(part.clone() for part in record.answers)  # the next replay overwrites them
             mine.wait_stream(self._stream)
         for part in answers:
             part.record_stream(mine)
@@ -141,14 +141,14 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class TorchRuntime:
-    """A frozen copy of a network on one device. Safe to call from several threads, and in a forked process on a CPU.
+    """Frozen copy of a network on one device; thread-safe, and on a CPU usable in a forked process.
 
     Args:
-        network: It stays as it is.
-        device: Where it runs.
-        size: Height and width of an input that it takes.
-        precision: What it computes in.
-        compiled: Whether, on CUDA, torch compiles it and its work is recorded.
+        network: Network to copy; it is not changed.
+        device: Device of the copy.
+        size: Height and width of a valid input.
+        precision: Precision of the computations.
+        compiled: Whether to use torch.compile and CUDA graphs, on CUDA.
     """
 
     def __init__(
@@ -164,14 +164,14 @@ class TorchRuntime:
 
     @property
     def workers(self) -> int:
-        """On a CPU as many as torch has threads; on a GPU enough to decode while it computes."""
+        """Number of threads: torch's on a CPU, enough to decode while a GPU computes; up to a maximum."""
         if self.device.type == "cpu":
             return min(MOST_WORKERS, torch.get_num_threads())
         return min(MOST_WORKERS, max(GPU_WORKERS, os.cpu_count() or 1))
 
     @contextmanager
     def pool(self) -> Iterator[Executor]:
-        """Threads for a stream. On a CPU each computes alone: many scans side by side are faster than one on all cores."""
+        """Provide threads for a stream; on a CPU each uses one core, as parallel scans are faster than one scan on all cores."""
         if self.device.type == "cpu":
             with single_core_threads(self.workers) as pool:
                 yield pool
@@ -188,7 +188,7 @@ class TorchRuntime:
         return RawOutput(*(found.get(field) for field in RawOutput._fields))
 
     def heat(self, scan: Array, class_index: int) -> Array:
-        """Where the score of a class came from, over one preprocessed scan (see ``class_heat``)."""
+        """Compute the heat map of a class for one preprocessed scan; see ``class_heat``."""
         leave_parents()
         with self._transfer.lane():
             image = self._transfer.there(scan[None]).to(self.answering.dtype)
@@ -196,7 +196,11 @@ class TorchRuntime:
 
 
 def choose_device(name: str) -> str:
-    """The device of a name; ``auto`` is CUDA, else Apple's MPS, else the CPU."""
+    """Return the device with a name; ``auto`` is CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        OptionError: The name is unknown, or the device is not available.
+    """
     name = str(name)
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise OptionError(f"device={name!r} is unknown: choose one of {', '.join(DEVICES)}.")
