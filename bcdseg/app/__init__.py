@@ -1,1 +1,1 @@
-"""The web page: scans in, outlines and sizes out, in a browser on the same machine (extra ``app``)."""
+"""Local web page that segments and measures scans in a browser on the same machine (extra ``app``)."""

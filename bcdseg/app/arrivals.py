@@ -1,4 +1,4 @@
-"""Files that are arriving: in bounded time, and in bounded memory for all of them together."""
+"""Reading of uploads in bounded time, and in bounded memory for all of them together."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bcdseg.errors import LimitError
 
 
 class SlowError(LimitError):
-    """A file did not arrive in time."""
+    """Error for an upload that did not arrive in time."""
 
 
 class CrowdedError(LimitError):
-    """Too many files arrive at once."""
+    """Error for too many simultaneous uploads."""
 
 
 class Arrivals:
-    """Reads bodies. One that stalls takes no place of another: only the bytes that have arrived count."""
+    """Reader of request bodies. A stalled upload blocks no other: only the bytes that have arrived count."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -32,8 +32,8 @@ class Arrivals:
         """Read a whole body, which counts until the ``with`` block ends.
 
         Args:
-            request: Its body has not been read.
-            most: Bytes of the body.
+            request: A request whose body has not been read.
+            most: Largest number of bytes of the body.
 
         Raises:
             LimitError: It has more bytes, arrives too slowly, or too many arrive at once.

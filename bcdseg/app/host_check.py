@@ -29,13 +29,13 @@ WRONG_ORIGIN = "Only the page itself may send something here."
 
 
 class Guard:
-    """Refuses requests under a foreign name and posts from a foreign page; adds the headers of ``HEADERS``."""
+    """Middleware that refuses foreign host names and posts from foreign origins, and adds the headers of ``HEADERS``."""
 
     def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
         self.app, self.hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Forward a request, or refuse it with 403."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Limits of the page, and the files that it is made of."""
+"""Limits of the page, and its static files."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ MEBI = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds on what is handed in, and on what is held in memory.
+    """Limits on uploads, and on what is kept in memory.
 
     Attributes:
-        file_bytes: Of one file, a scan, a clip or a report.
-        pixels: Of one scan: height times width.
-        frames: Of one clip; of a longer one each n-th is taken.
-        scans: That one page holds.
-        session_bytes: Of all files that one page holds.
-        sessions: Pages held at once; the one that was used longest ago gives way.
-        idle_seconds: After which a page's scans are let go.
-        at_once: Predictions that run side by side.
-        arriving_bytes: Of all files that are arriving, which are in memory.
-        stall_seconds: Without a byte of a file that is arriving.
-        arrival_seconds: For a whole file to arrive.
-        connections: Open connections; a new one takes the place of the one that has been idle for longest.
-        kept_pixels: Of the latest answers, which are kept so that nothing is computed twice.
+        file_bytes: Bytes of one file: a scan, a clip or a report.
+        pixels: Pixels of one scan: height times width.
+        frames: Frames of one clip; a longer one is subsampled to each n-th frame.
+        scans: Scans of one session.
+        session_bytes: Bytes of all files of one session.
+        sessions: Sessions at once; the least recently used one is closed for a new one.
+        idle_seconds: Seconds without a request after which a session is closed.
+        at_once: Predictions that run in parallel.
+        arriving_bytes: Bytes of all unfinished uploads, which are in memory.
+        stall_seconds: Longest time without a byte of an upload.
+        arrival_seconds: Longest time for a whole file to arrive.
+        connections: Open connections; a new one replaces the one that has been idle for longest.
+        kept_pixels: Pixels of the latest predictions, which are cached so that nothing is computed twice.
     """
 
     file_bytes: int = 64 * MEBI
@@ -57,13 +57,13 @@ MEDIA_TYPES = {
 
 @cache
 def static_files() -> dict[str, tuple[bytes, str]]:
-    """Content and media type of each file of the page, by name."""
+    """Return content and media type of each static file of the page, by name."""
     return {path.name: (path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
 
 
 @cache
 def sample_scans() -> dict[str, Path]:
-    """The scans that come with the page, by what the data set calls them: no lesion, benign, malignant."""
+    """Return the sample scans of the package, by their class in the data set: no lesion, benign, malignant."""
     order = ("normal", "benign", "malignant")
     found = {re.split(r"\W", path.name)[0]: path for path in SAMPLES.glob("*.png")}
     return {name: found[name] for name in order}

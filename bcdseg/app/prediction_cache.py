@@ -1,4 +1,4 @@
-"""Models that the page offers, and a cache of the latest predictions."""
+"""Model store of the page, and a cache of the latest predictions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from bcdseg.models.registry import DEFAULT, load, model_names
 
 
 class Shelf:
-    """Models by the names that the page shows: those asked for first, then the bundled ones.
+    """Model store: models by the names that the page shows, first those given at the start, then the bundled ones.
 
-    Models that are asked for are loaded at once, so that a wrong name is told before a page opens.
+    The given models are loaded at once, so that a wrong name is reported before the page opens.
     """
 
     def __init__(self, names: Sequence[str] = (), *, device: str = "auto") -> None:
@@ -33,11 +33,11 @@ class Shelf:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What can be asked for; the first is the default."""
+        """Names of the models; the first is the default."""
         return tuple(self._paths)
 
     def get(self, name: str | None = None) -> Model:
-        """A model by its name, the first by default."""
+        """Return a model by its name, the first by default."""
         name = name or self.names[0]
         if name not in self._paths:
             raise ModelNotFoundError(f"{name!r} is not offered here: choose one of {', '.join(self.names)}.")
@@ -52,14 +52,14 @@ class Shelf:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictRequest:
-    """What is asked of a scan.
+    """Request for a prediction of a scan.
 
     Attributes:
-        model: The model's name on the shelf.
-        threshold: Mask probability from which a pixel is outlined; the model's own by default.
+        model: Name of the model in the model store.
+        threshold: Mask probability from which a pixel is segmented; the model's own by default.
         spacing: Millimetres per pixel in place of the file's own.
-        operating_point: Which of the model's chooses the class; by default the most probable one is taken.
-        explain: The class to draw a heat map of.
+        operating_point: Operating point of the model that determines the class; by default it is the most probable one.
+        explain: Class to draw a heat map of.
     """
 
     model: str
@@ -70,12 +70,12 @@ class PredictRequest:
 
     @property
     def is_plain(self) -> bool:
-        """Whether all is as the model and the file have it."""
+        """Whether all options are those of the model and the file."""
         return self.threshold is None and self.spacing is None and self.operating_point is None
 
 
 class Desk:
-    """Where questions are answered."""
+    """Cache of predictions by scan and request."""
 
     def __init__(self, shelf: Shelf, *, kept_pixels: int) -> None:
         self.shelf = shelf
@@ -84,7 +84,7 @@ class Desk:
         self._kept: OrderedDict[tuple[str, PredictRequest], Prediction] = OrderedDict()
 
     def ask(self, scan: UploadedScan, question: PredictRequest) -> Prediction:
-        """The library's own answer."""
+        """Return the library's prediction of a scan, from the cache where it was computed already."""
         key = (scan.id, question)
         with self._lock:
             if key in self._kept:
@@ -104,7 +104,7 @@ class Desk:
         return answer
 
     def forget(self, scans: set[str]) -> None:
-        """Let go all answers but those for scans that are still held."""
+        """Remove all predictions but those of scans that are still stored."""
         with self._lock:
             for key in [key for key in self._kept if key[0] not in scans]:
                 del self._kept[key]

@@ -26,32 +26,32 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class AppState:
-    """All that outlives a request."""
+    """State of the application that outlives a request."""
 
     sessions: Sessions
     desk: Desk
     limits: Limits
 
     def session(self, request: Request) -> Session:
-        """The page that asks."""
+        """Return the session of a request."""
         return self.sessions.get(request.path_params["token"])
 
     def scan(self, request: Request) -> UploadedScan:
-        """The scan that is asked about."""
+        """Return the scan of a request."""
         return self.session(request).scan(request.path_params["scan"])
 
     def ask(self, request: Request, *, explain: bool = False) -> Prediction:
-        """The answer to a request's question."""
+        """Return the prediction of a request."""
         return self.desk.ask(self.scan(request), _question(self, request, explain=explain))
 
     def sweep(self) -> None:
-        """Let go what idle and closed pages held."""
+        """Remove what idle and closed sessions stored."""
         self.sessions.sweep()
         self.desk.forget(self.sessions.scan_ids())
 
 
 def open_session(room: AppState, _: Request) -> Response:
-    """A new page: its token, and what it may offer."""
+    """Open a new session, and return its token and what the page offers."""
     shelf = room.desk.shelf
     return JSONResponse(
         {
@@ -64,20 +64,20 @@ def open_session(room: AppState, _: Request) -> Response:
 
 
 def close_session(room: AppState, request: Request) -> Response:
-    """The page was left: all of it is let go."""
+    """Close a session when its page was left, and remove its scans."""
     room.sessions.close(request.path_params["token"])
     room.sweep()
     return Response(status_code=204)
 
 
 def take_scan(room: AppState, request: Request, content: bytes) -> Response:
-    """An uploaded file, as the scans in it."""
+    """Add the scans of an uploaded file to the session."""
     name = request.query_params.get("name", "").replace("\\", "/").rpartition("/")[2][-LONGEST_NAME:]
     return _hold(room, request, content, name if name.strip(". ") else "scan")
 
 
 def take_sample(room: AppState, request: Request) -> Response:
-    """A sample scan of the package."""
+    """Add a sample scan of the package to the session."""
     path = sample_scans().get(request.path_params["sample"])
     if path is None:
         raise OptionError(f"There is no such sample: choose one of {', '.join(sample_scans())}.")
@@ -92,14 +92,14 @@ def _hold(room: AppState, request: Request, content: bytes, name: str) -> Respon
 
 
 def remove_scan(room: AppState, request: Request) -> Response:
-    """Let one scan go."""
+    """Remove one scan from the session."""
     room.session(request).remove(request.path_params["scan"])
     room.sweep()
     return Response(status_code=204)
 
 
 def answer(room: AppState, request: Request) -> Response:
-    """All that is said of a scan."""
+    """Return the prediction of a scan as JSON."""
     session, scan, question = room.session(request), room.scan(request), _question(room, request)
     model = room.desk.shelf.get(question.model)
     try:
@@ -114,22 +114,22 @@ def answer(room: AppState, request: Request) -> Response:
 
 
 def image(room: AppState, request: Request) -> Response:
-    """The scan as it was read, without what a machine wrote around its scan areas."""
+    """Return the scan as it was read, without what the machine wrote around its scan areas."""
     return Response(png_bytes(Image.fromarray(to_uint8(room.ask(request).image))), media_type="image/png")
 
 
 def level_map(room: AppState, request: Request) -> Response:
-    """What the threshold cuts."""
+    """Return the probability levels that the threshold is applied to."""
     return Response(levels(room.ask(request)), media_type="application/octet-stream")
 
 
 def heat(room: AppState, request: Request) -> Response:
-    """The scan under its heat map."""
+    """Return the scan with its heat map."""
     return Response(png_bytes(room.ask(request, explain=True).heat_overlay()), media_type="image/png")
 
 
 def download(room: AppState, request: Request) -> Response:
-    """An answer as a file."""
+    """Return a prediction as a file."""
     kind = DOWNLOADS.get(request.path_params["kind"])
     if kind is None:
         raise OptionError(f"There is no such file: choose one of {', '.join(DOWNLOADS)}.")
@@ -138,7 +138,7 @@ def download(room: AppState, request: Request) -> Response:
 
 
 def table(room: AppState, request: Request) -> Response:
-    """The table as the library writes it: each scan at the model's own threshold, with its file's own scale."""
+    """Return the table as the library writes it: each scan at the model's own threshold, with its file's own scale."""
     session, question = room.session(request), _question(room, request)
     model = room.desk.shelf.get(question.model)
     rows = [row for key in list(session.scans) if (row := session.rows.get((question.model, key))) is not None]
@@ -146,19 +146,19 @@ def table(room: AppState, request: Request) -> Response:
 
 
 def clips(room: AppState, request: Request) -> Response:
-    """What the frames of each clip say together."""
+    """Return the summary of each clip over its frames."""
     found = room.session(request).clips(_question(room, request).model)
     return JSONResponse({"clips": [{"name": one.source, "words": str(one)} for one in found]})
 
 
 def card(room: AppState, request: Request) -> Response:
-    """A model's card."""
+    """Return a model's card."""
     room.session(request)
     return JSONResponse({"html": card_html(room.desk.shelf.get(_question(room, request).model))})
 
 
 def take_report(room: AppState, request: Request, content: bytes) -> Response:
-    """A report to show."""
+    """Store an uploaded report in the session."""
     if not content.lstrip()[:15].lower().startswith(b"<!doctype html"):
         raise InputError("This is no report: choose the report.html that bcdseg evaluate wrote.")
     room.session(request).report = content
@@ -166,7 +166,7 @@ def take_report(room: AppState, request: Request, content: bytes) -> Response:
 
 
 def report(room: AppState, request: Request) -> Response:
-    """The report, in a cage: no script runs in it and nothing is fetched by it."""
+    """Return the report, sandboxed: no script runs in it and it loads nothing."""
     content = room.session(request).report
     if content is None:
         raise GoneError("No report is open.")

@@ -22,7 +22,7 @@ from bcdseg.models.model import Model
 from bcdseg.types import Mask
 
 STEPS = 100
-"""Places of the slider; the page cuts the map at the very numbers that the library compares with."""
+"""Steps of the slider; the page thresholds the levels at the very numbers that the library compares with."""
 
 ORIGINS = {
     "given": "given by you",
@@ -33,7 +33,7 @@ ORIGINS = {
 
 
 def facts(prediction: Prediction, model: Model, *, dicom: bool) -> dict[str, Any]:
-    """All that the page says of a scan."""
+    """Return all that the page shows for a scan."""
     return prediction.to_dict() | {
         "confidence": prediction.confidence,
         "sizes": [str(lesion) for lesion in prediction.lesions],
@@ -50,14 +50,14 @@ def facts(prediction: Prediction, model: Model, *, dicom: bool) -> dict[str, Any
 
 
 def edges(mask: Mask) -> list[int]:
-    """Where a mask begins and ends, read row after row: the page fills from each first number up to the next."""
+    """Return the flat indices where a mask's runs begin and end, row by row: the page fills from each first one up to the next."""
     flat = np.concatenate(([False], mask.ravel(), [False]))
     places: list[int] = np.flatnonzero(flat[1:] != flat[:-1]).tolist()
     return places
 
 
 def levels(prediction: Prediction) -> bytes:
-    """How many hundredths each pixel's probability reaches, one byte a pixel: exact at each step of the slider."""
+    """Return the hundredths that each pixel's probability reaches, one byte per pixel: exact at each step of the slider."""
     if prediction.mask_probability is None:
         return b""
     reached = np.searchsorted(_hundredths(), prediction.mask_probability.ravel(), side="right")
@@ -69,7 +69,7 @@ def _hundredths() -> Any:
 
 
 def card_html(model: Model) -> str:
-    """The card as HTML. A card comes with its model: markup in it stays text, and pictures are left out."""
+    """Return the card as HTML. A card comes with its model: its markup is escaped, and its images are omitted."""
     markdown = require("markdown_it", extra="app", purpose="The page").MarkdownIt("commonmark", {"html": False})
     text = model.card.partition("---\n")[2].partition("---\n")[2]  # without the hub's metadata
     html: str = markdown.enable("table").disable("image").render(text)
@@ -81,7 +81,7 @@ NO_MASK = "This model only classifies: there is no outline to download."
 
 @dataclass(frozen=True)
 class Download:
-    """A kind of file: how its name ends, its media type, and what makes it."""
+    """Kind of download: the suffix of its file name, its media type, and the function that makes its content."""
 
     ending: str
     media_type: str
@@ -89,7 +89,7 @@ class Download:
 
 
 def file_name(scan: UploadedScan, download: Download) -> str:
-    """The scan's name with the ending of the download."""
+    """Return the scan's name with the suffix of the download."""
     return Path(next(iter(output_names([Path(scan.name)]).values()))).name + download.ending
 
 
@@ -108,7 +108,7 @@ def _facts(prediction: Prediction, _: UploadedScan) -> bytes:
 
 
 def _segmentation(prediction: Prediction, scan: UploadedScan) -> bytes:
-    """As ``bcdseg.save_dicom_seg``, without a file: nothing of the page's is ever on disk."""
+    """Return what ``bcdseg.save_dicom_seg`` writes, without a file: nothing of the page is ever written to disk."""
     if prediction.mask is None:
         raise OptionError(NO_MASK)
     reference = read_reference(scan.content, keep_identifiers=False)

@@ -34,12 +34,12 @@ BROKEN = "The program met an error of its own; the window that it runs in says w
 
 
 def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None = None) -> Starlette:
-    """The page as an ASGI application.
+    """Create the page as an ASGI application.
 
     Args:
-        shelf: The models to offer.
-        host: The address that it will listen at, which says under which names it answers.
-        limits: How much it takes and keeps.
+        shelf: The model store.
+        host: The address that the server listens on, which determines the host names that it accepts.
+        limits: Limits on uploads and memory.
     """
     limits = limits or Limits()
     room = AppState(Sessions(limits), Desk(shelf, kept_pixels=limits.kept_pixels), limits)
@@ -54,7 +54,7 @@ def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None =
 
     def receiving(reply: Callable[[AppState, Request, bytes], Response], most: int) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            room.session(request)  # before a byte is read
+            room.session(request)  # checks the token before a byte is read
             async with arrivals.body(request, most) as content:
                 return await anyio.to_thread.run_sync(_foreseen, reply, room, request, content, limiter=side_by_side)
 
@@ -91,7 +91,7 @@ def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None =
 
 @contextlib.asynccontextmanager
 async def _awake(room: AppState) -> AsyncIterator[None]:
-    """The first model is made ready while the page opens; pages that nobody uses are let go."""
+    """Warm up the first model while the page opens, and close idle sessions periodically."""
     threading.Thread(target=_warm, args=(room.desk.shelf,), daemon=True).start()
 
     async def sweep() -> None:
@@ -105,12 +105,12 @@ async def _awake(room: AppState) -> AsyncIterator[None]:
 
 
 def _warm(shelf: Shelf) -> None:
-    with contextlib.suppress(BcdsegError):  # told when it is asked for
+    with contextlib.suppress(BcdsegError):  # reported when it is requested
         shelf.get()
 
 
 def _foreseen(reply: Callable[..., Response], *arguments: Any) -> Response:
-    """Reply, with an ``Exception`` for what is none: decoders written in Rust raise such classes."""
+    """Run a handler, with an ``Exception`` for classes that are not: decoders written in Rust raise such."""
     try:
         return reply(*arguments)
     except (Exception, *EXITS):

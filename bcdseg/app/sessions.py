@@ -26,7 +26,7 @@ from bcdseg.types import Failure
 
 
 class NamedBytes(io.BytesIO):
-    """The bytes of a file that still know its name."""
+    """Bytes of a file as a file object with a name."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
@@ -35,13 +35,13 @@ class NamedBytes(io.BytesIO):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UploadedScan:
-    """One scan that a page holds.
+    """Scan in a session.
 
     Attributes:
-        name: What to call it: the file's name, of a frame with its number.
-        content: The bytes of its file, which the frames of a clip share.
-        frame: The frame of a clip; None for a file that is one scan.
-        id: A name for addresses that nobody can guess.
+        name: Name to display: the file's name, for a frame with its number.
+        content: Bytes of its file, which the frames of a clip share.
+        frame: Frame of a clip; None for a file that is one scan.
+        id: Random, unguessable id for URLs.
     """
 
     name: str
@@ -51,7 +51,7 @@ class UploadedScan:
 
     @property
     def source(self) -> Any:
-        """What a model takes."""
+        """Input of a model."""
         return self.frame or NamedBytes(self.content, self.name)
 
     @property
@@ -61,10 +61,10 @@ class UploadedScan:
 
 
 def scans_in(content: bytes, name: str, limits: Limits) -> list[UploadedScan]:
-    """The scans of a file: one, or the frames of a DICOM clip. No pixel is read; what is damaged says so when it is predicted.
+    """Return the scans of a file: one, or the frames of a DICOM clip. Pixels are not read; damage is reported at prediction.
 
     Raises:
-        LimitError: It declares more pixels than are taken here.
+        LimitError: Its header declares more pixels than the limit.
     """
     if not (is_dicom(content) or name.lower().endswith(SUFFIXES)):
         _check_pixels(_declared_size(content), name, limits)
@@ -88,7 +88,7 @@ def _declared_size(content: bytes) -> tuple[int, int]:
             return image.height, image.width
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return 1 << 16, 1 << 16
-    except Exception:  # reading it says what is wrong
+    except Exception:  # reading it reports what is wrong
         return 0, 0
 
 
@@ -107,14 +107,14 @@ OVER = (
 
 @dataclass(eq=False)
 class Session:
-    """One open page.
+    """Session of one open page.
 
     Attributes:
-        scans: By their id, in the order they came.
-        rows: The line of each scan in the table, by model and scan.
-        frames: The answer for each frame of a clip, without pixels, by model and scan.
+        scans: Scans by their id, in the order of upload.
+        rows: Table row of each scan, by model and scan.
+        frames: Prediction of each frame of a clip, without pixels, by model and scan.
         report: The evaluation report that is open.
-        used: When it was last asked for anything.
+        used: Time of the last request.
     """
 
     scans: dict[str, UploadedScan] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class Session:
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, scans: Iterable[UploadedScan], limits: Limits) -> None:
-        """Hold more scans: all of them or none."""
+        """Store more scans: all of them or none."""
         with self._lock:
             wanted = {**self.scans, **{scan.id: scan for scan in scans}}
             if len(wanted) > limits.scans:
@@ -136,14 +136,14 @@ class Session:
             self.scans = wanted
 
     def keep(self, model: str, scan: UploadedScan, answer: Prediction | Failure, classes: Sequence[str]) -> None:
-        """What the table says of a scan, and, of a frame, its answer for the clip's summary."""
+        """Store the table row of a scan and, for a frame, its prediction for the clip's summary."""
         with self._lock:
             self.rows[model, scan.id] = table_rows([answer], classes)[0]
             if scan.frame is not None:
                 self.frames[model, scan.id] = answer if isinstance(answer, Failure) else replace(light(answer), mask=None)
 
     def clips(self, model: str) -> list[ClipSummary]:
-        """What the frames of each clip say together, those that were answered."""
+        """Return the summary of each clip over its predicted frames."""
         answered: dict[int, list[Prediction | Failure]] = {}
         for key, scan in list(self.scans.items()):  # others may be removed meanwhile
             if (answer := self.frames.get((model, key))) is not None:
@@ -151,14 +151,14 @@ class Session:
         return [summarize_clip(answers) for answers in answered.values()]
 
     def scan(self, key: str) -> UploadedScan:
-        """A scan by its id."""
+        """Return a scan by its id."""
         try:
             return self.scans[key]
         except KeyError:
             raise GoneError("This scan is not held any more: it was removed. Open it again.") from None
 
     def remove(self, key: str) -> None:
-        """Let a scan go, and what is known of it."""
+        """Remove a scan and its results."""
         with self._lock:
             self.scans.pop(key, None)
             self.rows = {place: row for place, row in self.rows.items() if place[1] != key}
@@ -166,7 +166,7 @@ class Session:
 
 
 class Sessions:
-    """The open pages, by tokens that nobody can guess."""
+    """Open sessions, by unguessable tokens."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -174,7 +174,7 @@ class Sessions:
         self._held: OrderedDict[str, Session] = OrderedDict()
 
     def open(self) -> str:
-        """A new page; when too many are open, the one that was used longest ago is closed."""
+        """Open a session and return its token; when there are too many, the least recently used one is closed."""
         token = secrets.token_hex(16)
         with self._lock:
             self._held[token] = Session(used=time.monotonic())
@@ -183,7 +183,7 @@ class Sessions:
         return token
 
     def get(self, token: str) -> Session:
-        """The page of a token."""
+        """Return the session of a token."""
         self.sweep()
         with self._lock:
             if token not in self._held:
@@ -194,19 +194,19 @@ class Sessions:
             return session
 
     def close(self, token: str) -> None:
-        """Let a page's scans go."""
+        """Close a session and remove its scans."""
         with self._lock:
             self._held.pop(token, None)
 
     def sweep(self) -> None:
-        """Let go what nobody has asked for in a long time."""
+        """Close the sessions that have been idle for too long."""
         latest = time.monotonic() - self.limits.idle_seconds
         with self._lock:
             for token in [token for token, session in self._held.items() if session.used < latest]:
                 del self._held[token]
 
     def scan_ids(self) -> set[str]:
-        """Of all scans that are held."""
+        """Return the ids of all stored scans."""
         with self._lock:
             return {key for session in self._held.values() for key in session.scans}
 

@@ -14,17 +14,17 @@ from bcdseg.extras import require
 from bcdseg.web.hosts import is_loopback
 
 PURPOSE = "The page"
-LONGEST_REQUEST = 900.0  # seconds; a model that is loaded first, and a large scan on a slow machine
-GRACE = 2.0  # seconds for requests when the page ends
+LONGEST_REQUEST = 900.0  # seconds; a model may be loaded first, and a large scan takes long on a slow machine
+GRACE = 2.0  # seconds for requests to be finished at shutdown
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page that is listened for already.
+    """Page whose server is already listening.
 
     Attributes:
-        shelf: The models that it offers.
-        host: The address that it listens at.
+        shelf: The model store.
+        host: The address that it listens on.
         listener: Its open socket.
     """
 
@@ -34,7 +34,7 @@ class Page:
 
     @property
     def url(self) -> str:
-        """Where to open it."""
+        """URL of the page."""
         address, port = self.listener.getsockname()[:2]
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
         return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
@@ -45,7 +45,7 @@ class Page:
         return is_loopback(self.host)
 
     def serve(self, *, browser: bool) -> None:
-        """Answer until Ctrl-C."""
+        """Serve until Ctrl-C."""
         from bcdseg.app.limits import Limits
         from bcdseg.app.server import create_app
         from bcdseg.web.connections import ConnectionLimits
@@ -59,19 +59,19 @@ class Page:
             log_level="warning",
         )
         if browser:
-            # The socket listens: a browser waits for the server. One that runs in the terminal must not keep it waiting.
+            # The socket is listening, so the browser can wait for the server. A browser in the terminal must not block the server.
             threading.Thread(target=webbrowser.open, args=(self.url,), daemon=True).start()
         server.run(sockets=[self.listener])
 
 
 def open_page(models: Sequence[str] = (), *, host: str = "127.0.0.1", port: int = 8765, device: str = "auto") -> Page:
-    """Load the models that were asked for, and listen.
+    """Load the given models, and listen.
 
     Args:
         models: Bundled names, folders or ``hf://owner/name``; the bundled ones are always offered.
-        host: Where to listen; anything but the loopback lets others in.
-        port: 0 takes any that is free.
-        device: Where predictions run.
+        host: Address to listen on; anything but the loopback is reachable for others.
+        port: Port to listen on; 0 takes any that is free.
+        device: Device of the predictions.
     """
     for package in ("uvicorn", "starlette"):
         require(package, extra="app", purpose=PURPOSE)
@@ -88,7 +88,7 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = str(error.strerror).partition(" (")[0]  # without the address, which is told
+        reason = str(error.strerror).partition(" (")[0]  # without the address, which the message contains already
         raise OptionError(
             f"Can't listen at {host}, port {port}: {reason}. Choose another with --port; 0 takes any that is free."
         ) from error

@@ -1,1 +1,1 @@
-"""Batch prediction: files, manifests, archives."""
+"""Batch prediction: output files, run manifests, and archives predicted by Ray workers."""

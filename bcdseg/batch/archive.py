@@ -24,17 +24,17 @@ from bcdseg.runtimes.graph import cores
 from bcdseg.types import Failure
 
 TABLE, CLIPS = "predictions.parquet", "clips.json"
-TOGETHER = {"cpu": 16, "cuda": 64}  # files at most that a worker is handed at once
-TASKS = 8  # at least for each worker, where there are so many files: so that none waits long for the last one
+TOGETHER = {"cpu": 16, "cuda": 64}  # largest number of files per task of a worker
+TASKS = 8  # least number of tasks per worker, where there are enough files, so that no worker waits long for the last task
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """Who does the work.
+    """Ray workers to predict with.
 
     Attributes:
-        address: Of a cluster of Ray; None for this machine alone.
-        count: How many there are; None for one a core, or one a GPU.
+        address: Address of a Ray cluster; None for this machine alone.
+        count: Number of workers; None for one per core, or one per GPU.
     """
 
     address: str | None = None
@@ -42,10 +42,10 @@ class Workers:
 
 
 class Archive:
-    """A folder that fills with the answers for many files: pictures and a journal as they come, tables at the end."""
+    """Output folder of an archive run: masks and a run manifest during the run, tables at its end."""
 
     def __init__(self, folder: Path, files: Sequence[str], journal: Journal, *, overwrite: bool) -> None:
-        require("pyarrow.parquet", extra="ray", purpose="The engine ray")  # now, and not when the table is to be written
+        require("pyarrow.parquet", extra="ray", purpose="The engine ray")  # fails here rather than when the table is written
         self.folder, self.journal = folder, journal
         self.files = list(files)
         self.overwrite = overwrite or journal.goes_on
@@ -55,15 +55,15 @@ class Archive:
     def fill(
         self, model: Model, asked: Asked, workers: Workers, watch: Callable[[Iterator[Record], int], Iterator[Record]]
     ) -> None:
-        """Predict what is not done. Whatever stops it, the tables say what is done.
+        """Predict the files that are not done. Also when it is stopped, the tables contain the files that are done.
 
         Args:
-            model: Sent to each worker once.
-            asked: What is wanted of each file.
-            workers: Who does it.
-            watch: Is handed the records as they come and how many there will be, and hands them on.
+            model: Model, sent to each worker once.
+            asked: Options for all files.
+            workers: The workers.
+            watch: Function from the iterator of records and their number to an iterator of the same records, for a progress bar.
         """
-        model.predict((), **asked.options)  # an option that is wrong is told here, and a graph is made once, not by each worker
+        model.predict((), **asked.options)  # reports wrong options here, and builds a graph once rather than in each worker
         left = self.journal.left(self.files)
         kinds = [*["mask"] * asked.masks, *["overlay", "heatmap"] * asked.overlay]
         pictures = (self.folder / f"{self._names[file]}_{kind}.png" for file in left for kind in kinds)
@@ -101,7 +101,7 @@ class Archive:
                 dispatch.stop()
 
     def _written(self, answer: WorkerResult, classes: Sequence[str]) -> Record:
-        """Write the pictures of a file; the record says so where one can't be written."""
+        """Write the masks and overlays of a file; return its record, or a failure where one can't be written."""
         error = write_pictures(self.folder, answer.pictures, overwrite=self.overwrite)
         return answer.record if error is None else failure_answer(Failure(answer.record.file, error), classes).record
 
@@ -114,12 +114,12 @@ class Archive:
 
 
 SILENT = {"RAY_enable_metrics_collection": "0"}  # usage statistics: see bcdseg.privacy
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on every system: listens to this machine alone
-OBJECT_STORE = 256 * 2**20  # bytes of shared memory for answers that wait to be written
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on every system: listen on the loopback only
+OBJECT_STORE = 256 * 2**20  # bytes of shared memory for results that wait to be written
 
 
 def ray() -> Any:
-    """The library."""
+    """Import Ray with its metrics disabled."""
     for name, value in SILENT.items():
         os.environ.setdefault(name, value)
     return require("ray", extra="ray", purpose="The engine ray")
@@ -127,7 +127,7 @@ def ray() -> Any:
 
 @contextmanager
 def connected(address: str | None, *, workers: int | None) -> Iterator[Any]:
-    """Ray at an address, or one of this machine's own that is gone afterwards. One that is there already is left as it is."""
+    """Connect to Ray at an address, or to a local instance that is shut down on exit. An initialised Ray is used and kept."""
     if address is None:
         for name, value in LOOPBACK.items():
             os.environ.setdefault(name, value)
@@ -135,7 +135,7 @@ def connected(address: str | None, *, workers: int | None) -> Iterator[Any]:
     if library.is_initialized():
         yield library
         return
-    with tempfile.TemporaryDirectory(prefix="bcdseg-ray-", ignore_cleanup_errors=True) as folder:  # short: sockets lie in it
+    with tempfile.TemporaryDirectory(prefix="bcdseg-ray-", ignore_cleanup_errors=True) as folder:  # short, as socket paths must be
         try:
             _join(library, _own(folder, workers) if address is None else {"address": address})
             yield library
@@ -144,7 +144,7 @@ def connected(address: str | None, *, workers: int | None) -> Iterator[Any]:
 
 
 def _join(library: Any, options: dict[str, Any]) -> None:
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it would tell each time that it asks for a token, as it should
+    logging.getLogger("ray").setLevel(logging.ERROR)  # Ray would log each time that it requires a token, as it should
     try:
         library.init(**options, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:

@@ -12,22 +12,22 @@ from bcdseg.errors import ClusterError, ImageError
 from bcdseg.types import Failure
 
 TRIES = 3
-AHEAD = 2  # tasks that a worker has in hand, so that it never waits for the next one
+AHEAD = 2  # tasks submitted to a worker at once, so that it never waits for the next one
 
 
 @dataclass(frozen=True)
 class FileTask:
-    """Files that go to a worker together, and how often they have been tried."""
+    """Files that are submitted to a worker together, and the number of earlier tries."""
 
     jobs: tuple[WorkerJob, ...]
     tries: int = 0
 
 
 class Dispatch:
-    """Hands files to workers.
+    """Dispatcher of files to workers.
 
-    A file that could not be read, and those in the hands of a worker that died, are tried again at the end, each alone, so that one
-    that kills its worker takes no other with it. After three tries it is an answer that says why.
+    A file that could not be read, and those of a worker that died, are tried again at the end, each alone, so that one that kills
+    its worker affects no other file. After three tries the file's result is a failure with the reason.
     """
 
     def __init__(self, ray: Any, start: Callable[[], Any], *, workers: int, together: int, classes: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ class Dispatch:
         self._running: dict[Any, tuple[Any, FileTask]] = {}
 
     def answers(self, jobs: Sequence[WorkerJob]) -> Iterator[WorkerResult]:
-        """An answer for each file, as they come."""
+        """Yield a result for each file, in the order of completion."""
         first = deque(FileTask(tuple(jobs[at : at + self._together])) for at in range(0, len(jobs), self._together))
         again: deque[FileTask] = deque()
         while first or again or self._running:
@@ -50,7 +50,7 @@ class Dispatch:
                     again.append(FileTask((job,), task.tries + 1))
 
     def stop(self) -> None:
-        """End the workers."""
+        """Kill the workers."""
         for worker in self._in_hand:
             self._ray.kill(worker)
 
@@ -66,7 +66,7 @@ class Dispatch:
         self._in_hand[worker] += 1
 
     def _taken(self, done: Any, worker: Any, task: FileTask) -> Iterator[tuple[WorkerJob, WorkerResult]]:
-        """What came of each file of a task."""
+        """Yield the result of each file of a task."""
         errors = self._ray.exceptions
         if worker in self._in_hand:
             self._in_hand[worker] -= 1
@@ -90,5 +90,5 @@ class Dispatch:
 
 
 def _last_line(error: Exception) -> str:
-    """Of the traceback that Ray makes a message of."""
+    """Return the last line of the traceback that Ray uses as the message."""
     return str(error).strip().splitlines()[-1]

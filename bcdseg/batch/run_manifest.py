@@ -1,4 +1,4 @@
-"""Manifest of a run, so that a stopped run resumes."""
+"""Run manifest, with which a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ NAME = ".progress.jsonl"
 GO_ON = "Go on with the same model and options, or choose another folder."
 
 Stamp = tuple[int, int]
-"""A file's size and when it was changed, in nanoseconds."""
+"""Size of a file, and its modification time in nanoseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that tables say of one file: a picture, or the frames of a clip.
+    """Table rows of one file: an image, or the frames of a clip.
 
     Attributes:
-        file: Its path or address.
-        rows: Of the CSV table, one a scan.
-        results: Of the JSON table, one a scan.
-        clip: The summary, where it is a clip.
-        pictures: What was written of it, below the folder.
-        stamp: What the file was when it was read.
+        file: Path or address of the file.
+        rows: Rows of the CSV table, one per scan.
+        results: Entries of the JSON table, one per scan.
+        clip: Summary of the clip, None for an image.
+        pictures: Paths of the masks and overlays of the file, relative to the folder.
+        stamp: Size and modification time of the file when it was read.
         whole: Whether all of it was read and written.
     """
 
@@ -49,9 +49,9 @@ class Record:
 
 
 class Journal:
-    """The records of a run, held as lines of JSON; those of whole files are also kept in the run's folder.
+    """Run manifest: the records of a run as lines of JSON; those of complete files are also written to the run's folder.
 
-    A run that goes on takes over what is there, when it was said by the same model with the same options.
+    A resumed run keeps the records in the folder if they are of the same model with the same options.
     """
 
     def __init__(self, folder: Path | None, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
@@ -72,30 +72,30 @@ class Journal:
             self.goes_on = True
 
     def begin(self) -> None:
-        """Note in the folder what all answers depend on. What a killed run has left half is dropped."""
+        """Write the manifest's header, on which all results depend. Partial files of a killed run are removed."""
         if self.folder is not None:
             remove_parts_below(self.folder)
             write_whole(self.folder / NAME, b"".join([self._header, *self._lines.values()]), overwrite=True)
 
     def add(self, record: Record) -> None:
-        """Note what was said of a file."""
+        """Add the record of a file."""
         line = self._lines[record.file] = _line(asdict(record))
         if self.folder is not None and record.whole:
             append_line(self.folder / NAME, line)
 
     def left(self, files: Iterable[str]) -> list[str]:
-        """The files that are not done. What was noted of them before is forgotten."""
+        """Return the files that are not done. Their earlier records are removed."""
         left = [file for file in files if not self._is_done(file)]
         for file in left:
             self._lines.pop(file, None)
         return left
 
     def records(self, files: Iterable[str]) -> Iterator[Record]:
-        """What was noted of these files, in their order."""
+        """Return the records of these files, in their order."""
         return (_record(self._lines[file]) for file in files if file in self._lines)
 
     def _is_done(self, file: str) -> bool:
-        """Whether a file is noted, is unchanged since, and its pictures are still there."""
+        """Return whether a file has a record, is unchanged since, and its masks and overlays still exist."""
         if file not in self._lines or self.folder is None:
             return False
         record = _record(self._lines[file])
@@ -112,7 +112,7 @@ class Journal:
 
 
 def fingerprint(network: AnyNetwork, preprocessing: Preprocessing, rules: Rules) -> str:
-    """A hash of all that a model's answers depend on."""
+    """Return a hash of all that a model's predictions depend on."""
     digest = blake2b(repr((network.config, preprocessing, rules)).encode(), digest_size=16)
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())
@@ -121,12 +121,12 @@ def fingerprint(network: AnyNetwork, preprocessing: Preprocessing, rules: Rules)
 
 
 def settings_of(model: str, weights: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to be the same for two runs to be one."""
+    """Return the settings that must be equal for a run to resume."""
     return {"bcdseg": __version__, "model": model, "weights": weights, **options}
 
 
 def stamp_of(file: str) -> Stamp | None:
-    """None for what is no file on disk."""
+    """Return the size and modification time of a file; None for what isn't a file on disk."""
     try:
         found = Path(file).stat()
     except (OSError, ValueError):
@@ -144,7 +144,7 @@ def _check_same(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any],
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value).encode() + b"\n"  # ASCII, so that names which are no text come back as they were
+    return json.dumps(value).encode() + b"\n"  # ASCII, so that file names that are not valid text are restored unchanged
 
 
 def _record(line: bytes) -> Record:

@@ -1,4 +1,4 @@
-"""A batch run: from a stream of predictions to files and a manifest."""
+"""Batch run, from a stream of predictions to files and a manifest."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from bcdseg.sources import ImageSource, is_dicom, source_name
 from bcdseg.types import Failure
 
 KINDS = ("seg", "sr")
-PROBE = 2**20  # bytes, about as many as a file of DICOM output has
+PROBE = 2**20  # bytes, about the size of a DICOM output file
 
 
 class ClipFolder:
-    """Sums up the answers of one file after another.
+    """Writer of the DICOM output and of the summary of each clip.
 
     Attributes:
-        problems: Why a file's DICOM output could not be written.
+        problems: Messages for files whose DICOM output could not be written.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ClipFolder:
             check_free((self._target(file, kind) for file in self._targets for kind in self.kinds), overwrite=overwrite)
 
     def sum_up(self, results: Sequence[Result]) -> ClipSummary | None:
-        """Write what is asked for of a file; its summary, where it is a clip."""
+        """Write the DICOM output of a file; return its summary if it is a clip, else None."""
         predictions = [result for result in results if isinstance(result, Prediction)]
         if not predictions:
             return None
@@ -64,7 +64,7 @@ class ClipFolder:
             save = save_dicom_seg if kind == "seg" else save_dicom_sr
             try:
                 save(predictions, self._target(file, kind), keep_identifiers=self.keep_identifiers, overwrite=self.overwrite)
-            except (ImageError, OptionError) as error:  # of this file alone
+            except (ImageError, OptionError) as error:  # an error of this file alone
                 self.problems.append(str(error))
             except (OutputError, OutputExistsError) as error:
                 if self.folder is None or not can_write(self.folder, PROBE):
@@ -80,7 +80,7 @@ Files = dict[str, list[ImageSource]]
 
 
 def by_file(sources: Iterable[ImageSource]) -> Files:
-    """Single scans under the file that each is of."""
+    """Group single scans by their file."""
     files: Files = {}
     for source in sources:
         files.setdefault(source.image.name if isinstance(source, DicomFrame) else source_name(source), []).append(source)
@@ -96,7 +96,7 @@ def gather(
     clips: ClipFolder,
     classes: Sequence[str],
 ) -> None:
-    """Write the answers for files as they come, in this order, and note each file that is done."""
+    """Write the predictions of files in the order of the stream, and record each file that is done."""
     for file, scans in files.items():
         _gather_file(file, islice(stream, len(scans)), journal, folder, clips, classes)
 
@@ -128,15 +128,15 @@ def _gather_file(
 
 
 def paths_of(files: Files) -> list[Path]:
-    """Of all scans."""
+    """Return the paths of all scans."""
     return [Path(source_name(source)) for scans in files.values() for source in scans]
 
 
 class OutputFolder:
-    """A folder that fills with the answers of a run: a mask and an overlay a scan as wanted, and tables at the end.
+    """Output folder of a run: a mask and an overlay per scan where configured, and tables at the end.
 
-    Names follow the scans' own below their common folder; those that would be too long for a file end in a hash. What would be
-    replaced is checked before anything is done.
+    Names are those of the scans below their common folder; names too long for a file end in a hash. Existing files are checked for
+    before anything is predicted.
     """
 
     def __init__(self, folder: Path, sources: Sequence[Path], *, masks: bool = True, overlay: bool, overwrite: bool) -> None:
@@ -152,10 +152,10 @@ class OutputFolder:
         )
 
     def add(self, result: Result) -> tuple[Result, list[str]]:
-        """Write the pictures of one result.
+        """Write the mask and the overlays of one result.
 
         Returns:
-            The result and the names of its pictures. Where a picture can't be written and others can, a ``Failure`` and no names.
+            The result and the names of its files. Where a file can't be written and others can, a ``Failure`` and no names.
 
         Raises:
             OutputError: Nothing can be written any more, as on a full disk.
@@ -167,7 +167,7 @@ class OutputFolder:
         return (result, list(pictures)) if error is None else (Failure(result.source, error), [])
 
     def write_tables(self, records: Sequence[Record], classes: Sequence[str]) -> None:
-        """Write ``predictions.csv``, one row a scan, ``predictions.json``, everything, and ``clips.json`` where there are clips."""
+        """Write ``predictions.csv`` with a row per scan, ``predictions.json`` with all results, and ``clips.json`` if there are clips."""
         rows = [row for record in records for row in record.rows]
         results = [result for record in records for result in record.results]
         clips = [record.clip for record in records if record.clip is not None]

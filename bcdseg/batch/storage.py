@@ -23,7 +23,7 @@ MARK = "://"
 
 
 class Fetched(io.BytesIO):
-    """The content of an address, with its name."""
+    """Content of an address as a file object with a name."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
@@ -31,9 +31,9 @@ class Fetched(io.BytesIO):
 
 
 def list_files(places: Iterable[str]) -> dict[str, bool]:
-    """The image files of folders, patterns and addresses, each once, in the order given; no pixel is read.
+    """List the image files of folders, patterns and addresses, each once, in the given order, without reading pixels.
 
-    Each with whether it was named itself: what lies in a folder may be no scan, what is named is meant.
+    Each file has a flag, whether it was named itself: a file in a folder may be no scan, one that was named must be.
     """
     files: dict[str, bool] = {}
     for place in places:
@@ -43,13 +43,13 @@ def list_files(places: Iterable[str]) -> dict[str, bool]:
 
 
 def scans_of(file: str, frames: int, *, named: bool) -> Iterator[ImageSource]:
-    """The scans of a file: a picture, or each n-th frame of a DICOM clip; of a report in a folder none."""
+    """Return the scans of a file: an image, or each n-th frame of a DICOM clip; none for a DICOM report in a folder."""
     source = Fetched(_fetched(file), file) if MARK in file else Path(file)
     return members(source, frames, in_folder=not named) if is_dicom(source) else iter([source])
 
 
 def as_path(file: str) -> Path:
-    """An address as a path, from which names for files are made."""
+    """Return an address as a path, from which names of output files are derived."""
     scheme, mark, rest = file.partition(MARK)
     return Path("/", scheme, rest.lstrip("/")) if mark else Path(file)
 
@@ -107,11 +107,11 @@ def _at(address: str) -> tuple[Any, str]:
 TEXT = ("source", "label", "spacing_from", "flags", "error")
 COUNTS = ("lesions", "candidates", "area_px")
 DETAILS = "details"
-MOST_ROWS = 10_000  # of a group, which is held at once
+MOST_ROWS = 10_000  # rows per row group, which is in memory as a whole
 
 
 def parquet_bytes(records: Iterable[Record], classes: Sequence[str]) -> bytes:
-    """One row a scan, in order. What is not known is null."""
+    """Return a Parquet table with one row per scan, in order. Unknown values are null."""
     pyarrow = require("pyarrow", extra="ray", purpose="Parquet")
     parquet = require("pyarrow.parquet", extra="ray", purpose="Parquet")
     schema = pyarrow.schema([(name, _kind(pyarrow, name)) for name in (*columns_of(classes), DETAILS)])
@@ -134,7 +134,7 @@ def _row(row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: str) -> str:
-    """A file name may hold bytes that are no text."""
+    """Escape bytes of a file name that are not valid text."""
     return value.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""One worker of an archive run."""
+"""Worker of an archive run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bcdseg.types import Failure
 
 
 class WorkerJob(NamedTuple):
-    """A file to answer for, and the name that its pictures begin with."""
+    """File to predict, and the prefix of the names of its output files."""
 
     file: str
     name: str
@@ -31,15 +31,15 @@ class WorkerJob(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is asked of all files.
+    """Options of an archive run for all files.
 
     Attributes:
-        options: Of ``Model.predict``.
-        frames: Of clips, each n-th frame.
-        masks: Whether masks are wanted.
-        overlay: Whether pictures with the outlines drawn are.
-        named: Files that were named themselves: one of these that is no scan is told.
-        threads: How many a worker may use on a CPU.
+        options: Options of ``Model.predict``.
+        frames: Step between the frames of a clip that are predicted.
+        masks: Whether masks are written.
+        overlay: Whether overlays with the outlines are written.
+        named: Files that were named themselves: one of these that is not a scan is an error.
+        threads: Threads of a worker on a CPU.
     """
 
     options: Mapping[str, Any]
@@ -51,14 +51,14 @@ class Asked:
 
 
 class WorkerResult(NamedTuple):
-    """What is said of a file, and the pictures of it, under the names that they are to be written by."""
+    """Record of a file, and the content of its masks and overlays by file name."""
 
     record: Record
     pictures: dict[str, bytes]
 
 
 class Worker:
-    """Holds a model and answers for files, one thread on one core."""
+    """Ray actor that loads a model and predicts files, by default with one thread on one core."""
 
     def __init__(self, model: Model, asked: Asked) -> None:
         os.environ["OMP_NUM_THREADS"] = str(asked.threads)
@@ -66,7 +66,7 @@ class Worker:
         self._model, self._asked = model, asked
 
     def answer(self, jobs: Sequence[WorkerJob]) -> list[WorkerResult]:
-        """An answer for each file; one that can't be read has rows that say why, one that holds no scan has none."""
+        """Return a result for each file; one that can't be read has rows with the error, one without a scan has no rows."""
         names = {job.file: job.name for job in jobs}
         without: list[WorkerResult] = []
         stream = self._model.predict(self._scans(jobs, without), on_error="keep", **self._asked.options)
@@ -80,7 +80,7 @@ class Worker:
                 scans = list(scans_of(job.file, self._asked.frames, named=job.file in self._asked.named))
             except EXITS:
                 raise
-            except BaseException as error:  # whatever a remote file system or a decoder raises
+            except BaseException as error:  # a remote file system or a decoder may raise anything
                 why = error if isinstance(error, BcdsegError) else _not_fetched(job.file, error)
                 without.append(failure_answer(Failure(job.file, why), self._model.classes))
                 continue
@@ -123,7 +123,7 @@ class Worker:
 
 
 def failure_answer(failure: Failure, classes: Sequence[str]) -> WorkerResult:
-    """What is said of a file that there is no answer for."""
+    """Return the result of a file that can't be predicted."""
     rows = table_rows([failure], classes)
     return WorkerResult(Record(file=failure.source, rows=rows, results=[failure.to_dict()], whole=False), {})
 

@@ -1,4 +1,4 @@
-"""The command line: parses and prints, nothing else. Heavy imports wait until a command runs."""
+"""Command line, which only parses and prints. Slow imports are deferred until a command runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ app.command("serve")(serve_command)
 app.command("app")(app_command)
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get public data sets.")
 data.command("fetch")(fetch_command)
-data.callback()(lambda: None)  # so that `fetch` stays a word of its own
+data.callback()(lambda: None)  # keeps `fetch` a subcommand of its own
 app.add_typer(data, name="data")
 
 
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def _show_usage(error: Any) -> int:
-    """Print an error of typer's, whose class differs between its versions, and return its exit status."""
+    """Print a typer error, whose class differs between typer's versions, and return its exit status."""
     shown = io.StringIO()
     error.show(file=shown)
     echo(shown.getvalue(), err=True, newline=False)

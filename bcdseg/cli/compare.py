@@ -1,4 +1,4 @@
-"""``bcdseg benchmark`` and ``bcdseg recipes``."""
+"""Commands ``bcdseg benchmark`` and ``bcdseg recipes``."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def benchmark_command(
 
 
 def print_benchmark(result: Benchmark, console: Console) -> None:
-    """The figures and costs as tables, the differences as sentences."""
+    """Print figures and costs as tables, and differences as sentences."""
     from rich.markdown import Markdown
 
     console.print(Markdown(printable(result.table())))

@@ -1,4 +1,4 @@
-"""``bcdseg audit``, ``bcdseg split`` and ``bcdseg data fetch``."""
+"""Commands ``bcdseg audit``, ``bcdseg split`` and ``bcdseg data fetch``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bcdseg.audit.audit import Audit
 
-SHOWN = 10  # rows of conflicts
+SHOWN = 10  # most conflicts that are printed
 
 
 def audit_command(
@@ -50,7 +50,7 @@ def audit_command(
 
 
 def print_audit(audit: Audit, console: Console) -> None:
-    """The audit as tables."""
+    """Print an audit as tables."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""``bcdseg evaluate``."""
+"""Command ``bcdseg evaluate``."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def evaluate_command(
 
 
 def _parts(data: Path, layout: str, split: Path | None, names: set[str | None]) -> dict[str | None, Dataset]:
-    """The parts that are asked for; None is the whole data set."""
+    """Return the requested parts of the data set; the key None is the whole data set."""
     from bcdseg.data.dataset import check_choice
     from bcdseg.data.opening import open_dataset
     from bcdseg.data.splits import load_split
@@ -111,12 +111,12 @@ def _parts(data: Path, layout: str, split: Path | None, names: set[str | None]) 
 
 def _is_predictions(name: str) -> bool:
     path = Path(name)
-    holds_model = any(path.glob("config.json")) or any(path.glob("*/config.json"))  # a run's folder holds it one deeper
+    holds_model = any(path.glob("config.json")) or any(path.glob("*/config.json"))  # a run's folder contains it one level deeper
     return path.suffix.lower() == ".csv" or (path.is_dir() and not holds_model)
 
 
 def _load(name: str, device: str) -> Model:
-    """A model; one that lies in the folder of its run is called by that folder."""
+    """Load a model; one in the folder of its run is named after that folder."""
     from bcdseg.models.registry import load
 
     loaded, folder = load(name, device=device), Path(name).resolve()
@@ -135,7 +135,7 @@ def _other(name: str, test: Dataset, device: str, allow_seen: bool, draws: int, 
 
 
 def _curves(model: Path) -> Any:
-    """The curves of the run that a model folder lies in, where it lies in one."""
+    """Draw the training curves of the run that a model folder belongs to; None where there is no run."""
     from bcdseg.training.run import METRICS
 
     table = model.resolve().parent / METRICS

@@ -1,4 +1,4 @@
-"""``bcdseg models``, ``bcdseg info`` and ``bcdseg export``."""
+"""Commands ``bcdseg models``, ``bcdseg info`` and ``bcdseg export``."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ ROW = "| {:<11} | {:<9} | {:>6} | {:>10} | {:>13} | {:<16} |"
 
 
 def print_drift(model: str, source: str) -> None:
-    """Measure each runtime in each of its precisions against torch in 32 bits; a row as soon as one is measured."""
+    """Measure each runtime in each of its precisions against torch in fp32, and print each row as soon as it is measured."""
     from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
     from bcdseg.models.registry import load
     from bcdseg.models.runtime_agreement import LEAST_DICE, LEAST_SAME_CLASS, MOST_APART, lightened, parted

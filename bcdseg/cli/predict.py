@@ -1,4 +1,4 @@
-"""``bcdseg predict``."""
+"""Command ``bcdseg predict``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of ``bcdseg predict``, each with its help."""
+"""Options of ``bcdseg predict``, with their help."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 
 class Format(str, Enum):
-    """How the table is printed."""
+    """Format of the printed table."""
 
     table = "table"
     json = "json"
@@ -18,7 +18,7 @@ class Format(str, Enum):
 
 
 class ModeName(str, Enum):
-    """How a scan goes through the network."""
+    """Inference mode: whole scans, or tiles."""
 
     whole = "whole"
     tiles = "tiles"
@@ -26,7 +26,7 @@ class ModeName(str, Enum):
 
 
 class Augmentation(str, Enum):
-    """What is done to a scan at test time."""
+    """Test-time augmentation."""
 
     none = "none"
     flip = "flip"
@@ -34,7 +34,7 @@ class Augmentation(str, Enum):
 
 
 class Engine(str, Enum):
-    """Who predicts."""
+    """Engine that runs the predictions."""
 
     plain = "plain"
     ray = "ray"

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictRun:
-    """The options of one command.
+    """Options of one command.
 
     Attributes:
-        settings: What has to be the same for a run to go on.
+        settings: Settings that must be equal for a run to resume.
         asked: Options of ``Model.predict``.
-        kinds: Of DICOM output.
+        kinds: Kinds of DICOM output.
     """
 
     paths: list[str]
@@ -43,14 +43,14 @@ class PredictRun:
 
 
 def interrupted(done: int, total: int, out: Path | None) -> typer.Exit:
-    """What Ctrl-C ends with."""
+    """Report an interruption by Ctrl-C, and return the exit with its status."""
     go_on = f" Their answers are in {out}/; the same command with --resume goes on." if out else ""
     echo(f"bcdseg: interrupted: {done} of {total} files are done.{go_on}", err=True)
     return typer.Exit(130)
 
 
 def print_table(rows: list[dict[str, Any]], out: Path | None) -> None:
-    """A line a scan, and where the files are."""
+    """Print one line per scan, and the location of the files."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -90,7 +90,7 @@ def _size(row: dict[str, Any]) -> str:
 
 
 def predict_here(model: Model, run: PredictRun) -> None:
-    """Predict scan after scan, and print the table."""
+    """Predict the scans in this process, and print the table."""
     from bcdseg.batch.run_manifest import Journal
     from bcdseg.batch.runner import ClipFolder, OutputFolder, by_file, gather, paths_of
     from bcdseg.inference.writers import common_folder
@@ -113,7 +113,7 @@ def predict_here(model: Model, run: PredictRun) -> None:
             gather(with_progress(stream, len(sources)), left, journal, folder=folder, clips=clips, classes=model.classes)
         except KeyboardInterrupt:
             raise interrupted(sum(1 for _ in journal.records(files)), len(files), run.out) from None
-        finally:  # whatever stopped it: tables of what is done
+        finally:  # also when it is stopped, the tables contain what is done
             records = list(journal.records(files))
             if folder is not None:
                 folder.write_tables(records, model.classes)
@@ -141,7 +141,7 @@ def _show(records: list[Record], classes: tuple[str, ...], format: Format, out: 
 
 
 def _sources(paths: Iterable[str], frames: int) -> list[Any]:
-    """Every image and every frame once, in the order given: paths, and frames of DICOM clips."""
+    """Return each image and each frame once, in the given order: paths, and frames of DICOM clips."""
     from bcdseg.data.readers import expand
     from bcdseg.sources import source_name
 
@@ -149,11 +149,11 @@ def _sources(paths: Iterable[str], frames: int) -> list[Any]:
     return list({source_name(source): source for source in found}.values())
 
 
-SHOWN = 20  # errors at most; all are in the table
+SHOWN = 20  # most errors that are printed; all are in the table
 
 
 def predict_archive(model: Model, run: PredictRun, *, address: str | None, workers: int | None) -> None:
-    """Fill the folder, and say what came of it."""
+    """Predict an archive into the output folder, and print a summary."""
     from bcdseg.batch.archive import TABLE, Archive, Workers
     from bcdseg.batch.run_manifest import Journal
     from bcdseg.batch.storage import as_path, list_files

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 def with_progress(stream: Iterator[Item], total: int) -> Iterator[Item]:
-    """A bar over scans or files, where there are more than a few."""
+    """Show a progress bar over scans or files, where there are more than a few."""
     if total <= FEW or not sys.stderr.isatty():
         yield from stream
         return
@@ -26,7 +26,7 @@ def with_progress(stream: Iterator[Item], total: int) -> Iterator[Item]:
 
 @contextmanager
 def window_progress(scans: int) -> Iterator[Callable[[int, int], object] | None]:
-    """A bar over the windows of one scan after the other, where there are a few scans only."""
+    """Show a progress bar over the windows of each scan, where there are only a few scans."""
     if not 0 < scans <= FEW or not sys.stderr.isatty():
         yield None
         return

@@ -1,4 +1,4 @@
-"""``bcdseg app`` and ``bcdseg serve``."""
+"""Commands ``bcdseg app`` and ``bcdseg serve``."""
 
 from __future__ import annotations
 

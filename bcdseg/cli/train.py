@@ -1,4 +1,4 @@
-"""``bcdseg train``."""
+"""Command ``bcdseg train``."""
 
 from __future__ import annotations
 

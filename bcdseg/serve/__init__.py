@@ -1,4 +1,4 @@
-"""A model behind HTTP: scans in, answers out, nothing kept (extra ``serve``)."""
+"""HTTP server of a model, which stores no uploads (extra ``serve``)."""
 
 from __future__ import annotations
 

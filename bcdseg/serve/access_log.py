@@ -1,4 +1,4 @@
-"""Access log and error responses."""
+"""Access log, error responses and security headers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ WRONG_HOST = "This server does not answer under the name that was asked for. All
 
 
 class Shield:
-    """Logs method, route, status and time. Of an unforeseen error it logs the kind and the place: messages may quote a file."""
+    """Middleware that logs method, route, status and time.
+
+    For an unexpected error it logs type and traceback, without the message, which may quote a file.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Forward a request, and log its response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -51,7 +54,7 @@ class Shield:
             status = status or 499
         except (asyncio.CancelledError, *EXITS):
             raise
-        except BaseException as error:  # decoders written in Rust raise classes that are no Exception
+        except BaseException as error:  # decoders written in Rust raise classes that are not an Exception
             log_unforeseen(error)
             if not status:
                 problem = JSONResponse({"detail": "Something went wrong here; the server's log says what."}, 500)
@@ -61,13 +64,13 @@ class Shield:
 
 
 class CheckHost:
-    """Refuses requests under other names than the server's own; see ``AllowedHosts``."""
+    """Middleware that refuses requests under other host names than the server's own; see ``AllowedHosts``."""
 
     def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
         self.app, self.hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Forward a request, or refuse it with 403."""
         if scope["type"] != "http" or Headers(scope=scope).get("host", "") in self.hosts:
             await self.app(scope, receive, send)
         else:
@@ -75,5 +78,5 @@ class CheckHost:
 
 
 def log_unforeseen(error: BaseException) -> None:
-    """Log the kind of an error and where it came from, without its message."""
+    """Log the type of an error and its traceback, without its message."""
     LOG.error("unforeseen %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))

@@ -53,7 +53,7 @@ class Answer(BaseModel):
 
 
 def json_answer(prediction: Prediction, _: Any, *, with_mask: bool) -> bytes:
-    """All but the pixels as JSON, and on request the mask."""
+    """Return all fields of a prediction but the pixels as JSON, and on request the mask."""
     facts: dict[str, Any] = prediction.to_dict()
     facts |= {"model": prediction.model, "library_version": __version__, "use": USE, "mask_png": None}
     if with_mask and prediction.mask is not None:
@@ -62,16 +62,16 @@ def json_answer(prediction: Prediction, _: Any, *, with_mask: bool) -> bytes:
 
 
 def mask_answer(prediction: Prediction, _: Any) -> bytes:
-    """The mask as a PNG of one bit, of the scan's size."""
+    """Return the mask as a 1-bit PNG, of the scan's size."""
     return png_bytes(Image.fromarray(_mask(prediction)))
 
 
 def segmentation_answer(prediction: Prediction, reference: Any, *, kind: str) -> bytes:
-    """The mask, or its probability, as DICOM-SEG without identifiers (see ``bcdseg.save_dicom_seg``).
+    """Return the mask, or its probability, as DICOM-SEG without identifiers (see ``bcdseg.save_dicom_seg``).
 
     Args:
-        prediction: Of one frame.
-        reference: What the segmentation says of its source; see ``read_reference``.
+        prediction: Prediction of one frame.
+        reference: DICOM attributes of the source that the segmentation refers to; see ``read_reference``.
         kind: ``binary`` or ``probability``.
     """
     mask = _mask(prediction)

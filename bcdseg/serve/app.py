@@ -28,7 +28,7 @@ from bcdseg.types import SPACING_RANGE
 from bcdseg.web.hosts import AllowedHosts
 from bcdseg.web.unread import CloseUnread
 
-LAST_SECONDS = 1.0  # for what nobody waits for any more: servers end an application when its requests are answered
+LAST_SECONDS = 1.0  # for work whose client is gone: servers shut an application down when its requests are answered
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 FILE_IN_FORM = {"schema": {"type": "object", "properties": {"file": BINARY["schema"]}, "required": ["file"]}}
 BODY = {"requestBody": {"required": True, "content": {FORM: FILE_IN_FORM, **dict.fromkeys(RAW, BINARY)}}}
@@ -91,12 +91,12 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def create_app(model: Model, limits: Limits | None = None, *, hosts: AllowedHosts | None = None) -> FastAPI:
-    """Return the whole server as an ASGI application. Its lifespan warms up the model and, at the end, finishes what waits.
+    """Create the server as an ASGI application. Its lifespan warms up the model and, at shutdown, finishes waiting requests.
 
     Args:
         model: The model.
-        limits: What is taken at most. Limits on connections are those of the program that runs the application.
-        hosts: The names that it answers under; by default any.
+        limits: Limits on requests. Limits on connections are those of the program that runs the application.
+        hosts: Host names that the server accepts; by default any.
     """
     limits = limits or Limits()
     lanes = Lanes(model)
@@ -116,7 +116,7 @@ def create_app(model: Model, limits: Limits | None = None, *, hosts: AllowedHost
         title="bcdseg",
         version=__version__,
         description=f"Breast-ultrasound scans in; outline, class and size out. {USE} Nothing that is sent is kept.",
-        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        docs_url=None,  # FastAPI's pages load scripts from other hosts
         redoc_url=None,
         lifespan=lifespan,
         middleware=[
@@ -203,7 +203,7 @@ def _add_state(app: FastAPI, desk: Desk, limits: Limits) -> None:
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
-    """Which option is wrong and how, without what was sent."""
+    """Return which option is invalid and why, without the values that were sent."""
     assert isinstance(error, RequestValidationError)
     told = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
     return JSONResponse({"detail": told}, 422)
@@ -225,7 +225,7 @@ EXAMPLES = (
 
 
 def write_page(openapi: Mapping[str, Any], host: str) -> str:
-    """HTML of an OpenAPI document, with examples for the address that it was asked at."""
+    """Return HTML of an OpenAPI document, with examples for the address of the request."""
     examples = "".join(f"# {escape(what)}\n{escape(command.replace('HOST', host))}\n\n" for what, command in EXAMPLES).strip()
     routes = "".join(
         part

@@ -12,17 +12,17 @@ MEGA = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a server takes at most.
+    """Limits of a server.
 
     Attributes:
-        queue: Requests that are held at once: being read, waiting or computed. One more is answered with 429.
-        max_mb: Million bytes of an upload.
-        max_megapixels: Million pixels of a scan, read from its header before any is decoded.
-        timeout: Seconds for the upload to arrive, and as many for the answer.
-        read_timeout: Seconds for a file to be read: then the process that reads it is ended.
-        connections: Open connections. A new one takes the place of the one that has been idle for longest.
+        queue: Requests at once: being read, waiting or computed. One more is answered with 429.
+        max_mb: Largest upload in million bytes.
+        max_megapixels: Largest scan in million pixels, checked in its header before it is decoded.
+        timeout: Seconds for the upload to arrive, and as many for the response.
+        read_timeout: Seconds for a file to be decoded; after them the process that decodes it is ended.
+        connections: Open connections. A new one replaces the one that has been idle for longest.
         head_timeout: Seconds for the head of a request to arrive.
-        grace: Seconds for what was taken to be finished when the server ends.
+        grace: Seconds for accepted requests to be finished when the server shuts down.
     """
 
     queue: int = 64
@@ -42,10 +42,10 @@ class Limits:
 
     @property
     def bytes(self) -> int:
-        """Of an upload, at most."""
+        """Largest upload in bytes."""
         return int(self.max_mb * MEGA)
 
     @property
     def pixels(self) -> int:
-        """Of a scan, at most."""
+        """Largest scan in pixels."""
         return int(self.max_megapixels * MEGA)

@@ -1,4 +1,4 @@
-"""Uploads read side by side, each by a process of its own; the scans go on to the lanes."""
+"""Parallel decoding of uploads, each in a process of its own, before the worker threads predict them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bcdseg.serve.access_log import log_unforeseen
 from bcdseg.serve.limits import Limits
 from bcdseg.serve.workers import Job, Lanes
 
-LEAST, MOST = 2, 8  # processes: one slow upload never keeps all others waiting
+LEAST, MOST = 2, 8  # processes: at least two, so that one slow upload never blocks all others
 
 
 class Readers:
-    """Threads that each have one upload after the other read by their own process.
+    """Threads that each decode one upload after the other in their own process.
 
-    A process that takes longer than ``limits.read_timeout`` is ended and replaced. So what a file does to a decoder costs one
-    process its time, and never the server.
+    A process that takes longer than ``limits.read_timeout`` is ended and replaced, so that a file that crashes or stalls a decoder
+    affects one process, and never the server.
     """
 
     def __init__(self, lanes: Lanes, limits: Limits) -> None:
@@ -35,7 +35,7 @@ class Readers:
 
     @property
     def running(self) -> bool:
-        """Whether any process can read."""
+        """Whether any process can decode."""
         return any(process.running for process in self._processes)
 
     def start(self) -> None:
@@ -44,16 +44,16 @@ class Readers:
             thread.start()
 
     def put(self, job: Job) -> None:
-        """Have an upload read and predicted."""
+        """Enqueue an upload to be decoded and predicted."""
         with self._changed:
             self._waiting.append(job)
             self._changed.notify()
 
     def stop(self, seconds: float) -> bool:
-        """Read what waits, then end the threads and their processes; what takes longer is dropped.
+        """Decode the waiting uploads, then end the threads and their processes; what takes longer is dropped.
 
         Returns:
-            Whether all was read in time.
+            Whether all were decoded in time.
         """
         until = time.monotonic() + seconds
         with self._changed:
@@ -71,7 +71,7 @@ class Readers:
             if (upload := _read(process, job)) is not None:
                 self._lanes.put(job, upload)
             del job, upload
-            self._start(process)  # before the next upload comes
+            self._start(process)  # before the next upload arrives
         process.stop()
 
     def _start(self, process: ReaderProcess) -> None:
@@ -79,10 +79,10 @@ class Readers:
             if not self._stopping:
                 process.start()
         except BaseException as error:
-            log_unforeseen(error)  # and the next upload tries again
+            log_unforeseen(error)  # the next upload tries again
 
     def _take(self) -> Job | None:
-        """The next upload that somebody still waits for; None at the end."""
+        """Return the next upload whose client still waits; None at shutdown."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._waiting or self._stopping)

@@ -29,10 +29,10 @@ LATER = {"Retry-After": "1"}
 
 
 class Desk:
-    """Takes as many requests as the limits allow, has their uploads read, and hands the scans to the lanes.
+    """Request queue: accepts as many requests as the limits allow, has their uploads decoded, and passes the scans to the workers.
 
-    A place is held from before a request's body is read until its scan is computed or dropped, also when nobody waits for it any
-    more: so memory and work are bounded.
+    A slot is occupied from before a request's body is read until its scan is computed or dropped, also when its client is gone:
+    so memory and work are bounded.
     """
 
     def __init__(self, lanes: Lanes, readers: Readers, limits: Limits) -> None:
@@ -41,7 +41,7 @@ class Desk:
 
     @property
     def state(self) -> str:
-        """What the server is doing; scans are taken while it is ready."""
+        """State of the server; scans are accepted while it is ready."""
         if self.lanes.state == READY:
             return BUSY if self.lanes.overdue(self.limits.timeout) else READY if self.readers.running else WARMING
         return self.lanes.state
@@ -49,14 +49,14 @@ class Desk:
     async def ask(
         self, request: Request, options: Mapping[str, Any], frame: int | None, encode: Encode, *, reference: bool = False
     ) -> bytes:
-        """Return the answer to a request.
+        """Return the response body of a request.
 
         Args:
-            request: Its body has not been read.
-            options: Of ``Model.predict``.
-            frame: Of a DICOM clip.
-            encode: Makes the answer's bytes.
-            reference: Whether the answer is DICOM, which refers to the upload.
+            request: A request whose body has not been read.
+            options: Options of ``Model.predict``.
+            frame: Frame of a DICOM clip.
+            encode: Function that makes the response body.
+            reference: Whether the response is DICOM, which refers to the upload.
         """
         state = BUSY if self.lanes.overdue(self.limits.timeout) else self.lanes.state
         if state != READY:
@@ -83,7 +83,7 @@ class Desk:
         except TimeoutError:
             told = f"The answer took longer than {self.limits.timeout:g} s. Try again later, or send a smaller scan."
             raise HTTPException(503, told, LATER) from None
-        except asyncio.CancelledError:  # its time is over when the server ends
+        except asyncio.CancelledError:  # the server cancels requests at the end of its grace period
             raise HTTPException(503, "The server is stopping. Try again in a moment.", LATER) from None
         except BcdsegError as error:
             status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), None)

@@ -21,10 +21,10 @@ LOG = logging.getLogger("bcdseg.serve")
 
 
 class Running:
-    """A server whose address is taken; it answers while ``run`` runs.
+    """Server that is bound to its address, and answers while ``run`` runs.
 
     Attributes:
-        port: Where it listens.
+        port: Port that it listens on.
     """
 
     def __init__(self, model: Model, *, host: str, port: int, limits: Limits, allowed_hosts: Sequence[str] = ()) -> None:
@@ -39,29 +39,29 @@ class Running:
         self._server = BoundedServer(self._app, connections=connections, grace=limits.grace, log_config=None)
 
     def run(self) -> bool:
-        """Answer until ``stop``, Ctrl-C or SIGTERM, and finish what was taken.
+        """Serve until ``stop``, Ctrl-C or SIGTERM, and finish the accepted requests.
 
         Returns:
-            Whether all was finished in time. Else threads of the server may still be at work.
+            Whether all were finished in time. Else threads of the server may still be running.
         """
         self._server.run(sockets=[self._socket])
         return bool(self._app.state.finished)
 
     def stop(self) -> None:
-        """Have ``run`` end; from any thread."""
+        """Make ``run`` end; this can be called from any thread."""
         self._server.should_exit = True
 
 
 def run_process(running: Running) -> None:
-    """Answer as all that this process does, with a log on stderr. The process ends in bounded time, also with work at hand."""
+    """Serve as the only task of this process, with a log on stderr. The process ends in bounded time, also with unfinished work."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     LOG.setLevel(logging.INFO)
-    for number in ENDS:  # uvicorn hands them on when it is done: an end that was asked for is no failure
+    for number in ENDS:  # uvicorn raises the signals again at its end, and a requested shutdown is not a failure
         signal.signal(number, lambda *_: None)
     if not running.run():
         LOG.warning("ended with work that was not finished in time")
         logging.shutdown()
-        os._exit(1)  # a thread that computes would keep the process
+        os._exit(1)  # a computing thread would keep the process alive
 
 
 def _listen(host: str, port: int) -> socket.socket:

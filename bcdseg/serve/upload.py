@@ -17,17 +17,17 @@ RAW = ("application/octet-stream", "application/dicom", "image/png", "image/jpeg
 
 
 class _InMemory(MultiPartParser):
-    """Starlette's own parser would put what is large into a temporary file."""
+    """Parser that keeps files in memory; Starlette's own would write large ones to a temporary file."""
 
     spool_max_size = sys.maxsize
 
 
 async def read_body(request: Request, most: int) -> bytes:
-    """Return the file that a request carries, as a form or as the whole body.
+    """Return the file in a request, sent as a form or as the whole body.
 
     Args:
-        request: Its body has not been read.
-        most: Bytes; a body of more is a 413, and is not read on.
+        request: A request whose body has not been read.
+        most: Largest number of bytes; a larger body is answered with 413, and its rest is not read.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
@@ -55,7 +55,7 @@ async def _file_of_form(request: Request, content: bytes) -> bytes:
 
     try:
         form = await _InMemory(request.headers, once(), max_files=1, max_fields=8).parse()
-    except (MultiPartException, ValueError):  # its words may quote the form
+    except (MultiPartException, ValueError):  # its message may quote the form
         raise HTTPException(400, f"upload: is no form ({FORM}) with one file. Send the file in the field 'file'.") from None
     try:
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]

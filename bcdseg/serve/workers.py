@@ -27,15 +27,15 @@ Encode = Callable[[Prediction, Any], bytes]
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """One request.
+    """Request in the queue.
 
     Attributes:
-        content: The file, until it is read.
-        wanted: What is read of it.
-        options: Of ``Model.predict``.
-        encode: Makes the answer's bytes of the prediction and of the reference for DICOM output.
-        given_up: Set when nobody waits for it any more; it is dropped where it then waits.
-        future: Receives the bytes or the error; done only when the job is read and computed, or dropped.
+        content: The file, until it is decoded.
+        wanted: Which part of the file is decoded, and its limits.
+        options: Options of ``Model.predict``.
+        encode: Function from the prediction and the reference for DICOM output to the response body.
+        given_up: Event that is set when the client is gone; the job is then dropped where it waits.
+        future: Future of the response body or the error; it is done only when the job is decoded and computed, or dropped.
     """
 
     content: bytes
@@ -52,9 +52,9 @@ class Job:
 
 
 class Lanes:
-    """Each lane takes a scan that waits and asks ``model.predict`` for it, as a stream of its own.
+    """Worker threads, each of which takes waiting scans and runs ``model.predict`` on them, as a stream of its own.
 
-    On a CPU a lane takes one scan and computes on one core: as many lanes as cores are faster than one scan on all cores. On a
+    On a CPU a worker takes one scan and computes on one core: as many workers as cores are faster than one scan on all cores. On a
     GPU it takes up to sixteen with the same options. It never waits for a batch to fill.
     """
 
@@ -70,27 +70,27 @@ class Lanes:
         self._threads = [self._thread(self._warm_and_run, 1)]
 
     def start(self) -> None:
-        """Make the model ready in the background, then take jobs."""
+        """Warm up the model in the background, then process jobs."""
         self._threads[0].start()
 
     def put(self, job: Job, upload: Upload) -> None:
-        """Have a scan predicted; waits while a batch of them waits already, which bounds the memory."""
+        """Enqueue a scan; this blocks while a batch of scans waits already, which bounds the memory."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._waiting) < self._batch or self.state == STOPPING)
             self._waiting.append((job, upload))
             self._changed.notify_all()
 
     def overdue(self, seconds: float) -> bool:
-        """Return whether all lanes have been computing for longer than a time."""
+        """Return whether all workers have been computing for longer than a time."""
         latest = time.monotonic() - seconds
         began = list(self._began.values())
         return len(began) >= self._count and max(began) < latest
 
     def stop(self, seconds: float) -> bool:
-        """Finish what waits, then end the threads; what takes longer is dropped.
+        """Finish the waiting scans, then end the threads; what takes longer is dropped.
 
         Returns:
-            Whether all was finished in time.
+            Whether all were finished in time.
         """
         until = time.monotonic() + seconds
         with self._changed:
@@ -104,7 +104,7 @@ class Lanes:
         return threading.Thread(target=target, name=f"bcdseg-lane-{number}", daemon=True)
 
     def _warm_and_run(self) -> None:
-        try:  # as a stream and not alone, which some runtimes make ready apart
+        try:  # as a stream like the requests, because some runtimes prepare single scans separately
             list(self.model.predict(drawn_scans()[:1]))
         except BaseException as error:
             log_unforeseen(error)
@@ -130,7 +130,7 @@ class Lanes:
                     del self._began[threading.get_ident()]
 
     def _take(self) -> list[tuple[Job, Upload]]:
-        """The next scan and those behind it with the same options, up to a batch; none when what waited was given up."""
+        """Return the next scan and those behind it with the same options, up to a batch; none when all that waited were dropped."""
         taken: list[tuple[Job, Upload]] = []
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self.state == STOPPING)
@@ -154,7 +154,7 @@ class Lanes:
         except BaseException as error:
             if len(taken) == 1:
                 first.future.set_exception(error)
-            for alone in taken if len(taken) > 1 else ():  # what is wrong with one scan is not the others'
+            for alone in taken if len(taken) > 1 else ():  # an error of one scan must not affect the others
                 self._predict([alone])
             return
         for (job, upload), result in zip(taken, results, strict=True):

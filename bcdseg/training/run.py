@@ -144,7 +144,8 @@ class Run:
         history: Losses and metrics of each epoch.
         config: The options of the run.
         best_epoch: The epoch of the best joint score, from 1.
-        best_score: That score, see ``bcdseg.evaluation.metrics.classification.joint_score``; measured on the validation scans.
+        best_score: The best joint score, see ``bcdseg.evaluation.metrics.classification.joint_score``; it is measured on the
+            validation scans, which selected the epoch.
     """
 
     model: Model = field(repr=False)

@@ -1,1 +1,1 @@
-"""What the server and the page have in common: who may send requests, how many, and for how long."""
+"""Common parts of the HTTP server and the page: host names, limits on connections, and shutdown."""

@@ -1,4 +1,4 @@
-"""Connections in bounded number and time: idle and slow ones give way."""
+"""Limits on the number and duration of connections: idle and slow ones are closed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class ConnectionLimits:
     """Limits on connections.
 
     Attributes:
-        most: Connections at once. A new one takes the place of the one that has been idle for longest.
-        head_seconds: For the head of a request to arrive, also the first one.
-        request_seconds: For a whole request: its body, its answer, and the client's reading of it.
+        most: Connections at once. A new one replaces the one that has been idle for longest.
+        head_seconds: Seconds for the head of a request to arrive, also the first one.
+        request_seconds: Seconds for a whole request: its body, its response, and the client's reading of it.
     """
 
     most: int
@@ -27,7 +27,7 @@ class ConnectionLimits:
 
 
 def limited_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
-    """Return what uvicorn makes of each connection: its own protocol within limits, which it lacks."""
+    """Return uvicorn's protocol class for connections, extended by limits, which it lacks."""
     most = min(limits.most, _open_files() // 2)
 
     class Limited(H11Protocol):
@@ -76,7 +76,7 @@ def limited_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
 
 
 def _open_files() -> int:
-    """How many files the system lets this process open."""
+    """Return the number of files that the system lets this process open."""
     with contextlib.suppress(ImportError, OSError):  # not on Windows
         import resource
 

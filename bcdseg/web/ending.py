@@ -1,4 +1,4 @@
-"""A server that ends in bounded time, whatever its threads are doing."""
+"""Server that shuts down in bounded time, whatever its threads are doing."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import uvicorn
 
 from bcdseg.web.connections import BACKLOG, ConnectionLimits, limited_protocol
 
-MARGIN = 3.0  # seconds beyond the grace, for what ends in order
+MARGIN = 3.0  # seconds beyond the grace period, for an orderly shutdown
 
 
 class BoundedServer(uvicorn.Server):
-    """uvicorn within limits on connections, and on the time that it takes to end.
+    """uvicorn server with limits on connections, and on the duration of its shutdown.
 
     Args:
         app: The ASGI application.
         connections: Limits on connections.
-        grace: Seconds for requests to be finished once the server is asked to end; then they are dropped.
-        options: Of ``uvicorn.Config``.
+        grace: Seconds for requests to be finished at shutdown; then they are dropped.
+        options: Options of ``uvicorn.Config``.
     """
 
     def __init__(self, app: Any, *, connections: ConnectionLimits, grace: float, **options: Any) -> None:
@@ -43,7 +43,7 @@ class BoundedServer(uvicorn.Server):
         self._ending = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End on a signal; the process ends at once where threads keep it from ending in time."""
+        """Shut down on a signal; the process is ended where threads prevent a shutdown in time."""
         super().handle_exit(sig, frame)
         if not self._ending:
             self._ending = True

@@ -1,7 +1,7 @@
-"""Which names a server answers under.
+"""Host names that a server accepts.
 
-A web page of somebody else can make its own name point at this machine (DNS rebinding) and then read what the server answers.
-So the name that a browser asked for, the header ``Host``, must be one of the server's own.
+A foreign web page can make its own name resolve to this machine (DNS rebinding) and then read the server's responses.
+Therefore the ``Host`` header of a request must contain one of the server's own names.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ ANY = "*"
 
 
 class AllowedHosts:
-    """The names of a server: those of the loopback, the one that it listens at, and others that were given.
+    """Host names of a server: those of the loopback, the one that it listens on, and others that were given.
 
-    A server that others can reach also answers under its machine's name, and under any number, which needs no DNS.
+    A server that is reachable for others also accepts its machine's name, and any IP address, which needs no DNS.
 
     Args:
-        host: The address that it listens at.
+        host: The address that it listens on.
         names: Other names, without ports; ``*`` stands for any name.
     """
 
@@ -32,7 +32,7 @@ class AllowedHosts:
         self._names = LOOPBACK | {host.lower()} | given | ({socket.gethostname().lower()} if self._open else set())
 
     def __contains__(self, header: str) -> bool:
-        """Whether a value of the header ``Host`` is one of them."""
+        """Return whether a value of the header ``Host`` is one of them."""
         if self._any:
             return True
         try:
@@ -43,12 +43,12 @@ class AllowedHosts:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address to listen at can be reached from this machine alone."""
+    """Return whether an address to listen on can be reached from this machine alone."""
     return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def is_address(name: str) -> bool:
-    """Return whether a host is given by number."""
+    """Return whether a host is an IP address."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Requests that are answered before their body was read, since it is too large or nobody wants it."""
+"""Requests that are answered before their body was read, because it is too large or not needed."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ SECONDS = 2.0
 
 
 class CloseUnread:
-    """Closes the connection after such an answer.
+    """Middleware that closes the connection after such a response.
 
-    uvicorn would read the rest, however long it is. A client that still sends when its connection is closed may not see the
-    answer, so a part of the rest is read and dropped first.
+    uvicorn would read the rest, however long it is. A client that still sends when its connection is closed may not receive the
+    response, so a part of the rest is read and dropped first.
 
     Args:
         app: The application.
-        most: Bytes that are dropped at most.
+        most: Largest number of bytes that are dropped.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self.app, self.most = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Forward a request, and close its connection where the body was not read."""
         if scope["type"] != "http" or not _has_body(Headers(scope=scope)):
             await self.app(scope, receive, send)
             return

@@ -120,7 +120,7 @@ class Tally:
         return {name: value for name, value in zip(NAMES, means, strict=True) if value == value}
 
     def means(self) -> dict[str, float]:
-        """Return ``loss``, ``mask_loss`` and ``class_loss``; a task without ground truth is omitted. All processes must call this."""
+        """Return ``loss``, ``mask_loss`` and ``class_loss``, or those with ground truth. All processes must call this."""
         sums = mean_over_processes(self._sums.expand(2)) / mean_over_processes(self._known.expand(2))
         total = mean_over_processes(self._total / max(1, self._batches))
         found = {"loss": total, **dict(zip(NAMES, sums, strict=True))}
