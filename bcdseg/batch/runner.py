@@ -167,7 +167,7 @@ class OutputFolder:
         return (result, list(pictures)) if error is None else (Failure(result.source, error), [])
 
     def write_tables(self, records: Sequence[Record], classes: Sequence[str]) -> None:
-        """Write ``predictions.csv`` with a row per scan, ``predictions.json`` with all results, and ``clips.json`` if there are clips."""
+        """Write ``predictions.csv``, one row per scan, ``predictions.json``, all results, and ``clips.json`` for clips."""
         rows = [row for record in records for row in record.rows]
         results = [result for record in records for result in record.results]
         clips = [record.clip for record in records if record.clip is not None]
