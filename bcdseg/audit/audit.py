@@ -1,7 +1,7 @@
 """Audit of a data set before training.
 
-``audit`` looks for scans that are there twice, for labels and masks that contradict each other, for marks burned into
-the pictures, and for properties of the files that give the class away.
+``audit`` searches for duplicate scans, for labels and masks that contradict each other, for annotations burned into the images,
+and for file properties that predict the class.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Audit:
 
     Attributes:
         name: Name of the data set.
-        samples: The samples that were looked at.
+        samples: Samples that were checked.
         pairs: Near-duplicates with their score and evidence, best first.
-        duplicate_groups: Groups of two ids or more that are nearly the same scan.
-        findings: Everything else, kind by kind.
+        duplicate_groups: Groups of two or more ids that are nearly the same scan.
+        findings: All other findings, sorted by kind.
     """
 
     name: str
@@ -53,14 +53,14 @@ class Audit:
         return {name: f"duplicates-{number:0{width}}" for number, group in enumerate(self.duplicate_groups, 1) for name in group}
 
     def counts(self) -> dict[str, int]:
-        """How many findings there are of each kind."""
+        """Return the number of findings of each kind."""
         return dict(Counter(finding.kind for finding in self.findings))
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write ``audit.json``, ``audit.csv`` and ``index.html``, a page to look at, into a folder.
+        """Write ``audit.json``, ``audit.csv`` and ``index.html``, a page with pictures, into a folder.
 
         Raises:
-            OutputExistsError: One of them is there already and ``overwrite`` is not set.
+            OutputExistsError: One of these files exists already and ``overwrite`` is not set.
         """
         from bcdseg.audit.page import save
 
@@ -74,14 +74,14 @@ def audit(
     cache: bool = True,
     progress: Progress | None = None,
 ) -> Audit:
-    """Look through a data set.
+    """Check a data set for duplicates, contradictions, burned-in annotations and shortcuts.
 
     Args:
-        dataset: A data set, or any samples with different ids.
-        predictions: For each sample id the probability of each class, from a cross-validation in which the model had
-            not seen the sample (out-of-fold). With them, labels that the model confidently disagrees with are found.
-        cache: Keep the near-duplicates in the user's cache folder, and take them from there next time.
-        progress: Called with what is being done, how many are done, and of how many.
+        dataset: Data set, or any samples with different ids.
+        predictions: Probability of each class for each sample id, from a cross-validation in which the model was not trained
+            on the sample (out-of-fold). With them, labels that the model confidently disagrees with are found.
+        cache: Whether to store the near-duplicates in the user's cache folder and load them from there next time.
+        progress: Function that is called with the current step, the number of finished items and their total.
 
     Raises:
         ImageError: An image or a mask can't be read.
@@ -129,7 +129,7 @@ def _mask_conflicts(samples: Sequence[Sample], pairs: Iterable[DuplicatePair]) -
 
 
 def _each(samples: Sequence[Sample], progress: Progress) -> tuple[list[Facts], list[Finding]]:
-    """What is to be said of each scan by itself."""
+    """Return the file properties and the findings of each scan alone."""
     from bcdseg.audit.burned_in_annotations import mark_findings
     from bcdseg.audit.mask_checks import mask_findings
     from bcdseg.audit.shortcuts import facts

@@ -1,6 +1,7 @@
 """Burned-in annotations: calipers, text, icons, coloured overlays.
 
-They are found by what tissue never is: strokes of one or two pixels, bright all along, on something darker.
+They are detected by a property that tissue never has: strokes of one or two pixels, bright along their whole length, on a darker
+background.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from bcdseg.types import Pixels
 
 Gray = NDArray[np.uint8]
 
-ARMS = (3, 5, 7)  # pixels from the middle of a cross to the end of its arms
-BRIGHTER = 60  # gray levels between an arm and the corners beside it
-STROKE = 75  # gray levels between a stroke and what is thicker than one
-COLOURED = 45  # gray levels between the channels of an overlay's pixel
-LETTERS = 3  # as many in a row make a text
-FIELDS = 4  # that the lines of an icon enclose at most; speckle is a net of many
+ARMS = (3, 5, 7)  # pixels from the centre of a cross to the end of its arms
+BRIGHTER = 60  # least difference in gray levels between an arm and the corners next to it
+STROKE = 75  # least difference in gray levels between a stroke and thicker structures
+COLOURED = 45  # least difference in levels between the channels of an overlay's pixel
+LETTERS = 3  # least number of letters in a row of text
+FIELDS = 4  # most areas that the lines of an icon enclose; speckle encloses many more
 
 
 def mark_findings(sample_id: str, pixels: Pixels) -> Iterator[Finding]:
-    """The marks of one scan."""
+    """Yield the burned-in annotations of one scan."""
     gray = to_uint8(to_gray(pixels))
     crosses = caliper_crosses(gray)
     if len(crosses) > 1:
@@ -56,12 +57,12 @@ def mark_findings(sample_id: str, pixels: Pixels) -> Iterator[Finding]:
 
 
 def caliper_crosses(gray: Gray) -> list[Box]:
-    """Places with four bright arms and four darker corners."""
+    """Return the positions with four bright arms and four darker corners."""
     values = gray.astype(np.int16)
     found = np.zeros(gray.shape, bool)
     for arm in ARMS:
         reach = 2 * arm + 1
-        # An arm may be one pixel off, as after a resize: the brighter of three parallel lines is taken.
+        # The brighter of parallel lines counts, because an arm may be off by one pixel after a resize.
         across = minimum_filter(maximum_filter(values, (2, 1)), (1, reach))
         down = minimum_filter(maximum_filter(values, (1, 2)), (reach, 1))
         arms = np.minimum(across, down)
@@ -82,7 +83,7 @@ def _strokes(gray: Gray) -> NDArray[np.bool_]:
 
 
 def text_lines(strokes: NDArray[np.bool_]) -> list[Box]:
-    """Rows of at least three letters of one height, side by side."""
+    """Return rows of at least three letters of one height, side by side."""
     pieces, _ = label(strokes, np.ones((3, 3)))
     boxes = [_box(piece) for piece in find_objects(pieces)]
     areas = np.bincount(pieces.ravel())[1:]
@@ -109,7 +110,7 @@ def _continues(last: Box, letter: Box) -> bool:
 
 
 def body_marker(strokes: NDArray[np.bool_]) -> Box | None:
-    """A thin closed drawing, larger than a letter, by the edge of the picture, which may cut it."""
+    """Return a thin closed drawing, larger than a letter, at the edge of the image, which may cut it."""
     side = min(strokes.shape)
     pieces, _ = label(binary_closing(np.pad(strokes, 2), np.ones((3, 3)))[2:-2, 2:-2], np.ones((3, 3)))
     for number, piece in enumerate(find_objects(pieces), 1):
@@ -128,7 +129,7 @@ def body_marker(strokes: NDArray[np.bool_]) -> Box | None:
 
 
 def colour_overlay(pixels: Pixels) -> tuple[Box, float] | None:
-    """Where a scan has colour in one connected place, and how much of the scan that is."""
+    """Return the largest connected coloured area of a scan, and the coloured fraction of the scan."""
     if pixels.ndim != 3:
         return None
     values = to_uint8(pixels).astype(np.int16)

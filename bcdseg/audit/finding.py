@@ -1,23 +1,23 @@
-"""A finding of an audit."""
+"""Findings of an audit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 Box = tuple[int, int, int, int]
-"""Top, left, bottom, right, in pixels of the scan; bottom and right are the first pixels that are outside."""
+"""Top, left, bottom and right, in pixels of the scan; bottom and right are exclusive."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a person should look at.
+    """One finding that a person should check.
 
     Attributes:
-        kind: What it is, in two or three words; the same words for all of its kind.
-        sample_ids: The scans that it is about; empty when it is about the whole set.
-        message: A sentence.
-        where: The place in the scan, where there is one.
-        value: The number behind it (a Dice, an AUC, a share), where there is one.
+        kind: Kind of the finding in two or three words, the same for all of its kind.
+        sample_ids: Ids of the affected scans; empty when the finding concerns the whole set.
+        message: Description in one sentence.
+        where: Position in the scan, where there is one.
+        value: Number behind the finding (a Dice, an AUC, a fraction), where there is one.
     """
 
     kind: str

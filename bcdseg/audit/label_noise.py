@@ -1,6 +1,6 @@
 """Labels that a cross-validated model confidently disagrees with.
 
-Confident learning as in cleanlab: C. Northcutt, L. Jiang, I. Chuang, "Confident Learning: Estimating Uncertainty in
+The method is confident learning, as in cleanlab: C. Northcutt, L. Jiang, I. Chuang, "Confident Learning: Estimating Uncertainty in
 Dataset Labels", Journal of Artificial Intelligence Research 70 (2021), doi 10.1613/jair.1.12125.
 """
 
@@ -16,14 +16,14 @@ from bcdseg.errors import InputError
 from bcdseg.types import Sample
 
 Predictions = Mapping[str, Mapping[str, float]]
-"""For each sample id the probability of each class, from a model that was not trained on that sample."""
+"""Probability of each class for each sample id, from a model that was not trained on that sample."""
 
 
 def confident_joint(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> NDArray[np.intp]:
-    """For each sample the class that it confidently is, or -1.
+    """Return the confident class of each sample, or -1.
 
-    A class is confident for a sample when its probability is at least the mean probability of that class over the
-    samples that carry it as their label; of several the most probable one is taken.
+    A class is confident for a sample when its probability is at least the mean probability of that class over the samples with
+    that label; of several such classes the most probable one is returned.
     """
     classes = probabilities.shape[1]
     means = [probabilities[labels == k, k].mean() if (labels == k).any() else np.inf for k in range(classes)]
@@ -34,10 +34,10 @@ def confident_joint(labels: NDArray[np.intp], probabilities: NDArray[np.float64]
 
 
 def label_noise(samples: Sequence[Sample], predictions: Predictions) -> tuple[Finding, ...]:
-    """Samples that are confidently of another class than their label says, the surest first.
+    """Return the samples that are confidently of another class than their label, the most confident first.
 
     Raises:
-        InputError: A prediction is missing, names no class of the set, or is no probability.
+        InputError: A prediction is missing, has no class of the set, or is not a probability.
     """
     labelled = [sample for sample in samples if sample.label is not None]
     classes = sorted({str(sample.label) for sample in labelled})

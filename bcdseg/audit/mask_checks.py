@@ -1,4 +1,4 @@
-"""Masks that contradict their label, their frame, or another mask of the same scan."""
+"""Masks that contradict their label, their scan's border, or another mask of the same scan."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from bcdseg.data.masks import read_mask
 from bcdseg.types import Mask, Sample
 
 NORMAL = "normal"
-TINY = 0.001  # part of the scan
-SPECK = 9  # pixels; smaller pieces are slips of the pen, not lesions
-OTHER_OUTLINE = 0.8  # two outlines of one lesion with a Dice below this are in conflict
+TINY = 0.001  # fraction of the scan
+SPECK = 9  # pixels; smaller components are drawing errors, not lesions
+OTHER_OUTLINE = 0.8  # two masks of one lesion with a Dice below this contradict each other
 GRID = 256
 
 
 def mask_of(sample: Sample) -> Mask:
-    """The merged mask of a sample, at its first file's own size: what is said of it is in parts of its sides."""
+    """Return the merged mask of a sample in the size of its first file; comparisons use fractions of its sides."""
     with Image.open(sample.masks[0]) as first:
         size = first.height, first.width
     return read_mask(sample.masks, size, resize=True)
 
 
 def mask_findings(sample: Sample, mask: Mask) -> Iterator[Finding]:
-    """What is odd about one scan's mask."""
+    """Yield the findings of one scan's mask."""
     ids = (sample.id,)
     normal = (sample.label or "").lower() == NORMAL
     share = float(mask.mean())
@@ -57,7 +57,7 @@ def mask_findings(sample: Sample, mask: Mask) -> Iterator[Finding]:
 
 
 def dice_of_copies(pair: DuplicatePair, one: Mask, other: Mask) -> float:
-    """Dice of the masks of two near-duplicates, laid over each other where both scans show the same."""
+    """Return the Dice of the masks of two near-duplicates, registered to each other, over the area that both scans show."""
     down, across, top, left = pair.placement
     place = (np.arange(GRID) + 0.5) / GRID
     rows, columns = place * down + top, place * across + left
@@ -69,7 +69,7 @@ def dice_of_copies(pair: DuplicatePair, one: Mask, other: Mask) -> float:
 
 
 def mask_conflict(pair: DuplicatePair, one: Mask, other: Mask) -> Finding | None:
-    """A finding when two outlines of the same scan differ much."""
+    """Return a finding when two masks of the same scan differ much, else None."""
     dice = dice_of_copies(pair, one, other)
     if dice >= OTHER_OUTLINE:
         return None

@@ -1,4 +1,4 @@
-"""An audit on disk: table, JSON and HTML page."""
+"""Files of an audit: table, JSON and HTML page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES = ("audit.json", "audit.csv", "index.html")
 
 
 def save(audit: Audit, folder: Path, overwrite: bool) -> Path:
-    """Write the three files, each whole or not at all, and give the page's path."""
+    """Write the three files, each complete or not at all, and return the page's path."""
     check_free(places(folder), overwrite=overwrite)
     contents = (as_json(audit), as_table(audit), page(audit))
     for path, content in zip(places(folder), contents, strict=True):
@@ -41,12 +41,12 @@ def save(audit: Audit, folder: Path, overwrite: bool) -> Path:
 
 
 def places(folder: Path) -> list[Path]:
-    """The files of an audit in a folder."""
+    """Return the paths of an audit's files in a folder."""
     return [folder / name for name in NAMES]
 
 
 def as_json(audit: Audit) -> str:
-    """Everything that was found."""
+    """Return all findings as JSON."""
     content = {
         "name": audit.name,
         "scans": len(audit.samples),
@@ -59,7 +59,7 @@ def as_json(audit: Audit) -> str:
 
 
 def as_table(audit: Audit) -> str:
-    """One row for each scan."""
+    """Return a table with one line per scan."""
     kinds: dict[str, list[str]] = defaultdict(list)
     for finding in audit.findings:
         for name in finding.sample_ids:
@@ -73,7 +73,7 @@ def as_table(audit: Audit) -> str:
     return csv_text(["id", "label", "group", "conflict", "findings"], rows)
 
 
-SIDE = 200  # pixels of a picture's longer side
+SIDE = 200  # length of a picture's longer side in pixels
 MOST_GROUPS = 500
 MOST_OF_A_KIND = 48
 COLOUR = (255, 90, 60)
@@ -97,7 +97,7 @@ li{overflow-wrap:anywhere}a{color:inherit}
 
 
 def page(audit: Audit) -> str:
-    """The page, as HTML."""
+    """Return the page as HTML."""
     samples = {sample.id: sample for sample in audit.samples}
     body = [_summary(audit), *_shortcuts(audit.findings), *_groups(audit, samples), *_kinds(audit.findings, samples)]
     return (

@@ -14,14 +14,14 @@ from bcdseg.audit.finding import Finding
 from bcdseg.data.images import to_gray, to_uint8
 from bcdseg.types import Pixels
 
-SUSPICIOUS = 0.65  # an AUC from which on a property is worth a sentence
-SURE = 3.0  # standard errors that it must lie above chance
-COLOURED = 12  # gray levels between a pixel's channels
+SUSPICIOUS = 0.65  # AUC from which a property is reported
+SURE = 3.0  # standard errors by which the AUC must exceed chance level
+COLOURED = 12  # difference in levels between a pixel's channels above which it is coloured
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file looks like from outside. The names of the fields are the names of the properties."""
+    """The properties of an image file; the names of the fields are the names of the properties."""
 
     height: float
     width: float
@@ -43,17 +43,17 @@ HIGHER = {
 
 
 def facts(pixels: Pixels, suffix: str) -> Facts:
-    """The facts of one scan."""
+    """Return the properties of one scan."""
     gray = to_uint8(to_gray(pixels)).astype(np.float32)
     height, width = gray.shape
     coloured = pixels.ndim == 3 and bool((np.ptp(to_uint8(pixels).astype(np.int16), axis=2) > COLOURED).mean() > 0.001)
-    # Sharpness is asked for in proportion to the contrast, or it would say the same as brightness.
+    # Sharpness is relative to the contrast, because it would otherwise depend on the brightness.
     sharpness = float(laplace(gray).std() / max(float(gray.std()), 1.0))
     return Facts(height, width, width / height, suffix.lower(), float(coloured), float(gray.mean()), sharpness)
 
 
 def shortcuts(labels: Sequence[str | None], all_facts: Sequence[Facts]) -> Iterator[Finding]:
-    """For each class and each property the AUC of telling that class by the property alone, where it is high."""
+    """Yield a finding for each class and property whose AUC is high when the property alone predicts the class."""
     known = [index for index, label in enumerate(labels) if label is not None]
     label = np.array([labels[index] for index in known], dtype=object)
     classes = sorted(set(label))
@@ -68,7 +68,7 @@ def shortcuts(labels: Sequence[str | None], all_facts: Sequence[Facts]) -> Itera
 
 
 def auc(inside: NDArray[np.bool_], values: NDArray[np.float64]) -> float:
-    """The chance that a member has a higher value than another scan; ties count half."""
+    """Return the probability that a member has a higher value than another scan; ties count half."""
     members, others = int(inside.sum()), int((~inside).sum())
     return float((rankdata(values)[inside].sum() - members * (members + 1) / 2) / (members * others))
 

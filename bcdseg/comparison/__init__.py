@@ -1,1 +1,1 @@
-"""Recipes compared on the same folds."""
+"""Comparison of recipes on the same cross-validation folds."""

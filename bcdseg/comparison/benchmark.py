@@ -1,4 +1,4 @@
-"""``bcdseg.benchmark``: recipes on the same leak-free folds."""
+"""Benchmark of recipes on the same leak-free folds: ``bcdseg.benchmark``."""
 
 from __future__ import annotations
 
@@ -50,34 +50,35 @@ def benchmark(
     duplicates: Sequence[Sequence[str]] | None = None,
     **options: Any,
 ) -> Benchmark:
-    """Train and measure recipes on the same folds, which no patient and no copy of a scan crosses.
+    """Train and evaluate recipes on the same cross-validation folds; no patient and no copy of a scan is in two of them.
 
-    Each fold's training part gives a share to validation, by which the epoch is chosen and the model calibrated. Each scan is
-    measured by the one model that has not seen it; the measures are those of all scans together, with intervals over groups.
+    A fraction of each fold's training part is its validation part, on which the epoch is chosen and the model is calibrated. Each
+    scan is predicted by the one model that was not trained on it. The measures are computed over all scans together, with
+    intervals over groups.
 
-    A benchmark that was stopped goes on: call it again with the same folder. Folds that are done are kept, and the training that
-    was stopped goes on after its last whole epoch. Recipes can be added to a folder later.
+    A stopped benchmark resumes when it is called again with the same folder. Finished folds are kept, and the stopped training
+    resumes after its last complete epoch. Recipes can be added to a folder later.
 
     Args:
-        data: The scans.
-        recipes: Names of recipes, or recipes. Those for two classes are measured on the scans of these.
+        data: Scans of the benchmark.
+        recipes: Names of recipes, or recipes. Those for two classes are evaluated on the scans of these classes.
         folds: Number of folds.
-        out: The folder: ``benchmark.md``, ``.csv`` and ``.json``, and for each recipe a folder with ``cases.csv`` and its folds.
-        seed: Of the folds, the training and the bootstrap.
-        val: Share of each training part to validate on.
-        show_leak: Run everything on random folds too, to show by how much they flatter.
-        copies: ``"all"`` measures on all scans, as other work on a data set does; intervals count copies of a scan as one anyway.
-            ``"first"`` measures on the first of each set of copies only. Training sees all scans.
-        from_scratch: Start recipes that would download ImageNet weights from random ones.
-        size: Height and width that all recipes bring scans to; by default each its own.
-        draws: Bootstrap draws; 0 leaves the intervals out.
-        duplicates: Groups of ids that show the same scan; None looks for them.
-        options: Fields of ``FitConfig``, in place of the recipes' own: ``epochs=20``.
+        out: Folder for ``benchmark.md``, ``.csv`` and ``.json``, and for each recipe a folder with ``cases.csv`` and its folds.
+        seed: Seed of the folds, the training and the bootstrap.
+        val: Fraction of each training part that is used for validation.
+        show_leak: Whether to run everything on random folds too, to measure how much leakage inflates the results.
+        copies: ``"all"`` evaluates on all scans, as other work on a data set does; intervals count copies of a scan as one anyway.
+            ``"first"`` evaluates on the first of each set of copies only. Training uses all scans.
+        from_scratch: Whether recipes that would download ImageNet weights start from random ones.
+        size: Height and width to which all recipes resize scans; by default each has its own.
+        draws: Number of bootstrap draws; 0 computes no intervals.
+        duplicates: Groups of ids that show the same scan; None searches for them.
+        options: Fields of ``FitConfig`` that replace the recipes' own: ``epochs=20``.
 
     Raises:
-        OptionError: An option or a recipe isn't known, the data have too few groups for the folds, or folds of a recipe that
-            are there were run with other options.
-        OutputExistsError: The folder holds a benchmark of other folds or data.
+        OptionError: An option or a recipe is unknown, the data have too few groups for the folds, or existing folds of a recipe
+            were run with other options.
+        OutputExistsError: The folder contains a benchmark of other folds or data.
     """
     require("pytorch_lightning", extra="train", purpose="A benchmark")
     check_data(data)
@@ -109,7 +110,7 @@ def _chosen(recipes: Sequence[str | Recipe], from_scratch: bool, size: int | Non
 
 
 def _prepare(recipes: Sequence[Recipe], configs: dict[str, FitConfig], plan: FoldPlan, folder: Path) -> None:
-    """See that every recipe can be run on this data in this folder, before hours are spent on the first."""
+    """Check that every recipe can run on this data in this folder, before the first training takes hours."""
     for one in recipes:
         new_model(one, one.narrow(plan.dataset).classes, configs[one.name])
     keep_plan(plan, folder)
@@ -125,7 +126,7 @@ def _run(recipe: Recipe, fold: Fold, config: FitConfig, folder: Path) -> FoldRes
 
 
 def _measured(plan: FoldPlan, copies: str) -> frozenset[str]:
-    """The ids of the scans to measure on."""
+    """Return the ids of the scans to evaluate on."""
     if copies == "all":
         return frozenset(plan.dataset.ids)
     found = SimpleNamespace(duplicate_groups=plan.duplicates, conflicts=())
@@ -152,7 +153,7 @@ RUN = "run"
 
 
 def settings(recipe: Recipe, config: FitConfig) -> dict[str, Mapping[str, Any]]:
-    """What decides the result of a recipe on a fold."""
+    """Return the settings that determine the result of a recipe on a fold."""
     ways = ("workers", "cache", "cache_gb", "device", "progress", "loggers")
     return {
         "network": dict(recipe.network),
@@ -166,7 +167,7 @@ def new_model(recipe: Recipe, classes: tuple[str, ...], config: FitConfig) -> Mo
 
 
 def run_fold(recipe: Recipe, fold: Fold, config: FitConfig, folder: Path) -> FoldResult:
-    """Train and measure, or take the result that is there. A training that was stopped goes on after its last whole epoch."""
+    """Return the stored result of a fold, or train and evaluate; a stopped training resumes after its last complete epoch."""
     done = load_result(folder)
     if done is not None:
         return done
@@ -191,6 +192,6 @@ def run_fold(recipe: Recipe, fold: Fold, config: FitConfig, folder: Path) -> Fol
         cases=table_of(said, classes=run.model.classes, no_lesion=run.model.no_lesion),
     )
     save_result(result, folder)
-    for name in (LAST, BEST):  # many times the size of the model, which stays
+    for name in (LAST, BEST):  # checkpoints are many times larger than the model, which is kept
         (folder / RUN / name).unlink(missing_ok=True)
     return result

@@ -16,14 +16,14 @@ TIMED = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a model costs to run and to train.
+    """The cost of running and training a model.
 
     Attributes:
-        parameters: Numbers that were trained.
-        gflops: Thousand million additions and multiplications for one scan, each counted.
-        seconds_per_scan: From file to answer, one scan after the other, on the machine of the benchmark.
-        training_minutes: Training and validating, of one fold.
-        device: Where it ran.
+        parameters: Number of trained parameters.
+        gflops: Floating-point operations for one scan in units of 10^9; a multiplication and an addition count as two.
+        seconds_per_scan: Time from file to prediction on the benchmark's machine, one scan after the other.
+        training_minutes: Time of training and validation of one fold.
+        device: Device on which the model ran.
     """
 
     parameters: int
@@ -34,12 +34,12 @@ class Cost:
 
 
 def parameters(model: Model) -> int:
-    """How many numbers a network has."""
+    """Return the number of parameters of a network."""
     return sum(tensor.numel() for tensor in model.network.parameters())
 
 
 def gflops(model: Model) -> float:
-    """Thousand million floating-point operations for one scan of the network's size."""
+    """Return the floating-point operations, in units of 10^9, for one scan of the network's input size."""
     config, (height, width) = model.network.config, model.preprocessing.frame
     device = next(model.network.parameters()).device
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -48,7 +48,10 @@ def gflops(model: Model) -> float:
 
 
 def seconds_per_scan(model: Model, dataset: Dataset) -> float:
-    """From file to answer, one scan after the other; the first, which makes the model ready, is not timed."""
+    """Return the mean time from file to prediction, one scan after the other.
+
+    An untimed prediction comes first, because it prepares the model.
+    """
     paths = [sample.image for sample in dataset][:TIMED]
     model.predict(paths[0])
     start = time.perf_counter()

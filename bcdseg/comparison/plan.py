@@ -1,4 +1,4 @@
-"""Folds of a benchmark: the same for all recipes."""
+"""Folds of a benchmark, which are the same for all recipes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FORMAT, VERSION = "bcdseg benchmark", 1
 
 @dataclass(frozen=True)
 class Fold:
-    """One round of training and measuring.
+    """One fold of the cross-validation.
 
     Attributes:
-        kind: ``grouped``: no group is in two parts; ``leaky``: scans were dealt out at random.
-        number: From 1.
-        train: To learn from.
-        val: To choose the epoch and calibrate by; shares no group with ``train``, in leaky folds too.
-        test: To measure on.
+        kind: ``grouped``: no group is in two parts; ``leaky``: scans were split at random.
+        number: Number of the fold, from 1.
+        train: Training part.
+        val: Validation part, to choose the epoch and to calibrate; shares no group with ``train``, in leaky folds too.
+        test: Test part.
     """
 
     kind: str
@@ -43,19 +43,19 @@ class Fold:
 
     @property
     def folder(self) -> str:
-        """Name of the folder of its results."""
+        """Name of the folder of the fold's results."""
         return str(self).replace(" ", "-")
 
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """All folds over one data set.
+    """All folds of one data set.
 
     Attributes:
         dataset: All scans, with patients and copies joined into groups.
         duplicates: Groups of ids that show the same scan.
-        folds: The grouped folds, then the leaky ones where they were asked for.
-        facts: What the folds follow from, in JSON types.
+        folds: Grouped folds, then the leaky ones if requested.
+        facts: Facts that determine the folds, in JSON types.
     """
 
     dataset: Dataset
@@ -67,15 +67,15 @@ class FoldPlan:
 def make_plan(
     dataset: Dataset, k: int, *, seed: int, val: float, leaky: bool, duplicates: Sequence[Sequence[str]] | None = None
 ) -> FoldPlan:
-    """Draw the folds, and of each training part a share to validate on.
+    """Draw the folds, and the validation part of each training part.
 
     Args:
-        dataset: The scans. Copies are looked for once; patients are the samples' groups.
+        dataset: Scans to split. Copies are searched once; patients are the samples' groups.
         k: Number of folds.
-        seed: The same seed and scans give the same folds.
-        val: Share of each training part to validate on.
+        seed: Seed of the split; the same seed and scans give the same folds.
+        val: Fraction of each training part that is used for validation.
         leaky: Whether to draw random folds too.
-        duplicates: Groups of ids that show the same scan; None looks for them.
+        duplicates: Groups of ids that show the same scan; None searches for them.
     """
     if not 0 < val < 1:
         raise OptionError(f"val={val!r}: give the share of each training part to validate on, above 0 and below 1.")
@@ -86,7 +86,7 @@ def make_plan(
     drawn = [(GROUPED, folds(grouped, k, seed=seed, duplicates=()))]
     if leaky:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", LeakWarning)  # the leak is what is to be shown
+            warnings.simplefilter("ignore", LeakWarning)  # the leak is intended: its effect is measured
             drawn.append((LEAKY, folds(dataset, k, seed=seed, group=None)))
     rounds = tuple(
         _fold(grouped, kind, number, train, test, val, seed)
@@ -98,10 +98,10 @@ def make_plan(
 
 
 def keep_plan(plan: FoldPlan, folder: Path) -> None:
-    """Write what the folds are, or see that the folder's are the same.
+    """Write the facts of the folds, or check that the folder's are the same.
 
     Raises:
-        OutputExistsError: The folder holds a benchmark of other folds.
+        OutputExistsError: The folder contains a benchmark of other folds.
     """
     path = folder / FILE
     content = {"format": FORMAT, "version": VERSION, **plan.facts}
@@ -122,12 +122,12 @@ def keep_plan(plan: FoldPlan, folder: Path) -> None:
 
 
 def _fold(dataset: Dataset, kind: str, number: int, train: Dataset, test: Dataset, val: float, seed: int) -> Fold:
-    """The parts of one fold, all with the true groups."""
+    """Return the parts of one fold, all with the true groups."""
     learn, check, _ = split(dataset.select(train.ids), (1 - val, val, 0), seed=seed, duplicates=())
     return Fold(kind, number, learn, check, dataset.select(test.ids))
 
 
 def _rows(dataset: Dataset, rounds: Sequence[Fold]) -> list[list[Any]]:
-    """Of each scan: id, group, label, number of masks, and the grouped fold that measures it."""
+    """Return, for each scan, id, group, label, number of masks, and the grouped fold that tests it."""
     fold_of = {one: fold.number for fold in rounds if fold.kind == GROUPED for one in fold.test.ids}
     return [[one.id, one.group, one.label, len(one.masks), fold_of[one.id]] for one in dataset]

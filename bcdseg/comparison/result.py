@@ -1,4 +1,4 @@
-"""The result of a benchmark."""
+"""Result of a benchmark."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from bcdseg.evaluation.results_table import Cases, pooled
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Entry:
-    """One recipe over all folds of one kind.
+    """The result of one recipe over all folds of one kind.
 
     Attributes:
-        recipe: Its name.
+        recipe: Name of the recipe.
         kind: ``grouped`` or ``leaky``.
-        folds: What came out of each fold.
-        cases: The test scans of all folds together, each measured by the model that had not seen it.
-        measures: What was measured.
-        estimates: By the measures' names.
+        folds: Result of each fold.
+        cases: Results table of the test scans of all folds, each predicted by the model that was not trained on it.
+        measures: Measures that were computed.
+        estimates: Estimate for each measure's name.
     """
 
     recipe: str
@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def cost(self) -> Cost:
-        """What a model of this recipe costs: the mean over the folds."""
+        """The cost of a model of this recipe, as the mean over the folds."""
         costs = [fold.cost for fold in self.folds]
         return Cost(
             parameters=costs[0].parameters,
@@ -53,18 +53,18 @@ class Entry:
 
     @property
     def headlines(self) -> tuple[Measure, ...]:
-        """The measures of the table."""
+        """The measures of the benchmark's table."""
         return headlines(self.measures, self.cases.positive, distance="hd95_share")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
-    """Two entries on the same scans.
+    """The differences between two entries on the same scans.
 
     Attributes:
-        first: Name of what is compared with.
-        second: Name of what is in question.
-        differences: By measure: second minus first.
+        first: Name of the reference entry.
+        second: Name of the entry that is compared with it.
+        differences: Second minus first for each measure.
     """
 
     first: str
@@ -74,15 +74,15 @@ class PairedDifference:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Benchmark:
-    """Recipes on the same folds.
+    """The results of recipes on the same folds.
 
     Attributes:
         dataset: Name of the data set.
-        folder: Where everything lies.
-        entries: The recipes in the order asked for, on the grouped folds.
-        leaky: The same on random folds, where asked for.
-        draws: Bootstrap draws.
-        seed: Of folds and draws.
+        folder: Folder of all files.
+        entries: Results of the recipes on the grouped folds, in the requested order.
+        leaky: Results of the recipes on random folds, if requested.
+        draws: Number of bootstrap draws.
+        seed: Seed of folds and draws.
     """
 
     dataset: str
@@ -93,23 +93,23 @@ class Benchmark:
     seed: int = 0
 
     def __getitem__(self, recipe: str) -> Entry:
-        """The entry of a recipe on the grouped folds."""
+        """Return the entry of a recipe on the grouped folds."""
         for entry in self.entries:
             if entry.recipe == recipe:
                 return entry
         raise OptionError(f"{recipe!r}: is not in this benchmark; it has {', '.join(entry.recipe for entry in self.entries)}.")
 
     def compare(self, first: str, second: str) -> PairedDifference:
-        """Second against first, by a paired bootstrap over groups.
+        """Compare the second recipe with the first by a paired bootstrap over groups.
 
         Raises:
-            InputError: The recipes are for other classes, and so were measured on other scans.
+            InputError: The recipes are for different classes, and so were evaluated on different scans.
         """
         return self._pair(self[first], self[second])
 
     @cached_property
     def pairs(self) -> tuple[PairedDifference, ...]:
-        """Each recipe against the first that is for the same classes, and each ``+mask`` form against its bare one."""
+        """Differences of each recipe from the first one for the same classes, and of each ``+mask`` form from its plain one."""
         chosen: list[tuple[Entry, Entry]] = []
         for at, entry in enumerate(self.entries):
             rivals = [one for one in self.entries[:at] if one.cases.classes == entry.cases.classes]
@@ -119,11 +119,11 @@ class Benchmark:
 
     @cached_property
     def leaks(self) -> tuple[PairedDifference, ...]:
-        """Of each recipe the leaky folds against the grouped ones, on the same scans: by how much a random split flatters."""
+        """Differences of each recipe's leaky from its grouped folds on the same scans: how much a random split inflates results."""
         return tuple(self._pair(self[entry.recipe], entry) for entry in self.leaky)
 
     def table(self) -> str:
-        """Everything as Markdown."""
+        """Return all results as Markdown."""
         from bcdseg.comparison.tables import markdown
 
         return markdown(self)
@@ -140,20 +140,20 @@ class Benchmark:
 
 
 def title(entry: Entry) -> str:
-    """What to call an entry in a sentence."""
+    """Return the name of an entry for use in a sentence."""
     return f"{entry.recipe}, random split" if entry.kind == LEAKY else entry.recipe
 
 
 def gather(recipe: str, kind: str, folds: Sequence[FoldResult], *, ids: frozenset[str], draws: int, seed: int) -> Entry:
-    """Put the folds of one recipe together, and measure them.
+    """Pool the folds of one recipe, and compute the measures over all their scans.
 
     Args:
-        recipe: Its name.
+        recipe: Name of the recipe.
         kind: ``grouped`` or ``leaky``.
-        folds: The results.
-        ids: The scans to measure on.
-        draws: Bootstrap draws.
-        seed: Of the draws.
+        folds: Results of the folds.
+        ids: Ids of the scans to evaluate on.
+        draws: Number of bootstrap draws.
+        seed: Seed of the draws.
     """
     cases = pooled([fold.cases for fold in folds])
     cases = cases.select(np.array([one in ids for one in cases.ids]))

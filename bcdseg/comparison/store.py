@@ -1,4 +1,4 @@
-"""Stored results of each fold, so that a stopped benchmark resumes."""
+"""Stored results of each fold, with which a stopped benchmark resumes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ FORMAT, VERSION = "bcdseg benchmark fold", 1
 
 @dataclass(frozen=True, kw_only=True)
 class FoldResult:
-    """What came out of one fold.
+    """The result of one fold.
 
     Attributes:
-        number: The fold.
-        best_epoch: The epoch that validation chose.
-        epochs: Epochs that were trained.
-        best_score: The joint score of that epoch, on the validation scans.
-        cost: What the model costs.
-        cases: The scans of the test part.
+        number: Number of the fold.
+        best_epoch: Epoch with the best validation score.
+        epochs: Number of trained epochs.
+        best_score: Joint score of the best epoch on the validation scans.
+        cost: Cost of the model.
+        cases: Results table of the test part.
     """
 
     number: int
@@ -59,7 +59,7 @@ def save_result(result: FoldResult, folder: Path) -> None:
 
 
 def load_result(folder: Path) -> FoldResult | None:
-    """Read a fold's result; None where the fold is not done."""
+    """Read a fold's result, or return None when the fold is not finished."""
     if not (folder / RESULT).exists():
         return None
     held = read_json(folder / RESULT, FORMAT, VERSION)
@@ -78,10 +78,10 @@ def load_result(folder: Path) -> FoldResult | None:
 
 
 def keep_settings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write what a recipe is run with, or see that what is there was run with the same.
+    """Write a recipe's settings, or check that existing folds were run with the same.
 
     Raises:
-        OptionError: The folds that are there were run with other options; the message names them.
+        OptionError: Existing folds were run with other options; the message names them.
     """
     path = folder / SETTINGS
     now = json.loads(json_bytes(settings))
@@ -103,7 +103,7 @@ def keep_settings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> No
 
 
 def read_json(path: Path, format: str | None = None, version: int | None = None) -> Any:
-    """A JSON object that a benchmark wrote."""
+    """Read a JSON object that a benchmark wrote."""
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A benchmark as Markdown, CSV and JSON."""
+"""Markdown, CSV and JSON of a benchmark."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from bcdseg.evaluation.measures.measure import Estimate, Measure
 
 FORMAT, VERSION = "bcdseg benchmark result", 1
-ABREAST = 4  # recipes in one table
+ABREAST = 4  # number of recipes in one table
 FIGURES = ("value", "low", "high", "n", "groups", "note")
 
 
 def markdown(benchmark: Benchmark) -> str:
-    """Figures, costs, differences, and what a random split would have said."""
+    """Return results, costs, differences and the effect of a random split as Markdown."""
     folds, first = len(benchmark.entries[0].folds), benchmark.entries[0]
     lines = [
         f"# Benchmark on {benchmark.dataset}",
@@ -48,7 +48,7 @@ def markdown(benchmark: Benchmark) -> str:
 
 
 def as_csv(benchmark: Benchmark) -> bytes:
-    """A row for each recipe, kind of folds and measure."""
+    """Return a CSV with one line per recipe, kind of folds and measure."""
     rows: list[list[Any]] = []
     for entry in (*benchmark.entries, *benchmark.leaky):
         for measure in entry.measures:
@@ -59,7 +59,7 @@ def as_csv(benchmark: Benchmark) -> bytes:
 
 
 def as_data(benchmark: Benchmark) -> dict[str, Any]:
-    """Everything but the single cases, in JSON types."""
+    """Return everything but the results tables, in JSON types."""
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -73,7 +73,7 @@ def as_data(benchmark: Benchmark) -> dict[str, Any]:
 
 
 def _fewer(entries: Sequence[Entry]) -> Iterator[str]:
-    """The recipes that are for some classes only."""
+    """Yield the recipes that are for some of the classes only."""
     for entry in entries:
         if len(entry.cases) < max(len(one.cases) for one in entries):
             yield f"{entry.recipe} is for {' and '.join(entry.cases.classes)} only: {len(entry.cases)} scans."
@@ -81,7 +81,7 @@ def _fewer(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def _blocks(entries: Sequence[Entry]) -> Iterator[str]:
-    """The figures of a few recipes side by side, then of the next few."""
+    """Yield tables of a few recipes side by side, one after the other."""
     for start in range(0, len(entries), ABREAST):
         some = entries[start : start + ABREAST]
         yield from _table(["", *(entry.recipe for entry in some)], _figures(some))
@@ -89,7 +89,7 @@ def _blocks(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def _figures(entries: Sequence[Entry]) -> Iterator[list[str]]:
-    """A row for each headline that any recipe has."""
+    """Yield one row per headline measure that any recipe has."""
     for measure in _headlines(entries):
         cells = [
             shown(entry.estimates[measure.name], measure.unit) if measure.name in entry.estimates else NONE for entry in entries
@@ -136,7 +136,7 @@ def _differences(benchmark: Benchmark) -> Iterator[str]:
 
 
 def _leaks(benchmark: Benchmark) -> Iterator[str]:
-    """By how much the same recipe seems better when copies of test scans were in training."""
+    """Yield the table of how much better each recipe seems when copies of test scans are in the training part."""
     if all(len(set(entry.cases.groups)) == len(entry.cases) for entry in benchmark.entries):
         yield "Nothing can leak: no two scans are known to be copies or of one patient."
         return

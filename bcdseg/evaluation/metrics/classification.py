@@ -70,7 +70,10 @@ def specificity(table: Confusion) -> Values:
 
 
 def f1(table: Confusion) -> Values:
-    """Return the F1 score as draws x classes: the harmonic mean of precision and recall, 0 when a class is never predicted."""
+    """Return the F1 score as draws x classes: the harmonic mean of precision and recall.
+
+    It is 0 when a class that occurs is never predicted.
+    """
     return divide(2 * _right(table), table.sum(axis=1) + table.sum(axis=2))
 
 

@@ -1,1 +1,1 @@
-"""Figures of measures, scans and errors: drawn on matplotlib's figure objects, without pyplot's global state."""
+"""Figures of measures, scans and errors, drawn on matplotlib's figure objects without the global state of pyplot."""

@@ -21,7 +21,7 @@ GRID = np.linspace(0.05, 1, 96)
 
 
 def reliability_figure(bins: Sequence[Bin]) -> Figure:
-    """Confidence against the share of right answers, bin by bin, over the number of scans in each."""
+    """Draw the reliability diagram: confidence against accuracy in bins, above the number of scans in each bin."""
     figure = new_figure(PANEL, 4.8)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     known = [one for one in bins if one.share is not None]
@@ -40,13 +40,13 @@ def reliability_figure(bins: Sequence[Bin]) -> Figure:
 
 
 def risk_figure(cases: Cases, *, least: float | None = None, draws: int = 1000, seed: int = 0) -> Figure:
-    """The share of wrong answers when only the surest scans are answered, with a bootstrap band.
+    """Draw the risk-coverage curve: the error rate of the most confident predictions, with a bootstrap band.
 
     Args:
-        cases: The scans.
-        least: The confidence below which the model's answers are flagged; marked where given.
-        draws: Of the band.
-        seed: Of the draws.
+        cases: Results table.
+        least: Confidence below which the model's predictions are flagged; marked where given.
+        draws: Number of bootstrap draws of the band.
+        seed: Seed of the draws.
     """
     figure = new_figure(PANEL, 4.2)
     axes = figure.subplots()

@@ -13,16 +13,16 @@ from bcdseg.evaluation.plots.style import SHADES, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DARK = 0.55  # share from which a cell is so dark that its text is white
+DARK = 0.55  # fraction from which a cell's text is white, because black would be unreadable
 
 
 def confusion_figure(counts: NDArray[np.integer[Any]], classes: Sequence[str], *, title: str = "") -> Figure:
-    """Scans of each true class (rows) by the class they were called (columns); the shade is the share of the row.
+    """Draw the confusion matrix: scans of each true (rows) and predicted class (columns), shaded by their fraction of the row.
 
     Args:
-        counts: Classes x classes.
-        classes: Their names, in the order of ``counts``.
-        title: Above the figure.
+        counts: Array of classes x classes.
+        classes: Names of the classes, in the order of ``counts``.
+        title: Title above the figure.
     """
     side = 1.8 + 0.85 * len(classes)
     figure = new_figure(side + 0.7, side)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 EDGES = np.linspace(0, 1, 21)
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
-FEW = 9  # scans in each window of the running median, and twice as many before one is drawn
+FEW = 9  # least number of scans in a window of the running median, which is drawn from twice as many on
 
 
 def dice_figure(cases: Cases) -> Figure:
-    """A histogram of the lesion scans' Dice for each class, one above the other; lesions that were missed stand apart."""
+    """Draw histograms of the Dice of scans with a lesion, one per class in a column; missed lesions have a bar of their own."""
     groups = _groups(cases)
     figure = new_figure(PANEL, 1.2 + 1.35 * len(groups))
     for axes, (name, rows, at) in zip(figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0], groups, strict=True):
@@ -27,7 +27,7 @@ def dice_figure(cases: Cases) -> Figure:
         missed = int((dice == 0).sum())
         axes.hist(dice[dice > 0], bins=EDGES, color=LINES[at % len(LINES)]["color"], edgecolor="white", linewidth=0.6)
         axes.bar(-0.05, missed, width=0.05, color="white", edgecolor="black", hatch="////")
-        axes.axvline(float(np.median(dice)), color="white", linewidth=3)  # so that it is seen before black bars too
+        axes.axvline(float(np.median(dice)), color="white", linewidth=3)  # keeps the median visible on black bars
         axes.axvline(float(np.median(dice)), color="black", linewidth=1.2, linestyle="--")
         said = f"{name}: {len(dice)} scans, median {np.median(dice):.2f}" + (f", Dice 0: {missed} (hatched)" if missed else "")
         style_axes(axes, y="scans")
@@ -39,7 +39,7 @@ def dice_figure(cases: Cases) -> Figure:
 
 
 def size_figure(cases: Cases) -> Figure:
-    """Dice of each lesion scan over the share of the scan that the lesion takes."""
+    """Draw the Dice of each scan with a lesion against the lesion's fraction of the scan."""
     figure = new_figure(PANEL, 4.4)
     axes = figure.subplots()
     for name, rows, at in _groups(cases):
@@ -64,7 +64,7 @@ def size_figure(cases: Cases) -> Figure:
 
 
 def _groups(cases: Cases) -> list[tuple[str, NDArray[np.bool_], int]]:
-    """Name, rows and number of each class that has lesions; scans of unknown class together."""
+    """Return name, rows and number of each class that has lesions; scans of unknown class are one group."""
     found = [(name, cases.lesion & (cases.labels == number), number) for number, name in enumerate(cases.classes)]
     found.append(("class unknown" if cases.classes else "all", cases.lesion & (cases.labels == UNKNOWN), len(cases.classes)))
     return [(name, rows, at) for name, rows, at in found if rows.any()]

@@ -1,4 +1,4 @@
-"""Truth and prediction outlined on a scan."""
+"""Outlines of true and predicted masks on a scan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = {"truth": TRUTH, "prediction": PREDICTED}
 
 
 def draw_outlines(axes: Any, image: Pixels, *, truth: Mask | None, predicted: Mask | None, title: str = "") -> None:
-    """Draw a scan with the true outline (solid) and the predicted one (dashed); None or an empty mask draws none."""
+    """Draw a scan with the true outline (solid) and the predicted one (dashed); None and an empty mask have no outline."""
     axes.imshow(image, cmap="gray" if image.ndim == 2 else None, vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
     for mask, style in ((truth, TRUTH), (predicted, PREDICTED)):
         if mask is not None:
@@ -31,7 +31,7 @@ def draw_outlines(axes: Any, image: Pixels, *, truth: Mask | None, predicted: Ma
 
 
 def name_outlines(figure: Figure) -> None:
-    """A legend below the figure that says which outline is which."""
+    """Add a legend of the outlines below the figure."""
     lines = require("matplotlib.lines", extra="evaluate", purpose="Drawing a figure")
     handles = [lines.Line2D([], [], label=name, path_effects=_dark_edge(), **style) for name, style in NAMES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
@@ -40,12 +40,12 @@ def name_outlines(figure: Figure) -> None:
 def _draw_outline(axes: Any, mask: Mask, style: dict[str, Any]) -> None:
     from skimage.measure import find_contours
 
-    for line in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):  # padded, so that lesions at the edge are closed
+    for line in find_contours(np.pad(mask, 1).astype(np.float32), 0.5):  # padding closes the outlines of lesions at the edge
         axes.plot(line[:, 1] - 1, line[:, 0] - 1, path_effects=_dark_edge(), scalex=False, scaley=False, **style)
 
 
 def _dark_edge() -> list[Any]:
-    """Keeps a light line visible on light tissue and on white paper."""
+    """Return a dark edge, which keeps a light line visible on light tissue and on white paper."""
     effects = require("matplotlib.patheffects", extra="evaluate", purpose="Drawing a figure")
     return [effects.Stroke(linewidth=2.6, foreground="#333333"), effects.Normal()]
 
@@ -54,7 +54,7 @@ SIDE = 2.6  # inches
 
 
 def picture_figure(picture: GalleryItem) -> Figure:
-    """The scan with truth (solid, blue) and prediction (dashed, yellow) outlined, and beside it the heat map where there is one."""
+    """Draw a scan with true (solid, blue) and predicted outline (dashed, yellow), and next to it the heat map if there is one."""
     height, width = picture.image.shape[:2]
     shown = 1 + (picture.heatmap is not None)
     figure = new_figure(SIDE * shown, SIDE * height / width)

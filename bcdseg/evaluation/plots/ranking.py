@@ -25,9 +25,9 @@ GRID = np.linspace(0, 1, 101)
 
 
 def roc_figure(cases: Cases, *, draws: int = 1000, seed: int = 0) -> Figure:
-    """Sensitivity against false alarms for each class against the rest; the band is that of the class that matters most.
+    """Draw the ROC curve of each class against the rest, with a bootstrap band for the class that matters most.
 
-    The dot is where the class is called because it is the most probable one.
+    A dot marks the point at which the most probable class is predicted.
     """
     figure = new_figure(PANEL, 4.6)
     axes = figure.subplots()
@@ -46,7 +46,7 @@ def roc_figure(cases: Cases, *, draws: int = 1000, seed: int = 0) -> Figure:
 
 
 def precision_recall_figure(cases: Cases, *, draws: int = 1000, seed: int = 0) -> Figure:
-    """Precision against sensitivity for each class, with a band for the one that matters most."""
+    """Draw the precision-recall curve of each class, with a bootstrap band for the class that matters most."""
     figure = new_figure(PANEL, 4.6)
     axes = figure.subplots()
     for number, style in _drawn(cases):
@@ -61,7 +61,7 @@ def precision_recall_figure(cases: Cases, *, draws: int = 1000, seed: int = 0) -
 
 
 def _drawn(cases: Cases) -> list[tuple[int, dict[str, Any]]]:
-    """The classes that have a curve: some scans are theirs and some not; the one that matters most comes first."""
+    """Return the classes that have a curve (some scans are of the class and some are not), the one that matters most first."""
     seen = [number for number in range(len(cases.classes)) if 0 < _against_rest(cases, number)[1].mean() < 1]
     first = _banded(cases)
     seen.sort(key=lambda number: number != first)
@@ -78,7 +78,7 @@ def _against_rest(cases: Cases, number: int) -> tuple[Curve, NDArray[np.bool_]]:
 
 
 def _drawn_steps(cases: Cases, number: int, draws: int, seed: int) -> list[Steps]:
-    """One for each draw in which the class and others occur."""
+    """Return the counts at all thresholds for each draw in which the class and other classes occur."""
     scores, truth = _against_rest(cases, number)
     found = []
     for weights in resamples(cases, draws=draws, seed=seed):
@@ -111,10 +111,11 @@ def _finish(axes: Any, *, x: str, y: str) -> None:
 
 
 def robustness_figure(found: Robustness, degradation: str) -> Figure:
-    """The measures of outlines, and below them those of classes, on scans as they are and at each strength, with intervals."""
+    """Draw the segmentation and, below, the classification measures on original scans and at each strength, with intervals."""
     steps = found.of(degradation)
     names = [f"{step.strength:g}" for step in steps]
-    neutral = sum(step.strength < 1 for step in steps) if degradation == "gain" else 0  # between darker and brighter
+    # A gain of 1 is between darker and brighter scans.
+    neutral = sum(step.strength < 1 for step in steps) if degradation == "gain" else 0
     names.insert(neutral, "as it is")
     panels = [
         [one for one in found.measures if (one.section in ("segmentation", "detection")) == outlines] for outlines in (True, False)
@@ -135,7 +136,8 @@ def robustness_figure(found: Robustness, degradation: str) -> Figure:
 
 
 def _draw(axes: Any, measure: Measure, estimates: Sequence[Estimate], style: dict[str, Any]) -> None:
-    ends = np.array([(one.value, one.low, one.high) for one in estimates], np.float64).T  # None becomes NaN, which isn't drawn
+    # None becomes NaN, which matplotlib doesn't draw.
+    ends = np.array([(one.value, one.low, one.high) for one in estimates], np.float64).T
     places = range(len(estimates))
     axes.plot(places, ends[0], marker="o", markersize=4, label=measure.title, **style)
     axes.fill_between(places, ends[1], ends[2], color=style["color"], alpha=0.1, linewidth=0)

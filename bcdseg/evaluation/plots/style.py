@@ -1,4 +1,4 @@
-"""Style of all figures, and how they are written."""
+"""Style and file output of all figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bcdseg.files import write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours.
+# Okabe and Ito's colours, which remain distinct for colour-blind readers.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW, BLACK = (
     "#0072B2",
     "#E69F00",
@@ -33,26 +33,26 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": ORANGE, "linestyle": (0, (1, 1))},
     {"color": SKY, "linestyle": (0, (8, 2))},
 )
-"""Keyword options of ``Axes.plot`` for the first, second, ... line of a figure."""
+"""Keyword arguments of ``Axes.plot`` for the first, second, ... line of a figure."""
 
 SHADES = "Blues"
-"""Colour map for shares: light is little."""
+"""Colour map for fractions, from light (0) to dark (1)."""
 
 FORMATS = ("png", "svg")
-PANEL = 4.2  # inches across of one panel
+PANEL = 4.2  # width of one panel in inches
 DPI = 150
-QUICK = {"compress_level": 3}  # a tenth larger than with the usual 6, and drawn in three quarters of the time
+QUICK = {"compress_level": 3}  # files are 10 % larger than at the default of 6, and take 25 % less time
 
 
 def new_figure(width: float = PANEL, height: float = 4.0) -> Figure:
-    """An empty figure of so many inches, that lays itself out."""
+    """Return an empty figure of the given size in inches, with automatic layout."""
     module = require("matplotlib.figure", extra="evaluate", purpose="Drawing a figure")
     figure: Figure = module.Figure(figsize=(width, height), layout="constrained")
     return figure
 
 
 def style_axes(axes: Any, *, title: str = "", x: str = "", y: str = "") -> None:
-    """Name an axes and draw it lightly: a faint grid, no frame on top and at the right."""
+    """Label an axes and style it: a faint grid, no frame at the top and right."""
     axes.set_title(title, fontsize="medium", parse_math=False)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -62,7 +62,7 @@ def style_axes(axes: Any, *, title: str = "", x: str = "", y: str = "") -> None:
 
 
 def figure_bytes(figure: Figure, format: str = "png") -> bytes:
-    """The figure as the content of a PNG or SVG file; the same figure gives the same bytes."""
+    """Return the figure as the content of a PNG or SVG file; the same figure gives the same bytes."""
     if format not in FORMATS:
         raise OptionError(f"format={format!r}: choose one of {', '.join(FORMATS)}.")
     matplotlib = require("matplotlib", extra="evaluate", purpose="Drawing a figure")

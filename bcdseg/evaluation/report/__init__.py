@@ -1,1 +1,1 @@
-"""An evaluation as a page, as Markdown and as JSON: the same figures, explained where they stand."""
+"""Report of an evaluation as an HTML page, as Markdown and as JSON, with the same explained results in each."""

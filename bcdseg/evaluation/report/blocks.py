@@ -1,4 +1,4 @@
-"""Blocks of a report: sections, tables, pictures, numbers."""
+"""Blocks of a report: sections, tables, figures, numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph. ``kind`` is ``plain``, ``soft`` (a remark) or ``warning``."""
+    """A paragraph, whose ``kind`` is ``plain``, ``soft`` (a remark) or ``warning``."""
 
     words: str
     kind: str = "plain"
@@ -19,7 +19,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: what it says, and below it in small what explains it."""
+    """One cell of a table: its text, and an explanation in small letters below it."""
 
     text: str
     below: str = ""
@@ -30,9 +30,9 @@ class Table:
     """A table.
 
     Attributes:
-        columns: Heads of the columns; the first column names its row.
-        rows: Cells, as many in each row as there are columns.
-        title: Above the table.
+        columns: Headers of the columns; the first column names its row.
+        rows: Cells of each row, one per column.
+        title: Title above the table.
     """
 
     columns: tuple[str, ...]
@@ -42,15 +42,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure.
+    """A figure with its texts.
 
     Attributes:
-        name: Of its files, without suffix.
+        name: Name of its files, without suffix.
         png: Content of the PNG file.
         svg: Content of the SVG file, empty where there is none.
-        title: Above it.
-        says: What is to be seen in it, below it.
-        alt: In place of it, for who can't see it.
+        title: Title above the figure.
+        says: Caption below the figure.
+        alt: Alternative text for readers who can't see the figure.
         small: Whether it is one of many.
     """
 
@@ -65,7 +65,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Figures side by side, as many as there is room for, under a title where there is one."""
+    """Figures side by side, as many as fit in a row, with an optional title."""
 
     each: tuple[Picture, ...]
     title: str = ""
@@ -74,7 +74,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Points:
-    """A list."""
+    """A list with bullet points."""
 
     items: tuple[str, ...]
 
@@ -84,31 +84,31 @@ Block = Text | Table | Pictures | Points
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: tuple[Block, ...]
 
 
-NONE = "\u2013"  # a dash
+NONE = "\u2013"  # en dash
 DIGITS = {"share": 3, "score": 3, "count": 2, "px": 1, "mm": 2}
 UNITS = {"px": " px", "mm": " mm"}
 
 
 def shown(estimate: Estimate, unit: str) -> str:
-    """Value and interval, or a dash where there is no value."""
+    """Return value and interval as text, or a dash where there is no value."""
     if estimate.value is None:
         return NONE
     return f"{number(estimate.value, unit)}{UNITS.get(unit, '')}{interval(estimate, unit)}"
 
 
 def interval(estimate: Estimate, unit: str) -> str:
-    """The interval in brackets; empty where there is none."""
+    """Return the interval in brackets, or an empty text where there is none."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f" ({number(estimate.low, unit)} to {number(estimate.high, unit)})"
 
 
 def number(value: float, unit: str) -> str:
-    """As many digits as the unit deserves."""
+    """Return a value as text, with the number of digits of its unit."""
     return f"{value:.{DIGITS[unit]}f}"

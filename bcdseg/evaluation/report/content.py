@@ -28,7 +28,7 @@ HEAT = (
 def sections(
     evaluation: Evaluation, comparisons: Sequence[Comparison] = (), training_curves: Figure | None = None
 ) -> Iterator[Section]:
-    """The sections of a report, in order."""
+    """Yield the sections of a report, in order."""
     yield Section("In short", tuple(_short(evaluation)))
     for comparison in comparisons:
         yield Section(f"Compared with {comparison.first}", tuple(_comparison(evaluation, comparison)))
@@ -50,7 +50,7 @@ def sections(
 
 
 def warnings(evaluation: Evaluation) -> Iterator[Text]:
-    """What has to be known before any figure is read."""
+    """Yield the warnings that a reader needs before any result."""
     if "training" in evaluation.about:
         yield Text(str(evaluation.about["training"]), "warning")
     if evaluation.seen != "unseen":

@@ -1,4 +1,4 @@
-"""An evaluation as JSON."""
+"""JSON and CSV data of an evaluation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMAT, FORMAT_VERSION = "bcdseg-evaluation", 1
 
 
 def as_data(evaluation: Evaluation, comparisons: Sequence[Comparison] = ()) -> dict[str, Any]:
-    """Everything but the pictures and the single cases; what is undefined is null."""
+    """Return everything but the figures and the results table, in JSON types; undefined values are null."""
     cases = evaluation.cases
     classified = bool(cases.has_class.any())
     content = {
@@ -52,7 +52,7 @@ def as_data(evaluation: Evaluation, comparisons: Sequence[Comparison] = ()) -> d
 
 
 def cases_csv(cases: Cases) -> bytes:
-    """One row a scan: truth, answer, and how the outlines agree."""
+    """Return the results table as CSV: truth, prediction and segmentation measures, one line per scan."""
     probabilities = [f"probability_{name}" for name in cases.classes]
     columns = ["id", "group", "label", "called", *probabilities, "outlined", *cases.outline, "contradiction", "height", "width"]
     rows: list[list[Any]] = []
@@ -102,7 +102,7 @@ def _estimates(found: Mapping[str, Estimate]) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """The same in JSON types, with null for what is no number."""
+    """Return the same value in JSON types, with null for numbers that are not finite."""
     if isinstance(value, Mapping):
         return {str(name): _finite(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def drawn(name: str, figure: Figure, title: str, says: str, alt: str) -> Picture:
-    """A figure as a picture, PNG and SVG."""
+    """Return a figure as a block of the report, with PNG and SVG content."""
     return Picture(name, figure_bytes(figure, "png"), figure_bytes(figure, "svg"), title, says, alt)
 
 
 def outline_pictures(evaluation: Evaluation) -> Iterator[Picture]:
-    """Dice by class and over size."""
+    """Yield the figures of Dice by class and by lesion size."""
     cases, dice = evaluation.cases, shown(evaluation["dice"], "share")
     yield drawn(
         "dice",
@@ -47,7 +47,7 @@ def outline_pictures(evaluation: Evaluation) -> Iterator[Picture]:
 
 
 def class_pictures(evaluation: Evaluation) -> Iterator[Picture]:
-    """Confusion matrix, ROC, precision and recall."""
+    """Yield the confusion matrix, the ROC curve and the precision-recall curve."""
     cases, options = evaluation.cases, {"draws": min(evaluation.draws, 1000), "seed": evaluation.seed}
     counts = evaluation.confusion
     rows = "; ".join(
@@ -89,7 +89,7 @@ def class_pictures(evaluation: Evaluation) -> Iterator[Picture]:
 
 
 def confidence_pictures(evaluation: Evaluation, least: float | None) -> Iterator[Picture]:
-    """Reliability, risk against coverage."""
+    """Yield the reliability diagram and the risk-coverage curve."""
     error = shown(evaluation["ece"], "share")
     yield drawn(
         "reliability",
@@ -110,7 +110,7 @@ def confidence_pictures(evaluation: Evaluation, least: float | None) -> Iterator
 
 
 def robustness_pictures(found: Robustness) -> Iterator[Picture]:
-    """A figure for each degradation."""
+    """Yield one figure per corruption."""
     for name in found.degradations:
         kind = CORRUPTIONS[name]
         yield drawn(
@@ -123,7 +123,7 @@ def robustness_pictures(found: Robustness) -> Iterator[Picture]:
 
 
 def gallery_pictures(evaluation: Evaluation, kind: str) -> Iterator[Picture]:
-    """The scans of one kind."""
+    """Yield the gallery's scans of one kind."""
     for at, scan in enumerate((one for one in evaluation.gallery if one.kind == kind), 1):
         said = _said(evaluation, scan)
         content = figure_bytes(picture_figure(scan), "png")

@@ -1,4 +1,4 @@
-"""A report on disk, as Markdown and HTML."""
+"""Files of a report, and its Markdown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#"})
 
 
 def markdown(evaluation: Evaluation, sections: Sequence[Section]) -> str:
-    """The report, as GitHub's Markdown."""
+    """Return the report as GitHub-flavoured Markdown."""
     count = f"{len(evaluation.cases)} scans in {len(set(evaluation.cases.groups))} groups"
     parts = [
         f"# How good {_text(evaluation.model)} is on {_text(evaluation.dataset)}",
@@ -68,7 +68,7 @@ NAMES = ("report.html", "report.md", "report.json", "cases.csv")
 
 
 def check_report_free(folder: Path, *, overwrite: bool) -> None:
-    """Raise, before any work is done, when a report is in the folder already and may not be replaced, or can't be drawn."""
+    """Raise, before any work is done, when a report exists and may not be replaced, or when figures can't be drawn."""
     require("matplotlib", extra="evaluate", purpose="A report")
     check_free([folder / name for name in NAMES], overwrite=overwrite)
 
@@ -81,7 +81,7 @@ def save_report(
     *,
     overwrite: bool,
 ) -> Path:
-    """See ``Evaluation.save``. The page comes last, so that what it is beside is there."""
+    """Write the files of ``Evaluation.save``; the page is written last, so that the files next to it exist before."""
     check_report_free(folder, overwrite=overwrite)
     from bcdseg.evaluation.report.content import sections
     from bcdseg.evaluation.report.page import page

@@ -1,4 +1,4 @@
-"""A report as one HTML page."""
+"""HTML page of a report."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ li{margin:.4rem 0;max-width:46rem;overflow-wrap:anywhere}
 @media print{body{background:#fff}figure,.scroll,tr{break-inside:avoid}}
 """
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-SHORT = 22  # letters that are not broken into lines
-FEW = 4  # columns up to which a table needs no room to scroll
+SHORT = 22  # number of letters up to which a text is not broken into lines
+FEW = 4  # number of columns up to which a table doesn't need to scroll
 
 
 def page(evaluation: Evaluation, sections: Sequence[Section]) -> str:
-    """The page, as HTML."""
+    """Return the page as HTML."""
     title = f"How good {evaluation.model} is on {evaluation.dataset}"
     count = f"{len(evaluation.cases)} scans in {len(set(evaluation.cases.groups))} groups"
     links = "".join(f'<li><a href="#part-{at}">{escape(one.title)}</a></li>' for at, one in enumerate(sections))
@@ -113,7 +113,7 @@ def _pictures(pictures: Pictures) -> str:
 
 
 def _kind(pictures: Pictures) -> str:
-    """Scans beside their heat map are twice as wide."""
+    """Return the layout of the figures: scans next to their heat map are twice as wide."""
     with Image.open(io.BytesIO(pictures.each[0].png)) as image:
         return " small pair" if image.width > 1.7 * image.height else " small"
 

@@ -19,7 +19,7 @@ OF_SUBSET = ("dice", "dice/median", "iou", "precision", "recall", "boundary_f1",
 
 
 def value_cell(estimate: Estimate | None, unit: str) -> Cell:
-    """A value with its interval below it; or a dash, and why."""
+    """Return a cell with a value and its interval below it, or with a dash and the reason."""
     if estimate is None:
         return Cell(NONE)
     if estimate.value is None:
@@ -31,7 +31,7 @@ def value_cell(estimate: Estimate | None, unit: str) -> Cell:
 
 
 def measure_table(evaluation: Evaluation, measures: Sequence[Measure], title: str = "") -> Table:
-    """A row for each measure: what it is, its value, and how many scans it is made of."""
+    """Return a table of one measure per row: its definition, its value and its number of scans."""
     rows = []
     for one in measures:
         found = evaluation.estimates[one.name]
@@ -42,7 +42,7 @@ def measure_table(evaluation: Evaluation, measures: Sequence[Measure], title: st
 
 
 def subset_table(evaluation: Evaluation, names: Mapping[str, str], title: str) -> Table:
-    """The measures of outlines (columns) by class or size (rows)."""
+    """Return a table of the segmentation measures (columns) by class or size (rows)."""
     by_name = {one.name: one for one in evaluation.measures}
     shown = [name for name in OF_SUBSET if name in by_name]
     rows = []
@@ -57,20 +57,20 @@ def subset_table(evaluation: Evaluation, names: Mapping[str, str], title: str) -
 
 
 def class_names(evaluation: Evaluation) -> dict[str, str]:
-    """The classes whose outlines are measured, with how many scans they have."""
+    """Return the classes that have segmentation measures, with their numbers of scans."""
     cases = evaluation.cases
     counts = {name: int((cases.lesion & (cases.labels == at)).sum()) for at, name in enumerate(cases.classes)}
     return {"": f"{int(cases.lesion.sum())} scans", **{name: f"{count} scans" for name, count in counts.items() if count}}
 
 
 def size_names(evaluation: Evaluation) -> dict[str, str]:
-    """The sizes, in words, with how many scans they have."""
+    """Return the descriptions of the lesion sizes, with their numbers of scans."""
     estimates = evaluation.estimates
     return {name: f"{says}; {estimates[f'dice/{name}'].n} scans" for name, says in SIZE_SAYS.items()}
 
 
 def spread_table(evaluation: Evaluation) -> Table:
-    """How the measures of outlines are spread over all scans with a lesion."""
+    """Return a table of the distribution of each segmentation measure over all scans with a lesion."""
     unit = {name: one for name, _, one, *_ in PIXELS}
     title = {name: f"{said} ({one})" if one in UNITS else said for name, said, one, *_ in PIXELS}
     rows = tuple(
@@ -88,7 +88,7 @@ def spread_table(evaluation: Evaluation) -> Table:
 
 
 def class_table(evaluation: Evaluation) -> Table:
-    """The measures of each class (columns) by class (rows)."""
+    """Return a table of the measures per class (columns) by class (rows)."""
     by_name = {one.name: one for one in evaluation.measures}
     classes = evaluation.cases.classes
     shown = [name for name in OF_CLASS if f"{name}/{classes[0]}" in by_name]
@@ -104,7 +104,7 @@ def class_table(evaluation: Evaluation) -> Table:
 
 
 def robustness_table(found: Robustness) -> Table:
-    """Each measure (columns) at each strength (rows)."""
+    """Return a table of each measure (columns) at each strength (rows)."""
     rows = [(Cell("as they are"), *(value_cell(found.untouched[one.name], one.unit) for one in found.measures))]
     for step in found.steps:
         cells = (value_cell(step.estimates[one.name], one.unit) for one in found.measures)
@@ -113,7 +113,7 @@ def robustness_table(found: Robustness) -> Table:
 
 
 def change_table(found: Robustness) -> Table:
-    """How far each measure (columns) is from that of the scans as they are, at each strength (rows)."""
+    """Return a table of each measure's difference from the original scans (columns) at each strength (rows)."""
     rows = []
     for step in found.steps:
         cells = (value_cell(step.changes[one.name], one.unit) for one in found.measures)
@@ -122,7 +122,7 @@ def change_table(found: Robustness) -> Table:
 
 
 def comparison_table(found: Comparison, names: Sequence[str]) -> Table:
-    """Each measure of both models, and the difference."""
+    """Return a table of each measure of both models, and the difference."""
     rows = []
     for name in names:
         one = found.differences[name]
@@ -134,7 +134,7 @@ def comparison_table(found: Comparison, names: Sequence[str]) -> Table:
 
 
 def fact_table(facts: Mapping[str, Any], title: str = "") -> Table:
-    """Names and contents, the contents of any JSON type."""
+    """Return a table of names and values of any JSON type."""
     rows = tuple((Cell(str(name)), Cell(_said(content))) for name, content in facts.items())
     return Table(("", ""), rows, title)
 
