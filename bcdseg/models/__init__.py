@@ -1,1 +1,1 @@
-"""Models as users hold them."""
+"""Models: creation, loading, saving and prediction."""

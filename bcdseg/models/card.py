@@ -12,7 +12,7 @@ DISCLAIMER = "For research. Not a medical device: not for diagnosis, and not a s
 
 
 def write_card(model: Model) -> str:
-    """The card of a model, in Markdown with the metadata that the Hugging Face Hub reads."""
+    """Return the card of a model in Markdown, with the metadata of the Hugging Face Hub."""
     training = model.training
     name = str(training.get("name", "path/to/this/folder"))
     parts = [

@@ -44,32 +44,32 @@ def create(
     """Build a new model. Nothing is downloaded unless ``weights="imagenet"`` asks for it.
 
     Args:
-        encoder: ``resnet50``, ``vgg16``, ``vgg16_bn``, ``mobilenet_v2``, any other encoder of segmentation-models-pytorch,
-            any of timm with ``tu-`` in front (``tu-convnext_tiny``), or ``plain_cnn``.
-        classes: Two or more names; empty when ``head`` is None.
-        decoder: ``unet`` or another of segmentation-models-pytorch; None is classification only.
-        weights: ``"imagenet"``, a file or folder with the encoder's weights, or None for random ones.
-        head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally, None is
-            segmentation only. A classification-only model (``decoder=None``) has no mask to be guided by: its head is global.
-        in_channels: 1 for gray scans, 3 for colour.
-        no_lesion: The class that means 'no lesion'; ``"auto"`` takes ``normal`` where there is one.
-        size: Height and width that scans are brought to.
-        resize: ``"stretch"``, ``"fit"`` (keeps the aspect ratio and pads) or ``"none"``.
+        encoder: Name of an encoder: ``resnet50``, ``vgg16``, ``vgg16_bn``, ``mobilenet_v2``, any other encoder of
+            segmentation-models-pytorch, any of timm with ``tu-`` in front (``tu-convnext_tiny``), or ``plain_cnn``.
+        classes: Names of two or more classes; empty when ``head`` is None.
+        decoder: Name of a decoder: ``unet`` or another one of segmentation-models-pytorch; None is classification only.
+        weights: Source of the encoder's weights: ``"imagenet"``, a file, a folder, or None for random weights.
+        head: Classification head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally,
+            None is segmentation only. A classification-only model (``decoder=None``) has no mask, so its head is global.
+        in_channels: Number of channels: 1 for gray scans, 3 for colour.
+        no_lesion: Negative class ('no lesion'); ``"auto"`` is ``normal`` if there is one.
+        size: Height and width to which scans are resized.
+        resize: Method of resizing: ``"stretch"``, ``"fit"`` (keeps the aspect ratio and pads) or ``"none"``.
         decoder_channels: Width of each decoder stage, deepest first.
-        dropout: Dropout before the last layer of the classification head.
-        hidden: Width of the dense layer before that last one; None is the head's own: 128 of ``"guided"``, none of ``"global"``.
-        gated: Whether a pixel's probability is multiplied by the probability that there is a lesion at all: fewer outlines in
-            normal scans, and fewer that contradict the class. Needs a class that means 'no lesion'.
-        device: Where predictions run: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        seed: Of the random weights; torch's own random numbers then stay as they were. None takes the weights from these, so that
-            they differ from run to run unless ``torch.manual_seed`` was called.
+        dropout: Dropout rate before the last layer of the classification head.
+        hidden: Width of the dense layer before that last one; None is the default: 128 for ``"guided"``, none for ``"global"``.
+        gated: Whether each pixel's probability is multiplied by the probability of a lesion in the scan: fewer outlines in normal
+            scans, and fewer that contradict the class. It requires a negative class.
+        device: Device of predictions: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        seed: Seed of the random weights, which keeps torch's random state. With None they are drawn from torch's random state, so
+            that they differ from run to run unless ``torch.manual_seed`` was called.
 
     Returns:
-        A model with an untrained head and decoder.
+        Model with an untrained head and decoder.
 
     Raises:
         OptionError: An option is not one of its choices; the message lists them.
-        WeightsUnavailableError: The hub could not be reached; the message names the file and where to put it.
+        WeightsUnavailableError: The weights could not be downloaded; the message names the file and where to put it.
     """
     config = NetworkConfig(
         encoder=encoder,
@@ -101,7 +101,7 @@ def create(
 
 @contextmanager
 def _random_numbers(seed: int | None) -> Iterator[None]:
-    """Random numbers that follow from a seed and leave the caller's as they were; None is the caller's own."""
+    """Set torch's seed and restore the random state afterwards; None keeps the caller's random state."""
     if seed is None:
         yield
         return
@@ -110,22 +110,22 @@ def _random_numbers(seed: int | None) -> Iterator[None]:
         yield
 
 
-SHARED = ("data", "licence", "licence_id", "citation")  # said of the ensemble where all members say the same
+SHARED = ("data", "licence", "licence_id", "citation")  # copied to the ensemble where all members have the same value
 
 
 def ensemble(models: Sequence[Model], *, name: str | None = None) -> Model:
-    """Make one model of several: it predicts the mean of their probabilities, and saves and loads like any other.
+    """Combine several models to an ensemble that predicts the mean of their probabilities; it saves and loads like any model.
 
-    Each member's temperature is applied to its own answer before averaging. The ensemble's threshold, smallest lesion and
-    confidence threshold are the middle (median) of the members' own; calibrate it to choose better ones.
+    Each member's temperature is applied to its raw output before averaging. The ensemble's mask threshold, smallest lesion and
+    confidence threshold are the medians over the members; calibrate the ensemble to choose better ones.
 
     Args:
-        models: Two or more, of the same classes in the same order, the same channels and the same size. Encoders may differ.
-            Those without a mask, or without classes, leave that answer to the others. They are copied, not changed.
-        name: What to call it.
+        models: Two or more models with the same classes in the same order, the same channels and the same size. Encoders may
+            differ. Models without a mask, or without classes, are left out of that average. They are copied, not changed.
+        name: Name of the ensemble.
 
     Raises:
-        OptionError: The models don't fit together; the message says in what.
+        OptionError: The models can't be combined; the message says why.
     """
     models = list(models)
     networks = [_network(model) for model in models]
@@ -135,7 +135,7 @@ def ensemble(models: Sequence[Model], *, name: str | None = None) -> Model:
     channels = config.in_channels
     return Model(
         Ensemble(config, [copy.deepcopy(network).cpu() for network in networks]).eval(),
-        replace(models[0].preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels),  # each member normalises for itself
+        replace(models[0].preprocessing, mean=(0.0,) * channels, std=(1.0,) * channels),  # each member normalises its input itself
         _rules([model.rules for model in models]),
         training=_training(models),
         name=name or f"ensemble of {len(models)}",
@@ -172,7 +172,7 @@ def _rules(each: Sequence[Rules]) -> Rules:
 
 
 def _training(models: Sequence[Model]) -> dict[str, Any]:
-    """What the members were trained on, together; empty when none was trained."""
+    """Return the joint training metadata of the members; empty when none was trained."""
     if not any(model.training for model in models):
         return {}
     names = ", ".join(model.name for model in models)

@@ -45,7 +45,7 @@ class _Box:
 
 
 def draw_diagram(model: Model) -> str:
-    """The network of a model as SVG, with the shapes that one scan of the model's size has on its way."""
+    """Draw the network of a model as SVG, with the tensor shapes for one scan of the model's size."""
     if isinstance(model.network, Ensemble):
         return _draw_ensemble(model, model.network.config)
     config = model.network.config
@@ -75,7 +75,7 @@ def draw_diagram(model: Model) -> str:
 
 
 def _draw_ensemble(model: Model, config: EnsembleConfig) -> str:
-    """The members one below the other, between the scan and the mean of their answers."""
+    """Draw the members in a column, between the scan and the mean of their outputs."""
     members = [
         _Box("encoder", facts.encoder, f"{facts.decoder or 'no'} decoder, {facts.head or 'no'} head", LEFT + 240, TOP + ROW * index)
         for index, facts in enumerate(member.network for member in config.members)
@@ -112,7 +112,7 @@ def _trace(
 
 
 def _decoder_side(encoder: list[_Box], decoded: torch.Tensor, mask: torch.Tensor, name: str) -> tuple[list[_Box], list[str]]:
-    """The decoder as one tall column beside the skips it takes, and the mask head above it."""
+    """Draw the decoder as a tall column next to its skip connections, with the mask head above it."""
     deepest, first = encoder[-1], encoder[1]
     decoder = _Box("decoder", f"decoder ({name})", _shape(decoded), RIGHT, first.y)
     head = _Box("head", "mask head", _shape(mask), RIGHT, encoder[0].y)

@@ -17,7 +17,7 @@ ADDRESS = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-
 
 
 def fetch(address: str) -> Path:
-    """The local folder of ``hf://owner/name`` or ``hf://owner/name@revision``, downloaded when it isn't cached."""
+    """Return the local folder of ``hf://owner/name`` or ``hf://owner/name@revision``, downloaded if it isn't cached."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -30,7 +30,7 @@ def fetch(address: str) -> Path:
         raise ModelNotFoundError(
             f"{address}: the hub has no such model, or it is private; log in with 'hf auth login' if it is yours."
         ) from error
-    except Exception as error:  # no network shows as many unrelated classes
+    except Exception as error:  # a missing network connection raises many unrelated classes
         raise WeightsUnavailableError(
             f"{address}: could not be downloaded ({type(error).__name__}). On a machine with a network, download "
             f"{', '.join(FILES)} of huggingface.co/{match['repository']} into one folder, and load that folder."
@@ -38,7 +38,7 @@ def fetch(address: str) -> Path:
 
 
 def push(model: Model, repository: str, *, private: bool, token: str | None) -> str:
-    """Upload a model; returns the address of its page."""
+    """Upload a model, and return the URL of its page."""
     from huggingface_hub import HfApi
 
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
@@ -49,6 +49,6 @@ def push(model: Model, repository: str, *, private: bool, token: str | None) -> 
         try:
             api.create_repo(repository, private=private, exist_ok=True)
             api.upload_folder(repo_id=repository, folder_path=saved, commit_message=f"Upload {model.name}")
-        except Exception as error:  # likewise
+        except Exception as error:  # as above
             raise WeightsUnavailableError(f"hf://{repository}: the upload failed ({type(error).__name__}: {error}).") from error
     return f"{api.endpoint}/{repository}"

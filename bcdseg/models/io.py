@@ -1,4 +1,4 @@
-"""Models on disk: safetensors, JSON and a card."""
+"""Saving of models: weights as safetensors, a configuration as JSON, and a model card."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT, FORMAT_VERSION = "bcdseg-model", 1
-MOST_CONFIG = 256 * 2**20  # bytes: hashes of some million training scans
+MOST_CONFIG = 256 * 2**20  # bytes, enough for the hashes of some million training scans
 
 
 def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Path:
-    """See ``Model.save``."""
+    """Save a model to a folder; see ``Model.save``."""
     folder = folder.resolve()
     restore(folder)
     if folder.exists() and not folder.is_dir():

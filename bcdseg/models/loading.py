@@ -1,4 +1,4 @@
-"""Models read back from disk."""
+"""Loading of saved models."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from bcdseg.networks.pretrained import Unfilled
 
 
 def load_model(folder: Path, *, name: str, device: str = "auto") -> Model:
-    """Read a model back; every damage has its own message."""
+    """Load a model from a folder; each kind of damage has its own error message."""
     config = _read_config(folder)
     try:
         return _load(folder, config, name, device)
     except ModelFileError:
-        new = _read_config(folder)  # the model may have been replaced since
+        new = _read_config(folder)  # the model may have been replaced in the meantime
         if new == config:
             raise
         return _load(folder, new, name, device)
 
 
 def _load(folder: Path, config: dict[str, Any], name: str, device: str) -> Model:
-    """Build the network first: its tensors bound what is read from the weights file."""
+    """Load a model from its config; the network is built first, because its tensors limit what is read from the weights file."""
     try:
         with Unfilled():
             network = rebuild(config["network"])

@@ -33,15 +33,15 @@ ON_ERROR = ("raise", "keep")
 
 
 class Model:
-    """A network with all that its answers depend on.
+    """Network with its preprocessing and decision rules, for prediction.
 
     Attributes:
-        network: The torch module: a network, or an ensemble of them. It may be trained or changed; predictions follow.
-        preprocessing: What is done to a scan before the network sees it.
-        rules: Thresholds and calibration.
-        training: What is known of its training, as JSON types; empty for a model that was never trained.
-        name: What to call it.
-        device: Where predictions run: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        network: Torch module: a network or an ensemble. It may be trained or changed; predictions use its current weights.
+        preprocessing: Preprocessing of scans before the network.
+        rules: Decision rules: thresholds and calibration.
+        training: Training metadata as JSON types; empty for an untrained model.
+        name: Name of the model.
+        device: Device of predictions: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
     """
 
     def __init__(
@@ -73,12 +73,12 @@ class Model:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes; empty for a model that only segments."""
+        """Names of the classes; empty for a segmentation-only model."""
         return self.network.config.classes
 
     @property
     def no_lesion(self) -> str | None:
-        """The class that means 'no lesion', or None."""
+        """Negative class ('no lesion'), or None."""
         return self.network.config.no_lesion
 
     @overload
@@ -133,33 +133,37 @@ class Model:
         tiles: Tiles | None = None,
         tta: str = "none",
     ) -> Any:
-        """Segment and classify one scan, or a stream of them.
+        """Segment and classify one scan or a stream of scans.
 
         Args:
             source: One scan: a path (PNG, JPEG, DICOM, ...), the bytes of a file, an open file, a PIL image, a numpy array,
-                a torch tensor or a pydicom ``Dataset``. Or many: a folder, a pattern such as ``"scans/*.png"``, a list,
+                a torch tensor or a pydicom ``Dataset``. Or several scans: a folder, a pattern such as ``"scans/*.png"``, a list,
                 a generator, a DICOM clip, a DICOMDIR.
-            spacing: Millimetres per pixel, one number or (down, across). Sizes then come in millimetres too; by default
-                DICOM's own.
-            threshold: Mask probability from which a pixel is outlined; by default the model's own.
-            batch_size: Scans, or windows of them, that go through the network at once; by default 1 on a CPU, where more is
-                slower, else 16.
-            on_error: Of many: ``"raise"`` stops at a scan that can't be read, ``"keep"`` hands on a ``Failure`` in its place.
-            explain: Whether to add a heat map (Grad-CAM) of where the class came from: True for the class that is called, or the
-                name of one. Takes about twice as long, and some seconds once. It is a coarse hint, no evidence.
-            operating_point: Name of one of ``rules.operating_points``, which then chooses the class. Probabilities stay as they
-                are; a flag says where the most probable class is another.
-            frames: Of a DICOM clip, ``"all"`` or n for each n-th frame, from the first on.
-            keep_identifiers: Whether ``image`` keeps what a machine wrote around the scan areas of a DICOM frame: names, dates.
-            mode: ``"whole"`` takes each scan through the network's own size, ``"tiles"`` cuts it into windows of that size and
-                outlines at native resolution, for mammograms and panoramic scans; ``"auto"`` takes tiles for what has more than
-                2,048 pixels down or across. Docs: how-to/large-images.md.
-            tiles: How what is large is cut; by default ``Tiles()``.
-            tta: Test-time augmentation: ``"flip"`` looks at each scan mirrored too, ``"full"`` also at 0.9 and 0.8 of its size;
-                answers are averaged, and ``spread`` and ``entropy`` say how far they agree. Takes 2 and 6 times as long.
+            spacing: Millimetres per pixel, one number or (vertical, horizontal), for measurements in millimetres; by default the
+                spacing in the DICOM file.
+            threshold: Mask probability from which a pixel is outlined; by default the model's threshold.
+            batch_size: Number of scans, or of their windows, that the network processes at once; by default 1 on a CPU, where more
+                is slower, else 16.
+            on_error: Handling of scans that can't be predicted, in a stream: ``"raise"`` raises the error, ``"keep"`` yields a
+                ``Failure`` in place of the prediction.
+            explain: Whether to add a heat map (Grad-CAM) of a class: True for the predicted class, or the name of a class. It about
+                doubles the time, and takes some extra seconds once. It is a coarse hint and not evidence.
+            operating_point: Name of one of ``rules.operating_points`` that chooses the class. The probabilities don't change; a
+                warning reports that another class is the most probable one.
+            frames: Frames of a DICOM clip: ``"all"``, or n for each n-th frame, starting from the first.
+            keep_identifiers: Whether ``image`` keeps burned-in annotations (names, dates) outside the regions of a DICOM frame.
+            mode: Inference mode: ``"whole"`` resizes each scan to the size of the network input, ``"tiles"`` runs a sliding window
+                of that size at native resolution, for mammograms and panoramic scans; ``"auto"`` is ``"tiles"`` for scans of more
+                than 2,048 pixels in height or width. Docs: how-to/large-images.md.
+            tiles: Settings of the sliding window; by default ``Tiles()``.
+            tta: Test-time augmentation: ``"flip"`` adds the mirrored scan, ``"full"`` also 0.9 and 0.8 of its size. The outputs are
+                averaged, and ``spread`` and ``entropy`` measure their disagreement. Prediction takes 2 and 6 times as long.
 
         Returns:
-            A ``Prediction`` for one scan; for many an iterator of them, in order, computed as it is read from.
+            A ``Prediction`` for one scan; for several an iterator of predictions, in order, which computes them lazily.
+
+        Raises:
+            OptionError: An option is not possible; the message lists the choices.
         """
         if on_error not in ON_ERROR:
             raise OptionError(f"on_error={on_error!r} is unknown: choose one of {', '.join(ON_ERROR)}.")
@@ -188,12 +192,12 @@ class Model:
         return predictor.stream(expand(source, frames), keep_failures=on_error == "keep")
 
     def save(self, folder: str | Path, *, half: bool = False, overwrite: bool = False) -> Path:
-        """Write the model to a folder: ``model.safetensors``, ``config.json`` and ``README.md``, its card.
+        """Save the model to a folder: ``model.safetensors``, ``config.json`` and ``README.md`` (the model card).
 
         Args:
-            folder: Written whole or not at all.
-            half: Whether to store the weights in 16 bits, at half the size.
-            overwrite: Whether a model that is there may be replaced.
+            folder: Output folder; it is written atomically.
+            half: Whether to store the weights in 16 bits, which halves the size.
+            overwrite: Whether an existing model may be replaced.
         """
         from bcdseg.models.io import save_model
 
@@ -209,21 +213,24 @@ class Model:
         calibrate_on: Any = None,
         overwrite: bool = False,
     ) -> Exported:
-        """Write the whole model, from scan to mask and probabilities, as a file that runs without this library.
+        """Export the whole model, from scan to mask and probabilities, to a file that runs without this library.
 
-        The file is run before it is written: one that does not answer as the model does is refused.
+        The exported model is run before the file is written, and rejected if its outputs differ from the model's.
 
         Args:
-            path: The file; of OpenVINO, the ``.xml``, with its ``.bin`` beside it.
-            format: ``onnx`` (.onnx), ``openvino`` (.xml), ``litert`` (.tflite), ``torch`` (.pt2, of ``torch.export``) or
-                ``monai`` (.zip, a MONAI bundle); by default the suffix says.
-            precision: ``fp32``, ``fp16`` or ``int8``.
-            check_on: Scans to check the answers on, besides drawn ones, in any form that ``predict`` takes.
-            calibrate_on: For int8: some dozens of scans to take ranges from, and to check the answers on.
-            overwrite: Whether a file that is there may be replaced.
+            path: Output file; for OpenVINO the ``.xml``, with the ``.bin`` next to it.
+            format: Name of the format: ``onnx`` (.onnx), ``openvino`` (.xml), ``litert`` (.tflite), ``torch`` (.pt2, of
+                ``torch.export``) or ``monai`` (.zip, a MONAI bundle); by default the format of the suffix.
+            precision: Precision of the weights: ``fp32``, ``fp16`` or ``int8``.
+            check_on: Scans for the check of the outputs, besides synthetic ones; any source of ``predict``.
+            calibrate_on: Some dozens of scans for the calibration of int8 ranges and for the check of the outputs.
+            overwrite: Whether an existing file may be replaced.
+
+        Returns:
+            Paths, size and measured difference of the exported model.
 
         Raises:
-            ParityError: Its answers are further from the model's than they may be.
+            ParityError: The outputs of the exported model differ too much from the model's.
         """
         from bcdseg.export.export import export
         from bcdseg.export.pipeline import Subject
@@ -240,7 +247,7 @@ class Model:
         )
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the model to the Hugging Face Hub as ``owner/name``; ``bcdseg.load("hf://owner/name")`` brings it back."""
+        """Upload the model to the Hugging Face Hub as ``owner/name``; ``bcdseg.load("hf://owner/name")`` loads it."""
         from bcdseg.models.hub import push
 
         return push(self, repository, private=private, token=token)
@@ -258,27 +265,32 @@ class Model:
         return f"<Model {self.name}: {parts}, classes {', '.join(self.classes) or 'none'}, on {self.device}{trained}>"
 
     def refresh(self) -> None:
-        """Forget the network's copy that is made ready for prediction.
+        """Discard the copy of the network that predictions use, so that the next prediction copies it again.
 
-        Needed only after changes that torch can't see: in-place writes to ``parameter.data`` or through numpy. Optimisers,
-        ``load_state_dict`` and replaced layers are noticed.
+        This is needed only after changes that torch doesn't track: in-place writes to ``parameter.data`` or through numpy. Changes
+        by optimisers, ``load_state_dict`` and replaced layers are detected.
         """
         self._runtime = None
 
     def run_on(self, runtime: str = "auto", *, precision: str = "auto", calibrate_on: Any = None) -> Model:
-        """Choose what runs the network. The answers stay the same within stated bounds; what breaks them gives way to torch.
+        """Select the runtime and precision of the network.
+
+        Outputs agree with torch at fp32 within documented bounds; a runtime that exceeds them is replaced by torch, with a warning.
 
         Args:
-            runtime: ``torch``, ``compile`` (torch's own compiler: needs a C++ compiler, and half a minute the first time; on CUDA
-                the work is also recorded), ``openvino``, ``onnxruntime``, or ``auto``: the fastest that is installed, for as
-                long as the weights stay what they are now; once they change, torch.
-            precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; the last two are faster and drift a little. ``auto`` is ``fp16``
-                on CUDA, where it answers as ``fp32`` does, and ``fp32`` elsewhere. OpenVINO's ``bf16`` drifts more than
-                ``runtime="auto"`` allows: it has to be asked for by name.
-            calibrate_on: For int8: some dozens of scans to take ranges from, in any form that ``predict`` takes.
+            runtime: Name of the runtime: ``torch``, ``compile`` (torch.compile, which needs a C++ compiler, and half a minute the
+                first time; on CUDA also CUDA graphs), ``openvino``, ``onnxruntime``, or ``auto``: the fastest installed runtime
+                while the weights are unchanged, and torch once they change.
+            precision: Name of the precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; the last two are faster and agree slightly
+                less. ``auto`` is ``fp16`` on CUDA, where it agrees with ``fp32``, and ``fp32`` elsewhere. OpenVINO's ``bf16``
+                agrees less than ``runtime="auto"`` allows, so its runtime must be selected by name.
+            calibrate_on: Some dozens of scans for the calibration of int8 ranges; any source of ``predict``.
 
         Returns:
             The model itself.
+
+        Raises:
+            OptionError: The runtime or precision is unknown, or not available on the device.
         """
         precision = choose_precision(precision, device=self.device)
         name = choose_runtime(runtime, precision=precision, device=self.device)
@@ -292,16 +304,16 @@ class Model:
 
     @property
     def runtime(self) -> str:
-        """What runs the network: ``torch``, ``compile``, ``openvino`` or ``onnxruntime``, as chosen; a fallback has warned."""
+        """Selected runtime: ``torch``, ``compile``, ``openvino`` or ``onnxruntime``, also after a fallback with a warning."""
         return self._choice.runtime
 
     @property
     def precision(self) -> str:
-        """What the network is computed in: ``fp32``, ``fp16``, ``bf16`` or ``int8``, as chosen; a fallback has warned."""
+        """Selected precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``, also after a fallback with a warning."""
         return self._choice.precision
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_runtime": None}  # made again where it is needed
+        return {**self.__dict__, "_runtime": None}  # a runtime can't be pickled; it is created again on demand
 
     def _state(self) -> tuple[Any, ...]:
         return (self.device, *weights_state(self.network))
@@ -321,7 +333,7 @@ class Model:
         raise OptionError(f"mode={mode.name!r}: {self.name} only classifies, which it does from whole scans: choose whole or auto.")
 
     def _ready_runtime(self) -> Runtime:
-        """The network prepared for inference, again when its weights have changed or a fork has left its threads behind."""
+        """Return the runtime of the network, created again after its weights have changed or a fork has lost its threads."""
         state = self._state()
         if self._runtime is None or self._runtime[0] != state or is_lost(self._runtime[1]):
             choice = TORCH if self._only_while not in (None, state) else self._choice
@@ -333,9 +345,9 @@ class Model:
 
 
 def weights_state(network: Module) -> list[int]:
-    """Which modules and tensors a network holds, and how often each tensor was written to."""
+    """Return identities of the modules and tensors of a network, and version counters of its tensors."""
     state: list[int] = []
-    add = state.append  # this is asked before every prediction
+    add = state.append  # a local name for speed, as this runs before every prediction
     modules = [network]
     for module in modules:
         add(id(module))

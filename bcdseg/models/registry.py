@@ -1,4 +1,4 @@
-"""Models by name, and the training scans that they share."""
+"""Loading of models by name, the bundled models, and the training scans of several models."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ DEFAULT = "busi-lite"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """What is known of a model that comes in the package, without loading it.
+    """Metadata of a model that is bundled with the package, available without loading it.
 
     Attributes:
-        name: What ``bcdseg.load`` takes.
-        summary: What it does, in a sentence.
-        encoder: Of its network.
-        classes: That it tells apart.
-        preprocessing: What a scan goes through first.
-        file: Its weights.
-        sha256: Of that file, checked whenever it is loaded.
-        licence: Of weights and data.
-        citation: The papers to cite.
+        name: Name for ``bcdseg.load``.
+        summary: Description of the model in one sentence.
+        encoder: Encoder of the network.
+        classes: Names of the classes.
+        preprocessing: Preprocessing of scans before the network.
+        file: Path of the weights file.
+        sha256: SHA-256 checksum of that file, which is verified at each load.
+        licence: Licence of weights and data.
+        citation: Papers to cite.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ModelRecord:
 
     @property
     def megabytes(self) -> float:
-        """Size of the file."""
+        """Size of the weights file in megabytes."""
         return self.file.stat().st_size / 1e6
 
 
@@ -64,18 +64,21 @@ def load(
     """Load a model.
 
     Args:
-        name: The name of a bundled model (by default ``busi-lite``, which comes in the package), a folder that
-            ``Model.save`` wrote, or ``hf://owner/name`` for one on the Hugging Face Hub, the only kind that downloads.
-        device: Where predictions run: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        runtime: What runs the network there: ``torch``, ``compile``, ``openvino`` or ``onnxruntime``; ``auto`` is the fastest
-            that is installed. See ``Model.run_on``.
-        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; the last two are faster and drift a little. ``auto`` is ``fp16`` on
-            CUDA, where it answers as ``fp32`` does, and ``fp32`` elsewhere.
-        calibrate_on: For int8: some dozens of scans to take ranges from, in any form that ``predict`` takes.
+        name: Name of a bundled model (by default ``busi-lite``), a folder written by ``Model.save``, or ``hf://owner/name`` for a
+            model on the Hugging Face Hub, the only case with a download.
+        device: Device of predictions: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        runtime: Name of the runtime: ``torch``, ``compile``, ``openvino`` or ``onnxruntime``; ``auto`` is the fastest that is
+            installed. See ``Model.run_on``.
+        precision: Name of the precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``; the last two are faster and agree slightly less.
+            ``auto`` is ``fp16`` on CUDA, where it agrees with ``fp32``, and ``fp32`` elsewhere.
+        calibrate_on: Some dozens of scans for the calibration of int8 ranges; any source of ``predict``.
+
+    Returns:
+        The loaded model.
 
     Raises:
         ModelNotFoundError: There is no such model.
-        ModelFileError: The model is damaged, of another program, or made by a newer version of the library.
+        ModelFileError: The model is damaged, or was saved by another program or a newer version of the library.
     """
     loaded = _load(os.fspath(name), device)
     return loaded.run_on(runtime, precision=precision, calibrate_on=calibrate_on)
@@ -100,7 +103,7 @@ def _load(text: str, device: str) -> Model:
 
 
 def models() -> tuple[ModelRecord, ...]:
-    """The models that come in the package."""
+    """Return the metadata of the bundled models."""
     return tuple(_record(name) for name in model_names())
 
 
@@ -121,7 +124,7 @@ def _record(name: str) -> ModelRecord:
 
 
 def model_names() -> tuple[str, ...]:
-    """Names of the models that come in the package."""
+    """Return the names of the bundled models."""
     return tuple(sorted(path.parent.name for path in BUNDLED.glob("*/config.json")))
 
 
@@ -130,9 +133,10 @@ UNKNOWN = "unknown"
 
 
 def joint_training_overlap(models: Iterable[Model], also: Mapping[str, Sequence[str]] | None = None) -> dict[str, list[str]]:
-    """The hashes that any of the models keeps as ``training["seen"]``, and others.
+    """Return the union of the training-scan hashes of models, in ``training["seen"]``, and of other hashes.
 
-    Trained models that keep none are named under ``unknown``: what they have seen can't be refused. Empty when nothing was seen.
+    The names of trained models without hashes are under ``unknown``, as their training scans can't be excluded. The result is empty
+    without trained models and other hashes.
     """
     trained = [model for model in models if model.training]
     each = [model.training.get("seen", {UNKNOWN: [model.name]}) for model in trained] + ([also] if also else [])

@@ -24,13 +24,13 @@ MOST_RANGES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """How far answers are from exact ones.
+    """Agreement of the predictions of a runtime with exact ones.
 
     Attributes:
-        scans: How many were compared.
-        dice: Mean overlap of the masks; two empty ones overlap wholly. None for a model without masks.
-        same_class: Share of the scans that get the same class. None for a model without classes.
-        apart: Mean difference of a class's probability. None for a model without classes.
+        scans: Number of compared scans.
+        dice: Mean Dice coefficient of the masks, 1 for two empty masks; None for a model without masks.
+        same_class: Fraction of the scans with the same predicted class; None for a model without classes.
+        apart: Mean absolute difference of the class probabilities; None for a model without classes.
     """
 
     scans: int
@@ -40,7 +40,7 @@ class Drift:
 
     @property
     def within(self) -> bool:
-        """Whether it is small enough for ``auto``: Dice 0.995, 99 of 100 classes, probabilities within 0.02."""
+        """True if the agreement suffices for ``auto``: Dice 0.995, 99 % equal classes, probabilities within 0.02."""
         alike = self.same_class is None or self.same_class >= LEAST_SAME_CLASS
         near = self.apart is None or self.apart <= MOST_APART
         return self.scans > 0 and (self.dice is None or self.dice >= LEAST_DICE) and alike and near
@@ -48,11 +48,11 @@ class Drift:
 
 @dataclass(frozen=True)
 class Scans:
-    """What drift is measured on.
+    """Scans for the measurement of agreement.
 
     Attributes:
-        measured: These.
-        ranges: Others, which int8 takes its ranges from.
+        measured: Scans on which the agreement is measured.
+        ranges: Other scans, for the calibration of int8 ranges.
     """
 
     measured: tuple[ImageSource, ...]
@@ -60,7 +60,7 @@ class Scans:
 
 
 def parted(source: Any) -> Scans:
-    """Scans drawn in two halves, in any form that ``predict`` takes; the same scans are always drawn alike."""
+    """Split the scans of a source, which may be any source of ``predict``, into two random halves with a fixed seed."""
     found = [source] if is_single(source) else list(expand(source))
     if len(found) < 2:
         raise OptionError(f"{source}: drift needs two scans or more, of which int8 takes its ranges from one half.")
@@ -70,12 +70,12 @@ def parted(source: Any) -> Scans:
 
 
 def lightened(results: Iterable[Result]) -> list[Result]:
-    """Exact answers as they are held: with their masks, and no other pixels."""
+    """Return exact predictions with their masks as the only arrays, to save memory."""
     return [result if isinstance(result, Failure) else light(result) for result in results]
 
 
 def measure(exact: Sequence[Result], found: Iterable[Result]) -> Drift:
-    """The drift of answers for the same scans in the same order. Scans that can't be read count in neither."""
+    """Measure the agreement of predictions for the same scans in the same order; scans that failed in either are ignored."""
     pairs = zip(exact, found, strict=True)
     dice: list[float] = []
     same: list[float] = []

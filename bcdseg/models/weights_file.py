@@ -1,4 +1,4 @@
-"""The header of a safetensors file, checked before any tensor is read."""
+"""Check of the header of a safetensors file before any tensor is read."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch import Tensor
 
 from bcdseg.errors import ModelFileError
 
-LENGTH = 8  # bytes at the start of the file that give the header's length
-MOST_HEADER = 16 * 2**20  # bytes: enough for a hundred thousand tensors
+LENGTH = 8  # bytes with the length of the header, at the start of the file
+MOST_HEADER = 16 * 2**20  # bytes, enough for a hundred thousand tensors
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-"""Bytes of a number of each type that floating-point weights may be stored in."""
+"""Bytes per number of each type in which floating-point weights may be stored."""
 
 OTHERS = {torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL"}
 
 
 def check_weights_file(path: Path, expected: Mapping[str, Tensor], config: str) -> None:
-    """Check a weights file against the network that it is for, by its size and its header alone.
+    """Check the size and header of a weights file against the network.
 
     Args:
-        path: The file.
-        expected: The network's tensors by name.
-        config: Name of the file that describes the network, for messages.
+        path: Weights file.
+        expected: Tensors of the network by name.
+        config: Name of the configuration file of the network, for error messages.
 
     Raises:
-        ModelFileError: The file is cut off, is not a safetensors file, or has other tensors than the network.
+        ModelFileError: The file is truncated, is not a safetensors file, or has other tensors than the network.
     """
     header, size = _header(path)
     tensors = {name: facts for name, facts in header.items() if name != "__metadata__"}
@@ -45,7 +45,7 @@ def check_weights_file(path: Path, expected: Mapping[str, Tensor], config: str) 
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header, and how many bytes follow it."""
+    """Return the header, and the number of bytes after it."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(LENGTH), "little")
@@ -62,7 +62,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def _difference(tensors: Mapping[str, Any], expected: Mapping[str, Tensor]) -> str | None:
-    """The first difference between the tensors of a file and those of a network, or None."""
+    """Return the first difference between the tensors of a file and those of a network, or None."""
     if missing := next((name for name in expected if name not in tensors), None):
         return f"the file has no {missing}"
     if extra := next((name for name in tensors if name not in expected), None):

@@ -1,1 +1,1 @@
-"""Networks: encoder, decoder, mask head, class head. Tensors only, no images."""
+"""Networks of encoder, decoder, mask head and class head, from tensors to tensors."""

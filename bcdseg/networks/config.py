@@ -1,4 +1,4 @@
-"""Configuration of a network, as one record."""
+"""Configuration of a network."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ DECODERS = (
 )
 HEADS = ("guided", "global", "hierarchical")
 ENCODER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-"""Every encoder of segmentation-models-pytorch and of timm has such a name. With a colon or a slash, timm would download a model of
-the Hugging Face Hub, or read a folder."""
+"""Pattern of all encoder names of segmentation-models-pytorch and timm. For a name with a colon or a slash, timm would download a
+model from the Hugging Face Hub or read a folder."""
 
 MOST_CLASSES, MOST_CHARACTERS = 1000, 100
 MOST_HIDDEN, MOST_DECODER_CHANNELS = 8192, 2048
-"""Widest layers that options may ask for: a model from elsewhere must not exhaust the memory before its weights are read."""
+"""Maximum widths of layers, so that an untrusted model can't exhaust the memory before its weights are read."""
 
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode categories: control characters, surrogates, separators of lines and of paragraphs."""
+"""Unicode categories of control characters, surrogates, line separators and paragraph separators."""
 
 TEMPERATURES = (0.01, 100.0)
-"""Smallest and largest temperature. Calibration chooses between 0.1 and 10; far outside, divided logits overflow."""
+"""Smallest and largest temperature. Calibration chooses between 0.1 and 10; far outside, the scaled logits overflow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """The constructor of a network.
+    """Configuration from which a network is built.
 
     Attributes:
         encoder: Name of an encoder of segmentation-models-pytorch or timm (``tu-`` in front), or ``plain_cnn``.
-        classes: Names of the classes, in the order of the logits. Empty when ``head`` is None.
-        no_lesion: The class that means 'no lesion', or None when no class does.
-        decoder: One of ``DECODERS``, or None for classification only.
-        head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally,
-            ``"hierarchical"`` decides presence of a lesion first, then its class, None is segmentation only.
-        in_channels: 1 for gray scans (colour is turned into gray), 3 for colour (gray is repeated).
-        decoder_channels: Width of each decoder stage, deepest first; None is the decoder's own default.
-        dropout: Dropout before the last layer of the classification head.
-        hidden: Width of the dense layer before the last one of the classification head; None is the head's own: 128 of
-            ``"guided"`` and ``"hierarchical"``, no such layer of ``"global"``.
-        gated: Whether each pixel's probability is multiplied by the probability that there is a lesion at all, so that
-            an outline doesn't contradict the class.
+        classes: Names of the classes, in the order of the logits; empty when ``head`` is None.
+        no_lesion: Negative class ('no lesion'), or None when there is none.
+        decoder: Name of a decoder in ``DECODERS``, or None for classification only.
+        head: Classification head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally,
+            ``"hierarchical"`` decides presence of a lesion first, then its class; None is segmentation only.
+        in_channels: Number of channels: 1 for gray scans (colour is converted to gray), 3 for colour (gray is repeated).
+        decoder_channels: Width of each decoder stage, deepest first; None is the default of the decoder.
+        dropout: Dropout rate before the last layer of the classification head.
+        hidden: Width of the dense layer before the last one of the classification head; None is the default of the head: 128 for
+            ``"guided"`` and ``"hierarchical"``, no such layer for ``"global"``.
+        gated: Whether each pixel's probability is multiplied by the probability of a lesion in the scan, so that the outline
+            doesn't contradict the class.
     """
 
     encoder: str
@@ -93,12 +93,12 @@ class NetworkConfig:
 
     @property
     def summary(self) -> str:
-        """Its parts in a few words."""
+        """Short description of the parts."""
         return f"{self.encoder} + {self.decoder or 'no decoder'}, {self.head or 'no'} head{', gated' * self.gated}"
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
-        """Build the record from what ``dataclasses.asdict`` and JSON made of it."""
+        """Build the config from its ``dataclasses.asdict``, also after a round trip through JSON."""
         channels = values.get("decoder_channels")
         return cls(
             **{
@@ -110,7 +110,7 @@ class NetworkConfig:
 
 
 def check_encoder(name: Any) -> None:
-    """Raise an OptionError where an encoder's name is an address or a path, before any library interprets it."""
+    """Raise an OptionError for a name that may be a URL or a path, before a library interprets it."""
     if not isinstance(name, str) or not ENCODER_NAME.fullmatch(name):
         raise OptionError(
             f"encoder={str(name)[:MOST_CHARACTERS]!r} is not the name of an encoder: letters, digits, '_', '-' and '.' only. "
@@ -119,11 +119,11 @@ def check_encoder(name: Any) -> None:
 
 
 def check_name(name: Any, what: str) -> None:
-    """Raise an OptionError where a name can't be written to a table, a file or a page.
+    """Raise an OptionError for a name that can't be written to a table, a file or a page.
 
     Args:
-        name: The name.
-        what: What it is the name of, for the message.
+        name: Name to check.
+        what: Kind of the named thing, for the error message.
     """
     if not isinstance(name, str) or not name:
         raise OptionError(f"{what} {str(name)[:MOST_CHARACTERS]!r}: give a text that is not empty.")
@@ -136,14 +136,14 @@ def check_name(name: Any, what: str) -> None:
 
 
 def check_temperature(value: Any) -> None:
-    """Raise an OptionError where class logits can't be divided by a temperature."""
+    """Raise an OptionError for a temperature outside of ``TEMPERATURES``."""
     least, most = TEMPERATURES
     if not least <= value <= most:
         raise OptionError(f"temperature={value!r} is not possible: choose a number from {least:g} to {most:g}.")
 
 
 def no_lesion_class(classes: Sequence[str], asked: str | None = "auto") -> str | None:
-    """The class that means 'no lesion': the one asked for, or ``normal`` when the classes have it."""
+    """Return the negative class ('no lesion'): the given one, or for ``auto`` the class ``normal`` if there is one."""
     if asked != "auto":
         return asked
     return next((name for name in classes if name.lower() == "normal"), None)

@@ -14,7 +14,7 @@ WIDTHS = (32, 64, 128, 128, 256)
 
 
 class PlainCNN(nn.Module, EncoderMixin):  # type: ignore[misc]
-    """Five stages of two 3x3 convolutions, batch norm and ReLU, then max pooling and dropout."""
+    """Encoder of five stages, each of two 3x3 convolutions with batch norm and ReLU, then max pooling and dropout."""
 
     def __init__(self, *, depth: int = 5, output_stride: int = 32, in_channels: int = 3, dropout: float = 0.1) -> None:
         super().__init__()
@@ -29,15 +29,15 @@ class PlainCNN(nn.Module, EncoderMixin):  # type: ignore[misc]
         widths = self._out_channels
         self.stages = nn.ModuleList(_stage(before, after, self.dropout) for before, after in pairwise(widths))
 
-    def set_in_channels(self, in_channels: int, pretrained: bool = False) -> None:  # noqa: ARG002 - the caller names it
-        """Called by segmentation-models-pytorch after construction; there are no pretrained weights to keep."""
+    def set_in_channels(self, in_channels: int, pretrained: bool = False) -> None:  # noqa: ARG002 - the caller passes it by name
+        """Set the number of channels, for segmentation-models-pytorch; there are no pretrained weights to keep."""
         if in_channels != self._in_channels:
             self._in_channels = in_channels
             self._out_channels[0] = in_channels
             self._build()
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """The image and the five levels, as segmentation-models-pytorch wants them."""
+        """Return the image and the features of the five stages, as segmentation-models-pytorch requires."""
         features = [image]
         for stage in self.stages:
             features.append(stage(features[-1]))
@@ -58,6 +58,6 @@ def _stage(before: int, after: int, dropout: float) -> nn.Sequential:
 
 
 def register() -> None:
-    """Make ``plain_cnn`` known to segmentation-models-pytorch, in the way its documentation gives for custom encoders."""
+    """Register ``plain_cnn`` with segmentation-models-pytorch, as its documentation describes for custom encoders."""
     entry: dict[str, Any] = {"encoder": PlainCNN, "pretrained_settings": {}, "params": {}}
     encoders.setdefault("plain_cnn", entry)

@@ -21,13 +21,13 @@ MOST_MEMBERS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One network of an ensemble, with what its answers depend on.
+    """Configuration of one network of an ensemble, with its normalisation and temperature.
 
     Attributes:
-        network: What it is made of.
-        mean: Subtracted from intensities of 0 to 1 before it sees them, one number a channel.
-        std: Divided by after that.
-        temperature: Its class logits are divided by this before the softmax.
+        network: Configuration of the network.
+        mean: Mean of each channel, which is subtracted from intensities of 0 to 1.
+        std: Standard deviation of each channel, by which the difference is divided.
+        temperature: Divisor of the member's class logits before the softmax.
     """
 
     network: NetworkConfig
@@ -47,17 +47,17 @@ class Member:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Member:
-        """Build the record from what ``dataclasses.asdict`` and JSON made of it."""
+        """Build the configuration from its ``dataclasses.asdict``, also after a round trip through JSON."""
         network = NetworkConfig.from_dict(values["network"])
         return cls(**{**values, "network": network, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleConfig:
-    """The constructor of an ensemble.
+    """Configuration from which an ensemble is built.
 
     Attributes:
-        members: Two or more, of the same classes and channels.
+        members: Two or more members with the same classes, negative class and channels.
     """
 
     members: tuple[Member, ...]
@@ -74,7 +74,7 @@ class EnsembleConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EnsembleConfig:
-        """Build the record from what ``dataclasses.asdict`` and JSON made of it."""
+        """Build the configuration from its ``dataclasses.asdict``, also after a round trip through JSON."""
         return cls(members=tuple(Member.from_dict(member) for member in values["members"]))
 
     @property
@@ -84,32 +84,32 @@ class EnsembleConfig:
 
     @property
     def no_lesion(self) -> str | None:
-        """The class that means 'no lesion', or None."""
+        """Negative class ('no lesion'), or None."""
         return self.members[0].network.no_lesion
 
     @property
     def in_channels(self) -> int:
-        """1 for gray scans, 3 for colour."""
+        """Number of channels: 1 for gray scans, 3 for colour."""
         return self.members[0].network.in_channels
 
     @property
     def encoder(self) -> str:
-        """The members' encoders, each kind once."""
+        """Encoders of the members, without duplicates."""
         return self._kinds(lambda network: network.encoder) or ""
 
     @property
     def decoder(self) -> str | None:
-        """The members' decoders, each kind once; None when no member has one."""
+        """Decoders of the members, without duplicates; None when no member has one."""
         return self._kinds(lambda network: network.decoder)
 
     @property
     def head(self) -> str | None:
-        """The members' classification heads, each kind once; None when no member has one."""
+        """Classification heads of the members, without duplicates; None when no member has one."""
         return self._kinds(lambda network: network.head)
 
     @property
     def summary(self) -> str:
-        """Its parts in a few words."""
+        """Short description of the members."""
         kinds = dict.fromkeys(member.network.summary for member in self.members)
         return f"{len(self.members)} members ({'; '.join(kinds)})"
 
@@ -118,10 +118,11 @@ class EnsembleConfig:
 
 
 class Ensemble(nn.Module):
-    """Runs every member on the scan and averages the probabilities of those that have the head in question.
+    """Ensemble that averages the probabilities of its members, separately for masks and classes.
 
-    It takes intensities of 0 to 1: each member normalises them in its own way. The averages are given back as logits, so that
-    what comes out means the same as of a single network.
+    A member without a decoder or without a classification head is left out of that average. The input has intensities of 0 to 1,
+    which each member normalises itself. The averages are converted back to logits, so that the output has the same meaning as that
+    of a single network.
     """
 
     def __init__(self, config: EnsembleConfig, members: Sequence[Network]) -> None:
@@ -131,7 +132,7 @@ class Ensemble(nn.Module):
 
     @property
     def stride(self) -> int:
-        """Height and width of an input must be multiples of this."""
+        """Number of which height and width of an input must be multiples."""
         return max(int(member.stride) for member in self.members)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> Output:
@@ -139,7 +140,7 @@ class Ensemble(nn.Module):
         return self.with_members(image)[0]
 
     def with_members(self, image: Tensor) -> tuple[Output, Tensor | None]:
-        """What they say together, and each member's own class logits: batch x members x classes, None of fewer than two."""
+        """Return the joint output, and the class logits of each member, batch x members x classes; None with fewer than two."""
         masks, classes = [], []
         for facts, member, normalised in self.each(image):
             output = member(normalised)
@@ -151,7 +152,7 @@ class Ensemble(nn.Module):
         return together, torch.stack([one.float() for one in classes], dim=1) if len(classes) > 1 else None
 
     def each(self, image: Tensor) -> Iterator[tuple[Member, Network, Tensor]]:
-        """Each member with its facts and with the scans as it takes them."""
+        """Yield each member's configuration, its network, and the scans with its normalisation."""
         for facts, member in zip(self.config.members, self.members, strict=True):
             assert isinstance(member, Network)
             yield facts, member, (image - _planes(facts.mean, image)) / _planes(facts.std, image)
@@ -161,17 +162,17 @@ AnyNetwork = Network | Ensemble
 
 
 def with_members(network: AnyNetwork, image: Tensor) -> tuple[Output, Tensor | None]:
-    """What a network says, and of an ensemble each member's own class logits."""
+    """Return the output of a network, and for an ensemble also the class logits of each member."""
     return network.with_members(image) if isinstance(network, Ensemble) else (network(image), None)
 
 
 def build_ensemble(config: EnsembleConfig) -> Ensemble:
-    """Build the networks of a config with random weights. Nothing is downloaded."""
+    """Build the ensemble of a config with random weights. Nothing is downloaded."""
     return Ensemble(config, [build_network(member.network) for member in config.members])
 
 
 def rebuild(values: dict[str, Any]) -> AnyNetwork:
-    """The network or ensemble whose config ``dataclasses.asdict`` and JSON made this of."""
+    """Build a network or an ensemble from the ``dataclasses.asdict`` of its config, also after a round trip through JSON."""
     if "members" in values:
         return build_ensemble(EnsembleConfig.from_dict(values))
     return build_network(NetworkConfig.from_dict(values))
@@ -182,13 +183,13 @@ def _planes(values: tuple[float, ...], image: Tensor) -> Tensor:
 
 
 def _mean_of_masks(logits: Sequence[Tensor]) -> Tensor:
-    """The logit of the mean probability, by way of logarithms: finite however sure the members are."""
+    """Return the logits of the mean probabilities, computed with logarithms so that confident members don't overflow."""
     every = torch.stack([one.float() for one in logits])
     return _log_mean(F.logsigmoid(every)) - _log_mean(F.logsigmoid(-every))
 
 
 def _mean_of_classes(logits: Sequence[Tensor]) -> Tensor:
-    """The logarithms of the mean probabilities, of which the softmax is these probabilities again."""
+    """Return the logarithms of the mean probabilities, whose softmax is the mean probabilities."""
     return _log_mean(torch.stack([one.float() for one in logits]).log_softmax(dim=-1))
 
 
@@ -197,5 +198,5 @@ def _log_mean(logarithms: Tensor) -> Tensor:
 
 
 def parameter_count(network: AnyNetwork) -> int:
-    """How many numbers the network learns."""
+    """Return the number of parameters of a network."""
     return sum(int(np.prod(parameter.shape)) for parameter in network.parameters())

@@ -1,4 +1,4 @@
-"""Batch norm folded into the preceding convolution."""
+"""Folding of batch norms into the preceding convolutions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bcdseg.networks.ensemble import AnyNetwork
 
 
 def fold_batch_norm(network: AnyNetwork, size: tuple[int, int] = (256, 256)) -> AnyNetwork:
-    """A copy for inference of a network, with every batch norm that directly follows a convolution folded into it.
+    """Return a copy of a network for inference, with each batch norm that directly follows a convolution folded into it.
 
-    Which norm follows which convolution is seen by running the network once, so that it works for any encoder.
+    The network runs once to find which norm follows which convolution, so that this works for any encoder.
 
     Args:
-        network: It stays as it is.
-        size: Height and width of an input that the network takes.
+        network: Network to copy; it is not changed.
+        size: Height and width of a valid input.
     """
     folded = copy.deepcopy(network).eval().float()
     for conv_name, norm_name in _neighbours(folded, size):
@@ -33,7 +33,7 @@ def fold_batch_norm(network: AnyNetwork, size: tuple[int, int] = (256, 256)) -> 
 
 def _neighbours(network: AnyNetwork, size: tuple[int, int]) -> list[tuple[str, str]]:
     made_by: dict[int, tuple[str, int]] = {}
-    keep: list[Tensor] = []  # so that no tensor's id is used again
+    keep: list[Tensor] = []  # keeps the tensors alive, so that no id is reused
     uses: dict[str, int] = {}
     pairs: list[tuple[str, str]] = []
 
@@ -63,7 +63,7 @@ def _neighbours(network: AnyNetwork, size: tuple[int, int]) -> list[tuple[str, s
 
 
 def _what_else(norm: nn.Module) -> nn.Module:
-    """What a norm module did besides normalising: timm's carry their activation."""
+    """Return what a norm module does besides normalising: timm's norms contain their activation."""
     extras = [module for name in ("drop", "act") if isinstance(module := getattr(norm, name, None), nn.Module)]
     extras = [module for module in extras if not isinstance(module, nn.Identity)]
     if not extras:

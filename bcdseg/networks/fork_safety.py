@@ -1,4 +1,4 @@
-"""Torch threads in a forked process."""
+"""Thread safety of torch and other libraries in forked processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _natives: WeakSet[Any] = WeakSet()
 
 
 def use_own_threads() -> None:
-    """In a forked process use one thread: OpenMP would wait for ever for those that the fork has left behind."""
+    """Use one torch thread in a forked process: OpenMP would wait forever for threads that the fork hasn't copied."""
     global _process
     if _process != os.getpid():
         torch.set_num_threads(1)
@@ -24,24 +24,24 @@ def use_own_threads() -> None:
 
 
 def note_threads(library: str) -> None:
-    """Note that a library has threads in this process from now on, so that no forked child uses it.
+    """Record that a library has started threads in this process, so that no forked child uses it.
 
     Args:
-        library: Its name, for ``has_lost_threads``.
+        library: Name of the library, for ``has_lost_threads``.
     """
     _started.add(library)
 
 
 def has_lost_threads(library: str) -> bool:
-    """Return whether a library would wait for ever in this process, for threads of the process that it was forked from."""
+    """Return whether a library would wait forever in this process for threads of its parent process."""
     return library in _lost
 
 
 def never_destroy_in_children(owner: Any) -> None:
-    """Keep an object for ever in forked children: the destructors of what it holds would wait for threads there.
+    """Keep an object alive in forked children, where the destructors of its contents would wait for missing threads.
 
     Args:
-        owner: An object that can be referred to weakly, such as a function.
+        owner: Object that supports weak references, such as a function.
     """
     _natives.add(owner)
 
@@ -49,7 +49,7 @@ def never_destroy_in_children(owner: Any) -> None:
 def _begin_child() -> None:
     _lost.update(_started)
     for owner in _natives:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))  # a list of them would be cleared when the interpreter ends
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))  # a list of references would be cleared when the interpreter exits
 
 
 if hasattr(os, "register_at_fork"):

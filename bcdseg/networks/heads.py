@@ -1,4 +1,4 @@
-"""Classification heads: from features to one row of class logits per scan."""
+"""Classification heads, from features to one row of class logits per scan."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-HIDDEN = 128  # of the guided head, unless another width is asked for
+HIDDEN = 128  # default width of the guided head
 
 
 class GlobalHead(nn.Module):
-    """Average of the deepest features over the whole scan, then one linear layer, or a dense layer and a linear one."""
+    """Head with global average pooling of the deepest features, an optional dense layer, and a linear layer."""
 
     def __init__(self, channels: int, classes: int, dropout: float, hidden: int | None = None) -> None:
         super().__init__()
@@ -22,16 +22,15 @@ class GlobalHead(nn.Module):
         self.linear = nn.Linear(hidden or channels, classes)
 
     def forward(self, features: Sequence[Tensor], *_: Tensor | None) -> Tensor:
-        """Logits from the encoder's levels; the mask is not looked at."""
+        """Compute class logits from the encoder's features; the mask is not used."""
         return self.linear(self.dropout(self.project(features[-1].mean(dim=(2, 3)))))  # type: ignore[no-any-return]
 
 
 class GuidedHead(nn.Module):
-    """Averages over the whole scan and under the predicted mask, from two encoder levels and the decoder.
+    """Head with average pooling, globally and under the predicted mask, of two encoder levels and the decoder's features.
 
-    The mask comes in without its gradient: the classes learn to read the outline, and the outline is
-    not bent to please the classes. Where nothing is outlined the averages under the mask fade to zero, so
-    'nothing here' is something the head can see.
+    The mask is detached from the gradient: classification uses the outline, but its loss doesn't distort the outline. Where nothing
+    is outlined, the averages under the mask approach zero, so that the head can recognise the absence of a lesion.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class GuidedHead(nn.Module):
         self.linear = nn.Linear(hidden or HIDDEN, classes)
 
     def forward(self, features: Sequence[Tensor], decoded: Tensor, mask_logits: Tensor) -> Tensor:
-        """Logits from the encoder's levels, the decoder's last features and the mask."""
+        """Compute class logits from the encoder's features, the decoder's last features and the mask."""
         mask = torch.sigmoid(mask_logits.detach())
         facts = [mask.mean(dim=(1, 2, 3)).unsqueeze(1), mask.amax(dim=(1, 2, 3)).unsqueeze(1)]
         for level, stride in zip(features[-2:], self.strides, strict=True):
@@ -67,12 +66,12 @@ def _averages(features: Tensor, mask: Tensor) -> list[Tensor]:
 
 
 class Decisions(NamedTuple):
-    """The two decisions of a hierarchical head, as logits.
+    """Separate decisions of a hierarchical head, as logits.
 
     Attributes:
-        evidence: Presence of a lesion by the mask logits alone, one per scan.
-        context: Presence of a lesion by pooled features, one per scan.
-        lesion_classes: Which class, given that there is a lesion; scans x classes without the negative one.
+        evidence: Presence of a lesion from the mask logits alone, one logit per scan.
+        context: Presence of a lesion from pooled features, one logit per scan.
+        lesion_classes: Class given a lesion; scans x classes without the negative class.
     """
 
     evidence: Tensor
@@ -81,16 +80,16 @@ class Decisions(NamedTuple):
 
 
 class HierarchicalHead(nn.Module):
-    """Two decisions in sequence: is there a lesion, and if so, of which class?
+    """Head that decides on the presence of a lesion first, and on its class given a lesion second.
 
-    A softmax over normal, benign and malignant lets a network learn 'normal' as the look of one hospital, where only some
-    hospitals contribute normal scans. Here presence is decided by the mask logits, which are trained at each pixel of each
-    hospital, and by pooled features; ``presence`` weighs the two. The class given a lesion is a decision of its own.
-    The output is one row of logits whose softmax is the joint probability, so that every consumer of class logits works.
+    With a softmax over normal, benign and malignant, a network can learn 'normal' as the appearance of one hospital's scans where
+    only some hospitals contribute normal scans. Here presence depends on the mask logits, which are trained at each pixel of each
+    hospital, and on pooled features; ``presence`` weights the two. The class given a lesion is a separate decision.
+    The output is one row of logits whose softmax is the joint probability, so that it works wherever class logits do.
 
     Args:
-        guided: The trunk; its outputs are the presence logit by context, then one logit per lesion class.
-        negative: Index of the class that means 'no lesion'.
+        guided: Trunk whose outputs are the presence logit from context, then one logit per lesion class.
+        negative: Index of the negative class ('no lesion').
     """
 
     def __init__(self, guided: GuidedHead, negative: int) -> None:
@@ -103,7 +102,7 @@ class HierarchicalHead(nn.Module):
         nn.init.zeros_(self.presence.bias)
 
     def forward(self, features: Sequence[Tensor], decoded: Tensor, mask_logits: Tensor) -> Tensor:
-        """Logits from the encoder's levels, the decoder's last features and the mask."""
+        """Compute class logits from the encoder's features, the decoder's last features and the mask."""
         decisions = self.decide(features, decoded, mask_logits)
         presence = self.presence(torch.cat([decisions.evidence, decisions.context], dim=1))
         positive = F.log_softmax(decisions.lesion_classes, dim=1)
@@ -111,17 +110,17 @@ class HierarchicalHead(nn.Module):
         return torch.cat([before, -presence, after], dim=1)
 
     def decide(self, features: Sequence[Tensor], decoded: Tensor, mask_logits: Tensor) -> Decisions:
-        """Return each decision by itself, as training needs them."""
+        """Compute the separate decisions, which training needs."""
         guided = self.guided(features, decoded, mask_logits)
         return Decisions(self.evidence(mask_evidence(mask_logits)), guided[:, :1], guided[:, 1:])
 
 
 EVIDENCE_GRIDS = (64, 32, 16, 8)
-"""Mask logits are averaged over squares of 1/64 to 1/8 of the input; the highest average counts."""
+"""Grids of squares (1/64 to 1/8 of the input) over which mask logits are averaged; the highest average of each grid counts."""
 
 
 def mask_evidence(mask_logits: Tensor) -> Tensor:
-    """Return how strongly the mask logits indicate a lesion at several sizes, and how much area they claim; scans x 6."""
+    """Return the peak of the averaged mask logits at several sizes, and the predicted area; scans x 6."""
     side = min(mask_logits.shape[-2:])
     peaks = [F.avg_pool2d(mask_logits, max(1, side // grid)).amax(dim=(2, 3)) / 4 for grid in EVIDENCE_GRIDS]
     area = torch.sigmoid(mask_logits).mean(dim=(2, 3))

