@@ -1,1 +1,1 @@
-"""Images, folders and tables on disk, and the one path from them to the numbers a network sees."""
+"""Images, folders and tables on disk, and the only path from them to the input of a network."""

@@ -1,4 +1,4 @@
-"""Data sets: samples, their groups, and how one is read."""
+"""Data sets: ordered samples with their classes, groups and masks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 def joined(ties: Iterable[Sequence[Item]]) -> dict[Item, Item]:
-    """Tie items together, transitively: item -> the one item that stands for all that are tied to it."""
+    """Return a representative for each item, which is the same for all items that are tied, directly or through others."""
     parent: dict[Item, Item] = {}
 
     def top(item: Item) -> Item:
@@ -35,9 +35,9 @@ def joined(ties: Iterable[Sequence[Item]]) -> dict[Item, Item]:
 
 
 def merged_groups(samples: Sequence[Sample], duplicates: Iterable[Sequence[str]]) -> list[str | None]:
-    """The group of each sample when its patient and its duplicates are taken together; None for one that stands alone.
+    """Return the group of each sample after patients and duplicates are merged, or None for a sample without either.
 
-    A patient with a scan that is a duplicate of another patient's scan makes one group of both.
+    A scan that is a duplicate of another patient's scan merges the groups of both patients.
     """
     known = {sample.id for sample in samples}
     ties: list[list[tuple[str, str]]] = [[("id", one) for one in group if one in known] for group in duplicates]
@@ -59,27 +59,27 @@ MOST_NAMED = 20
 
 
 class Findings(Protocol):
-    """What an audit found, as far as a data set needs it: groups of sample ids."""
+    """The part of an audit's result that a data set needs: groups of sample ids."""
 
     @property
     def duplicate_groups(self) -> Sequence[Sequence[str]]:
-        """Samples that show the same frame."""
+        """Groups of samples that show the same frame."""
 
     @property
     def conflicts(self) -> Sequence[Sequence[str]]:
-        """Samples that show the same frame and have different labels."""
+        """Groups of samples that show the same frame and have different labels."""
 
 
 @dataclass(frozen=True, repr=False)
 class Dataset:
-    """Samples in a fixed order, none of them read yet.
+    """Samples in a fixed order, whose files are read on demand.
 
     Attributes:
         samples: The samples.
-        name: Name of the folder or table that they come from.
-        layout: How they lay on disk, in words.
-        resize_masks: Bring masks of another size than their image to the image's size when they are read.
-        problems: What was wrong with files that were left out.
+        name: Name of the folder or table that the samples come from.
+        layout: Description of the file layout.
+        resize_masks: Whether masks whose size differs from their image's are resized to it when they are read.
+        problems: Descriptions of the problems with files that were left out.
     """
 
     samples: tuple[Sample, ...]
@@ -99,7 +99,7 @@ class Dataset:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The labels that occur: normal, benign, malignant first, others by name."""
+        """The labels that occur: normal, benign and malignant first, then the others in alphabetical order."""
         labels = {sample.label for sample in self.samples if sample.label is not None}
         return tuple(sorted(labels, key=_class_order))
 
@@ -133,7 +133,7 @@ class Dataset:
         return f"<Dataset {self.name} ({self.layout}): {len(self)} samples; {'; '.join(facts)}>"
 
     def select(self, ids: Iterable[str]) -> Dataset:
-        """The samples of these ids, in the order of this data set."""
+        """Return the samples with these ids, in the order of this data set."""
         wanted = set(ids)
         unknown = sorted(wanted - self._index.keys())
         if unknown:
@@ -141,25 +141,25 @@ class Dataset:
         return replace(self, samples=tuple(sample for sample in self.samples if sample.id in wanted))
 
     def part(self, name: str) -> Dataset:
-        """The samples that the data set itself puts in this part (``train``, ``val``, ``test``)."""
+        """Return the samples that the data set's own split assigns to a part (``train``, ``val`` or ``test``)."""
         parts = sorted({sample.part for sample in self.samples if sample.part is not None})
         if name not in parts:
             raise OptionError(f"{name!r}: {self.name} prescribes {', '.join(parts) or 'no parts'}.")
         return replace(self, samples=tuple(sample for sample in self.samples if sample.part == name))
 
     def read(self, sample: Sample | str) -> tuple[Pixels, Mask | None]:
-        """The pixels of a sample and its merged mask; None when its mask is unknown.
+        """Read the pixels of a sample and its merged mask, which is None when the mask is unknown.
 
-        Of DICOM it is what prediction sees: the scan area without what the machine wrote around it, that with most lesion
-        where a frame has several.
+        For DICOM these are the pixels that prediction uses: the scan area, without what the ultrasound machine draws around it. If
+        a frame has several scan areas, the one that contains most of the lesion is read.
         """
         return read_sample(self[sample] if isinstance(sample, str) else sample, resize_masks=self.resize_masks)
 
     def check(self, *, on_problem: str = "error") -> Dataset:
-        """Read every file once, and list all that can't be read, or whose mask doesn't fit, together.
+        """Read every file once, and collect the problems of all files that can't be read or whose mask doesn't fit.
 
         Args:
-            on_problem: ``"error"`` raises; ``"skip"`` leaves those samples out.
+            on_problem: ``"error"`` raises one error that lists all problems; ``"skip"`` leaves those samples out.
         """
         check_choice("on_problem", on_problem, ("error", "skip"))
         good, problems = [], []
@@ -174,19 +174,19 @@ class Dataset:
         return replace(self, samples=tuple(good), problems=(*self.problems, *problems))
 
     def to_csv(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the table that ``open_dataset`` reads back, with paths relative to it."""
+        """Write a table that ``open_dataset`` can read, with paths relative to the table."""
         from bcdseg.data.layouts.table import write
 
         write(self.samples, path, overwrite=overwrite)
 
     def apply_audit(self, audit: Findings, *, conflicts: str = "drop", duplicates: str = "group") -> Dataset:
-        """Take the decision on what an audit found.
+        """Return the data set after the conflicts and duplicates that an audit found are resolved.
 
         Args:
-            audit: What ``bcdseg.audit`` returned for this data set.
-            conflicts: ``"drop"`` leaves every scan out that carries two labels in its copies; ``"keep"`` leaves them.
-            duplicates: ``"group"`` makes copies one group (joined with the patients' groups), so that no split parts them;
-                ``"first"`` keeps the first of each group, one with a label and a mask before others.
+            audit: Result of ``bcdseg.audit`` for this data set.
+            conflicts: ``"drop"`` removes every scan whose copies have different labels; ``"keep"`` keeps these scans.
+            duplicates: ``"group"`` puts copies into one group (merged with the patients' groups), so that no split separates them;
+                ``"first"`` keeps the first scan of each group of copies, and prefers one with a label and a mask.
         """
         check_choice("conflicts", conflicts, ("drop", "keep"))
         check_choice("duplicates", duplicates, ("group", "first"))
@@ -205,7 +205,7 @@ class Dataset:
 
 
 def raise_problems(name: str, problems: Sequence[str]) -> None:
-    """Raise one error for all problems of a data set, if there are any."""
+    """Raise one error that lists all problems of a data set, if there are any."""
     if not problems:
         return
     shown = "\n".join(f"  {problem}" for problem in problems[:MOST_NAMED])
@@ -217,13 +217,13 @@ def raise_problems(name: str, problems: Sequence[str]) -> None:
 
 
 def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
-    """Refuse a value that is none of the choices, naming them."""
+    """Raise an error that lists the choices if the value is not one of them."""
     if value not in choices:
         raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}.")
 
 
 def check_same_data(dataset: Dataset, groups: Iterable[Sequence[str]]) -> None:
-    """Refuse groups of ids of which the data set has none; that it lacks some is fine, it may be a selection."""
+    """Raise an error if the data set has none of the ids in the groups; some may be missing, since it may be a selection."""
     named = {one for group in groups for one in group}
     if named and named.isdisjoint(dataset.ids):
         raise OptionError(
@@ -237,7 +237,7 @@ def _class_order(label: str) -> tuple[int, str]:
 
 
 def _all_but_first(samples: Sequence[Sample], duplicates: Sequence[Sequence[str]]) -> set[str]:
-    """Of each set of copies all but the one to keep."""
+    """Return the ids of all copies except the one to keep of each group."""
     rank = {sample.id: (sample.label is None, not sample.masks, at) for at, sample in enumerate(samples)}
     copies = [sorted((one for one in group if one in rank), key=rank.__getitem__) for group in duplicates]
     return {one for group in copies for one in group[1:]}

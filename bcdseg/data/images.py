@@ -1,15 +1,15 @@
 """Images of any kind, read as one array.
 
-What comes out is H x W (gray) or H x W x 3 (colour), uint8, or float32 from 0 to 1. The rules:
+The array is H x W (gray) or H x W x 3 (colour), and uint8 or float32 from 0 to 1. The rules:
 
-- ``uint8`` stays as it is; ``uint16`` is divided by 65535; ``bool`` is black and white.
-- Floats are taken as 0 to 1 when none is above 1, else as 0 to 255. Below 0 or above 255 is an error.
-- Where all values are those of 8 bits (multiples of 1/255), they become ``uint8``, which loses nothing: gray conversion and
-  resizing round to whole gray levels in 8 bits and don't in floats, so the same scan would otherwise give two results. Values of 12
-  or 16 bits are between those levels and stay floats.
-- Transparency is laid over black, the background of a scan. CMYK and palettes become RGB.
-- The EXIF orientation of a file or PIL image is honoured.
-- DICOM of one frame is read as a screen would show it (extra ``dicom``).
+- ``uint8`` stays as it is; ``uint16`` is divided by 65535; ``bool`` becomes black and white.
+- Floats range from 0 to 1 if none is above 1, else from 0 to 255. A value below 0 or above 255 is an error.
+- If all values are 8-bit levels (multiples of 1/255), they become ``uint8``, which loses nothing: gray conversion and resizing
+  round to whole gray levels in 8 bits but not in floats, so the same scan would otherwise give two results. Values with 12 or 16
+  bits are between those levels and stay floats.
+- Transparent pixels are blended with black, the background of a scan. CMYK and palettes become RGB.
+- The EXIF orientation of a file or PIL image is applied.
+- DICOM with one frame is read as a viewer displays it (extra ``dicom``).
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ from bcdseg.types import Pixels
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-BAND = 256  # rows that are looked at together
+BAND = 256  # rows that are processed together
 STEP = float(np.finfo(np.float32).eps)
 
 
 def read_image(source: ImageSource, name: str | None = None) -> Pixels:
-    """Read one image.
+    """Read one image as an array.
 
     Args:
-        source: See ``ImageSource``. Arrays are H x W, H x W x 1, H x W x 3, 1 x H x W or 3 x H x W
-            (also with an alpha channel last).
-        name: What to call the image in an error; by default its path or type.
+        source: The image; see ``ImageSource``. Arrays are H x W, H x W x 1, H x W x 3, 1 x H x W or 3 x H x W (also with an alpha
+            channel last).
+        name: Name of the image in errors; by default its path or type.
 
     Returns:
-        H x W or H x W x 3, uint8 or float32 from 0 to 1.
+        The image as H x W or H x W x 3, uint8 or float32 from 0 to 1.
 
     Raises:
-        ImageNotFoundError: The path leads to no file.
-        ImageError: The content is damaged, too large or too small, or holds NaN or infinite values.
+        ImageNotFoundError: The path does not lead to a file.
+        ImageError: The content is damaged, too large or too small, or contains NaN or infinite values.
         ImageTypeError: The type or dtype has no meaning as an image.
     """
     name = name or source_name(source)
@@ -94,7 +94,7 @@ def _read(source: ImageSource, name: str) -> Pixels:
 
 
 def to_gray(pixels: Pixels) -> Pixels:
-    """Colour to gray by luma (ITU-R 601), the dtype kept."""
+    """Convert colour to gray by luma (ITU-R 601) and keep the dtype."""
     if pixels.ndim == 2:
         return pixels
     if pixels.dtype == np.uint8:
@@ -104,7 +104,7 @@ def to_gray(pixels: Pixels) -> Pixels:
 
 
 def to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
-    """The same picture in 8 bits."""
+    """Convert an image to 8 bits."""
     if pixels.dtype == np.uint8:
         return pixels
     return (pixels * 255 + 0.5).astype(np.uint8)
@@ -124,7 +124,7 @@ def _read_file(path: Path, name: str) -> Pixels:
 
 def _decode(file: IO[bytes], name: str) -> Pixels:
     with warnings.catch_warnings():
-        # Pillow warns of a bomb at half the size at which it refuses; the size is checked here, before decoding.
+        # Pillow warns of a decompression bomb at half the size that it refuses; the size is checked here, before decoding.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             with Image.open(file, formats=FORMATS) as image:
@@ -236,14 +236,14 @@ def _float_intensities(array: NDArray[Any], name: str) -> Pixels:
 
 
 def _eight_bits_if_exact(values: NDArray[np.float32], step: float) -> Pixels:
-    """Return intensities as ``uint8`` where each is a multiple of 1/255, else as they are.
+    """Return intensities as ``uint8`` if each is a multiple of 1/255, else as they are.
 
     Args:
-        values: From 0 to 1.
-        step: Relative distance of two numbers of the type that they were given in; a multiple may be off by one of these.
+        values: Intensities from 0 to 1.
+        step: Relative precision of their original number type; a multiple may be off by one such step.
     """
     levels = np.empty(values.shape, np.uint8)
-    for top in range(0, len(values), BAND):  # so that values between the levels are found early, and little memory is used
+    for top in range(0, len(values), BAND):  # in bands, to find values between the levels early and to use little memory
         band = values[top : top + BAND]
         nearest = np.rint(band * 255)
         if (np.abs(band * 255 - nearest) > 2 * step * nearest).any():

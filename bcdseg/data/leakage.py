@@ -1,4 +1,4 @@
-"""Checks that parts share no scan and no group."""
+"""Detection of leakage between the parts of a data set."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ MOST_NAMED = 10
 
 
 def check_disjoint(**parts: Dataset) -> None:
-    """Refuse parts that share a group, or the content of a file under whatever name.
+    """Raise an error if parts share a group, or if files in two parts have the same pixels.
 
-    Every image is read once; what it shows is remembered (see ``content_hash``).
+    Every image is read once, and its content hash is cached (see ``content_hash``), so that renamed files are found too.
 
     Args:
-        parts: By the names that the message is to use, as in ``check_disjoint(train=train, test=test)``.
+        parts: Data sets by the names that the error message uses, as in ``check_disjoint(train=train, test=test)``.
 
     Raises:
-        LeakError: The message names the pairs.
+        LeakError: Two parts share a group or an image; the message names the pairs.
     """
     found = []
     for (one, first), (other, second) in combinations(parts.items(), 2):
@@ -38,7 +38,7 @@ def check_disjoint(**parts: Dataset) -> None:
 
 
 def _shared(first: Dataset, second: Dataset, key: Callable[[Sample], str | None]) -> Iterator[tuple[Sample, Sample]]:
-    """One pair for each key that both have."""
+    """Yield one pair of samples for each key that occurs in both data sets."""
     keys = {key(sample): sample for sample in first}
     keys.pop(None, None)
     for sample in second:

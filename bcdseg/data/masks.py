@@ -16,19 +16,19 @@ FEW_LEVELS = 8
 
 
 def read_mask(paths: Sequence[Path], size: tuple[int, int], resize: bool = False) -> Mask:
-    """Read the mask files of one scan and merge them: a pixel is lesion where any of them says so.
+    """Read the mask files of one scan and merge them: a pixel is lesion if it is lesion in any file.
 
-    Black is background, any other colour is lesion, transparent is background. In a file of more than a few levels
-    (soft edges, JPEG) a pixel is lesion above half of the brightest one. A file whose colours are all black but whose
-    transparency is drawn has its mask in the transparency. Of a DICOM segmentation all segments are lesion.
+    Black and transparent pixels are background; all other colours are lesion. In a file with more than a few levels (soft edges,
+    JPEG) a pixel is lesion above half of the brightest value. If all colours of a file are black and its alpha channel is not
+    uniform, the alpha channel is the mask. In a DICOM segmentation all segments are lesion.
 
     Args:
-        paths: One file or several.
-        size: Height and width of the image that the mask is of.
-        resize: Bring a mask of another size to ``size`` (nearest neighbour). Otherwise it is an error.
+        paths: One or more mask files.
+        size: Height and width of the image.
+        resize: Whether to resize a mask of another size to ``size`` (nearest neighbour). Otherwise it is an error.
 
     Raises:
-        ImageError: A file can't be read, or has another size than the image.
+        ImageError: A file can't be read, or its size differs from the image's.
     """
     merged = np.zeros(size, bool)
     for path in paths:

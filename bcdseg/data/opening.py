@@ -1,4 +1,4 @@
-"""Data sets opened from folders and tables, and combined."""
+"""Functions that open data sets from folders and tables, and combine them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from bcdseg.types import Sample
 def open_dataset(
     path: str | PathLike[str], layout: str = "auto", *, on_problem: str = "error", resize_masks: bool = False
 ) -> Dataset:
-    """Open a data set: its files are listed and paired, none is decoded. Images are pictures or DICOM.
+    """Open a data set: list and pair its files, without decoding them.
+
+    Images may be DICOM or files of another image format.
 
     Args:
         path: A folder, or a table (CSV, Parquet; Excel for BrEaST).
-        layout: ``"auto"`` recognises it; or one of ``"busi"``, ``"class_folders"``, ``"image_mask"``, ``"bus_bra"``,
-            ``"breast"``, ``"bus_uclm"``, ``"table"``. The data set says in its ``layout`` and its repr what it was taken for.
-        on_problem: ``"error"`` raises one error that lists all missing, empty and unpaired files; ``"skip"`` leaves their
-            samples out and keeps the list in ``problems``. ``Dataset.check`` also decodes every file.
-        resize_masks: Bring masks of another size than their image to its size when they are read, instead of an error.
+        layout: ``"auto"`` to recognise the layout, or one of ``"busi"``, ``"class_folders"``, ``"image_mask"``, ``"bus_bra"``,
+            ``"breast"``, ``"bus_uclm"``, ``"table"``. The data set's ``layout`` and repr show which one was used.
+        on_problem: ``"error"`` raises one error that lists all missing, empty and unpaired files; ``"skip"`` leaves their samples
+            out and keeps the list in ``problems``. ``Dataset.check`` also decodes every file.
+        resize_masks: Whether to resize masks whose size differs from their image's when they are read, instead of raising an error.
 
     Raises:
-        ImageNotFoundError: Nothing is there.
-        DatasetError: The layout isn't recognised, or has problems.
+        ImageNotFoundError: The path does not exist.
+        DatasetError: The layout isn't recognised, or the data set has problems.
     """
     check_choice("layout", layout, ("auto", *LAYOUTS))
     check_choice("on_problem", on_problem, ("error", "skip"))
@@ -62,7 +64,7 @@ def _recognised(listing: Listing) -> Layout:
         images = len(listing.images)
         raise DatasetError(f"{listing.root}: {images} images, in a layout that isn't recognised. {_choices()}")
     if first == "table" and listing.table is None and (second := next(fitting, None)):
-        # The table may hold the truth, or what some model made of the images: only the user knows.
+        # The table may contain the ground truth or a model's predictions: only the user knows.
         raise DatasetError(
             f"{listing.root}: holds a table of images, and is laid out as {second!r}. "
             f"Give the path of the table, or layout={second!r} to leave it aside."
@@ -76,7 +78,7 @@ def _choices() -> str:
 
 
 def _without_empty(found: FolderListing, listing: Listing) -> FolderListing:
-    """Leave out samples with a file of no bytes; a table that was named says so itself, without listing folders."""
+    """Remove samples with empty files; a table that the user named reports them itself, without a folder listing."""
     if found.samples and listing.table is None and listing.empty:
         empty = {listing.path(name) for name in listing.empty}
         found.problems += [
@@ -93,17 +95,17 @@ def _files(sample: Sample) -> tuple[Path, ...]:
 
 
 def combine(*datasets: Dataset, class_map: Mapping[str, str | None] | None = None) -> Dataset:
-    """Join data sets.
+    """Combine data sets into one.
 
-    Ids and groups get the name of their data set in front, so that patient 1 of one is not patient 1 of another.
+    The name of its data set is put in front of each id and group, so that patient 1 of one data set is not patient 1 of another.
 
     Args:
-        datasets: Two or more.
-        class_map: Label as it is -> class in the joined set; None leaves samples of that label out.
-            Labels that are not named stay as they are.
+        datasets: Two or more data sets.
+        class_map: Mapping from labels to classes of the combined data set; None removes the samples with that label. Labels that
+            are not in the mapping stay as they are.
 
     Raises:
-        OptionError: Fewer than two data sets, or the map names a label that none of them has.
+        OptionError: There are fewer than two data sets, or the mapping names a label that none of them has.
     """
     if len(datasets) < 2:
         raise OptionError(f"combine needs two data sets or more; {len(datasets)} given.")
@@ -134,7 +136,7 @@ def _renamed(sample: Sample, name: str, classes: Mapping[str, str | None]) -> Sa
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The names, numbered where two data sets have the same."""
+    """Return the names, with a number appended to each repeated one."""
     seen: Counter[str] = Counter()
     distinct = []
     for name in names:

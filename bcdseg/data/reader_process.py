@@ -1,7 +1,7 @@
-"""Uploads of strangers, read in a process of its own, which is replaced when one takes too long or ends it.
+"""A separate process that reads untrusted uploads, and that is replaced when a file takes too long or ends it.
 
-Decoders are written in C and can't be interrupted: a JPEG of one megabyte can keep one busy for minutes. The process gets the
-file's bytes and sends back pixels and facts as JSON and raw numbers, no pickle.
+Decoders are written in C and can't be interrupted: a JPEG of one megabyte can keep one busy for minutes. The process receives the
+file's bytes and returns metadata as JSON and pixels as raw bytes; nothing is pickled.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from bcdseg.errors import BcdsegError, ImageError, OptionError, TooLargeError
 from bcdseg.sources import is_dicom, unexpected_error
 from bcdseg.types import Area, Doubt, ScanImage
 
-LENGTHS = Struct("<QQ")  # of the facts and of the bytes after them
+LENGTHS = Struct("<QQ")  # lengths of the JSON and of the bytes after it
 MEGA = 1_000_000
 START_SECONDS = 120.0
-LEAST_MEMORY, PIXEL_MEMORY = 2 * 2**30, 80  # bytes: of the process, and for each pixel of the largest scan
-GRACE = 5  # seconds after which the process ends itself when nobody ended it
+LEAST_MEMORY, PIXEL_MEMORY = 2 * 2**30, 80  # bytes for the process itself, and per pixel of the largest scan
+GRACE = 5  # seconds after the time limit at which the process ends itself, in case that the server could not end it
 START = "import sys; sys.path[:] = {path!r}; from bcdseg.data.reader_process import main; main({memory})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is wanted of an upload.
+    """Options for reading an upload.
 
     Attributes:
-        name: The source's name in errors and predictions.
-        frame: Of a DICOM clip, counted from 1.
-        most_pixels: Pixels that are decoded at most, as the header declares them.
-        reference: Whether DICOM output is to refer to it.
+        name: Name of the source in errors and predictions.
+        frame: Frame of a DICOM clip, counted from 1.
+        most_pixels: Largest number of pixels, as declared in the header, that is decoded.
+        reference: Whether to read the reference that DICOM output needs.
     """
 
     name: str
@@ -60,14 +60,14 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """An upload that was read: the scan, and what DICOM output says of its source (None unless it was wanted)."""
+    """The scan of an upload, and its reference for DICOM output (None unless it was requested)."""
 
     scan: ScanImage
     reference: Any = None
 
 
 class NamedBytes(io.BytesIO):
-    """The bytes of a file with the name that messages have for it."""
+    """The bytes of a file, with the name that error messages use for it."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
@@ -75,12 +75,12 @@ class NamedBytes(io.BytesIO):
 
 
 def read_upload(content: bytes, wanted: Wanted) -> Upload:
-    """Read a scan from the bytes of a file, once its declared size is checked.
+    """Read a scan from the bytes of a file, after a check of its declared size.
 
     Raises:
-        TooLargeError: It declares more pixels than are decoded.
-        OptionError: The frame is not possible, or a reference is wanted of a file that is not DICOM.
-        ImageError: It can't be read.
+        TooLargeError: The file declares more pixels than are allowed.
+        OptionError: The file does not have the frame, or a reference is requested for a file that is not DICOM.
+        ImageError: The file can't be read.
     """
     file = NamedBytes(content, wanted.name)
     if is_dicom(file):
@@ -111,7 +111,7 @@ def _declared_size(file: NamedBytes) -> tuple[int, int]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(file, formats=FORMATS) as image:
                 return image.height, image.width
-    except Exception:  # reading the scan reports it
+    except Exception:  # reading the scan reports the error
         return 0, 0
     finally:
         file.seek(0)
@@ -126,11 +126,11 @@ def _check_pixels(size: tuple[int, int], wanted: Wanted) -> None:
 
 
 class ReaderProcess:
-    """A process that reads one upload after the other. It is used by one thread.
+    """A process that reads uploads one after another, for use by a single thread.
 
     Args:
-        seconds: How long it may take for an upload.
-        most_pixels: Of the largest scan; the process's memory is bounded by it.
+        seconds: Time limit for an upload.
+        most_pixels: Number of pixels of the largest scan, which sets the memory limit of the process.
     """
 
     def __init__(self, seconds: float, most_pixels: int) -> None:
@@ -140,20 +140,20 @@ class ReaderProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process runs."""
+        """True while the process is running."""
         return self.pid is not None
 
     @property
     def pid(self) -> int | None:
-        """The process's number while it runs."""
+        """The process id, or None when the process is not running."""
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
     def start(self) -> None:
-        """Start the process, unless it runs, and wait until it can read.
+        """Start the process unless it is running, and wait until it can read.
 
         Raises:
-            RuntimeError: It does not start.
+            RuntimeError: The process does not start.
         """
         if self.running:
             return
@@ -164,7 +164,7 @@ class ReaderProcess:
             raise RuntimeError("the process that reads uploads does not start")
 
     def read(self, content: bytes, wanted: Wanted) -> Upload:
-        """Have an upload read; see ``read_upload``, whose errors it raises.
+        """Read an upload in the process; the errors of ``read_upload`` are raised here.
 
         Raises:
             ImageError: Reading takes too long, or ends the process.
@@ -177,7 +177,7 @@ class ReaderProcess:
         return _as_upload(*reply)
 
     def stop(self) -> None:
-        """End the process at once, from any thread."""
+        """End the process immediately; any thread may call this."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -187,7 +187,7 @@ class ReaderProcess:
                     pipe.close()  # type: ignore[union-attr]
 
     def _exchange(self, request: tuple[dict[str, Any], bytes] | None, seconds: float) -> tuple[dict[str, Any], bytearray] | None:
-        """Send a request and receive the reply; None when the process was ended before it came."""
+        """Send a request and return the reply, or None when the process ended before the reply came."""
         process = self._process
         assert process is not None
         assert process.stdin is not None
@@ -206,7 +206,7 @@ class ReaderProcess:
             if request is not None:
                 send(process.stdin, *request)
             reply = receive(process.stdout)
-        except (OSError, ValueError):  # a pipe that broke or was closed
+        except (OSError, ValueError):  # the pipe broke or was closed
             pass
         timer.cancel()
         timer.join()
@@ -226,7 +226,7 @@ class ReaderProcess:
 
 
 def send(pipe: IO[bytes], facts: dict[str, Any], content: Any = b"") -> None:
-    """Write a message: facts as JSON, and bytes."""
+    """Write a message that consists of metadata as JSON and of bytes."""
     head = json.dumps(facts).encode()
     pipe.write(LENGTHS.pack(len(head), len(content)))
     pipe.write(head)
@@ -235,7 +235,7 @@ def send(pipe: IO[bytes], facts: dict[str, Any], content: Any = b"") -> None:
 
 
 def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], bytearray] | None:
-    """Read a message; None at the end of the pipe."""
+    """Read a message, or return None at the end of the pipe."""
     lengths = pipe.read(LENGTHS.size)
     if len(lengths) < LENGTHS.size:
         return None
@@ -250,12 +250,12 @@ def main(memory: int) -> None:
     """Read uploads from standard input until it ends, and write scans to standard output.
 
     Args:
-        memory: Bytes that this process may use.
+        memory: Memory limit of this process in bytes.
     """
     requests, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    for stream in (1, 2):  # decoders print, and may quote what they read
+    for stream in (1, 2):  # decoders print messages that may quote the file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server, which finishes what it has
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server, which finishes its requests
     _limit_memory(memory)
     with contextlib.suppress(errors.MissingExtraError):
         pydicom("pydicom.pixels")
@@ -308,13 +308,13 @@ def _area(*, box: list[int], spacing: list[float] | None, spacing_from: str | No
 
 
 def _limit_memory(most: int) -> None:
-    with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows, and not where less is allowed already
+    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows has no such limit, and a lower one may be set already
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def _end_itself_after(seconds: float) -> None:
-    """Have the system end this process, since a server that was killed can't; 0 for never."""
+    """Set a timer that ends this process, since a killed server can't end it; 0 cancels the timer."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,4 +1,4 @@
-"""Splits and folds that no patient and no copy of a scan crosses, and split files."""
+"""Splits and folds that keep patients and copies of a scan together, and split files."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ PARTS = ("train", "val", "test")
 
 
 def load_split(path: str | PathLike[str], dataset: Dataset) -> Split:
-    """Read a split that ``Split.save`` wrote, for the data set that it was made of.
+    """Load a split that ``Split.save`` wrote, for the data set from which it was made.
 
-    Labels and masks may have been corrected since; the scans may not have changed.
+    Labels and masks may have been corrected since; the scans must be unchanged.
 
     Raises:
-        DatasetError: The file is no split, or the data set has other scans than it: the message names those that were
+        DatasetError: The file is not a split, or the data set's scans differ from the split's; the message names those that were
             added, removed and changed.
     """
     content = _content(Path(path))
@@ -59,12 +59,12 @@ def load_split(path: str | PathLike[str], dataset: Dataset) -> Split:
 
 
 def write(split: Split, path: str | PathLike[str], overwrite: bool) -> None:
-    """Write a split, whole or not at all."""
+    """Write a split atomically."""
     write_whole(Path(path), content_of(split), overwrite=overwrite, durable=True)
 
 
 def content_of(split: Split) -> bytes:
-    """A split as it is written."""
+    """Return the content of a split's file."""
     rows = [
         {"id": sample.id, "part": name, "group": sample.group, "hash": content_hash(sample.image)}
         for name, part in zip(PARTS, split, strict=True)
@@ -109,14 +109,14 @@ Duplicates = Sequence[Sequence[str]]
 
 @dataclass(frozen=True, repr=False)
 class Split:
-    """Three parts of one data set; unpacks as ``train, val, test = split``.
+    """The train, val and test parts of a data set; it unpacks as ``train, val, test = split``.
 
     Attributes:
-        train: To learn from.
-        val: To choose by.
-        test: To measure on, once.
-        seed: The seed that it was drawn with.
-        fractions: The parts' shares that were asked for.
+        train: Part for training.
+        val: Part for model selection.
+        test: Part for a single, final evaluation.
+        seed: Random seed of the split.
+        fractions: Requested fractions of the parts.
     """
 
     train: Dataset
@@ -132,11 +132,11 @@ class Split:
         return "\n".join(f"{name:5} {part!r}" for name, part in zip(PARTS, self, strict=True))
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the split as JSON, with the hash of what each scan shows; ``bcdseg.load_split`` reads it back.
+        """Write the split as JSON, with the content hash of each scan; ``bcdseg.load_split`` loads it.
 
         Args:
-            path: The file. It is written whole or not at all.
-            overwrite: Replace a file that is there.
+            path: The file, which is written atomically.
+            overwrite: Whether to replace an existing file.
         """
         write(self, path, overwrite)
 
@@ -149,23 +149,23 @@ def split(
     group: str | None = "auto",
     duplicates: Duplicates | None = None,
 ) -> Split:
-    """Divide a data set into train, val and test.
+    """Split a data set into train, val and test.
 
-    Groups (patients where known, copies of one scan always) stay whole, and each class, with and without a mask, is shared out
-    in the proportions of ``fractions``. Where all scans stand alone, each class is within one scan of its share in each part;
-    with groups of one class each, within the size of its largest group. Every class is in every part, even where its share is
-    less than one scan.
-    The parts' samples carry the groups they were kept together by.
+    Groups (patients where known, and always the copies of one scan) stay whole. The split is stratified by class, and by whether a
+    scan has a mask, in the proportions of ``fractions``. If no scans are grouped, each class is within one scan of its fraction in
+    each part; if each group has one class, it is within the size of its largest group. Every class is in every part, even where its
+    fraction is less than one scan.
+    The parts' samples carry the groups by which they were kept together.
 
     Args:
-        dataset: What to divide.
-        fractions: Shares of train, val and test, together 1. A share of 0 leaves that part empty.
-        seed: The same seed, data set and groups give the same split anywhere.
-        group: ``"auto"``, or None to tear patients and copies apart, which warns.
-        duplicates: Groups of ids that show the same scan. None looks for them.
+        dataset: The data set to split.
+        fractions: Fractions of train, val and test, which add up to 1. A fraction of 0 leaves that part empty.
+        seed: Random seed; the same seed, data set and groups give the same split on every machine.
+        group: ``"auto"``, or None to separate patients and copies, which issues a warning.
+        duplicates: Groups of ids that show the same scan. None searches for them.
 
     Raises:
-        OptionError: The fractions aren't three shares of 1, or a class has fewer groups than there are parts.
+        OptionError: The fractions are not three that add up to 1, or a class has fewer groups than there are parts.
     """
     shares = _shares(fractions)
     grouped = _grouped(dataset, group, duplicates)
@@ -185,15 +185,15 @@ def folds(
     group: str | None = "auto",
     duplicates: Duplicates | None = None,
 ) -> list[tuple[Dataset, Dataset]]:
-    """Divide a data set k times into (train, test), so that each scan is in one test part of each repeat.
+    """Split a data set k times into (train, test) for cross-validation, with each scan in one test part of each repeat.
 
     Args:
-        dataset: What to divide.
+        dataset: The data set to split.
         k: Number of folds.
-        repeats: How often to draw all folds anew; the folds of one repeat follow each other.
-        seed: Seed of the first repeat; the next ones count on.
-        group: ``"auto"``, or None to tear patients and copies apart, which warns.
-        duplicates: Groups of ids that show the same scan. None looks for them.
+        repeats: Number of times that all folds are drawn; the folds of one repeat follow each other.
+        seed: Random seed of the first repeat; each further repeat uses the next number.
+        group: ``"auto"``, or None to separate patients and copies, which issues a warning.
+        duplicates: Groups of ids that show the same scan. None searches for them.
 
     Raises:
         OptionError: k or repeats are too small, or a class has fewer groups than there are folds.
@@ -216,7 +216,7 @@ def _shares(fractions: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _grouped(dataset: Dataset, group: str | None, duplicates: Duplicates | None) -> Dataset:
-    """The data set with patients and copies merged into one group each."""
+    """Return the data set with patients and copies merged into groups."""
     if group is None:
         message = "group=None: copies of one scan and scans of one patient may be on both sides; figures measured so are too good."
         warnings.warn(message, LeakWarning, stacklevel=3)
@@ -233,14 +233,14 @@ def _grouped(dataset: Dataset, group: str | None, duplicates: Duplicates | None)
 
 
 def _units(samples: Sequence[Sample]) -> NDArray[np.int64]:
-    """The number of the group of each sample; one without a group is a group of its own."""
+    """Return the number of each sample's group; a sample without a group gets a number of its own."""
     numbers: dict[tuple[str, str], int] = {}
     keys = (("id", sample.id) if sample.group is None else ("group", sample.group) for sample in samples)
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 def _divide(dataset: Dataset, units: NDArray[np.int64], shares: NDArray[np.float64], seed: int, what: str) -> NDArray[np.int64]:
-    """The number of the part of each sample."""
+    """Return the number of each sample's part."""
     _enough(dataset, units, len(shares), what)
     counts, classes = _features(dataset.samples, units), len(dataset.classes)
     part_of = _assign(counts, shares, classes, seed)
@@ -254,7 +254,7 @@ def _divide(dataset: Dataset, units: NDArray[np.int64], shares: NDArray[np.float
 
 
 def _enough(dataset: Dataset, units: NDArray[np.int64], parts: int, what: str) -> None:
-    """Refuse to make parts of which some would lack a class."""
+    """Raise an error if some of the parts would lack a class."""
     pairs = {(sample.label, int(unit)) for sample, unit in zip(dataset, units, strict=True)}
     counts = Counter(label for label, _ in pairs)
     few = [f"{label!r} has {counts[label]}" for label in dataset.classes if counts[label] < parts]
@@ -272,7 +272,7 @@ def _strata(samples: Sequence[Sample]) -> list[str]:
 
 
 def _features(samples: Sequence[Sample], units: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How many scans each group (row) has of each class, then of each class with and without masks, and in all (columns)."""
+    """Count the scans of each group (row) per class, per class with and without masks, and in total (columns)."""
     labels = [sample.label or "" for sample in samples]
     kinds = [*sorted(set(labels) - {""}), *sorted(set(_strata(samples)))]
     column = {kind: at for at, kind in enumerate(kinds)}
@@ -283,12 +283,12 @@ def _features(samples: Sequence[Sample], units: NDArray[np.int64]) -> NDArray[np
 
 
 def _assign(counts: NDArray[np.float64], shares: NDArray[np.float64], classes: int, seed: int) -> NDArray[np.int64]:
-    """Choose a part for each group: the largest first, each where it brings the parts nearest to their shares.
+    """Assign each group to a part: the largest groups first, each where it brings the parts nearest to their fractions.
 
-    Nearness counts in proportion to a part's share, else all large groups would go to the largest part and the test part
-    would hold only scans that stand alone.
+    The distance is relative to a part's fraction: otherwise all large groups would go to the largest part, and the test part would
+    contain only scans without a group.
 
-    scikit-learn's StratifiedGroupKFold does this for equal parts, no better balanced, and may leave one without a class.
+    scikit-learn's StratifiedGroupKFold does this for equal parts without a better balance, and may leave a part without a class.
     """
     order = np.random.default_rng(seed).permutation(len(counts))
     order = order[np.argsort(-counts[order, -1], kind="stable")]
@@ -305,7 +305,7 @@ def _assign(counts: NDArray[np.float64], shares: NDArray[np.float64], classes: i
 
 
 def _share_out(count: NDArray[np.float64], part_of: NDArray[np.int64], parts: int, order: NDArray[np.int64]) -> None:
-    """Give each part that has none of a class a small group of it, from the part with most groups of it."""
+    """Move a small group of a class to each part that lacks the class, from the part with the most groups of it."""
     for part in range(parts):
         having = [np.flatnonzero((part_of == at) & (count > 0)) for at in range(parts)]
         if not len(having[part]):

@@ -1,4 +1,4 @@
-"""How data sets lie on disk: one small module a layout, and the table of them."""
+"""The file layouts of data sets, with one module for each."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bcdseg.data.layouts.listing import FolderListing, Listing
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to lay out a data set.
+    """A file layout of data sets.
 
     Attributes:
-        title: What it is, in words.
-        recognise: Whether a folder is laid out so.
-        read: Its samples, and what is wrong with its files.
+        title: Description of the layout.
+        recognise: Function that returns whether a folder has the layout.
+        read: Function that returns the samples of a folder and the problems with its files.
     """
 
     title: str
@@ -33,4 +33,4 @@ LAYOUTS = {
     "image_mask": Layout("image and mask folders side by side", image_mask.recognise, image_mask.read),
     "class_folders": Layout("class folders without masks", class_folders.recognise, class_folders.read),
 }
-"""By name, in the order in which ``"auto"`` tries them: what is most particular comes first."""
+"""Layouts by name, in the order in which ``"auto"`` tries them: the most specific comes first."""

@@ -1,7 +1,7 @@
-"""BrEaST (Breast-Lesions-USG) as released: ``case001.png``, ``case001_tumor.png`` and a clinical table, xlsx or saved as CSV.
+"""The layout of BrEaST (Breast-Lesions-USG): ``case001.png``, ``case001_tumor.png`` and a clinical table as xlsx or CSV.
 
-Masks of other findings (``case001_other1.png``) are not lesions and are left out. The table's ``Pixel_size`` is left out too:
-the table doesn't say its unit.
+Masks of other findings (``case001_other1.png``) are left out because they are not lesions. The table's ``Pixel_size`` is left out
+too because the table doesn't state its unit.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ NEEDED = {"caseid", "image_filename", "mask_tumor_filename", "classification"}
 
 
 def recognise(listing: Listing) -> bool:
-    """It has a table with the columns, or an Excel file with the name, of the clinical data."""
+    """Return whether a table has the columns of the clinical data, or an Excel file has its name."""
     return _table(listing) is not None
 
 
 def read(listing: Listing) -> FolderListing:
-    """Classification is the label, CaseID the patient; several tumours of one scan are merged."""
+    """Read samples with Classification as the label and CaseID as the patient; masks of several tumours are merged."""
     table = _table(listing)
     if table is None:
         raise DatasetError(f"{listing.root}: has no table of clinical data, which BrEaST is released with. Put it in this folder.")

@@ -1,4 +1,4 @@
-"""BUS-BRA as released: ``Images/bus_0001-l.png``, ``Masks/mask_0001-l.png`` and ``bus_data.csv`` (ID, Case, Pathology, ...)."""
+"""The layout of BUS-BRA: ``Images/bus_0001-l.png``, ``Masks/mask_0001-l.png`` and ``bus_data.csv`` (ID, Case, Pathology, ...)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ TABLE = "bus_data.csv"
 
 
 def recognise(listing: Listing) -> bool:
-    """It has the table of that name."""
+    """Return whether the folder contains ``bus_data.csv``."""
     return _table(listing) is not None
 
 
 def read(listing: Listing) -> FolderListing:
-    """Pathology is the label, Case the patient."""
+    """Read samples with Pathology as the label and Case as the patient."""
     table = _table(listing)
     if table is None:
         raise DatasetError(f"{listing.root}: has no {TABLE}, which BUS-BRA is released with.")

@@ -1,8 +1,8 @@
-"""BUS-UCLM as released: ``images/ALWI_000.png``, ``masks/ALWI_000.png`` in colours, and ``INFO.csv`` (Image, Label, ...).
+"""The layout of BUS-UCLM: ``images/ALWI_000.png``, ``masks/ALWI_000.png`` in colour, and ``INFO.csv`` (Image, Label, ...).
 
-The letters before the number are the patient. In a mask black is normal tissue, green a benign and red a malignant lesion.
-Labels come from ``INFO.csv``. A copy without it is read only when the layout is named, and its labels from the colours of
-the masks: this one case reads files on opening.
+The letters before the number identify the patient. In a mask black is normal tissue, green a benign and red a malignant lesion.
+Labels come from ``INFO.csv``. A copy without it is read only when the layout is named, with labels from the colours of the masks:
+this is the only case in which opening a data set decodes files.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ TABLE = "info.csv"
 
 
 def recognise(listing: Listing) -> bool:
-    """It has the table of that name, with its columns."""
+    """Return whether the folder contains ``INFO.csv`` with the columns of BUS-UCLM."""
     table = _table(listing)
     return table is not None and columns(listing.path(table)) >= {"image", "label"}
 
 
 def read(listing: Listing) -> FolderListing:
-    """Images and masks side by side, with labels and patients added."""
+    """Read pairs of images and masks, with their labels and patients."""
     found = image_mask.read(listing)
     table = _table(listing)
     labels = {_stem(row["image"]): row["label"].lower() for row in read_rows(listing.path(table))} if table else None
@@ -55,7 +55,7 @@ def _stem(name: str) -> str:
 
 
 def _colour(sample: Sample) -> str:
-    """Malignant where anything is red, benign where anything is green."""
+    """Return the label that the mask's colours stand for: malignant if a pixel is red, else benign if one is green, else normal."""
     malignant = benign = False
     for path in sample.masks:
         pixels = read_image(path)

@@ -1,4 +1,4 @@
-"""BUSI as released, ``benign/benign (1).png`` with ``benign (1)_mask.png`` and ``_mask_1.png`` beside it, and flattened."""
+"""The layout of BUSI, as released (``benign/benign (1).png``, ``benign (1)_mask.png``, ``_mask_1.png``) or in a single folder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ MASK = re.compile(r"^(?P<image>.+)_mask(_\d+)?$", re.IGNORECASE)
 
 
 def recognise(listing: Listing) -> bool:
-    """Some image has a file of its own name and ``_mask`` beside it."""
+    """Return whether some image has a mask next to it, with the image's name and ``_mask``."""
     images, masks = _pair(listing)
     return any(path.rpartition(".")[0] in masks for path in images)
 
 
 def read(listing: Listing) -> FolderListing:
-    """Labels from the folders, or from the names of the files where all lie in one folder."""
+    """Read samples with labels from the folders, or from the file names if all files are in one folder."""
     images, masks = _pair(listing)
     places = [split_path(path) for path in images]
     parts, folders = zip(*(take_part(place) for place, _ in places), strict=True) if places else ((), ())
@@ -35,7 +35,7 @@ def read(listing: Listing) -> FolderListing:
 
 
 def _pair(listing: Listing) -> tuple[list[str], dict[str, list[str]]]:
-    """The images, and the masks by the path of their image without its suffix."""
+    """Return the images, and the masks by the path of their image without its suffix."""
     images, masks = [], defaultdict(list)
     for path in listing.images:
         match = MASK.match(path.rpartition(".")[0])

@@ -1,4 +1,4 @@
-"""Folders named after classes, ``benign/`` and ``malignant/`` or any others, also below ``train/``, ``val/``, ``test/``."""
+"""The layout with one folder per class (``benign/``, ``malignant/`` or any others), also below ``train/``, ``val/``, ``test/``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from bcdseg.types import Sample
 
 
 def recognise(listing: Listing) -> bool:
-    """Every image lies in a folder, and there are two such folders or more, but not as many as patients."""
+    """Return whether every image is in a folder, and there are at least two folders but not so many that they are patients."""
     classes = {take_part(split_path(path)[0])[1][-1:] for path in listing.images}
     return () not in classes and 2 <= len(classes) <= MOST_CLASSES
 
 
 def read(listing: Listing) -> FolderListing:
-    """The folder that an image lies in is its label; masks beside their images, as BUSI has them, are left out."""
+    """Read samples with the image's folder as the label; masks next to their images, as in BUSI, are left out."""
     found = FolderListing()
     stems = {path.rpartition(".")[0] for path in listing.images}
     for path in listing.images:

@@ -1,4 +1,4 @@
-"""Image and mask folders side by side: ``images/ masks/``, ``img/ label/``, with equal names or a suffix."""
+"""The layout with separate image and mask folders (``images/ masks/``, ``img/ label/``), and equal file names or a suffix."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Key = tuple[tuple[str, ...], str]
 
 
 def recognise(listing: Listing) -> bool:
-    """There are image folders, and mask folders beside them."""
+    """Return whether there are image folders with mask folders next to them."""
     images, masks = _sort(listing)
     beside = {folders for folders, _ in masks}
     return any(folders in beside for folders, _ in images)
 
 
 def read(listing: Listing) -> FolderListing:
-    """Pairs by name; labels from folders above or below the two, else from file names as BUSI has them, else none."""
+    """Pair images and masks by name, with labels from folders above or below the two, else from file names as in BUSI."""
     images, masks = _sort(listing)
     own: dict[Key, list[str]] = defaultdict(list)
     found = FolderListing()
@@ -49,7 +49,7 @@ def read(listing: Listing) -> FolderListing:
 
 
 def _sort(listing: Listing) -> tuple[dict[Key, list[str]], dict[Key, list[str]]]:
-    """Images and masks, each by its folders less the one that tells which of the two it is, and its name."""
+    """Return images and masks, by their name and by their folders without the image or mask folder."""
     sorted_files: tuple[dict[Key, list[str]], dict[Key, list[str]]] = ({}, {})
     for path in listing.images:
         folders, stem = split_path(path)

@@ -1,4 +1,4 @@
-"""Folder listings, and what file names mean."""
+"""Lists of the files in a folder, and the labels and parts that file names imply."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TABLES = (".csv", ".tsv", ".parquet", ".xlsx")
 
 @dataclass
 class FolderListing:
-    """The samples of a data set and what is wrong with its other files."""
+    """The samples of a data set and the problems with its other files."""
 
     samples: list[Sample] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -26,11 +26,11 @@ class FolderListing:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files below a folder, by their paths relative to it, with forward slashes, sorted; listed when first asked for.
+    """The sorted files below a folder, as relative paths with forward slashes, listed on first access.
 
     Attributes:
         root: The folder.
-        table: The table that the user named, when it was a table and not the folder.
+        table: The table that the user named, or None if the user named a folder.
     """
 
     root: Path
@@ -38,21 +38,21 @@ class Listing:
 
     @property
     def images(self) -> list[str]:
-        """The image files, by their suffix."""
+        """Files with the suffix of an image."""
         return self._files[0]
 
     @property
     def tables(self) -> list[str]:
-        """The tables: only the one that the user named, when it was one."""
+        """All tables, or only the one that the user named."""
         return [self.table.name] if self.table else self._files[1]
 
     @property
     def empty(self) -> frozenset[str]:
-        """Image files of no bytes, and links that lead nowhere."""
+        """Image files without content, and broken links."""
         return frozenset(self._files[2])
 
     def path(self, name: str) -> Path:
-        """The file of that relative path."""
+        """Return the file with this relative path."""
         return self.root / name
 
     @cached_property
@@ -77,7 +77,7 @@ def _is_empty(entry: os.DirEntry[str]) -> bool:
 
 
 def _walk(root: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Files below a folder, links to folders followed once; hidden files and what macOS puts into archives left out."""
+    """Yield the files below a folder, except hidden files and those of macOS archives; links to folders are followed once."""
     folders, seen = [("", root)], {os.path.realpath(root)}
     while folders:
         before, folder = folders.pop()
@@ -102,21 +102,21 @@ NUMBERED = re.compile(r"^([a-z]+(?:[ _-][a-z]+)*)[ _-]*\(?\d+\)?$", re.IGNORECAS
 
 
 def split_path(path: str) -> tuple[tuple[str, ...], str]:
-    """The folders of a relative path, and the stem of its file."""
+    """Return the folders of a relative path and the stem of its file."""
     *folders, name = path.split("/")
     return tuple(folders), name.rpartition(".")[0]
 
 
 def take_part(folders: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
-    """The part of a split that a folder is named after, and the other folders."""
+    """Return the part of a split that a folder is named after, or None, and the other folders."""
     parts = [PARTS[folder.lower()] for folder in folders if folder.lower() in PARTS]
     return (parts[-1] if parts else None), tuple(folder for folder in folders if folder.lower() not in PARTS)
 
 
 def folder_labels(folders: Sequence[Sequence[str]]) -> list[str | None]:
-    """The innermost folder of each file as its label, when these folders tell classes apart.
+    """Return the innermost folder of each file as its label, or None for each if the folders are not classes.
 
-    One folder of no usual class is just where the files are; very many are patients.
+    A single folder whose name is not a usual class is only the location of the files; very many folders are patients.
     """
     names = [inner[-1] if inner else None for inner in folders]
     distinct = {name for name in names if name is not None}
@@ -126,7 +126,7 @@ def folder_labels(folders: Sequence[Sequence[str]]) -> list[str | None]:
 
 
 def name_labels(stems: Sequence[str]) -> list[str | None]:
-    """``benign`` of ``benign (12)``; other words than the usual classes are no labels, but patients or scanners."""
+    """Return labels from file names such as ``benign (12)``; words other than the usual classes are patients or scanners."""
     matches = [NUMBERED.match(stem) for stem in stems]
     return [match[1].lower() if match and match[1].lower() in USUAL_ORDER else None for match in matches]
 

@@ -1,4 +1,4 @@
-"""Tables of files: CSV, Excel or Parquet."""
+"""The layout with a table of files in CSV, Excel or Parquet format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = dict[str, str]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows; cells are stripped, an empty cell is ``""``."""
+    """Read all rows, with white space around cells removed and ``""`` for empty cells."""
     if path.suffix.lower() == ".parquet":
         return _parquet(path)
     if path.suffix.lower() == ".xlsx":
@@ -31,13 +31,13 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def csv_rows(path: Path) -> list[dict[Any, Any]]:
-    """All rows of a CSV file; a cell that its row lacks is None. An apostrophe in front of what would be a formula is removed."""
+    """Read all rows of a CSV file, with None for missing cells and without the apostrophe in front of formulas."""
     text = _text(path)
     return read_csv(text, _delimiter(text))
 
 
 def columns(path: Path) -> set[str]:
-    """The names of the columns of a CSV file, in lower case; none of any other file, which would have to be read for it."""
+    """Return the column names of a CSV file in lower case, and none for other formats, which would have to be read as a whole."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         return set()
     with path.open("rb") as file:
@@ -54,7 +54,7 @@ def _text(path: Path) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """Told by the header, where several masks in one cell can't be taken for it."""
+    """Return the most frequent delimiter of the header, since cells of other rows may contain several masks."""
     header = (text.splitlines() or [""])[0]
     return max(",;\t", key=header.count)
 
@@ -64,7 +64,7 @@ def _row(cells: dict[Any, Any]) -> Row:
 
 
 def _cell(value: Any) -> str:
-    """Text of a cell; a whole number that a spreadsheet holds as 7.0 is 7."""
+    """Return the text of a cell; a whole number that a spreadsheet stores as 7.0 becomes 7."""
     if value is None or value != value:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
@@ -90,13 +90,13 @@ BETWEEN = ";"
 
 
 def recognise(listing: Listing) -> bool:
-    """A table that was named by the user, or the only one in the folder itself, with a column ``image``."""
+    """Return whether the user named a table, or the folder itself contains a single one, with a column ``image``."""
     path = _table(listing)
     return path is not None and (path.suffix.lower() == ".parquet" or "image" in columns(path))
 
 
 def read(listing: Listing) -> FolderListing:
-    """One sample a row; relative paths start at the table's folder."""
+    """Read one sample per row; relative paths start at the table's folder."""
     path = _table(listing)
     if path is None:
         raise DatasetError(f"{listing.root}: has no table, or several. Give the path of the table itself.")
@@ -118,14 +118,14 @@ def read(listing: Listing) -> FolderListing:
 
 
 def write(samples: Iterable[Sample], path: str | PathLike[str], *, overwrite: bool) -> None:
-    """Write samples as a table, whole or not at all."""
+    """Write samples as a table, atomically."""
     path = Path(path)
     start = path.parent.resolve()
 
     def relative(file: Path) -> str:
         try:
             return Path(os.path.relpath(file.resolve(), start)).as_posix()
-        except ValueError:  # another drive
+        except ValueError:  # the file is on another drive
             return file.resolve().as_posix()
 
     rows: list[list[str | None]] = []
@@ -172,7 +172,7 @@ def _wrong(path: Path) -> str:
 
 
 def _spacing(cell: str) -> Spacing | tuple[()] | None:
-    """Down and across; ``()`` when the cell says nothing that makes sense."""
+    """Return the spacing down and across, None for an empty cell, or ``()`` for an invalid one."""
     if not cell:
         return None
     try:
