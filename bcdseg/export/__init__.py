@@ -1,1 +1,1 @@
-"""A whole model as one file of another format: scan in, mask and probabilities out."""
+"""Export of a whole model, from scan to mask and probabilities, to files of other formats."""

@@ -1,4 +1,4 @@
-"""Export of a model to a file of another format, checked before it is written."""
+"""Export of a model to a file of another format, with a check before it is written."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ MOST_CHECKED, MOST_CALIBRATED = 50, 300
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """A file that was written.
+    """Result of an export.
 
     Attributes:
-        path: The file to open.
-        format: ``onnx``, ``openvino``, ``litert``, ``torch`` or ``monai``.
-        precision: ``fp32``, ``fp16`` or ``int8``.
-        size: Bytes, of all its files.
-        difference: How far its answers are from the model's.
+        path: Path of the exported file.
+        format: Name of the format: ``onnx``, ``openvino``, ``litert``, ``torch`` or ``monai``.
+        precision: Name of the precision: ``fp32``, ``fp16`` or ``int8``.
+        size: Size of all its files in bytes.
+        difference: Difference between its outputs and the model's.
     """
 
     path: Path
@@ -54,14 +54,14 @@ class Exported:
 def export(
     subject: Subject, path: Path, *, format: str | None, precision: str, check_on: Any, calibrate_on: Any, overwrite: bool
 ) -> Exported:
-    """See ``Model.export``."""
+    """Export a model to a file; see ``Model.export``."""
     name, chosen = _chosen(path, format, precision)
     if (precision == "int8") != (calibrate_on is not None):
         raise OptionError("int8 takes its ranges from scans: give calibrate_on= together with precision='int8', and only then.")
     as_input = partial(_as_input, subject.preprocessing, chosen.largest)
     calibration = list(map(as_input, _scans(calibrate_on, MOST_CALIBRATED)))
     real = [*map(as_input, _scans(check_on, MOST_CHECKED)), *calibration[:MOST_CHECKED]]
-    # What int8 says of drawings would say little: its ranges are those of scans.
+    # For int8 a check on synthetic scans would mean little, as its ranges are calibrated on real scans.
     compared = real if precision == "int8" else [*real, *map(as_input, drawn_scans())]
     contents = chosen.make(subject, precision, calibration)
     targets = {path.with_suffix(suffix): content for suffix, content in contents.items()}
@@ -99,7 +99,7 @@ def _scans(source: Any, most: int) -> Iterator[Pixels]:
 
 
 def _as_input(preprocessing: Preprocessing, largest: int | None, pixels: Pixels) -> Scans:
-    """A scan in the type, channels and, where it must be, the size that the file takes."""
+    """Convert a scan to the type, channels and, where required, size of the exported model's input."""
     pixels = to_uint8(pixels)
     picture = Image.fromarray(to_gray(pixels) if preprocessing.channels == 1 else pixels)
     picture = picture.convert("L" if preprocessing.channels == 1 else "RGB")
@@ -114,7 +114,7 @@ def _as_input(preprocessing: Preprocessing, largest: int | None, pixels: Pixels)
 
 
 def _checked(subject: Subject, chosen: Format, contents: dict[str, bytes], scans: Sequence[Scans]) -> Difference:
-    """How far the files' answers are from the model's."""
+    """Measure the difference between the outputs of the exported files and the model's."""
     predictor = Predictor(
         runtime=TorchRuntime(subject.network, "cpu", subject.preprocessing.frame),
         preprocessing=subject.preprocessing,

@@ -27,14 +27,14 @@ FACTS = "bcdseg.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One format.
+    """Export format.
 
     Attributes:
-        suffix: Of the file that is opened.
-        precisions: What it can hold.
-        make: The content of each of its files by suffix; the one that is opened comes last.
-        opened: The file made ready to be run, from scans to outputs by name.
-        largest: Height and width of the largest scan that it takes, None when they are those of ``pipeline.LARGEST``.
+        suffix: Suffix of the file that is opened.
+        precisions: Names of the precisions that it supports.
+        make: Function that returns the content of each file by suffix, with the file that is opened last.
+        opened: Function that loads the file and returns a function from scans to outputs by name.
+        largest: Height and width of the largest supported scan; None means ``pipeline.LARGEST``.
     """
 
     suffix: str

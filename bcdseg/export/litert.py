@@ -1,7 +1,7 @@
 """Export to LiteRT.
 
-A scan of any size up to a canvas lies at the canvas' top left, and a second input says how high and wide it is: so resizing is
-in the graph all the same, and exact.
+The input is a canvas of fixed size with the scan at its top left, and a second input contains the scan's height and width. The
+graph therefore includes the exact resizing, although LiteRT requires inputs of one size.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from bcdseg.export.pipeline import SCAN, Pipeline, Subject
 from bcdseg.extras import require
 
 SIZE = "size"
-CANVAS = 1024  # rows and columns
+CANVAS = 1024  # height and width in pixels
 FACTS = "bcdseg.json"
-LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the same model gives the same file
+LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the same model gives the same file
 PURPOSE = "Writing LiteRT, in an environment of its own since its converter wants an older torch,"
 Inputs = dict[str, NDArray[Any]]
 
 
 class _Named(nn.Module):
-    """The pipeline with its outputs by name."""
+    """Pipeline whose outputs have names."""
 
     def __init__(self, subject: Subject) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class _Named(nn.Module):
 
 
 def make_litert(subject: Subject, precision: str, calibrate_on: Sequence[NDArray[np.uint8]]) -> dict[str, bytes]:
-    """The file: a model for the interpreter, and at its end a zip with what there is to know of it."""
+    """Convert a model to a LiteRT file, with its metadata in a zip archive at the end."""
     path = subject.preprocessing
     if path.resize == "none":
         raise OptionError(
@@ -57,7 +57,7 @@ def make_litert(subject: Subject, precision: str, calibrate_on: Sequence[NDArray
     converter.config.show_progress = False
     example = {name: torch.tensor(array) for name, array in inputs_of(np.zeros(_scan_shape(path), np.uint8), path).items()}
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")  # the converter's own, about the torch it calls; and the quantiser's progress bars
+        warnings.simplefilter("ignore")  # for the converter's torch warnings; stderr for the quantiser's progress bars
         content = converter.convert(_Named(subject).eval(), sample_kwargs=example).model_content()
         if precision == "fp16":
             content = with_half_weights(content)
@@ -67,7 +67,7 @@ def make_litert(subject: Subject, precision: str, calibrate_on: Sequence[NDArray
 
 
 def open_litert(path: Path, subject: Subject) -> Callable[[NDArray[np.uint8]], Inputs]:
-    """The file made ready to be run, one scan after another."""
+    """Load a LiteRT file as a function that runs scans one by one."""
     runtime = require("ai_edge_litert.interpreter", extra="litert", purpose="Running LiteRT")
     run = runtime.Interpreter(model_path=str(path), num_threads=torch.get_num_threads()).get_signature_runner()
 
@@ -84,7 +84,7 @@ def open_litert(path: Path, subject: Subject) -> Callable[[NDArray[np.uint8]], I
 
 
 def inputs_of(scan: NDArray[np.uint8], path: Preprocessing) -> Inputs:
-    """What the file takes for a scan."""
+    """Return the inputs of the exported model for a scan."""
     if path.resize == "fit":
         return {SCAN: scan[None]}
     canvas = np.zeros((1, *canvas_size(path), *scan.shape[2:]), np.uint8)
@@ -93,13 +93,13 @@ def inputs_of(scan: NDArray[np.uint8], path: Preprocessing) -> Inputs:
 
 
 def canvas_size(path: Preprocessing) -> tuple[int, int]:
-    """Height and width of the scan input."""
+    """Return the height and width of the scan input."""
     height, width = path.frame
     return (height, width) if path.resize == "fit" else (max(CANVAS, height), max(CANVAS, width))
 
 
 def litert_facts(subject: Subject, precision: str) -> dict[str, str]:
-    """As the other formats have them, for inputs of one size."""
+    """Return the metadata of the file, like that of the other formats but for inputs of one size."""
     path = subject.preprocessing
     sides = " x ".join(map(str, (1, *canvas_size(path), *_colours(path))))
     facts = subject.facts(precision)
@@ -111,7 +111,7 @@ def litert_facts(subject: Subject, precision: str) -> dict[str, str]:
 
 
 def with_facts(content: bytes, facts: dict[str, str]) -> bytes:
-    """The model with a zip behind it, where TensorFlow Lite keeps a model's associated files: interpreters don't read so far."""
+    """Append metadata to a model as a zip archive, as TensorFlow Lite does; interpreters ignore it."""
     file = io.BytesIO(content)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo(FACTS, LONG_AGO), json.dumps(facts, indent=1))
@@ -126,13 +126,13 @@ def _colours(path: Preprocessing) -> tuple[int, ...]:
     return (3,) if path.channels == 3 else ()
 
 
-NETWORK = r"bcdseg\.network"  # in the names of the network's own tensors, and in no other's
+NETWORK = r"bcdseg\.network"  # pattern in the names of the network's tensors only
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE")
 SIGNATURE = "serving_default"
 
 
 def with_half_weights(model: bytes) -> bytes:
-    """Weights of 16 bits, which a runtime widens, or calculates with where the device can."""
+    """Convert weights to 16 bits, which the runtime widens or, where the device supports it, uses directly."""
     types = _module("qtyping")
     half = types.OpQuantizationConfig(
         weight_tensor_config=types.TensorQuantizationConfig(num_bits=16, dtype=types.TensorDataType.FLOAT),
@@ -146,7 +146,7 @@ def with_half_weights(model: bytes) -> bytes:
 
 
 def in_eight_bits(model: bytes, calibrate_on: Sequence[dict[str, Any]]) -> bytes:
-    """Convolutions in 8 bits, weights and what flows through them; the ranges of the latter are those of some inputs."""
+    """Quantise weights and activations of convolutions to 8 bits, with activation ranges calibrated on some inputs."""
     types, quantiser = _module("qtyping"), _module("quantizer").Quantizer(model)
     for name in CONVOLUTIONS:
         quantiser.add_static_config(NETWORK, types.TFLOperationName(name), activation_num_bits=8, weight_num_bits=8)

@@ -20,7 +20,7 @@ from bcdseg.errors import OptionError
 from bcdseg.export.monai_configs import CLASSES, MASK, NETWORK, PICTURES, USE, inference, metadata
 from bcdseg.export.pipeline import Pipeline, Subject
 
-LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the same model gives the same file
+LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the same model gives the same file
 README = """# {name}
 
 {use}
@@ -50,7 +50,7 @@ flags.
 
 
 class _AsMonai(nn.Module):
-    """The pipeline for MONAI's order of axes: channel, width, height."""
+    """Pipeline for MONAI's order of axes: channel, width, height."""
 
     def __init__(self, subject: Subject) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class _AsMonai(nn.Module):
         self.colour = subject.preprocessing.channels == 3
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Mask probability and class probabilities, by name."""
+        """Return mask probability and class probabilities by name."""
         upright = image.mT
         found = dict(zip(self.outputs, self.pipeline(upright.movedim(1, -1) if self.colour else upright[:, 0]), strict=True))
         named: dict[str, Tensor] = {}
@@ -71,7 +71,7 @@ class _AsMonai(nn.Module):
 
 
 def make_bundle(subject: Subject, _: str, __: Sequence[Any]) -> dict[str, bytes]:
-    """The zip: a folder of the model's name with all in it."""
+    """Convert a model to a zip archive with the bundle in a folder of the model's name."""
     if subject.preprocessing.resize != "stretch":
         raise OptionError(
             f"{subject.name}: resizes by {subject.preprocessing.resize!r}, which a MONAI bundle can't do; 'stretch' it can. "
@@ -92,7 +92,7 @@ def make_bundle(subject: Subject, _: str, __: Sequence[Any]) -> dict[str, bytes]
 
 
 def open_bundle(path: Path, subject: Subject) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]:
-    """The bundle's network made ready to be run, from scans to outputs by name."""
+    """Load the network of a bundle as a function from scans to outputs by name."""
     with zipfile.ZipFile(path) as packed, _as_it_is():
         (name,) = (name for name in packed.namelist() if name.endswith(NETWORK))
         network = torch.jit.load(io.BytesIO(packed.read(name)))  # type: ignore[no-untyped-call]
@@ -126,7 +126,7 @@ def _scripted(subject: Subject) -> bytes:
 
 @contextmanager
 def _as_it_is() -> Iterator[None]:
-    """MONAI and its tools read TorchScript, which PyTorch calls deprecated; what tracing warns of, the parity check looks at."""
+    """Hide warnings: MONAI needs the deprecated TorchScript, and the agreement check covers the tracer's warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -21,7 +21,7 @@ IMPORTS = (
 
 
 def metadata(subject: Subject) -> dict[str, Any]:
-    """``configs/metadata.json``."""
+    """Return the content of ``configs/metadata.json``."""
     classes = subject.network.config.classes
     channels = subject.preprocessing.channels
     image = {**_tensor("magnitude", channels, 255), "modality": "US", "channel_def": {str(n): "image" for n in range(channels)}}
@@ -60,7 +60,7 @@ def metadata(subject: Subject) -> dict[str, Any]:
 
 
 def inference(subject: Subject) -> dict[str, Any]:
-    """``configs/inference.json``."""
+    """Return the content of ``configs/inference.json``."""
     return {
         "imports": [f"${line}" for line in IMPORTS],
         "bundle_root": ".",
@@ -99,7 +99,7 @@ def _before(mode: str) -> list[dict[str, Any]]:
 
 
 def _after(subject: Subject) -> list[dict[str, Any]]:
-    """From the network's answer to files: masks of 0 and 255, and a table of file name and probabilities in the classes' order."""
+    """Return the transforms from outputs to files: masks of 0 and 255, and a table of file names and class probabilities."""
     masks, classes = bool(subject.network.config.decoder), bool(subject.network.config.head)
     sub_keys = [*([MASK] if masks else []), *([CLASSES] if classes else [])]
     named = f"'{MASK}': MetaTensor(data['{MASK}'], meta=data['image'].meta), " if masks else ""

@@ -21,7 +21,7 @@ Length: TypeAlias = int | Tensor
 SCAN = "scan"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.float32}
 HALF_WEIGHT = 2**11
-LARGEST = 8192  # pixels a side: beyond it sums of weights would leave 32 bits
+LARGEST = 8192  # pixels per side; for larger scans the sums of weights would exceed 32 bits
 RESIZING = "resize: bilinear with smoothing, rounded to 8 bits across and then down, as Pillow does"
 INSIDE = ("intensities to 0..1", "padding", "normalisation", "network", "sigmoid", "temperature and softmax", "threshold")
 BRING_BACK = "mask to the scan's size"
@@ -34,14 +34,14 @@ OUTSIDE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is exported: all that a model's answers depend on.
+    """Parts of a model that an export needs.
 
     Attributes:
-        network: It stays as it is.
-        preprocessing: What is done to a scan before the network sees it.
-        rules: Thresholds and calibration.
-        name: What to call it.
-        card: The model card.
+        network: Network of the model; it is not changed.
+        preprocessing: Preprocessing of scans before the network.
+        rules: Decision rules: thresholds and calibration.
+        name: Name of the model.
+        card: Model card in Markdown.
     """
 
     network: AnyNetwork
@@ -52,12 +52,12 @@ class Subject:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of what comes out."""
+        """Names of the outputs."""
         config = self.network.config
         return (*(("mask_probability", "mask") if config.decoder else ()), *(("probabilities",) if config.head else ()))
 
     def facts(self, precision: str) -> dict[str, str]:
-        """What a reader of the file needs to know, as text and JSON."""
+        """Return the metadata of the exported file, as text and JSON."""
         resize = self.preprocessing.resize
         inside = (RESIZING, *INSIDE, BRING_BACK) if resize == "stretch" else INSIDE
         values: dict[str, Any] = {
@@ -80,12 +80,12 @@ class Subject:
 
 
 class Pipeline(nn.Module):
-    """Scans in, ``outputs`` out: mask probability and mask at the scans' size, and class probabilities.
+    """Module from scans to ``outputs``: mask probability and mask at the scans' size, and class probabilities.
 
-    Scans are uint8, batch x height x width, with x 3 at the end for a network that takes colour. They have any size where scans
-    are stretched to the network's; else the size of the network's input, since only data outside of the graph could say more.
+    Scans are uint8, batch x height x width, with x 3 at the end for a colour network. They may have any size where preprocessing
+    stretches scans; otherwise they have the size of the network input, since padding depends on data outside of the graph.
 
-    Where a format takes one size only, scans lie at the top left of a canvas, and ``size`` says how high and wide they are.
+    For formats with inputs of one size, scans are at the top left of a canvas, and ``size`` contains their height and width.
     """
 
     def __init__(self, subject: Subject, precision: str) -> None:
@@ -96,7 +96,7 @@ class Pipeline(nn.Module):
         self.network = folded.to(self.dtype).eval()
 
     def forward(self, scan: Tensor, size: Tensor | None = None) -> tuple[Tensor, ...]:
-        """See the class."""
+        """Run scans of one size; see the class."""
         planes = scan.movedim(-1, 1) if self.preprocessing.channels == 3 else scan.unsqueeze(1)
         canvas = (planes.shape[2], planes.shape[3])
         size_of_scan = canvas if size is None else (size[0], size[1])
@@ -111,7 +111,7 @@ class Pipeline(nn.Module):
 
     def _prepared(self, planes: Tensor, scan: tuple[Length, Length]) -> Tensor:
         path = self.preprocessing
-        if path.resize == "stretch":  # Pillow rounds to whole numbers after each direction
+        if path.resize == "stretch":  # Pillow rounds to integers after each direction
             planes = _in_levels(planes, path.size[1], scan[1])
             planes = _in_levels(planes.mT, path.size[0], scan[0]).mT
             down, across, _, _ = self._room()
@@ -130,13 +130,13 @@ class Pipeline(nn.Module):
         return _smoothly(across_done.mT, canvas[0], scan[0]).mT
 
     def _room(self) -> tuple[int, int, int, int]:
-        """Rows and columns of padding, and the size without them."""
+        """Return the rows and columns of padding, and the height and width without padding."""
         (height, width), frame = self.preprocessing.size, self.preprocessing.frame
         return frame[0] - height, frame[1] - width, height, width
 
 
 def trace_pipeline(subject: Subject, precision: str) -> torch.export.ExportedProgram:
-    """The pipeline as a graph: any batch, and any size where it takes any."""
+    """Trace the pipeline to a graph for any batch size, and for any scan size where the pipeline supports it."""
     path, dim = subject.preprocessing, torch.export.Dim
     height, width = path.frame if path.resize == "fit" else (3 * path.stride, 4 * path.stride)
     scan = torch.zeros(2, height, width, *([3] if path.channels == 3 else []), dtype=torch.uint8)
@@ -157,14 +157,14 @@ def _layout(path: Preprocessing) -> tuple[str, ...]:
     return ("batch", height, width, *(("3",) if path.channels == 3 else ()))
 
 
-# Resizing is written out: the formats' own operators leave out the smoothing that shrinking needs, or round otherwise than
-# Pillow, and networks answer by more than 0.001 otherwise when a dozen pixels are a level brighter.
+# Resizing is implemented here, because the formats' own operators lack the antialiasing that downscaling needs, or round unlike
+# Pillow; a dozen pixels that are one level brighter change the outputs of networks by more than 0.001.
 
 
 def _shares(lines: int, before: Length, places: int, after: Length) -> tuple[Tensor, Tensor]:
-    """How much of each pixel of a line is in each pixel of the resized line, ``places`` x ``lines``: a share of the row's sum.
+    """Return the weight of each pixel of a line in each pixel of the resized line, ``places`` x ``lines``, and the sum of each row.
 
-    The first ``before`` pixels of ``lines`` become the first ``after`` of ``places``; shares of and in those beyond are 0.
+    The first ``before`` pixels of ``lines`` become the first ``after`` of ``places``; the weights of pixels beyond are 0.
     """
     pixel, place = 2 * torch.arange(lines) + 1, 2 * torch.arange(places)[:, None] + 1
     apart = (pixel * after - place * before).abs()
@@ -177,16 +177,16 @@ def _shares(lines: int, before: Length, places: int, after: Length) -> tuple[Ten
 
 
 def _smoothly(lines: Tensor, places: int, after: Length) -> Tensor:
-    """The last dimension resized, as Pillow does with floating-point pixels."""
+    """Resize the last dimension as Pillow does with floating-point pixels."""
     count = lines.shape[-1]
     shares, whole = _shares(count, count, places, after)
     return lines @ (shares.float() / whole.float()).T
 
 
 def _in_levels(lines: Tensor, after: int, before: Length) -> Tensor:
-    """The last dimension resized, bit for bit as Pillow does with 8-bit pixels, which it weighs in whole 2**-22.
+    """Resize the last dimension exactly as Pillow does with 8-bit pixels, whose weights are integer multiples of 2**-22.
 
-    Each weight is taken in two halves of 11 bits: sums of these are exact in 32-bit floating point.
+    Each weight is split into two halves of 11 bits, whose sums are exact in 32-bit floating point.
     """
     shares, whole = _shares(lines.shape[-1], before, after, after)
     high = shares * HALF_WEIGHT // whole

@@ -41,7 +41,7 @@ def create(
     device: str = "auto",
     seed: int | None = None,
 ) -> Model:
-    """Build a new model. Nothing is downloaded unless ``weights="imagenet"`` asks for it.
+    """Build a new model. Nothing is downloaded except for ``weights="imagenet"``.
 
     Args:
         encoder: Name of an encoder: ``resnet50``, ``vgg16``, ``vgg16_bn``, ``mobilenet_v2``, any other encoder of
