@@ -45,19 +45,19 @@ def fetch_busi(
 ) -> Path:
     """Fetch BUSI once and return its folder, for ``bcdseg.open_dataset``.
 
-    Neither home publishes a checksum. The first fetch records one, and every later call compares with it, so a file that
-    changed, here or there, is noticed; give ``sha256`` to hold the first fetch to one that you know.
+    Neither source publishes a checksum. The first fetch records one and every later call compares with it, so that a change at the
+    source or on disk is noticed; ``sha256`` checks the first fetch too.
 
     Args:
-        source: ``"kaggle"`` (needs the extra ``kaggle``; kagglehub keeps its own cache, see its ``KAGGLEHUB_CACHE``), or
-            ``"cairo"``, the archive of Cairo University (``BCDSEG_BUSI_URL`` names a mirror).
-        cache: Where to keep it; by default ``BCDSEG_CACHE`` or the user's cache folder.
-        sha256: What the archive's SHA-256 must be (``"cairo"`` only).
-        say: Told the licence, and what is being fetched.
+        source: ``"kaggle"`` (needs the extra ``kaggle``; kagglehub has its own cache, see its ``KAGGLEHUB_CACHE``), or ``"cairo"``,
+            the archive of Cairo University (``BCDSEG_BUSI_URL`` names a mirror).
+        cache: Folder for the data set; by default ``BCDSEG_CACHE`` or the user's cache folder.
+        sha256: Expected SHA-256 of the archive (``"cairo"`` only).
+        say: Function that is called with the licence and with progress messages.
 
     Raises:
-        DataUnavailableError: It can't be reached; the message says what to download by hand and where to put it.
-        DatasetError: What came is damaged, or not what came the first time.
+        DataUnavailableError: The source can't be reached; the message states what to download by hand and where to put it.
+        DatasetError: The fetched data are damaged, or differ from those of the first fetch.
         MissingExtraError: kagglehub isn't installed.
     """
     check_choice("source", source, SOURCES)
@@ -127,7 +127,7 @@ def _by_hand(home: Path, url: str) -> str:
 
 
 def _compare(record: Path, what: str, checksum: str, place: Path) -> None:
-    """Refuse what is not as it was when it was fetched first."""
+    """Raise an error if the checksum differs from that of the first fetch."""
     known = json.loads(record.read_text("utf-8")) if record.exists() else {}
     if known.get(what, checksum) != checksum:
         raise DatasetError(
@@ -148,12 +148,12 @@ CHUNK = 1024**2
 
 
 def download(url: str, target: Path) -> None:
-    """Fetch a file over HTTP.
+    """Download a file over HTTP.
 
     Raises:
-        OptionError: The address is none of the web.
-        OSError: It can't be reached, or broke off.
-        DatasetError: It is larger than anything expected.
+        OptionError: The address is not a web address.
+        OSError: The server can't be reached, or the download broke off.
+        DatasetError: The file is larger than the data set can be.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise OptionError(f"{url}: is no web address. Give one that begins with http:// or https://.")
@@ -173,10 +173,10 @@ def download(url: str, target: Path) -> None:
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Unpack a zip archive into a folder that is made for it.
+    """Extract a zip archive into a new folder.
 
     Raises:
-        DatasetError: It is damaged, too large, or has paths or links that lead out of the folder.
+        DatasetError: The archive is damaged or too large, or has paths or links that lead out of the folder.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -196,7 +196,7 @@ def unpack(path: Path, folder: Path) -> None:
 
 
 def file_checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -205,7 +205,7 @@ def file_checksum(path: Path) -> str:
 
 
 def folder_checksum(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files below a folder."""
+    """Return the SHA-256 of the names and contents of all files below a folder."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{file_checksum(path)}\n".encode())

@@ -1,6 +1,6 @@
 """Preprocessing shared by training, prediction and export.
 
-It is plain data, so it can be written into a model's ``config.json``; a saved model is run with its own and no other.
+It is plain data, so that a model's ``config.json`` can contain it; a saved model always runs with its own preprocessing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Array = NDArray[np.float32]
 
 
 class Prepared(NamedTuple):
-    """A network input, channels x height x width, and where the scan lies in it."""
+    """A network input (channels x height x width) and the placement of the scan in it."""
 
     array: Array
     placement: Placement
@@ -32,13 +32,13 @@ class Prepared(NamedTuple):
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a scan lies in a network's input, so that a map over the input can be brought back.
+    """The placement of a scan in a network input, so that a map over the input can be mapped back to the scan.
 
     Attributes:
-        source: Height and width of the scan as it came.
-        resized: Height and width it was resized to.
-        top: Rows of padding above it.
-        left: Columns of padding left of it.
+        source: Height and width of the original scan.
+        resized: Height and width of the resized scan.
+        top: Rows of padding above the scan.
+        left: Columns of padding to the left of the scan.
     """
 
     source: tuple[int, int]
@@ -47,7 +47,7 @@ class Placement:
     left: int
 
     def restore(self, over_input: Array) -> Array:
-        """A map over the network's input as a map over the scan, at the scan's own height and width."""
+        """Crop and resize a map over the network input to a map over the scan, at the scan's own height and width."""
         height, width = self.resized
         inside = over_input[self.top : self.top + height, self.left : self.left + width]
         return resize_plane(inside, self.source)
@@ -55,17 +55,17 @@ class Placement:
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What is done to a scan before a network sees it.
+    """The preprocessing of a scan for a network.
 
     Attributes:
-        size: Height and width that scans are resized to. Any numbers: what the network's stride asks for beyond them
-            is padded with black, and cut off again.
-        resize: ``"stretch"`` fills ``size`` whatever the aspect ratio; ``"fit"`` keeps the aspect ratio and pads;
-            ``"none"`` leaves each scan at its own size.
-        channels: 1 (colour becomes gray) or 3 (gray is repeated).
-        mean: Subtracted from intensities of 0 to 1, one number a channel.
-        std: Divided by after that, one number a channel.
-        stride: Height and width of the input become multiples of this.
+        size: Height and width that scans are resized to. All sizes are possible: black padding up to a multiple of the stride is
+            added, and cropped from the output.
+        resize: ``"stretch"`` fills ``size`` whatever the aspect ratio; ``"fit"`` keeps the aspect ratio and pads; ``"none"`` keeps
+            each scan's own size.
+        channels: 1 (colour is converted to gray) or 3 (gray is repeated).
+        mean: Mean that is subtracted from intensities of 0 to 1, one number per channel.
+        std: Standard deviation by which the difference is divided, one number per channel.
+        stride: Number of which the height and width of the input are multiples.
     """
 
     size: tuple[int, int] = (256, 256)
@@ -89,38 +89,38 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
-        """Build the record from what ``dataclasses.asdict`` and JSON made of it."""
+        """Create an object from the output of ``dataclasses.asdict``, also after a round trip through JSON."""
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         return cls(**{**values, **lists})
 
     @property
     def frame(self) -> tuple[int, int]:
-        """Height and width of the network's input for a scan that is resized."""
+        """Height and width of the network input for a resized scan."""
         return _multiple(self.size[0], self.stride), _multiple(self.size[1], self.stride)
 
     def __call__(self, pixels: Pixels) -> Prepared:
-        """Channels, size, padding, scale, normalisation, in this order."""
+        """Convert the channels of a scan, resize it, pad it, scale it and normalise it, in this order."""
         return Prepared(self.normalised(self.framed(pixels)), self.placement(pixels.shape[:2]))
 
     def placement(self, source: tuple[int, ...]) -> Placement:
-        """Where a scan of this height and width comes to lie."""
+        """Return the placement of a scan with this height and width."""
         resized = self._resized((source[0], source[1]))
         height, width = self._frame(resized)
         return Placement((source[0], source[1]), resized, (height - resized[0]) // 2, (width - resized[1]) // 2)
 
     def framed(self, pixels: Pixels) -> Pixels:
-        """Channels, size and padding: H x W, or H x W x 3 for a colour scan and a network that takes colour; the dtype is kept."""
+        """Convert channels, resize and pad: H x W, or H x W x 3 if both the scan and the network have colour; the dtype is kept."""
         if pixels.ndim == 3 and self.channels == 3:
             return np.stack([self._placed(np.ascontiguousarray(pixels[..., channel])) for channel in range(3)], axis=-1)
         return self._placed(to_gray(pixels))
 
     def framed_mask(self, mask: Mask) -> Mask:
-        """A mask over the scan as a mask over the network's input: a pixel is lesion where half of it or more is."""
+        """Resize and pad a mask like its scan; a pixel is lesion if at least half of it is."""
         whole: Mask = self._placed(np.where(mask, np.uint8(255), np.uint8(0))) > 127
         return whole
 
     def normalised(self, framed: Pixels) -> Array:
-        """Scale and normalisation of what ``framed`` made: channels x height x width, float32."""
+        """Scale and normalise the output of ``framed`` to channels x height x width, float32."""
         planes = [framed] if framed.ndim == 2 else list(np.moveaxis(framed, -1, 0))
         array = np.empty((self.channels, *framed.shape[:2]), np.float32)
         for channel in range(self.channels):
@@ -130,7 +130,7 @@ class Preprocessing:
         return array
 
     def _placed(self, plane: NDArray[Any]) -> NDArray[Any]:
-        """A plane at its size, with black around it where the network's input is larger."""
+        """Resize a plane, and pad it with black if the network input is larger."""
         at = self.placement(plane.shape)
         plane, frame = resize_plane(plane, at.resized), self._frame(at.resized)
         if plane.shape == frame:
@@ -156,9 +156,9 @@ def _multiple(side: int, of: int) -> int:
 
 
 def resize_plane(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Bilinear, with the smoothing that shrinking needs; pixel centres stay where they are.
+    """Resize a plane bilinearly, with antialiasing when it shrinks; pixel centres keep their positions.
 
-    Across first, then down: Pillow rounds in between, and which comes first when left to it differs between its versions.
+    The width is resized before the height: Pillow rounds in between, and its own order differs between its versions.
     """
     if plane.shape == size:
         return plane
@@ -167,7 +167,7 @@ def resize_plane(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
 
 
 def _across(plane: NDArray[Any], width: int) -> Image.Image:
-    """At its new width. Of a large plane band by band, which changes nothing: it is never copied as a whole."""
+    """Resize a plane to a width; a large one is resized in bands, with the same result, so that it is never copied as a whole."""
     if plane.shape[0] <= BAND:
         return Image.fromarray(plane).resize((width, plane.shape[0]), Image.Resampling.BILINEAR)
     bands = [np.asarray(_across(plane[top : top + BAND], width)) for top in range(0, plane.shape[0], BAND)]

@@ -1,4 +1,4 @@
-"""Sources of scans: one source or many, read one by one or in threads."""
+"""Sources of scans: one or many, read one by one or in threads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from bcdseg.types import Area, Mask, Pixels, Sample, ScanImage
 
 
 def read_scan(source: ImageSource | ScanImage, *, keep_identifiers: bool = False) -> ScanImage:
-    """Read one scan. Pictures and arrays are one area without millimetres; DICOM has both. A ``ScanImage`` was read already."""
+    """Read one scan, or return a ``ScanImage`` as it is.
+
+    An image or array is a single area without a spacing in millimetres; DICOM may have several areas with a spacing.
+    """
     if isinstance(source, ScanImage):
         return source
     name = source_name(source)
@@ -35,9 +38,9 @@ def read_scan(source: ImageSource | ScanImage, *, keep_identifiers: bool = False
 
 
 def read_sample(sample: Sample, *, resize_masks: bool = False) -> tuple[Pixels, Mask | None]:
-    """What there is to learn from a sample: the pixels of its scan area, and its merged mask there, None when unknown.
+    """Read the pixels of a sample's scan area and the merged mask in that area, which is None when the mask is unknown.
 
-    A mask file is of the whole image. Of several areas it is the one that ``area_of`` chooses.
+    A mask file covers the whole image. If the image has several areas, ``area_of`` chooses one.
     """
     scan = read_scan(sample.image)
     mask = read_mask(sample.masks, scan.pixels.shape[:2], resize_masks) if sample.masks else None
@@ -46,10 +49,10 @@ def read_sample(sample: Sample, *, resize_masks: bool = False) -> tuple[Pixels, 
 
 
 def area_of(scan: ScanImage, mask: Mask | None) -> Area:
-    """The area that holds most of the mask; the largest where there is no mask, or an empty one."""
+    """Return the area that contains most of the mask, or the largest one if there is no mask or it is empty."""
     if mask is None or len(scan.areas) == 1:
         return scan.areas[0]
-    return max(scan.areas, key=lambda area: int(mask[area.window].sum()))  # the first of equals, which is the largest
+    return max(scan.areas, key=lambda area: int(mask[area.window].sum()))  # the first of equals, which is the largest area
 
 
 EVERY_FRAME = "all"
@@ -57,14 +60,14 @@ NO_SCAN = re.compile(r"_(mask(_\d+)?|overlay|heatmap)$", re.IGNORECASE)
 
 
 def is_single(source: Any) -> bool:
-    """Whether a source is one image, and not a folder, a pattern, a collection of images, a DICOM clip or a DICOMDIR."""
+    """Return whether a source is one image, and not a folder, pattern, collection of images, DICOM clip or DICOMDIR."""
     if is_dicom(source):
         return not holds_many(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         try:
             return path.is_file() or not (path.is_dir() or _is_pattern(os.fspath(source)))
-        except (OSError, ValueError):  # a name that no file can have: reading it says so
+        except (OSError, ValueError):  # no file can have this name: reading it reports the error
             return True
     if isinstance(source, (bytes, bytearray, memoryview, Image.Image, np.ndarray)):
         return True
@@ -72,16 +75,15 @@ def is_single(source: Any) -> bool:
 
 
 def expand(source: Any, frames: str | int = EVERY_FRAME) -> Iterator[ImageSource]:
-    """The single images of a source, in order; no pixel is read.
+    """Yield the single images of a source in order, without reading any pixels.
 
-    A folder gives the images in it and below it, in natural order (2 before 10), without masks (``*_mask.png``),
-    overlays (``*_overlay.png``), heat maps (``*_heatmap.png``) and hidden files. A pattern gives what matches, with these
-    left out likewise.
-    A DICOM clip gives its frames, a DICOMDIR the images that it lists.
+    A folder yields the images in it and below it, in natural order (2 before 10), without masks (``*_mask.png``), overlays
+    (``*_overlay.png``), heat maps (``*_heatmap.png``) and hidden files. A pattern yields the files that match, with the same
+    exceptions. A DICOM clip yields its frames, and a DICOMDIR the images that it lists.
 
     Args:
-        source: Whatever ``predict`` takes.
-        frames: Of clips, ``"all"`` or each n-th frame.
+        source: Any source that ``predict`` accepts.
+        frames: ``"all"`` for all frames of clips, or n for every n-th frame.
     """
     every = each_frame(frames)
     if is_dicom(source):
@@ -97,7 +99,7 @@ def expand(source: Any, frames: str | int = EVERY_FRAME) -> Iterator[ImageSource
 
 
 def each_frame(frames: str | int) -> int:
-    """Which frames of a clip are taken: each n-th, 1 for all."""
+    """Return the step between the frames of a clip that are read: n for every n-th frame, 1 for all."""
     if frames == EVERY_FRAME:
         return 1
     if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
@@ -106,7 +108,7 @@ def each_frame(frames: str | int) -> int:
 
 
 def list_images(source: str | os.PathLike[str]) -> list[Path]:
-    """The image files of a folder or pattern. An error says so when there is none."""
+    """Return the image files of a folder or pattern, and raise an error if there are none."""
     path = Path(source)
     if path.is_dir():
         found: Iterable[Path] = path.rglob("*")
@@ -134,18 +136,18 @@ def _is_image(file: Path, below: Path) -> bool:
 
 
 def natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts names as a person does: 2 before 10."""
+    """Return the sort key of natural order: 2 before 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", path.as_posix())]
 
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AHEAD = 4  # results that may wait for each thread, which bounds the memory
+AHEAD = 4  # results that may wait per thread, which bounds the memory
 
 
 def mapped(work: Callable[[Item], Result], items: Iterable[Item], done: Callable[[int], None]) -> Iterator[Result]:
-    """The results in order; ``done`` is told how many there are."""
+    """Yield results in the order of the items, computed in threads; ``done`` is called with the number of results so far."""
     threads = max(1, min(8, os.cpu_count() or 1))
     waiting: deque[Future[Result]] = deque()
     finished = 0

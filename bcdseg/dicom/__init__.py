@@ -1,1 +1,1 @@
-"""DICOM in and out. The one owner of pydicom and highdicom (extra ``dicom``)."""
+"""DICOM input and output, the only user of pydicom and highdicom (extra ``dicom``)."""

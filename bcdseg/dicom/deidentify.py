@@ -1,8 +1,8 @@
 """Patient identity of a written DICOM object: kept or de-identified.
 
-The rule: name and number of the patient become one made-up number; birth date, sex, accession number, study number, dates,
-times and the referring physician become empty; every UID becomes ``new_uid`` of it. So files made of the same study belong
-together, and fit a source whose UIDs were replaced by the same function. It is a hash and no secret: who has the original
+The rule: name and ID of the patient become one generated pseudonym; birth date, sex, accession number, study ID, dates, times and
+the referring physician become empty; every UID becomes its ``new_uid``. So files that are made of the same study belong together,
+and match a source whose UIDs were replaced by the same function. The function is a hash without a secret: whoever has the original
 UIDs can find out that they match.
 """
 
@@ -31,16 +31,16 @@ METHOD = "bcdseg: names, numbers and dates left out, UIDs hashed"
 
 
 def new_uid(uid: str) -> str:
-    """The UID that stands for another in de-identified files; always the same one."""
+    """Return the UID that replaces another one in de-identified files; it is always the same."""
     return f"2.25.{int.from_bytes(blake2b(f'bcdseg {uid}'.encode(), digest_size=16).digest(), 'big')}"
 
 
 def read_reference(source: Any, *, keep_identifiers: bool) -> Any:
-    """What an output must say of its source, as a pydicom ``Dataset``.
+    """Return the elements of a source that DICOM output refers to, as a pydicom ``Dataset``.
 
     Args:
         source: A path, the bytes of a file, an open file or a pydicom ``Dataset``.
-        keep_identifiers: Whether patient and UIDs are the source's own.
+        keep_identifiers: Whether to keep the source's own patient identity and UIDs.
     """
     if not is_dicom(source):
         shown = source_name(source)
@@ -61,13 +61,13 @@ def read_reference(source: Any, *, keep_identifiers: bool) -> Any:
 
 
 def reference_values(reference: Any) -> dict[str, str | int]:
-    """Return the elements of a reference by keyword, as JSON can hold them."""
+    """Return the elements of a reference by keyword, as values that JSON supports."""
     values = {element.keyword: element.value for element in reference}
     return {keyword: value if isinstance(value, int) else str(value or "") for keyword, value in values.items()}
 
 
 def reference_from(values: Mapping[str, str | int]) -> Any:
-    """Return the reference whose elements these are; see ``reference_values``."""
+    """Return the reference with these elements; see ``reference_values``."""
     reference = pydicom("pydicom.dataset").Dataset()
     for keyword, value in values.items():
         setattr(reference, keyword, value)

@@ -14,14 +14,14 @@ JPEG_ENDS = b"\xff\xd9"
 
 
 class Piece(NamedTuple):
-    """A run of bytes."""
+    """A byte range."""
 
     start: int
     length: int
 
 
 def read_piece(file: BinaryIO, piece: Piece) -> bytes:
-    """The bytes of a piece."""
+    """Read the bytes of a range."""
     file.seek(piece.start)
     return file.read(piece.length)
 
@@ -29,14 +29,14 @@ def read_piece(file: BinaryIO, piece: Piece) -> bytes:
 def find_frames(
     opener: Callable[[], BinaryIO], pixels: Piece, *, name: str, count: int, frame_length: int | None
 ) -> tuple[tuple[Piece, ...], ...]:
-    """The pieces of each frame.
+    """Return the byte ranges of each frame.
 
     Args:
-        opener: Opens what holds the pixel data.
-        pixels: Where the pixel data lie; their length may be undefined when they are compressed.
-        name: For errors.
-        count: How many frames are declared.
-        frame_length: Bytes of a frame, None when frames are compressed.
+        opener: Function that opens the file with the pixel data.
+        pixels: Byte range of the pixel data; its length may be undefined when they are compressed.
+        name: Name of the source in errors.
+        count: Number of frames that the header declares.
+        frame_length: Bytes per frame, or None when frames are compressed.
     """
     with opener() as file:
         end = file.seek(0, 2)
@@ -61,7 +61,7 @@ def _fixed(pixels: Piece, end: int, name: str, count: int, length: int) -> tuple
 
 
 def _pieces(file: BinaryIO, end: int, name: str) -> tuple[list[int], list[Piece]]:
-    """The basic offset table, and the items after it."""
+    """Return the basic offset table and the fragments after it."""
     items = _items(file, end)
     table = next(items, None)
     if table is None:
@@ -77,7 +77,7 @@ def _pieces(file: BinaryIO, end: int, name: str) -> tuple[list[int], list[Piece]
 
 
 def _items(file: BinaryIO, end: int) -> Iterator[Piece]:
-    """Items up to the delimiter; one that reaches beyond the file is left out."""
+    """Yield items up to the delimiter, or up to an item that extends beyond the end of the file."""
     while True:
         place = file.tell()
         start = file.read(8)
@@ -91,7 +91,7 @@ def _items(file: BinaryIO, end: int) -> Iterator[Piece]:
 
 
 def _grouped(file: BinaryIO, offsets: Sequence[int], pieces: Sequence[Piece], count: int) -> list[tuple[Piece, ...]]:
-    """One piece a frame, or as the offset table says, or until a piece ends as a JPEG does."""
+    """Group fragments into frames: one each, or by the offset table, or up to a fragment that ends like a JPEG."""
     if len(pieces) == count:
         return [(piece,) for piece in pieces]
     if count == 1:
@@ -123,7 +123,7 @@ JPEG_LS = 0xF7
 
 
 class Declared(NamedTuple):
-    """Height, width and numbers a pixel."""
+    """The height, width and samples per pixel that a compressed frame declares."""
 
     height: int
     width: int
@@ -131,12 +131,12 @@ class Declared(NamedTuple):
 
 
 def without_boxes(frame: bytes) -> bytes:
-    """A JPEG 2000 frame without the JP2 file around it, which some writers leave on."""
+    """Return a JPEG 2000 frame without the JP2 file header that some writers keep."""
     return frame[max(0, frame.find(JPEG_2000)) :] if frame.startswith(JP2) else frame
 
 
 def declared_size(frame: bytes) -> Declared | None:
-    """Of a JPEG, JPEG-LS or JPEG 2000 frame; None when it is none of them or is damaged before it says so."""
+    """Return the declared size of a JPEG, JPEG-LS or JPEG 2000 frame; None for other formats and damaged headers."""
     if frame.startswith(JPEG_2000) and len(frame) >= 42:
         right, bottom, left, top = unpack_from(">4L", frame, 8)
         (samples,) = unpack_from(">H", frame, 40)
@@ -148,7 +148,7 @@ def _of_jpeg(frame: bytes) -> Declared | None:
     place = 2
     while place + 10 <= len(frame) and frame[place] == 0xFF:
         marker = frame[place + 1]
-        if marker == 0xFF:  # a byte to fill up
+        if marker == 0xFF:  # a fill byte
             place += 1
             continue
         if marker == JPEG_LS or (0xC0 <= marker <= 0xCF and marker not in NO_FRAME_HEADER):

@@ -1,4 +1,4 @@
-"""Errors of damaged and hostile DICOM files."""
+"""Error handling for damaged and malicious DICOM files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PURPOSE = "Reading and writing DICOM"
 
 
 def pydicom(module: str = "pydicom") -> Any:
-    """A module of pydicom or highdicom, or the error that names the extra."""
+    """Import a module of pydicom or highdicom, or raise the error that names the extra."""
     return require(module, extra="dicom", purpose=PURPOSE)
 
 
 class _Quiet:
-    """pydicom's warnings and log lines quote the values they stumble over; they are held back while anyone reads.
+    """A context manager that suppresses pydicom's warnings and log lines, which quote the values of the file.
 
-    Python's filters are one list for all threads, so the first who comes sets it and the last who leaves puts it back.
+    All threads share Python's warning filters, so the first reader that enters sets them and the last one that exits restores them.
     """
 
     def __init__(self) -> None:
@@ -62,9 +62,9 @@ QUIET = _Quiet()
 
 @contextmanager
 def guarded(name: str, problem: str = DAMAGED) -> Iterator[None]:
-    """Turn all errors of parsers and decoders into an ``ImageError``, without their messages: these quote the file's values.
+    """Convert all errors of parsers and decoders to an ``ImageError``, without their messages, which quote the file's values.
 
-    Decoders written in Rust panic on damaged files, which raises a class that is no ``Exception``.
+    Decoders written in Rust panic on damaged files, which raises a class that is not an ``Exception``.
     """
     try:
         with QUIET:

@@ -1,6 +1,6 @@
-"""Limits on the header of a DICOM file, and on its inflation.
+"""Limits on the size of a DICOM header and of its inflated content.
 
-pydicom makes Python objects of each element, item and value, which takes up to 20 microseconds each. A file of a few hundred
+pydicom creates Python objects for each element, item and value, which takes up to 20 microseconds each. A file of a few hundred
 kilobytes can declare millions of them, so they are counted while pydicom reads.
 """
 
@@ -16,32 +16,32 @@ from typing import Any, BinaryIO
 from bcdseg.dicom.guard import pydicom
 from bcdseg.errors import ImageError
 
-MOST_ELEMENTS = 100_000  # an item counts as three; a clip of 2,000 frames with groups of its own has half as many
+MOST_ELEMENTS = 100_000  # an item counts as three; a clip of 2,000 frames with its own groups per frame has half as many
 MOST_VALUES = 500_000  # numbers and texts in elements that are used; a colour palette has 200,000
-MOST_BYTES = 2**28  # of all that is read of a header: elements that nothing needs are skipped, unless they are in sequences
-MOST_VALUE_BYTES = 2**18  # of an element that is used and is no sequence; a table of 65,536 colours has half as many
-MOST_CHARSET_BYTES = 2**10  # pydicom converts character sets at once, also those in sequences
+MOST_BYTES = 2**28  # bytes read from a header; elements that are not needed are skipped, unless they are in sequences
+MOST_VALUE_BYTES = 2**18  # bytes of an element that is used and is not a sequence; a table of 65,536 colours has half as many
+MOST_CHARSET_BYTES = 2**10  # pydicom converts character sets immediately, also in sequences
 AT_PIXELS = 0x7FE00008  # the first tag of pixel data
 CHARSET, UNDEFINED = 0x00080005, 0xFFFFFFFF
 CHARSET_STARTS = (b"\x08\x00\x05\x00", b"\x00\x08\x00\x05")
 TOO_MUCH = ", the most that is read. Export the scan again, without it."
-ELEMENT_START = 8  # bytes that begin each element and item
+ELEMENT_START = 8  # bytes at the start of each element and item
 COSTS = {ELEMENT_START: 1, 2: 2}
-"""What a read counts, by its bytes; two are read of each item, which takes longer than an element."""
+"""Number of elements that a read counts as, by its size; 2 bytes are read of each item, which takes longer than an element."""
 
 NUMERIC = {"US": 2, "SS": 2, "AT": 4, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "SV": 8, "UV": 8}
 
 
 class HeaderBudget:
-    """Counts what is read of one header.
+    """A counter of what is read from one header.
 
     Args:
-        name: The source's name in an error.
-        most_elements: Elements and items.
-        with_pixels: Whether the pixel data are read too: then bytes and values are not counted.
+        name: Name of the source in errors.
+        most_elements: Largest number of elements and items.
+        with_pixels: Whether the pixel data are read too; then bytes and values are not counted.
 
     Attributes:
-        problem: The error to raise once a limit is reached.
+        problem: Error to raise after a limit is reached.
     """
 
     def __init__(self, name: str, *, most_elements: int = MOST_ELEMENTS, with_pixels: bool = False) -> None:
@@ -62,11 +62,11 @@ class HeaderBudget:
             self.refuse(f"has more than {MOST_BYTES // 2**20} MB{TOO_MUCH}")
 
     def refuse(self, reason: str) -> None:
-        """Note that a limit is reached; the first one is reported."""
+        """Record that a limit is reached; only the first one is reported."""
         self.problem = self.problem or ImageError(f"{self._name}: its header {reason}")
 
     def check(self) -> None:
-        """Raise the error, if there is one."""
+        """Raise the recorded error, if there is one."""
         if self.problem is not None:
             raise self.problem from None
 
@@ -74,13 +74,13 @@ class HeaderBudget:
 class LimitedFile:
     """A DICOM file that ends where a limit is reached.
 
-    pydicom replaces errors that are raised in ``read``. So the file ends instead, and the error is raised when its ``with``
-    block ends.
+    pydicom replaces errors that are raised in ``read``. So the file ends instead, and the error is raised at the end of its
+    ``with`` block.
 
     Attributes:
-        budget: What is counted.
-        inflated: The content of a file that was deflated as a whole, else None.
-        most_at_once: Bytes of a value that is read.
+        budget: Counter of what is read.
+        inflated: Content of a file that is deflated as a whole, else None.
+        most_at_once: Largest number of bytes of a value that is read.
     """
 
     def __init__(self, file: BinaryIO, budget: HeaderBudget, *, inflated: bytes | None = None) -> None:
@@ -90,10 +90,10 @@ class LimitedFile:
         self._file, self._in_charset = file, False
 
     def read(self, size: int = -1) -> bytes:
-        """Read bytes; none once a limit is reached."""
+        """Read bytes, and none after a limit is reached."""
         if self.budget.problem is None:
             most = MOST_CHARSET_BYTES if self._in_charset else self.most_at_once
-            if size < 0:  # pydicom reads so what it then inflates without a limit
+            if size < 0:  # pydicom reads in this way what it then inflates without a limit
                 self.budget.refuse("is deflated, and its first element is not its length. Convert it: dcmconv +te IN OUT.")
             elif size > most:
                 self.budget.refuse(f"has an element of more than {most / 2**10:g} KB{TOO_MUCH}")
@@ -118,9 +118,10 @@ def read_header(file: LimitedFile, keywords: Sequence[str], stop: Callable[[int,
     """Read elements of a header, as a pydicom ``Dataset``.
 
     Args:
-        file: At its beginning.
-        keywords: The elements that are kept.
-        stop: Called with tag, value representation and length of each element; reading ends before the first one that it accepts.
+        file: The file, at its beginning.
+        keywords: Keywords of the elements that are kept.
+        stop: Function of the tag, value representation and length of an element; reading ends before the first one for which it
+            returns True.
     """
     dictionary = pydicom("pydicom.datadict")
     tags = [dictionary.tag_for_keyword(keyword) for keyword in keywords]
@@ -138,12 +139,12 @@ def read_header(file: LimitedFile, keywords: Sequence[str], stop: Callable[[int,
 def convert_header(header: Any, budget: HeaderBudget, *, only: Mapping[int, frozenset[int]]) -> None:
     """Convert all elements of a header, also those in sequences, before threads use them.
 
-    pydicom converts an element when it is first used, however long it is.
+    pydicom converts an element, however long it is, only when it is first used.
 
     Args:
-        header: A pydicom ``Dataset`` as it was read from a file; changed in place.
-        budget: What was counted while it was read.
-        only: For a sequence of the header, by its tag, which elements its items keep.
+        header: A pydicom ``Dataset`` that was read from a file; it is changed in place.
+        budget: Counter of what was read from the file.
+        only: Tags of the elements that the items of a sequence keep, by the tag of the sequence.
     """
     datasets = [header]
     for dataset in datasets:
@@ -164,7 +165,7 @@ def convert_header(header: Any, budget: HeaderBudget, *, only: Mapping[int, froz
 
 
 def _convert_sequence(dataset: Any, tag: Any, budget: HeaderBudget) -> list[Any]:
-    """The items of a sequence, none for another element."""
+    """Return the items of a sequence, or none for another element."""
     element = dataset.get_item(tag)
     if not getattr(element, "is_raw", False):
         return list(element.value or ()) if element.VR == "SQ" else []
@@ -181,12 +182,12 @@ def _convert_sequence(dataset: Any, tag: Any, budget: HeaderBudget) -> list[Any]
 
 
 def _raw(dataset: Any) -> Iterator[Any]:
-    """The elements that are not converted yet."""
+    """Return the elements that are not converted yet."""
     return (element for tag in list(dataset.keys()) if getattr(element := dataset.get_item(tag), "is_raw", False))
 
 
 def _vr(element: Any, dataset: Any) -> str:
-    """The value representation that pydicom chooses for an element."""
+    """Return the value representation that pydicom chooses for an element."""
     chosen: dict[str, Any] = {}
     pydicom("pydicom.hooks").raw_element_vr(element, chosen, ds=dataset)
     return str(chosen["VR"])
@@ -199,14 +200,14 @@ GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 
 
 def plain(file: BinaryIO, name: str, budget: HeaderBudget | None = None) -> LimitedFile:
-    """Return the file's elements as pydicom reads them: the file itself from its beginning, or what was deflated in it.
+    """Return a file with elements that pydicom can read: the file itself from its beginning, or its inflated content.
 
     pydicom would inflate all content, however large it becomes.
 
     Args:
         file: The open file, at its beginning.
-        name: The source's name in an error.
-        budget: The limits of its header; by default those of a scan.
+        name: Name of the source in errors.
+        budget: Limits of the header; by default those of a scan.
     """
     budget = budget or HeaderBudget(name)
     start = file.read(META_STARTS)
@@ -215,14 +216,14 @@ def plain(file: BinaryIO, name: str, budget: HeaderBudget | None = None) -> Limi
         return LimitedFile(file, budget)
     file.seek(META_STARTS + meta)
     deflated = file.read()
-    if sum(map(len, _inflated(deflated))) > MOST:  # counted before any of it is kept
+    if sum(map(len, _inflated(deflated))) > MOST:  # the size is computed before any content is stored
         raise ImageError(f"{name}: its deflated content becomes larger than {MOST // 2**20} MB. Convert it: dcmconv +te IN OUT.")
     inflated = b"".join(_inflated(deflated))
     return LimitedFile(io.BytesIO(inflated), budget, inflated=inflated)
 
 
 def _inflated(content: bytes) -> Iterator[bytes]:
-    """Piece by piece, up to the first piece beyond the limit."""
+    """Yield inflated content in pieces, up to the first piece beyond the limit."""
     inflater, left, total = zlib.decompressobj(-zlib.MAX_WBITS), content, 0
     while left and not inflater.eof and total <= MOST:
         piece = inflater.decompress(left, PIECE)

@@ -1,10 +1,10 @@
 """Pixels of one DICOM frame, as gray or RGB.
 
 - Gray goes through the modality and the VOI transformation of the file (a table before a window, the first of several), which
-  enhanced files tell for each frame or for all, and MONOCHROME1 is turned round. Without one, up to 8 bits are taken as they
-  are, and more are spread from the frame's own smallest value to its largest. Padding is black.
-- Colour becomes RGB.
-- What comes out has 8 bits when up to 8 are stored, else it is float32 from 0 to 1.
+  enhanced files define per frame or for all frames, and MONOCHROME1 is inverted. Without a VOI transformation, values of up to 8
+  bits are used as they are, and others are scaled from the frame's own minimum and maximum. Padding is black.
+- Colour is converted to RGB.
+- The result has 8 bits if up to 8 are stored, else it is float32 from 0 to 1.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def read_pixels(image: DicomImage, index: int) -> Pixels:
 
 
 def _stored(image: DicomImage, index: int) -> NDArray[Any]:
-    """The numbers of a frame; colour is RGB already."""
+    """Return the stored values of a frame; colour is already RGB."""
     raw = without_boxes(image.raw(index)) if image.compressed else image.raw(index)
-    # A data set of its own: one made from another shares its elements, and threads read frames of one clip side by side.
+    # A separate data set: one made from another shares its elements, and threads read frames of one clip at the same time.
     alone = {element.tag: element for element in image.header if element.keyword != "NumberOfFrames"}
     dataset = pydicom("pydicom.dataset").Dataset(alone)
     dataset.file_meta = pydicom("pydicom.dataset").FileMetaDataset()
@@ -85,7 +85,7 @@ def _colour(stored: NDArray[Any], header: Any) -> Pixels:
 
 
 def _gray(stored: NDArray[Any], header: Any) -> Pixels:
-    """By a table over all values that may occur: the same arithmetic on a mammogram's pixels would take gigabytes."""
+    """Map gray values by a table of all possible ones: the same arithmetic on a mammogram's pixels would take gigabytes."""
     low, high = int(stored.min()), int(stored.max())
     values = np.arange(low, high + 1, dtype=np.int64)
     places = stored.astype(np.int32) - low if low else stored
@@ -109,7 +109,7 @@ def _padding(values: NDArray[np.int64], header: Any) -> NDArray[np.bool_]:
 
 
 def _shown(values: NDArray[np.int64], seen: NDArray[np.bool_], header: Any) -> Table:
-    """How bright each stored value is shown, 0 to 1."""
+    """Convert channels, resize and pad: H x W, or H x W x 3 if both the scan and the network have colour; the dtype is kept."""
     measured = pydicom("pydicom.pixels").apply_modality_lut(values, header)
     if not np.isfinite(measured).all():
         raise ValueError("an impossible rescale slope")
@@ -128,7 +128,7 @@ def _windowed(measured: NDArray[Any], header: Any) -> Table:
     if not (np.isfinite([center, width]).all() and width > 0):
         raise ValueError("an impossible window")
     function = header.get("VOILUTFunction") or "LINEAR"
-    if function == "LINEAR":  # as the standard has it: 256 values around 128 map one to one
+    if function == "LINEAR":  # as the standard defines it: 256 values around 128 map one to one
         center, width = center - 0.5, width - 1
     if function == "SIGMOID":
         return _bounded(1 / (1 + np.exp(np.clip(-4 * (measured - center) / width, -50, 50))))
@@ -138,7 +138,7 @@ def _windowed(measured: NDArray[Any], header: Any) -> Table:
 
 
 def _ends(values: NDArray[np.int64], measured: NDArray[Any], seen: NDArray[np.bool_], header: Any) -> tuple[float, float]:
-    """The values that become black and white where the file doesn't say."""
+    """Return the values that become black and white if the file defines none."""
     bits = int(header.get("BitsStored", 8))
     if bits <= 8 and np.array_equal(measured, values):
         low = -(2 ** (bits - 1)) if header.get("PixelRepresentation") else 0

@@ -1,4 +1,4 @@
-"""DICOM headers: what they say of the pixels, before any pixel is read."""
+"""DICOM headers: the properties of the pixels, before any pixel is read."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ REPLACED = {
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
     "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
 }
-"""What each group says, in place of what stands outside of the groups."""
+"""Elements of each functional group, which replace those outside of the groups."""
 
 
 def kept_of_each_frame() -> dict[int, frozenset[int]]:
-    """Return which elements are kept of each frame's groups, by the tag of their sequence."""
+    """Return the elements that are kept of each frame's functional groups, by the tag of their sequence."""
     tag_for = pydicom("pydicom.datadict").tag_for_keyword
     return {tag_for(PER_FRAME): frozenset(map(tag_for, REPLACED))}
 
 
 def of_each_frame(header: Any) -> None:
-    """Keep of the frames' groups only how to show them: dates and numbers are among the rest."""
+    """Keep only the display elements of the frames' functional groups: the rest includes dates and numbers."""
     groups = header.get(PER_FRAME)
     if groups:
         make = pydicom("pydicom.dataset").Dataset
         kept = [make({group[name].tag: group[name] for name in REPLACED if name in group}) for group in groups]
-        header.add_new(PER_FRAME, "SQ", kept)  # a new element: the old one is the user's, where she gave a data set
+        header.add_new(PER_FRAME, "SQ", kept)  # a new element, since the old one may belong to a data set of the caller
 
 
 def shown_as(header: Any, index: int) -> Any:
-    """The header with what the groups say of showing one frame, counted from 0."""
+    """Return the header with the display elements from the functional groups of one frame, counted from 0."""
     shared, own = header.get(SHARED) or (), header.get(PER_FRAME) or ()
     shown = header
     for group in (*shared[:1], *own[index : index + 1]):
@@ -54,10 +54,10 @@ def shown_as(header: Any, index: int) -> Any:
 
 
 PIXEL_DATA = 0x7FE00010
-NO_SCANS = ("SEG", "RTDOSE")  # their pixel data are no picture
+NO_SCANS = ("SEG", "RTDOSE")  # their pixel data are not scans
 PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 
-# All that prediction reads of a file: no name, no number, no date of a patient is among them.
+# All elements that prediction reads from a file: none of them is a name, number or date of a patient.
 NEEDED = (
     *("SOPClassUID", "Modality", "BurnedInAnnotation", "SequenceOfUltrasoundRegions"),
     *(
@@ -80,13 +80,13 @@ class DicomImage:
     """An opened DICOM image or clip.
 
     Attributes:
-        name: What to call it: its path, or its kind when it has none.
-        header: The elements of ``NEEDED`` that the file has, as a pydicom ``Dataset``.
+        name: Name of the image: its path, or its kind if it has none.
+        header: Elements of ``NEEDED`` that the file has, as a pydicom ``Dataset``.
         size: Height and width of a frame.
-        frames: Where each frame's bytes lie.
+        frames: Byte ranges of each frame.
         compressed: Whether frames are compressed.
-        open: Opens what holds the pixels, each time anew, so that threads don't disturb each other.
-        path: The file, None for bytes and data sets.
+        open: Function that opens the file with the pixels again on each call, so that threads don't interfere.
+        path: The file, or None for bytes and data sets.
     """
 
     name: str
@@ -98,7 +98,7 @@ class DicomImage:
     path: Path | None = None
 
     def raw(self, index: int) -> bytes:
-        """The bytes of one frame as they are stored."""
+        """Return the stored bytes of one frame."""
         with self.open() as file:
             return b"".join(read_piece(file, piece) for piece in self.frames[index])
 
@@ -107,7 +107,7 @@ def open_dicom(source: Any, name: str) -> DicomImage:
     """Open a path, the bytes of a file, an open file or a pydicom ``Dataset``.
 
     Raises:
-        ImageError: It is damaged, or holds no image that can be read here; the message says which and what to do.
+        ImageError: The source is damaged, or contains no image that can be read; the message states which and what to do.
     """
     pydicom()
     with guarded(name):
@@ -124,7 +124,7 @@ def open_dicom(source: Any, name: str) -> DicomImage:
 
 
 def transfer_syntax(header: Any) -> Any:
-    """The transfer syntax that a header names, or the one that its encoding shows."""
+    """Return the transfer syntax that a header names, or the one that its encoding implies."""
     uids = pydicom("pydicom.uid")
     named = getattr(header, "file_meta", {}).get("TransferSyntaxUID")
     if named:
@@ -167,9 +167,9 @@ def _open_dataset(dataset: Any, name: str) -> DicomImage:
 
 
 def _checked(header: Any, name: str, opener: Callable[[], BinaryIO], pixels: Piece, path: Path | None) -> DicomImage:
-    """Everything that is declared is checked against what is there before any memory is asked for."""
+    """Create an image after everything that its header declares is checked, before any memory is allocated."""
     of_each_frame(header)
-    list(header.iterall())  # pydicom decodes elements when they are first asked for: now, before threads do
+    list(header.iterall())  # pydicom converts elements on first access: here, before threads access them
     syntax = transfer_syntax(header)
     size = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
     if not all(size) or header.get("Modality") in NO_SCANS:
@@ -182,7 +182,7 @@ def _checked(header: Any, name: str, opener: Callable[[], BinaryIO], pixels: Pie
     full = int(header.get("SamplesPerPixel", 1)) * size[0] * size[1] * (int(header.BitsAllocated) // 8)
     halved = header.PhotometricInterpretation == "YBR_FULL_422"
     if halved and not compressed and pixels.length == count * full + (count * full) % 2:
-        header.add_new("PhotometricInterpretation", "CS", "YBR_FULL")  # some writers unpack the colour and leave the name
+        header.add_new("PhotometricInterpretation", "CS", "YBR_FULL")  # some writers upsample the colour and keep the name
         halved = False
     length = None if compressed else full // 3 * 2 if halved else full
     frames = find_frames(opener, pixels, name=name, count=count, frame_length=length)

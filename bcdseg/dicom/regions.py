@@ -1,6 +1,6 @@
-"""Scan regions of a frame and their pixel spacing.
+"""Scan areas of a frame and their pixel spacing.
 
-An ultrasound machine tells of each part of its screen what it shows and in which units (Ultrasound Region Calibration). Only
+An ultrasound machine declares for each region of its screen what it shows and in which units (Ultrasound Region Calibration). Only
 two-dimensional tissue in centimetres is a scan; Doppler, M-mode, traces and the machine's own texts are not.
 """
 
@@ -19,14 +19,14 @@ FROM_REGION, FROM_PIXELS, FROM_DETECTOR = "ultrasound region", "pixel spacing", 
 
 
 class Areas(NamedTuple):
-    """The parts that are scan, the largest first, and what to doubt about them."""
+    """The scan areas in descending order of size, and warnings about them."""
 
     areas: tuple[Area, ...]
     doubts: tuple[Doubt, ...]
 
 
 def find_areas(header: Any, size: tuple[int, int]) -> Areas:
-    """From a header; without regions the whole frame is one area."""
+    """Find the scan areas that a header declares; without regions the whole frame is one area."""
     spacing, spacing_from = _of_pixels(header)
     whole = Area(box=(0, 0, *size), spacing=spacing, spacing_from=spacing_from)
     scans = _scan_regions(header)
@@ -59,7 +59,7 @@ def find_areas(header: Any, size: tuple[int, int]) -> Areas:
 
 
 def _scan_regions(header: Any) -> list[Any]:
-    """Tissue; colour flow only where a file calls nothing tissue."""
+    """Return the regions with tissue, or those with colour flow if the file declares no tissue."""
     flat = [
         region for region in header.get("SequenceOfUltrasoundRegions") or () if _is(region, "RegionSpatialFormat", TWO_DIMENSIONS)
     ]
@@ -72,7 +72,7 @@ def _is(region: Any, keyword: str, value: int) -> bool:
 
 
 def _box(region: Any) -> Box:
-    """Top, left, bottom, right; the file names the last pixel, a box the one after it."""
+    """Return top, left, bottom and right; the file stores the last pixel, a box the one after it."""
     return (
         int(region.RegionLocationMinY0),
         int(region.RegionLocationMinX0),
@@ -82,7 +82,7 @@ def _box(region: Any) -> Box:
 
 
 def _leaves(box: Box, size: tuple[int, int]) -> bool:
-    """Whether a box leaves the frame by more than one pixel: some machines name the pixel after the last."""
+    """Return whether a box exceeds the frame by more than one pixel: some machines store the pixel after the last."""
     return box[2] > size[0] + 1 or box[3] > size[1] + 1
 
 
@@ -96,14 +96,17 @@ def _area(region: Any, box: Box, whole: Area) -> Area:
 
 
 def _of_region(region: Any) -> Spacing | None:
-    """Millimetres from centimetres. The sign of a delta and the reference pixel tell direction and origin: sizes need neither."""
+    """Return the spacing of a region, converted from centimetres to millimetres.
+
+    The sign of a delta and the reference pixel define direction and origin, which sizes don't depend on.
+    """
     if not (_is(region, "PhysicalUnitsXDirection", CENTIMETRES) and _is(region, "PhysicalUnitsYDirection", CENTIMETRES)):
         return None
     return _believable(10 * abs(float(region.get("PhysicalDeltaY") or 0)), 10 * abs(float(region.get("PhysicalDeltaX") or 0)))
 
 
 def _of_pixels(header: Any) -> tuple[Spacing | None, str | None]:
-    """The whole frame's pixel size: in the patient, else at the detector of an X-ray machine, where all is larger."""
+    """Return the spacing of the whole frame: in the patient, else at the detector of an X-ray machine, where all is larger."""
     for holder in (header, *_shared_measures(header)):
         for keyword, name in (("PixelSpacing", FROM_PIXELS), ("ImagerPixelSpacing", FROM_DETECTOR)):
             pair = holder.get(keyword)
@@ -126,7 +129,7 @@ def _believable(down: float, across: float) -> Spacing | None:
 
 
 def _apart(areas: Sequence[Area]) -> list[Area]:
-    """The largest first; an area that lies mostly in a larger one is part of it."""
+    """Return areas in descending order of size, without those that are mostly inside a larger one."""
     kept: list[Area] = []
     for area in sorted(areas, key=lambda area: -area.pixels):
         if all(2 * area.shared_with(other) <= area.pixels for other in kept):

@@ -20,7 +20,7 @@ KNOWN_CLASSES = {"normal": "Normal", "benign": "Benign", "malignant": "Malignant
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredLesion:
-    """A lesion as a report states it; lengths and area in millimetres, or in pixels where ``in_mm`` is False."""
+    """A lesion of a report, with lengths and area in millimetres, or in pixels if ``in_mm`` is False."""
 
     long_axis: float
     short_axis: float
@@ -33,7 +33,7 @@ class MeasuredLesion:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameFindings:
-    """What is found in one frame; ``frame`` is None for the only frame of a single image."""
+    """The findings of one frame; ``frame`` is None for the only frame of a single image."""
 
     frame: int | None
     label: str | None
@@ -42,7 +42,14 @@ class FrameFindings:
 
 
 def encode_report(reference: Any, findings: Sequence[FrameFindings], *, algorithm: Algorithm, name: str) -> bytes:
-    """The file's bytes. ``reference`` is what ``identity.read_reference`` gave; ``name`` calls the source in an error."""
+    """Encode a report as the bytes of a DICOM file.
+
+    Args:
+        reference: Reference that ``deidentify.read_reference`` returned.
+        findings: Findings of each frame.
+        algorithm: Algorithm that made the findings.
+        name: Name of the source in errors.
+    """
     with guarded(name, UNFIT):
         return _Writer(reference, algorithm).write(findings)
 
@@ -87,7 +94,7 @@ class _Writer:
         return self.sr.ObservationContext(observer_device_context=context)
 
     def _groups(self, found: FrameFindings) -> list[Any]:
-        """The class of the frame, then its lesions."""
+        """Return the measurement groups of a frame: its class, then its lesions."""
         return [self._scan(found), *(self._lesion(lesion, number, found.frame) for number, lesion in enumerate(found.lesions, 1))]
 
     def _scan(self, found: FrameFindings) -> Any:
@@ -114,7 +121,7 @@ class _Writer:
         image = self.sr.SourceImageForRegion(
             self.reference.SOPClassUID, self.reference.SOPInstanceUID, referenced_frame_numbers=_numbers(frame)
         )
-        # Columns before rows, and the middle of the first pixel is (0.5, 0.5).
+        # DICOM stores columns before rows, and the centre of the first pixel is (0.5, 0.5).
         ends = np.array([*lesion.long_axis_ends, *lesion.short_axis_ends])[:, ::-1] + 0.5
         length, area = (
             (self.codes.UCUM.Millimeter, self.codes.UCUM.SquareMillimeter) if lesion.in_mm else (self._pixels(), self._pixels())
@@ -154,7 +161,7 @@ class _Writer:
         )
 
     def _own(self, kind: str, name: str, meaning: str) -> Any:
-        """A code of the library's own scheme; DICOM allows 16 characters, so that a name is told by its hash."""
+        """Return a code of the library's own scheme, with a hash of the name because DICOM allows 16 characters."""
         value = f"{kind[:4]}-{new_uid(kind + name)[-10:]}"
         return self.sr.CodedConcept(value, SCHEME, meaning[:64])
 
@@ -168,23 +175,23 @@ MAKER = "bcdseg"
 
 @dataclass(frozen=True)
 class Algorithm:
-    """The model's name, under the library's own name and version."""
+    """The model as DICOM output names it, under the library's own name and version."""
 
     model: str
 
     @property
     def name(self) -> str:
-        """Library and model, at most 64 characters as DICOM has it."""
+        """Name of the library and the model, with at most 64 characters as DICOM requires."""
         return f"{MAKER} {self.model}"[:64]
 
     @property
     def version(self) -> str:
-        """The library's version."""
+        """Version of the library."""
         return __version__
 
     @property
     def equipment(self) -> dict[str, str]:
-        """The equipment module's elements."""
+        """Elements of the equipment module."""
         return {
             "manufacturer": MAKER,
             "manufacturer_model_name": self.name,
@@ -194,7 +201,7 @@ class Algorithm:
 
 
 def file_content(dataset: Any) -> bytes:
-    """The bytes of a data set's file."""
+    """Return the bytes of the file of a data set."""
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

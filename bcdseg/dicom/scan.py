@@ -1,4 +1,4 @@
-"""Scans of a DICOM source: a frame, a clip, a DICOMDIR."""
+"""Scans of a DICOM source: a frame, a clip or a DICOMDIR."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class DicomFrame:
 
     @property
     def name(self) -> str:
-        """The clip's name and the frame's number: ``clip.dcm#12``."""
+        """Name of the clip and number of the frame: ``clip.dcm#12``."""
         return f"{self.image.name}#{self.number}"
 
 
 def read_frame(source: Any, name: str, *, keep_identifiers: bool) -> ScanImage:
-    """Read a ``DicomFrame``, or what ``open_dicom`` opens when it holds one frame.
+    """Read a ``DicomFrame``, or a source of ``open_dicom`` that contains a single frame.
 
     Args:
-        source: See ``open_dicom``.
-        name: What to call it.
-        keep_identifiers: Whether to leave the pixels outside of the scan areas: machines write names and dates there.
+        source: The frame, or a source; see ``open_dicom``.
+        name: Name of the source.
+        keep_identifiers: Whether to keep the pixels outside of the scan areas, where machines draw names and dates.
     """
     frame = source if isinstance(source, DicomFrame) else DicomFrame(open_dicom(source, name), 1)
     if not isinstance(source, DicomFrame) and len(frame.image.frames) > 1:
@@ -62,7 +62,7 @@ def read_frame(source: Any, name: str, *, keep_identifiers: bool) -> ScanImage:
 
 
 def _only(pixels: Pixels, areas: tuple[Area, ...]) -> Pixels:
-    """The areas on black."""
+    """Return the pixels with black outside of the areas."""
     if areas[0].pixels == pixels.shape[0] * pixels.shape[1]:
         return pixels
     kept = np.zeros_like(pixels)
@@ -87,17 +87,20 @@ def _doubts(header: Any) -> tuple[Doubt, ...]:
     return tuple(doubts)
 
 
-MOST_DIRECTORY_ELEMENTS = 2_000_000  # of a DICOMDIR, which has some 20 for each image
+MOST_DIRECTORY_ELEMENTS = 2_000_000  # of a DICOMDIR, which has about 20 for each image
 DIRECTORY_RECORD = ("ReferencedFileID", "DirectoryRecordType")
 
 
 def is_directory_file(source: Any) -> bool:
-    """Whether a path is a DICOMDIR, the table of contents of a medium."""
+    """Return whether a path is a DICOMDIR, the table of contents of a medium."""
     return isinstance(source, (str, os.PathLike)) and Path(source).name.upper() == "DICOMDIR"
 
 
 def holds_many(source: Any) -> bool:
-    """Whether a DICOM source is a clip or a DICOMDIR. What can't be opened is one scan: reading it says what is wrong."""
+    """Return whether a DICOM source is a clip or a DICOMDIR.
+
+    A source that can't be opened counts as one scan: reading it reports the error.
+    """
     if is_directory_file(source):
         return True
     try:
@@ -107,12 +110,12 @@ def holds_many(source: Any) -> bool:
 
 
 def members(source: Any, every: int, *, in_folder: bool = False) -> Iterator[Any]:
-    """Each n-th frame of a clip from the first on, the images of a DICOMDIR, or the source itself when it is one image.
+    """Yield every n-th frame of a clip, the images of a DICOMDIR, or the source itself if it is one image.
 
     Args:
         source: A DICOM source.
-        every: The n.
-        in_folder: Whether reports and other objects that are no scan are left out in silence.
+        every: The n; the first frame is always included.
+        in_folder: Whether to skip reports and other objects that are not scans, without an error.
     """
     if is_directory_file(source):
         for path in listed(Path(source)):
@@ -135,7 +138,7 @@ def members(source: Any, every: int, *, in_folder: bool = False) -> Iterator[Any
 
 
 def listed(path: Path) -> list[Path]:
-    """The image files of a DICOMDIR, in its order."""
+    """Return the image files of a DICOMDIR, in its order."""
     tag_for = pydicom("pydicom.datadict").tag_for_keyword
     name = os.fspath(path)
     with guarded(name):
@@ -153,7 +156,7 @@ def listed(path: Path) -> list[Path]:
 
 
 def _below(folder: Path, parts: list[str], name: str) -> Path:
-    """The file of an entry; one that leads out of the medium's folder is refused."""
+    """Return the file of an entry, and raise an error if it is outside of the medium's folder."""
     parts = [part.strip() for part in parts]
     if any(part in ("", ".", "..") or "/" in part or "\\" in part or ":" in part for part in parts):
         raise ImageError(f"{name}: lists a file outside of its own folder. Give the files themselves.")

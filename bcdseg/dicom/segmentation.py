@@ -1,4 +1,4 @@
-"""DICOM segmentations, written and read."""
+"""Encoding and reading of DICOM segmentations."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from bcdseg.errors import ImageError
 from bcdseg.sources import check_size, open_regular
 from bcdseg.types import Mask, Spacing
 
-WHOLE = 255  # what a probability of 1 is written as
+WHOLE = 255  # stored value of a probability of 1
 STACK = "1"
 
 
 def encode_segmentation(
     reference: Any, frames: Sequence[int | None], maps: NDArray[Any], *, spacing: Spacing | None, algorithm: Algorithm, name: str
 ) -> bytes:
-    """The file's bytes.
+    """Encode a segmentation as the bytes of a DICOM file.
 
     Args:
-        reference: What ``identity.read_reference`` gave.
+        reference: Reference that ``deidentify.read_reference`` returned.
         frames: Number of each map's frame in the source, or None for the only frame of a single image.
         maps: Frames x height x width: bool for a binary segmentation, float32 from 0 to 1 for one of probabilities.
         spacing: Millimetres per pixel.
-        algorithm: What made them.
-        name: What to call the source in an error.
+        algorithm: Algorithm that made the maps.
+        name: Name of the source in errors.
     """
     with guarded(name, UNFIT):
         made = _first_frame(reference, maps[0], spacing, algorithm)
@@ -48,7 +48,7 @@ def encode_segmentation(
 def encode_each_lesion(
     reference: Any, lesions: NDArray[np.bool_], *, spacing: Spacing | None, algorithm: Algorithm, name: str
 ) -> bytes:
-    """The file's bytes for one image: lesions x height x width become a segment each; see ``encode_segmentation``."""
+    """Encode the lesions of one image (lesions x height x width) as one segment each; see ``encode_segmentation``."""
     with guarded(name, UNFIT):
         made = _first_frame(reference, np.moveaxis(lesions, 0, -1)[None], spacing, algorithm)
         _set_class(made, reference.SOPClassUID)
@@ -57,7 +57,7 @@ def encode_each_lesion(
 
 
 def _first_frame(reference: Any, first: NDArray[Any], spacing: Spacing | None, algorithm: Algorithm) -> Any:
-    """The segmentation of one frame: height x width, or 1 x height x width x segments."""
+    """Create the segmentation of one frame: height x width, or 1 x height x width x segments."""
     highdicom, seg = pydicom("highdicom"), pydicom("highdicom.seg")
     names = ["lesion"] if first.ndim == 2 else [f"lesion {number + 1}" for number in range(first.shape[-1])]
     return seg.Segmentation(
@@ -96,11 +96,11 @@ def _described(number: int, name: str, algorithm: Algorithm) -> Any:
 
 
 def _as_still(reference: Any, spacing: Spacing | None) -> Any:
-    """The source as highdicom wants to see it: a still, for it takes clips only in the enhanced form.
+    """Return the source as a still image, because highdicom accepts clips only in the enhanced form.
 
-    Where the scale is known it gets a frame of reference of its own, which other readers need to show millimetres: columns to
-    the right, rows down, the first pixel at 0, frames of a clip one behind another. It is a new one, and so says nothing of
-    where in the patient the scan lies.
+    If the spacing is known, the image gets a frame of reference of its own, which other readers need to show millimetres: columns
+    go to the right, rows down, the first pixel is at 0, and the frames of a clip are one behind another. It is a new one, so it
+    does not state where in the patient the scan is.
     """
     still = copy.deepcopy(reference)
     still.SOPClassUID = pydicom("pydicom.uid").UltrasoundImageStorage
@@ -108,7 +108,7 @@ def _as_still(reference: Any, spacing: Spacing | None) -> Any:
         still.FrameOfReferenceUID = pydicom("highdicom").UID()
         still.ImagePositionPatient, still.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
         still.PixelSpacing = [f"{value:.10g}" for value in spacing]
-        still.SliceThickness = still.PixelSpacing[0]  # not known, but asked for: a pixel is as thick as it is high
+        still.SliceThickness = still.PixelSpacing[0]  # unknown but required: a pixel is as thick as it is high
     return still
 
 
@@ -119,7 +119,7 @@ def _set_class(made: Any, uid: str) -> None:
 
 
 def _add_frames(made: Any, frames: Sequence[int], maps: NDArray[Any]) -> None:
-    """Say which frame of a clip each map is of; highdicom writes one frame where a source has no place in the patient."""
+    """Set the source frame of each map of a clip; highdicom writes one frame if a source has no position in the patient."""
     first = made.PerFrameFunctionalGroupsSequence[0]
     groups = []
     for position, frame in enumerate(frames, 1):
@@ -127,7 +127,7 @@ def _add_frames(made: Any, frames: Sequence[int], maps: NDArray[Any]) -> None:
         group.FrameContentSequence[0].StackID = STACK
         group.FrameContentSequence[0].InStackPositionNumber = position
         group.FrameContentSequence[0].DimensionIndexValues = [1, *[position] * len(made.DimensionIndexSequence)]
-        if "PlanePositionSequence" in group:  # readers that know no time see the frames one behind another
+        if "PlanePositionSequence" in group:  # readers without a time axis show the frames one behind another
             depth = (position - 1) * float(made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness)
             group.PlanePositionSequence[0].ImagePositionPatient = [0, 0, f"{depth:.10g}"]
         group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = frame
@@ -161,10 +161,10 @@ INSTEAD = "Export the lesion's outline alone, or as a PNG of its image's size."
 
 
 def read_outline(path: Path) -> Mask:
-    """The merged outline; a probability counts above one half.
+    """Read the merged mask of a segmentation; a probability above one half is lesion.
 
     Raises:
-        ImageError: It is no segmentation, or one of several images or of several kinds of tissue, or turned or mirrored.
+        ImageError: The file is not a segmentation, or it is of several images or several kinds of tissue, or rotated or mirrored.
     """
     name = str(path)
     with guarded(name):
@@ -184,7 +184,7 @@ def read_outline(path: Path) -> Mask:
 
 def _merged(found: Any, size: tuple[int, int]) -> Mask:
     least = int(found.MaximumFractionalValue) / 2 if found.SegmentationType == "FRACTIONAL" else 0
-    frames = pydicom("pydicom.pixels").pixel_array(found)  # all at once: single frames of bits that don't fill bytes fail
+    frames = pydicom("pydicom.pixels").pixel_array(found)  # all at once: single frames fail if their bits do not fill bytes
     merged: Mask = (frames > least).reshape(-1, *size).any(axis=0)
     return merged
 
@@ -197,7 +197,7 @@ def _check_kinds(found: Any, name: str) -> None:
 
 
 def _check_place(found: Any, name: str) -> None:
-    """All frames must be of one image, and lie as it does."""
+    """Raise an error unless all frames refer to one image and have its orientation."""
     shared = (found.get(SHARED) or [{}])[0]
     own = found.get(PER_FRAME) or [{}]
     if len({_source(group, shared) for group in own}) > 1:
@@ -207,12 +207,12 @@ def _check_place(found: Any, name: str) -> None:
 
 
 def _source(group: Any, shared: Any) -> tuple[Any, ...]:
-    """The image and frame that a frame's outline is of, and where in space it lies."""
+    """Return the image and frame that a frame of the segmentation refers to, and its position in space."""
     return tuple(_told(group, shared, *path) for path in ((*SOURCE, "ReferencedSOPInstanceUID"), (*SOURCE, FRAME), POSITION))
 
 
 def _told(group: Any, shared: Any, *path: str) -> Any:
-    """What a frame's own group says at the end of a path of sequences, else the group that all share; None if neither does."""
+    """Return the value at the end of a path of sequences in a frame's own group, else in the shared group, else None."""
     for told in (group, shared):
         for keyword in path:
             told = told.get(keyword) if told else None

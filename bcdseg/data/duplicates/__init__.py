@@ -1,1 +1,1 @@
-"""Near-duplicates: the same frame twice, rescaled, cropped, mirrored, brighter or compressed again."""
+"""Detection of near-duplicates: copies of a frame that are rescaled, cropped, mirrored, brighter or compressed again."""

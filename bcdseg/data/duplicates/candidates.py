@@ -1,8 +1,8 @@
-"""Candidate pairs that share similar blobs in a similar arrangement.
+"""Candidate pairs of scans that share similar blobs in a similar arrangement.
 
-Looks are sorted into buckets by the signs of random projections (locality-sensitive hashing), so the work grows with
-the number of scans and not with the number of pairs. What very many scans share, such as a scanner's text, fills
-buckets without bound; of a full bucket each blob sees only a few entries, drawn at random.
+Descriptors are sorted into buckets by the signs of random projections (locality-sensitive hashing), so the cost grows with the
+number of scans and not with the number of pairs. Content that very many scans share, such as a scanner's text, fills buckets
+without bound; each blob is compared with only a few random entries of a full bucket.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from bcdseg.data.duplicates.descriptors import Description, Floats, mirror_signs
 
 Ints = NDArray[np.int64]
 
-ALIKE = 0.85  # of unrelated blobs one pair in a hundred thousand agrees so well
+ALIKE = 0.85  # one in a hundred thousand pairs of unrelated blobs is as similar
 TABLES = 10
 BUCKET = 48  # entries of a bucket that one blob is compared with
 PARTNERS = 48  # matches that one blob may keep
-CHUNK = 1 << 16  # blobs looked up at once, which bounds the memory
+CHUNK = 1 << 16  # blobs that are looked up at once, which bounds the memory
 FEWEST = 4  # consistent matches that make a candidate
-NEAR = 0.025  # how far from its place a match may lie, as a part of the scan's side
-STRONGEST = 32  # matches from which placements are guessed
+NEAR = 0.025  # largest distance of a match from its predicted position, as a fraction of the scan's side
+STRONGEST = 32  # matches from which placements are estimated
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a scan lies in another: ``other = scale * one + shift``, rows and columns apart, in fractions of the sides."""
+    """The placement of a scan in another: ``other = scale * one + shift`` for rows and for columns, in fractions of the sides."""
 
     scale: tuple[float, float]
     shift: tuple[float, float]
@@ -37,7 +37,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Two scans by their number, and how the first lies in the second."""
+    """Two scans by their index, and the placement of the first in the second."""
 
     one: int
     other: int
@@ -46,7 +46,7 @@ class Candidate:
 
 
 def candidates(descriptions: Sequence[Description]) -> Iterator[Candidate]:
-    """Pairs of scans with enough blobs in common that agree on one placement."""
+    """Yield pairs of scans with enough matching blobs that agree on one placement."""
     counts = np.array([len(each.points) for each in descriptions])
     if len(counts) < 2 or counts.sum() == 0:
         return
@@ -66,7 +66,7 @@ def candidates(descriptions: Sequence[Description]) -> Iterator[Candidate]:
 
 
 def _matches(descriptions: Sequence[Description], scan: Ints) -> tuple[Ints, Ints, NDArray[np.bool_], Floats]:
-    """Blobs that look alike: number of the one, of the other (of a later scan), whether mirrored, and how much alike."""
+    """Return matches of similar blobs: the index of each (the second from a later scan), whether mirrored, and the similarity."""
     looks = np.concatenate([each.looks for each in descriptions])
     stretched = np.concatenate([each.stretched for each in descriptions])
     random = np.random.default_rng(0)
@@ -82,7 +82,7 @@ def _matches(descriptions: Sequence[Description], scan: Ints) -> tuple[Ints, Int
                     query = asked[start : start + CHUNK] * (mirror_signs() if mirrored else np.float32(1))
                     rows, hits = _bucket_mates(_keys(query, planes), keys[order], random)
                     one, other = rows + start, order[hits]
-                    # The table of a look and the look itself find each other twice; a stretched look finds only once.
+                    # Descriptors are both queries and table entries and find each pair twice; stretched ones are only queries.
                     useful = scan[one] < scan[other] if symmetric else scan[one] != scan[other]
                     rows, one, other = rows[useful], one[useful], other[useful]
                     alike = np.einsum("ij,ij->i", query[rows], looks[other])
@@ -99,7 +99,7 @@ def _keys(looks: Floats, planes: Floats) -> Ints:
 
 
 def _bucket_mates(keys: Ints, table: Ints, random: np.random.Generator) -> tuple[Ints, Ints]:
-    """For each key the places in the sorted table with the same key; of a full bucket a run from a random start."""
+    """Return the positions of each key in the sorted table; a full bucket contributes a run of entries from a random start."""
     first, last = np.searchsorted(table, keys, "left"), np.searchsorted(table, keys, "right")
     size = last - first
     count = np.minimum(size, BUCKET)
@@ -112,7 +112,7 @@ def _bucket_mates(keys: Ints, table: Ints, random: np.random.Generator) -> tuple
 def _thinned(
     one: Ints, other: Ints, mirrored: NDArray[np.bool_], alike: Floats, random: np.random.Generator
 ) -> tuple[Ints, Ints, NDArray[np.bool_], Floats]:
-    """Each match once, and of a blob with very many partners a random few, so that common marks tie no two scans."""
+    """Return each match once, and a random few of a blob with very many, so that common annotations connect no scans."""
     code = (one * (int(other.max(initial=0)) + 1) + other) * 2 + mirrored
     kept = np.unique(code, return_index=True)[1]
     for end in (one, other):
@@ -124,7 +124,7 @@ def _thinned(
 
 
 def _placed(here: NDArray[np.float64], there: NDArray[np.float64]) -> tuple[Placement, int] | None:
-    """The placement that most matches agree with; the matches come best first."""
+    """Estimate the placement with which most matches agree, from matches in descending order of similarity."""
     a, b = np.triu_indices(min(len(here), STRONGEST), 1)
     apart = here[a] - here[b]
     far = (abs(apart) > 0.08).all(1)

@@ -1,8 +1,8 @@
-"""Local descriptors of a scan: blobs of its texture and their surroundings.
+"""Local descriptors of a scan: blobs of its texture and the patches around them.
 
-A blob is an extremum of the difference of Gaussians, so it has a size and is found again after rescaling and cropping.
-Its surroundings are kept as the low frequencies of their cosine transform, free of mean and gain; mirrored
-surroundings are the same numbers with some signs turned, so a mirrored twin costs no second look at the picture.
+A blob is an extremum of the difference of Gaussians, so it has a size and is detected again after rescaling and cropping. A patch
+is described by the low frequencies of its cosine transform, without mean and gain; a mirrored patch has the same numbers with some
+signs flipped, so mirrored copies need no second pass over the image.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter, mini
 Floats = NDArray[np.float32]
 Gray = NDArray[np.uint8]
 
-SIDE = 176  # the work picture has the area of a square of this side, and the scan's own proportions
+SIDE = 176  # the working image has the area of a square with this side, and the scan's aspect ratio
 BLOBS = 144
-CELLS = 6  # blobs are spread over this many cells each way, so that no text takes them all
-STRETCH = 1.3  # surroundings are also looked at as if the scan were this much wider
+CELLS = 6  # blobs are spread over this many cells in each direction, so that text does not use them all
+STRETCH = 1.3  # patches are also described as if the scan were this much wider
 PATCH = 14
-REACH = 7.0  # half the width of the surroundings, in sigmas of the blob
-ORDER = 8  # cosines up to this order, both directions together
+REACH = 7.0  # half the width of a patch, in sigmas of the blob
+ORDER = 8  # highest order of the cosines, summed over both directions
 FIRST_SIGMA, STEPS, OCTAVES = 1.6, 3, 3
-BLACK, AROUND, MOSTLY = 6, 19, 0.45  # gray level, side of the surroundings, and the black part that is too much
-FLAT = 4.0  # a local contrast below this many gray levels is noise of a black or white field
+BLACK, AROUND, MOSTLY = 6, 19, 0.45  # gray level, side of the neighbourhood, and the black fraction that is too much
+FLAT = 4.0  # a local contrast below this many gray levels is noise in a black or white region
 
 
 @dataclass(frozen=True)
 class Description:
-    """One scan, described.
+    """The descriptors of one scan.
 
     Attributes:
         points: Row and column of each blob, as fractions of the scan's height and width.
-        looks: Surroundings of each blob, one row of length 1 each.
-        stretched: The same surroundings, taken from a piece that is wider than high.
-        picture: The scan at the size at which scans are compared.
-        size: Height and width of the scan itself.
+        looks: Descriptor of the patch around each blob, one unit vector per row.
+        stretched: Descriptors of the same blobs, from patches that are wider than high.
+        picture: The scan at its working size, at which scans are compared.
+        size: Height and width of the original scan.
     """
 
     points: Floats
@@ -52,7 +52,7 @@ class Description:
 
 
 def describe(gray: Gray) -> Description:
-    """Describe one gray scan."""
+    """Compute the descriptors of one gray scan."""
     picture = work_picture(gray)
     even = even_out(picture)
     pyramid = _pyramid(even)
@@ -66,7 +66,7 @@ def describe(gray: Gray) -> Description:
 
 
 def work_picture(gray: Gray) -> Gray:
-    """The scan at the size at which it is compared."""
+    """Resize a scan to its working size, at which scans are compared."""
     height, width = gray.shape
     aspect = float(np.clip(width / height, 0.4, 2.5))
     size = round(SIDE * aspect**0.5), round(SIDE / aspect**0.5)
@@ -74,7 +74,7 @@ def work_picture(gray: Gray) -> Gray:
 
 
 def even_out(picture: Gray) -> Floats:
-    """Take out local brightness and contrast: gain, gamma and shadows go, texture stays."""
+    """Normalise the local brightness and contrast, which removes gain, gamma and shadows and keeps the texture."""
     values = picture.astype(np.float32)
     texture = gaussian_filter(values, 0.6) - gaussian_filter(values, 6, truncate=3)
     contrast = np.sqrt(gaussian_filter(texture**2, 9, truncate=3))
@@ -83,7 +83,7 @@ def even_out(picture: Gray) -> Floats:
 
 
 def tissue_in(picture: Gray) -> NDArray[np.bool_]:
-    """Where the surroundings are not mostly black: what a scanner writes on black beside the picture is no tissue."""
+    """Return a mask of the pixels whose neighbourhood is not mostly black: a scanner's text on black is not tissue."""
     black = uniform_filter((picture <= BLACK).astype(np.float32), AROUND)
     found: NDArray[np.bool_] = black < MOSTLY
     return found
@@ -91,7 +91,7 @@ def tissue_in(picture: Gray) -> NDArray[np.bool_]:
 
 @lru_cache
 def mirror_signs() -> Floats:
-    """Multiplied with a look, these make the look of the mirrored surroundings."""
+    """Return the factors that turn a descriptor into that of the mirrored patch."""
     return np.where(_cosines()[1] % 2, -1, 1).astype(np.float32)
 
 
@@ -103,7 +103,7 @@ def _cosines() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _pyramid(even: Floats) -> list[Floats]:
-    """For each octave a stack of ever more blurred pictures; each octave has half the size of the one before."""
+    """Compute a stack of increasingly blurred images for each octave, each octave at half the size of the previous one."""
     octaves, base = [], even
     sigmas = FIRST_SIGMA * 2 ** (np.arange(STEPS + 3) / STEPS)
     first = gaussian_filter(base, FIRST_SIGMA)
@@ -117,7 +117,7 @@ def _pyramid(even: Floats) -> list[Floats]:
 
 
 def _blobs(pyramid: list[Floats]) -> Floats:
-    """Rows of (strength, row, column, sigma, octave) in pixels of the work picture."""
+    """Detect blobs, as rows of (strength, row, column, sigma, octave) in pixels of the working image."""
     found = []
     for octave, levels in enumerate(pyramid):
         change = np.diff(levels, axis=0)
@@ -129,14 +129,14 @@ def _blobs(pyramid: list[Floats]) -> Floats:
         finer = [_parabola(change, (level, row, column), axis) for axis in range(3)]
         size = 2.0**octave
         sigma = FIRST_SIGMA * 2 ** ((level + finer[0] + 0.5) / STEPS) * size
-        # Pixel k of an octave lies at pixel k * size of the first, because every second pixel is taken.
+        # Pixel k of an octave is at pixel k * size of the first one, because every second pixel is taken.
         strength = abs(change[level, row, column])
         found.append(np.stack([strength, (row + finer[1]) * size, (column + finer[2]) * size, sigma, np.full(len(row), octave)], 1))
     return np.concatenate(found).astype(np.float32)
 
 
 def _parabola(values: Floats, at: tuple[NDArray[np.intp], ...], axis: int) -> Floats:
-    """How far the extremum lies from the pixel along one axis, from the pixel's two neighbours."""
+    """Estimate the offset of an extremum from its pixel along one axis, from the pixel's two neighbours."""
     step = np.eye(3, dtype=int)[axis][:, None]
     before, here, after = (values[tuple(np.array(at) + sign * step)] for sign in (-1, 0, 1))
     bend = before - 2 * here + after
@@ -145,7 +145,7 @@ def _parabola(values: Floats, at: tuple[NDArray[np.intp], ...], axis: int) -> Fl
 
 
 def _strongest(blobs: Floats, shape: tuple[int, ...]) -> Floats:
-    """The strongest blobs of each cell, none of them so near to the edge that most of its surroundings are outside."""
+    """Select the strongest blobs of each cell, without those so near to the edge that most of their patch is outside."""
     _, row, column, sigma, _ = blobs.T
     edge = np.minimum.reduce([row, column, shape[0] - 1 - row, shape[1] - 1 - column])
     blobs = blobs[edge > 0.5 * REACH * sigma]
@@ -159,7 +159,7 @@ def _strongest(blobs: Floats, shape: tuple[int, ...]) -> Floats:
 
 
 def _looks(pyramid: list[Floats], blobs: Floats, stretch: float) -> Floats:
-    """The surroundings of each blob; those without any texture come out as NaN."""
+    """Compute the descriptor of the patch around each blob, which is NaN for a patch without texture."""
     steps = (np.arange(PATCH) + 0.5) / PATCH * 2 - 1
     down, across = np.meshgrid(steps / stretch**0.5, steps * stretch**0.5, indexing="ij")
     patches = np.empty((len(blobs), PATCH, PATCH), np.float32)
@@ -179,7 +179,7 @@ def _looks(pyramid: list[Floats], blobs: Floats, stretch: float) -> Floats:
 def _unit(patches: Floats) -> Floats:
     waves = dct(dct(patches, axis=1, norm="ortho"), axis=2, norm="ortho")
     row, column = _cosines()
-    # A picture's amplitude falls with the frequency: without this weight the few slowest waves would decide alone.
+    # The amplitude of an image falls with the frequency: without this weight the few lowest frequencies would dominate.
     chosen = waves[:, row, column] * np.sqrt(row**2 + column**2).astype(np.float32)
     length = np.linalg.norm(chosen, axis=1, keepdims=True)
     looks: Floats = (chosen / np.where(length > 1e-3, length, np.nan)).astype(np.float32)

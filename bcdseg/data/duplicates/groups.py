@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 SURE = 0.7
-"""The score from which on a pair alone is enough to join two groups."""
+"""Score from which a pair alone is enough to join two groups."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class DuplicatePair:
     Attributes:
         one: Id of the first scan.
         other: Id of the second scan.
-        score: Two thirds of their overlap agree in texture at least so well (correlation, from 0 to 1).
-        evidence: What was seen, in words: ``same frame``, ``mirrored``, ``rescaled by 0.83``, ``other gain`` ...
-        placement: Where the first lies in the second: scale down and across, shift down and across, in fractions of the
+        score: Correlation of the texture, from 0 to 1, that two thirds of the overlap reach.
+        evidence: Description in words: ``same frame``, ``mirrored``, ``rescaled by 0.83``, ``other gain`` ...
+        placement: Placement of the first scan in the second: scale down and across, shift down and across, in fractions of the
             sides; a mirrored scan has a negative scale across.
     """
 
@@ -31,40 +31,40 @@ class DuplicatePair:
 
 
 class Joined:
-    """Things of which some were said to be together (union-find)."""
+    """A disjoint-set (union-find) data structure."""
 
     def __init__(self) -> None:
         self._above: dict[Hashable, Hashable] = {}
         self._size: dict[Hashable, int] = {}
 
     def root(self, thing: Hashable) -> Hashable:
-        """The one that stands for all that are together with the thing."""
+        """Return the representative of the set that an item is in."""
         while (above := self._above.get(thing, thing)) != thing:
             self._above[thing] = self._above.get(above, above)
             thing = above
         return thing
 
     def join(self, one: Hashable, other: Hashable) -> None:
-        """Say that two are together, and all that are together with them."""
+        """Merge the sets of two items."""
         first, second = self.root(one), self.root(other)
         if first != second:
             self._above[first] = second
             self._size[second] = self._size.get(first, 1) + self._size.get(second, 1)
 
     def together(self, one: Hashable, other: Hashable) -> bool:
-        """Whether two are together."""
+        """Return whether two items are in the same set."""
         return self.root(one) == self.root(other)
 
     def size(self, thing: Hashable) -> int:
-        """How many are together with the thing, itself included."""
+        """Return the number of items in the set of an item, itself included."""
         return self._size.get(self.root(thing), 1)
 
 
 def grouped(pairs: Iterable[DuplicatePair]) -> tuple[tuple[str, ...], ...]:
-    """Groups of two ids or more.
+    """Return groups of two or more ids.
 
-    Sure pairs always join. A doubtful one joins a single scan to a group, but two groups only where a second pair
-    says the same.
+    A pair with a score of at least ``SURE`` always joins two groups. A pair with a lower score joins a single scan to a group, but
+    two groups only if a second pair also connects them.
     """
     ordered = sorted(pairs, key=lambda pair: (-pair.score, pair.one, pair.other))
     joined = Joined()

@@ -1,8 +1,8 @@
 """Search for near-duplicate scans.
 
-In three steps, each of which leaves less to the next: every scan is described by some hundred blobs of its texture
-(``descriptors``), scans that share blobs in one consistent placement become candidates (``candidates``), and the
-texture of candidates is compared pixel by pixel where they overlap (``verify``). The pairs make groups (``groups``).
+The search has three steps, each of which leaves less work to the next: every scan is described by some hundred blobs of its texture
+(``descriptors``), scans that share blobs in one consistent placement become candidates (``candidates``), and the texture of
+candidates is compared pixel by pixel in their overlap (``verify``). The pairs are merged into groups (``groups``).
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from bcdseg.types import Sample
 __all__ = ["SAME", "SURE", "DuplicatePair", "Duplicates", "Progress", "duplicate_groups", "find_duplicates"]
 
 SAME = 0.33
-"""The least score of a pair. Unrelated scans stay below 0.3, nearly all copies are above 0.8, neighbouring frames between."""
+"""Lowest score of a pair. Unrelated scans stay below 0.3, nearly all copies are above 0.8, and neighbouring frames are between."""
 
 ENOUGH = 12
-"""Scans of a group from which on its other pairs are not compared: a set with a hundred copies of each scan stays cheap."""
+"""Size from which the other pairs of a group are not compared, so that a set with a hundred copies of each scan stays cheap."""
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being done, how many are done, and of how many."""
+"""Callback that receives the name of the step, the number of finished items and the number of all items."""
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Near-duplicates of a set of scans: ``pairs``, best first, and ``groups`` of their ids."""
+    """Near-duplicates in a set of scans: ``pairs`` in descending order of score, and ``groups`` of their ids."""
 
     pairs: tuple[DuplicatePair, ...]
 
     @cached_property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """Groups of two ids or more."""
+        """Groups of two or more ids."""
         return grouped(self.pairs)
 
 
@@ -53,8 +53,8 @@ def find_duplicates(samples: Iterable[Sample], *, cache: bool = True, progress: 
 
     Args:
         samples: A data set, or any samples with different ids.
-        cache: Keep what was found in the user's cache folder, and take it from there next time.
-        progress: Called as the work goes on.
+        cache: Whether to store the result in the user's cache folder, and to load it from there if it exists.
+        progress: Callback for the progress.
 
     Raises:
         ImageError: An image can't be read.
@@ -70,7 +70,7 @@ def find_duplicates(samples: Iterable[Sample], *, cache: bool = True, progress: 
 
 
 def duplicate_groups(dataset: Iterable[Sample]) -> tuple[tuple[str, ...], ...]:
-    """Groups of two sample ids or more that are nearly the same scan; computed once for the same files."""
+    """Return groups of two or more ids of samples that are nearly the same scan; they are computed once for the same files."""
     return find_duplicates(dataset).groups
 
 
@@ -121,7 +121,7 @@ def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[DuplicatePair
 
 
 def _best_of_each(pairs: Iterable[DuplicatePair]) -> tuple[DuplicatePair, ...]:
-    """Each pair once (it can be found both mirrored and not), best first."""
+    """Return each pair once, in descending order of score; a pair can be found both mirrored and not."""
     of: dict[tuple[str, str], list[DuplicatePair]] = defaultdict(list)
     for pair in pairs:
         of[pair.one, pair.other].append(pair)
@@ -130,11 +130,11 @@ def _best_of_each(pairs: Iterable[DuplicatePair]) -> tuple[DuplicatePair, ...]:
 
 
 VERSION = 2
-"""Raise it when the same files would give other pairs: what older versions kept is then not read any more."""
+"""Version of the cached pairs. Raise it when the same files would give other pairs, so that older results are ignored."""
 
 
 def content_key(samples: Sequence[Sample]) -> str:
-    """A name for the samples' ids and the content of their images; their order is of no matter."""
+    """Return a hash of the samples' ids and the content of their images, whatever their order."""
     whole = hashlib.sha256(f"duplicates {VERSION}".encode())
     for sample in sorted(samples, key=lambda sample: sample.id):
         with open_regular(sample.image, str(sample.image)) as file:
@@ -144,7 +144,7 @@ def content_key(samples: Sequence[Sample]) -> str:
 
 
 def kept(key: str) -> tuple[DuplicatePair, ...] | None:
-    """The pairs that were kept under the name, or None; a damaged file is as good as none."""
+    """Return the pairs that are cached under a key, or None; a damaged file is ignored."""
     try:
         rows = json.loads(_place(key).read_text("utf-8"))
         return tuple(
@@ -155,7 +155,10 @@ def kept(key: str) -> tuple[DuplicatePair, ...] | None:
 
 
 def keep(key: str, pairs: Sequence[DuplicatePair]) -> None:
-    """Write the pairs, whole or not at all. A folder that can't be written is no error: the next call computes again."""
+    """Cache the pairs under a key, atomically.
+
+    A folder that can't be written to is no error: the next call computes the pairs again.
+    """
     with suppress(OSError):
         write_whole(_place(key), json.dumps([asdict(pair) for pair in pairs]).encode(), overwrite=True)
 
@@ -165,11 +168,11 @@ def _place(key: str) -> Path:
 
 
 SAME_FRAME = 0.87
-"""All but one in a hundred copies score above this; neighbouring frames of a recording below."""
+"""Score that all but one in a hundred copies exceed, and that neighbouring frames of a recording do not reach."""
 
 
 def evidence(overlap: Registration, one: tuple[int, int], other: tuple[int, int]) -> tuple[str, ...]:
-    """How the second scan came out of the first, sizes given as height and width."""
+    """Describe how the second scan differs from the first; sizes are height and width."""
     down, across = overlap.placement.scale
     covered_one, covered_other = overlap.covered
     words = ["same frame" if overlap.score >= SAME_FRAME else "same view, perhaps a neighbouring frame"]

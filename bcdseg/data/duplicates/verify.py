@@ -1,4 +1,4 @@
-"""Verification of a candidate pair by registration and comparison of texture."""
+"""Verification of candidate pairs by image registration and texture correlation."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bcdseg.data.duplicates.descriptors import Floats, Gray
 
 Grid = NDArray[np.float64]
 
-ROUNDS = 6  # of refining the placement
-WINDOW = 17  # side of the piece in which two textures are compared
-TEXTURED = 0.35  # deviation of the evened picture above which there is a texture to compare
-SMALLEST_OVERLAP = 0.3  # part of the smaller scan that the other one must cover
-MAY_DIFFER = 1 / 3  # part of the compared places that may be covered with marks
-SMALLEST_TEXTURE = 0.08  # part of the overlap that must have texture
+ROUNDS = 6  # iterations of the registration
+WINDOW = 17  # side of the window in which textures are compared
+TEXTURED = 0.35  # standard deviation of the normalised image above which there is texture to compare
+SMALLEST_OVERLAP = 0.3  # fraction of the smaller scan that the overlap must cover
+MAY_DIFFER = 1 / 3  # fraction of the compared pixels that annotations may cover
+SMALLEST_TEXTURE = 0.08  # fraction of the overlap that must have texture
 
 
 @dataclass(frozen=True)
 class Laid:
-    """A scan at its work size: the picture, the same evened out, and where it shows tissue."""
+    """A scan at its working size: the image, the locally normalised image, and the tissue mask."""
 
     gray: Gray
     even: Floats
@@ -32,16 +32,16 @@ class Laid:
 
 @dataclass(frozen=True)
 class Registration:
-    """How two scans agree where they overlap.
+    """The agreement of two scans in their overlap after registration.
 
     Attributes:
-        score: In two thirds of the overlap the texture agrees at least so well (correlation, from 0 to 1). A third
-            may differ, for marks on a copy; what agrees in less, as a scanner's text around another picture, counts nothing.
-        placement: The refined placement of the first scan in the second.
-        covered: The parts of the first and of the second scan that the overlap covers.
-        brightness: Gray levels by which the second is brighter.
-        contrast: How many times the second's contrast is the first's.
-        disagree: The part of the compared places where the textures have nothing in common: added marks, for example.
+        score: Correlation of the texture, from 0 to 1, that two thirds of the overlap reach. One third may differ because of
+            annotations on a copy; agreement in less than two thirds, such as a scanner's text around another image, does not count.
+        placement: Refined placement of the first scan in the second.
+        covered: Fractions of the first and of the second scan that the overlap covers.
+        brightness: Number of gray levels by which the second scan is brighter.
+        contrast: Ratio of the second scan's contrast to the first's.
+        disagree: Fraction of the compared pixels where the textures are not correlated, for example because of added annotations.
     """
 
     score: float
@@ -53,7 +53,7 @@ class Registration:
 
 
 def overlap(one: Laid, other: Laid, placement: Placement) -> Registration | None:
-    """Compare two scans, the first lying in the second as told; None when they hardly overlap."""
+    """Compare two scans at a placement of the first in the second, or return None if they hardly overlap."""
     pitch = np.array(placement.scale) * np.array(other.gray.shape) / np.array(one.gray.shape)
     if abs(pitch).prod() >= 1:
         return _compared(one, other, placement)
@@ -71,7 +71,7 @@ def overlap(one: Laid, other: Laid, placement: Placement) -> Registration | None
 
 
 def _compared(coarse: Laid, fine: Laid, placement: Placement) -> Registration | None:
-    """Compare on the pixels of the scan in which the shared piece has fewer of them."""
+    """Compare at the resolution of the scan that has fewer pixels in the overlap."""
     still = gaussian_filter(coarse.even, 1)
     here, there = still.shape, fine.even.shape
     scale, shift = _in_pixels(placement, here, there)
@@ -96,7 +96,7 @@ def _compared(coarse: Laid, fine: Laid, placement: Placement) -> Registration | 
 
 
 def _agreement(still: Floats, laid: Floats, inside: NDArray[np.bool_], tissue: NDArray[np.bool_]) -> tuple[float, float]:
-    """The correlation in a window around each place where both have texture: what two thirds exceed; where it is low."""
+    """Return the local texture correlation that two thirds of the pixels exceed, and the fraction of pixels where it is low."""
     weight = uniform_filter(inside.astype(np.float32), WINDOW, mode="constant")
     safe = np.maximum(weight, 1e-6)
 
@@ -115,7 +115,7 @@ def _agreement(still: Floats, laid: Floats, inside: NDArray[np.bool_], tissue: N
 
 
 def _laid(moving: Floats, scale: Grid, shift: Grid, shape: tuple[int, ...]) -> tuple[Floats, NDArray[np.bool_]]:
-    """The moving picture on the pixels of the still one, and where it has any there."""
+    """Return the moving image resampled to the pixels of the fixed one, and a mask of the pixels that it covers."""
     ways, inside = [], []
     for axis in (0, 1):
         place = scale[axis] * np.arange(shape[axis]) + shift[axis]
@@ -128,11 +128,11 @@ def _laid(moving: Floats, scale: Grid, shift: Grid, shape: tuple[int, ...]) -> t
 
 
 def _refined(still: Floats, laid: Floats, inside: NDArray[np.bool_], scale: Grid, shift: Grid) -> tuple[Grid, Grid, float]:
-    """One Gauss-Newton step towards the best agreement, and by how many pixels it moved."""
+    """Return the scale and shift after one Gauss-Newton step of the registration, and the size of the step in pixels."""
     slope_down, slope_across = np.gradient(laid)
     row, column = np.indices(still.shape)
     middle = np.array(still.shape) / 2
-    # A place x of the still picture is to show what is laid at x + move + grow * (x - middle) now.
+    # Pixel x of the fixed image should have the value that the resampled one has at x + move + grow * (x - middle).
     columns = [slope_down, slope_down * (row - middle[0]), slope_across, slope_across * (column - middle[1]), laid]
     design = np.stack([each[inside] for each in columns], 1).astype(np.float64)
     normal = design.T @ design + 1e-3 * np.eye(5)
@@ -144,7 +144,7 @@ def _refined(still: Floats, laid: Floats, inside: NDArray[np.bool_], scale: Grid
 
 
 def _in_pixels(placement: Placement, here: tuple[int, ...], there: tuple[int, ...]) -> tuple[Grid, Grid]:
-    """The same placement from pixel index to pixel index; the middle of pixel 0 is half a pixel in."""
+    """Convert a placement from fractions to pixel indices; the centre of pixel 0 is half a pixel from the edge."""
     ours, theirs = np.array(here), np.array(there)
     scale = np.array(placement.scale) * theirs / ours
     return scale, np.array(placement.shift) * theirs + 0.5 * scale - 0.5
