@@ -1,8 +1,8 @@
-"""CSV text, written so that a spreadsheet program shows file names and class names and never runs them as formulas.
+"""CSV text in which spreadsheet programs show file names and class names and never run them as formulas.
 
 A text cell that begins with ``=``, ``+``, ``-``, ``@`` (also in full width), a tab or a line break gets an apostrophe in front, as
-OWASP advises; a cell that is a plain number does not. ``read_csv`` removes the apostrophe, so that a table comes back as it was. A
-text that begins with such an apostrophe itself gets another one.
+OWASP advises; a cell that is a plain number does not. ``read_csv`` removes the apostrophe, so that a table is read as it was before
+writing. A text that begins with such an apostrophe itself gets another one.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return a table as CSV with lines that end in a line feed.
 
     Args:
-        columns: The header.
+        columns: Names of the columns.
         rows: Cells in the order of the columns; None is an empty cell.
     """
     return "".join(map(_line, (columns, *rows)))
 
 
 def read_csv(text: str, delimiter: str = ",", *, strip: bool = False) -> list[dict[Any, Any]]:
-    """Return the rows of a table by column, without the apostrophes of ``csv_text``; a cell that its row lacks is None.
+    """Return the rows of a table by column, without the apostrophes of ``csv_text`` and with None for missing cells.
 
     Args:
         text: The table.
-        delimiter: Between its cells.
-        strip: Whether to remove white space around a cell, before the apostrophe.
+        delimiter: Delimiter of the cells.
+        strip: Whether to remove white space around a cell, before the apostrophe is removed.
     """
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     return [{name: _original(cell, strip) for name, cell in row.items()} for row in rows]
@@ -41,7 +41,7 @@ def read_csv(text: str, delimiter: str = ",", *, strip: bool = False) -> list[di
 
 def _line(cells: Sequence[Any]) -> str:
     held = io.StringIO(newline="")
-    csv.writer(held).writerow([_safe(cell) for cell in cells])  # ends in \r\n: a cell with either is quoted in every Python
+    csv.writer(held).writerow([_safe(cell) for cell in cells])  # with \r\n as line end every Python quotes cells with either
     return held.getvalue().removesuffix("\r\n") + "\n"
 
 

@@ -1,6 +1,6 @@
-"""One family of errors. Each names the thing, says what was wrong with it and what to do.
+"""The library's errors, whose messages name the object, what is wrong with it and what to do.
 
-Every class is also the builtin a caller would expect, so ``except FileNotFoundError`` works as well as
+Every class also derives from the builtin that a caller would expect, so ``except FileNotFoundError`` works as well as
 ``except bcdseg.errors.BcdsegError``.
 """
 
@@ -10,59 +10,59 @@ from collections.abc import Sequence
 
 
 class BcdsegError(Exception):
-    """Base of everything the library raises on purpose."""
+    """Base class of all errors that the library raises on purpose."""
 
 
 class InputError(BcdsegError, ValueError):
-    """Something handed in has the wrong content."""
+    """Error for input with invalid content."""
 
 
 class ImageError(InputError):
-    """An image cannot be used: damaged, not an image, of an impossible size, or with values that are no intensities."""
+    """Error for an unusable image: damaged, not an image, of an impossible size, or with values that are not intensities."""
 
 
 class ImageTypeError(BcdsegError, TypeError):
-    """An image is of a type, or an array of a dtype, that has no meaning as a scan."""
+    """Error for a type of image, or an array dtype, that has no meaning as a scan."""
 
 
 class ImageNotFoundError(BcdsegError, FileNotFoundError):
-    """A path, folder or pattern leads to no image."""
+    """Error for a path, folder or pattern that leads to no image."""
 
 
 class OptionError(BcdsegError, ValueError):
-    """An option has a value outside of its choices; the message lists them."""
+    """Error for an option whose value is not one of its choices; the message lists them."""
 
 
 class ModelNotFoundError(BcdsegError, FileNotFoundError):
-    """No saved model has that name or lies in that folder."""
+    """Error for a name or a folder without a saved model."""
 
 
 class ModelFileError(BcdsegError, ValueError):
-    """A saved model is damaged, foreign, or made by a newer version of the library."""
+    """Error for a saved model that is damaged, foreign, or made by a newer version of the library."""
 
 
 class WeightsUnavailableError(BcdsegError, ConnectionError):
-    """Weights had to be downloaded and could not be; the message says which file is missing and where to put it."""
+    """Error for weights that can't be downloaded; the message states which file is missing and where to put it."""
 
 
 class OutputExistsError(BcdsegError, FileExistsError):
-    """Writing would replace a file and nobody asked for that."""
+    """Error for an output file that exists and may not be replaced."""
 
 
 class OutputError(BcdsegError, OSError):
-    """A file or folder can't be written."""
+    """Error for a file or folder that can't be written."""
 
 
 class NotFiniteError(BcdsegError, ArithmeticError):
-    """A network's answer holds NaN or infinite values, and so is none."""
+    """Error for a network output that contains NaN or infinite values, and is therefore invalid."""
 
 
 class MissingExtraError(BcdsegError, ImportError):
-    """An optional dependency is not installed; the message names the extra."""
+    """Error for an optional dependency that is not installed; the message names the extra."""
 
 
 class DatasetError(InputError):
-    """A data set has files that are missing, unreadable or unpaired; ``problems`` lists every one of them."""
+    """Error for a data set with files that are missing, unreadable or unpaired; ``problems`` lists all of them."""
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -70,44 +70,44 @@ class DatasetError(InputError):
 
 
 class LeakError(InputError):
-    """Parts that must have nothing in common share a group or a scan."""
+    """Error for parts that must be disjoint and share a group or a scan."""
 
 
 class LeakWarning(UserWarning):
-    """A split was asked for that may put copies of one scan, or scans of one patient, on both sides."""
+    """Warning about a split that may put copies of one scan, or scans of one patient, on both sides."""
 
 
 class DataUnavailableError(BcdsegError, ConnectionError):
-    """A public data set could not be fetched; the message says what to download by hand and where to put it."""
+    """Error for a public data set that can't be fetched; the message states what to download by hand and where to put it."""
 
 
 class MemoryLimitError(BcdsegError, MemoryError):
-    """The memory of the machine or of its GPU doesn't suffice; the message says which option to lower."""
+    """Error for too little memory of the machine or its GPU; the message states which option to lower."""
 
 
 class NotAScanError(ImageError):
-    """A DICOM file holds no image but a report, a segmentation, a plan."""
+    """Error for a DICOM file that contains a report, a segmentation or a plan, and no image."""
 
 
 class RuntimeFallbackWarning(UserWarning):
-    """A runtime could not be used, or did not answer as torch does, and torch runs in its place."""
+    """Warning about a runtime that can't be used, or whose output differs from torch's, so that torch runs in its place."""
 
 
 class ParityError(BcdsegError, ArithmeticError):
-    """An exported file does not answer as the model does, and was not written."""
+    """Error for an exported file whose output differs from the model's; the file is not written."""
 
 
 class TooLargeError(ImageError):
-    """An image has more pixels than a server takes."""
+    """Error for an image with more pixels than a server accepts."""
 
 
 class LimitError(InputError):
-    """More was handed in than is taken at once: too large a file, too many scans."""
+    """Error for more input than is accepted at once: too large a file, too many scans."""
 
 
 class GoneError(BcdsegError, LookupError):
-    """What was asked for is not held any more."""
+    """Error for a requested object that is not stored any more."""
 
 
 class ClusterError(BcdsegError, ConnectionError):
-    """Ray can't be started or reached, or its workers can't start."""
+    """Error for Ray when it can't be started or reached, or its workers can't start."""

@@ -1,4 +1,4 @@
-"""The one gateway to optional dependencies."""
+"""The single entry point for imports of optional dependencies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bcdseg.privacy import disable_telemetry_of
 
 
 def require(module: str, *, extra: str, purpose: str) -> Any:
-    """Import a module of an extra with its telemetry disabled, or say what needs it and which extra to install."""
+    """Import a module of an extra with its telemetry disabled, or raise an error that names the purpose and the extra."""
     package = module.partition(".")[0]
     disable_telemetry_of(package)
     try:

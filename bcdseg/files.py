@@ -1,15 +1,15 @@
-"""Files written whole or not at all, and the cache folder.
+"""Atomic writing of files and folders, and the cache folder.
 
-What is promised:
+The guarantees:
 
-- **A reader** gets all of a file or none of it, and the old one or the new one where it is replaced. So does the reader of a
-  folder on Linux; on other systems a folder that is replaced is missing for an instant.
-- **A kill at any moment** leaves the old or the new one at the path. Where the system can't swap two folders, the old one may be
-  left next to its path: ``restore`` moves it back, and loading a model does so. Hidden files and folders that a killed writer
-  left are removed by the next durable write of the same path.
-- **A power loss** leaves the old or the new one only where ``durable`` is asked for, which waits for the disk: for models, data
-  sets, splits and what a training or a benchmark continues from. Predictions and reports aren't: they may be empty afterwards, and
-  are made again with ``overwrite``.
+- **A reader** gets all of a file or none of it, and the old one or the new one when it is replaced. So does the reader of a folder
+  on Linux; on other systems a folder that is replaced is missing for an instant.
+- **A kill at any moment** leaves the old or the new one at the path. If the system can't swap two folders, the old one may be left
+  next to its path: ``restore`` moves it back, which loading a model does. Hidden files and folders that a killed writer left are
+  removed by the next durable write of the same path.
+- **A power loss** leaves the old or the new one only with ``durable``, which waits for the disk: for models, data sets, splits and
+  the state from which a training or a benchmark resumes. Predictions and reports are not durable: they may be empty afterwards, and
+  are written again with ``overwrite``.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ __all__ = [
 ]
 
 EXCHANGE, HERE = 2, -100
-"""Of Linux: RENAME_EXCHANGE, and AT_FDCWD."""
+"""Linux's RENAME_EXCHANGE and AT_FDCWD."""
 
 CANT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 MOVES_OPEN_FILES = os.name == "posix"
 
 
 def write_whole(path: Path, content: bytes, *, overwrite: bool = False, durable: bool = False) -> Path:
-    """Write a file so that a reader sees all of it or none of it.
+    """Write a file atomically, so that a reader gets all of it or none of it.
 
     Args:
-        path: Of the file; folders above it are made.
-        content: All of it.
+        path: Path of the file; missing folders above it are created.
+        content: Complete content of the file.
         overwrite: Whether a file that exists may be replaced.
-        durable: Whether to wait until a power loss can't undo it.
+        durable: Whether to wait until a power loss can't undo the write.
 
     Raises:
         OutputExistsError: The file exists and may not be replaced.
@@ -76,7 +76,7 @@ def write_whole(path: Path, content: bytes, *, overwrite: bool = False, durable:
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
-    """Write a folder of files, durably and whole or not at all, in place of the folder that is there.
+    """Write a folder of files durably and atomically, in place of the folder that exists.
 
     Raises:
         OutputError: The folder can't be written.
@@ -93,7 +93,10 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append a line to a file. A line that a killed process has left half is recognised by its missing end."""
+    """Append a line to a file.
+
+    An incomplete line that a killed process left is recognised by its missing line end.
+    """
     try:
         with path.open("ab", buffering=0) as file:
             file.write(line)
@@ -102,7 +105,7 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
-    """Raise when a file is there already and may not be replaced."""
+    """Raise an error if a file exists already and may not be replaced."""
     taken = [] if overwrite else [path for path in paths if exists(path)]
     if taken:
         more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
@@ -112,12 +115,12 @@ def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
 
 
 def exists(path: Path) -> bool:
-    """Return whether a path exists; False for one that can't, such as a name that is too long."""
+    """Return whether a path exists; False for an impossible one, such as a name that is too long."""
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises
 
 
 def can_write(folder: Path, size: int) -> bool:
-    """Return whether a file of this size can be written into a folder."""
+    """Return whether a file of this size can be written to a folder."""
     part = part_of(folder / "probe")
     try:
         with part.open("xb") as file:
@@ -131,7 +134,7 @@ def can_write(folder: Path, size: int) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can do so."""
+    """Wait until the names in a folder are on the disk, if the system supports it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -141,7 +144,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_all() -> None:
-    """Wait until all that was written is on the disk, where the system can do so: for many files at once."""
+    """Wait until everything that was written is on the disk, if the system supports it: this is for many files at once."""
     if hasattr(os, "sync"):
         os.sync()
 
@@ -154,14 +157,14 @@ def _make_folder(folder: Path, durable: bool) -> None:
 
 
 def _written(path: Path, content: bytes, durable: bool) -> bool:
-    """Write a file under a hidden name and move it; False when the hidden one was removed at once, as if its writer were dead."""
+    """Write a file under a hidden name and move it; return False if a cleanup removed the hidden file before it was locked."""
     part = part_of(path)
     try:
         with part.open("xb") as file, locked(part, file.fileno()) as there:
             if not there:
                 return False
             _fill(file, content, durable)
-            if MOVES_OPEN_FILES:  # while it is locked
+            if MOVES_OPEN_FILES:  # the file is still locked
                 part.replace(path)
         if not MOVES_OPEN_FILES:
             part.replace(path)
@@ -188,7 +191,7 @@ def _folder_written(folder: Path, contents: Mapping[str, bytes]) -> bool:
             _put(new, folder)
             sync_folder(folder.parent)
     finally:
-        shutil.rmtree(new, ignore_errors=True)  # what was replaced, or what could not be finished
+        shutil.rmtree(new, ignore_errors=True)  # the replaced folder, or one that could not be finished
     return True
 
 
@@ -200,7 +203,7 @@ def _fill(file: BinaryIO, content: bytes, durable: bool) -> None:
 
 
 def _put(new: Path, folder: Path) -> None:
-    """Put a folder in the place of another one, which takes its place where the system can swap the two."""
+    """Move a folder to the path of another one, which takes its place if the system can swap the two."""
     if not folder.exists():
         new.replace(folder)
     elif not _exchange(new, folder):
@@ -208,9 +211,9 @@ def _put(new: Path, folder: Path) -> None:
 
 
 def _put_aside_first(new: Path, folder: Path) -> None:
-    """Put a folder in the place of another one by two moves, between which nothing is at the path."""
+    """Replace a folder by two moves, between which nothing is at the path."""
     aside = aside_of(folder)
-    with locked(folder):  # so that no reader takes it for what a dead writer left
+    with locked(folder):  # so that no reader mistakes it for the left-over of a dead writer
         folder.replace(aside)
         try:
             new.replace(folder)
@@ -221,7 +224,7 @@ def _put_aside_first(new: Path, folder: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap the names of two folders in one step; False where the system or the file system can't."""
+    """Swap the names of two folders atomically, and return False if the system or the file system can't."""
     rename = _renameat2()
     if rename is None:
         return False
@@ -235,7 +238,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 @cache
 def _renameat2() -> Any:
-    """The function of the C library, or None."""
+    """Return the C library's ``renameat2``, or None."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -251,7 +254,7 @@ def _cant_write(path: Path, error: OSError) -> OutputError:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder: ``BCDSEG_CACHE``, or the platform's own. It need not be there yet."""
+    """Return the user's cache folder: ``BCDSEG_CACHE``, or the platform's own; it need not exist."""
     if chosen := os.environ.get("BCDSEG_CACHE"):
         return Path(chosen)
     if sys.platform == "win32":

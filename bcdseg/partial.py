@@ -1,4 +1,4 @@
-"""Unfinished files and folders: hidden names, locks of the processes that write them, removal of what killed processes left.
+"""Unfinished files and folders: their hidden names, the locks of their writers, and the removal of what killed writers left.
 
 A writer locks its unfinished file or folder. The system releases the lock when the writer ends, also when it is killed, so an
 unlocked one is a left-over. Where locks aren't supported (Windows, some network drives), a left-over is one that is a day old.
@@ -25,20 +25,20 @@ except ImportError:  # Windows
 
 PART, ASIDE = ".bcdseg-part", ".bcdseg-old"
 LONGEST = 255
-"""Bytes of a file name that common file systems allow."""
+"""Largest number of bytes of a file name that common file systems allow."""
 
-READABLE = 60  # bytes of the final name in a hidden one
+READABLE = 60  # bytes of the final name in a hidden name
 DAY = 24 * 3600.0
 
 
 def fit_name(name: str, longest: int = LONGEST) -> str:
-    """Return a file name as it is where it is short enough, else its beginning and a hash of the whole name.
+    """Return a file name as it is if it is short enough, else its beginning and a hash of the whole name.
 
-    The result follows from the name alone, and two names never share one.
+    The result depends on the name alone, and two names never share one.
 
     Args:
-        name: Without folders.
-        longest: Bytes of UTF-8 that it may have.
+        name: File name without folders.
+        longest: Largest number of bytes in UTF-8.
     """
     encoded = name.encode("utf-8", "surrogatepass")
     if len(encoded) <= longest:
@@ -53,7 +53,7 @@ def part_of(path: Path) -> Path:
 
 
 def aside_of(path: Path) -> Path:
-    """Return a free hidden name next to a path, for what it is about to replace."""
+    """Return a free hidden name next to a path, for the content that is about to be replaced."""
     return _hidden(path, ASIDE)
 
 
@@ -62,17 +62,17 @@ def locked(path: Path, handle: int | None = None) -> Iterator[bool]:
     """Lock a file or folder for as long as the context lasts.
 
     Args:
-        path: It exists.
-        handle: Of the open file; a folder is opened here.
+        path: File or folder, which exists.
+        handle: Descriptor of the open file; a folder is opened here.
 
     Yields:
-        Whether it is still there: a cleaner may have removed it between its creation and the lock.
+        True if it still exists: a cleanup may have removed it between its creation and the lock.
     """
     own = None if handle is not None or fcntl is None else os.open(path, os.O_RDONLY)
     held = handle if own is None else own
     try:
         if fcntl is not None and held is not None:
-            with suppress(OSError):  # a file system without locks
+            with suppress(OSError):  # some file systems have no locks
                 fcntl.flock(held, fcntl.LOCK_EX)
             yield _is_same(path, held)
         else:
@@ -83,7 +83,7 @@ def locked(path: Path, handle: int | None = None) -> Iterator[bool]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed writers of a path left next to it. What it can't remove stays."""
+    """Remove what killed writers of a path left next to it, as far as that is possible."""
     for part in _siblings(path, PART):
         _remove_dead(part)
     if path.exists():
@@ -98,14 +98,14 @@ def remove_parts_below(folder: Path) -> None:
 
 
 def restore(path: Path, patience: float = 2.0) -> bool:
-    """Move a folder back to its path, from where a writer that was killed in the middle of a replacement left it.
+    """Move a folder back to its path, from where a writer that was killed during a replacement left it.
 
     Args:
-        path: Of the folder.
-        patience: Seconds to wait for a writer that is still at it.
+        path: Path of the folder.
+        patience: Seconds to wait for a writer that is still active.
 
     Returns:
-        Whether there is something at the path.
+        True if something exists at the path.
 
     Raises:
         OutputError: The folder can't be moved.
@@ -137,7 +137,7 @@ def _hidden(path: Path, ending: str) -> Path:
 
 
 def _siblings(path: Path, ending: str) -> list[Path]:
-    """The hidden names that ``_hidden`` gave for a path."""
+    """Return the existing hidden names that ``_hidden`` made for a path."""
     form = re.compile(rf"\.{re.escape(fit_name(path.name, READABLE))}\.[0-9a-f]{{16}}{re.escape(ending)}")
     try:
         with os.scandir(path.parent) as entries:
@@ -156,7 +156,7 @@ def _remove_dead(path: Path) -> None:
 
 @contextmanager
 def _claimed(path: Path) -> Iterator[bool]:
-    """Lock a hidden file or folder unless a writer has it locked; yields whether its writer is dead."""
+    """Lock a hidden file or folder unless a writer has locked it, and yield whether its writer is dead."""
     if fcntl is None:
         yield _is_old(path)
         return

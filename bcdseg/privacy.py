@@ -1,4 +1,4 @@
-"""Telemetry of dependencies, disabled: no scan, name or count of use leaves the machine."""
+"""Deactivation of the telemetry of dependencies: no scan, name or usage count leaves the machine."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ import sys
 VARIABLES = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "NO_ALBUMENTATIONS_UPDATE": "1",  # it would ask PyPI for its newest version
+    "NO_ALBUMENTATIONS_UPDATE": "1",  # it would query PyPI for its newest version
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime would also write a persistent device id into the user's cache folder
     "RAY_USAGE_STATS_ENABLED": "0",
     "WANDB_ERROR_REPORTING": "false",
 }
-"""Environment variables that packages read when they are imported, or when they start."""
+"""Environment variables that packages read when they are imported or started."""
 
 SENDERS = ("openvino", "nncf")  # they report through the package openvino_telemetry, which no variable disables
 
 
 def disable_telemetry() -> None:
-    """Set the variables. One that the user has set keeps its value; child processes inherit them."""
+    """Set the variables that disable telemetry.
+
+    A variable that the user has set keeps its value; child processes inherit the variables.
+    """
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
 
 
 def disable_telemetry_of(package: str) -> None:
-    """Disable what no environment variable disables, before a package is imported.
+    """Disable the telemetry that no environment variable disables, before a package is imported.
 
     Args:
-        package: The package that is about to be imported. The program may have imported it already.
+        package: Package that is about to be imported; the program may have imported it already.
     """
     if package in SENDERS:
         _disable_openvino_telemetry()
@@ -38,10 +41,10 @@ def disable_telemetry_of(package: str) -> None:
 
 
 def _disable_openvino_telemetry() -> None:
-    """Make the reporting package of OpenVINO unavailable; OpenVINO and NNCF then use the stubs that they carry for this case.
+    """Block the import of OpenVINO's telemetry package; OpenVINO and NNCF then use the stubs that they contain for this case.
 
-    Its own opt-out is a file in the home folder. Without that file the package counts as allowed: it writes a client id there,
-    and forks a process for each event that it sends.
+    The package's own opt-out is a file in the home folder. Without that file it counts as allowed: it writes a client id there, and
+    forks a process for each event that it sends.
     """
     loaded = sys.modules.get("openvino_telemetry")
     if loaded is None:
@@ -50,5 +53,5 @@ def _disable_openvino_telemetry() -> None:
     # The program imported OpenVINO first, so references to the package exist: from here on the user has declined.
     checker = sys.modules["openvino_telemetry.utils.opt_in_checker"]
     checker.OptInChecker.check = lambda *_, **__: checker.ConsentCheckResult.DECLINED
-    with contextlib.suppress(RuntimeError):  # none has been made yet
+    with contextlib.suppress(RuntimeError):  # no instance exists yet
         loaded.Telemetry().consent = False

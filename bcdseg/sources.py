@@ -1,4 +1,4 @@
-"""Sources of images: their names and kinds, regular files, accepted sizes."""
+"""Image sources: their names and kinds, regular files, and accepted sizes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MARK_ENDS = 132
 
 
 def is_dicom(source: Any) -> bool:
-    """Whether a path, the bytes of a file, an open file or an object is DICOM, by its content.
+    """Return whether a path, the bytes of a file, an open file or an object is DICOM, judged by its content.
 
-    Old files lack the mark ``DICM``; among those only the suffixes of DICOM count.
+    Old files lack the prefix ``DICM``; among those only files with a DICOM suffix count.
     """
     if isinstance(source, (str, os.PathLike)):
         return _is_dicom_file(Path(source))
@@ -31,7 +31,7 @@ def is_dicom(source: Any) -> bool:
 
 
 def is_dataset(source: Any) -> bool:
-    """Whether an object is a pydicom ``Dataset``, told without importing pydicom."""
+    """Return whether an object is a pydicom ``Dataset``, without importing pydicom."""
     return any(base.__module__ == "pydicom.dataset" and base.__name__ == "Dataset" for base in type(source).__mro__)
 
 
@@ -43,7 +43,7 @@ def _is_dicom_file(path: Path) -> bool:
     try:
         with open_regular(path, str(path)) as file:
             start = file.read(MARK_ENDS)
-    except (OSError, ValueError):  # reading it reports what is wrong
+    except (OSError, ValueError):  # reading the file reports the error
         return False
     return _has_mark(start) or (path.suffix.lower() in SUFFIXES and len(start) > 0)
 
@@ -55,7 +55,7 @@ def _is_dicom_stream(file: Any) -> bool:
         file.seek(place)
     except EXITS:
         raise
-    except BaseException:  # an open file may be of any class; reading it reports what is wrong
+    except BaseException:  # an open file may be of any class; reading it reports the error
         return False
     return isinstance(start, bytes) and _has_mark(start)
 
@@ -65,15 +65,15 @@ def open_regular(path: Path, name: str) -> BinaryIO:
 
     Args:
         path: The file.
-        name: The source's name in an error.
+        name: Name of the source in errors.
 
     Raises:
         ImageError: The path leads to a pipe, a device or a socket.
-        OSError: It can't be opened.
+        OSError: The file can't be opened.
     """
     if not _is_other(path.stat().st_mode):
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - returned open
-        if not _is_other(os.fstat(file.fileno()).st_mode):  # replaced meanwhile
+        if not _is_other(os.fstat(file.fileno()).st_mode):  # the file may have been replaced meanwhile
             return file
         file.close()
     raise ImageError(
@@ -82,7 +82,7 @@ def open_regular(path: Path, name: str) -> BinaryIO:
 
 
 def _is_other(mode: int) -> bool:
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))  # opening a folder says that it is one
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))  # opening a folder reports that it is one
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -90,18 +90,20 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 EXITS = (KeyboardInterrupt, SystemExit, GeneratorExit)
-"""Exceptions that end a program or a generator; all others are errors of the file. Decoders written in Rust raise classes that
-are no ``Exception``."""
+"""Exceptions that end a program or a generator; all others are errors of the file.
+
+Decoders written in Rust raise classes that are not an ``Exception``.
+"""
 
 
 def unexpected_error(name: str, what: str, error: BaseException) -> ImageError:
-    """Return the error for an image whose file or prediction raised an exception of an unforeseen class.
+    """Return the error for an image whose file or prediction raised an exception of an unexpected class.
 
-    Its message is left out, since it may quote the file.
+    The exception's message is left out, since it may quote the file.
 
     Args:
-        name: The image's path or name.
-        what: What can't be done with it.
+        name: Path or name of the image.
+        what: Description of what can't be done with the image.
         error: The exception.
     """
     return ImageError(f"{name}: {what} ({type(error).__name__}). Copy or export it again; if that does not help, report it.")
@@ -115,7 +117,7 @@ SMALLEST, LARGEST = 16, 10_000
 
 
 def source_name(source: ImageSource) -> str:
-    """What to call a source in a message and in a table."""
+    """Return the name of a source for messages and tables."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
     if is_dataset(source):
@@ -131,7 +133,7 @@ _TOO_LARGE = "Crop it or make it smaller first."
 
 
 def check_size(height: int, width: int, name: str) -> None:
-    """Refuse what is too small to be a scan, or too large to be held."""
+    """Raise an error if an image is too small to be a scan, or too large for the memory."""
     if height < SMALLEST or width < SMALLEST:
         raise ImageError(f"{name}: is {height}x{width} pixels; the smallest that is read is {SMALLEST}x{SMALLEST}.")
     if height > LARGEST or width > LARGEST:

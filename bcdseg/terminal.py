@@ -1,4 +1,4 @@
-"""Text on a terminal. Control characters in file names and other foreign texts are shown and never obeyed.
+"""Text on a terminal, with control characters in file names and other untrusted texts escaped.
 
 A name such as ``\\x1b]0;title\\x07.png`` could otherwise set colours, clear the screen or forge lines. Everything that the library
 prints goes through this module.
@@ -19,7 +19,7 @@ CONTROLS = (
     *range(0x20),
     *range(0x7F, 0xA0),
     0x61C,
-    *range(0x200E, 0x2010),  # and the next ones: they change the direction of text, or begin lines
+    *range(0x200E, 0x2010),  # this and the next ranges change the direction of text or begin lines
     *range(0x2028, 0x202F),
     *range(0x2066, 0x206A),
 )
@@ -33,29 +33,29 @@ ESCAPES = {code: _shown(code) for code in CONTROLS if code not in (LINE_FEED, TA
 
 
 def printable(text: str) -> str:
-    r"""Return a text with control characters as ``\x1b`` and bytes that are no text as ``\udcff``; lines and tabs stay."""
+    r"""Return a text with control characters as ``\x1b`` and undecodable bytes as ``\udcff``; line feeds and tabs stay."""
     return text.translate(ESCAPES).encode("utf-8", "backslashreplace").decode()
 
 
 def printable_name(text: str) -> str:
-    r"""Return a name on one line: as ``printable``, with line feeds and tabs as ``\x0a`` and ``\x09``."""
+    r"""Return a name on one line: like ``printable``, with line feeds and tabs as ``\x0a`` and ``\x09``."""
     return printable(text.replace("\n", _shown(LINE_FEED)).replace("\t", _shown(TAB)))
 
 
 def echo(text: str, *, err: bool = False, newline: bool = True) -> None:
-    """Print a text to the standard output, or to the standard error."""
+    """Print a text to the standard output or the standard error."""
     import typer
 
     typer.echo(printable(text), err=err, nl=newline)
 
 
 def write_data(text: str) -> None:
-    """Print text for programs: as it is into a file or a pipe, and as ``printable`` on a terminal."""
+    """Print text for programs: unchanged to a file or a pipe, and like ``printable`` to a terminal."""
     sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
 
 
 def make_console(**options: Any) -> Console:
-    """Return a console of rich whose texts, also those in tables, are printed as ``printable``."""
+    """Return a rich console that prints all texts, also those in tables, like ``printable``."""
     made: Console = _console_class()(**options)
     return made
 
@@ -68,7 +68,7 @@ def show_warning(
     file: TextIO | None = None,  # noqa: ARG001
     line: str | None = None,
 ) -> None:
-    """Print a warning, in the place of ``warnings.showwarning``."""
+    """Print a warning, as a replacement of ``warnings.showwarning``."""
     echo(warnings.formatwarning(message, category, filename, lineno, line), err=True, newline=False)
 
 
