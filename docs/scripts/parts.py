@@ -39,10 +39,22 @@ def command_line() -> str:
 
 
 def model_card() -> str:
-    """The card of the bundled model, without its front matter, one heading lower."""
-    from bcdseg.models.registry import BUNDLED, DEFAULT
+    """Return the card of the default model."""
+    from bcdseg.models.registry import DEFAULT
 
-    card = (BUNDLED / DEFAULT / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2]
+    return _card(DEFAULT)
+
+
+def multi_card() -> str:
+    """Return the card of the model that was trained on several hospitals."""
+    return _card("bus-multi")
+
+
+def _card(name: str) -> str:
+    """Return a bundled model's card without its front matter, one heading lower."""
+    from bcdseg.models.registry import BUNDLED
+
+    card = (BUNDLED / name / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2]
     return re.sub(r"^#", "##", card, flags=re.MULTILINE)
 
 
@@ -88,5 +100,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "examples": examples,
     "first-look": first_look,
     "model-card": model_card,
+    "model-card-bus-multi": multi_card,
     "recipes": recipes,
 }

@@ -1,10 +1,9 @@
-"""Choose presence weights, calibration and thresholds on predictions for left-out hospitals.
+"""Choose calibration and thresholds on scans that the networks have not seen: whole hospitals, and other patients.
 
-    python training/hospitals/choose_rules.py PACKED.npz RUNS --size 192
+    python training/hospitals/choose_rules.py PACKED.npz RUNS --intervals
 
-``RUNS`` holds the folders ``loho-busi``, ``loho-bra`` and ``loho-uclm`` with the outputs of ``predict.py``; those that are there
-are used. Rules are fitted on the scans of the hospital that each network has never seen, and on nothing else. When the rules of one
-hospital are measured, they are fitted on the others (where there are any), so that the figures are honest.
+``RUNS`` holds ``release`` and the folders ``loho-HOSPITAL`` of networks that were trained without that hospital, each with the
+outputs of ``predict.py``; those that are there are used. When a hospital is measured, the rules are fitted without any scan of it.
 """
 
 from __future__ import annotations
@@ -14,95 +13,101 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from figures import Cases, Rules, cases, false_lesions, lesion_dice, missed, table
+from figures import MISSED, Cases, Rules, cases, false_lesions, lesion_dice, missed, table
 from numpy.typing import NDArray
 from pack import HOSPITALS, Packed
 from predict import Outputs, file_of
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
-RUNS = {"busi": "loho-busi", "bus-bra": "loho-bra", "bus-uclm": "loho-uclm"}
-LOST = 0.04  # fraction of left-out lesions whose outline the presence threshold may hide
-MASK_THRESHOLD = 0.5
+SIZE = 160
+STARTED_FROM = "busi"  # the released network started from one that had seen this hospital's scans: they are not used of it
+HIDDEN = 0.015  # fraction of left-out lesions, among those that are outlined, which the presence threshold may hide
+MASK_THRESHOLD = 0.4
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Outputs of a network on a hospital that it has not seen.
+class Unseen:
+    """Outputs of one network on scans of one hospital that it has not seen.
 
     Attributes:
         hospital: Its name.
-        outputs: Of the scans of this hospital.
-        known: Of the fold of the other hospitals that the network has not seen either.
+        run: Name of the network's run.
+        left_out: Whether the whole hospital was left out, or only these patients.
+        outputs: On these scans.
     """
 
     hospital: str
+    run: str
+    left_out: bool
     outputs: Outputs
-    known: Outputs
+
+    @property
+    def name(self) -> str:
+        """For a column of a table."""
+        how = "left out" if self.left_out else "other patients"
+        return f"{self.hospital}, {how}" + ("" if self.left_out or self.run == "release" else f" ({self.run})")
 
 
-def read(packed: Packed, runs: Path, size: int, *, mirrored: bool = False) -> list[LeftOut]:
-    """Read the outputs that are there."""
+def read(packed: Packed, runs: Path, size: int = SIZE) -> list[Unseen]:
+    """Read the outputs that are there, by hospital."""
     found = []
-    for number, hospital in enumerate(HOSPITALS):
-        path = file_of(runs / RUNS[hospital], size, mirrored)
-        if path.exists():
-            every = Outputs.load(path)
-            unseen = packed.hospitals[every.rows] == number
-            found.append(LeftOut(hospital, _some(every, unseen), _some(every, ~unseen)))
+    for run in ("release", *(f"loho-{name}" for name in HOSPITALS)):
+        path = file_of(runs / run, size, mirrored=False)
+        if not path.exists():
+            continue
+        every = Outputs.load(path)
+        for number, hospital in enumerate(HOSPITALS):
+            chosen = packed.hospitals[every.rows] == number
+            if chosen.any() and not (run == "release" and hospital == STARTED_FROM):
+                some = Outputs(every.rows[chosen], every.decisions[chosen], every.masks[chosen])
+                found.append(Unseen(hospital, run, run == f"loho-{hospital}", some))
     return found
 
 
-def _some(every: Outputs, chosen: NDArray[np.bool_]) -> Outputs:
-    return Outputs(every.rows[chosen], every.decisions[chosen], every.masks[chosen])
+def fit(packed: Packed, sets: list[Unseen]) -> Rules:
+    """Fit the calibration of both decisions, each set of scans counting alike, and the presence threshold."""
+    rules = Rules(mask_threshold=MASK_THRESHOLD)
+    labels = [packed.labels[one.outputs.rows] for one in sets]
+    raw = [one.outputs.decisions.astype(np.float64) for one in sets]
+    both = [at for at in range(len(sets)) if (labels[at] == 0).any()]
+    if both:
+        scale, bias = _logistic([raw[at][:, :2].mean(axis=1) for at in both], [labels[at] > 0 for at in both])
+        rules = replace(rules, evidence=scale / 2, context=scale / 2, bias=bias)
+    lesion = [each > 0 for each in labels]
+    scale, shift = _logistic([r[some, 2] for r, some in zip(raw, lesion, strict=True)], [x[x > 0] == 2 for x in labels])
+    rules = replace(rules, scale=scale, shift=shift)
+    return replace(rules, presence_threshold=_presence_threshold(packed, [one for one in sets if one.left_out] or sets, rules))
 
 
-def fit(packed: Packed, left_out: list[LeftOut]) -> Rules:
-    """Fit presence, class and threshold on left-out hospitals."""
-    rows = np.concatenate([one.outputs.rows for one in left_out])
-    decisions = np.concatenate([one.outputs.decisions for one in left_out]).astype(np.float64)
-    labels, hospitals = packed.labels[rows], packed.hospitals[rows]
-    rules = replace(_presence(decisions, labels, hospitals), mask_threshold=MASK_THRESHOLD)
-    rules = _malignant(rules, decisions, labels)
-    there = np.sort(rules.presence(decisions)[labels > 0])
-    return replace(rules, presence_threshold=float(np.clip(there[int(LOST * len(there))], 0.02, 0.5)))
+def _logistic(scores: list[Numbers], truths: list[NDArray[np.bool_]]) -> tuple[float, float]:
+    """Scale and shift of a score, every list counting alike."""
+    weights = np.concatenate([np.full(len(some), 1 / len(some)) for some in scores]) * 1000
+    fitted = LogisticRegression(C=10.0).fit(np.concatenate(scores)[:, None], np.concatenate(truths), weights)
+    return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 
-def _presence(decisions: NDArray[np.float64], labels: NDArray[np.int64], hospitals: NDArray[np.int64]) -> Rules:
-    """Weights of the two presence decisions, from the hospitals that have normal scans; equal ones where none has."""
-    both = np.isin(hospitals, np.unique(hospitals[labels == 0]))
-    if not both.any():
-        return Rules()
-    fitted = LogisticRegression(C=10.0).fit(decisions[both, :2], labels[both] > 0)
-    evidence, context = np.maximum(fitted.coef_[0], 0)
-    return Rules(evidence=float(evidence), context=float(context), bias=float(fitted.intercept_[0]))
+def _presence_threshold(packed: Packed, sets: list[Unseen], rules: Rules) -> float:
+    """The highest that hides few of the lesions that are outlined."""
+    found = []
+    for one in sets:
+        some = cases(packed, one.outputs.rows, one.outputs.decisions.astype(np.float64), one.outputs.masks, rules)
+        found.append(np.sort(some.presence[(some.label > 0) & (some.dice >= MISSED)]))
+    return float(min(each[int(HIDDEN * len(each))] for each in found))
 
 
-def _malignant(rules: Rules, decisions: NDArray[np.float64], labels: NDArray[np.int64]) -> Rules:
-    lesion = labels > 0
-    fitted = LogisticRegression(C=10.0).fit(decisions[lesion, 2:], labels[lesion] == 2)
-    return replace(rules, scale=float(fitted.coef_[0, 0]), shift=float(fitted.intercept_[0]))
-
-
-def measured(packed: Packed, left_out: list[LeftOut]) -> dict[str, Cases]:
-    """Each left-out hospital, by rules of the other left-out hospitals, and what is known of the seen ones."""
-    found: dict[str, Cases] = {}
-    for one in left_out:
-        others = [other for other in left_out if other is not one]
-        rules = fit(packed, others or [one])
-        outputs = one.outputs
-        found[f"{one.hospital}, left out"] = cases(packed, outputs.rows, outputs.decisions.astype(np.float64), outputs.masks, rules)
-    rules = fit(packed, left_out)
-    for number, hospital in enumerate(HOSPITALS):
-        for one in left_out:
-            chosen = packed.hospitals[one.known.rows] == number
-            if chosen.any():
-                some = _some(one.known, chosen)
-                of = cases(packed, some.rows, some.decisions.astype(np.float64), some.masks, rules)
-                found[f"{hospital}, other patients (without {one.hospital})"] = of
+def measured(packed: Packed, sets: list[Unseen]) -> dict[str, Cases]:
+    """Each set by rules that were fitted without its hospital: left-out hospitals first."""
+    found = {}
+    for one in sorted(sets, key=lambda each: (not each.left_out, each.run != "release", each.hospital)):
+        others = [other for other in sets if other.hospital != one.hospital]
+        rules = fit(packed, others or sets)
+        found[one.name] = cases(packed, one.outputs.rows, one.outputs.decisions.astype(np.float64), one.outputs.masks, rules)
     return found
 
 
-def trade_off(some: Cases, thresholds: NDArray[np.float64]) -> str:
+def trade_off(some: Cases, thresholds: Numbers) -> str:
     """Missed lesions against false ones at each presence threshold."""
     lines = ["| presence threshold | missed | false lesions | Dice |", "|---|---|---|---|"]
     for threshold in thresholds:
@@ -112,22 +117,34 @@ def trade_off(some: Cases, thresholds: NDArray[np.float64]) -> str:
     return "\n".join(lines)
 
 
+def presence_decisions(packed: Packed, sets: list[Unseen]) -> str:
+    """ROC-AUC of each presence decision and of their mean, and the median of that mean on normal scans."""
+    lines = ["| | evidence | context | mean | median on normals |", "|---|---|---|---|---|"]
+    for one in sets:
+        lesion, logits = packed.labels[one.outputs.rows] > 0, one.outputs.decisions[:, :2]
+        if not lesion.all():
+            mean = logits.mean(axis=1)
+            cells = [roc_auc_score(lesion, score) for score in (logits[:, 0], logits[:, 1], mean)]
+            lines.append(f"| {one.name} | " + " | ".join(f"{cell:.3f}" for cell in (*cells, np.median(mean[~lesion]))) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packed", type=Path)
     parser.add_argument("runs", type=Path)
-    parser.add_argument("--size", type=int, default=192)
+    parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--intervals", action="store_true")
     options = parser.parse_args()
     packed = Packed.load(options.packed)
-    left_out = read(packed, options.runs, options.size)
-    rules = fit(packed, left_out)
-    print(asdict(rules), "\n")
-    every = measured(packed, left_out)
+    sets = read(packed, options.runs, options.size)
+    print(asdict(fit(packed, sets)), "\n")
+    print(presence_decisions(packed, sets), "\n")
+    every = measured(packed, sets)
     print(table(every, intervals=options.intervals))
     for name, some in every.items():
-        if "left out" in name:
-            print(f"\n{name}\n{trade_off(some, np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7]))}")
+        print(f"\n{name}, its rules' threshold {some.rules.presence_threshold:.3f}")
+        print(trade_off(some, np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7])))
 
 
 if __name__ == "__main__":

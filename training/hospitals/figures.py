@@ -27,7 +27,7 @@ class Rules:
         scale: Of the logit of malignant against benign.
         shift: Added to it.
         mask_threshold: A pixel belongs to a lesion from this probability on.
-        presence_threshold: An outline is shown from this probability of a lesion on; below, the scan is called normal.
+        presence_threshold: An outline is a finding from this probability of a lesion on, and a candidate below it.
         min_area: Components below this fraction of the square are dropped.
     """
 
@@ -182,9 +182,8 @@ def accuracy(some: Cases) -> float:
 
 
 def predicted(some: Cases) -> NDArray[np.int64]:
-    """Normal below the presence threshold, else the likelier of benign and malignant."""
-    lesion = 1 + (some.classes[:, 2] > some.classes[:, 1]).astype(np.int64)
-    return np.where(some.presence >= some.rules.presence_threshold, lesion, 0)
+    """The most probable class."""
+    return some.classes.argmax(axis=1)
 
 
 def calibration_error(some: Cases) -> float:

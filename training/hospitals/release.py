@@ -2,7 +2,7 @@
 
     python training/hospitals/release.py PACKED.npz RUNS BUSI_NATIVE BUS_BRA BUS_UCLM bcdseg/models/weights/bus-multi
 
-``RUNS`` holds ``release`` (``train.py --release``) and the left-out runs that ``choose_rules.py`` reads.
+``RUNS`` holds ``release`` (``train.py --release --fold 0``) and the left-out runs that ``choose_rules.py`` reads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from choose_rules import LeftOut, fit, measured, read
+from choose_rules import SIZE, Unseen, fit, measured, read
 from figures import Rules as Chosen
 from figures import table
 from pack import CLASSES, HOSPITALS, Packed, open_hospital
@@ -28,7 +28,8 @@ from bcdseg.networks.network import Network
 from bcdseg.training.config_file import from_toml
 
 WORDS = Path(__file__).parent / "card.toml"
-SIZE = 192
+START = "busi-lite"
+FOLD = 0  # of the groups: not trained on, so that the released network itself can be measured
 POINTS = (("sensitivity", 0.90), ("sensitivity", 0.95), ("specificity", 0.90))
 
 
@@ -45,10 +46,10 @@ def calibrated(network: Network, chosen: Chosen) -> Network:
     return network
 
 
-def rules(packed: Packed, left_out: list[LeftOut], chosen: Chosen) -> Rules:
+def rules(packed: Packed, sets: list[Unseen], chosen: Chosen) -> Rules:
     """Thresholds and operating points, from the predictions for left-out hospitals."""
-    rows = np.concatenate([one.outputs.rows for one in left_out])
-    probabilities = chosen.classes(np.concatenate([one.outputs.decisions for one in left_out]).astype(np.float64))
+    rows = np.concatenate([one.outputs.rows for one in sets if one.left_out])
+    probabilities = chosen.classes(np.concatenate([one.outputs.decisions for one in sets if one.left_out]).astype(np.float64))
     labels = packed.labels[rows]
     fitted = fit_rules(np.log(probabilities + 1e-12), labels)
     return Rules(
@@ -75,19 +76,21 @@ def _point(kind: str, share: float, score: Any, truth: Any) -> OperatingPoint:
     )
 
 
-def card(packed: Packed, left_out: list[LeftOut], folders: dict[str, Path]) -> dict[str, Any]:
+def card(packed: Packed, sets: list[Unseen], folders: dict[str, Path]) -> dict[str, Any]:
     """Words, figures, and what the model has seen."""
     told: dict[str, Any] = from_toml(WORDS.read_text(encoding="utf-8"))
-    kept = ~packed.shown
+    kept = ~packed.shown & (packed.folds != FOLD)
     counts = {name: int((kept & (packed.hospitals == number)).sum()) for number, name in enumerate(("busi", "bra", "uclm"))}
     told["data"] = told["data"].format(scans=int(kept.sum()), **counts)
-    told["figures"] = "\n" + table(measured(packed, left_out), intervals=True)
+    told["figures"] = "\n" + table(measured(packed, sets), intervals=True)
     seen_ids = set(packed.ids[kept].tolist())
     parts = [open_hospital(name, folder)[0] for name, folder in folders.items()]
     trained = [
         part.select([one.id for one in part if f"{name}/{one.id}" in seen_ids]) for name, part in zip(folders, parts, strict=True)
     ]
-    return {**told, "seen": remember_scans(*trained)}
+    started_from = bcdseg.load(START, runtime="torch", device="cpu").training["seen"]
+    seen = remember_scans(*trained)
+    return {**told, "seen": {name: sorted({*values, *started_from.get(name, [])}) for name, values in seen.items()}}
 
 
 def main() -> None:
@@ -99,14 +102,14 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the model's folder")
     options = parser.parse_args()
     packed = Packed.load(options.packed)
-    left_out = read(packed, options.runs, SIZE)
-    chosen = fit(packed, left_out)
+    sets = read(packed, options.runs)
+    chosen = fit(packed, sets)
     folders = {name: getattr(options, name.replace("-", "_")) for name in HOSPITALS}
-    told = card(packed, left_out, folders)
+    told = card(packed, sets, folders)
     network = calibrated(load_network(options.runs / "release" / "network.safetensors"), chosen)
     preprocessing = Preprocessing(size=(SIZE, SIZE), resize="fit", channels=1)
     assert tuple(network.config.classes) == CLASSES
-    model = Model(network, preprocessing, rules(packed, left_out, chosen), training=told, name=str(told["name"]))
+    model = Model(network, preprocessing, rules(packed, sets, chosen), training=told, name=str(told["name"]))
     model.save(options.out, half=True, overwrite=True)
     print(bcdseg.load(options.out).card)
 

@@ -1,0 +1,62 @@
+"""Compare bundled models, through the public API, on patients that none of them has seen.
+
+    python training/hospitals/compare.py BUS_BRA BUS_UCLM --models busi-lite bus-multi
+
+The patients are those of the fold that ``bus-multi`` was not trained on; of BUSI there are none that ``busi-lite`` has not seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from figures import Cases, Rules, overlap, table
+from pack import CLASSES, FOLDS, open_hospital
+
+import bcdseg
+from bcdseg import Dataset, Model
+
+FOLD = 0
+
+
+def cases(model: Model, data: Dataset, hospital: int) -> Cases:
+    """Predict every scan at its own size and compare it with the truth."""
+    rows = []
+    groups = {name: number for number, name in enumerate(sorted({str(one.group) for one in data}))}
+    for sample, found in zip(data, model.predict([one.image for one in data]), strict=True):
+        truth = data.read(sample)[1]
+        outlined = found.mask if found.candidate_mask is None else found.candidate_mask
+        assert outlined is not None
+        truth = np.zeros_like(outlined) if truth is None else truth
+        rows.append(
+            (
+                CLASSES.index(str(sample.label)),
+                groups[str(sample.group)],
+                overlap(outlined, truth),
+                bool(outlined.any()),
+                tuple(found.probabilities.values()),
+            )
+        )
+    label, group, dice, outlined, classes = (np.array(column) for column in zip(*rows, strict=True))
+    threshold = model.rules.presence_threshold or 0.0
+    return Cases(np.full(len(label), hospital), label, group, dice, outlined, classes, Rules(presence_threshold=threshold))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bus_bra", type=Path)
+    parser.add_argument("bus_uclm", type=Path)
+    parser.add_argument("--models", nargs="+", default=["busi-lite", "bus-multi"])
+    options = parser.parse_args()
+    found = {}
+    for number, (name, folder) in enumerate((("bus-bra", options.bus_bra), ("bus-uclm", options.bus_uclm)), start=1):
+        data, _ = open_hospital(name, folder)
+        _, test = bcdseg.folds(data, FOLDS, duplicates=())[FOLD]
+        for model in options.models:
+            found[f"{name}, {model}"] = cases(bcdseg.load(model, runtime="torch"), test, number)
+    print(table(found, intervals=True))
+
+
+if __name__ == "__main__":
+    main()
