@@ -100,9 +100,7 @@ def _check_pixels(size: tuple[int, int], name: str, limits: Limits) -> None:
         )
 
 
-OVER = (
-    "The scans of this page are let go: it was idle for long, many others were opened, or the program was started anew. Reload it."
-)
+OVER = "The scans of this page are gone: it was idle for long, many others were opened, or the program was restarted. Reload it."
 
 
 @dataclass(eq=False)

@@ -60,7 +60,7 @@ class Journal:
         self._header = _line(settings)
         self._lines: dict[str, bytes] = {}
         if resume and folder is None:
-            raise OptionError("--resume goes on with what is in a folder: name it with --out FOLDER.")
+            raise OptionError("--resume resumes the run in a folder: name it with --out FOLDER.")
         if resume and overwrite:
             raise OptionError("--resume keeps what is in the folder and --overwrite replaces it: give one of them.")
         if folder is not None and (folder / NAME).exists() and not overwrite:

@@ -212,7 +212,8 @@ def raise_problems(name: str, problems: Sequence[str]) -> None:
     more = len(problems) - MOST_NAMED
     rest = f"\n  and {more} more, all in the error's .problems" if more > 0 else ""
     raise DatasetError(
-        f'{name}: {len(problems)} problems. Mend them, or leave these samples out with on_problem="skip".\n{shown}{rest}', problems
+        f'{name}: {len(problems)} problems. Correct them, or leave them out with on_problem="skip".\n{shown}{rest}',
+        problems,
     )
 
 

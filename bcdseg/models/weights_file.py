@@ -39,7 +39,7 @@ def check_weights_file(path: Path, expected: Mapping[str, Tensor], config: str) 
     needed = sum(_bytes(tensors[name]["dtype"], value) for name, value in expected.items())
     if size != needed:
         raise ModelFileError(
-            f"{path}: is truncated or damaged, it has {size} bytes of weights where its header tells of {needed}. "
+            f"{path}: is truncated or damaged, it has {size} bytes of weights where its header requires {needed}. "
             "Copy the folder again."
         )
 

@@ -92,7 +92,7 @@ def _last(folder: Path, plan: TrainingPlan) -> dict[str, Any] | None:
         if plan.facts[part].get(name) != value
     ]
     if other:
-        raise OptionError(f"{folder}: the run trains another network: {', '.join(other)}. Give the model it was begun with.")
+        raise OptionError(f"{folder}: the run trains another network: {', '.join(other)}. Give the model that it started from.")
     return checkpoint
 
 

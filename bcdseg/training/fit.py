@@ -73,7 +73,7 @@ def fit(
     _check_kinds(model, train, val, teacher)
     folder = None if out is None else Path(out)
     if resume and folder is None:
-        raise OptionError("resume=True goes on with the run in a folder: give it as out=.")
+        raise OptionError("resume=True resumes the run in a folder: give it as out=.")
     if config is None and options and resume and folder is not None and (folder / CONFIG).is_file():
         config = read_config(folder / CONFIG)
     return train_model(

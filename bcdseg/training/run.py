@@ -79,14 +79,14 @@ def check_same_scans(folder: Path, train: Dataset, val: Dataset) -> None:
     try:
         there = _rows((folder / SEEN).read_bytes())
     except FileNotFoundError:
-        raise DatasetError(f"{folder}: {SEEN} is missing: what the run was begun with is not known. Begin a new run.") from None
+        raise DatasetError(f"{folder}: {SEEN} is missing: the scans of the run are not known. Start a new run.") from None
     now = _rows(_seen_csv(train, val))
     if there != now:
         changes = {"only now": sorted(now - there), "only then": sorted(there - now)}
         said = "; ".join(f"{when}: {_named(rows)}" for when, rows in changes.items() if rows)
         raise DatasetError(
-            f"{folder}: the run was begun with other scans (part, id, label, masks, group). {said}. "
-            "Give the data it was begun with, or begin a new run."
+            f"{folder}: the run was started with other scans (part, id, label, masks, group). {said}. "
+            "Give the data of the run, or start a new run."
         )
 
 

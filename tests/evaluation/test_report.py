@@ -185,7 +185,7 @@ def test_the_command_writes_it_and_tells_it_short(small_model: bcdseg.Model, dat
     assert f"Comparison of {tmp_path.name} with {tmp_path.name}" in done.stdout  # type: ignore[attr-defined]
     page = (tmp_path / "report" / "report.html").read_text()
     assert "sensitivity 0.9" in page
-    assert "How it was trained" in page
+    assert "Training curves" in page
     assert isinstance(run().exception, bcdseg.errors.OutputExistsError)  # type: ignore[attr-defined]
     assert isinstance(run("--overwrite", "--sensitivity", "0.9").exception, bcdseg.errors.OptionError)  # type: ignore[attr-defined]
 

@@ -229,6 +229,6 @@ def test_wrong_calls_are_told(scan: Prediction, clip: list[Prediction], bright: 
     path = save(dicom(_pixels(), **odd), tmp_path / "odd.dcm")
     found = bright.predict(path)
     found.save_dicom_seg(tmp_path / "odd_seg.dcm")
-    with pytest.raises(errors.ImageError, match="mend the header") as caught:
+    with pytest.raises(errors.ImageError, match="correct the header") as caught:
         found.save_dicom_seg(tmp_path / "odd_seg2.dcm", keep_identifiers=True)
     assert "SECRET" not in str(caught.value)

@@ -25,7 +25,7 @@ def reliability_figure(bins: Sequence[Bin]) -> Figure:
     figure = new_figure(PANEL, 4.8)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     known = [one for one in bins if one.share is not None]
-    above.plot([0, 1], [0, 1], color="#8c959f", linewidth=1, label="as sure as right")
+    above.plot([0, 1], [0, 1], color="#8c959f", linewidth=1, label="perfect calibration")
     for one in known:
         above.plot([one.probability] * 2, [one.probability, one.share], color=VERMILLION, linewidth=1.2, linestyle=":")
     x, y = [one.probability for one in known], [one.share for one in known]

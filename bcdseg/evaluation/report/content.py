@@ -29,24 +29,24 @@ def sections(
     evaluation: Evaluation, comparisons: Sequence[Comparison] = (), training_curves: Figure | None = None
 ) -> Iterator[Section]:
     """Yield the sections of a report, in order."""
-    yield Section("In short", tuple(_short(evaluation)))
+    yield Section("Summary", tuple(_short(evaluation)))
     for comparison in comparisons:
         yield Section(f"Compared with {comparison.first}", tuple(_comparison(evaluation, comparison)))
     if evaluation.cases.has_mask.any():
-        yield Section("How well lesions are outlined", tuple(_outlines(evaluation)))
-        yield Section("Which lesions are found, and which invented", tuple(_found(evaluation)))
+        yield Section("Segmentation", tuple(_outlines(evaluation)))
+        yield Section("Lesion detection", tuple(_found(evaluation)))
     if evaluation.cases.has_class.any():
-        yield Section("How well classes are called", tuple(_classes(evaluation)))
-        yield Section("Whether the probabilities can be believed", tuple(_calibration(evaluation)))
+        yield Section("Classification", tuple(_classes(evaluation)))
+        yield Section("Calibration", tuple(_calibration(evaluation)))
     both = [one for one in evaluation.measures if one.section == "both"]
     if both:
-        yield Section("Outline and class together", (tables.measure_table(evaluation, both),))
+        yield Section("Agreement of outline and class", (tables.measure_table(evaluation, both),))
     if evaluation.robustness is not None:
-        yield Section("What worse scans do to it", tuple(_robustness(evaluation)))
+        yield Section("Robustness", tuple(_robustness(evaluation)))
     if evaluation.gallery:
-        yield Section("Scans to look at", tuple(_gallery(evaluation)))
-    yield Section("What was measured, and on what", tuple(_measured_on(evaluation, training_curves)))
-    yield Section("How to read the figures", (Points(tuple(_reading(evaluation))),))
+        yield Section("Example scans", tuple(_gallery(evaluation)))
+    yield Section("Data and methods", tuple(_measured_on(evaluation, training_curves)))
+    yield Section("Reading the figures", (Points(tuple(_reading(evaluation))),))
 
 
 def warnings(evaluation: Evaluation) -> Iterator[Text]:
@@ -78,7 +78,7 @@ def _comparison(evaluation: Evaluation, found: Comparison) -> Iterator[Block]:
 def _outlines(evaluation: Evaluation) -> Iterator[Block]:
     yield Text(
         "Of scans that have a lesion. A lesion that is missed altogether is never left out: it counts with Dice 0 and with the "
-        "image's whole diagonal as its distance. Scans without a lesion are told of in the next section, apart."
+        "image's whole diagonal as its distance. Scans without a lesion are reported in the next section."
     )
     if evaluation.cases.lesion.any():
         yield tables.measure_table(
@@ -165,7 +165,7 @@ def _measured_on(evaluation: Evaluation, training_curves: Figure | None) -> Iter
     yield tables.fact_table({"name": evaluation.model, **evaluation.about}, "The model")
     if training_curves is not None:
         says = "Losses and measures of each epoch of the run that made this model, on its training and validation scans."
-        drawn = figures.drawn("training", training_curves, "How it was trained", says, "Losses and measures over the epochs.")
+        drawn = figures.drawn("training", training_curves, "Training curves", says, "Losses and measures over the epochs.")
         yield Pictures((drawn,))
     if evaluation.problems:
         yield Text("Left out, because they could not be read:")

@@ -58,7 +58,7 @@ def class_pictures(evaluation: Evaluation) -> Iterator[Picture]:
     yield drawn(
         "confusion",
         confusion_figure(counts, cases.classes),
-        "What is taken for what",
+        "Confusion matrix",
         "A row for each true class: how many of its scans were called what, and the share. Right answers lie on the diagonal.",
         f"Confusion matrix: {rows}.",
     )
@@ -94,7 +94,7 @@ def confidence_pictures(evaluation: Evaluation, least: float | None) -> Iterator
     yield drawn(
         "reliability",
         reliability_figure(evaluation.reliability),
-        "As sure as right?",
+        "Reliability diagram",
         "Of the answers given with a confidence of, say, 80 %, 80 % should be right. Points below the line: too sure of itself. "
         "Bins with few scans (bars below) say little.",
         f"Reliability diagram; calibration error {error}.",
@@ -102,7 +102,7 @@ def confidence_pictures(evaluation: Evaluation, least: float | None) -> Iterator
     yield drawn(
         "risk-coverage",
         risk_figure(evaluation.cases, least=least, draws=min(evaluation.draws, 1000), seed=evaluation.seed),
-        "If only the surest are answered",
+        "Risk-coverage curve",
         "The error rate among the scans with the highest confidence, over how many of them are answered. A curve that rises to the "
         "right means that low confidence is a warning worth heeding. The band is the 95 % interval.",
         "Error rate over the share of scans that is answered.",

@@ -115,7 +115,7 @@ def _no_memory(folder: Path, config: FitConfig) -> str:
 
 
 def _go_on(folder: Path) -> str:
-    return f"What {folder} holds is whole; a run that is to go on with the same options goes on with resume=True, --resume."
+    return f"{folder} contains whole files only; resume=True, --resume, resumes the run with the same options."
 
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # parameters of mallopt(3)

@@ -1,0 +1,32 @@
+"""The words of the package and of the docs: dialect that a reader of this field would stumble over stays out."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BANNED = {
+    "anew": "again",
+    "told of": "documented in, reported",
+    "tells of": "describes, reports",
+    "goes on with": "resumes",
+    "mend": "fix, correct",
+    "mended": "fixed",
+    "mends": "fixes",
+    "begun with": "started from",
+    "as good as none": "invalid",
+    "what is taken for what": "confusion matrix",
+    "as sure as right": "reliability diagram",
+}
+"""Words, and what to write instead."""
+
+
+def test_no_banned_word_is_in_the_package_or_the_docs() -> None:
+    files = [*(ROOT / "bcdseg").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, BANNED))})\b", re.IGNORECASE)
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {match[0]!r}; write {BANNED[match[0].lower()]}"
+        for path in files
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        for match in pattern.finditer(line)
+    ]
+    assert not found, "\n".join(found)
