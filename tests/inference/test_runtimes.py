@@ -264,5 +264,5 @@ def test_what_is_not_installed_names_its_extra(folder: Path, monkeypatch: pytest
 
 def test_a_bound_refuses_what_is_not_a_number() -> None:
     nowhere = np.full((1, 4, 4), np.nan, np.float32)
-    one = agreement.Answers(nowhere, np.array([[np.nan, 1]], np.float32))
+    one = agreement.RawOutput(nowhere, np.array([[np.nan, 1]], np.float32))
     assert agreement.EXACT.exceeded(agreement.compare([(one, one)]))
