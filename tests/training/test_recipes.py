@@ -132,7 +132,7 @@ def test_the_command_lists_them_and_shows_one() -> None:
 
 
 def test_the_recipes_come_in_the_package() -> None:
-    folder = Path(bcdseg.__file__).parent / "train" / "recipes"
+    folder = Path(bcdseg.__file__).parent / "training" / "recipes"
     assert {path.stem for path in folder.glob("*.toml")} == {"default", *FIVE}
 
 
