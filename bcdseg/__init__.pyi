@@ -1,7 +1,4 @@
 from . import errors as errors
-from .audit.audit import Audit as Audit
-from .audit.audit import Finding as Finding
-from .audit.audit import audit as audit
 from .comparison.benchmark import benchmark as benchmark
 from .comparison.result import Benchmark as Benchmark
 from .data.dataset import Dataset as Dataset
@@ -14,6 +11,9 @@ from .data.splits import Split as Split
 from .data.splits import folds as folds
 from .data.splits import load_split as load_split
 from .data.splits import split as split
+from .data_audit.audit import Audit as Audit
+from .data_audit.audit import Finding as Finding
+from .data_audit.audit import audit as audit
 from .evaluation.calibrate import calibrate as calibrate
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.external_predictions import evaluate_predictions as evaluate_predictions
@@ -29,12 +29,12 @@ from .inference.quality import Flag as Flag
 from .inference.rules import OperatingPoint as OperatingPoint
 from .inference.rules import Rules as Rules
 from .inference.sliding_window import Tiles as Tiles
-from .models.create import create as create
-from .models.create import ensemble as ensemble
-from .models.model import Model as Model
-from .models.registry import ModelRecord as ModelRecord
-from .models.registry import load as load
-from .models.registry import models as models
+from .model.create import create as create
+from .model.create import ensemble as ensemble
+from .model.model import Model as Model
+from .model.registry import ModelRecord as ModelRecord
+from .model.registry import load as load
+from .model.registry import models as models
 from .networks.config import NetworkConfig as NetworkConfig
 from .networks.network import Network as Network
 from .networks.network import Output as Output

@@ -1,6 +1,6 @@
 """Make the bundled model, from the data folder to the released files.
 
-    python training/busi_lite.py BUSI256 BUSI_NATIVE WORK bcdseg/models/weights/busi-lite
+    python training/busi_lite.py BUSI256 BUSI_NATIVE WORK bcdseg/model/weights/busi-lite
 
 Trains one network a fold and measures them on what they have not seen; trains the network to be released on everything but the
 sample scans; writes its folder, its card made of the reports. Stopped, it goes on where it was. Needs the extras ``train`` and

@@ -11,8 +11,8 @@ from threading import Lock
 from bcdseg.app.sessions import UploadedScan
 from bcdseg.errors import ModelNotFoundError
 from bcdseg.inference.prediction import Prediction
-from bcdseg.models.model import Model
-from bcdseg.models.registry import DEFAULT, load, model_names
+from bcdseg.model.model import Model
+from bcdseg.model.registry import DEFAULT, load, model_names
 
 
 class Shelf:

@@ -18,7 +18,7 @@ from bcdseg.errors import OptionError
 from bcdseg.extras import require
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import json_bytes, output_names, png_bytes
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 from bcdseg.types import Mask
 
 STEPS = 100

@@ -19,7 +19,7 @@ from bcdseg.errors import ClusterError, OptionError
 from bcdseg.extras import require
 from bcdseg.files import check_free, write_whole
 from bcdseg.inference.writers import json_bytes, output_names, write_pictures
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 from bcdseg.runtimes.graph import cores
 from bcdseg.types import Failure
 

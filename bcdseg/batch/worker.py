@@ -17,7 +17,7 @@ from bcdseg.inference.clips import clip_file, light, summarize_clip
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.predictor import Result
 from bcdseg.inference.writers import pictures_of, table_rows
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 from bcdseg.sources import EXITS, ImageSource, unexpected_error
 from bcdseg.types import Failure
 

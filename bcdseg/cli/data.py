@@ -12,7 +12,7 @@ from bcdseg.terminal import echo, make_console
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bcdseg.audit.audit import Audit
+    from bcdseg.data_audit.audit import Audit
 
 SHOWN = 10  # most conflicts that are printed
 
@@ -26,9 +26,9 @@ def audit_command(
     """Find near-duplicates, conflicting labels and masks, burned-in marks and class shortcuts."""
     from rich.progress import Progress
 
-    from bcdseg.audit.audit import audit
-    from bcdseg.audit.page import places
     from bcdseg.data.opening import open_dataset
+    from bcdseg.data_audit.audit import audit
+    from bcdseg.data_audit.page import places
     from bcdseg.files import check_free
 
     if out is not None:

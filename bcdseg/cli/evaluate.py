@@ -12,7 +12,7 @@ from bcdseg.terminal import echo
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
     from bcdseg.evaluation.results import Evaluation
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
 PARTS = ("train", "val", "test")
 
@@ -117,7 +117,7 @@ def _is_predictions(name: str) -> bool:
 
 def _load(name: str, device: str) -> Model:
     """Load a model; one in the folder of its run is named after that folder."""
-    from bcdseg.models.registry import load
+    from bcdseg.model.registry import load
 
     loaded, folder = load(name, device=device), Path(name).resolve()
     if folder.is_dir() and folder.name == "model":

@@ -13,7 +13,7 @@ from bcdseg.terminal import echo, make_console, printable
 
 if TYPE_CHECKING:
     from bcdseg.inference.predictor import Result
-    from bcdseg.models.runtime_agreement import Drift, Scans
+    from bcdseg.model.runtime_agreement import Drift, Scans
 
 
 def models_command() -> None:
@@ -24,7 +24,7 @@ def models_command() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from bcdseg.models.registry import DEFAULT, models
+    from bcdseg.model.registry import DEFAULT, models
 
     console = make_console(width=None if sys.stdout.isatty() else 140, highlight=False)
     for one in models():
@@ -61,12 +61,12 @@ def info_command(
     if drift is not None:
         print_drift(model, drift)
         return
-    from bcdseg.models.registry import load
+    from bcdseg.model.registry import load
 
     loaded = load(model)
     if diagram is not None:
         from bcdseg.files import write_whole
-        from bcdseg.models.diagram import draw_diagram
+        from bcdseg.model.diagram import draw_diagram
 
         write_whole(diagram, draw_diagram(loaded).encode(), overwrite=overwrite)
         echo(f"The network is drawn in {diagram}")
@@ -109,8 +109,8 @@ ROW = "| {:<11} | {:<9} | {:>6} | {:>10} | {:>13} | {:<16} |"
 def print_drift(model: str, source: str) -> None:
     """Measure each runtime in each of its precisions against torch in fp32, and print each row as soon as it is measured."""
     from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
-    from bcdseg.models.registry import load
-    from bcdseg.models.runtime_agreement import LEAST_DICE, LEAST_SAME_CLASS, MOST_APART, lightened, parted
+    from bcdseg.model.registry import load
+    from bcdseg.model.runtime_agreement import LEAST_DICE, LEAST_SAME_CLASS, MOST_APART, lightened, parted
     from bcdseg.runtimes.choice import PRECISIONS
 
     scans = parted(source)
@@ -137,8 +137,8 @@ def print_drift(model: str, source: str) -> None:
 
 
 def _measured(model: str, runtime: str, precision: str, scans: Scans, exact: list[Result]) -> Drift:
-    from bcdseg.models.registry import load
-    from bcdseg.models.runtime_agreement import measure
+    from bcdseg.model.registry import load
+    from bcdseg.model.runtime_agreement import measure
     from bcdseg.runtimes.choice import RUNS_ON
 
     ranges = list(scans.ranges) if precision == "int8" else None
@@ -174,7 +174,7 @@ def export_command(
     """
     from bcdseg.errors import OptionError
     from bcdseg.export.formats import FORMATS
-    from bcdseg.models.registry import load
+    from bcdseg.model.registry import load
 
     if format is not None and format not in FORMATS:
         raise OptionError(f"--format {format} is unknown: choose one of {', '.join(FORMATS)}.")

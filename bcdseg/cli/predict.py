@@ -48,7 +48,7 @@ def predict_command(
     """
     from bcdseg.batch.run_manifest import fingerprint, settings_of
     from bcdseg.inference.sliding_window import Tiles
-    from bcdseg.models.registry import load
+    from bcdseg.model.registry import load
 
     _check_engine(engine, out, format, dicom=dicom_seg or dicom_sr, ray_only=(ray_address, workers))
     loaded = load(model, device=device, runtime=runtime, precision=precision)

@@ -16,7 +16,7 @@ from bcdseg.terminal import echo, make_console, printable_name, write_data
 
 if TYPE_CHECKING:
     from bcdseg.batch.run_manifest import Record
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)

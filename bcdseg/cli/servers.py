@@ -66,7 +66,7 @@ def serve_command(
 
     Examples:  bcdseg serve  |  curl -F file=@scan.png http://127.0.0.1:8000/predict
     """
-    from bcdseg.models.registry import load
+    from bcdseg.model.registry import load
     from bcdseg.serve.limits import Limits
     from bcdseg.serve.server import Running, run_process
 

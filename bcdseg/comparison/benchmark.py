@@ -23,7 +23,7 @@ from bcdseg.evaluation.training_overlap import refuse_seen
 from bcdseg.extras import require
 from bcdseg.files import write_whole
 from bcdseg.inference.writers import json_bytes
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 from bcdseg.terminal import make_console
 from bcdseg.training.config import FitConfig
 from bcdseg.training.fit import fit

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bcdseg.data.dataset import Dataset
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 
 TIMED = 32
 

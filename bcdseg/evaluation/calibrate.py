@@ -17,7 +17,7 @@ from bcdseg.evaluation.metrics.calibration import fit_temperature
 from bcdseg.evaluation.metrics.ranking import steps
 from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.inference.rules import OperatingPoint
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 
 LEAST_SURE = 0.1
 Shares = float | Sequence[float] | None

@@ -18,7 +18,7 @@ from bcdseg.types import Mask, Pixels, Sample
 
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
 Change = Callable[[Sample, Pixels, Mask | None], tuple[Pixels, Mask | None]]
 LEAST = 1e-300  # a probability of 0 has no logarithm
@@ -85,7 +85,7 @@ def check_data(dataset: object) -> None:
 
 def check_model(model: object) -> None:
     """Raise when the object is not a model, for example when it is a name."""
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
     if not isinstance(model, Model):
         raise OptionError(f"{model!r}: is no model. Load one with bcdseg.load, or take run.model of bcdseg.fit.")

@@ -20,7 +20,7 @@ from bcdseg.evaluation.robustness import measure_robustness
 from bcdseg.evaluation.training_overlap import find_seen, refuse_seen
 
 if TYPE_CHECKING:
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
 TOLD = ("summary", "data", "method", "calibration", "limits")
 

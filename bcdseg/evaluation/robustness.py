@@ -17,7 +17,7 @@ from bcdseg.evaluation.results_table import Cases, table_of
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.measures.measure import Estimate, Measure
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
     from bcdseg.types import Mask, Pixels, Sample
 
 WATCHED = ("dice", "lesion_sensitivity", "false_lesion_rate", "accuracy", "balanced_accuracy", "roc_auc/{positive}", "ece")

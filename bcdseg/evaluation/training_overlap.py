@@ -16,7 +16,7 @@ from bcdseg.data.hashing import BITS, NEAR, content_hash, differing_bits, finger
 from bcdseg.errors import InputError, LeakError, ModelFileError
 
 if TYPE_CHECKING:
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
 MOST_NAMED = 10
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from starlette.middleware import Middleware
 
 from bcdseg import __version__
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 from bcdseg.serve.access_log import CheckHost, Shield
 from bcdseg.serve.answers import USE, Answer, json_answer, mask_answer, segmentation_answer
 from bcdseg.serve.limits import Limits

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 
 from bcdseg.errors import OptionError
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 from bcdseg.serve.app import create_app
 from bcdseg.serve.limits import Limits
 from bcdseg.web.connections import BACKLOG, ConnectionLimits

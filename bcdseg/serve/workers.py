@@ -12,7 +12,7 @@ from typing import Any
 
 from bcdseg.data.reader_process import Upload, Wanted
 from bcdseg.inference.prediction import Prediction
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 from bcdseg.runtimes.agreement import drawn_scans
 from bcdseg.runtimes.cpu_threads import kept_threads
 from bcdseg.runtimes.graph import MOST_WORKERS, cores

@@ -12,9 +12,9 @@ from bcdseg.data.opening import open_dataset
 from bcdseg.data.splits import PARTS, Split, content_of, load_split, split
 from bcdseg.errors import OptionError
 from bcdseg.extras import require
-from bcdseg.models.create import create
-from bcdseg.models.model import Model
-from bcdseg.models.registry import load
+from bcdseg.model.create import create
+from bcdseg.model.model import Model
+from bcdseg.model.registry import load
 from bcdseg.training.config import FitConfig
 from bcdseg.training.config_file import from_settings, from_values, read_values, toml_lines
 from bcdseg.training.recipes import Recipe, recipe

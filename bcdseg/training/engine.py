@@ -17,8 +17,8 @@ from bcdseg.data.dataset import Dataset
 from bcdseg.data.leakage import check_disjoint
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.calibrate import calibrate
-from bcdseg.models.loading import load_model
-from bcdseg.models.model import Model
+from bcdseg.model.loading import load_model
+from bcdseg.model.model import Model
 from bcdseg.runtimes.torch_runtime import choose_device
 from bcdseg.terminal import make_console
 from bcdseg.training import run as folders

@@ -14,15 +14,15 @@ from torch.nn import functional as F
 
 from bcdseg.errors import OptionError
 from bcdseg.inference.rules import Rules
-from bcdseg.models.model import Model
-from bcdseg.models.registry import joint_training_overlap
+from bcdseg.model.model import Model
+from bcdseg.model.registry import joint_training_overlap
 from bcdseg.networks.config import no_lesion_class
 from bcdseg.networks.ensemble import Ensemble
 from bcdseg.networks.heads import GlobalHead, GuidedHead, HierarchicalHead
 from bcdseg.networks.network import Network, Output
 
 if TYPE_CHECKING:
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
 
 def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:

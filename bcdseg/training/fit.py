@@ -11,7 +11,7 @@ from typing import Any
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import OptionError
 from bcdseg.extras import require
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 from bcdseg.training.config import FitConfig
 from bcdseg.training.config_file import known_name, read_config
 from bcdseg.training.run import CONFIG, Run

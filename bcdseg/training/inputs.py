@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import DatasetError
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 from bcdseg.types import Sample
 
 SPLIT_IT = "Divide the data with bcdseg.split, which gives every part its share of each class, with and without masks"

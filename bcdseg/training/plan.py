@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from bcdseg.data.dataset import Dataset
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 from bcdseg.networks.network import Network
 from bcdseg.terminal import make_console
 from bcdseg.training.config import FitConfig

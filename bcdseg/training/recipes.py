@@ -15,7 +15,7 @@ from bcdseg.training.config_file import from_values, read_values
 
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
 FOLDER = Path(__file__).parent / "recipes"
 MASK = "+mask"
@@ -76,7 +76,7 @@ class Recipe:
         Raises:
             WeightsUnavailableError: The recipe starts from ImageNet weights, and the hub can't be reached.
         """
-        from bcdseg.models.create import create
+        from bcdseg.model.create import create
 
         if self.classes is not None and set(classes) != set(self.classes):
             raise OptionError(

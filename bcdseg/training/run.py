@@ -14,7 +14,7 @@ from bcdseg.csv_text import csv_text, read_csv
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import DatasetError, OptionError, OutputError, OutputExistsError
 from bcdseg.files import write_whole
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 from bcdseg.training.config import FitConfig
 from bcdseg.training.config_file import read_config, to_toml
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bcdseg import __version__
 from bcdseg.evaluation.training_overlap import remember_scans
-from bcdseg.models.registry import joint_training_overlap
+from bcdseg.model.registry import joint_training_overlap
 from bcdseg.training.plan import TrainingPlan
 
 PACKAGES = ("torch", "pytorch-lightning", "segmentation-models-pytorch", "timm", "monai", "albumentations")

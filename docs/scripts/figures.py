@@ -110,7 +110,7 @@ def overlaps() -> Pictures:
 
 def network() -> Pictures:
     """The bundled model's network."""
-    from bcdseg.models.diagram import draw_diagram
+    from bcdseg.model.diagram import draw_diagram
 
     return {"network.svg": draw_diagram(_model()).encode()}
 

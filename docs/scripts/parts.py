@@ -40,7 +40,7 @@ def command_line() -> str:
 
 def model_card() -> str:
     """Return the card of the default model."""
-    from bcdseg.models.registry import DEFAULT
+    from bcdseg.model.registry import DEFAULT
 
     return _card(DEFAULT)
 
@@ -52,7 +52,7 @@ def multi_card() -> str:
 
 def _card(name: str) -> str:
     """Return a bundled model's card without its front matter, one heading lower."""
-    from bcdseg.models.registry import BUNDLED
+    from bcdseg.model.registry import BUNDLED
 
     card = (BUNDLED / name / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2]
     return re.sub(r"^#", "##", card, flags=re.MULTILINE)

@@ -13,10 +13,10 @@ from made_twins import KINDS, scan, scan_and_lesion, text_over, twin, write
 from PIL import Image, ImageDraw
 from rich.console import Console
 
-from bcdseg.audit.audit import Audit, Finding, audit
-from bcdseg.audit.burned_in_annotations import mark_findings
-from bcdseg.audit.label_noise import confident_joint
 from bcdseg.cli.data import print_audit
+from bcdseg.data_audit.audit import Audit, Finding, audit
+from bcdseg.data_audit.burned_in_annotations import mark_findings
+from bcdseg.data_audit.label_noise import confident_joint
 from bcdseg.errors import InputError, OutputExistsError
 from bcdseg.types import Sample
 

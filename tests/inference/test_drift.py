@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import bcdseg
 from bcdseg import Failure, Prediction, errors
 from bcdseg.cli import app
-from bcdseg.models.runtime_agreement import Drift, lightened, measure, parted
+from bcdseg.model.runtime_agreement import Drift, lightened, measure, parted
 from bcdseg.runtimes import choice
 
 

@@ -1,6 +1,6 @@
 """Write the bundled model ``bus-multi``: the network trained on all hospitals, with rules and a card from left-out hospitals.
 
-    python training/hospitals/release.py PACKED.npz RUNS BUSI_NATIVE BUS_BRA BUS_UCLM bcdseg/models/weights/bus-multi
+    python training/hospitals/release.py PACKED.npz RUNS BUSI_NATIVE BUS_BRA BUS_UCLM bcdseg/model/weights/bus-multi
 
 ``RUNS`` holds ``release`` (``train.py --release --fold 0``) and the left-out runs that ``choose_rules.py`` reads.
 """

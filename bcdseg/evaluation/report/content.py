@@ -11,7 +11,7 @@ from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.report import figures, tables
 from bcdseg.evaluation.report.blocks import Block, Pictures, Points, Section, Text
 from bcdseg.evaluation.training_overlap import SEEN
-from bcdseg.models.card import DISCLAIMER
+from bcdseg.model.card import DISCLAIMER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

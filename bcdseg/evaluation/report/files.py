@@ -12,7 +12,7 @@ from bcdseg.evaluation.report.data import as_data, cases_csv
 from bcdseg.extras import require
 from bcdseg.files import check_free, write_whole
 from bcdseg.inference.writers import NOT_UNICODE, json_bytes
-from bcdseg.models.card import DISCLAIMER
+from bcdseg.model.card import DISCLAIMER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ from PIL import Image
 
 from bcdseg.evaluation.report.blocks import Block, Cell, Picture, Pictures, Points, Section, Table, Text
 from bcdseg.evaluation.report.content import warnings
-from bcdseg.models.card import DISCLAIMER
+from bcdseg.model.card import DISCLAIMER
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.results import Evaluation

@@ -15,7 +15,7 @@ import bcdseg
 from bcdseg.cli import app
 from bcdseg.data.images import read_image
 from bcdseg.evaluation.training_overlap import find_seen
-from bcdseg.models.registry import BUNDLED, model_names
+from bcdseg.model.registry import BUNDLED, model_names
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 SCANS = sorted(path for path in SAMPLE.glob("*/*.png") if "_mask" not in path.stem)

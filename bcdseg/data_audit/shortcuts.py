@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import laplace
 from scipy.stats import rankdata
 
-from bcdseg.audit.finding import Finding
 from bcdseg.data.images import to_gray, to_uint8
+from bcdseg.data_audit.finding import Finding
 from bcdseg.types import Pixels
 
 SUSPICIOUS = 0.65  # AUC from which a property is reported

@@ -16,7 +16,7 @@ from bcdseg.errors import OptionError, OutputExistsError
 from bcdseg.files import restore, write_folder
 
 if TYPE_CHECKING:
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FORMAT, FORMAT_VERSION = "bcdseg-model", 1

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import find_objects, label
 
-from bcdseg.audit.finding import Box, Finding
 from bcdseg.data.duplicates.search import DuplicatePair
 from bcdseg.data.masks import read_mask
+from bcdseg.data_audit.finding import Box, Finding
 from bcdseg.types import Mask, Sample
 
 NORMAL = "normal"

@@ -15,8 +15,8 @@ import torch
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import OptionError
 from bcdseg.inference.rules import Rules
-from bcdseg.models.model import Model
-from bcdseg.models.registry import joint_training_overlap
+from bcdseg.model.model import Model
+from bcdseg.model.registry import joint_training_overlap
 from bcdseg.networks.config import NetworkConfig, no_lesion_class
 from bcdseg.networks.ensemble import Ensemble, EnsembleConfig, Member
 from bcdseg.networks.network import Network, build_network

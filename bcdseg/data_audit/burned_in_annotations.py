@@ -22,8 +22,8 @@ from scipy.ndimage import (
     minimum_filter,
 )
 
-from bcdseg.audit.finding import Box, Finding
 from bcdseg.data.images import to_gray, to_uint8
+from bcdseg.data_audit.finding import Box, Finding
 from bcdseg.types import Pixels
 
 Gray = NDArray[np.uint8]

@@ -16,9 +16,9 @@ from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import ModelFileError, ModelNotFoundError
 from bcdseg.files import restore
 from bcdseg.inference.rules import Rules
-from bcdseg.models.io import CONFIG, FORMAT, FORMAT_VERSION, MOST_CONFIG, WEIGHTS
-from bcdseg.models.model import Model
-from bcdseg.models.weights_file import check_weights_file
+from bcdseg.model.io import CONFIG, FORMAT, FORMAT_VERSION, MOST_CONFIG, WEIGHTS
+from bcdseg.model.model import Model
+from bcdseg.model.weights_file import check_weights_file
 from bcdseg.networks.ensemble import AnyNetwork, rebuild
 from bcdseg.networks.pretrained import Unfilled
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bcdseg.errors import ModelNotFoundError, OptionError, WeightsUnavailableError
 
 if TYPE_CHECKING:
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
 FILES = ["config.json", "model.safetensors", "README.md"]
 ADDRESS = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")

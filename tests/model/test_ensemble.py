@@ -13,7 +13,7 @@ from drawn import draw_scan
 
 import bcdseg
 from bcdseg import Model, Rules, errors
-from bcdseg.models.diagram import draw_diagram
+from bcdseg.model.diagram import draw_diagram
 
 CLASSES = ("normal", "benign", "malignant")
 CHANNELS = (32, 16, 16, 8, 8)

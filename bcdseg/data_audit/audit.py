@@ -13,12 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcdseg.audit.finding import Finding
 from bcdseg.data.duplicates.search import SURE, DuplicatePair, Progress, find_duplicates
+from bcdseg.data_audit.finding import Finding
 from bcdseg.types import Sample
 
 if TYPE_CHECKING:
-    from bcdseg.audit.shortcuts import Facts
+    from bcdseg.data_audit.shortcuts import Facts
 
 __all__ = ["Audit", "DuplicatePair", "Finding", "audit"]
 
@@ -62,7 +62,7 @@ class Audit:
         Raises:
             OutputExistsError: One of these files exists already and ``overwrite`` is not set.
         """
-        from bcdseg.audit.page import save
+        from bcdseg.data_audit.page import save
 
         return save(self, Path(folder), overwrite)
 
@@ -87,8 +87,8 @@ def audit(
         ImageError: An image or a mask can't be read.
         InputError: The predictions don't fit the data set.
     """
-    from bcdseg.audit.label_noise import label_noise
-    from bcdseg.audit.shortcuts import shortcuts
+    from bcdseg.data_audit.label_noise import label_noise
+    from bcdseg.data_audit.shortcuts import shortcuts
 
     samples = tuple(dataset)
     found = find_duplicates(samples, cache=cache, progress=progress)
@@ -116,7 +116,7 @@ def _label_conflict(samples: Sequence[Sample], group: tuple[str, ...]) -> Findin
 
 
 def _mask_conflicts(samples: Sequence[Sample], pairs: Iterable[DuplicatePair]) -> Iterator[Finding]:
-    from bcdseg.audit.mask_checks import mask_conflict, mask_of
+    from bcdseg.data_audit.mask_checks import mask_conflict, mask_of
 
     by_id = {sample.id: sample for sample in samples}
     for pair in pairs:
@@ -130,11 +130,11 @@ def _mask_conflicts(samples: Sequence[Sample], pairs: Iterable[DuplicatePair]) -
 
 def _each(samples: Sequence[Sample], progress: Progress) -> tuple[list[Facts], list[Finding]]:
     """Return the file properties and the findings of each scan alone."""
-    from bcdseg.audit.burned_in_annotations import mark_findings
-    from bcdseg.audit.mask_checks import mask_findings
-    from bcdseg.audit.shortcuts import facts
     from bcdseg.data.masks import read_mask
     from bcdseg.data.readers import mapped, read_scan
+    from bcdseg.data_audit.burned_in_annotations import mark_findings
+    from bcdseg.data_audit.mask_checks import mask_findings
+    from bcdseg.data_audit.shortcuts import facts
 
     def look(sample: Sample) -> tuple[Facts, list[Finding]]:
         pixels = read_scan(sample.image).pixels

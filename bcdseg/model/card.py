@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
 DISCLAIMER = "For research. Not a medical device: not for diagnosis, and not a substitute for a physician's reading."
 

@@ -209,7 +209,7 @@ def test_loading_reaches_for_no_network(saved: Path) -> None:
 def test_the_diagram_shows_encoder_decoder_and_heads(saved: Path) -> None:
     import xml.etree.ElementTree as ET
 
-    from bcdseg.models.diagram import draw_diagram
+    from bcdseg.model.diagram import draw_diagram
 
     for model in (
         bcdseg.load(saved),

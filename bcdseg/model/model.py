@@ -199,7 +199,7 @@ class Model:
             half: Whether to store the weights in 16 bits, which halves the size.
             overwrite: Whether an existing model may be replaced.
         """
-        from bcdseg.models.io import save_model
+        from bcdseg.model.io import save_model
 
         return save_model(self, Path(folder), half=half, overwrite=overwrite)
 
@@ -248,14 +248,14 @@ class Model:
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the model to the Hugging Face Hub as ``owner/name``; ``bcdseg.load("hf://owner/name")`` loads it."""
-        from bcdseg.models.hub import push
+        from bcdseg.model.hub import push
 
         return push(self, repository, private=private, token=token)
 
     @property
     def card(self) -> str:
         """The model card, in Markdown."""
-        from bcdseg.models.card import write_card
+        from bcdseg.model.card import write_card
 
         return write_card(self)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.audit.finding import Finding
+from bcdseg.data_audit.finding import Finding
 from bcdseg.errors import InputError
 from bcdseg.types import Sample
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import ModelNotFoundError
 from bcdseg.files import restore
-from bcdseg.models.model import Model
+from bcdseg.model.model import Model
 
 if TYPE_CHECKING:
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
 
 BUNDLED = Path(__file__).parent / "weights"
 DEFAULT = "busi-lite"
@@ -85,10 +85,10 @@ def load(
 
 
 def _load(text: str, device: str) -> Model:
-    from bcdseg.models.loading import load_model
+    from bcdseg.model.loading import load_model
 
     if text.startswith("hf://"):
-        from bcdseg.models.hub import fetch
+        from bcdseg.model.hub import fetch
 
         return load_model(fetch(text), name=text, device=device)
     if text in model_names():

@@ -13,7 +13,7 @@ from bcdseg.networks.ensemble import Ensemble, EnsembleConfig
 
 if TYPE_CHECKING:
     from bcdseg.data.preprocessing import Preprocessing
-    from bcdseg.models.model import Model
+    from bcdseg.model.model import Model
     from bcdseg.networks.network import Network
 
 BOX_WIDTH, BOX_HEIGHT, ROW, LEFT, RIGHT, TOP = 190, 44, 76, 40, 470, 100
