@@ -53,6 +53,8 @@ PUBLIC = {
     "open_dataset",
     "recipe",
     "recipes",
+    "register",
+    "sample_scans",
     "save_dicom_seg",
     "save_dicom_sr",
     "split",
