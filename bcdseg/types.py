@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,9 @@ Spacing = tuple[float, float]
 
 SPACING_RANGE = 0.001, 10.0
 """Lowest and highest possible millimetres per pixel: from finer than any transducer resolves to coarser than any screen."""
+
+Fact = str | float
+"""A fact about a scan or its patient: a text, or a number that can be ordered (an age)."""
 
 Box = tuple[int, int, int, int]
 """Top, left, bottom and right in pixels; bottom and right are one past the last pixel."""
@@ -97,6 +101,8 @@ class Sample:
         group: Group (a patient, a set of duplicates) that belongs on one side of a split, or None when unknown.
         part: Part of a split that the data set itself prescribes (``train``, ``val``, ``test``), or None.
         spacing: Millimetres per pixel, down and across, or None when unknown.
+        facts: Known facts about the scan, the patient and the machine, by name: ``device``, ``age``, ``birads``, ``histology``,
+            ``side``, ``density``, ``hospital`` and others. Unknown ones are left out. Names and numbers of patients are none.
     """
 
     id: str
@@ -106,6 +112,19 @@ class Sample:
     group: str | None = None
     part: str | None = None
     spacing: Spacing | None = None
+    facts: Mapping[str, Fact] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for name in ("label", "group"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                object.__setattr__(self, name, as_text(value))
+
+
+def as_text(value: Any) -> str:
+    """Return the text of a name that may be a number; a whole number that a table stores as 7.0 becomes ``7``."""
+    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return str(int(value)) if whole else str(value).strip()
 
 
 @dataclass(frozen=True)
