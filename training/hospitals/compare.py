@@ -1,8 +1,9 @@
-"""Compare bundled models, through the public API, on patients that none of them has seen.
+"""Compare bundled models, through the public API, on patients that they have not seen.
 
-    python training/hospitals/compare.py BUS_BRA BUS_UCLM --models busi-lite bus-multi
+    python training/hospitals/compare.py BUSI_NATIVE BUS_BRA BUS_UCLM --models busi-lite bus-multi
 
-The patients are those of the fold that ``bus-multi`` was not trained on; of BUSI there are none that ``busi-lite`` has not seen.
+The patients are those of the fold that ``bus-multi`` was not trained on. A model is measured on a hospital only if it has seen none
+of these scans; ``busi-lite`` has seen those of BUSI.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from figures import Cases, Rules, overlap, table
-from pack import CLASSES, FOLDS, open_hospital
+from pack import CLASSES, FOLDS, HOSPITALS, open_hospital
 
 import bcdseg
 from bcdseg import Dataset, Model
@@ -45,16 +46,18 @@ def cases(model: Model, data: Dataset, hospital: int) -> Cases:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bus_bra", type=Path)
-    parser.add_argument("bus_uclm", type=Path)
+    for name in HOSPITALS:
+        parser.add_argument(name.replace("-", "_"), type=Path, help=f"the folder of {name}, at native size")
     parser.add_argument("--models", nargs="+", default=["busi-lite", "bus-multi"])
     options = parser.parse_args()
     found = {}
-    for number, (name, folder) in enumerate((("bus-bra", options.bus_bra), ("bus-uclm", options.bus_uclm)), start=1):
-        data, _ = open_hospital(name, folder)
+    models = {name: bcdseg.load(name, runtime="torch") for name in options.models}
+    for number, hospital in enumerate(HOSPITALS):
+        data, _ = open_hospital(hospital, getattr(options, hospital.replace("-", "_")))
         _, test = bcdseg.folds(data, FOLDS, duplicates=())[FOLD]
-        for model in options.models:
-            found[f"{name}, {model}"] = cases(bcdseg.load(model, runtime="torch"), test, number)
+        for name, model in models.items():
+            if len(bcdseg.unseen(model, test)) == len(test):
+                found[f"{hospital}, {name}"] = cases(model, test, number)
     print(table(found, intervals=True))
 
 

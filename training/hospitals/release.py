@@ -28,7 +28,6 @@ from bcdseg.networks.network import Network
 from bcdseg.training.config_file import from_toml
 
 WORDS = Path(__file__).parent / "card.toml"
-START = "busi-lite"
 FOLD = 0  # of the groups: not trained on, so that the released network itself can be measured
 POINTS = (("sensitivity", 0.90), ("sensitivity", 0.95), ("specificity", 0.90))
 
@@ -78,19 +77,17 @@ def _point(kind: str, share: float, score: Any, truth: Any) -> OperatingPoint:
 
 def card(packed: Packed, sets: list[Unseen], folders: dict[str, Path]) -> dict[str, Any]:
     """Words, figures, and what the model has seen."""
-    told: dict[str, Any] = from_toml(WORDS.read_text(encoding="utf-8"))
+    written: dict[str, Any] = from_toml(WORDS.read_text(encoding="utf-8"))
     kept = ~packed.shown & (packed.folds != FOLD)
     counts = {name: int((kept & (packed.hospitals == number)).sum()) for number, name in enumerate(("busi", "bra", "uclm"))}
-    told["data"] = told["data"].format(scans=int(kept.sum()), **counts)
-    told["figures"] = "\n" + table(measured(packed, sets), intervals=True)
+    written["data"] = written["data"].format(scans=int(kept.sum()), **counts)
+    written["figures"] = "\n" + table(measured(packed, sets), intervals=True)
     seen_ids = set(packed.ids[kept].tolist())
     parts = [open_hospital(name, folder)[0] for name, folder in folders.items()]
     trained = [
         part.select([one.id for one in part if f"{name}/{one.id}" in seen_ids]) for name, part in zip(folders, parts, strict=True)
     ]
-    started_from = bcdseg.load(START, runtime="torch", device="cpu").training["seen"]
-    seen = remember_scans(*trained)
-    return {**told, "seen": {name: sorted({*values, *started_from.get(name, [])}) for name, values in seen.items()}}
+    return {**written, "seen": remember_scans(*trained)}
 
 
 def main() -> None:
@@ -105,11 +102,11 @@ def main() -> None:
     sets = read(packed, options.runs)
     chosen = fit(packed, sets)
     folders = {name: getattr(options, name.replace("-", "_")) for name in HOSPITALS}
-    told = card(packed, sets, folders)
+    written = card(packed, sets, folders)
     network = calibrated(load_network(options.runs / "release" / "network.safetensors"), chosen)
     preprocessing = Preprocessing(size=(SIZE, SIZE), resize="fit", channels=1)
     assert tuple(network.config.classes) == CLASSES
-    model = Model(network, preprocessing, rules(packed, sets, chosen), training=told, name=str(told["name"]))
+    model = Model(network, preprocessing, rules(packed, sets, chosen), training=written, name=str(written["name"]))
     model.save(options.out, half=True, overwrite=True)
     print(bcdseg.load(options.out).card)
 
