@@ -38,8 +38,8 @@ from .model.registry import models as models
 from .networks.config import NetworkConfig as NetworkConfig
 from .networks.network import Network as Network
 from .networks.network import Output as Output
-from .samples import sample_scans as sample_scans
 from .registry import register as register
+from .samples import sample_scans as sample_scans
 from .training.config import FitConfig as FitConfig
 from .training.fit import fit as fit
 from .training.recipes import Recipe as Recipe

@@ -93,6 +93,10 @@ class RuntimeFallbackWarning(UserWarning):
     """Warning about a runtime that can't be used, or whose output differs from torch's, so that torch runs in its place."""
 
 
+class PluginWarning(UserWarning):
+    """Warning about an installed plug-in that can't be imported, so that what it registers is missing."""
+
+
 class ParityError(BcdsegError, ArithmeticError):
     """Error for an exported file whose output differs from the model's; the file is not written."""
 

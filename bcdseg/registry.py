@@ -1,0 +1,152 @@
+"""Registries of losses, metrics, heads, encoders, layouts, runtimes and other parts, open to other packages.
+
+The library registers its own parts in the same way as others do: with ``register``. A package makes its parts known by an entry
+point of the group ``bcdseg.plugins`` that names a module; the module is imported when a name is not known yet, or when the names
+are listed.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from bcdseg.errors import OptionError, PluginWarning
+
+GROUP = "bcdseg.plugins"
+NAME = re.compile(r"[A-Za-z0-9_.+-]{1,100}")
+Part = TypeVar("Part")
+
+
+class Registry(Mapping[str, Any]):
+    """Mapping from names to the registered parts of one kind, in the order of registration.
+
+    Args:
+        kind: Name of the kind, for messages.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._parts: dict[str, Any] = {}
+
+    def register(self, name: str) -> Callable[[Part], Part]:
+        """Return a decorator that registers a part under a name; see ``bcdseg.register``."""
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise OptionError(f"{self.kind} {str(name)[:100]!r}: choose a name of letters, digits, '_', '-', '+' and '.'.")
+
+        def add(part: Part) -> Part:
+            known = self._parts.get(name)
+            if known is not None and not _is_redefined(known, part):
+                raise OptionError(
+                    f"{self.kind} {name!r} is registered twice, by {_origin(known)} and by {_origin(part)}: choose another name."
+                )
+            self._parts[name] = part
+            return part
+
+        return add
+
+    def find(self, name: str) -> Any:
+        """Return the part that is registered under a name.
+
+        Raises:
+            OptionError: No part has this name; the message lists the names that are known.
+        """
+        try:
+            return self[name]
+        except KeyError:
+            near = get_close_matches(str(name), self, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise OptionError(f"{self.kind}={name!r} is unknown.{hint} Known: {', '.join(self) or 'none'}.") from None
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._parts:
+            _import_plugins()
+        return self._parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        _import_plugins()
+        return iter(tuple(self._parts))
+
+    def __len__(self) -> int:
+        _import_plugins()
+        return len(self._parts)
+
+
+CLASS_LOSSES = Registry("class_loss")
+ENCODERS = Registry("encoder")
+EXPORT_FORMATS = Registry("export_format")
+HEADS = Registry("head")
+LAYOUTS = Registry("layout")
+LOSSES = Registry("loss")
+MASK_LOSSES = Registry("mask_loss")
+METRICS = Registry("metric")
+OPTIMIZERS = Registry("optimizer")
+RUNTIMES = Registry("runtime")
+
+_ALL = (LOSSES, MASK_LOSSES, CLASS_LOSSES, METRICS, HEADS, ENCODERS, OPTIMIZERS, LAYOUTS, RUNTIMES, EXPORT_FORMATS)
+KINDS = {one.kind: one for one in _ALL}
+"""Registries by the name of their kind."""
+
+
+def register(kind: str, name: str) -> Callable[[Part], Part]:
+    """Return a decorator that registers a part of one's own under a name.
+
+    The name can then be used like the library's own names: in options, recipes, configuration files and the command line. What a
+    part of each kind has to be is documented in "Add your own parts" (docs/how-to/extend.md).
+
+    Args:
+        kind: ``"loss"``, ``"mask_loss"``, ``"class_loss"``, ``"metric"``, ``"head"``, ``"encoder"``, ``"optimizer"``,
+            ``"layout"``, ``"runtime"`` or ``"export_format"``.
+        name: New name of the part.
+
+    Raises:
+        OptionError: The kind is unknown, or the name is taken.
+
+    Examples:
+        >>> import bcdseg
+        >>> @bcdseg.register("metric", "sensitivity")
+        ... def sensitivity(y_true, y_pred):
+        ...     return (y_true & y_pred).sum() / y_true.sum()
+    """
+    if kind not in KINDS:
+        raise OptionError(f"kind={kind!r} is unknown. Known: {', '.join(KINDS)}.")
+    return KINDS[kind].register(name)
+
+
+_lock = threading.RLock()  # a plug-in may look up names while it is imported, other threads wait until it is
+_imported = False
+
+
+def _import_plugins() -> None:
+    """Import each plug-in once. One that can't be imported causes a warning, so that all others can still be used."""
+    global _imported
+    with _lock:
+        if _imported:
+            return
+        _imported = True
+        for plugin in entry_points(group=GROUP):
+            try:
+                plugin.load()
+            except Exception as error:  # a plug-in may raise anything
+                warnings.warn(
+                    f"The plug-in {plugin.name!r} ({plugin.value}) can't be imported ({type(error).__name__}: {error}). What it "
+                    "registers is not known. Correct it, or uninstall its package.",
+                    PluginWarning,
+                    stacklevel=3,
+                )
+
+
+def _is_redefined(known: Any, part: Any) -> bool:
+    """Return whether a part is the same definition executed again, as in a notebook cell or a reloaded module."""
+    name = getattr(part, "__qualname__", "<locals>")
+    return "<locals>" not in name and _origin(known) == _origin(part) and name != "<lambda>"
+
+
+def _origin(part: Any) -> str:
+    """Return the module and name of a part, or its type where it is an object without a name."""
+    named = part if hasattr(part, "__qualname__") else type(part)
+    return f"{named.__module__}.{named.__qualname__}"
