@@ -30,11 +30,14 @@ Box = tuple[int, int, int, int]
 """Top, left, bottom and right in pixels; bottom and right are one past the last pixel."""
 
 
-class Doubt(NamedTuple):
-    """A warning about a file: a code for programs and a message for users."""
+class Flag(NamedTuple):
+    """Warning about the quality of a scan or of a prediction: a code for programs and a sentence for readers."""
 
     code: str
     message: str
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +82,14 @@ class ScanImage:
         pixels: Pixels of the whole image or frame.
         areas: Parts of the image that show a scan, in descending order of size; at least one.
         frame: Number of the frame in a clip, counted from 1; None for a single image.
-        doubts: Warnings about the file.
+        warnings: Warnings about the file.
     """
 
     source: str
     pixels: Pixels
     areas: tuple[Area, ...]
     frame: int | None = None
-    doubts: tuple[Doubt, ...] = ()
+    warnings: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

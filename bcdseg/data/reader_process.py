@@ -31,7 +31,7 @@ from bcdseg.dicom.reader import open_dicom
 from bcdseg.dicom.scan import DicomFrame, read_frame
 from bcdseg.errors import BcdsegError, ImageError, OptionError, TooLargeError
 from bcdseg.sources import is_dicom, unexpected_error
-from bcdseg.types import Area, Doubt, ScanImage
+from bcdseg.types import Area, Flag, ScanImage
 
 LENGTHS = Struct("<QQ")  # lengths of the JSON and of the bytes after it
 MEGA = 1_000_000
@@ -278,7 +278,7 @@ def _reply(content: bytes, wanted: Wanted) -> tuple[dict[str, Any], Any]:
             "source": upload.scan.source,
             "frame": upload.scan.frame,
             "areas": [asdict(area) for area in upload.scan.areas],
-            "doubts": upload.scan.doubts,
+            "warnings": upload.scan.warnings,
             "reference": None if upload.reference is None else reference_values(upload.reference),
         }
         return facts, pixels.data.cast("B")
@@ -297,7 +297,7 @@ def _as_upload(facts: dict[str, Any], content: bytearray) -> Upload:
         pixels=np.frombuffer(content, facts["dtype"]).reshape(facts["shape"]),
         areas=tuple(_area(**area) for area in facts["areas"]),
         frame=facts["frame"],
-        doubts=tuple(Doubt(*doubt) for doubt in facts["doubts"]),
+        warnings=tuple(Flag(*warning) for warning in facts["warnings"]),
     )
     return Upload(scan=scan, reference=None if facts["reference"] is None else reference_from(facts["reference"]))
 

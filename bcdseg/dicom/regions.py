@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bcdseg.sources import SMALLEST
-from bcdseg.types import SPACING_RANGE, Area, Box, Doubt, Spacing
+from bcdseg.types import SPACING_RANGE, Area, Box, Flag, Spacing
 
 TWO_DIMENSIONS, TISSUE, COLOUR_FLOW, CENTIMETRES = 1, 1, 2, 3
 FROM_REGION, FROM_PIXELS, FROM_DETECTOR = "ultrasound region", "pixel spacing", "imager pixel spacing"
@@ -22,7 +22,7 @@ class Areas(NamedTuple):
     """The scan areas in descending order of size, and warnings about them."""
 
     areas: tuple[Area, ...]
-    doubts: tuple[Doubt, ...]
+    warnings: tuple[Flag, ...]
 
 
 def find_areas(header: Any, size: tuple[int, int]) -> Areas:
@@ -32,12 +32,12 @@ def find_areas(header: Any, size: tuple[int, int]) -> Areas:
     scans = _scan_regions(header)
     boxes = [_box(region) for region in scans]
     if any(_leaves(box, size) for box in boxes):
-        doubt = Doubt(
+        warning = Flag(
             "regions-do-not-fit",
             "The file's ultrasound regions reach beyond its frame, which was cut or resized after the scan: "
             "they are used neither to cut off what the machine wrote around the scan nor for millimetres.",
         )
-        return Areas((whole,), (doubt,))
+        return Areas((whole,), (warning,))
     areas = [
         _area(region, _clipped(box, size), whole)
         for region, box in zip(scans, boxes, strict=True)
@@ -46,16 +46,16 @@ def find_areas(header: Any, size: tuple[int, int]) -> Areas:
     areas = _apart(areas)
     if not areas:
         return Areas((whole,), ())
-    doubts: tuple[Doubt, ...] = ()
+    warnings: tuple[Flag, ...] = ()
     if len(areas) > 1:
-        doubts = (
-            Doubt(
+        warnings = (
+            Flag(
                 "several-regions",
                 f"The frame holds {len(areas)} scan areas side by side: each is outlined by itself, "
                 "and class and scale are those of the area with the largest outline.",
             ),
         )
-    return Areas(tuple(areas), doubts)
+    return Areas(tuple(areas), warnings)
 
 
 def _scan_regions(header: Any) -> list[Any]:

@@ -17,7 +17,7 @@ from bcdseg.dicom.reader import DicomImage, open_dicom
 from bcdseg.dicom.regions import find_areas
 from bcdseg.errors import BcdsegError, ImageError, NotAScanError
 from bcdseg.sources import open_regular, source_name
-from bcdseg.types import Area, Doubt, Pixels, ScanImage
+from bcdseg.types import Area, Flag, Pixels, ScanImage
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ def read_frame(source: Any, name: str, *, keep_identifiers: bool) -> ScanImage:
         )
     pixels = read_pixels(frame.image, frame.number - 1)
     with guarded(name):
-        areas, doubts = find_areas(frame.image.header, frame.image.size)
-        doubts += _doubts(frame.image.header)
+        areas, warnings = find_areas(frame.image.header, frame.image.size)
+        warnings += _header_warnings(frame.image.header)
     return ScanImage(
         source=name,
         pixels=pixels if keep_identifiers else _only(pixels, areas),
         areas=areas,
         frame=frame.number if len(frame.image.frames) > 1 else None,
-        doubts=doubts,
+        warnings=warnings,
     )
 
 
@@ -71,11 +71,11 @@ def _only(pixels: Pixels, areas: tuple[Area, ...]) -> Pixels:
     return kept
 
 
-def _doubts(header: Any) -> tuple[Doubt, ...]:
-    doubts = []
+def _header_warnings(header: Any) -> tuple[Flag, ...]:
+    warnings = []
     if header.get("BurnedInAnnotation") == "YES":
-        doubts.append(
-            Doubt(
+        warnings.append(
+            Flag(
                 "burned-in",
                 "The file declares annotations burned into its pixels: they may name the patient. Look before you share.",
             )
@@ -83,8 +83,8 @@ def _doubts(header: Any) -> tuple[Doubt, ...]:
     modality = header.get("Modality")
     if modality and modality != "US":
         known = modality if isinstance(modality, str) and modality.isalpha() and len(modality) <= 4 else "another one"
-        doubts.append(Doubt("not-ultrasound", f"The file says that its modality is {known}, not US (ultrasound)."))
-    return tuple(doubts)
+        warnings.append(Flag("not-ultrasound", f"The file says that its modality is {known}, not US (ultrasound)."))
+    return tuple(warnings)
 
 
 MOST_DIRECTORY_ELEMENTS = 2_000_000  # of a DICOMDIR, which has about 20 for each image

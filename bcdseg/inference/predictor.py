@@ -18,7 +18,7 @@ from bcdseg.errors import BcdsegError, OptionError
 from bcdseg.inference.lesions import Lesion
 from bcdseg.inference.postprocess import check_finite, postprocess_region
 from bcdseg.inference.prediction import Prediction
-from bcdseg.inference.quality import Flag, answer_flags, candidate_flag, image_flags
+from bcdseg.inference.quality import answer_flags, candidate_flag, image_flags
 from bcdseg.inference.regions import RegionInput, WholeRegion
 from bcdseg.inference.rules import OperatingPoint, Rules
 from bcdseg.inference.sliding_window import TiledRegion, Tiles
@@ -27,7 +27,7 @@ from bcdseg.runtimes.base import Array, RawOutput, Runtime
 from bcdseg.runtimes.class_scores import Numbers
 from bcdseg.runtimes.gradcam import to_unit
 from bcdseg.sources import EXITS, ImageSource, source_name, unexpected_error
-from bcdseg.types import Failure, Mask, Pixels, ScanImage, Spacing
+from bcdseg.types import Failure, Flag, Mask, Pixels, ScanImage, Spacing
 
 WHOLE, TILES, AUTO = "whole", "tiles", "auto"
 MODES = (WHOLE, TILES, AUTO)
@@ -217,7 +217,7 @@ class Predictor:
             mask=mask,
             mask_probability=merged([part.probability for part in parts if part.probability is not None]),
             lesions=lesions,
-            flags=(*doubts, *image_flags(scan.image.pixels[chosen.area.window]), *(Flag(*doubt) for doubt in scan.image.doubts)),
+            flags=(*doubts, *image_flags(scan.image.pixels[chosen.area.window]), *scan.image.warnings),
             spacing=chosen.area.spacing,
             threshold=self.rules.threshold,
             image=scan.image.pixels,

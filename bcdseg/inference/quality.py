@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from bcdseg.data.images import to_gray
-from bcdseg.types import Pixels
+from bcdseg.types import Flag, Pixels
 
 TINY = 64
-LOOKED_AT = 128  # the brightness is measured on about as many rows and columns of a scan
-
-
-class Flag(NamedTuple):
-    """Warning about the quality of a scan or of a prediction: a code for programs and a sentence for readers."""
-
-    code: str
-    message: str
-
-    def __str__(self) -> str:
-        return self.message
+SAMPLED = 128  # the brightness is measured on about as many rows and columns of a scan
 
 
 def image_flags(pixels: Pixels) -> tuple[Flag, ...]:
@@ -28,7 +16,7 @@ def image_flags(pixels: Pixels) -> tuple[Flag, ...]:
     flags = []
     if min(pixels.shape[:2]) < TINY:
         flags.append(Flag("tiny", f"The image is only {pixels.shape[0]}x{pixels.shape[1]} pixels; a scan has more detail."))
-    step = max(1, min(pixels.shape[:2]) // LOOKED_AT)
+    step = max(1, min(pixels.shape[:2]) // SAMPLED)
     pixels = pixels[::step, ::step]
     gray = to_gray(pixels).astype(np.float32) / (255 if pixels.dtype == np.uint8 else 1)
     if gray.max() - gray.min() < 0.04 or gray.std() < 0.01:

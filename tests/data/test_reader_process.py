@@ -50,7 +50,7 @@ def test_the_process_reads_what_the_library_reads(process: ReaderProcess, kind: 
     here, there = read_upload(upload, wanted), process.read(upload, wanted)
     np.testing.assert_array_equal(there.scan.pixels, here.scan.pixels)
     assert there.scan.pixels.dtype == here.scan.pixels.dtype
-    for name in ("source", "frame", "areas", "doubts"):
+    for name in ("source", "frame", "areas", "warnings"):
         assert getattr(there.scan, name) == getattr(here.scan, name)
     assert there.reference == here.reference
 
