@@ -61,7 +61,7 @@ def rules(packed: Packed, sets: list[Unseen], chosen: Chosen) -> Rules:
 
 
 def _point(kind: str, share: float, score: Any, truth: Any) -> OperatingPoint:
-    at = steps(score, truth)
+    at = steps(truth, score)
     reached = at.sensitivity[0] if kind == "sensitivity" else at.specificity[0]
     enough = np.flatnonzero(reached >= share)
     place = int(enough[0] if kind == "sensitivity" else enough[-1])
