@@ -30,9 +30,9 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_the_reference_tells_of_every_public_name(hooks: ModuleType) -> None:
     pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "reference").glob("*.md")]
-    told = {name for page in pages for name in hooks.TOLD.findall(page)}
-    assert hooks.untold(told) == set()
-    assert hooks.untold(told - {"load", "Model"}) == {"load", "Model"}
+    documented = {name for page in pages for name in hooks.DOCUMENTED.findall(page)}
+    assert hooks.undocumented(documented) == set()
+    assert hooks.undocumented(documented - {"load", "Model"}) == {"load", "Model"}
 
 
 def test_what_a_page_would_fetch_from_other_sites_is_found(hooks: ModuleType) -> None:
@@ -55,5 +55,5 @@ def test_the_generated_parts_hold_what_they_are_made_of(hooks: ModuleType) -> No
 def test_a_public_record_tells_of_its_fields_and_of_no_others(name: str) -> None:
     kind = getattr(bcdseg, name)
     section = re.search(r"\nAttributes:\n((?: +.*\n?)+)", inspect.getdoc(kind) or "")
-    told = re.findall(r"^    (\w+):", section[1], re.MULTILINE) if section else []
-    assert sorted(told) == sorted(field.name for field in dataclasses.fields(kind) if not field.name.startswith("_"))
+    documented = re.findall(r"^    (\w+):", section[1], re.MULTILINE) if section else []
+    assert sorted(documented) == sorted(field.name for field in dataclasses.fields(kind) if not field.name.startswith("_"))

@@ -24,30 +24,30 @@ Pictures = dict[str, bytes]
 
 
 @cache
-def answer(scan: Path = FIRST) -> bcdseg.Prediction:
-    """What the bundled model says of a scan, with its heat map."""
+def predicted(scan: Path = FIRST) -> bcdseg.Prediction:
+    """Return the prediction of the default model for a scan, with its heat map."""
     return _model().predict(scan, explain=True)
 
 
 def true_mask() -> np.ndarray:
     """The lesion of the first scan as the data set has it."""
-    return read_mask([FIRST.with_name(f"{FIRST.stem}_mask.png")], answer().size)
+    return read_mask([FIRST.with_name(f"{FIRST.stem}_mask.png")], predicted().size)
 
 
 def first_look() -> str:
     """The home page's picture: scan and outline as images, class and size as text that can be read aloud."""
-    said = answer()
-    bars = "".join(_bar(name, value) for name, value in said.probabilities.items())
+    prediction = predicted()
+    bars = "".join(_bar(name, value) for name, value in prediction.probabilities.items())
     sizes = "".join(
         f"<li>{lesion.long_axis_px:.0f} x {lesion.short_axis_px:.0f} pixels, taller than wide: {lesion.taller_than_wide:.2f}</li>"
-        for lesion in said.lesions
+        for lesion in prediction.lesions
     )
-    doubts = "".join(f"<li>{html.escape(flag.message)}</li>" for flag in said.flags) or "<li>none</li>"
+    warnings = "".join(f"<li>{html.escape(flag.message)}</li>" for flag in prediction.flags) or "<li>none</li>"
     return f"""<div class="first-look" markdown>
 <figure markdown>![The scan as it was given](figures/scan.webp)<figcaption>scan</figcaption></figure>
 <figure markdown>![The same scan with its lesion outlined and the axes drawn](figures/outlined.webp)
 <figcaption>outline</figcaption></figure>
-<div><p class="what">class</p>{bars}<p class="what">size</p><ul>{sizes}</ul><p class="what">doubts</p><ul>{doubts}</ul></div>
+<div><p class="what">class</p>{bars}<p class="what">size</p><ul>{sizes}</ul><p class="what">warnings</p><ul>{warnings}</ul></div>
 </div>"""
 
 
@@ -60,18 +60,22 @@ def _bar(name: str, value: float) -> str:
 
 def scan_and_outline() -> Pictures:
     """The home page's scan, without and with its outline."""
-    return {"scan.webp": _webp(Image.fromarray(answer().image)), "outlined.webp": _webp(answer().overlay())}
+    return {"scan.webp": _webp(Image.fromarray(predicted().image)), "outlined.webp": _webp(predicted().overlay())}
 
 
 def one_of_each() -> Pictures:
     """An overlay of one scan of each class."""
     scans = (SAMPLE / "normal" / "normal (3).png", FIRST, SAMPLE / "malignant" / "malignant (13).png")
-    return {"one-of-each.webp": _row([(answer(scan).overlay(), f"{scan.stem}: {answer(scan).label}") for scan in scans])}
+    return {"one-of-each.webp": _row([(predicted(scan).overlay(), f"{scan.stem}: {predicted(scan).label}") for scan in scans])}
 
 
 def heat() -> Pictures:
     """Where the class came from."""
-    return {"heat.webp": _row([(answer().overlay(), "outline"), (answer().heat_overlay(), f"Grad-CAM of {answer().explained}")])}
+    return {
+        "heat.webp": _row(
+            [(predicted().overlay(), "outline"), (predicted().heat_overlay(), f"Grad-CAM of {predicted().explained}")]
+        )
+    }
 
 
 def twins() -> Pictures:
@@ -125,7 +129,7 @@ def reliability() -> Pictures:
     honest = rng.normal(0, 1.5, (2000, 3))
     truth = np.array([rng.choice(3, p=row) for row in _softmax(honest)])
     right = honest.argmax(axis=1) == truth
-    figures = [reliability_figure(bins(_softmax(honest * sure).max(axis=1), right)) for sure in (2.5, 1)]
+    figures = [reliability_figure(bins(right, _softmax(honest * sure).max(axis=1))) for sure in (2.5, 1)]
     pictures = [Image.open(io.BytesIO(figure_bytes(figure))).convert("RGB") for figure in figures]
     return {"reliability.webp": _row(list(zip(pictures, ("too sure", "the same, calibrated"), strict=True)), height=420)}
 

@@ -20,14 +20,14 @@ import bcdseg
 
 log = logging.getLogger("mkdocs.hooks.bcdseg")
 MADE = re.compile(r"<!-- made: ([\w-]+) -->")
-TOLD = re.compile(r"^::: bcdseg\.(\w+)", re.MULTILINE)
+DOCUMENTED = re.compile(r"^::: bcdseg\.(\w+)", re.MULTILINE)
 FETCHED = re.compile(r"""<(?!a\b)\w+\b[^>]*?\b(?:src|href|srcset|data)=["']?((?:\w+:)?//[^"'\s>]+)""")
-told: set[str] = set()
+documented: set[str] = set()
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pictures, each under ``figures/``."""
-    told.clear()
+    documented.clear()
     for draw in FIGURES:
         for name, content in draw().items():
             files.append(File.generated(config, f"figures/{name}", content=content))
@@ -36,7 +36,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Put each generated part in its place, and note which public names the page tells of."""
-    told.update(TOLD.findall(markdown))
+    documented.update(DOCUMENTED.findall(markdown))
     unknown = set(MADE.findall(markdown)) - PARTS.keys()
     if unknown:
         log.warning("%s: no part is named %s; there are %s.", page.file.src_uri, min(unknown), ", ".join(PARTS))
@@ -44,8 +44,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_env(env: Any, **_: Any) -> Any:
-    """Every public name is told of, and nothing else."""
-    for name in sorted(untold(told)):
+    """Check that every public name is documented, and nothing else."""
+    for name in sorted(undocumented(documented)):
         log.warning("bcdseg.%s is public and on no page: add '::: bcdseg.%s' to one in docs/reference/.", name, name)
     return env
 
@@ -57,7 +57,7 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
     return output
 
 
-def untold(names: set[str]) -> set[str]:
+def undocumented(names: set[str]) -> set[str]:
     """The public names that are not among those given."""
     return set(bcdseg.__all__) - {"__version__"} - names
 
