@@ -62,6 +62,10 @@ class Registry(Mapping[str, Any]):
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise OptionError(f"{self.kind}={name!r} is unknown.{hint} Known: {', '.join(self) or 'none'}.") from None
 
+    def is_loaded(self, name: str) -> bool:
+        """Return whether a part is registered already; no plug-in is imported."""
+        return name in self._parts
+
     def __getitem__(self, name: str) -> Any:
         if name not in self._parts:
             _import_plugins()

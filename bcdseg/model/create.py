@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch import nn
 
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import OptionError
@@ -18,13 +19,14 @@ from bcdseg.inference.rules import Rules
 from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
 from bcdseg.networks.config import NetworkConfig, no_lesion_class
+from bcdseg.networks.encoders import registered_name
 from bcdseg.networks.ensemble import Ensemble, EnsembleConfig, Member
 from bcdseg.networks.network import Network, build_network
 from bcdseg.networks.pretrained import load_pretrained, normalisation
 
 
 def create(
-    encoder: str,
+    encoder: str | nn.Module,
     *,
     classes: Sequence[str],
     decoder: str | None = "unet",
@@ -45,12 +47,16 @@ def create(
 
     Args:
         encoder: Name of an encoder: ``resnet50``, ``vgg16``, ``vgg16_bn``, ``mobilenet_v2``, any other encoder of
-            segmentation-models-pytorch, any of timm with ``tu-`` in front (``tu-convnext_tiny``), or ``plain_cnn``.
+            segmentation-models-pytorch, any of timm with ``tu-`` in front (``tu-convnext_tiny``), ``plain_cnn``, or a registered
+            name. Or a module of your own, whose ``forward(image)`` returns five feature maps, at strides of 2, 4, 8, 16 and 32, and
+            whose ``out_channels`` are their numbers of channels. A model with a module whose class isn't registered predicts, but
+            can't be saved, nor trained with ``bcdseg.fit``, which saves it.
         classes: Names of two or more classes; empty when ``head`` is None.
         decoder: Name of a decoder: ``unet`` or another one of segmentation-models-pytorch; None is classification only.
         weights: Source of the encoder's weights: ``"imagenet"``, a file, a folder, or None for random weights.
-        head: Classification head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally,
-            None is segmentation only. A classification-only model (``decoder=None``) has no mask, so its head is global.
+        head: Classification head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally;
+            ``"hierarchical"``, or a registered name. None is segmentation only. A classification-only model (``decoder=None``) has
+            no mask, so its head is global.
         in_channels: Number of channels: 1 for gray scans, 3 for colour.
         no_lesion: Negative class ('no lesion'); ``"auto"`` is ``normal`` if there is one.
         size: Height and width to which scans are resized.
@@ -71,8 +77,10 @@ def create(
         OptionError: An option is not one of its choices; the message lists them.
         WeightsUnavailableError: The weights could not be downloaded; the message names the file and where to put it.
     """
+    module = encoder if isinstance(encoder, nn.Module) else None
+    name = encoder if module is None else registered_name(module)
     config = NetworkConfig(
-        encoder=encoder,
+        encoder=name,  # type: ignore[arg-type] # anything but a string is refused there
         classes=classes if isinstance(classes, str) else tuple(classes),  # type: ignore[arg-type] # a string is refused there
         no_lesion=no_lesion_class(classes, no_lesion),
         decoder=decoder,
@@ -84,10 +92,10 @@ def create(
         gated=gated,
     )
     with _random_numbers(seed):
-        network = build_network(config).eval()
+        network = build_network(config, module).eval()
     if weights is not None:
-        load_pretrained(network.encoder, encoder, weights)
-    mean, std = normalisation(encoder, in_channels)
+        load_pretrained(network.encoder, config.encoder, weights)
+    mean, std = normalisation(config.encoder, in_channels)
     preprocessing = Preprocessing(
         size=(size, size) if isinstance(size, int) else size,
         resize=resize,
@@ -96,7 +104,7 @@ def create(
         std=std,
         stride=network.stride,
     )
-    return Model(network, preprocessing, name=f"new {encoder}", device=device)
+    return Model(network, preprocessing, name=f"new {config.encoder}", device=device)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from bcdseg import __version__
 from bcdseg.errors import OptionError, OutputExistsError
 from bcdseg.files import restore, write_folder
+from bcdseg.networks.network import check_rebuildable
 
 if TYPE_CHECKING:
     from bcdseg.model.model import Model
@@ -25,6 +26,7 @@ MOST_CONFIG = 256 * 2**20  # bytes, enough for the hashes of some million traini
 
 def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Path:
     """Save a model to a folder; see ``Model.save``."""
+    check_rebuildable(model.network)
     folder = folder.resolve()
     restore(folder)
     if folder.exists() and not folder.is_dir():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bcdseg.errors import OptionError
+from bcdseg.registry import HEADS
 
 DECODERS = (
     "unet",
@@ -23,7 +24,9 @@ DECODERS = (
     "upernet",
     "segformer",
 )
-HEADS = ("guided", "global", "hierarchical")
+OWN_HEADS = ("guided", "global", "hierarchical")
+"""Heads of the library, which are registered when a network is built."""
+
 ENCODER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 """Pattern of all encoder names of segmentation-models-pytorch and timm. For a name with a colon or a slash, timm would download a
 model from the Hugging Face Hub or read a folder."""
@@ -44,12 +47,12 @@ class NetworkConfig:
     """Configuration from which a network is built.
 
     Attributes:
-        encoder: Name of an encoder of segmentation-models-pytorch or timm (``tu-`` in front), or ``plain_cnn``.
+        encoder: Name of an encoder of segmentation-models-pytorch or timm (``tu-`` in front), ``plain_cnn``, or a registered name.
         classes: Names of the classes, in the order of the logits; empty when ``head`` is None.
         no_lesion: Negative class ('no lesion'), or None when there is none.
         decoder: Name of a decoder in ``DECODERS``, or None for classification only.
         head: Classification head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally,
-            ``"hierarchical"`` decides presence of a lesion first, then its class; None is segmentation only.
+            ``"hierarchical"`` decides presence of a lesion first, then its class; or a registered name; None is segmentation only.
         in_channels: Number of channels: 1 for gray scans (colour is converted to gray), 3 for colour (gray is repeated).
         decoder_channels: Width of each decoder stage, deepest first; None is the default of the decoder.
         dropout: Dropout rate before the last layer of the classification head.
@@ -173,8 +176,9 @@ def _is_width(value: Any, most: int) -> bool:
 def _check_parts(decoder: str | None, head: str | None) -> None:
     if decoder is not None and decoder not in DECODERS:
         raise OptionError(f"decoder={decoder!r} is unknown: choose one of {', '.join(DECODERS)}, or None for classification only.")
-    if head is not None and head not in HEADS:
-        raise OptionError(f"head={head!r} is unknown: choose one of {', '.join(HEADS)}, or None for segmentation only.")
+    if head is not None and head not in OWN_HEADS and head not in HEADS:
+        names = ", ".join(dict.fromkeys((*OWN_HEADS, *HEADS)))
+        raise OptionError(f"head={head!r} is unknown: choose one of {names}, or None for segmentation only.")
     if decoder is None and head is None:
         raise OptionError("decoder=None and head=None leaves no output: keep one of them.")
     if decoder is None and head in ("guided", "hierarchical"):

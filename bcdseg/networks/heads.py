@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bcdseg.errors import OptionError
+from bcdseg.registry import HEADS
+
 HIDDEN = 128  # default width of the guided head
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """Shapes of the inputs of a class head, and its options.
+
+    A registered head is a function from this configuration to a module, whose ``forward(features, decoded, mask_logits)`` returns
+    class logits. ``features`` are the encoder's feature maps, ``decoded`` and ``mask_logits`` are None without a decoder.
+
+    Attributes:
+        channels: Number of channels of each feature map of the encoder, the deepest last.
+        strides: Stride of each feature map.
+        decoded_channels: Number of channels of the decoder's last feature map; None without a decoder.
+        classes: Names of the classes.
+        no_lesion: Negative class ('no lesion'), or None.
+        dropout: Dropout rate before the last layer.
+        hidden: Width of the dense layer before the last one; None is the head's default.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    decoded_channels: int | None
+    classes: tuple[str, ...]
+    no_lesion: str | None
+    dropout: float
+    hidden: int | None
 
 
 class GlobalHead(nn.Module):
@@ -125,3 +155,26 @@ def mask_evidence(mask_logits: Tensor) -> Tensor:
     peaks = [F.avg_pool2d(mask_logits, max(1, side // grid)).amax(dim=(2, 3)) / 4 for grid in EVIDENCE_GRIDS]
     area = torch.sigmoid(mask_logits).mean(dim=(2, 3))
     return torch.cat([*peaks, area * 10, torch.log(area + 1e-4) / 4 + 1], dim=1)
+
+
+@HEADS.register("global")
+def build_global_head(config: HeadConfig) -> GlobalHead:
+    """Build a ``GlobalHead``."""
+    return GlobalHead(config.channels[-1], len(config.classes), config.dropout, config.hidden)
+
+
+@HEADS.register("guided")
+def build_guided_head(config: HeadConfig) -> GuidedHead:
+    """Build a ``GuidedHead``."""
+    if config.decoded_channels is None:
+        raise OptionError("head='guided' pools under the predicted mask and so needs a decoder: use head='global'.")
+    channels, strides, decoded = config.channels, config.strides, config.decoded_channels
+    return GuidedHead(channels, strides, decoded, len(config.classes), config.dropout, config.hidden)
+
+
+@HEADS.register("hierarchical")
+def build_hierarchical_head(config: HeadConfig) -> HierarchicalHead:
+    """Build a ``HierarchicalHead``."""
+    if config.no_lesion is None:
+        raise OptionError("head='hierarchical' needs a class that means 'no lesion': no_lesion='...'.")
+    return HierarchicalHead(build_guided_head(config), config.classes.index(config.no_lesion))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import segmentation_models_pytorch as smp
@@ -11,9 +12,11 @@ from torch.nn import functional as F
 
 from bcdseg.errors import OptionError
 from bcdseg.networks import encoders
-from bcdseg.networks.config import NetworkConfig
+from bcdseg.networks.config import OWN_HEADS, NetworkConfig
+from bcdseg.networks.encoders import LEVELS, CustomEncoder
 from bcdseg.networks.fork_safety import use_own_threads
-from bcdseg.networks.heads import GlobalHead, GuidedHead, HierarchicalHead
+from bcdseg.networks.heads import HeadConfig
+from bcdseg.registry import ENCODERS, HEADS
 
 
 class Output(NamedTuple):
@@ -80,28 +83,45 @@ def gated(mask: Tensor, classes: Tensor, no_lesion: int) -> Tensor:
     return mask + log_some - F.softplus(mask + log_none)
 
 
-def build_network(config: NetworkConfig) -> Network:
+def build_network(config: NetworkConfig, encoder: nn.Module | None = None) -> Network:
     """Build the network of a config with random weights. Nothing is downloaded.
 
+    Args:
+        config: Configuration of the network.
+        encoder: Encoder module in place of a new one of the config's name; see ``CustomEncoder``.
+
     Raises:
-        OptionError: The encoder is unknown, or doesn't fit the decoder.
+        OptionError: The encoder is unknown, or doesn't fit the decoder; or a part of the user's own isn't as documented.
     """
     use_own_threads()
     encoders.register()
+    if encoder is None and encoders.is_registered(config.encoder):
+        encoder = encoders.build_registered(config.encoder, config.in_channels)
+    if encoder is not None:
+        encoders.check_encoder_module(encoder, config.in_channels)
+    network = _assembled(config, encoder)
+    if config.head is not None and config.head not in OWN_HEADS:
+        _check_head(network)
+    return network
+
+
+def _assembled(config: NetworkConfig, encoder: nn.Module | None) -> Network:
+    named = nullcontext(config.encoder) if encoder is None else encoders.known_to_smp(encoder, config.in_channels)
     try:
-        if config.decoder is None:
-            encoder = smp.encoders.get_encoder(config.encoder, in_channels=config.in_channels, weights=None)
-            return Network(config, encoder, None, None)
-        parts = smp.create_model(
-            config.decoder,
-            encoder_name=config.encoder,
-            encoder_weights=None,
-            in_channels=config.in_channels,
-            classes=1,
-            **_decoder_options(config),
-        )
+        with named as name:
+            if config.decoder is None:
+                alone = smp.encoders.get_encoder(name, in_channels=config.in_channels, weights=None)
+                return Network(config, alone, None, None)
+            parts = smp.create_model(
+                config.decoder,
+                encoder_name=name,
+                encoder_weights=None,
+                in_channels=config.in_channels,
+                classes=1,
+                **_decoder_options(config),
+            )
     except (KeyError, RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        raise OptionError(_why_not(config, error)) from error
+        raise OptionError(_why_not(config, error, known=encoder is not None)) from error
     return Network(config, parts.encoder, parts.decoder, parts.segmentation_head)
 
 
@@ -110,28 +130,74 @@ def _decoder_options(config: NetworkConfig) -> dict[str, Any]:
 
 
 def _class_head(config: NetworkConfig, encoder: nn.Module, mask_head: nn.Module | None) -> nn.Module | None:
-    channels: list[int] = list(encoder.out_channels)  # type: ignore[arg-type]
     if config.head is None:
         return None
-    if config.head == "global" or mask_head is None:
-        return GlobalHead(channels[-1], len(config.classes), config.dropout, config.hidden)
+    channels: list[int] = list(encoder.out_channels)  # type: ignore[arg-type]
     deepest = int(encoder.output_stride)  # type: ignore[arg-type]
-    strides = [min(2**level, deepest) for level in range(len(channels))]
-    decoded_channels = next(m.in_channels for m in mask_head.modules() if isinstance(m, nn.Conv2d))
-    guided = GuidedHead(channels, strides, decoded_channels, len(config.classes), config.dropout, config.hidden)
-    if config.head == "hierarchical" and config.no_lesion is not None:
-        return HierarchicalHead(guided, config.classes.index(config.no_lesion))
-    return guided
+    decoded = None if mask_head is None else next(m.in_channels for m in mask_head.modules() if isinstance(m, nn.Conv2d))
+    head: nn.Module = HEADS.find(config.head)(
+        HeadConfig(
+            channels=tuple(channels),
+            strides=tuple(min(2**level, deepest) for level in range(len(channels))),
+            decoded_channels=decoded,
+            classes=config.classes,
+            no_lesion=config.no_lesion,
+            dropout=config.dropout,
+            hidden=config.hidden,
+        )
+    )
+    return head
 
 
-def _why_not(config: NetworkConfig, error: Exception) -> str:
-    known = {name.removeprefix("tu-") for name in [config.encoder]}
-    if _is_known(config.encoder):
+def _check_head(network: Network) -> None:
+    """Run a network with a head of the user's own, and raise an OptionError if it doesn't return class logits."""
+    head, side = network.config.head, 2 ** (LEVELS + 1)
+    wanted = (1, len(network.config.classes))
+    network.eval()
+    try:
+        with torch.no_grad():
+            classes = network(torch.zeros(1, network.config.in_channels, side, side)).classes
+    except Exception as error:  # the user's own code may raise anything
+        raise OptionError(f"head={head!r}: fails on an image of {side}x{side} ({type(error).__name__}: {error}).") from error
+    finally:
+        network.train()
+    if not isinstance(classes, Tensor) or tuple(classes.shape) != wanted:
+        found = tuple(classes.shape) if isinstance(classes, Tensor) else type(classes).__name__
+        raise OptionError(f"head={head!r}: forward returns {found} for one scan: return class logits, {wanted}.")
+
+
+def check_rebuildable(network: nn.Module) -> None:
+    """Raise an OptionError for a network that a saved configuration can't rebuild, because of an encoder of the user's own."""
+    for part in network.modules():
+        if not isinstance(part, Network) or not isinstance(part.encoder, CustomEncoder):
+            continue
+        name, kind = part.config.encoder, type(part.encoder.module).__name__
+        if name not in ENCODERS:
+            raise OptionError(
+                f"encoder={kind}: isn't registered, so a saved model could not be loaded. Put @bcdseg.register('encoder', 'NAME') "
+                "above its class, or above a function of in_channels that returns it, and create the model again."
+            )
+        with torch.random.fork_rng(devices=[]):
+            again = encoders.build_registered(name, part.config.in_channels)
+        if _shapes(again) != _shapes(part.encoder.module):
+            raise OptionError(
+                f"encoder={name!r}: the registered {kind} builds other tensors than this one has, so a saved model could not be "
+                "loaded. Register a function of in_channels that returns it with the arguments that you gave."
+            )
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
+
+
+def _why_not(config: NetworkConfig, error: Exception, *, known: bool) -> str:
+    if known or _is_known(config.encoder):
         return f"encoder={config.encoder!r} and decoder={config.decoder!r} do not go together: {error}"
+    own = f" Registered are {', '.join(ENCODERS)}." if ENCODERS else " An encoder of your own has to be registered first."
     return (
-        f"encoder={config.encoder!r} is unknown ({', '.join(sorted(known))} is neither an encoder of "
+        f"encoder={config.encoder!r} is unknown ({config.encoder.removeprefix('tu-')} is neither an encoder of "
         "segmentation-models-pytorch, nor, with 'tu-' in front, of timm). Try resnet50, vgg16, vgg16_bn, mobilenet_v2, "
-        "efficientnet-b0, tu-tf_efficientnet_lite0 or plain_cnn."
+        f"efficientnet-b0, tu-tf_efficientnet_lite0 or plain_cnn.{own}"
     )
 
 

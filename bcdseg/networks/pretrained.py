@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from bcdseg.errors import ModelFileError, ModelNotFoundError, WeightsUnavailableError
+from bcdseg.errors import ModelFileError, ModelNotFoundError, OptionError, WeightsUnavailableError
+from bcdseg.networks.encoders import CustomEncoder
 
 State = dict[str, Tensor]
 
@@ -42,9 +43,16 @@ def load_pretrained(encoder: nn.Module, name: str, weights: str | Path) -> None:
     Raises:
         ModelNotFoundError: The file or folder is missing.
         ModelFileError: The file is damaged, or its weights don't fit the encoder.
+        OptionError: The encoder is a user's own, and ImageNet weights are asked for.
         WeightsUnavailableError: The ImageNet weights could not be downloaded.
     """
     from_imagenet = str(weights) == "imagenet"
+    if isinstance(encoder, CustomEncoder):
+        if from_imagenet:
+            raise OptionError(
+                f"weights='imagenet': there are none for the encoder {name!r}, which is your own. Give a file or None."
+            )
+        encoder = encoder.module
     state = (_from_package(name) or _from_hub(name)) if from_imagenet else _read(_file_of(Path(weights)))
     _fill(encoder, state, str(weights))
 
