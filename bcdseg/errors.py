@@ -77,6 +77,10 @@ class LeakWarning(UserWarning):
     """Warning about a split that may put copies of one scan, or scans of one patient, on both sides."""
 
 
+class DataWarning(UserWarning):
+    """Warning about a part of a data set that isn't used as it was given: a table, a column, a folder, or a spelling of a class."""
+
+
 class DataUnavailableError(BcdsegError, ConnectionError):
     """Error for a public data set that can't be fetched; the message states what to download by hand and where to put it."""
 

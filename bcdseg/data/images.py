@@ -10,6 +10,7 @@ The array is H x W (gray) or H x W x 3 (colour), and uint8 or float32 from 0 to 
 - Transparent pixels are blended with black, the background of a scan. CMYK and palettes become RGB.
 - The EXIF orientation of a file or PIL image is applied.
 - DICOM with one frame is read as a viewer displays it (extra ``dicom``).
+- A ``.npy`` file is read as its array.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from bcdseg.sources import (
 from bcdseg.types import Pixels
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+ARRAY_SUFFIX = ".npy"
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 BAND = 256  # rows that are processed together
@@ -114,12 +116,23 @@ def _read_file(path: Path, name: str) -> Pixels:
     if path.is_dir():
         raise ImageNotFoundError(f"{name}: is a folder, not an image. Give a file in it, or predict the whole folder.")
     try:
+        if path.suffix.lower() == ARRAY_SUFFIX:
+            return _from_array(load_array(path, name), name)
         with open_regular(path, name) as file:
             return _decode(file, name)
     except FileNotFoundError:
         raise ImageNotFoundError(f"{name}: no such file. Check the path (the current folder is {Path.cwd()}).") from None
     except PermissionError as error:
         raise ImageError(f"{name}: can't be opened ({error.strerror}). Check the permissions of the file.") from error
+
+
+def load_array(path: Path, name: str) -> NDArray[Any]:
+    """Load the array of a ``.npy`` file, after its size is checked; arrays of Python objects are refused."""
+    with open_regular(path, name):
+        stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    if stored.size > 4 * LARGEST * LARGEST:
+        raise ImageError(f"{name}: an array of shape {stored.shape} is larger than {LARGEST}x{LARGEST}. {_TOO_LARGE}")
+    return np.array(stored)
 
 
 def _decode(file: IO[bytes], name: str) -> Pixels:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from bcdseg.data.images import read_image
+from bcdseg.data.images import ARRAY_SUFFIX, load_array, read_image
 from bcdseg.errors import ImageError, NotAScanError
+from bcdseg.sources import is_dicom
 from bcdseg.types import Mask
 
 FEW_LEVELS = 8
@@ -44,19 +47,42 @@ def read_mask(paths: Sequence[Path], size: tuple[int, int], resize: bool = False
     return merged
 
 
+def mask_of(values: NDArray[Any]) -> Mask:
+    """Return where an array of mask values is lesion: above 0, or above half of the brightest where there are many levels.
+
+    Args:
+        values: H x W, or with channels first or last.
+    """
+    value = values.squeeze()
+    value = value.max(axis=0 if value.shape[0] <= 4 else 2) if value.ndim == 3 else value
+    few = len(np.unique(value)) <= FEW_LEVELS
+    mask: Mask = value > (0 if few else value.max() / 2)
+    return mask
+
+
 def _read_one(path: Path) -> Mask:
+    if path.suffix.lower() == ARRAY_SUFFIX:
+        return _read_array(path)
     try:
         pixels = read_image(path)
     except NotAScanError:
         from bcdseg.dicom.segmentation import read_outline
 
         return read_outline(path)
-    value = pixels.max(axis=2) if pixels.ndim == 3 else pixels
-    if not value.any():
-        return _drawn_in_transparency(path, value.shape)
-    few = len(np.unique(value)) <= FEW_LEVELS
-    mask: Mask = value > (0 if few else value.max() / 2)
-    return mask
+    if not pixels.any() and not is_dicom(path):
+        return _drawn_in_transparency(path, pixels.shape[:2])
+    return mask_of(pixels)
+
+
+def _read_array(path: Path) -> Mask:
+    """Read the mask of an array, which may contain whole numbers of any type."""
+    try:
+        values = load_array(path, str(path))
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: can't be read as an array ({error}). Save it again with numpy.save.") from error
+    if values.dtype.kind not in "buif" or values.squeeze().ndim not in (2, 3):
+        raise ImageError(f"{path}: an array of shape {values.shape} and type {values.dtype} is not a mask; H x W of numbers is.")
+    return mask_of(values)
 
 
 def _drawn_in_transparency(path: Path, size: tuple[int, ...]) -> Mask:

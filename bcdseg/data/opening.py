@@ -1,80 +1,195 @@
-"""Functions that open data sets from folders and tables, and combine them."""
+"""Functions that open data sets from folders, tables and objects in memory, and combine them."""
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from bcdseg.data.dataset import Dataset, check_choice, raise_problems
+from bcdseg.data.labels import ClassMap, map_samples, unify_spellings
 from bcdseg.data.layouts import LAYOUTS, Layout
-from bcdseg.data.layouts.listing import TABLES, FolderListing, Listing
-from bcdseg.errors import DatasetError, ImageNotFoundError, OptionError
+from bcdseg.data.layouts.listing import FolderListing, Listing
+from bcdseg.data.layouts.shared_stems import equal_folders
+from bcdseg.data.layouts.table import read_samples
+from bcdseg.data.tables.arrays import store_arrays
+from bcdseg.data.tables.facts import with_header_facts
+from bcdseg.data.tables.files import SUFFIXES, memory_table
+from bcdseg.errors import DatasetError, DataWarning, ImageNotFoundError, OptionError
 from bcdseg.types import Sample
+
+TABLE_LAYOUTS = ("table", "bus_bra", "bus_uclm", "breast")
+MOST_NAMED = 5
 
 
 def open_dataset(
-    path: str | PathLike[str], layout: str = "auto", *, on_problem: str = "error", resize_masks: bool = False
+    source: str | PathLike[str] | Any,
+    layout: str = "auto",
+    *,
+    columns: Mapping[str, str | None] | None = None,
+    class_map: ClassMap | None = None,
+    root: str | PathLike[str] | None = None,
+    name: str | None = None,
+    on_problem: str = "error",
+    resize_masks: bool = False,
 ) -> Dataset:
     """Open a data set: list and pair its files, without decoding them.
 
-    Images may be DICOM or files of another image format.
+    Images may be DICOM, ``.npy``, or files of another image format. What is not used (a table, a column, images in other folders)
+    is named in a ``DataWarning``.
 
     Args:
-        path: A folder, or a table (CSV, Parquet; Excel for BrEaST).
+        source: A folder; a table (CSV, TSV, Parquet, Excel); or a table in memory: a DataFrame of pandas or Polars, a list of
+            dicts, a dict of columns, or a map-style data set whose items are dicts. Its images and masks are paths, arrays,
+            tensors or PIL images; arrays are stored in a temporary folder until the program exits.
         layout: ``"auto"`` to recognise the layout, or one of ``"busi"``, ``"class_folders"``, ``"image_mask"``, ``"bus_bra"``,
             ``"breast"``, ``"bus_uclm"``, ``"table"``. The data set's ``layout`` and repr show which one was used.
+        columns: Columns of a table by what they contain: ``image``, ``mask``, ``label``, ``group``, ``split``, ``spacing``,
+            ``id``, a fact such as ``age``, or ``fact:NAME``. None leaves a field out. Common names of columns are recognised.
+        class_map: Mapping from labels to classes; None removes the samples with that label. Labels that are not in the mapping
+            stay as they are.
+        root: Folder that the relative paths of a table start at; by default the table's folder, or the current one.
+        name: Name of the data set; by default that of the folder or the table.
         on_problem: ``"error"`` raises one error that lists all missing, empty and unpaired files; ``"skip"`` leaves their samples
             out and keeps the list in ``problems``. ``Dataset.check`` also decodes every file.
         resize_masks: Whether to resize masks whose size differs from their image's when they are read, instead of raising an error.
 
     Raises:
         ImageNotFoundError: The path does not exist.
-        DatasetError: The layout isn't recognised, or the data set has problems.
-    """
+        DatasetError: The layout isn't recognised, a table is damaged or has no column of images, or the data set has problems.
+        OptionError: An option has an unknown value, or a mapping names an unknown field or label.
+
+    Example:
+        >>> data = open_dataset("scans.csv", columns={"image": "file", "label": "finding"}, class_map={"Cancer": "malignant"})
+    """  # fmt: skip
     check_choice("layout", layout, ("auto", *LAYOUTS))
     check_choice("on_problem", on_problem, ("error", "skip"))
-    listing = _listing(Path(path))
-    chosen = LAYOUTS[layout] if layout != "auto" else _recognised(listing)
-    found = _without_empty(chosen.read(listing), listing)
-    name = listing.table.stem if listing.table else listing.root.resolve().name
+    given = dict(columns or {})
+    if isinstance(source, (str, PathLike)):
+        listing = _listing(Path(source), None if root is None else Path(root), given)
+        chosen = LAYOUTS[layout] if layout != "auto" else _recognised(listing)
+        found = _without_empty(chosen.read(listing), listing)
+        own_name, title = listing.table.stem if listing.table else listing.root.resolve().name, chosen.title
+        _check_used(listing, chosen, given, unasked=layout == "auto")
+    else:
+        found, own_name, title = _from_memory(source, layout, Path(root or "."), given)
+    name = name or own_name
     if on_problem == "error":
         raise_problems(name, found.problems)
     if not found.samples:
-        raise DatasetError(f"{path}: holds no sample of the layout {chosen.title!r}. {_choices()}", found.problems)
-    return Dataset(tuple(found.samples), name, chosen.title, resize_masks, tuple(found.problems))
+        raise DatasetError(f"{name}: has no sample of the layout {title!r}. {_choices()}", found.problems)
+    samples = with_header_facts(found.samples)
+    if class_map:
+        samples = map_samples(samples, class_map)
+    return Dataset(tuple(unify_spellings(samples, name)), name, title, resize_masks, tuple(found.problems))
 
 
-def _listing(path: Path) -> Listing:
+def combine(*datasets: Dataset | Iterable[Dataset], class_map: ClassMap | None = None) -> Dataset:
+    """Combine data sets into one.
+
+    The name of its data set is put in front of each id and group, so that patient 1 of one data set is not patient 1 of another.
+    It is also the fact ``dataset`` of each sample.
+
+    Args:
+        datasets: Two or more data sets, or one list of them.
+        class_map: Mapping from labels to classes of the combined data set; None removes the samples with that label. Labels that
+            are not in the mapping stay as they are.
+
+    Raises:
+        OptionError: There are fewer than two data sets, or the mapping names a label that none of them has.
+    """
+    parts = [part for one in datasets for part in ([one] if isinstance(one, Dataset) else one)]
+    if len(parts) < 2 or not all(isinstance(part, Dataset) for part in parts):
+        raise OptionError(f"combine needs two data sets or more; {len(parts)} given.")
+    samples = [
+        _renamed(sample, name)
+        for name, dataset in zip(_distinct([one.name for one in parts]), parts, strict=True)
+        for sample in dataset
+    ]
+    name = " + ".join(dataset.name for dataset in parts)
+    return Dataset(
+        samples=tuple(unify_spellings(map_samples(samples, class_map or {}), name)),
+        name=name,
+        layout="combined",
+        resize_masks=any(dataset.resize_masks for dataset in parts),
+        problems=tuple(problem for dataset in parts for problem in dataset.problems),
+    )
+
+
+def _listing(path: Path, root: Path | None, columns: Mapping[str, str | None]) -> Listing:
     if path.is_dir():
+        if root is not None:
+            raise OptionError(f"root={str(root)!r}: is for tables; {path} is a folder.")
         return Listing(path)
     if not path.exists():
         raise ImageNotFoundError(f"{path}: no such folder or table. Check the path (the current folder is {Path.cwd()}).")
-    if path.suffix.lower() not in TABLES:
-        raise DatasetError(f"{path}: is no table. Give a folder, or a table ({', '.join(TABLES)}).")
-    return Listing(path.parent, path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise DatasetError(f"{path}: is not a table. Give a folder, or a table ({', '.join(SUFFIXES)}).")
+    return Listing(path.parent if root is None else root, path, columns)
 
 
 def _recognised(listing: Listing) -> Layout:
-    fitting = (name for name, layout in LAYOUTS.items() if layout.recognise(listing))
+    names = TABLE_LAYOUTS[1:] + TABLE_LAYOUTS[:1] if listing.table else tuple(LAYOUTS)
+    fitting = (name for name in names if LAYOUTS[name].recognise(listing))
     first = next(fitting, None)
     if first is None:
-        images = len(listing.images)
-        raise DatasetError(f"{listing.root}: {images} images, in a layout that isn't recognised. {_choices()}")
+        raise DatasetError(f"{listing.root}: {len(listing.images)} images, in a layout that isn't recognised. {_hint(listing)}")
     if first == "table" and listing.table is None and (second := next(fitting, None)):
         # The table may contain the ground truth or a model's predictions: only the user knows.
         raise DatasetError(
-            f"{listing.root}: holds a table of images, and is laid out as {second!r}. "
-            f"Give the path of the table, or layout={second!r} to leave it aside."
+            f"{listing.root}: contains a table of images, and has the layout {second!r}. "
+            f"Give the path of the table, or layout={second!r} to leave it out."
         )
     return LAYOUTS[first]
+
+
+def _hint(listing: Listing) -> str:
+    same = equal_folders(listing)
+    if same is None:
+        return _choices()
+    return (
+        f"The folders {same[0]!r} and {same[1]!r} contain files of the same names, so they are not taken for classes. Images and "
+        "masks: name the folders images/ and masks/. Classes: layout='class_folders'. Else: write a table with a column 'image'."
+    )
 
 
 def _choices() -> str:
     known = "; ".join(f"{name!r}: {layout.title}" for name, layout in LAYOUTS.items())
     return f"Name the layout ({known}), or write a table with a column 'image'."
+
+
+def _check_used(listing: Listing, chosen: Layout, columns: Mapping[str, str | None], unasked: bool) -> None:
+    """Raise an error for a table or columns that the layout doesn't use, and warn of tables beside an ``unasked`` layout."""
+    name = next(name for name, layout in LAYOUTS.items() if layout is chosen)
+    if listing.table and name not in TABLE_LAYOUTS:
+        raise OptionError(f"layout={name!r}: is a layout of folders, and {listing.table} is a table. Leave the layout out.")
+    if columns and name != "table":
+        raise OptionError(f"columns: is for tables of your own; {listing.table or listing.root} has the layout {name!r}.")
+    if unasked and name not in TABLE_LAYOUTS and listing.tables:
+        more = f" and {len(listing.tables) - MOST_NAMED} more" if len(listing.tables) > MOST_NAMED else ""
+        message = (
+            f"{listing.root}: tables that aren't used: {', '.join(listing.tables[:MOST_NAMED])}{more}. "
+            "To open a table, give its path in place of the folder's."
+        )
+        warnings.warn(message, DataWarning, stacklevel=3)
+
+
+def _from_memory(source: Any, layout: str, root: Path, columns: Mapping[str, str | None]) -> tuple[FolderListing, str, str]:
+    """Return the samples of a table in memory, a name for it, and its layout."""
+    table = memory_table(source)
+    if table is None:
+        raise OptionError(
+            f"source={type(source).__name__}: is neither a folder nor a table. Give a path, a DataFrame, a list of dicts, "
+            "a dict of columns, or a data set whose items are dicts."
+        )
+    if layout not in ("auto", "table"):
+        raise OptionError(f"layout={layout!r}: a table in memory has the layout 'table'.")
+    found = read_samples(store_arrays(table, columns), Listing(root, columns=columns))
+    return found, type(source).__name__, LAYOUTS["table"].title
 
 
 def _without_empty(found: FolderListing, listing: Listing) -> FolderListing:
@@ -94,52 +209,20 @@ def _files(sample: Sample) -> tuple[Path, ...]:
     return (sample.image, *sample.masks)
 
 
-def combine(*datasets: Dataset, class_map: Mapping[str, str | None] | None = None) -> Dataset:
-    """Combine data sets into one.
-
-    The name of its data set is put in front of each id and group, so that patient 1 of one data set is not patient 1 of another.
-
-    Args:
-        datasets: Two or more data sets.
-        class_map: Mapping from labels to classes of the combined data set; None removes the samples with that label. Labels that
-            are not in the mapping stay as they are.
-
-    Raises:
-        OptionError: There are fewer than two data sets, or the mapping names a label that none of them has.
-    """
-    if len(datasets) < 2:
-        raise OptionError(f"combine needs two data sets or more; {len(datasets)} given.")
-    classes = dict(class_map or {})
-    labels = {label for dataset in datasets for label in dataset.classes}
-    unknown = sorted(classes.keys() - labels)
-    if unknown:
-        raise OptionError(f"class_map: no sample is labelled {unknown[0]!r}. The labels are {', '.join(sorted(labels))}.")
-    samples = []
-    for name, dataset in zip(_distinct([one.name for one in datasets]), datasets, strict=True):
-        samples += [_renamed(sample, name, classes) for sample in dataset if classes.get(sample.label or "", "kept") is not None]
-    return Dataset(
-        samples=tuple(samples),
-        name=" + ".join(dataset.name for dataset in datasets),
-        layout="combined",
-        resize_masks=any(dataset.resize_masks for dataset in datasets),
-        problems=tuple(problem for dataset in datasets for problem in dataset.problems),
-    )
-
-
-def _renamed(sample: Sample, name: str, classes: Mapping[str, str | None]) -> Sample:
+def _renamed(sample: Sample, name: str) -> Sample:
     return replace(
         sample,
         id=f"{name}/{sample.id}",
-        label=None if sample.label is None else classes.get(sample.label, sample.label),
         group=None if sample.group is None else f"{name}/{sample.group}",
+        facts={"dataset": name, **sample.facts},
     )
 
 
 def _distinct(names: list[str]) -> list[str]:
     """Return the names, with a number appended to each repeated one."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     distinct = []
     for name in names:
-        seen[name] += 1
-        distinct.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+        counts[name] += 1
+        distinct.append(name if counts[name] == 1 else f"{name}-{counts[name]}")
     return distinct

@@ -306,7 +306,8 @@ def test_bus_uclm_by_its_colours(tmp_path: Path) -> None:
 
 def test_bus_uclm_lists_what_table_and_folder_have_alone(tmp_path: Path) -> None:
     bus_uclm(tmp_path)
-    table(tmp_path / "INFO.csv", ("Image", "Label"), ("ALWI_000.png", "Benign"), ("CEDI_000.png", "Normal"), delimiter=";")
+    rows = (("Image", "Label", "Doppler"), ("ALWI_000.png", "Benign", "No"), ("CEDI_000.png", "Normal", "No"))
+    table(tmp_path / "INFO.csv", *rows, delimiter=";")
     with pytest.raises(DatasetError) as caught:
         open_dataset(tmp_path)
     assert len(caught.value.problems) == 3
@@ -390,8 +391,8 @@ def test_every_wrong_row_of_a_table_is_listed(tmp_path: Path) -> None:
 
 
 def test_a_table_without_images_names_its_columns(tmp_path: Path) -> None:
-    path = table(tmp_path / "t.csv", ("file", "label"), ("a.png", "benign"))
-    with pytest.raises(DatasetError, match=r"column 'image' \(it has: file, label\)"):
+    path = table(tmp_path / "t.csv", ("what", "label"), ("a.png", "benign"))
+    with pytest.raises(DatasetError, match=r"no column of image files. Its columns: 'what' \(not used\), 'label' \(label\)"):
         open_dataset(path, layout="table")
 
 
@@ -403,7 +404,7 @@ def test_what_is_not_recognised_names_the_layouts(tmp_path: Path) -> None:
         open_dataset(tmp_path, layout="imagenet")
     with pytest.raises(ImageNotFoundError):
         open_dataset(tmp_path / "gone")
-    with pytest.raises(DatasetError, match="is no table"):
+    with pytest.raises(DatasetError, match="is not a table"):
         open_dataset(tmp_path / "a.png")
 
 

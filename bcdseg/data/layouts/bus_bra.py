@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from bcdseg.data.layouts.listing import FolderListing, Listing
-from bcdseg.data.layouts.table import read_rows
+from bcdseg.data.tables.facts import read_facts
+from bcdseg.data.tables.files import read_rows
 from bcdseg.errors import DatasetError
 from bcdseg.types import Sample
 
 TABLE = "bus_data.csv"
+NEEDED = {"id", "case", "pathology"}
+FACTS = {name: name for name in ("histology", "birads", "device", "side")}
 
 
 def recognise(listing: Listing) -> bool:
@@ -16,7 +19,7 @@ def recognise(listing: Listing) -> bool:
 
 
 def read(listing: Listing) -> FolderListing:
-    """Read samples with Pathology as the label and Case as the patient."""
+    """Read samples with Pathology as the label, Case as the patient, and the facts of the table."""
     table = _table(listing)
     if table is None:
         raise DatasetError(f"{listing.root}: has no {TABLE}, which BUS-BRA is released with.")
@@ -24,7 +27,10 @@ def read(listing: Listing) -> FolderListing:
     folder = table.rpartition("/")[0].lower()
     folder = f"{folder}/" if folder else ""
     found = FolderListing()
-    for row in read_rows(listing.path(table)):
+    rows = read_rows(listing.path(table))
+    if not rows or not rows[0].keys() >= NEEDED:
+        raise DatasetError(f"{table}: needs the columns {', '.join(sorted(NEEDED))}, as in the released table.")
+    for row, facts in zip(rows, read_facts(rows, FACTS), strict=True):
         name = row["id"].lower().removesuffix(".png")
         image = files.pop(f"{folder}images/{name}.png", None)
         mask = files.pop(f"{folder}masks/{name.replace('bus_', 'mask_')}.png", None)
@@ -34,8 +40,9 @@ def read(listing: Listing) -> FolderListing:
                     id=image,
                     image=listing.path(image),
                     masks=(listing.path(mask),),
-                    label=row.get("pathology", "").lower() or None,
-                    group=f"BUS-BRA case {row['case']}" if row.get("case") else None,
+                    label=row["pathology"].lower() or None,
+                    group=f"BUS-BRA case {row['case']}" if row["case"] else None,
+                    facts=facts,
                 )
             )
         else:

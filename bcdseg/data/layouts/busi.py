@@ -34,6 +34,12 @@ def read(listing: Listing) -> FolderListing:
     return found
 
 
+def masks_of_images(listing: Listing) -> dict[str, list[str]]:
+    """Return the mask files of each image, as relative paths."""
+    images, masks = _pair(listing)
+    return {image: masks[stem] for image in images if (stem := image.rpartition(".")[0]) in masks}
+
+
 def _pair(listing: Listing) -> tuple[list[str], dict[str, list[str]]]:
     """Return the images, and the masks by the path of their image without its suffix."""
     images, masks = [], defaultdict(list)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from bcdseg.data.images import SUFFIXES
+from bcdseg.data.images import ARRAY_SUFFIX, SUFFIXES
+from bcdseg.data.tables.files import SUFFIXES as TABLE_SUFFIXES
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.types import Sample
-
-TABLES = (".csv", ".tsv", ".parquet", ".xlsx")
 
 
 @dataclass
@@ -31,10 +30,12 @@ class Listing:
     Attributes:
         root: The folder.
         table: The table that the user named, or None if the user named a folder.
+        columns: Columns of a table by field, where the user named them.
     """
 
     root: Path
     table: Path | None = None
+    columns: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def images(self) -> list[str]:
@@ -57,16 +58,22 @@ class Listing:
 
     @cached_property
     def _files(self) -> tuple[list[str], list[str], list[str]]:
-        images, tables, empty = [], [], []
+        images, arrays, tables, empty = [], [], [], []
         for name, entry in _walk(str(self.root)):
             suffix = "." + name.rpartition(".")[2].lower()
-            if suffix in (*SUFFIXES, *DICOM_SUFFIXES):
-                images.append(name)
+            if suffix in (*SUFFIXES, *DICOM_SUFFIXES, ARRAY_SUFFIX):
+                (arrays if suffix == ARRAY_SUFFIX else images).append(name)
                 if _is_empty(entry):
                     empty.append(name)
-            elif suffix in TABLES:
+            elif suffix in TABLE_SUFFIXES:
                 tables.append(name)
-        return sorted(images), sorted(tables), empty
+        return sorted([*images, *_arrays_alone(arrays, images)]), sorted(tables), empty
+
+
+def _arrays_alone(arrays: Sequence[str], images: Sequence[str]) -> list[str]:
+    """Return the arrays in folders without other images. Next to images, and in the data set's own folder, they are other data."""
+    with_images = {"", *(name.rpartition("/")[0] for name in images)}
+    return [name for name in arrays if name.rpartition("/")[0] not in with_images]
 
 
 def _is_empty(entry: os.DirEntry[str]) -> bool:

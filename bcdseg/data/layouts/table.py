@@ -1,98 +1,36 @@
-"""The layout with a table of files in CSV, Excel or Parquet format."""
+"""The layout with a table of files in CSV, Excel or Parquet format, and tables in memory."""
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from bcdseg.csv_text import csv_text, read_csv
+from bcdseg.csv_text import csv_text
+from bcdseg.data.layouts.file_index import FileIndex
 from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing
-from bcdseg.errors import DatasetError
-from bcdseg.extras import require
+from bcdseg.data.tables.columns import FACTS, OWN_FACT, Columns, describe, has_image_column, match_columns
+from bcdseg.data.tables.facts import read_facts
+from bcdseg.data.tables.files import Row, Table, cell_text, column_names, csv_rows, is_missing, read_rows, read_table
+from bcdseg.errors import DatasetError, DataWarning
 from bcdseg.files import write_whole
 from bcdseg.types import Sample, Spacing
 
-Row = dict[str, str]
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Read all rows, with white space around cells removed and ``""`` for empty cells."""
-    if path.suffix.lower() == ".parquet":
-        return _parquet(path)
-    if path.suffix.lower() == ".xlsx":
-        return _excel(path)
-    text = _text(path)
-    rows = read_csv(text, _delimiter(text), strip=True)
-    return [{name.strip().lower(): cell or "" for name, cell in row.items() if isinstance(name, str)} for row in rows]
-
-
-def csv_rows(path: Path) -> list[dict[Any, Any]]:
-    """Read all rows of a CSV file, with None for missing cells and without the apostrophe in front of formulas."""
-    text = _text(path)
-    return read_csv(text, _delimiter(text))
-
-
-def columns(path: Path) -> set[str]:
-    """Return the column names of a CSV file in lower case, and none for other formats, which would have to be read as a whole."""
-    if path.suffix.lower() not in (".csv", ".tsv"):
-        return set()
-    with path.open("rb") as file:
-        header = file.readline(65536).decode("utf-8-sig", "replace")
-    return {cell.strip().lower() for cell in next(csv.reader([header], delimiter=_delimiter(header)), [])}
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return file.read()
-    except UnicodeDecodeError:
-        raise DatasetError(f"{path}: is no UTF-8 text. Save the table as CSV in UTF-8.") from None
-
-
-def _delimiter(text: str) -> str:
-    """Return the most frequent delimiter of the header, since cells of other rows may contain several masks."""
-    header = (text.splitlines() or [""])[0]
-    return max(",;\t", key=header.count)
-
-
-def _row(cells: dict[Any, Any]) -> Row:
-    return {str(name).strip().lower(): _cell(value) for name, value in cells.items() if isinstance(name, str)}
-
-
-def _cell(value: Any) -> str:
-    """Return the text of a cell; a whole number that a spreadsheet stores as 7.0 becomes 7."""
-    if value is None or value != value:
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-
-
-def _parquet(path: Path) -> list[Row]:
-    table = require("pyarrow.parquet", extra="tables", purpose=f"Reading {path.name}").read_table(path)
-    return [_row(row) for row in table.to_pylist()]
-
-
-def _excel(path: Path) -> list[Row]:
-    openpyxl = require("openpyxl", extra="tables", purpose=f"Reading {path.name}")
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    try:
-        header, *rows = book.worksheets[0].iter_rows(values_only=True)
-        return [_row(dict(zip(header, row, strict=False))) for row in rows]
-    finally:
-        book.close()
-
+__all__ = ["COLUMNS", "csv_rows", "read", "read_rows", "read_samples", "recognise", "write"]
 
 COLUMNS = ("id", "image", "mask", "label", "group", "split", "spacing")
 BETWEEN = ";"
 
 
 def recognise(listing: Listing) -> bool:
-    """Return whether the user named a table, or the folder itself contains a single one, with a column ``image``."""
+    """Return whether the user named a table, or the folder itself contains a single one with a column of images."""
     path = _table(listing)
-    return path is not None and (path.suffix.lower() == ".parquet" or "image" in columns(path))
+    if path is None or listing.table:
+        return path is not None
+    return path.suffix.lower() == ".parquet" or has_image_column(column_names(path))
 
 
 def read(listing: Listing) -> FolderListing:
@@ -100,18 +38,41 @@ def read(listing: Listing) -> FolderListing:
     path = _table(listing)
     if path is None:
         raise DatasetError(f"{listing.root}: has no table, or several. Give the path of the table itself.")
-    rows = read_rows(path)
-    if not rows or "image" not in rows[0]:
-        have = ", ".join(rows[0]) if rows else "no rows"
-        raise DatasetError(f"{path}: needs a column 'image' (it has: {have}). Other columns that are read: {', '.join(COLUMNS)}.")
-    found = FolderListing()
+    return read_samples(read_table(path), listing)
+
+
+def read_samples(table: Table, listing: Listing) -> FolderListing:
+    """Read one sample per row of a table.
+
+    A file may be named without its folders, if its name is unique below the data set's folder. If the table has no column of
+    masks, those that lie in folders next to the images are taken, paired by their names.
+
+    Raises:
+        DatasetError: The table has no column of images; the message lists its columns and what each is taken for.
+    """
+    columns = match_columns(table.columns, listing.columns, table.name)
+    if "image" not in columns.fields:
+        raise DatasetError(
+            f"{table.name}: has no column of image files. Its columns: {describe(table.columns, columns)}. "
+            "Name the column: columns={'image': '...'}, or --columns image=... on the command line."
+        )
+    if columns.unused:
+        example = columns.unused[0]
+        warnings.warn(
+            f"{table.name}: columns that aren't used: {', '.join(columns.unused)}. To use one, name it: "
+            f"columns={{'label': {example!r}}}, or columns={{'{OWN_FACT}{example}': {example!r}}} for a fact.",
+            DataWarning,
+            stacklevel=2,
+        )
+    facts = read_facts(table.rows, columns.facts)
+    files, found = FileIndex(listing), FolderListing()
     rows_of: dict[str, int] = {}
-    for number, row in enumerate(rows, start=2):
-        sample, problems = _sample(row, listing.root)
+    for number, (row, own) in enumerate(zip(table.rows, facts, strict=True), start=table.first_row):
+        sample, problems = _sample(_Cells(row, columns), own, number, files)
         if not problems and rows_of.setdefault(sample.id, number) != number:
             problems = [f"{sample.id}: is in row {rows_of[sample.id]} already"]
         if problems:
-            found.problems += [f"{path.name} row {number}: {problem}" for problem in problems]
+            found.problems += [f"{Path(table.name).name} row {number}: {problem}" for problem in problems]
         else:
             found.samples.append(sample)
     return found
@@ -119,7 +80,7 @@ def read(listing: Listing) -> FolderListing:
 
 def write(samples: Iterable[Sample], path: str | PathLike[str], *, overwrite: bool) -> None:
     """Write samples as a table, atomically."""
-    path = Path(path)
+    path, samples = Path(path), list(samples)
     start = path.parent.resolve()
 
     def relative(file: Path) -> str:
@@ -128,12 +89,15 @@ def write(samples: Iterable[Sample], path: str | PathLike[str], *, overwrite: bo
         except ValueError:  # the file is on another drive
             return file.resolve().as_posix()
 
-    rows: list[list[str | None]] = []
+    facts = sorted({name for sample in samples for name in sample.facts})
+    rows: list[list[Any]] = []
     for sample in samples:
         masks = BETWEEN.join(map(relative, sample.masks))
         spacing = BETWEEN.join(map(repr, sample.spacing or ()))
-        rows.append([sample.id, relative(sample.image), masks, sample.label, sample.group, sample.part, spacing])
-    write_whole(path, csv_text(COLUMNS, rows).encode(), overwrite=overwrite, durable=True)
+        own = [sample.facts.get(name) for name in facts]
+        rows.append([sample.id, relative(sample.image), masks, sample.label, sample.group, sample.part, spacing, *own])
+    header = [*COLUMNS, *(name if name in FACTS else OWN_FACT + name for name in facts)]
+    write_whole(path, csv_text(header, rows).encode(), overwrite=overwrite, durable=True)
 
 
 def _table(listing: Listing) -> Path | None:
@@ -143,32 +107,52 @@ def _table(listing: Listing) -> Path | None:
     return listing.path(top[0]) if len(top) == 1 else None
 
 
-def _sample(row: Row, root: Path) -> tuple[Sample, list[str]]:
-    name = row["image"].replace("\\", "/")
-    image = root / name
-    masks = tuple(root / cell.strip().replace("\\", "/") for cell in row.get("mask", "").split(BETWEEN) if cell.strip())
-    problems = [f"{path}: {wrong}" for path in (image, *masks) if (wrong := _wrong(path))] if name else ["names no image"]
-    spacing, part = _spacing(row.get("spacing", "")), row.get("split", "")
+class _Cells:
+    """The cells of a row by field."""
+
+    def __init__(self, row: Row, columns: Columns) -> None:
+        self._row, self._columns = row, columns.fields
+        self.has_masks = "mask" in columns.fields
+
+    def value(self, field: str) -> Any:
+        return self._row.get(self._columns.get(field, ""))
+
+    def text(self, field: str) -> str:
+        return cell_text(self.value(field))
+
+
+def _sample(cells: _Cells, facts: Mapping[str, Any], number: int, files: FileIndex) -> tuple[Sample, list[str]]:
+    image, problems = Path(), []
+    if cells.text("image"):
+        image, problem = files.find(cells.text("image"))
+        problems += [problem] if problem else []
+    else:
+        problems.append("names no image")
+    masks = files.masks_of(image) if not cells.has_masks and not problems else ()
+    for name in _mask_names(cells.value("mask")):
+        mask, problem = files.find(name, mask=True)
+        masks = (*masks, mask)
+        problems += [problem] if problem else []
+    spacing, part = _spacing(cells.text("spacing")), cells.text("split")
     if spacing == ():
-        problems.append(f"spacing {row['spacing']!r} is no positive number (mm per pixel), nor two with {BETWEEN!r} between")
+        problems.append(f"spacing {cells.text('spacing')!r} is no positive number (mm per pixel), nor two with {BETWEEN!r} between")
     if part and part.lower() not in PARTS:
         problems.append(f"split {part!r} is none of {', '.join(PARTS)}")
     return Sample(
-        id=row.get("id") or name,
+        id=cells.text("id") or cells.text("image").replace("\\", "/") or str(number),
         image=image,
         masks=masks,
-        label=row.get("label") or None,
-        group=row.get("group") or row.get("patient") or None,
+        label=cells.text("label") or None,
+        group=cells.text("group") or None,
         part=PARTS.get(part.lower()),
         spacing=spacing or None,
+        facts=facts,
     ), problems
 
 
-def _wrong(path: Path) -> str:
-    try:
-        return "" if path.stat().st_size else "the file is empty"
-    except OSError:
-        return "no such file"
+def _mask_names(value: Any) -> Sequence[str]:
+    names = value if isinstance(value, (list, tuple)) else [] if is_missing(value) else str(value).split(BETWEEN)
+    return [text for name in names if (text := cell_text(name))]
 
 
 def _spacing(cell: str) -> Spacing | tuple[()] | None:
@@ -176,7 +160,7 @@ def _spacing(cell: str) -> Spacing | tuple[()] | None:
     if not cell:
         return None
     try:
-        numbers = [float(number) for number in cell.replace("x", BETWEEN).split(BETWEEN)]
+        numbers = [float(number) for number in cell.strip("()[]").replace("x", BETWEEN).replace(",", BETWEEN).split(BETWEEN)]
     except ValueError:
         return ()
     if len(numbers) > 2 or not all(0 < number < float("inf") for number in numbers):

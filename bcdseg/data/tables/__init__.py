@@ -1,0 +1,1 @@
+"""Tables as data sets: their files, columns, facts, and arrays in memory."""
