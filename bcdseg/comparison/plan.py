@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bcdseg.data.dataset import Dataset, merged_groups
+from bcdseg.data.dataset import Dataset
 from bcdseg.data.duplicates.search import duplicate_groups
+from bcdseg.data.grouping import merged_groups
 from bcdseg.data.splits import folds, split
 from bcdseg.errors import LeakWarning, OptionError, OutputExistsError
 from bcdseg.files import write_whole

@@ -3,59 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
-from typing import Protocol, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
+from bcdseg.data.grouping import all_but_first, merged_groups
+from bcdseg.data.labels import ClassMap, map_samples
 from bcdseg.data.layouts.listing import USUAL_ORDER
 from bcdseg.data.readers import read_sample
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
+from bcdseg.extras import require
+from bcdseg.html_table import html_table
 from bcdseg.types import Mask, Pixels, Sample
 
-Item = TypeVar("Item", bound=Hashable)
-
-
-def joined(ties: Iterable[Sequence[Item]]) -> dict[Item, Item]:
-    """Return a representative for each item, which is the same for all items that are tied, directly or through others."""
-    parent: dict[Item, Item] = {}
-
-    def top(item: Item) -> Item:
-        parent.setdefault(item, item)
-        while parent[item] != item:
-            parent[item] = parent[parent[item]]
-            item = parent[item]
-        return item
-
-    for tie in ties:
-        for item in tie:
-            parent[top(item)] = top(tie[0])
-    return {item: top(item) for item in parent}
-
-
-def merged_groups(samples: Sequence[Sample], duplicates: Iterable[Sequence[str]]) -> list[str | None]:
-    """Return the group of each sample after patients and duplicates are merged, or None for a sample without either.
-
-    A scan that is a duplicate of another patient's scan merges the groups of both patients.
-    """
-    known = {sample.id for sample in samples}
-    ties: list[list[tuple[str, str]]] = [[("id", one) for one in group if one in known] for group in duplicates]
-    ties += [[("group", sample.group), ("id", sample.id)] for sample in samples if sample.group is not None]
-    top = joined(tie for tie in ties if len(tie) > 1)
-    patients: dict[tuple[str, str], set[str]] = {}
-    for (kind, name), one in top.items():
-        if kind == "group":
-            patients.setdefault(one, set()).add(name)
-    names = {one: " + ".join(sorted(joint)) for one, joint in patients.items()}
-    merged: list[str | None] = []
-    for sample in samples:
-        own = top.get(("id", sample.id))
-        merged.append(None if own is None else names.setdefault(own, f"same scan as {sample.id}"))
-    return merged
-
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MOST_NAMED = 20
+FILTERED = ("label", "group", "part")
 
 
 class Findings(Protocol):
@@ -103,6 +70,11 @@ class Dataset:
         labels = {sample.label for sample in self.samples if sample.label is not None}
         return tuple(sorted(labels, key=_class_order))
 
+    @cached_property
+    def facts(self) -> tuple[str, ...]:
+        """The names of the facts that are known of some sample, in alphabetical order."""
+        return tuple(sorted({name for sample in self.samples for name in sample.facts}))
+
     def __len__(self) -> int:
         return len(self.samples)
 
@@ -120,17 +92,23 @@ class Dataset:
         return self.samples[self._index[key]]
 
     def __repr__(self) -> str:
+        return f"<Dataset {self.name} ({self.layout}): {len(self)} samples; {'; '.join(self._summary().values())}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(f"{self.name}: {len(self)} samples ({self.layout})", self._summary().items())
+
+    def _summary(self) -> dict[str, str]:
         labels = Counter(sample.label for sample in self.samples)
         counts = [f"{labels[name]} {name}" for name in self.classes]
         counts += [f"{labels[None]} without a label"] * (labels[None] > 0 and len(counts) > 0)
         grouped = [sample.group for sample in self.samples if sample.group is not None]
-        facts = [
-            ", ".join(counts) or "no labels",
-            f"{sum(bool(sample.masks) for sample in self.samples)} with masks",
-            f"{len(grouped)} in {len(set(grouped))} groups" if grouped else "no groups known",
-        ]
-        facts += [f"{len(self.problems)} problems skipped"] * bool(self.problems)
-        return f"<Dataset {self.name} ({self.layout}): {len(self)} samples; {'; '.join(facts)}>"
+        facts = {
+            "classes": ", ".join(counts) or "no labels",
+            "masks": f"{sum(bool(sample.masks) for sample in self.samples)} with masks",
+            "groups": f"{len(grouped)} in {len(set(grouped))} groups" if grouped else "no groups known",
+        }
+        facts |= {"facts": f"facts: {', '.join(self.facts)}"} if self.facts else {}
+        return facts | ({"problems": f"{len(self.problems)} problems skipped"} if self.problems else {})
 
     def select(self, ids: Iterable[str]) -> Dataset:
         """Return the samples with these ids, in the order of this data set."""
@@ -139,6 +117,46 @@ class Dataset:
         if unknown:
             raise OptionError(f"{unknown[0]}: no sample of {self.name} has this id (nor have {len(unknown) - 1} others).")
         return replace(self, samples=tuple(sample for sample in self.samples if sample.id in wanted))
+
+    def filter(self, keep: Callable[[Sample], object] | None = None, **values: Any) -> Dataset:
+        """Return the samples that meet all conditions, in the order of this data set.
+
+        Args:
+            keep: Function of a sample that returns whether to keep it.
+            values: Values of ``label``, ``group``, ``part`` or of facts, by name: one value, or a list of them.
+
+        Raises:
+            OptionError: No sample has a fact of this name.
+
+        Example:
+            >>> lesions = data.filter(label=["benign", "malignant"])
+            >>> older = data.filter(lambda sample: sample.facts.get("age", 0) >= 50)
+        """
+        for name in values:
+            check_choice("filter", name, (*FILTERED, *self.facts))
+        wanted = {
+            name: set(value) if isinstance(value, (list, tuple, set, frozenset)) else {value} for name, value in values.items()
+        }
+
+        def is_kept(sample: Sample) -> bool:
+            own = ((getattr(sample, name) if name in FILTERED else sample.facts.get(name)) in some for name, some in wanted.items())
+            return all(own) and (keep is None or bool(keep(sample)))
+
+        return replace(self, samples=tuple(sample for sample in self.samples if is_kept(sample)))
+
+    def map_labels(self, class_map: ClassMap) -> Dataset:
+        """Return the data set with its labels renamed or merged.
+
+        Args:
+            class_map: Mapping from labels to classes; None removes the samples with that label. Other labels stay as they are.
+
+        Raises:
+            OptionError: The mapping names a label that no sample has.
+
+        Example:
+            >>> data.map_labels({"Cyst": "benign", "Cancer": "malignant", "unsure": None})
+        """
+        return replace(self, samples=tuple(map_samples(self.samples, class_map)))
 
     def part(self, name: str) -> Dataset:
         """Return the samples that the data set's own split assigns to a part (``train``, ``val`` or ``test``)."""
@@ -173,6 +191,33 @@ class Dataset:
             raise_problems(self.name, problems)
         return replace(self, samples=tuple(good), problems=(*self.problems, *problems))
 
+    def show(self, count: int = 8, *, columns: int = 4) -> Image:
+        """Return a picture of some scans with their outlines, ids and labels, which a notebook displays.
+
+        Args:
+            count: Number of scans, spread evenly over the data set.
+            columns: Number of scans in a row.
+        """
+        from bcdseg.data.contact_sheet import draw_samples
+
+        if not self.samples or count < 1:
+            raise OptionError(f"{self.name}: has {len(self)} samples, and count is {count}: there is nothing to show.")
+        count = min(count, len(self))
+        chosen = [self.samples[number * len(self) // count] for number in range(count)]
+        return draw_samples(chosen, self.read, columns)
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with one row per sample; ``open_dataset`` opens it again.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        pandas = require("pandas", extra="tables", purpose="A DataFrame of a data set")
+        from bcdseg.data.layouts.table import table_of
+
+        header, rows = table_of(self.samples, str)
+        return pandas.DataFrame(rows, columns=header)
+
     def to_csv(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write a table that ``open_dataset`` can read, with paths relative to the table."""
         from bcdseg.data.layouts.table import write
@@ -196,7 +241,7 @@ class Dataset:
         if duplicates == "group":
             groups = merged_groups(kept, audit.duplicate_groups)
             return replace(self, samples=tuple(replace(sample, group=group) for sample, group in zip(kept, groups, strict=True)))
-        copies = _all_but_first(kept, audit.duplicate_groups)
+        copies = all_but_first(kept, audit.duplicate_groups)
         return replace(self, samples=tuple(sample for sample in kept if sample.id not in copies))
 
     @cached_property
@@ -235,10 +280,3 @@ def check_same_data(dataset: Dataset, groups: Iterable[Sequence[str]]) -> None:
 def _class_order(label: str) -> tuple[int, str]:
     low = label.lower()
     return (USUAL_ORDER.index(low) if low in USUAL_ORDER else len(USUAL_ORDER), label)
-
-
-def _all_but_first(samples: Sequence[Sample], duplicates: Sequence[Sequence[str]]) -> set[str]:
-    """Return the ids of all copies except the one to keep of each group."""
-    rank = {sample.id: (sample.label is None, not sample.masks, at) for at, sample in enumerate(samples)}
-    copies = [sorted((one for one in group if one in rank), key=rank.__getitem__) for group in duplicates]
-    return {one for group in copies for one in group[1:]}

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.data.dataset import Dataset, check_same_data, merged_groups
+from bcdseg.data.dataset import Dataset, check_same_data
+from bcdseg.data.grouping import merged_groups
 from bcdseg.data.hashing import content_hash
 from bcdseg.errors import DatasetError, LeakWarning, OptionError
 from bcdseg.files import write_whole

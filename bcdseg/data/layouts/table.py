@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from bcdseg.errors import DatasetError, DataWarning
 from bcdseg.files import write_whole
 from bcdseg.types import Sample, Spacing
 
-__all__ = ["COLUMNS", "csv_rows", "read", "read_rows", "read_samples", "recognise", "write"]
+__all__ = ["COLUMNS", "csv_rows", "read", "read_rows", "read_samples", "recognise", "table_of", "write"]
 
 COLUMNS = ("id", "image", "mask", "label", "group", "split", "spacing")
 BETWEEN = ";"
@@ -89,15 +89,25 @@ def write(samples: Iterable[Sample], path: str | PathLike[str], *, overwrite: bo
         except ValueError:  # the file is on another drive
             return file.resolve().as_posix()
 
+    header, rows = table_of(samples, relative)
+    write_whole(path, csv_text(header, rows).encode(), overwrite=overwrite, durable=True)
+
+
+def table_of(samples: Sequence[Sample], path_text: Callable[[Path], str]) -> tuple[list[str], list[list[Any]]]:
+    """Return the columns and rows of a table of samples, with None for what is unknown.
+
+    Args:
+        samples: The samples.
+        path_text: Function that returns the text of a file's path.
+    """
     facts = sorted({name for sample in samples for name in sample.facts})
     rows: list[list[Any]] = []
     for sample in samples:
-        masks = BETWEEN.join(map(relative, sample.masks))
-        spacing = BETWEEN.join(map(repr, sample.spacing or ()))
+        masks = BETWEEN.join(map(path_text, sample.masks)) or None
+        spacing = BETWEEN.join(map(repr, sample.spacing or ())) or None
         own = [sample.facts.get(name) for name in facts]
-        rows.append([sample.id, relative(sample.image), masks, sample.label, sample.group, sample.part, spacing, *own])
-    header = [*COLUMNS, *(name if name in FACTS else OWN_FACT + name for name in facts)]
-    write_whole(path, csv_text(header, rows).encode(), overwrite=overwrite, durable=True)
+        rows.append([sample.id, path_text(sample.image), masks, sample.label, sample.group, sample.part, spacing, *own])
+    return [*COLUMNS, *(name if name in FACTS else OWN_FACT + name for name in facts)], rows
 
 
 def _table(listing: Listing) -> Path | None:
