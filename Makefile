@@ -3,16 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := bcdseg tests benchmarks training examples docs
+# A process per core, at most four: each needs some 3 GB.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 # Silences a notice about the next major version of mkdocs, which pyproject.toml excludes.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
-.PHONY: demo test check docs docs-serve format clean
+.PHONY: demo test test-all check docs docs-serve format clean
 
 demo: $(VENV)/demo.done ## outline and classify the sample scans
 	$(BIN)/bcdseg predict data/sample --out demo-output --overwrite
 
-test: $(VENV)/dev.done ## run all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/dev.done ## run all tests but the slow ones
+	$(PYTEST) -m "not slow"
+
+test-all: $(VENV)/dev.done ## run all tests, and measure which lines they run
+	$(PYTEST) --cov --cov-report term:skip-covered
 
 check: $(VENV)/dev.done ## format, lint, types, import direction, the documentation
 	$(BIN)/ruff format --check $(SOURCES)

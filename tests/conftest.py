@@ -6,6 +6,7 @@ import os
 
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["BCDSEG_RUNTIME"] = "torch"  # other runtimes convert each model once, which takes seconds
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, on tiny networks that threads make no faster
 
 import socket
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,18 @@ def _pictures(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.png")}
 
 
+def _parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def _kill_a_worker() -> bool:
+    """Kill a worker of this process's own Ray: another test process may have one too."""
     for process in Path("/proc").glob("[0-9]*"):
-        if process.joinpath("cmdline").read_bytes().startswith(b"ray::Worker"):
-            os.kill(int(process.name), signal.SIGKILL)
-            return True
+        with suppress(OSError):  # it has ended since
+            number = int(process.name)
+            if process.joinpath("cmdline").read_bytes().startswith(b"ray::Worker") and _parent(_parent(number)) == os.getpid():
+                os.kill(number, signal.SIGKILL)
+                return True
     return False
 
 

@@ -13,7 +13,7 @@ from drawn import draw_scan
 import bcdseg
 from bcdseg import Model
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
 SCANS = [draw_scan(seed, (120, 160)) for seed in range(37)]  # two batches of sixteen, and five
 
 
