@@ -93,13 +93,41 @@ class ScanImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LesionMask:
+    """The mask of one lesion in an annotation file: the union of its polygons and its bitmap.
+
+    Without polygons and bitmap it is empty: the scan was annotated and shows no lesion.
+
+    Attributes:
+        file: Annotation file.
+        size: Height and width of the image that was annotated.
+        label: Class of the lesion, or None when unknown.
+        polygons: Polygons, each as ``(x1, y1, x2, y2, ...)`` in pixels; (0, 0) is the upper left corner of the first pixel.
+        box: Position of the bitmap in the image, or None without one.
+        bitmap: Pixels of the box, row by row, in bits as of ``numpy.packbits``.
+    """
+
+    file: Path
+    size: tuple[int, int]
+    label: str | None = None
+    polygons: tuple[tuple[float, ...], ...] = ()
+    box: Box | None = None
+    bitmap: bytes = b""
+
+
+MaskSource = Path | LesionMask
+"""A mask file, or the mask of one lesion in an annotation file."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One scan of a data set, by its files; mask and label are optional.
 
     Attributes:
         id: Name of the sample in its data set: the image's path below the data set's folder, with forward slashes.
         image: Image file.
-        masks: Mask files, which are merged. No files means that the mask is unknown, not that it is empty.
+        masks: Mask files and masks in annotation files, which are merged. None of them means that the mask is unknown, not that it
+            is empty.
         label: Name of the class, or None when unknown.
         group: Group (a patient, a set of duplicates) that belongs on one side of a split, or None when unknown.
         part: Part of a split that the data set itself prescribes (``train``, ``val``, ``test``), or None.
@@ -110,7 +138,7 @@ class Sample:
 
     id: str
     image: Path
-    masks: tuple[Path, ...] = ()
+    masks: tuple[MaskSource, ...] = ()
     label: str | None = None
     group: str | None = None
     part: str | None = None
@@ -122,6 +150,11 @@ class Sample:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 object.__setattr__(self, name, as_text(value))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The image file, and the files of the masks."""
+        return (self.image, *(mask.file if isinstance(mask, LesionMask) else mask for mask in self.masks))
 
 
 def as_text(value: Any) -> str:

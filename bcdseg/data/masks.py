@@ -1,4 +1,4 @@
-"""Mask files, read as one boolean array."""
+"""Mask files and masks in annotation files, read as one boolean array."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bcdseg.data.annotations.polygons import fill
 from bcdseg.data.images import ARRAY_SUFFIX, load_array, read_image
 from bcdseg.errors import ImageError, NotAScanError
 from bcdseg.sources import is_dicom
-from bcdseg.types import Mask
+from bcdseg.types import LesionMask, Mask, MaskSource
 
 FEW_LEVELS = 8
 
 
-def read_mask(paths: Sequence[Path], size: tuple[int, int], resize: bool = False) -> Mask:
-    """Read the mask files of one scan and merge them: a pixel is lesion if it is lesion in any file.
+def read_mask(masks: Sequence[MaskSource], size: tuple[int, int], resize: bool = False) -> Mask:
+    """Read the masks of one scan and merge them: a pixel is lesion if it is lesion in any of them.
 
     Black and transparent pixels are background; all other colours are lesion. In a file with more than a few levels (soft edges,
     JPEG) a pixel is lesion above half of the brightest value. If all colours of a file are black and its alpha channel is not
     uniform, the alpha channel is the mask. In a DICOM segmentation all segments are lesion.
 
     Args:
-        paths: One or more mask files.
+        masks: One or more mask files or masks in annotation files.
         size: Height and width of the image.
         resize: Whether to resize a mask of another size to ``size`` (nearest neighbour). Otherwise it is an error.
 
@@ -34,10 +35,11 @@ def read_mask(paths: Sequence[Path], size: tuple[int, int], resize: bool = False
         ImageError: A file can't be read, or its size differs from the image's.
     """
     merged = np.zeros(size, bool)
-    for path in paths:
-        mask = _read_one(path)
+    for source in masks:
+        mask = draw_lesion(source) if isinstance(source, LesionMask) else _read_one(source)
         if mask.shape != size:
             if not resize:
+                path = source.file if isinstance(source, LesionMask) else source
                 raise ImageError(
                     f"{path}: the mask is {mask.shape[0]}x{mask.shape[1]} pixels, its image {size[0]}x{size[1]} (height x width). "
                     "Check that they belong together, or open the data set with resize_masks=True."
@@ -58,6 +60,25 @@ def mask_of(values: NDArray[Any]) -> Mask:
     few = len(np.unique(value)) <= FEW_LEVELS
     mask: Mask = value > (0 if few else value.max() / 2)
     return mask
+
+
+def draw_lesion(mask: LesionMask) -> Mask:
+    """Return the mask of a lesion in the size of the image that was annotated."""
+    drawn = fill(mask.polygons, mask.size)
+    if mask.box is not None:
+        top, left, bottom, right = mask.box
+        height, width = bottom - top, right - left
+        bits = np.unpackbits(np.frombuffer(mask.bitmap, np.uint8), count=height * width)
+        drawn[top:bottom, left:right] |= bits.reshape(height, width).astype(bool)
+    return drawn
+
+
+def mask_size(mask: MaskSource) -> tuple[int, int]:
+    """Return the height and width of a mask."""
+    if isinstance(mask, LesionMask):
+        return mask.size
+    height, width = _read_one(mask).shape
+    return height, width
 
 
 def _read_one(path: Path) -> Mask:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
 from scipy.ndimage import find_objects, label
 
 from bcdseg.data.duplicates.search import DuplicatePair
-from bcdseg.data.masks import read_mask
+from bcdseg.data.masks import mask_size, read_mask
 from bcdseg.data_audit.finding import Box, Finding
 from bcdseg.types import Mask, Sample
 
@@ -22,9 +21,7 @@ GRID = 256
 
 def mask_of(sample: Sample) -> Mask:
     """Return the merged mask of a sample in the size of its first file; comparisons use fractions of its sides."""
-    with Image.open(sample.masks[0]) as first:
-        size = first.height, first.width
-    return read_mask(sample.masks, size, resize=True)
+    return read_mask(sample.masks, mask_size(sample.masks[0]), resize=True)
 
 
 def mask_findings(sample: Sample, mask: Mask) -> Iterator[Finding]:

@@ -74,7 +74,7 @@ def _table(listing: Listing) -> str | None:
 def _colour(sample: Sample) -> str:
     """Return the label that the mask's colours stand for: malignant if a pixel is red, else benign if one is green, else normal."""
     malignant = benign = False
-    for path in sample.masks:
+    for path in sample.files[1:]:
         pixels = read_image(path)
         if pixels.ndim == 3:
             red, green = pixels[..., 0].astype(int), pixels[..., 1].astype(int)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import OutputError
 from bcdseg.files import cache_folder, write_whole
-from bcdseg.types import Sample
+from bcdseg.types import LesionMask, Sample
 
 VERSION = 2
 """Version of the cached format; raise it when the same files are prepared in another way, so that older entries are not read."""
@@ -168,7 +168,8 @@ def _others(folder: Path, own: set[Path]) -> list[tuple[Path, os.stat_result]]:
 
 def _key(sample: Sample, made_by: str) -> str:
     digest = blake2b(made_by.encode(), digest_size=16)
-    for path in (sample.image, *sample.masks):
+    digest.update(repr([mask for mask in sample.masks if isinstance(mask, LesionMask)]).encode())
+    for path in sample.files:
         with suppress(OSError):  # a missing file is reported when it is read
             stat = path.stat()
             digest.update(f"\n{path.absolute()} {stat.st_size} {stat.st_mtime_ns}".encode())

@@ -1,0 +1,1 @@
+"""Annotation formats: nnU-Net, COCO, YOLO, LabelMe and CVAT, and Croissant metadata."""
