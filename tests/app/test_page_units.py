@@ -1,0 +1,24 @@
+"""The page's modules that need no document, tested by Node's test runner."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+
+def _node() -> str | None:
+    """Return the Node that Playwright comes with, or the system's."""
+    playwright = find_spec("playwright")
+    bundled = Path(playwright.origin).parent / "driver" / "node" if playwright and playwright.origin else None
+    return str(bundled) if bundled and bundled.is_file() else shutil.which("node")
+
+
+@pytest.mark.skipif(_node() is None, reason="there is no Node")
+def test_modules_of_the_page() -> None:
+    command = [_node() or "", "--no-warnings", "--test", str(Path(__file__).with_name("page.test.mjs"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
