@@ -9,6 +9,7 @@ The array is H x W (gray) or H x W x 3 (colour), and uint8 or float32 from 0 to 
   bits are between those levels and stay floats.
 - Transparent pixels are blended with black, the background of a scan. CMYK and palettes become RGB.
 - The EXIF orientation of a file or PIL image is applied.
+- NIfTI with one two-dimensional image is read as nnU-Net reads it (extra ``nifti``).
 - DICOM with one frame is read as a viewer displays it (extra ``dicom``).
 - A ``.npy`` file is read as its array.
 """
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from bcdseg.data.annotations.nifti import is_nifti, load_nifti
 from bcdseg.errors import BcdsegError, ImageError, ImageNotFoundError, ImageTypeError
 from bcdseg.sources import (
     _TOO_LARGE,
@@ -116,7 +118,7 @@ def _read_file(path: Path, name: str) -> Pixels:
     if path.is_dir():
         raise ImageNotFoundError(f"{name}: is a folder, not an image. Give a file in it, or predict the whole folder.")
     try:
-        if path.suffix.lower() == ARRAY_SUFFIX:
+        if is_array(path):
             return _from_array(load_array(path, name), name)
         with open_regular(path, name) as file:
             return _decode(file, name)
@@ -126,9 +128,16 @@ def _read_file(path: Path, name: str) -> Pixels:
         raise ImageError(f"{name}: can't be opened ({error.strerror}). Check the permissions of the file.") from error
 
 
+def is_array(path: Path) -> bool:
+    """Return whether a file has the suffix of an array: ``.npy`` or NIfTI."""
+    return path.suffix.lower() == ARRAY_SUFFIX or is_nifti(path)
+
+
 def load_array(path: Path, name: str) -> NDArray[Any]:
-    """Load the array of a ``.npy`` file, after its size is checked; arrays of Python objects are refused."""
+    """Load the array of a ``.npy`` or NIfTI file, after its size is checked; arrays of Python objects are refused."""
     with open_regular(path, name):
+        if is_nifti(path):
+            return load_nifti(path, LARGEST * LARGEST)
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     if stored.size > 4 * LARGEST * LARGEST:
         raise ImageError(f"{name}: an array of shape {stored.shape} is larger than {LARGEST}x{LARGEST}. {_TOO_LARGE}")

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bcdseg.data.layouts.listing import USUAL_ORDER
 from bcdseg.errors import DataWarning, OptionError
-from bcdseg.types import Sample, as_text
+from bcdseg.types import LesionMask, Sample, as_text
 
 ClassMap = Mapping[str, str | None]
 """Classes by label; None removes the samples with that label."""
@@ -56,7 +56,13 @@ def map_samples(samples: Iterable[Sample], class_map: ClassMap) -> list[Sample]:
 
 
 def _labelled(sample: Sample, label: str | None) -> Sample:
-    return sample if sample.label == label else replace(sample, label=label)
+    """Return the sample with another label, which its lesions with the former one get too."""
+    if sample.label == label:
+        return sample
+    masks = (
+        replace(mask, label=label) if isinstance(mask, LesionMask) and mask.label == sample.label else mask for mask in sample.masks
+    )
+    return replace(sample, label=label, masks=tuple(masks))
 
 
 def _plain(label: str) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bcdseg.data.annotations.polygons import fill
-from bcdseg.data.images import ARRAY_SUFFIX, load_array, read_image
+from bcdseg.data.images import is_array, load_array, read_image
 from bcdseg.errors import ImageError, NotAScanError
 from bcdseg.sources import is_dicom
 from bcdseg.types import LesionMask, Mask, MaskSource
@@ -82,7 +82,7 @@ def mask_size(mask: MaskSource) -> tuple[int, int]:
 
 
 def _read_one(path: Path) -> Mask:
-    if path.suffix.lower() == ARRAY_SUFFIX:
+    if is_array(path):
         return _read_array(path)
     try:
         pixels = read_image(path)
@@ -100,6 +100,8 @@ def _read_array(path: Path) -> Mask:
     try:
         values = load_array(path, str(path))
     except (OSError, ValueError) as error:
+        if isinstance(error, ImageError):
+            raise
         raise ImageError(f"{path}: can't be read as an array ({error}). Save it again with numpy.save.") from error
     if values.dtype.kind not in "buif" or values.squeeze().ndim not in (2, 3):
         raise ImageError(f"{path}: an array of shape {values.shape} and type {values.dtype} is not a mask; H x W of numbers is.")

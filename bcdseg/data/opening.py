@@ -199,14 +199,10 @@ def _without_empty(found: FolderListing, listing: Listing) -> FolderListing:
         found.problems += [
             f"{path}: the file is empty, or a link that leads nowhere"
             for sample in found.samples
-            for path in empty.intersection(_files(sample))
+            for path in empty.intersection(sample.files)
         ]
-        found.samples = [sample for sample in found.samples if empty.isdisjoint(_files(sample))]
+        found.samples = [sample for sample in found.samples if empty.isdisjoint(sample.files)]
     return found
-
-
-def _files(sample: Sample) -> tuple[Path, ...]:
-    return (sample.image, *sample.masks)
 
 
 def _renamed(sample: Sample, name: str) -> Sample:

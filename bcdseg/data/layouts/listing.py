@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from bcdseg.data.annotations.nifti import SUFFIXES as NIFTI_SUFFIXES
 from bcdseg.data.images import ARRAY_SUFFIX, SUFFIXES
 from bcdseg.data.tables.files import SUFFIXES as TABLE_SUFFIXES
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.types import Sample
+
+ANNOTATION_SUFFIXES = (".json", ".xml", ".yaml", ".yml", ".txt")
 
 
 @dataclass
@@ -31,11 +34,13 @@ class Listing:
         root: The folder.
         table: The table that the user named, or None if the user named a folder.
         columns: Columns of a table by field, where the user named them.
+        annotation: Annotation file that the user named, or None.
     """
 
     root: Path
     table: Path | None = None
     columns: Mapping[str, str | None] = field(default_factory=dict)
+    annotation: Path | None = None
 
     @property
     def images(self) -> list[str]:
@@ -48,6 +53,11 @@ class Listing:
         return [self.table.name] if self.table else self._files[1]
 
     @property
+    def annotations(self) -> list[str]:
+        """JSON, XML, YAML and text files, which may contain annotations; or only the one that the user named."""
+        return [self.annotation.relative_to(self.root).as_posix()] if self.annotation else self._files[3]
+
+    @property
     def empty(self) -> frozenset[str]:
         """Image files without content, and broken links."""
         return frozenset(self._files[2])
@@ -57,17 +67,19 @@ class Listing:
         return self.root / name
 
     @cached_property
-    def _files(self) -> tuple[list[str], list[str], list[str]]:
-        images, arrays, tables, empty = [], [], [], []
+    def _files(self) -> tuple[list[str], list[str], list[str], list[str]]:
+        images, arrays, tables, empty, annotations = [], [], [], [], []
         for name, entry in _walk(str(self.root)):
             suffix = "." + name.rpartition(".")[2].lower()
-            if suffix in (*SUFFIXES, *DICOM_SUFFIXES, ARRAY_SUFFIX):
+            if suffix in (*SUFFIXES, *DICOM_SUFFIXES, ARRAY_SUFFIX) or name.lower().endswith(NIFTI_SUFFIXES):
                 (arrays if suffix == ARRAY_SUFFIX else images).append(name)
                 if _is_empty(entry):
                     empty.append(name)
             elif suffix in TABLE_SUFFIXES:
                 tables.append(name)
-        return sorted([*images, *_arrays_alone(arrays, images)]), sorted(tables), empty
+            elif suffix in ANNOTATION_SUFFIXES:
+                annotations.append(name)
+        return sorted([*images, *_arrays_alone(arrays, images)]), sorted(tables), empty, sorted(annotations)
 
 
 def _arrays_alone(arrays: Sequence[str], images: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from bcdseg.data.tables.facts import read_facts
 from bcdseg.data.tables.files import Row, Table, cell_text, column_names, csv_rows, is_missing, read_rows, read_table
 from bcdseg.errors import DatasetError, DataWarning
 from bcdseg.files import write_whole
-from bcdseg.types import Sample, Spacing
+from bcdseg.types import LesionMask, Sample, Spacing
 
 __all__ = ["COLUMNS", "csv_rows", "read", "read_rows", "read_samples", "recognise", "table_of", "write"]
 
@@ -81,6 +81,12 @@ def read_samples(table: Table, listing: Listing) -> FolderListing:
 def write(samples: Iterable[Sample], path: str | PathLike[str], *, overwrite: bool) -> None:
     """Write samples as a table, atomically."""
     path, samples = Path(path), list(samples)
+    annotated = [sample.id for sample in samples if any(isinstance(mask, LesionMask) for mask in sample.masks)]
+    if annotated:
+        raise DatasetError(
+            f"{path}: a table names mask files, and {len(annotated)} samples have masks in annotation files: {annotated[0]}. "
+            "Write them with to_coco, to_labelme, to_yolo or to_nnunet."
+        )
     start = path.parent.resolve()
 
     def relative(file: Path) -> str:
@@ -103,7 +109,7 @@ def table_of(samples: Sequence[Sample], path_text: Callable[[Path], str]) -> tup
     facts = sorted({name for sample in samples for name in sample.facts})
     rows: list[list[Any]] = []
     for sample in samples:
-        masks = BETWEEN.join(map(path_text, sample.masks)) or None
+        masks = BETWEEN.join(dict.fromkeys(map(path_text, sample.files[1:]))) or None
         spacing = BETWEEN.join(map(repr, sample.spacing or ())) or None
         own = [sample.facts.get(name) for name in facts]
         rows.append([sample.id, path_text(sample.image), masks, sample.label, sample.group, sample.part, spacing, *own])
