@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from bcdseg.data.dataset import Dataset, check_same_data
 from bcdseg.data.grouping import merged_groups
 from bcdseg.data.hashing import content_hash
+from bcdseg.data.layouts.listing import PARTS as PART_OF
+from bcdseg.data.stratification import assign_groups, count_features, number_groups
 from bcdseg.errors import DatasetError, LeakWarning, OptionError
 from bcdseg.files import write_whole
-from bcdseg.types import Sample
-
-if TYPE_CHECKING:
-    pass
+from bcdseg.html_table import html_table
 
 FORMAT = "bcdseg split"
 VERSION = 1
 MOST_NAMED = 10
 PARTS = ("train", "val", "test")
+ROW = {"id", "part", "group", "hash"}
 
 
 def load_split(path: str | PathLike[str], dataset: Dataset) -> Split:
@@ -47,9 +47,9 @@ def load_split(path: str | PathLike[str], dataset: Dataset) -> Split:
         "changed": [one.id for one in dataset if one.id in rows and content_hash(one.image) != rows[one.id]["hash"]],
     }
     if any(changes.values()):
-        said = "; ".join(_named(what, ids) for what, ids in changes.items() if ids)
+        named = "; ".join(_named(what, ids) for what, ids in changes.items() if ids)
         raise DatasetError(
-            f"{path}: was made of other data than {dataset.name}: {said}. "
+            f"{path}: was made of other data than {dataset.name}: {named}. "
             "Open the data as it was then (with the same audit applied), or make a new split."
         )
     samples = {one.id: replace(one, group=rows[one.id]["group"]) for one in dataset}
@@ -93,11 +93,25 @@ def _content(path: Path) -> dict[str, Any]:
         raise DatasetError(f"{path}: is no split file.")
     if content.get("version") != VERSION:
         raise DatasetError(f"{path}: has format version {content.get('version')}; this release reads version {VERSION}.")
-    expected = {"id", "part", "group", "hash"}
     rows = content.get("samples")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() == expected for row in rows):
+    valid = isinstance(rows, list) and all(isinstance(row, dict) and row.keys() == ROW for row in rows)
+    if not valid or not isinstance(content.get("seed"), int) or len(content.get("fractions") or ()) != len(PARTS):
         raise DatasetError(f"{path}: the split file is damaged: its samples are not as they were written.")
+    assert isinstance(rows, list)
+    _check_rows(path, rows)
     return content
+
+
+def _check_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Replace other spellings of the parts, and raise an error for an unknown part or an id that is repeated."""
+    for row in rows:
+        part = PART_OF.get(str(row["part"]).lower())
+        if part is None:
+            raise DatasetError(f"{path}: {row['id']} is in the part {row['part']!r}. Parts are {', '.join(PARTS)}.")
+        row["part"] = part
+    repeated = [one for one, count in Counter(row["id"] for row in rows).items() if count > 1]
+    if repeated:
+        raise DatasetError(f"{path}: {_named('ids are in it more than once', repeated)}. Keep one row for each.")
 
 
 def _named(what: str, ids: Sequence[str]) -> str:
@@ -131,6 +145,24 @@ class Split:
 
     def __repr__(self) -> str:
         return "\n".join(f"{name:5} {part!r}" for name, part in zip(PARTS, self, strict=True))
+
+    def _repr_html_(self) -> str:
+        header = ("", "scans", *self._classes, "with masks", "groups")
+        rows = [
+            (
+                name,
+                len(part),
+                *(sum(one.label == label for one in part) for label in self._classes),
+                sum(bool(one.masks) for one in part),
+                len({one.group for one in part if one.group is not None}),
+            )
+            for name, part in zip(PARTS, self, strict=True)
+        ]
+        return html_table(f"Split of {self.train.name} (seed {self.seed})", rows, header)
+
+    @property
+    def _classes(self) -> list[str]:
+        return list(dict.fromkeys(label for part in self for label in part.classes))
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the split as JSON, with the content hash of each scan; ``bcdseg.load_split`` loads it.
@@ -168,13 +200,13 @@ def split(
     Raises:
         OptionError: The fractions are not three that add up to 1, or a class has fewer groups than there are parts.
     """
-    shares = _shares(fractions)
+    wanted = _fractions(fractions)
     grouped = _grouped(dataset, group, duplicates)
-    units = _units(grouped.samples)
-    used = [at for at, share in enumerate(shares) if share > 0]
-    part_of = np.array(used)[_divide(grouped, units, np.array(shares)[used], seed, "parts")]
+    units = number_groups(grouped.samples)
+    used = [at for at, fraction in enumerate(wanted) if fraction > 0]
+    part_of = np.array(used)[_divide(grouped, units, np.array(wanted)[used], seed, "parts")]
     train, val, test = (_take(grouped, part_of == at) for at in range(len(PARTS)))
-    return Split(train, val, test, seed, shares)
+    return Split(train, val, test, seed, wanted)
 
 
 def folds(
@@ -202,18 +234,18 @@ def folds(
     if k < 2 or repeats < 1:
         raise OptionError(f"k={k}, repeats={repeats}: folds need k of 2 or more, and 1 repeat or more.")
     grouped = _grouped(dataset, group, duplicates)
-    units = _units(grouped.samples)
+    units = number_groups(grouped.samples)
     drawn = (_divide(grouped, units, np.full(k, 1 / k), seed + repeat, "folds") for repeat in range(repeats))
     return [(_take(grouped, fold_of != fold), _take(grouped, fold_of == fold)) for fold_of in drawn for fold in range(k)]
 
 
-def _shares(fractions: Sequence[float]) -> tuple[float, float, float]:
-    shares = [float(share) for share in fractions]
-    if len(shares) != 3 or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+def _fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
+    checked = [float(fraction) for fraction in fractions]
+    if len(checked) != 3 or not all(0 <= fraction <= 1 for fraction in checked) or abs(sum(checked) - 1) > 1e-6:
         raise OptionError(
-            f"fractions={tuple(fractions)}: give the shares of train, val and test, together 1; 0 leaves a part empty."
+            f"fractions={tuple(fractions)}: give the fractions of train, val and test, together 1; 0 leaves a part empty."
         )
-    return shares[0], shares[1], shares[2]
+    return checked[0], checked[1], checked[2]
 
 
 def _grouped(dataset: Dataset, group: str | None, duplicates: Duplicates | None) -> Dataset:
@@ -233,22 +265,15 @@ def _grouped(dataset: Dataset, group: str | None, duplicates: Duplicates | None)
     return replace(dataset, samples=tuple(replace(sample, group=name) for sample, name in zip(dataset, groups, strict=True)))
 
 
-def _units(samples: Sequence[Sample]) -> NDArray[np.int64]:
-    """Return the number of each sample's group; a sample without a group gets a number of its own."""
-    numbers: dict[tuple[str, str], int] = {}
-    keys = (("id", sample.id) if sample.group is None else ("group", sample.group) for sample in samples)
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
-
-
-def _divide(dataset: Dataset, units: NDArray[np.int64], shares: NDArray[np.float64], seed: int, what: str) -> NDArray[np.int64]:
+def _divide(dataset: Dataset, units: NDArray[np.int64], fractions: NDArray[np.float64], seed: int, what: str) -> NDArray[np.int64]:
     """Return the number of each sample's part."""
-    _enough(dataset, units, len(shares), what)
-    counts, classes = _features(dataset.samples, units), len(dataset.classes)
-    part_of = _assign(counts, shares, classes, seed)
-    for part in range(len(shares)):
+    _enough(dataset, units, len(fractions), what)
+    counts, classes = count_features(dataset.samples, units), len(dataset.classes)
+    part_of = assign_groups(counts, fractions, classes, seed)
+    for part in range(len(fractions)):
         if not counts[part_of == part, :classes].any(axis=0).all():
             raise OptionError(
-                f"{dataset.name}: groups of several classes leave one of {len(shares)} {what} without a class. "
+                f"{dataset.name}: groups of several classes leave one of {len(fractions)} {what} without a class. "
                 f"Try another seed, or ask for fewer {what}."
             )
     return part_of[units]
@@ -266,52 +291,6 @@ def _enough(dataset: Dataset, units: NDArray[np.int64], parts: int, what: str) -
         )
     if len(np.unique(units)) < parts:
         raise OptionError(f"{dataset.name}: {parts} {what} need at least as many groups; there are {len(np.unique(units))}.")
-
-
-def _strata(samples: Sequence[Sample]) -> list[str]:
-    return [f"{'with' if sample.masks else 'without'} mask, label {sample.label}" for sample in samples]
-
-
-def _features(samples: Sequence[Sample], units: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Count the scans of each group (row) per class, per class with and without masks, and in total (columns)."""
-    labels = [sample.label or "" for sample in samples]
-    kinds = [*sorted(set(labels) - {""}), *sorted(set(_strata(samples)))]
-    column = {kind: at for at, kind in enumerate(kinds)}
-    counts = np.zeros((int(units.max(initial=-1)) + 1, len(kinds) + 1))
-    for unit, label, stratum in zip(units, labels, _strata(samples), strict=True):
-        counts[unit, [*([column[label]] if label else []), column[stratum], -1]] += 1
-    return counts
-
-
-def _assign(counts: NDArray[np.float64], shares: NDArray[np.float64], classes: int, seed: int) -> NDArray[np.int64]:
-    """Assign each group to a part: the largest groups first, each where it brings the parts nearest to their fractions.
-
-    The distance is relative to a part's fraction: otherwise all large groups would go to the largest part, and the test part would
-    contain only scans without a group.
-
-    scikit-learn's StratifiedGroupKFold does this for equal parts without a better balance, and may leave a part without a class.
-    """
-    order = np.random.default_rng(seed).permutation(len(counts))
-    order = order[np.argsort(-counts[order, -1], kind="stable")]
-    total = counts.sum(axis=0)
-    missing = np.outer(shares, total)
-    part_of = np.zeros(len(counts), np.int64)
-    for unit in order:
-        change = (counts[unit] ** 2 - 2 * counts[unit] * missing) / total
-        part_of[unit] = (change.sum(axis=1) / shares).argmin()
-        missing[part_of[unit]] -= counts[unit]
-    for column in np.argsort(total[:classes], kind="stable"):
-        _share_out(counts[:, column], part_of, len(shares), order[::-1])
-    return part_of
-
-
-def _share_out(count: NDArray[np.float64], part_of: NDArray[np.int64], parts: int, order: NDArray[np.int64]) -> None:
-    """Move a small group of a class to each part that lacks the class, from the part with the most groups of it."""
-    for part in range(parts):
-        having = [np.flatnonzero((part_of == at) & (count > 0)) for at in range(parts)]
-        if not len(having[part]):
-            richest = set(max(having, key=len).tolist())
-            part_of[next(unit for unit in order if unit in richest)] = part
 
 
 def _take(dataset: Dataset, chosen: NDArray[np.bool_]) -> Dataset:

@@ -149,3 +149,24 @@ def test_clips_and_files_without_an_outline_are_told_by_name(tmp_path: Path) -> 
     assert len(failed.value.problems) == 2
     assert re.search(r"benign.0\.dcm: is a clip of 3 frames.*each frame is a file of its own", said)
     assert re.search(r"malignant.0\.dcm: is DICOM without an image, and no segmentation.*as a PNG", said)
+
+
+def test_headers_give_facts_about_the_machine_and_nothing_about_the_patient(tmp_path: Path) -> None:
+    header = {"ManufacturerModelName": "Aplio 300", "TransducerData": ["PLT-1005BT", "", ""], "ImageLaterality": "L"}
+    save(dicom(framed(scan(0)), region(BOX, (0.02, 0.01)), **header), tmp_path / "benign" / "0.dcm")
+    save(dicom(framed(scan(1)), region(BOX, (0.02, 0.01))), tmp_path / "malignant" / "0.dcm")
+    first, second = bcdseg.open_dataset(tmp_path)
+    machine = {"manufacturer": "made", "model": "Aplio 300", "device": "made Aplio 300", "transducer": "PLT-1005BT", "side": "left"}
+    assert first.facts == machine
+    assert second.facts == {"manufacturer": "made", "device": "made"}
+    (tmp_path / "scans.csv").write_text("image,device\nbenign/0.dcm,Aplio\n")
+    assert bcdseg.open_dataset(tmp_path / "scans.csv")[0].facts == {**machine, "device": "Aplio"}
+
+
+def test_a_black_mask_in_dicom_is_an_empty_mask(tmp_path: Path) -> None:
+    save(dicom(framed(scan(0))), tmp_path / "images" / "0.dcm")
+    save(dicom(np.zeros(FRAME, np.uint8)), tmp_path / "masks" / "0.dcm")
+    (only,) = data = bcdseg.open_dataset(tmp_path)
+    mask = data.read(only)[1]
+    assert mask is not None
+    assert not mask.any()

@@ -210,6 +210,18 @@ def test_bus_bra(tmp_path: Path, inner: str) -> None:
     ]
 
 
+def test_the_facts_of_bus_bra(tmp_path: Path) -> None:
+    bus_bra(tmp_path)
+    assert open_dataset(tmp_path)[2].facts == {"histology": "IDC", "birads": "5", "device": "GE", "side": "left"}
+
+
+def test_a_table_of_bus_bra_without_its_columns_is_refused(tmp_path: Path) -> None:
+    bus_bra(tmp_path)
+    table(tmp_path / "bus_data.csv", ("Name", "Case"), ("a", "1"))
+    with pytest.raises(DatasetError, match="needs the columns case, id, pathology"):
+        open_dataset(tmp_path)
+
+
 def test_bus_bra_lists_what_is_missing(tmp_path: Path) -> None:
     bus_bra(tmp_path)
     (tmp_path / "Masks/mask_0001-r.png").unlink()
@@ -223,10 +235,10 @@ def test_bus_bra_lists_what_is_missing(tmp_path: Path) -> None:
 
 
 CLINICAL = (
-    ("CaseID", "Image_filename", "Mask_tumor_filename", "Mask_other_filename", "Pixel_size", "Classification"),
-    ("1", "case001.png", "case001_tumor.png", "case001_other1.png", "0.0078", "benign"),
-    ("2", "case002.png", "case002_tumor1.png&case002_tumor2.png", "", "0.0078", "malignant"),
-    ("3", "case003.png", "", "", "0.0078", "normal"),
+    ("CaseID", "Image_filename", "Mask_tumor_filename", "Mask_other_filename", "Pixel_size", "Age", "BIRADS", "Classification"),
+    ("1", "case001.png", "case001_tumor.png", "case001_other1.png", "0.0078", "57", "2", "benign"),
+    ("2", "case002.png", "case002_tumor1.png&case002_tumor2.png", "", "0.0078", "43", "4c", "malignant"),
+    ("3", "case003.png", "", "", "0.0078", "not available", "1", "normal"),
 )
 
 
@@ -242,6 +254,13 @@ def test_breast_with_its_table_as_csv(tmp_path: Path) -> None:
     assert open_dataset(tmp_path).layout == "BrEaST"
     assert list(facts(tmp_path).values()) == expected
     assert list(facts(clinical).values()) == expected
+
+
+def test_the_facts_of_breast(tmp_path: Path) -> None:
+    breast(tmp_path)
+    table(tmp_path / "clinical.csv", *CLINICAL)
+    known = [sample.facts for sample in open_dataset(tmp_path)]
+    assert known == [{"age": 57, "birads": "2"}, {"age": 43, "birads": "4c"}, {"birads": "1"}]
 
 
 EXCEL = "BrEaST-Lesions-USG-clinical-data-Dec-15-2023.xlsx"
@@ -295,6 +314,7 @@ def test_bus_uclm_by_its_table(tmp_path: Path) -> None:
     )
     data = open_dataset(tmp_path)
     assert data.layout == "BUS-UCLM"
+    assert data[0].facts == {"device": "Siemens Acuson S2000", "doppler": "No", "marks": "No"}
     assert facts(tmp_path) == UCLM
     np.testing.assert_array_equal(data.read("images/BATO_000.png")[1], LESION)
 

@@ -287,6 +287,29 @@ def test_a_file_that_is_no_split_is_refused(tmp_path: Path, text: str, said: str
         load_split(tmp_path / "gone.json", made(["benign"]))
 
 
+def test_other_spellings_of_parts_are_read_and_unknown_parts_and_repeated_ids_refused(tmp_path: Path) -> None:
+    data = open_dataset(busi(tmp_path / "scans", (4, 4, 4)))
+    path = tmp_path / "split.json"
+    split(data, duplicates=()).save(path)
+    parts = load_split(path, data)
+    text = path.read_text()
+    path.write_text(text.replace('"part": "train"', '"part": "Train"').replace('"part": "val"', '"part": "validation"'))
+    assert ids(load_split(path, data)) == ids(parts)
+    path.write_text(text.replace('"part": "train"', '"part": "holdout"', 1))
+    with pytest.raises(DatasetError, match=r"\.png is in the part 'holdout'. Parts are train, val, test"):
+        load_split(path, data)
+    content = json.loads(text)
+    content["samples"].append({**content["samples"][0], "part": "test"})
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r"1 ids are in it more than once \(.*\.png\)"):
+        load_split(path, data)
+
+
+def test_a_notebook_shows_a_split_as_a_table(tmp_path: Path) -> None:
+    shown = split(open_dataset(busi(tmp_path, (4, 4, 4))), duplicates=())._repr_html_()
+    assert all(word in shown for word in ("train", "val", "test", "benign", "with masks"))
+
+
 def test_a_split_file_says_what_it_is(tmp_path: Path) -> None:
     split(open_dataset(busi(tmp_path / "scans", (4, 4, 4))), seed=5, duplicates=()).save(tmp_path / "split.json")
     content = json.loads((tmp_path / "split.json").read_text())

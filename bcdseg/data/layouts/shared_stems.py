@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from bcdseg.data.images import read_image
+from bcdseg.data.images import ARRAY_SUFFIX, load_array, read_image
 from bcdseg.data.layouts.listing import PARTS, USUAL_ORDER, Listing, split_path, take_part
 from bcdseg.errors import BcdsegError
 
@@ -94,8 +94,9 @@ def _are_masks(listing: Listing, paths: Iterable[str]) -> bool | None:
     kinds = set()
     for path in paths:
         try:
-            kinds.add(_is_mask(read_image(listing.path(path))))
-        except BcdsegError:
+            file = listing.path(path)
+            kinds.add(_is_mask(load_array(file, path) if file.suffix.lower() == ARRAY_SUFFIX else read_image(file)))
+        except (BcdsegError, OSError, ValueError):
             return None
     return kinds.pop() if len(kinds) == 1 else None
 

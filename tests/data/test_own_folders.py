@@ -1,0 +1,295 @@
+"""Ordinary folders and tables of users: each is opened as it is meant, or refused with the way out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import made_folders as made
+import numpy as np
+import pytest
+from made import save, scan
+
+import bcdseg
+from bcdseg.errors import DatasetError, DataWarning, OptionError
+
+
+def facts(data: bcdseg.Dataset) -> list[tuple[str, int, str | None, str | None]]:
+    """Image file, number of masks, label and group of each sample."""
+    return [(sample.image.name, len(sample.masks), sample.label, sample.group) for sample in data]
+
+
+TABLE = [
+    ("001.png", 1, "benign", "p1"),
+    ("002.png", 1, "benign", "p1"),
+    ("003.png", 1, "malignant", "p2"),
+    ("004.png", 1, "malignant", "p3"),
+]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
+def test_a_named_table_gives_labels_and_patients_and_the_folders_beside_it_masks(tmp_path: Path, suffix: str) -> None:
+    data = bcdseg.open_dataset(made.table_beside_folders(tmp_path, suffix))
+    assert facts(data) == TABLE
+    assert {sample.image.parent.name for sample in data} == {"images"}
+    for number, sample in enumerate(data):
+        np.testing.assert_array_equal(data.read(sample)[1], scan(number)[1])
+
+
+def test_the_folder_of_a_table_is_refused_until_one_of_both_is_named(tmp_path: Path) -> None:
+    made.table_beside_folders(tmp_path)
+    with pytest.raises(DatasetError, match=r"Give the path of the table, or layout='image_mask'"):
+        bcdseg.open_dataset(tmp_path)
+    assert bcdseg.open_dataset(tmp_path, "image_mask").classes == ()
+    (tmp_path / "scans.csv").rename(tmp_path / "scans.xlsx")
+    with pytest.warns(DataWarning, match=r"tables that aren't used: scans\.xlsx"):
+        bcdseg.open_dataset(tmp_path)
+
+
+def test_the_labels_of_a_named_table_win_over_folders(tmp_path: Path) -> None:
+    data = bcdseg.open_dataset(made.table_beside_class_folders(tmp_path))
+    assert [(sample.label, sample.group) for sample in data] == [
+        ("cyst", "p1"),
+        ("cancer", "p1"),
+        ("cancer", "p2"),
+        ("cyst", "p3"),
+    ]
+
+
+def test_the_raw_folder_of_nnunet_is_pairs_and_no_classes(tmp_path: Path) -> None:
+    with pytest.warns(DataWarning, match=r"imagesTs/ \(2\)"):
+        data = bcdseg.open_dataset(made.nnunet(tmp_path))
+    assert facts(data) == [(f"case_{number:03}_0000.png", 1, None, None) for number in range(1, 5)]
+    assert {sample.part for sample in data} == {"train"}
+    np.testing.assert_array_equal(data.read(data[2])[1], scan(2)[1])
+
+
+@pytest.mark.parametrize(
+    ("images", "outlines"), [("images", "seg"), ("images", "ann"), ("original", "GT"), ("us", "white"), ("train/X", "train/Y")]
+)
+def test_a_folder_of_scans_and_a_folder_of_masks_of_any_names_are_pairs(tmp_path: Path, images: str, outlines: str) -> None:
+    data = bcdseg.open_dataset(made.two_folders(images, outlines)(tmp_path))
+    assert facts(data) == [(name, 1, None, None) for name in made.names()]
+    assert {sample.image.parent for sample in data} == {tmp_path / images}
+    assert {sample.part for sample in data} == {"train" if "train" in images else None}
+
+
+def test_folders_of_a_class_and_a_kind_are_pairs_with_labels(tmp_path: Path) -> None:
+    data = bcdseg.open_dataset(made.class_and_kind(tmp_path))
+    assert data.classes == ("benign", "malignant")
+    assert all(len(sample.masks) == 1 and sample.masks[0].parent.name == f"{sample.label}_masks" for sample in data)
+
+
+def test_two_folders_of_the_same_names_are_never_classes_unless_the_user_says_so(tmp_path: Path) -> None:
+    made.two_views(tmp_path)
+    with pytest.raises(
+        DatasetError, match=r"'longitudinal' and 'transverse' contain files of the same names.*layout='class_folders'"
+    ):
+        bcdseg.open_dataset(tmp_path)
+    assert bcdseg.open_dataset(tmp_path, "class_folders").classes == ("longitudinal", "transverse")
+
+
+def test_spellings_of_a_class_are_one_class_with_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(DataWarning, match="'Benign' and 'benign' are 'benign'"):
+        data = bcdseg.open_dataset(made.spelled(tmp_path))
+    assert data.classes == ("benign", "F\u00e4lle")
+
+
+def test_arrays_on_disk_are_images_and_masks(tmp_path: Path) -> None:
+    data = bcdseg.open_dataset(made.arrays(tmp_path))
+    assert facts(data) == [(f"{number}.npy", 1, None, None) for number in range(1, 5)]
+    pixels, mask = data.read(data[1])
+    np.testing.assert_array_equal(pixels, scan(1)[0])
+    np.testing.assert_array_equal(mask, scan(1)[1])
+    assert data.check() == data
+
+
+def test_images_in_other_folders_are_named_in_a_warning(tmp_path: Path) -> None:
+    made.two_folders("images", "masks")(tmp_path)
+    made.pictures(tmp_path / "overlays", made.names())
+    with pytest.warns(DataWarning, match=r"overlays/ \(4\)"):
+        assert len(bcdseg.open_dataset(tmp_path)) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("b.xlsx", b"garbage"),
+        ("b.parquet", b"garbage"),
+        ("b.csv", b"image,label\na.png,be\0nign\n"),
+        ("b.csv", b"image,label\na.png," + b"x" * 200_000 + b"\n"),
+        ("b.csv", b"image,label\na.png,benign,17\n"),
+        ("b.csv", b"image,label,label\na.png,benign,x\n"),
+        ("b.csv", "image,label\na.png,b\u00f6sartig\n".encode("latin-1")),
+        ("b.csv", b""),
+        ("b.xlsx", b""),
+    ],
+)
+def test_a_broken_table_is_one_clear_error_and_never_the_folder_around_it(tmp_path: Path, name: str, content: bytes) -> None:
+    made.pictures(tmp_path, ["a.png"])
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"b\.{name[2:]}"):
+        bcdseg.open_dataset(tmp_path / name)
+
+
+def test_columns_name_the_fields_of_a_table_and_unused_ones_are_named_once(tmp_path: Path) -> None:
+    made.pictures(tmp_path, made.names())
+    rows = [("scan nr", "Befund", "alter", "height"), *((name, "B", 40 + at, 7) for at, name in enumerate(made.names()))]
+    path = made.write_table(tmp_path / "t.csv", rows)
+    with pytest.raises(
+        DatasetError, match=r"no column of image files\. Its columns: 'scan nr' \(not used\), 'Befund' \(not used\)"
+    ):
+        bcdseg.open_dataset(path)
+    columns = {"image": "scan nr", "label": "befund", "age": "alter"}
+    with pytest.warns(DataWarning, match="aren't used: height") as caught:
+        data = bcdseg.open_dataset(path, columns=columns, class_map={"B": "benign"})
+    assert len(caught) == 1
+    assert [(sample.label, sample.facts) for sample in data][1] == ("benign", {"age": 41})
+    data = bcdseg.open_dataset(path, columns={**columns, "fact:height": "height"})
+    assert data[0].facts == {"age": 40, "height": 7}
+    with pytest.raises(DatasetError, match=r"has no column 'finding'. Its columns: 'scan nr', 'Befund'"):
+        bcdseg.open_dataset(path, columns={"label": "finding"})
+    with pytest.raises(OptionError, match="'lable' is neither a field nor a fact"):
+        bcdseg.open_dataset(path, columns={"lable": "Befund"})
+    with pytest.raises(OptionError, match="no sample is labelled 'C'"):
+        bcdseg.open_dataset(path, columns={**columns, "fact:height": "height"}, class_map={"C": "benign"})
+
+
+@pytest.mark.parametrize("header", ["patient_id", "PatientID", "subject", "case", "Patient"])
+@pytest.mark.parametrize("label", ["Diagnosis", "pathology", "class"])
+def test_common_names_of_columns_are_recognised(tmp_path: Path, header: str, label: str) -> None:
+    made.pictures(tmp_path, ["a.png"])
+    path = made.write_table(tmp_path / "t.csv", [("filename", header, label), ("a.png", 7, "benign")])
+    assert facts(bcdseg.open_dataset(path)) == [("a.png", 0, "benign", "7")]
+
+
+def test_two_columns_of_labels_are_refused_until_one_is_named(tmp_path: Path) -> None:
+    made.pictures(tmp_path, ["a.png"])
+    path = made.write_table(tmp_path / "t.csv", [("image", "diagnosis", "pathology"), ("a.png", "cyst", "benign")])
+    with pytest.raises(
+        DatasetError, match=r"'diagnosis' and 'pathology' could each be the label.*columns=\{'label': 'diagnosis'\}"
+    ):
+        bcdseg.open_dataset(path)
+    with pytest.warns(DataWarning, match="diagnosis"):
+        assert bcdseg.open_dataset(path, columns={"label": "pathology"})[0].label == "benign"
+
+
+def test_a_file_name_that_several_files_have_is_refused(tmp_path: Path) -> None:
+    made.pictures(tmp_path / "one", ["a.png"])
+    made.pictures(tmp_path / "two", ["a.png", "b.png"])
+    path = made.write_table(tmp_path / "t.csv", [("image",), ("a.png",), ("b",), ("two/a.png",)])
+    with pytest.raises(DatasetError, match=r"row 2: .*a\.png: no such file, and 2 files have this name: one/a\.png, two/a\.png"):
+        bcdseg.open_dataset(path)
+    assert [sample.image.name for sample in bcdseg.open_dataset(path, on_problem="skip")] == ["b.png", "a.png"]
+
+
+def in_memory(kind: str, path: Path) -> object:
+    import polars
+
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(path)
+    return {
+        "pandas": lambda: frame,
+        "polars": lambda: polars.DataFrame(frame),
+        "dicts": lambda: frame.to_dict("records"),
+        "columns": lambda: {name: list(frame[name]) for name in frame},
+    }[kind]()
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "dicts", "columns"])
+def test_tables_in_memory_open_like_files(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("polars")
+    table = in_memory(kind, made.table_beside_folders(tmp_path))
+    assert facts(bcdseg.open_dataset(table, root=tmp_path)) == TABLE
+
+
+class MapStyle:
+    """A data set as torch's loaders take it."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, number: int) -> dict[str, object]:
+        import torch
+
+        pixels, mask = scan(number)
+        return {
+            "image": torch.from_numpy(pixels)[None],
+            "mask": torch.from_numpy(mask)[None].long(),
+            "label": number % 2,
+            "age": 40.0,
+        }
+
+
+def as_arrays() -> dict[str, object]:
+    pairs = [scan(number) for number in range(3)]
+    return {"image": np.stack([pair[0] for pair in pairs]), "mask": [pair[1] for pair in pairs], "label": np.array([0, 1, 0])}
+
+
+@pytest.mark.parametrize("make", [MapStyle, as_arrays])
+def test_arrays_and_map_style_data_sets_open(make: Callable[[], object]) -> None:
+    data = bcdseg.open_dataset(make(), name="mine")
+    assert data.name == "mine"
+    assert data.ids == ("0", "1", "2")
+    assert data.classes == ("0", "1")
+    for number, sample in enumerate(data):
+        pixels, mask = data.read(sample)
+        np.testing.assert_array_equal(pixels, scan(number)[0])
+        np.testing.assert_array_equal(mask, scan(number)[1])
+
+
+def test_what_is_no_data_set_is_refused() -> None:
+    with pytest.raises(DatasetError, match="its items are not dicts"):
+        bcdseg.open_dataset([(np.zeros((32, 32)), 1)])
+    with pytest.raises(OptionError, match="neither a folder nor a table"):
+        bcdseg.open_dataset(7)
+    with pytest.raises(DatasetError, match="different lengths"):
+        bcdseg.open_dataset({"image": ["a", "b"], "label": ["x"]})
+
+
+def test_facts_are_read_kept_and_written(tmp_path: Path) -> None:
+    made.pictures(tmp_path, made.names())
+    header = ("image", "Age", "BI-RADS", "Scanner", "breast_side", "Histology", "site", "fact:parity")
+    cells = [(40, "4a", "GE", "left", "IDC", "Bonn", 1), (51, "4", "", "right", "n/a", "Bonn", 2)]
+    path = made.write_table(tmp_path / "t.csv", [header, *((f"00{at}.png", *row) for at, row in enumerate(cells, 1))])
+    data = bcdseg.open_dataset(path)
+    first = {"age": 40, "birads": "4a", "device": "GE", "side": "left", "histology": "IDC", "hospital": "Bonn", "parity": 1}
+    assert data[0].facts == first
+    assert data[1].facts == {"age": 51, "birads": "4", "side": "right", "hospital": "Bonn", "parity": 2}
+    assert data.filter(device="GE").ids == data.filter(lambda sample: sample.facts["age"] < 50).ids == ("001.png",)
+    data.to_csv(tmp_path / "again.csv")
+    assert [sample.facts for sample in bcdseg.open_dataset(tmp_path / "again.csv")] == [sample.facts for sample in data]
+    both = bcdseg.combine([data, data])
+    assert both[0].facts == {"dataset": "t", **first}
+
+
+def test_labels_are_mapped_and_samples_filtered(tmp_path: Path) -> None:
+    data = bcdseg.open_dataset(made.table_beside_folders(tmp_path))
+    assert data.map_labels({"benign": "other", "malignant": None}).classes == ("other",)
+    assert data.filter(label=["malignant"], group="p2").ids == ("003.png",)
+    with pytest.raises(OptionError, match="filter='age'"):
+        data.filter(age=40)
+    with pytest.raises(OptionError, match="no sample is labelled 'Cancer'"):
+        data.map_labels({"Cancer": "malignant"})
+
+
+def test_classes_may_be_numbers(tmp_path: Path) -> None:
+    image = save(tmp_path / "a.png", scan(0)[0])
+    samples = tuple(bcdseg.Sample(id=str(at), image=image, label=label) for at, label in enumerate((2, 3.0, np.int64(4))))
+    data = bcdseg.Dataset(samples, "numbers")
+    assert data.classes == ("2", "3", "4")
+    assert data.map_labels({2: "benign", 3: None}).classes == ("benign", "4")
+
+
+def test_a_picture_and_a_frame_show_a_data_set(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    data = bcdseg.open_dataset(made.table_beside_folders(tmp_path))
+    assert data.show(3, columns=2).size == (2 * 228 + 8, 2 * 260 + 8)
+    frame = data.to_frame()
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame["label"]) == ["benign", "benign", "malignant", "malignant"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert facts(bcdseg.open_dataset(frame)) == facts(data)
+    assert "2 benign, 2 malignant" in data._repr_html_()
