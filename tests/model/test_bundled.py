@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundled_figures import SAMPLE, SCANS, figures, read_table
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -16,10 +17,6 @@ from bcdseg.cli import app
 from bcdseg.data.images import read_image
 from bcdseg.evaluation.training_overlap import find_seen
 from bcdseg.model.registry import BUNDLED, model_names
-
-SAMPLE = Path(__file__).parents[2] / "data" / "sample"
-SCANS = sorted(path for path in SAMPLE.glob("*/*.png") if "_mask" not in path.stem)
-
 
 NAMES = ("bus-multi", "busi-lite")
 SEEN = {"bus-multi": 2578, "busi-lite": 584}
@@ -64,6 +61,16 @@ def test_it_is_trained(predictions: list[bcdseg.Prediction]) -> None:
     assert np.mean(right) >= 0.6
     dice = [_dice(scan) for scan in predictions if Path(scan.source).parent.name != "normal"]
     assert np.mean(dice) >= 0.55
+
+
+def test_its_predictions_are_those_that_were_released(predictions: list[bcdseg.Prediction]) -> None:
+    """A change of any step of prediction shows here; ``bundled_figures.py`` writes the table again after one that is meant."""
+    for found, released in zip(map(figures, predictions), read_table(predictions[0].model), strict=True):
+        assert found == {
+            **released,
+            "area_px": pytest.approx(released["area_px"], rel=0.01, abs=5),
+            "probability": pytest.approx(released["probability"], abs=0.005),
+        }
 
 
 def test_it_holds_at_another_size(predictions: list[bcdseg.Prediction]) -> None:
