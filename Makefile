@@ -2,13 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := bcdseg tests benchmarks training examples docs
+SOURCES := bcdseg tests benchmarks training examples scripts docs
 # A process per core, at most four: each needs some 3 GB.
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 # Silences a notice about the next major version of mkdocs, which pyproject.toml excludes.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
-.PHONY: demo test test-all check docs docs-serve format clean
+.PHONY: demo test test-all check fuzz audit-pins sbom licences docs docs-serve format clean
 
 demo: $(VENV)/demo.done ## outline and classify the sample scans
 	$(BIN)/bcdseg predict data/sample --out demo-output --overwrite
@@ -26,6 +26,19 @@ check: $(VENV)/dev.done ## format, lint, types, import direction, the documentat
 	$(BIN)/lint-imports --no-logo
 	$(MKDOCS) build --quiet
 
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/dev.done ## read mutated files with each reader for FUZZ_SECONDS; files that break a reader are put into fuzz-failures/
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
+
+audit-pins: $(VENV)/dev.done ## look up known vulnerabilities of the installed dependencies
+	$(BIN)/python scripts/supply_chain.py audit
+
+sbom: $(VENV)/dev.done ## write the bill of materials of the installed dependencies, dist/bcdseg.cdx.json (CycloneDX)
+	$(BIN)/python scripts/supply_chain.py sbom dist/bcdseg.cdx.json
+
+licences: $(VENV)/dev.done ## print the licence of each installed dependency
+	$(BIN)/python scripts/supply_chain.py licences
+
 docs: $(VENV)/dev.done ## build the site into site/; what is missing, broken or undocumented fails
 	$(MKDOCS) build
 
@@ -37,7 +50,7 @@ format: $(VENV)/dev.done ## put the code into shape
 	$(BIN)/ruff check --fix $(SOURCES)
 
 clean:
-	rm -rf $(VENV) demo-output site build dist
+	rm -rf $(VENV) demo-output fuzz-failures site build dist
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
