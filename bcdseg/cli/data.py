@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcdseg.cli.data_options import LAYOUT, ClassMap, Columns, open_data
 from bcdseg.terminal import echo, make_console
 
 if TYPE_CHECKING:
@@ -20,20 +21,21 @@ SHOWN = 10  # most conflicts that are printed
 def audit_command(
     path: Annotated[Path, typer.Argument(help="A data set: a folder or a table.")],
     out: Annotated[Path | None, typer.Option(help="Folder for audit.json, audit.csv and index.html.")] = None,
-    layout: Annotated[str, typer.Option(help="How the data set is laid out; by default that is recognised.")] = "auto",
+    layout: Annotated[str, typer.Option(help=LAYOUT)] = "auto",
+    columns: Columns = None,
+    class_map: ClassMap = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an audit that is in the folder already.")] = False,
 ) -> None:
-    """Find near-duplicates, conflicting labels and masks, burned-in marks and class shortcuts."""
+    """Find near-duplicates, conflicting labels and masks, burned-in annotations and class shortcuts."""
     from rich.progress import Progress
 
-    from bcdseg.data.opening import open_dataset
     from bcdseg.data_audit.audit import audit
     from bcdseg.data_audit.page import places
     from bcdseg.files import check_free
 
     if out is not None:
         check_free(places(out), overwrite=overwrite)
-    dataset = open_dataset(path, layout=layout)
+    dataset = open_data(path, layout, columns, class_map)
     with Progress(console=make_console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}
 
@@ -77,16 +79,17 @@ def print_audit(audit: Audit, console: Console) -> None:
 def split_command(
     path: Annotated[Path, typer.Argument(help="The data set: a folder or a table.")],
     out: Annotated[Path, typer.Option(help="Where to write the split (JSON).")],
-    fractions: Annotated[tuple[float, float, float], typer.Option(help="Shares of train, val and test.")] = (0.7, 0.1, 0.2),
+    fractions: Annotated[tuple[float, float, float], typer.Option(help="Fractions of train, val and test.")] = (0.7, 0.1, 0.2),
     seed: Annotated[int, typer.Option(help="The same seed gives the same split.")] = 0,
-    layout: Annotated[str, typer.Option(help="How the data set lies on disk.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a split that is there.")] = False,
+    layout: Annotated[str, typer.Option(help=LAYOUT)] = "auto",
+    columns: Columns = None,
+    class_map: ClassMap = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing split.")] = False,
 ) -> None:
-    """Divide a data set into train, val and test that share no patient and no copy of a scan."""
-    from bcdseg.data.opening import open_dataset
+    """Split a data set into train, val and test parts that share no patient and no copy of a scan."""
     from bcdseg.data.splits import split
 
-    parts = split(open_dataset(path, layout), fractions, seed=seed)
+    parts = split(open_data(path, layout, columns, class_map), fractions, seed=seed)
     parts.save(out, overwrite=overwrite)
     echo(repr(parts))
     echo(f"Written to {out}")
@@ -94,10 +97,10 @@ def split_command(
 
 def fetch_command(
     name: Annotated[str, typer.Argument(help="The data set: busi.")],
-    source: Annotated[str, typer.Option(help="Its home: kaggle or cairo.")] = "kaggle",
+    source: Annotated[str, typer.Option(help="Where to download it from: kaggle or cairo.")] = "kaggle",
     cache: Annotated[Path | None, typer.Option(help="Where to keep it; by default the user's cache folder.")] = None,
 ) -> None:
-    """Fetch a public data set from its home, once, and print its folder."""
+    """Download a public data set once, and print its folder."""
     from bcdseg.data.dataset import check_choice
     from bcdseg.data.fetch import fetch_busi
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bcdseg.data.duplicates.search import SURE, DuplicatePair, Progress, find_duplicates
 from bcdseg.data_audit.finding import Finding
+from bcdseg.html_table import html_table
 from bcdseg.types import Sample
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Audit", "DuplicatePair", "Finding", "audit"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """The result of an audit.
 
@@ -40,6 +41,19 @@ class Audit:
     pairs: tuple[DuplicatePair, ...]
     duplicate_groups: tuple[tuple[str, ...], ...]
     findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        findings = ", ".join(f"{kind} {count}" for kind, count in self.counts().items()) or "none"
+        return f"<Audit of {self.name}: {len(self.samples)} scans; {self._duplicates}; findings: {findings}>"
+
+    def _repr_html_(self) -> str:
+        rows = [("near-duplicates", self._duplicates), *self.counts().items()]
+        return html_table(f"Audit of {self.name}: {len(self.samples)} scans", rows)
+
+    @property
+    def _duplicates(self) -> str:
+        copies = sum(len(group) for group in self.duplicate_groups)
+        return f"{copies} near-duplicates in {len(self.duplicate_groups)} groups"
 
     @cached_property
     def conflicts(self) -> tuple[tuple[str, ...], ...]:

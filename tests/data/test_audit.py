@@ -50,6 +50,8 @@ def test_twins_with_two_labels_are_conflicts(tmp_path: Path) -> None:
     assert result.conflicts == (("benign/1.png", "malignant/1.png"),)
     assert result.groups["benign/2.png"] == result.groups["benign/3.png"] != result.groups["benign/1.png"]
     assert "benign and malignant" in of(result, "label conflict")[0].message
+    assert repr(result) == "<Audit of data set: 4 scans; 4 near-duplicates in 2 groups; findings: label conflict 1>"
+    assert "label conflict" in result._repr_html_()
 
 
 def test_outlines_of_twins_are_compared_where_they_lie(tmp_path: Path) -> None:

@@ -27,6 +27,22 @@ def test_split_writes_a_file_and_says_what_is_in_it(tmp_path: Path, monkeypatch:
     assert load_split(out, open_dataset(folder)).seed == 3
 
 
+def test_the_command_line_names_columns_and_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
+    folder, out = busi(tmp_path / "scans", (0, 8, 8), second_mask=False), tmp_path / "split.json"
+    cells = [f"{label}/{label} ({number}).png,{label[0]},{number}" for label in ("benign", "malignant") for number in range(1, 9)]
+    (folder / "t.csv").write_text("\n".join(["scan,finding,who", *cells]))
+    columns = ["--columns", "image=scan, label=finding", "--columns", "group=who"]
+    options = [*columns, "--class-map", "b=benign,m=malignant", "--fractions", "0.5", "0.25", "0.25"]
+    done = CliRunner().invoke(app, ["split", str(folder / "t.csv"), "--out", str(out), *options])
+    assert done.exit_code == 0, done.output
+    data = open_dataset(folder / "t.csv", columns={"image": "scan", "label": "finding", "group": "who"})
+    train, val, test = load_split(out, data.map_labels({"b": "benign", "m": "malignant"}))
+    assert {sample.group for sample in train}.isdisjoint(sample.group for part in (val, test) for sample in part)
+    for wrong in (["--columns", "image"], ["--columns", "image=a,image=b"]):
+        assert isinstance(CliRunner().invoke(app, ["split", str(folder), "--out", str(out), *wrong]).exception, OptionError)
+
+
 def test_fetch_prints_the_folder_alone_on_standard_output(tmp_path: Path) -> None:
     (tmp_path / "cache/busi").mkdir(parents=True)
     (tmp_path / "cache/busi" / ARCHIVE).write_bytes(zipped(busi(tmp_path / "made/BUSI")))

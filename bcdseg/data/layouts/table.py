@@ -54,7 +54,7 @@ def read_samples(table: Table, listing: Listing) -> FolderListing:
     if "image" not in columns.fields:
         raise DatasetError(
             f"{table.name}: has no column of image files. Its columns: {describe(table.columns, columns)}. "
-            "Name the column: columns={'image': '...'}, or --columns image=... on the command line."
+            "Name the column: columns={'image': '...'}."
         )
     if columns.unused:
         example = columns.unused[0]

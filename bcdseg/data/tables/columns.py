@@ -125,7 +125,7 @@ def describe(names: Sequence[str], columns: Columns) -> str:
     return ", ".join(f"{name!r} ({purpose.get(name, 'not used')})" for name in names) or "none"
 
 
-def parse_columns(texts: Iterable[str], option: str = "--columns") -> dict[str, str | None]:
+def parse_pairs(texts: Iterable[str], option: str) -> dict[str, str | None]:
     """Return the mapping of texts such as ``image=file,label=diagnosis``; an empty right side is None."""
     pairs = [pair.strip() for text in texts for pair in text.split(",") if pair.strip()]
     mapping: dict[str, str | None] = {}
@@ -151,8 +151,7 @@ def _field_column(field: str, names: Sequence[str], table: str) -> str | None:
     found = _matching(field, names)
     if len(found) > 1 and field != "group" and _plain(found[0]) != field:
         raise DatasetError(
-            f"{table}: {' and '.join(map(repr, found))} could each be the {field}. "
-            f"Choose one: columns={{{field!r}: {found[0]!r}}}, or --columns {field}={found[0]} on the command line."
+            f"{table}: {' and '.join(map(repr, found))} could each be the {field}. Choose one: columns={{{field!r}: {found[0]!r}}}."
         )
     return found[0] if found else None
 
