@@ -144,8 +144,9 @@ class Preprocessing:
             return source
         if self.resize == "stretch":
             return self.size
-        scale = min(self.size[0] / source[0], self.size[1] / source[1])
-        return max(1, round(source[0] * scale)), max(1, round(source[1] * scale))
+        height, width = self.size
+        down, across = rounded_quotient(source[0] * width, source[1]), rounded_quotient(source[1] * height, source[0])
+        return max(1, min(height, down)), max(1, min(width, across))
 
     def _frame(self, resized: tuple[int, int]) -> tuple[int, int]:
         return (_multiple(resized[0], self.stride), _multiple(resized[1], self.stride)) if self.resize == "none" else self.frame
@@ -153,6 +154,16 @@ class Preprocessing:
 
 def _multiple(side: int, of: int) -> int:
     return -(-side // of) * of
+
+
+def rounded_quotient(dividend: Any, divisor: Any) -> Any:
+    """Return a quotient of positive integers, rounded to the nearest integer, and to the even one of two.
+
+    Exported graphs compute it too, with tensors. Integers are exact there and here, while fractions round unlike in each format.
+    """
+    whole = dividend // divisor
+    twice = 2 * (dividend - whole * divisor)
+    return whole + ((twice > divisor) | ((twice == divisor) & (whole % 2 == 1)))
 
 
 def resize_plane(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:

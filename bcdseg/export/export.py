@@ -20,8 +20,9 @@ from bcdseg.errors import OptionError, ParityError
 from bcdseg.export.formats import FORMATS, Format, Scans
 from bcdseg.export.pipeline import Subject
 from bcdseg.files import check_free, write_whole
+from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import Predictor
-from bcdseg.runtimes.agreement import BOUNDS, Difference, compare, drawn_scans
+from bcdseg.runtimes.agreement import BOUNDS, Difference, compare, synthetic_scans
 from bcdseg.runtimes.base import RawOutput
 from bcdseg.runtimes.torch_runtime import TorchRuntime
 from bcdseg.types import Pixels
@@ -62,7 +63,7 @@ def export(
     calibration = list(map(as_input, _scans(calibrate_on, MOST_CALIBRATED)))
     real = [*map(as_input, _scans(check_on, MOST_CHECKED)), *calibration[:MOST_CHECKED]]
     # For int8 a check on synthetic scans would mean little, as its ranges are calibrated on real scans.
-    compared = real if precision == "int8" else [*real, *map(as_input, drawn_scans())]
+    compared = real if precision == "int8" else [*real, *map(as_input, synthetic_scans())]
     contents = chosen.make(subject, precision, calibration)
     targets = {path.with_suffix(suffix): content for suffix, content in contents.items()}
     check_free(targets, overwrite=overwrite)
@@ -103,9 +104,7 @@ def _as_input(preprocessing: Preprocessing, largest: int | None, pixels: Pixels)
     pixels = to_uint8(pixels)
     picture = Image.fromarray(to_gray(pixels) if preprocessing.channels == 1 else pixels)
     picture = picture.convert("L" if preprocessing.channels == 1 else "RGB")
-    if preprocessing.resize == "fit":
-        picture = picture.resize(preprocessing.frame[::-1])
-    elif preprocessing.resize == "none":
+    if preprocessing.resize == "none":
         stride = preprocessing.stride
         picture = picture.resize((-(-picture.width // stride) * stride, -(-picture.height // stride) * stride))
     elif largest is not None:
@@ -118,9 +117,9 @@ def _checked(subject: Subject, chosen: Format, contents: dict[str, bytes], scans
     predictor = Predictor(
         runtime=TorchRuntime(subject.network, "cpu", subject.preprocessing.frame),
         preprocessing=subject.preprocessing,
-        rules=subject.rules,
-        classes=subject.network.config.classes,
-        no_lesion=subject.network.config.no_lesion,
+        postprocessing=Postprocessing(
+            rules=subject.rules, classes=subject.network.config.classes, no_lesion=subject.network.config.no_lesion
+        ),
     )
     with tempfile.TemporaryDirectory() as folder:
         for suffix, content in contents.items():
@@ -128,7 +127,7 @@ def _checked(subject: Subject, chosen: Format, contents: dict[str, bytes], scans
         run = chosen.opened(Path(folder) / f"made{chosen.suffix}", subject)
 
         def both(scan: Scans) -> tuple[RawOutput, RawOutput]:
-            found, expected = run(scan[None]), predictor.one(scan)
+            found, expected = run(scan[None]), predictor.predict_one(scan)
             classes = np.array([list(expected.probabilities.values())], np.float32) if expected.probabilities else None
             mask = None if expected.mask_probability is None else expected.mask_probability[None]
             return RawOutput(found.get("mask_probability"), found.get("probabilities")), RawOutput(mask, classes)

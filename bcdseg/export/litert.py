@@ -41,7 +41,7 @@ class _Named(nn.Module):
         self.pipeline = Pipeline(subject, "fp32")
         self.outputs = subject.outputs
 
-    def forward(self, scan: Tensor, size: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, scan: Tensor, size: Tensor) -> dict[str, Tensor]:
         return dict(zip(self.outputs, self.pipeline(scan, size), strict=True))
 
 
@@ -85,8 +85,6 @@ def open_litert(path: Path, subject: Subject) -> Callable[[NDArray[np.uint8]], I
 
 def inputs_of(scan: NDArray[np.uint8], path: Preprocessing) -> Inputs:
     """Return the inputs of the exported model for a scan."""
-    if path.resize == "fit":
-        return {SCAN: scan[None]}
     canvas = np.zeros((1, *canvas_size(path), *scan.shape[2:]), np.uint8)
     canvas[0, : scan.shape[0], : scan.shape[1]] = scan
     return {SCAN: canvas, SIZE: np.array(scan.shape[:2], np.int32)}
@@ -94,8 +92,7 @@ def inputs_of(scan: NDArray[np.uint8], path: Preprocessing) -> Inputs:
 
 def canvas_size(path: Preprocessing) -> tuple[int, int]:
     """Return the height and width of the scan input."""
-    height, width = path.frame
-    return (height, width) if path.resize == "fit" else (max(CANVAS, height), max(CANVAS, width))
+    return max(CANVAS, path.frame[0]), max(CANVAS, path.frame[1])
 
 
 def litert_facts(subject: Subject, precision: str) -> dict[str, str]:
@@ -103,8 +100,6 @@ def litert_facts(subject: Subject, precision: str) -> dict[str, str]:
     path = subject.preprocessing
     sides = " x ".join(map(str, (1, *canvas_size(path), *_colours(path))))
     facts = subject.facts(precision)
-    if path.resize == "fit":
-        return {**facts, "input": f"{SCAN}: uint8, {sides}"}
     outside = ["placing the scan at the top left of the canvas, and cutting the maps to its size", *json.loads(facts["outside"])]
     given = f"{SCAN}: uint8, {sides}, the scan at the top left; {SIZE}: int32, its height and width"
     return {**facts, "input": given, "outside": json.dumps(outside)}

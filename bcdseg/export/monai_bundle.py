@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bcdseg.errors import OptionError
-from bcdseg.export.monai_configs import CLASSES, MASK, NETWORK, PICTURES, USE, inference, metadata
+from bcdseg.export.monai_configs import CLASSES, MASK, NETWORK, PICTURES, USE, has_candidates, inference, metadata
 from bcdseg.export.pipeline import Pipeline, Subject
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the same model gives the same file
@@ -72,10 +72,10 @@ class _AsMonai(nn.Module):
 
 def make_bundle(subject: Subject, _: str, __: Sequence[Any]) -> dict[str, bytes]:
     """Convert a model to a zip archive with the bundle in a folder of the model's name."""
-    if subject.preprocessing.resize != "stretch":
+    if subject.preprocessing.resize == "none":
         raise OptionError(
-            f"{subject.name}: resizes by {subject.preprocessing.resize!r}, which a MONAI bundle can't do; 'stretch' it can. "
-            "Take another format, or train with resize='stretch'."
+            f"{subject.name}: resizes by 'none', and a MONAI bundle takes scans of any size. Take another format, or train with "
+            "resize='stretch' or 'fit'."
         )
     files = {
         "configs/metadata.json": _json(metadata(subject)),
@@ -137,6 +137,11 @@ def _readme(subject: Subject) -> str:
     written, outputs = [], []
     if subject.network.config.decoder:
         written.append("Masks are written as PNG (0 and 255), of the scans' size, under the scans' names with `_mask`.")
+        if has_candidates(subject):
+            written.append(
+                f"Where the probability of a lesion is below {subject.rules.presence_threshold:.1%}, the outline is a candidate, "
+                "not a finding. It is in the file with `_candidate`, and `_mask` is empty."
+            )
         outputs.append(f"- `{MASK}`, the probability of 'lesion' for each pixel (batch x 1 x width x height)")
     if subject.network.config.head:
         written.append(f"`classes.csv` has a line for each: file, then the probabilities of {', '.join(classes)}.")

@@ -13,7 +13,7 @@ USE = "Research on breast ultrasound. Not a medical device: not for diagnosis."
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 MODES = {1: "L", 3: "RGB"}
 NETWORK = "models/model.ts"
-MASK, CLASSES = "mask", "probabilities"
+MASK, CANDIDATE, CLASSES = "mask", "candidate", "probabilities"
 IMPORTS = (
     *("import math", "import pathlib", "import torch", "from PIL import ImageOps"),
     *("from monai.data import MetaTensor", "from monai.transforms import RemoveSmallObjects"),
@@ -111,19 +111,8 @@ def _after(subject: Subject) -> list[dict[str, Any]]:
         steps += [
             {"_target_": "AsDiscreted", "keys": MASK, "threshold": subject.rules.threshold},
             {"_target_": "Lambdad", "keys": MASK, "func": _without_specks(subject.rules.min_lesion_share)},
-            {
-                "_target_": "SaveImaged",
-                "keys": MASK,
-                "output_dir": "@output_dir",
-                "output_ext": ".png",
-                "output_postfix": "mask",
-                "output_dtype": "$'uint8'",
-                "scale": 255,
-                "resample": False,
-                "separate_folder": False,
-                "data_root_dir": "@dataset_dir",
-                "print_log": False,
-            },
+            *([_apart(subject)] if has_candidates(subject) else []),
+            *(_saved(name) for name in (MASK, *([CANDIDATE] if has_candidates(subject) else []))),
         ]
     if classes:
         steps.append(
@@ -136,6 +125,37 @@ def _after(subject: Subject) -> list[dict[str, Any]]:
             }
         )
     return steps
+
+
+def has_candidates(subject: Subject) -> bool:
+    """Return whether outlines below a presence threshold are candidates."""
+    config = subject.network.config
+    return bool(config.decoder and config.no_lesion is not None and subject.rules.presence_threshold is not None)
+
+
+def _apart(subject: Subject) -> dict[str, Any]:
+    """Return the transform that splits the mask in two, of which one is empty: findings and candidates."""
+    config = subject.network.config
+    negative = config.classes.index(str(config.no_lesion))
+    found = f"(1 - data['{CLASSES}'][{negative}] >= {subject.rules.presence_threshold})"
+    parts = f"'{MASK}': data['{MASK}'] * {found}, '{CANDIDATE}': data['{MASK}'] * ~{found}"
+    return {"_target_": "Lambda", "func": f"$lambda data: {{**data, {parts}}}"}
+
+
+def _saved(name: str) -> dict[str, Any]:
+    return {
+        "_target_": "SaveImaged",
+        "keys": name,
+        "output_dir": "@output_dir",
+        "output_ext": ".png",
+        "output_postfix": name,
+        "output_dtype": "$'uint8'",
+        "scale": 255,
+        "resample": False,
+        "separate_folder": False,
+        "data_root_dir": "@dataset_dir",
+        "print_log": False,
+    }
 
 
 def _without_specks(share: float) -> str:

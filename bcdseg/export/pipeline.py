@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bcdseg import __version__
-from bcdseg.data.preprocessing import Preprocessing
+from bcdseg.data.preprocessing import Preprocessing, rounded_quotient
 from bcdseg.inference.rules import Rules
 from bcdseg.networks.ensemble import AnyNetwork
 from bcdseg.networks.folding import fold_batch_norm
@@ -22,14 +21,21 @@ SCAN = "scan"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.float32}
 HALF_WEIGHT = 2**11
 LARGEST = 8192  # pixels per side; for larger scans the sums of weights would exceed 32 bits
-RESIZING = "resize: bilinear with smoothing, rounded to 8 bits across and then down, as Pillow does"
-INSIDE = ("intensities to 0..1", "padding", "normalisation", "network", "sigmoid", "temperature and softmax", "threshold")
+RESIZING = "{}: bilinear with smoothing, rounded to 8 bits across and then down, as Pillow does"
+RESIZES = {"stretch": "resize", "fit": "resize with the aspect ratio kept"}
+INSIDE = (
+    "padding with black",
+    "intensities to 0..1",
+    "normalisation",
+    "network",
+    "sigmoid",
+    "temperature and softmax",
+    "threshold",
+)
 BRING_BACK = "mask to the scan's size"
-OUTSIDE = {
-    "stretch": (),
-    "fit": ("resize to fit the frame, keeping the aspect ratio, and padding with black",),
-    "none": ("padding with black to multiples of the stride",),
-}
+PADDING = "padding with black to multiples of the stride"
+SMALL = "dropping outlined spots below rules.min_lesion_share of the scan"
+PRESENCE = "outlines are candidates where one minus the probability of no_lesion is below rules.presence_threshold"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +65,10 @@ class Subject:
     def facts(self, precision: str) -> dict[str, str]:
         """Return the metadata of the exported file, as text and JSON."""
         resize = self.preprocessing.resize
-        inside = (RESIZING, *INSIDE, BRING_BACK) if resize == "stretch" else INSIDE
+        inside = INSIDE[1:] if resize == "none" else (RESIZING.format(RESIZES[resize]), *INSIDE, BRING_BACK)
+        outside = [PADDING] if resize == "none" else []
+        if self.network.config.decoder:
+            outside += [SMALL] + [PRESENCE] * (self.rules.presence_threshold is not None)
         values: dict[str, Any] = {
             "format": "bcdseg-pipeline",
             "format_version": 1,
@@ -71,7 +80,7 @@ class Subject:
             "input": f"{SCAN}: uint8, {' x '.join(_layout(self.preprocessing))}",
             "outputs": list(self.outputs),
             "inside": list(inside),
-            "outside": [*OUTSIDE[resize], "dropping outlined spots below rules.min_lesion_share of the scan"],
+            "outside": outside,
             "rules": asdict(self.rules),
             "preprocessing": asdict(self.preprocessing),
             "card": self.card,
@@ -79,11 +88,18 @@ class Subject:
         return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
 
+class Extent(NamedTuple):
+    """Rows or columns of an image in a larger tensor: the number of its first one, and how many there are."""
+
+    first: Length
+    count: Length
+
+
 class Pipeline(nn.Module):
     """Module from scans to ``outputs``: mask probability and mask at the scans' size, and class probabilities.
 
     Scans are uint8, batch x height x width, with x 3 at the end for a colour network. They may have any size where preprocessing
-    stretches scans; otherwise they have the size of the network input, since padding depends on data outside of the graph.
+    resizes them; otherwise their height and width are multiples of the network's stride.
 
     For formats with inputs of one size, scans are at the top left of a canvas, and ``size`` contains their height and width.
     """
@@ -111,84 +127,80 @@ class Pipeline(nn.Module):
 
     def _prepared(self, planes: Tensor, scan: tuple[Length, Length]) -> Tensor:
         path = self.preprocessing
-        if path.resize == "stretch":  # Pillow rounds to integers after each direction
-            planes = _in_levels(planes, path.size[1], scan[1])
-            planes = _in_levels(planes.mT, path.size[0], scan[0]).mT
-            down, across, _, _ = self._room()
-            top, left = down // 2, across // 2
-            planes = F.pad(planes, (left, across - left, top, down - top))
+        if path.resize != "none":  # Pillow rounds to integers after each direction
+            (down, across), (height, width) = self._placement(scan), path.frame
+            planes = _in_levels(planes, Extent(0, scan[1]), width, across)
+            planes = _in_levels(planes.mT, Extent(0, scan[0]), height, down).mT
         mean, std = (torch.tensor(values)[:, None, None] for values in (path.mean, path.std))
         return (planes / 255 - mean) / std
 
     def _restored(self, over_input: Tensor, scan: tuple[Length, Length], canvas: tuple[int, int]) -> Tensor:
-        if self.preprocessing.resize != "stretch":
+        if self.preprocessing.resize == "none":
             return over_input
-        down, across, height, width = self._room()
-        top, left = down // 2, across // 2
-        inside = over_input[:, :, top : top + height, left : left + width]
-        across_done = _smoothly(inside, canvas[1], scan[1])
-        return _smoothly(across_done.mT, canvas[0], scan[0]).mT
+        down, across = self._placement(scan)
+        across_done = _smoothly(over_input, across, canvas[1], Extent(0, scan[1]))
+        return _smoothly(across_done.mT, down, canvas[0], Extent(0, scan[0])).mT
 
-    def _room(self) -> tuple[int, int, int, int]:
-        """Return the rows and columns of padding, and the height and width without padding."""
-        (height, width), frame = self.preprocessing.size, self.preprocessing.frame
-        return frame[0] - height, frame[1] - width, height, width
+    def _placement(self, scan: tuple[Length, Length]) -> tuple[Extent, Extent]:
+        """Return the rows and the columns of the network input that the resized scan fills; the rest is padding."""
+        path = self.preprocessing
+        resized = _fitted(scan, path.size) if path.resize == "fit" else path.size
+        down, across = (Extent((whole - side) // 2, side) for whole, side in zip(path.frame, resized, strict=True))
+        return down, across
 
 
 def trace_pipeline(subject: Subject, precision: str) -> torch.export.ExportedProgram:
-    """Trace the pipeline to a graph for any batch size, and for any scan size where the pipeline supports it."""
+    """Trace the pipeline to a graph for any batch size, and for any scan size that the pipeline supports."""
     path, dim = subject.preprocessing, torch.export.Dim
-    height, width = path.frame if path.resize == "fit" else (3 * path.stride, 4 * path.stride)
-    scan = torch.zeros(2, height, width, *([3] if path.channels == 3 else []), dtype=torch.uint8)
-    sizes: dict[int, Any] = {0: dim("batch", max=4096)}
-    if path.resize == "stretch":
-        sizes |= {1: dim("height", min=8, max=LARGEST), 2: dim("width", min=8, max=LARGEST)}
-    elif path.resize == "none":
-        sizes |= {1: path.stride * dim("down", max=1024), 2: path.stride * dim("across", max=1024)}
-    return torch.export.export(Pipeline(subject, precision).eval(), (scan,), dynamic_shapes=(sizes,))
+    scan = torch.zeros(2, 3 * path.stride, 4 * path.stride, *([3] if path.channels == 3 else []), dtype=torch.uint8)
+    if path.resize == "none":
+        sides: dict[int, Any] = {1: path.stride * dim("down", max=1024), 2: path.stride * dim("across", max=1024)}
+    else:
+        sides = {1: dim("height", min=8, max=LARGEST), 2: dim("width", min=8, max=LARGEST)}
+    return torch.export.export(Pipeline(subject, precision).eval(), (scan,), dynamic_shapes=({0: dim("batch", max=4096), **sides},))
 
 
 def _layout(path: Preprocessing) -> tuple[str, ...]:
-    height, width = {
-        "stretch": ("height", "width"),
-        "fit": (str(path.frame[0]), str(path.frame[1])),
-        "none": (f"height (a multiple of {path.stride})", f"width (a multiple of {path.stride})"),
-    }[path.resize]
-    return ("batch", height, width, *(("3",) if path.channels == 3 else ()))
+    only = f" (a multiple of {path.stride})" if path.resize == "none" else ""
+    return ("batch", f"height{only}", f"width{only}", *(("3",) if path.channels == 3 else ()))
+
+
+def _fitted(scan: tuple[Length, Length], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return the height and width of a scan that is resized to fit a size with its aspect ratio kept, as ``Preprocessing`` does."""
+    height, width = (side if isinstance(side, Tensor) else torch.full((), side, dtype=torch.int64) for side in scan)
+    down, across = rounded_quotient(height * size[1], width), rounded_quotient(width * size[0], height)
+    return torch.clamp(down, 1, size[0]), torch.clamp(across, 1, size[1])
 
 
 # Resizing is implemented here, because the formats' own operators lack the antialiasing that downscaling needs, or round unlike
 # Pillow; a dozen pixels that are one level brighter change the outputs of networks by more than 0.001.
 
 
-def _shares(lines: int, before: Length, places: int, after: Length) -> tuple[Tensor, Tensor]:
+def _shares(lines: int, before: Extent, places: int, after: Extent) -> tuple[Tensor, Tensor]:
     """Return the weight of each pixel of a line in each pixel of the resized line, ``places`` x ``lines``, and the sum of each row.
 
-    The first ``before`` pixels of ``lines`` become the first ``after`` of ``places``; the weights of pixels beyond are 0.
+    The pixels ``before`` of ``lines`` become the pixels ``after`` of ``places``; all other weights are 0.
     """
-    pixel, place = 2 * torch.arange(lines) + 1, 2 * torch.arange(places)[:, None] + 1
-    apart = (pixel * after - place * before).abs()
-    shares = torch.clamp(torch.maximum(2 * before - apart, 2 * after - apart), min=0)
-    if isinstance(before, Tensor):
-        shares = shares * (pixel < 2 * before)
-    if isinstance(after, Tensor):
-        shares = shares * (place < 2 * after)
+    pixel = 2 * (torch.arange(lines) - before.first) + 1
+    place = 2 * (torch.arange(places)[:, None] - after.first) + 1
+    apart = (pixel * after.count - place * before.count).abs()
+    shares = torch.clamp(torch.maximum(2 * before.count - apart, 2 * after.count - apart), min=0)
+    shares = shares * ((pixel > 0) & (pixel < 2 * before.count)) * ((place > 0) & (place < 2 * after.count))
     return shares, torch.clamp(shares.sum(dim=1, keepdim=True), min=1)
 
 
-def _smoothly(lines: Tensor, places: int, after: Length) -> Tensor:
+def _smoothly(lines: Tensor, before: Extent, places: int, after: Extent) -> Tensor:
     """Resize the last dimension as Pillow does with floating-point pixels."""
-    count = lines.shape[-1]
-    shares, whole = _shares(count, count, places, after)
+    shares, whole = _shares(lines.shape[-1], before, places, after)
     return lines @ (shares.float() / whole.float()).T
 
 
-def _in_levels(lines: Tensor, after: int, before: Length) -> Tensor:
+def _in_levels(lines: Tensor, before: Extent, places: int, after: Extent) -> Tensor:
     """Resize the last dimension exactly as Pillow does with 8-bit pixels, whose weights are integer multiples of 2**-22.
 
     Each weight is split into two halves of 11 bits, whose sums are exact in 32-bit floating point.
     """
-    shares, whole = _shares(lines.shape[-1], before, after, after)
+    shares, whole = _shares(lines.shape[-1], before, places, after)
     high = shares * HALF_WEIGHT // whole
     low = ((shares * HALF_WEIGHT - high * whole) * 2 * HALF_WEIGHT + whole) // (2 * whole)
     carried = torch.floor(lines @ low.float().T / HALF_WEIGHT)

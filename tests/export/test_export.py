@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from without_the_library import run_without
 import bcdseg
 from bcdseg import Model, errors
 from bcdseg.cli import app
+from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.export import export as export_module
 from bcdseg.export.formats import FORMATS
-from bcdseg.export.pipeline import Subject, _in_levels, _smoothly
+from bcdseg.export.pipeline import Extent, Subject, _fitted, _in_levels, _smoothly
 
 SCANS = [draw_scan(seed, size) for seed, size in enumerate([(120, 160), (41, 33), (40, 40)])]
 MADE_HERE = [name for name in FORMATS if name != "litert"]  # that one has test_litert.py
@@ -59,14 +61,26 @@ def _same(file: Path, model: Model, scans: list[NDArray[np.uint8]], tolerance: f
 @given(
     before=st.integers(1, 700),
     after=st.integers(1, 300),
+    around=st.tuples(*[st.integers(0, 40)] * 4),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_resizing_in_the_graph_is_pillows_bit_for_bit(before: int, after: int, seed: int) -> None:
+def test_resizing_in_the_graph_is_pillows_bit_for_bit(before: int, after: int, around: tuple[int, ...], seed: int) -> None:
     lines = np.random.default_rng(seed).integers(0, 256, (5, before), dtype=np.uint8)
+    padded = torch.from_numpy(np.pad(lines, ((0, 0), around[:2]), constant_values=99)).float()
+    extents = Extent(around[0], before), around[2] + after + around[3], Extent(around[2], after)
     expected = np.asarray(Image.fromarray(lines).resize((after, 5), Image.Resampling.BILINEAR))
-    np.testing.assert_array_equal(_in_levels(torch.from_numpy(lines).float(), after, before).numpy(), expected)
+    np.testing.assert_array_equal(_in_levels(padded, *extents).numpy(), np.pad(expected, ((0, 0), around[2:])))
     smooth = np.asarray(Image.fromarray(lines / np.float32(255)).resize((after, 5), Image.Resampling.BILINEAR))
-    np.testing.assert_allclose(_smoothly(torch.from_numpy(lines) / 255, after, after).numpy(), smooth, atol=1e-6)
+    np.testing.assert_allclose(_smoothly(padded / 255, *extents).numpy(), np.pad(smooth, ((0, 0), around[2:])), atol=1e-6)
+
+
+@given(scan=st.tuples(*[st.integers(1, 8192)] * 2), size=st.tuples(*[st.integers(16, 1024)] * 2))
+def test_a_scan_fits_into_the_network_as_exact_fractions_say(scan: tuple[int, int], size: tuple[int, int]) -> None:
+    scale = min(Fraction(size[0], scan[0]), Fraction(size[1], scan[1]))
+    expected = tuple(max(1, round(side * scale)) for side in scan)
+    assert Preprocessing(size=size, resize="fit").placement(scan).resized == expected
+    assert tuple(map(int, _fitted(scan, size))) == expected
+    assert tuple(map(int, _fitted(tuple(map(torch.tensor, scan)), size))) == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("format", MADE_HERE)
@@ -74,17 +88,24 @@ def test_a_file_takes_scans_of_any_size_and_answers_as_the_model(written: dict[s
     _same(written[format], _small(), SCANS)
 
 
+@pytest.mark.parametrize("format", MADE_HERE)
+def test_a_file_keeps_the_aspect_ratio_of_scans_of_any_size(format: str, tmp_path: Path) -> None:
+    model = _small(resize="fit")
+    _same(model.export(tmp_path / f"model{FORMATS[format].suffix}").path, model, [*SCANS, draw_scan(3, (30, 200))])
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"size": (50, 70), "in_channels": 3},  # padded, and in colour
         {"classes": [], "head": None, "resize": "none"},
+        {"size": (50, 70), "in_channels": 3, "resize": "fit"},
         {"decoder": None, "decoder_channels": None, "resize": "fit"},
     ],
 )
 def test_every_kind_of_model(options: dict[str, Any], tmp_path: Path) -> None:
     model = _small(**options)
-    size = {"fit": (32, 64), "none": (64, 96)}.get(options.get("resize", ""), (45, 61))
+    size = (64, 96) if options.get("resize") == "none" else (45, 61)
     scan = draw_scan(3, size)
     scan = np.stack([scan, scan // 2, 255 - scan], axis=-1) if model.preprocessing.channels == 3 else scan
     _same(model.export(tmp_path / "model.pt2").path, model, [scan])  # the pipeline is the same in every format

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from drawn import draw_scan
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
 from PIL import Image
 
 import bcdseg
@@ -98,6 +100,7 @@ def test_it_says_what_monai_asks_for(bundle: Path) -> None:
     ("options", "outputs"),
     [
         ({"in_channels": 3}, ["mask", "probabilities"]),
+        ({"resize": "fit"}, ["mask", "probabilities"]),
         ({"head": None, "classes": ()}, ["mask"]),
         ({"decoder": None, "decoder_channels": None}, ["probabilities"]),
     ],
@@ -114,7 +117,31 @@ def test_every_kind_of_model_becomes_one_that_agrees(options: dict[str, Any], ou
     assert steps[0]["sub_keys"] == outputs
 
 
-def test_a_model_that_keeps_the_aspect_ratio_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(errors.OptionError, match="resizes by 'fit'"):
-        _model(resize="fit").export(tmp_path / "small.zip")
+def test_a_model_that_resizes_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.OptionError, match="resizes by 'none'"):
+        _model(resize="none").export(tmp_path / "small.zip")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_outline_below_the_presence_threshold_is_written_as_a_candidate(tmp_path: Path) -> None:
+    made = _model()
+    model = Model(made.network, made.preprocessing, bcdseg.Rules(presence_threshold=0.3), name="small")
+    with zipfile.ZipFile(model.export(tmp_path / "small.zip").path) as packed:
+        packed.extractall(tmp_path)
+    parser = ConfigParser()
+    parser.read_config(tmp_path / "small/configs/inference.json")
+    parser["output_dir"], parser["dataset_dir"] = str(tmp_path / "out"), str(tmp_path)
+    write = parser.get_parsed_content("postprocessing")
+    outline = torch.zeros(1, 16, 12)
+    outline[:, 4:10, 3:9] = 0.9
+    for name, normal in (("finding", 0.65), ("candidate", 0.75)):
+        image = MetaTensor(torch.zeros(1, 16, 12), meta={"filename_or_obj": str(tmp_path / f"{name}.png")})
+        classes = torch.tensor([normal, (1 - normal) / 2, (1 - normal) / 2])
+        write({"image": image, "pred": {"mask": outline, "probabilities": classes}})
+    written = {path.stem: np.asarray(Image.open(path)) > 0 for path in (tmp_path / "out").glob("*.png")}
+    expected = outline[0].T.numpy() > 0
+    empty = np.zeros_like(expected)
+    for name, mask, candidate in (("finding", expected, empty), ("candidate", empty, expected)):
+        np.testing.assert_array_equal(written[f"{name}_mask"], mask)
+        np.testing.assert_array_equal(written[f"{name}_candidate"], candidate)
+    assert "is a candidate, not a finding" in (tmp_path / "small/docs/README.md").read_text()
