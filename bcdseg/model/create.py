@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from numbers import Number
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +24,7 @@ from bcdseg.networks.encoders import registered_name
 from bcdseg.networks.ensemble import Ensemble, EnsembleConfig, Member
 from bcdseg.networks.network import Network, build_network
 from bcdseg.networks.pretrained import load_pretrained, normalisation
+from bcdseg.types import as_text
 
 
 def create(
@@ -51,7 +53,7 @@ def create(
             name. Or a module of your own, whose ``forward(image)`` returns five feature maps, at strides of 2, 4, 8, 16 and 32, and
             whose ``out_channels`` are their numbers of channels. A model with a module whose class isn't registered predicts, but
             can't be saved, nor trained with ``bcdseg.fit``, which saves it.
-        classes: Names of two or more classes; empty when ``head`` is None.
+        classes: Names of two or more classes, also numbers (BI-RADS), which become texts; empty when ``head`` is None.
         decoder: Name of a decoder: ``unet`` or another one of segmentation-models-pytorch; None is classification only.
         weights: Source of the encoder's weights: ``"imagenet"``, a file, a folder, or None for random weights.
         head: Classification head: ``"guided"`` pools features globally and under the predicted mask, ``"global"`` only globally;
@@ -78,10 +80,11 @@ def create(
         WeightsUnavailableError: The weights could not be downloaded; the message names the file and where to put it.
     """
     module = encoder if isinstance(encoder, nn.Module) else None
+    classes = classes if isinstance(classes, str) else tuple(as_text(one) if isinstance(one, Number) else one for one in classes)
     name = encoder if module is None else registered_name(module)
     config = NetworkConfig(
         encoder=name,  # type: ignore[arg-type] # anything but a string is refused there
-        classes=classes if isinstance(classes, str) else tuple(classes),  # type: ignore[arg-type] # a string is refused there
+        classes=classes,  # type: ignore[arg-type] # a string is refused there
         no_lesion=no_lesion_class(classes, no_lesion),
         decoder=decoder,
         head="global" if decoder is None and head == "guided" else head,

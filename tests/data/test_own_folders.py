@@ -280,6 +280,7 @@ def test_classes_may_be_numbers(tmp_path: Path) -> None:
     data = bcdseg.Dataset(samples, "numbers")
     assert data.classes == ("2", "3", "4")
     assert data.map_labels({2: "benign", 3: None}).classes == ("benign", "4")
+    assert bcdseg.create("plain_cnn", classes=[2, 3, np.int64(4)], size=32).classes == ("2", "3", "4")
 
 
 def test_a_picture_and_a_frame_show_a_data_set(tmp_path: Path) -> None:
