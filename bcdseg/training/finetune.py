@@ -21,6 +21,9 @@ from bcdseg.networks.ensemble import Ensemble
 from bcdseg.networks.heads import GlobalHead, GuidedHead, HierarchicalHead
 from bcdseg.networks.network import Network, Output
 
+INHERITED = ("licence", "licence_id", "citation")
+"""Parts of a model's metadata that hold for models trained from it, too."""
+
 if TYPE_CHECKING:
     from bcdseg.model.model import Model
 
@@ -52,7 +55,8 @@ def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:
     _renew_head(network, tuple(classes))
     rules = Rules(threshold=model.rules.threshold, min_lesion_share=model.rules.min_lesion_share)
     adapted = _copy_of(model, network, rules)
-    adapted.training = {"seen": joint_training_overlap([model])} if model.training else {}
+    inherited = {name: model.training[name] for name in INHERITED if name in model.training}
+    adapted.training = {"seen": joint_training_overlap([model]), **inherited} if model.training else {}
     return adapted, _what_changed(model, classes)
 
 
