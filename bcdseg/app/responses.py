@@ -12,10 +12,9 @@ from PIL import Image
 
 from bcdseg.app.sessions import UploadedScan
 from bcdseg.dicom.deidentify import read_reference
-from bcdseg.dicom.report import Algorithm
-from bcdseg.dicom.segmentation import encode_segmentation
 from bcdseg.errors import OptionError
 from bcdseg.extras import require
+from bcdseg.inference.dicom_output import encode_dicom_seg
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import json_bytes, output_names, png_bytes
 from bcdseg.model.model import Model
@@ -112,14 +111,7 @@ def _segmentation(prediction: Prediction, scan: UploadedScan) -> bytes:
     if prediction.mask is None:
         raise OptionError(NO_MASK)
     reference = read_reference(scan.content, keep_identifiers=False)
-    return encode_segmentation(
-        reference,
-        [prediction.frame],
-        prediction.mask[None],
-        spacing=prediction.spacing,
-        algorithm=Algorithm(prediction.model),
-        name=scan.name,
-    )
+    return encode_dicom_seg(prediction, reference, name=scan.name)
 
 
 DOWNLOADS = {

@@ -15,6 +15,7 @@ from bcdseg.dicom.guard import UNFIT, guarded, pydicom
 from bcdseg.types import Point
 
 SCHEME = "99BCDSEG"
+CANDIDATE = "Candidate, below the presence threshold"
 KNOWN_CLASSES = {"normal": "Normal", "benign": "Benign", "malignant": "Malignant"}
 
 
@@ -39,6 +40,7 @@ class FrameFindings:
     label: str | None
     probabilities: Mapping[str, float]
     lesions: Sequence[MeasuredLesion]
+    candidates: Sequence[MeasuredLesion] = ()
 
 
 def encode_report(reference: Any, findings: Sequence[FrameFindings], *, algorithm: Algorithm, name: str) -> bytes:
@@ -94,15 +96,24 @@ class _Writer:
         return self.sr.ObservationContext(observer_device_context=context)
 
     def _groups(self, found: FrameFindings) -> list[Any]:
-        """Return the measurement groups of a frame: its class, then its lesions."""
-        return [self._scan(found), *(self._lesion(lesion, number, found.frame) for number, lesion in enumerate(found.lesions, 1))]
+        """Return the measurement groups of a frame: its class, then its lesions and its candidates."""
+        lesions = [self._lesion(lesion, f"lesion {number}", found.frame) for number, lesion in enumerate(found.lesions, 1)]
+        status = self.sr.QualitativeEvaluation(
+            name=self._own("status", "", "Status of the outline"), value=self._own("status", "candidate", CANDIDATE)
+        )
+        candidates = [
+            self._lesion(one, f"candidate {number}", found.frame, [status]) for number, one in enumerate(found.candidates, 1)
+        ]
+        return [self._scan(found), *lesions, *candidates]
 
     def _scan(self, found: FrameFindings) -> Any:
         place = self.sr.SourceImageForMeasurementGroup(
             self.reference.SOPClassUID, self.reference.SOPInstanceUID, referenced_frame_numbers=_numbers(found.frame)
         )
         none = self.codes.UCUM.NoUnits
-        count = self._measurement(self._own("lesions", "", "Number of outlined lesions"), len(found.lesions), none)
+        counts = [self._measurement(self._own("lesions", "", "Number of outlined lesions"), len(found.lesions), none)]
+        if found.candidates:
+            counts.append(self._measurement(self._own("candidates", "", "Number of candidates"), len(found.candidates), none))
         chances = [
             self._measurement(self._own("probability", name, f"Probability of {name}"), value, none)
             for name, value in found.probabilities.items()
@@ -113,11 +124,11 @@ class _Writer:
             algorithm_id=self.method,
             finding_sites=[self.sr.FindingSite(self.codes.SCT.Breast)],
             source_images=[place],
-            measurements=[count, *chances],
+            measurements=[*counts, *chances],
             qualitative_evaluations=[self.sr.QualitativeEvaluation(name=name, value=value) for name, value in named] or None,
         )
 
-    def _lesion(self, lesion: MeasuredLesion, number: int, frame: int | None) -> Any:
+    def _lesion(self, lesion: MeasuredLesion, name: str, frame: int | None, evaluations: Sequence[Any] = ()) -> Any:
         image = self.sr.SourceImageForRegion(
             self.reference.SOPClassUID, self.reference.SOPInstanceUID, referenced_frame_numbers=_numbers(frame)
         )
@@ -127,7 +138,7 @@ class _Writer:
             (self.codes.UCUM.Millimeter, self.codes.UCUM.SquareMillimeter) if lesion.in_mm else (self._pixels(), self._pixels())
         )
         return self.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-            tracking_identifier=self._tracking(f"lesion {number}", frame),
+            tracking_identifier=self._tracking(name, frame),
             referenced_region=self.sr.ImageRegion(graphic_type="ELLIPSE", graphic_data=ends, source_image=image),
             finding_type=self.codes.SCT.Mass,
             algorithm_id=self.method,
@@ -140,6 +151,7 @@ class _Writer:
                     self._own("mask-probability", "", "Mean probability of lesion"), lesion.probability, self.codes.UCUM.NoUnits
                 ),
             ],
+            qualitative_evaluations=list(evaluations) or None,
         )
 
     def _measurement(self, name: Any, value: float, unit: Any) -> Any:

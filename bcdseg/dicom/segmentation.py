@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,51 +22,67 @@ from bcdseg.types import Mask, Spacing
 
 WHOLE = 255  # stored value of a probability of 1
 STACK = "1"
+BELOW = "below the presence threshold"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Segment:
+    """A segment of a segmentation.
+
+    Attributes:
+        label: Name of the segment, at most 64 characters.
+        maps: Frames x height x width: bool for a binary segmentation, float32 from 0 to 1 for one of probabilities.
+        description: Sentence about the segment; empty for none.
+    """
+
+    label: str
+    maps: NDArray[Any]
+    description: str = ""
+
+
+def candidate_label(number: int | None = None) -> str:
+    """Return the label of a segment of candidates, all of them or the one with a number."""
+    return f"candidate, {BELOW}" if number is None else f"candidate {number}, {BELOW}"
 
 
 def encode_segmentation(
-    reference: Any, frames: Sequence[int | None], maps: NDArray[Any], *, spacing: Spacing | None, algorithm: Algorithm, name: str
+    reference: Any,
+    frames: Sequence[int | None],
+    segments: Sequence[Segment],
+    *,
+    spacing: Spacing | None,
+    algorithm: Algorithm,
+    name: str,
 ) -> bytes:
     """Encode a segmentation as the bytes of a DICOM file.
 
     Args:
         reference: Reference that ``deidentify.read_reference`` returned.
         frames: Number of each map's frame in the source, or None for the only frame of a single image.
-        maps: Frames x height x width: bool for a binary segmentation, float32 from 0 to 1 for one of probabilities.
+        segments: Segments with one map per frame.
         spacing: Millimetres per pixel.
         algorithm: Algorithm that made the maps.
         name: Name of the source in errors.
     """
     with guarded(name, UNFIT):
-        made = _first_frame(reference, maps[0], spacing, algorithm)
+        made = _first_frame(reference, segments, spacing, algorithm)
         _set_class(made, reference.SOPClassUID)
         made.PatientOrientation = ""
         if frames[0] is not None:
-            _add_frames(made, [frame or 1 for frame in frames], maps)
+            _add_frames(made, [frame or 1 for frame in frames], segments)
         return file_content(made)
 
 
-def encode_each_lesion(
-    reference: Any, lesions: NDArray[np.bool_], *, spacing: Spacing | None, algorithm: Algorithm, name: str
-) -> bytes:
-    """Encode the lesions of one image (lesions x height x width) as one segment each; see ``encode_segmentation``."""
-    with guarded(name, UNFIT):
-        made = _first_frame(reference, np.moveaxis(lesions, 0, -1)[None], spacing, algorithm)
-        _set_class(made, reference.SOPClassUID)
-        made.PatientOrientation = ""
-        return file_content(made)
-
-
-def _first_frame(reference: Any, first: NDArray[Any], spacing: Spacing | None, algorithm: Algorithm) -> Any:
-    """Create the segmentation of one frame: height x width, or 1 x height x width x segments."""
+def _first_frame(reference: Any, segments: Sequence[Segment], spacing: Spacing | None, algorithm: Algorithm) -> Any:
+    """Create the segmentation of the first frame."""
     highdicom, seg = pydicom("highdicom"), pydicom("highdicom.seg")
-    names = ["lesion"] if first.ndim == 2 else [f"lesion {number + 1}" for number in range(first.shape[-1])]
+    first = np.stack([segment.maps[0] for segment in segments], axis=-1)[None]
     return seg.Segmentation(
         source_images=[_as_still(reference, spacing)],
         pixel_array=first.astype(np.uint8) if first.dtype == np.bool_ else first,
         segmentation_type="BINARY" if first.dtype == np.bool_ else "FRACTIONAL",
         max_fractional_value=WHOLE,
-        segment_descriptions=[_described(number, name, algorithm) for number, name in enumerate(names, 1)],
+        segment_descriptions=[_described(number, segment, algorithm) for number, segment in enumerate(segments, 1)],
         series_instance_uid=highdicom.UID(),
         series_number=9001,
         sop_instance_uid=highdicom.UID(),
@@ -77,22 +94,25 @@ def _first_frame(reference: Any, first: NDArray[Any], spacing: Spacing | None, a
     )
 
 
-def _described(number: int, name: str, algorithm: Algorithm) -> Any:
+def _described(number: int, segment: Segment, algorithm: Algorithm) -> Any:
     highdicom, seg, codes = pydicom("highdicom"), pydicom("highdicom.seg"), pydicom("pydicom.sr.codedict").codes
     identification = highdicom.AlgorithmIdentificationSequence(
         name=algorithm.name, family=codes.DCM.ArtificialIntelligence, version=algorithm.version
     )
-    return seg.SegmentDescription(
+    described = seg.SegmentDescription(
         segment_number=number,
-        segment_label=name,
+        segment_label=segment.label,
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.Mass,
         algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=identification,
         tracking_uid=highdicom.UID(),
-        tracking_id=name,
+        tracking_id=segment.label,
         anatomic_regions=[codes.SCT.Breast],
     )
+    if segment.description:
+        described.SegmentDescription = segment.description
+    return described
 
 
 def _as_still(reference: Any, spacing: Spacing | None) -> Any:
@@ -118,28 +138,28 @@ def _set_class(made: Any, uid: str) -> None:
             element.value = uid
 
 
-def _add_frames(made: Any, frames: Sequence[int], maps: NDArray[Any]) -> None:
+def _add_frames(made: Any, frames: Sequence[int], segments: Sequence[Segment]) -> None:
     """Set the source frame of each map of a clip; highdicom writes one frame if a source has no position in the patient."""
-    first = made.PerFrameFunctionalGroupsSequence[0]
     groups = []
-    for position, frame in enumerate(frames, 1):
-        group = copy.deepcopy(first)
-        group.FrameContentSequence[0].StackID = STACK
-        group.FrameContentSequence[0].InStackPositionNumber = position
-        group.FrameContentSequence[0].DimensionIndexValues = [1, *[position] * len(made.DimensionIndexSequence)]
-        if "PlanePositionSequence" in group:  # readers without a time axis show the frames one behind another
-            depth = (position - 1) * float(made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness)
-            group.PlanePositionSequence[0].ImagePositionPatient = [0, 0, f"{depth:.10g}"]
-        group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = frame
-        groups.append(group)
+    for segment, first in enumerate(made.PerFrameFunctionalGroupsSequence, 1):
+        for position, frame in enumerate(frames, 1):
+            group = copy.deepcopy(first)
+            group.FrameContentSequence[0].StackID = STACK
+            group.FrameContentSequence[0].InStackPositionNumber = position
+            group.FrameContentSequence[0].DimensionIndexValues = [segment, *[position] * len(made.DimensionIndexSequence)]
+            if "PlanePositionSequence" in group:  # readers without a time axis show the frames one behind another
+                depth = (position - 1) * float(made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness)
+                group.PlanePositionSequence[0].ImagePositionPatient = [0, 0, f"{depth:.10g}"]
+            group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = frame
+            groups.append(group)
     made.PerFrameFunctionalGroupsSequence = groups
-    made.NumberOfFrames = len(frames)
+    made.NumberOfFrames = len(groups)
     place = copy.deepcopy(made.DimensionIndexSequence[0])
     tag = pydicom("pydicom.datadict").tag_for_keyword
     place.DimensionIndexPointer, place.FunctionalGroupPointer = tag("InStackPositionNumber"), tag("FrameContentSequence")
     place.DimensionDescriptionLabel = "Position in the clip"
     made.DimensionIndexSequence = [*made.DimensionIndexSequence, place]
-    made.PixelData = _packed(maps)
+    made.PixelData = _packed(np.concatenate([segment.maps for segment in segments]))
 
 
 def _packed(maps: NDArray[Any]) -> bytes:
@@ -153,6 +173,7 @@ def _packed(maps: NDArray[Any]) -> bytes:
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # segmentation, label map segmentation
 SOURCE = ("DerivationImageSequence", "SourceImageSequence")
 FRAME = "ReferencedFrameNumber"
+SEGMENT = ("SegmentIdentificationSequence", "ReferencedSegmentNumber")
 POSITION = ("PlanePositionSequence", "ImagePositionPatient")
 ORIENTATION = ("PlaneOrientationSequence", "ImageOrientationPatient")
 UPRIGHT = (1, 0, 0, 0, 1, 0)  # columns to the right, rows down
@@ -161,7 +182,7 @@ INSTEAD = "Export the lesion's outline alone, or as a PNG of its image's size."
 
 
 def read_outline(path: Path) -> Mask:
-    """Read the merged mask of a segmentation; a probability above one half is lesion.
+    """Read the merged mask of a segmentation; a probability above one half is lesion, and a candidate of a model is not.
 
     Raises:
         ImageError: The file is not a segmentation, or it is of several images or several kinds of tissue, or rotated or mirrored.
@@ -185,7 +206,10 @@ def read_outline(path: Path) -> Mask:
 def _merged(found: Any, size: tuple[int, int]) -> Mask:
     least = int(found.MaximumFractionalValue) / 2 if found.SegmentationType == "FRACTIONAL" else 0
     frames = pydicom("pydicom.pixels").pixel_array(found)  # all at once: single frames fail if their bits do not fill bytes
-    merged: Mask = (frames > least).reshape(-1, *size).any(axis=0)
+    candidates = {int(one.SegmentNumber) for one in found.SegmentSequence if str(one.get("SegmentLabel", "")).endswith(BELOW)}
+    shared, own = (found.get(SHARED) or [{}])[0], found.get(PER_FRAME) or []
+    kept = [_told(group, shared, *SEGMENT) not in candidates for group in own] if candidates else slice(None)
+    merged: Mask = (frames > least).reshape(-1, *size)[kept].any(axis=0)
     return merged
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from skimage.measure import label
 
 from bcdseg.dicom.deidentify import read_reference
 from bcdseg.dicom.report import Algorithm, FrameFindings, MeasuredLesion, encode_report
-from bcdseg.dicom.segmentation import encode_each_lesion, encode_segmentation
+from bcdseg.dicom.segmentation import Segment, candidate_label, encode_segmentation
 from bcdseg.errors import OptionError
 from bcdseg.files import write_whole
 from bcdseg.inference.clips import clip_file
@@ -37,6 +37,7 @@ def save_dicom_seg(
 ) -> Path:
     """Write outlines as a DICOM segmentation that refers to the frames of its source.
 
+    Candidates, outlines below the presence threshold, are segments of their own. Their labels begin with ``candidate``.
     The file has the pixel spacing of the prediction. A clip whose frames differ in spacing, for example because their ultrasound
     regions differ, is written without spacing.
 
@@ -45,42 +46,37 @@ def save_dicom_seg(
         path: File to write.
         source: DICOM file, bytes or ``Dataset`` that was predicted; by default the path in the prediction.
         kind: ``"binary"`` for the mask, ``"probability"`` for the probability of each pixel, ``"lesions"`` for the mask
-            of one image with one segment per lesion, in the order of ``prediction.lesions``.
+            of one image with one segment per lesion and candidate, in the order of ``prediction.lesions`` and ``candidates``.
         keep_identifiers: Whether patient and UIDs are written as in the source. Otherwise they are replaced, always by the
             same values, so that the file refers to a source that was de-identified in the same way.
         overwrite: Whether an existing file may be replaced.
     """
     if kind not in KINDS:
         raise OptionError(f"kind={kind!r} is unknown: choose one of {', '.join(KINDS)}.")
-    frames: list[int | None] = []
-    maps: list[NDArray[Any]] = []
+    outlines: list[_Outlines] = []
     facts: set[tuple[str, str]] = set()
-    scales: set[Spacing | None] = set()
-    lesions = 0
     for prediction in _each(predictions):
-        one = prediction.mask_probability if kind == "probability" else prediction.mask
-        if one is None:
-            raise OptionError(
-                f"{prediction.source}: has no mask, its model only classifies. A report can be written: save_dicom_sr."
-            )
         if kind == "lesions" and prediction.frame is not None:
             raise OptionError(f"{prediction.source}: kind='lesions' is for one image, not for a clip, whose lesions move.")
-        maps.append(one)
-        frames.append(prediction.frame)
+        outlines.append(_outlines(prediction, kind))
         facts.add((clip_file(prediction), prediction.model))
-        scales.add(prediction.spacing)
-        lesions += len(prediction.lesions)
-        if sum(held.nbytes for held in maps) > MOST_BYTES:
-            raise OptionError(f"{path}: {len(maps)} frames are too many for one file. Write fewer: frames=10 takes each tenth.")
+        if sum(one.nbytes for one in outlines) > MOST_BYTES:
+            raise OptionError(f"{path}: {len(outlines)} frames are too many for one file. Write fewer: frames=10 takes each tenth.")
     (file, model) = _one(facts, path)
-    spacing = scales.pop() if len(scales) == 1 else None
-    reference = _reference(file if source is None else source, maps[0].shape[:2], keep_identifiers)
-    made = {"spacing": spacing, "algorithm": Algorithm(model), "name": file}
-    if kind == "lesions" and lesions:
-        content = encode_each_lesion(reference, _apart(maps[0], lesions), **made)
-    else:
-        content = encode_segmentation(reference, frames, np.stack(maps), **made)
-    return write_whole(Path(path), content, overwrite=overwrite)
+    reference = _reference(file if source is None else source, outlines[0].map.shape, keep_identifiers)
+    return write_whole(Path(path), _encoded(outlines, reference, kind=kind, model=model, name=file), overwrite=overwrite)
+
+
+def encode_dicom_seg(prediction: Prediction, reference: Any, *, kind: str = "binary", name: str) -> bytes:
+    """Encode the outlines of one prediction as ``save_dicom_seg`` does, as the bytes of a DICOM file.
+
+    Args:
+        prediction: Prediction for one image or frame, of a model with a mask.
+        reference: Reference that ``read_reference`` returned.
+        kind: ``"binary"``, ``"probability"`` or ``"lesions"``.
+        name: Name of the source in errors.
+    """
+    return _encoded([_outlines(prediction, kind)], reference, kind=kind, model=prediction.model, name=name)
 
 
 def save_dicom_sr(
@@ -92,6 +88,9 @@ def save_dicom_sr(
     overwrite: bool = False,
 ) -> Path:
     """Write measurements as a DICOM structured report (TID 1500): axes, area, class and probabilities.
+
+    A candidate, an outline below the presence threshold, is measured like a lesion. It is named ``candidate``, and an evaluation of
+    its group gives the reason.
 
     Args:
         predictions: Prediction for one image, or predictions for frames of one clip.
@@ -129,13 +128,80 @@ def _reference(source: Any, size: tuple[int, ...], keep_identifiers: bool) -> An
     return reference
 
 
-def _apart(mask: Mask, lesions: int) -> NDArray[np.bool_]:
-    """Return one mask per lesion, the largest first, in the order of ``find_lesions``."""
+class _Outlines(NamedTuple):
+    """What a segmentation takes from a prediction: a map, and the mask of candidates and what their warning says."""
+
+    frame: int | None
+    spacing: Spacing | None
+    map: NDArray[Any]
+    lesions: int
+    candidate_mask: Mask | None
+    candidates: int
+    warning: str
+
+    @property
+    def nbytes(self) -> int:
+        return self.map.nbytes + (0 if self.candidate_mask is None else self.candidate_mask.nbytes)
+
+
+def _outlines(prediction: Prediction, kind: str) -> _Outlines:
+    one = prediction.mask_probability if kind == "probability" else prediction.mask
+    if one is None:
+        raise OptionError(f"{prediction.source}: has no mask, its model only classifies. A report can be written: save_dicom_sr.")
+    return _Outlines(
+        frame=prediction.frame,
+        spacing=prediction.spacing,
+        map=one,
+        lesions=len(prediction.lesions),
+        candidate_mask=None if kind == "probability" else prediction.candidate_mask,
+        candidates=len(prediction.candidates),
+        warning=" ".join(flag.message for flag in prediction.flags if flag.code == "candidate"),
+    )
+
+
+def _encoded(outlines: Sequence[_Outlines], reference: Any, *, kind: str, model: str, name: str) -> bytes:
+    scales = {one.spacing for one in outlines}
+    return encode_segmentation(
+        reference,
+        [one.frame for one in outlines],
+        _each_segment(outlines[0]) if kind == "lesions" else _segments(outlines),
+        spacing=scales.pop() if len(scales) == 1 else None,
+        algorithm=Algorithm(model),
+        name=name,
+    )
+
+
+def _segments(outlines: Sequence[_Outlines]) -> list[Segment]:
+    """Return a segment of all lesions, and one of all candidates if there are any."""
+    lesions = Segment(label="lesion", maps=np.stack([one.map for one in outlines]))
+    masks = [one.candidate_mask for one in outlines]
+    if all(mask is None for mask in masks):
+        return [lesions]
+    none = np.zeros(outlines[0].map.shape, bool)
+    maps = np.stack([none if mask is None else mask for mask in masks])
+    warning = outlines[0].warning if len(outlines) == 1 else ""
+    return [lesions, Segment(label=candidate_label(), maps=maps, description=warning)]
+
+
+def _each_segment(one: _Outlines) -> list[Segment]:
+    """Return one segment per lesion and per candidate; an empty one where there is neither."""
+    lesions = [Segment(label=f"lesion {number}", maps=mask[None]) for number, mask in _apart(one.map, one.lesions)]
+    if one.candidate_mask is None:
+        return lesions or _segments([one])
+    return lesions + [
+        Segment(label=candidate_label(number), maps=mask[None], description=one.warning)
+        for number, mask in _apart(one.candidate_mask, one.candidates)
+    ]
+
+
+def _apart(mask: Mask, lesions: int) -> Iterator[tuple[int, Mask]]:
+    """Yield the number and the mask of each lesion, the largest first, in the order of ``find_lesions``."""
     regions, count = label(mask, connectivity=EVERY_NEIGHBOUR, return_num=True)
     if count != lesions:
         raise OptionError("kind='lesions': two lesions of different scan areas touch and can't be told apart. Take kind='binary'.")
     areas = np.bincount(regions.ravel())[1:]
-    return np.stack([regions == number for number in 1 + np.argsort(-areas, kind="stable")])
+    for number, region in enumerate(np.argsort(-areas, kind="stable"), 1):
+        yield number, regions == 1 + region
 
 
 def _findings(prediction: Prediction) -> FrameFindings:
@@ -144,6 +210,7 @@ def _findings(prediction: Prediction) -> FrameFindings:
         label=prediction.label,
         probabilities=prediction.probabilities,
         lesions=[_measured(lesion) for lesion in prediction.lesions],
+        candidates=[_measured(candidate) for candidate in prediction.candidates],
     )
 
 

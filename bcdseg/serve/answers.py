@@ -10,10 +10,8 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from bcdseg import __version__
-from bcdseg.dicom.report import Algorithm
-from bcdseg.dicom.segmentation import encode_segmentation
 from bcdseg.errors import OptionError
-from bcdseg.inference.dicom_output import KINDS
+from bcdseg.inference.dicom_output import encode_dicom_seg
 from bcdseg.inference.lesions import Lesion
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import png_bytes
@@ -74,17 +72,8 @@ def segmentation_answer(prediction: Prediction, reference: Any, *, kind: str) ->
         reference: DICOM attributes of the source that the segmentation refers to; see ``read_reference``.
         kind: ``binary`` or ``probability``.
     """
-    mask = _mask(prediction)
-    found = mask if kind == KINDS[0] else prediction.mask_probability
-    assert found is not None
-    return encode_segmentation(
-        reference,
-        [prediction.frame],
-        found[None],
-        spacing=prediction.spacing,
-        algorithm=Algorithm(prediction.model),
-        name=NAME,
-    )
+    _mask(prediction)
+    return encode_dicom_seg(prediction, reference, kind=kind, name=NAME)
 
 
 def _mask(prediction: Prediction) -> Mask:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 import bcdseg
 from bcdseg import Model, Prediction, errors
+from bcdseg.data.masks import read_mask
 from bcdseg.dicom.deidentify import new_uid
 
 SIZE, BOX = (150, 203), (10, 20, 140, 190)  # a number of pixels that is no multiple of 8
@@ -124,6 +125,60 @@ def test_frames_of_a_clip_refer_to_their_own(clip: list[Prediction], tmp_path: P
         expected = np.stack([one.mask if kind == "binary" else one.mask_probability for one in clip])  # type: ignore[misc]
         np.testing.assert_allclose(found, expected, atol=0.5 / 255 + 1e-6)
         np.testing.assert_allclose(_whole_bytes(stack) / 255, _whole_bytes(expected), atol=0.5 / 255 + 1e-6)
+
+
+def _cautious() -> Model:
+    """A model that finds no scan's probability of a lesion high enough."""
+    return bright_model(rules=bcdseg.Rules(presence_threshold=0.99))
+
+
+def test_a_candidate_is_a_segment_of_its_own(tmp_path: Path) -> None:
+    one = _cautious().predict(save(dicom(_pixels(), region(BOX, (0.02, 0.03))), tmp_path / "scan.dcm"))
+    assert isinstance(one, Prediction)
+    (warning,) = [flag.message for flag in one.flags if flag.code == "candidate"]
+    named = {
+        "binary": ["lesion", "candidate, below the presence threshold"],
+        "lesions": ["candidate 1, below the presence threshold"],
+    }
+    for kind, labels in named.items():
+        path = one.save_dicom_seg(tmp_path / f"{kind}.dcm", kind=kind, keep_identifiers=True)
+        _check(path)
+        made = highdicom.seg.segread(path)
+        assert [segment.SegmentLabel for segment in made.SegmentSequence] == labels
+        assert made.SegmentSequence[-1].SegmentDescription == warning
+        found = made.get_pixels_by_source_instance([pydicom.dcmread(one.source).SOPInstanceUID], ignore_spatial_locations=True)[0]
+        np.testing.assert_array_equal(found[..., -1], one.candidate_mask)
+        assert not found[..., :-1].any()
+        assert not read_mask([path], SIZE, resize=False).any(), "a candidate is no lesion of a data set"
+
+
+def test_candidates_of_a_clip_refer_to_their_own_frames(clip: list[Prediction], tmp_path: Path) -> None:
+    mixed = [*clip[:1], *list(_cautious().predict(tmp_path / "clip.dcm", frames=2))[1:]]
+    path = bcdseg.save_dicom_seg(mixed, tmp_path / "seg.dcm")
+    _check(path)
+    made, uid = highdicom.seg.segread(path), new_uid(pydicom.dcmread(tmp_path / "clip.dcm").SOPInstanceUID)
+    found = made.get_pixels_by_source_frame(uid, [1, 3, 5], ignore_spatial_locations=True)
+    none = np.zeros(SIZE, bool)
+    np.testing.assert_array_equal(found[..., 0], np.stack([one.mask for one in mixed]))  # type: ignore[misc]
+    np.testing.assert_array_equal(found[..., 1], np.stack([none, mixed[1].candidate_mask, mixed[2].candidate_mask]))  # type: ignore[list-item]
+    assert found[0, ..., 0].any()
+    assert found[2, ..., 1].any()
+
+
+def test_a_candidate_is_measured_and_marked_in_a_report(tmp_path: Path) -> None:
+    one = _cautious().predict(save(dicom(_pixels(), region(BOX, (0.02, 0.03))), tmp_path / "scan.dcm"))
+    path = one.save_dicom_sr(tmp_path / "sr.dcm")
+    _check(path)
+    report = highdicom.sr.srread(path)
+    (group,) = report.content.get_planar_roi_measurement_groups()
+    assert group.tracking_identifier == "candidate 1"
+    assert [one.value.meaning for one in group.get_qualitative_evaluations()] == ["Candidate, below the presence threshold"]
+    values = {each.name.meaning: float(each.value) for each in group.get_measurements()}
+    assert values["Long axis"] == pytest.approx(one.candidates[0].long_axis_mm, abs=1e-3)
+    assert values["Mean probability of lesion"] == pytest.approx(one.candidates[0].probability, abs=1e-3)
+    (whole,) = report.content.get_image_measurement_groups()
+    stated = {each.name.meaning: float(each.value) for each in whole.get_measurements()}
+    assert (stated["Number of outlined lesions"], stated["Number of candidates"]) == (0, 1)
 
 
 def test_a_clip_whose_lesion_moves_to_a_region_of_another_scale_is_written_without_one(bright: Model, tmp_path: Path) -> None:
