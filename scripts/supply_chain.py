@@ -14,7 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,6 @@ from packaging.utils import canonicalize_name
 ROOT = "bcdseg"
 LICENCE_CLASSIFIER = "License :: OSI Approved :: "
 LONGEST_LICENCE = 60
-UNREACHABLE = (
-    "ConnectionError",
-    "ConnectTimeout",
-    "NewConnectionError",
-    "NameResolutionError",
-    "Max retries",
-    "ProxyError",
-    "ServiceError",
-)
 NAMESPACE = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")  # of URLs, as RFC 4122 defines it
 
 
@@ -118,20 +109,36 @@ def audit() -> int:
     if importlib.util.find_spec("pip_audit") is None:
         print("pip-audit is not installed. Install it: pip install pip-audit", file=sys.stderr)
         return 2
-    pins = "".join(f"{name}=={one.version.partition('+')[0]}\n" for name, (one, _) in installed().items() if name != ROOT)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "requirements.txt"
-        file.write_text(pins)
-        command = [sys.executable, "-m", "pip_audit", "--requirement", str(file), "--no-deps", "--disable-pip"]
-        done = subprocess.run([*command, "--progress-spinner", "off"], capture_output=True, text=True, check=False)
-    print(done.stdout, end="")
-    if done.returncode and not done.stdout and any(word in done.stderr for word in UNREACHABLE):
+    found = _pip_audit({name: one.version.partition("+")[0] for name, (one, _) in installed().items() if name != ROOT})
+    audited = [one for one in found if "skip_reason" not in one]
+    if not audited:
         print(
             "The service that lists vulnerabilities can't be reached. Connect to the internet and run this again.", file=sys.stderr
         )
         return 2
-    print(done.stderr[-4000:], end="", file=sys.stderr)
-    return done.returncode
+    for one in found:
+        for known in one.get("vulns", ()):
+            print(f"{one['name']} {one['version']}: {known['id']}, fixed in {', '.join(known['fix_versions']) or 'no release'}")
+        if "skip_reason" in one:
+            print(f"{one['name']}: not looked up ({one['skip_reason']})")
+    vulnerable = sum(bool(one["vulns"]) for one in audited)
+    print(f"{len(audited)} of {len(found)} dependencies looked up; {vulnerable} have known vulnerabilities.")
+    return int(vulnerable > 0)
+
+
+def _pip_audit(pins: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the result of pip-audit for each dependency, and none where it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "requirements.txt"
+        file.write_text("".join(f"{name}=={version}\n" for name, version in pins.items()))
+        command = [sys.executable, "-m", "pip_audit", "--requirement", str(file), "--no-deps", "--disable-pip", "--format", "json"]
+        done = subprocess.run([*command, "--progress-spinner", "off"], capture_output=True, text=True, check=False)
+    try:
+        result: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+    except ValueError:
+        print(done.stderr[-2000:], file=sys.stderr)
+        return []
+    return result
 
 
 def main() -> int:
