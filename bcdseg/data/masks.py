@@ -24,7 +24,7 @@ def read_mask(masks: Sequence[MaskSource], size: tuple[int, int], resize: bool =
 
     Black and transparent pixels are background; all other colours are lesion. In a file with more than a few levels (soft edges,
     JPEG) a pixel is lesion above half of the brightest value. If all colours of a file are black and its alpha channel is not
-    uniform, the alpha channel is the mask. In a DICOM segmentation all segments are lesion.
+    uniform, the alpha channel is the mask. In a DICOM segmentation all segments are lesion but candidates of a model.
 
     Args:
         masks: One or more mask files or masks in annotation files.
