@@ -63,8 +63,8 @@ class Listing:
         return frozenset(self._files[2])
 
     def path(self, name: str) -> Path:
-        """Return the file with this relative path."""
-        return self.root / name
+        """Return the file with this relative path; the table that the user named may be outside the folder."""
+        return self.table if self.table is not None and name == self.table.name else self.root / name
 
     @cached_property
     def _files(self) -> tuple[list[str], list[str], list[str], list[str]]:
@@ -151,3 +151,9 @@ def name_labels(stems: Sequence[str]) -> list[str | None]:
 
 
 USUAL_ORDER = ("normal", "benign", "malignant")
+
+
+def class_order(label: str) -> tuple[int, str]:
+    """Return the sort key of classes: the usual ones first, then the others in alphabetical order."""
+    low = label.lower()
+    return (USUAL_ORDER.index(low) if low in USUAL_ORDER else len(USUAL_ORDER), label)
