@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from models.hub_stand_in import hub
+from hub_stand_in import hub
 
 import bcdseg
 from bcdseg import errors
 
-PUSH = """
-import bcdseg
-print(bcdseg.load({folder!r}).push_to_hub("someone/my-model", token="hf_test"))
-"""
 LOAD = """
-import sys, numpy, bcdseg
-model = bcdseg.load("hf://someone/my-model")
-print(model.name, model.classes, model.predict(numpy.full((40, 40), 90, numpy.uint8)).probabilities["a"])
-"""
-MISSING = """
-import bcdseg
-try:
-    bcdseg.load("hf://someone/other")
-except bcdseg.errors.ModelNotFoundError as error:
-    print(error)
-"""
-OFFLINE = """
-import bcdseg
-try:
-    bcdseg.load("hf://someone/my-model")
-except bcdseg.errors.WeightsUnavailableError as error:
-    print(error)
+import json, sys, numpy, bcdseg
+from bcdseg import errors
+
+def load(address="hf://someone/my-model"):
+    try:
+        model = bcdseg.load(address)
+    except errors.BcdsegError as error:
+        return type(error).__name__, str(error)
+    return model.name, model.classes, model.predict(numpy.full((40, 40), 90, numpy.uint8)).probabilities["a"]
+
+pushed = [bcdseg.load(folder).push_to_hub("someone/my-model", token="hf_test") for folder in sys.argv[1:]]
+print(json.dumps([*pushed, load(), load("hf://someone/other")]))
 """
 
 
-def _python(code: str, endpoint: str, cache: Path) -> str:
+def _load(cache: Path, endpoint: str, *pushed: Path) -> list[Any]:
+    """Load a model and one that isn't there in a new process, after pushing others."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": endpoint,
@@ -47,24 +41,29 @@ def _python(code: str, endpoint: str, cache: Path) -> str:
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    command = [sys.executable, "-c", LOAD, *map(str, pushed)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    found: list[Any] = json.loads(done.stdout)
+    return found
 
 
 def test_a_model_goes_up_and_comes_back(tmp_path: Path) -> None:
-    folder = bcdseg.create("plain_cnn", classes=["a", "b"], size=32).save(tmp_path / "mine")
+    model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
+    folder = model.save(tmp_path / "mine")
+    expected = model.predict(np.full((40, 40), 90, np.uint8)).probabilities["a"]
     with hub() as (endpoint, held):
-        assert _python(PUSH.format(folder=str(folder)), endpoint, tmp_path / "one") == f"{endpoint}/someone/my-model"
-        assert {"config.json", "model.safetensors", "README.md"} <= set(held["someone/my-model"])
-        assert held["someone/my-model"]["model.safetensors"] == (folder / "model.safetensors").read_bytes()
-        answer = _python(LOAD, endpoint, tmp_path / "two")
-        expected = bcdseg.load(folder).predict(np.full((40, 40), 90, np.uint8)).probabilities["a"]
-        assert answer.startswith("hf://someone/my-model ('a', 'b')")
-        assert float(answer.split()[-1]) == pytest.approx(expected, abs=1e-5)
-        assert "the hub has no such model" in _python(MISSING, endpoint, tmp_path / "two")
-    assert _python(LOAD, endpoint, tmp_path / "two") == answer  # from the cache, the hub being gone
-    assert "download config.json, model.safetensors" in _python(OFFLINE, endpoint, tmp_path / "three")
+        url, loaded, missing = _load(tmp_path / "cache", endpoint, folder)
+    assert url == f"{endpoint}/someone/my-model"
+    assert {"config.json", "model.safetensors", "README.md"} <= set(held["someone/my-model"])
+    assert held["someone/my-model"]["model.safetensors"] == (folder / "model.safetensors").read_bytes()
+    assert loaded == ["hf://someone/my-model", ["a", "b"], pytest.approx(expected, abs=1e-5)]
+    assert missing[0] == "ModelNotFoundError"
+    assert "the hub has no such model" in missing[1]
+    cached, unavailable = _load(tmp_path / "cache", endpoint)  # the hub is gone
+    assert cached == loaded
+    assert unavailable[0] == "WeightsUnavailableError"
+    assert "download config.json, model.safetensors" in unavailable[1]
 
 
 @pytest.mark.parametrize("address", ["hf://", "hf://name", "hf://a/b/c", "hf://a/b@"])
