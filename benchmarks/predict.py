@@ -58,25 +58,25 @@ def starting(repeats: int) -> None:
 
 
 def one_scan(model: bcdseg.Model, pixels: np.ndarray, what: str, repeats: int) -> None:
-    runtime = model._ready_runtime()
+    runtime = model._current_runtime()
     ready = torch.from_numpy(model.preprocessing(pixels).array[None]).to(memory_format=torch.channels_last)
 
     def bare() -> object:
         with torch.inference_mode():
-            return runtime.answering.network(ready)
+            return runtime.module.network(ready)
 
     row(what, *compare(lambda: model.predict(pixels), bare, repeats), "at most 1.15")
 
 
 def folder(model: bcdseg.Model, sources: list[Path], what: str, repeats: int) -> None:
-    runtime = model._ready_runtime()
+    runtime = model._current_runtime()
     ready = torch.from_numpy(model.preprocessing(np.asarray(Image.open(sources[0]).convert("L"))).array[None])
     ready = ready.to(memory_format=torch.channels_last)
 
     def bare() -> None:
         with torch.inference_mode():
             for _ in sources:
-                runtime.answering.network(ready)
+                runtime.module.network(ready)
 
     def stream() -> None:
         for _ in model.predict(sources):

@@ -139,10 +139,10 @@ def print_drift(model: str, source: str) -> None:
 def _measured(model: str, runtime: str, precision: str, scans: Scans, exact: list[Result]) -> Drift:
     from bcdseg.model.registry import load
     from bcdseg.model.runtime_agreement import measure
-    from bcdseg.runtimes.choice import RUNS_ON
+    from bcdseg.runtimes.choice import RUNTIME_DEVICES
 
     ranges = list(scans.ranges) if precision == "int8" else None
-    device = "auto" if "cuda" in RUNS_ON[runtime] else "cpu"
+    device = "auto" if "cuda" in RUNTIME_DEVICES[runtime] else "cpu"
     loaded = load(model, device=device, runtime=runtime, precision=precision, calibrate_on=ranges)
     return measure(exact, loaded.predict(scans.measured, on_error="keep"))
 

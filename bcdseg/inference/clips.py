@@ -88,7 +88,7 @@ def summarize_clip(results: Iterable[Prediction | Failure]) -> ClipSummary:
     for result in results:
         source = source or clip_file(result)
         if clip_file(result) != source:
-            raise OptionError(f"{result.source}: is of another clip than {source}. Sum up one clip at a time.")
+            raise OptionError(f"{result.source}: is a frame of another clip than {source}. Summarize one clip at a time.")
         if isinstance(result, Failure):
             unread += 1
             continue
@@ -102,7 +102,7 @@ def summarize_clip(results: Iterable[Prediction | Failure]) -> ClipSummary:
         if largest is None or result.lesions[0].area_px > largest[1].area_px:
             largest = frames[-1], result.lesions[0]
     if source is None:
-        raise OptionError("A clip without frames can't be summed up: give the predictions of its frames.")
+        raise OptionError("A clip without frames can't be summarized: give the predictions of its frames.")
     probabilities = {name: total / len(frames) for name, total in sums.items()}
     summary = ClipSummary(
         source=source,

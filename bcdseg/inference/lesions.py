@@ -66,10 +66,8 @@ class Lesion:
         return f"{self.long_axis_mm:.1f} x {self.short_axis_mm:.1f} mm"
 
 
-def check_spacing(spacing: float | tuple[float, float] | None) -> Spacing | None:
+def check_spacing(spacing: float | tuple[float, float]) -> Spacing:
     """Return millimetres per pixel, down and across, from one number or two."""
-    if spacing is None:
-        return None
     pair = (spacing, spacing) if isinstance(spacing, Real) else tuple(spacing)  # type: ignore[arg-type]
     least, most = SPACING_RANGE
     if len(pair) != 2 or not all(isinstance(value, Real) and least <= value <= most for value in pair):
@@ -87,32 +85,27 @@ def find_lesions(
     Returns:
         Mask without small components, and its lesions, the largest first.
     """
-    window = _around(over_threshold)
-    if window is None:
+    rows, columns = np.flatnonzero(over_threshold.any(axis=1)), np.flatnonzero(over_threshold.any(axis=0))
+    if not len(rows):
         return over_threshold, ()
-    mask, regions = _without_specks(over_threshold, window, max(1, min_share * over_threshold.size))
-    found = regionprops(regions, probability[window], spacing=spacing or (1.0, 1.0))
-    start = (int(window[0].start), int(window[1].start))
-    lesions = tuple(sorted((_measure(region, start, spacing) for region in found), key=lambda lesion: -lesion.area_px))
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)  # lesions are small, scans may be large
+    mask, components = _remove_small_components(over_threshold, window, max(1, min_share * over_threshold.size))
+    regions = regionprops(components, probability[window], spacing=spacing or (1.0, 1.0))
+    start = (int(rows[0]), int(columns[0]))
+    lesions = tuple(sorted((_measure(region, start, spacing) for region in regions), key=lambda lesion: -lesion.area_px))
     return mask, lesions
 
 
-def _without_specks(mask: Mask, window: tuple[slice, slice], smallest: float) -> tuple[Mask, NDArray[np.int32]]:
+def _remove_small_components(mask: Mask, window: tuple[slice, slice], smallest: float) -> tuple[Mask, NDArray[np.int32]]:
     """Return the mask and the label image of its window, both without components of fewer pixels than the smallest."""
-    regions, count = label(mask[window], connectivity=EVERY_NEIGHBOUR, return_num=True)
-    areas = np.bincount(regions.ravel(), minlength=count + 1)
+    components, count = label(mask[window], connectivity=EVERY_NEIGHBOUR, return_num=True)
+    areas = np.bincount(components.ravel(), minlength=count + 1)
     if (areas[1:] >= smallest).all():
-        return mask, regions
-    regions = np.where(areas[regions] >= smallest, regions, 0)
+        return mask, components
+    components = np.where(areas[components] >= smallest, components, 0)
     kept = np.zeros_like(mask)
-    kept[window] = regions > 0
-    return kept, regions
-
-
-def _around(mask: Mask) -> tuple[slice, slice] | None:
-    """Return the bounding box of a mask: lesions are small, scans may be large."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if len(rows) else None
+    kept[window] = components > 0
+    return kept, components
 
 
 def _measure(region: Any, start: tuple[int, int], spacing: Spacing | None) -> Lesion:
@@ -122,6 +115,7 @@ def _measure(region: Any, start: tuple[int, int], spacing: Spacing | None) -> Le
     centroid = start[0] + top + float(region.centroid_local[0]) / down, start[1] + left + float(region.centroid_local[1]) / across
     # regionprops measures the angle from the row axis: a step along the long axis is (cos, sin) in rows and columns.
     along = math.cos(region.orientation), math.sin(region.orientation)
+    degrees = math.degrees(math.atan2(-along[0], along[1]))  # row numbers increase downwards
     long, short = float(region.axis_major_length), float(region.axis_minor_length)
     long_ends = _ends(centroid, along, long, (down, across))
     short_ends = _ends(centroid, (-along[1], along[0]), short, (down, across))
@@ -133,7 +127,7 @@ def _measure(region: Any, start: tuple[int, int], spacing: Spacing | None) -> Le
         short_axis_px=math.dist(*short_ends),
         long_axis_ends=long_ends,
         short_axis_ends=short_ends,
-        orientation=_from_horizontal(along),
+        orientation=degrees + 180 if degrees <= -90 else degrees - 180 if degrees > 90 else degrees,
         taller_than_wide=(bottom - top) * down / ((right - left) * across),
         circularity=_circularity(region.image, down / across),
         solidity=_solidity(region.image),
@@ -147,11 +141,6 @@ def _measure(region: Any, start: tuple[int, int], spacing: Spacing | None) -> Le
 def _ends(middle: Point, along: Point, length: float, spacing: Spacing) -> tuple[Point, Point]:
     rows, columns = along[0] * length / 2 / spacing[0], along[1] * length / 2 / spacing[1]
     return (middle[0] - rows, middle[1] - columns), (middle[0] + rows, middle[1] + columns)
-
-
-def _from_horizontal(along: Point) -> float:
-    degrees = math.degrees(math.atan2(-along[0], along[1]))  # row numbers increase downwards
-    return degrees + 180 if degrees <= -90 else degrees - 180 if degrees > 90 else degrees
 
 
 def _solidity(region: Mask) -> float:

@@ -1,19 +1,21 @@
-"""Postprocessing: from raw outputs of a region to class scores and lesions."""
+"""Postprocessing: from the outputs of a scan's regions to its prediction."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from bcdseg.errors import NotFiniteError
 from bcdseg.inference.lesions import Lesion, find_lesions
+from bcdseg.inference.prediction import Prediction
+from bcdseg.inference.quality import candidate_flag, image_flags, operating_point_flag, prediction_flags
 from bcdseg.inference.regions import RegionOutput
-from bcdseg.inference.rules import Rules
-from bcdseg.inference.streaming_components import at_least, in_frame, is_huge, stream_lesions
-from bcdseg.runtimes.base import Array, RawOutput
-from bcdseg.runtimes.class_scores import ClassScores
-from bcdseg.types import Area, Mask
+from bcdseg.inference.rules import OperatingPoint, Rules
+from bcdseg.inference.streaming_components import at_least, in_frame, is_huge, merged, stream_lesions
+from bcdseg.runtimes.base import Array
+from bcdseg.runtimes.class_scores import ClassScores, Scores
+from bcdseg.types import Area, Flag, Mask, ScanImage
 
 
 class RegionResult(NamedTuple):
@@ -23,33 +25,105 @@ class RegionResult(NamedTuple):
     mask: Mask | None
     probability: Array | None
     lesions: tuple[Lesion, ...]
-    votes: ClassScores | None
+    scores: ClassScores | None
     windows: int | None
 
 
-def postprocess_region(area: Area, seen: RegionOutput, rules: Rules, size: tuple[int, ...]) -> RegionResult:
+@dataclass(frozen=True, kw_only=True)
+class Postprocessing:
+    """Postprocessing of the network's outputs for a scan.
+
+    Attributes:
+        rules: Thresholds and calibration of the model.
+        classes: Names of the classes; empty for a model without classes.
+        no_lesion: Negative class, or None.
+        operating_point: Operating point that chooses the class; None for the most probable class.
+        model: Name of the model.
+        uncertainty_from: Origin of several raw outputs, or None.
+    """
+
+    rules: Rules
+    classes: tuple[str, ...]
+    no_lesion: str | None
+    operating_point: OperatingPoint | None = None
+    model: str = "untitled"
+    uncertainty_from: str | None = None
+
+    def __call__(self, scan: ScanImage, outputs: list[RegionOutput]) -> Prediction:
+        """Return the prediction for a scan from the outputs of its regions."""
+        rules, size = self.rules, scan.pixels.shape[:2]
+        regions = [postprocess_region(*pair, rules, size) for pair in zip(scan.areas, outputs, strict=True)]
+        # Class and spacing are from the region with the largest lesion; without lesions, from the first, the largest region.
+        main = max(regions, key=lambda region: max((lesion.area_px for lesion in region.lesions), default=0))
+        mask = merged([region.mask for region in regions if region.mask is not None])
+        lesions = tuple(sorted((lesion for region in regions for lesion in region.lesions), key=lambda lesion: -lesion.area_px))
+
+        probabilities = self._by_class(main.scores and main.scores.probabilities(rules.temperature))
+        most_probable = max(probabilities, key=probabilities.__getitem__) if probabilities else None
+        label = self.operating_point.choose(probabilities) if self.operating_point and probabilities else most_probable
+
+        presence = 1 - probabilities[self.no_lesion] if probabilities and self.no_lesion is not None else 1.0
+        candidates: tuple[Lesion, ...] = ()
+        candidate_mask: Mask | None = None
+        flags: tuple[Flag, ...] = ()
+        if mask is not None and lesions and rules.presence_threshold is not None and presence < rules.presence_threshold:
+            candidates, candidate_mask, lesions, mask = lesions, mask, (), np.zeros_like(mask)
+            flags = (candidate_flag(presence, rules.presence_threshold),)
+        if self.operating_point and label != most_probable:
+            flags += (operating_point_flag(label, most_probable, self.operating_point.name),)
+        contradictions = prediction_flags(
+            label=label,
+            confidence=1.0 if label is None else probabilities[label],
+            outlined=None if mask is None else bool(lesions),
+            no_lesion=self.no_lesion,
+            min_confidence=rules.min_confidence,
+        )
+        return Prediction(
+            source=scan.source,
+            label=label,
+            probabilities=probabilities,
+            mask=mask,
+            mask_probability=merged([region.probability for region in regions if region.probability is not None]),
+            lesions=lesions,
+            flags=(*contradictions, *flags, *image_flags(scan.pixels[main.area.window]), *scan.warnings),
+            spacing=main.area.spacing,
+            threshold=rules.threshold,
+            image=scan.pixels,
+            spacing_from=main.area.spacing_from,
+            area=main.area.box,
+            frame=scan.frame,
+            model=self.model,
+            operating_point=self.operating_point.name if self.operating_point else None,
+            windows=main.windows,
+            spread=self._by_class(main.scores and main.scores.spread(rules.temperature)) or None,
+            uncertainty_from=self.uncertainty_from,
+            candidates=candidates,
+            candidate_mask=candidate_mask,
+        )
+
+    def _by_class(self, scores: Scores | None) -> dict[str, float]:
+        return {} if scores is None else {name: float(score) for name, score in zip(self.classes, scores, strict=True)}
+
+
+def postprocess_region(area: Area, output: RegionOutput, rules: Rules, size: tuple[int, ...]) -> RegionResult:
     """Outline the lesions of one region of a scan.
 
     Args:
         area: Region of the scan.
-        seen: Probability map and class scores of the region.
+        output: Probability map and class scores of the region.
         rules: Thresholds of the model. The smallest lesion is a fraction of the pixels that the network processes at once.
         size: Height and width of the whole scan.
     """
-    if seen.probability is None:
-        return RegionResult(area, None, None, (), seen.votes, seen.windows)
-    probability = in_frame(seen.probability, area, size)
-    min_share = rules.min_lesion_share * seen.pixels / probability.size
-    over = at_least(probability, rules.threshold)
-    outline = stream_lesions if is_huge(size) else find_lesions
-    mask, lesions = outline(over, probability, min_share=min_share, spacing=area.spacing)
-    votes = seen.votes.and_half(seen.outlined) if lesions and seen.votes and seen.outlined else seen.votes
-    return RegionResult(area, mask, probability, lesions, votes, seen.windows)
-
-
-def check_finite(answer: RawOutput, *, name: str) -> RawOutput:
-    """Raise a NotFiniteError where a raw output has NaN or infinite values; return it otherwise."""
-    for part in (answer.mask, answer.classes):
-        if part is not None and not np.isfinite(part).all():
-            raise NotFiniteError(f"{name}: the network answers with NaN or infinite values; are its weights finite?")
-    return answer
+    if output.probability is None:
+        return RegionResult(area, None, None, (), output.scores, output.windows)
+    probability = in_frame(output.probability, area, size)
+    min_share = rules.min_lesion_share * output.pixels / probability.size
+    if is_huge(size):
+        over_threshold = at_least(probability, rules.threshold)
+        mask, lesions = stream_lesions(over_threshold, probability, min_share=min_share, spacing=area.spacing)
+    else:
+        mask, lesions = find_lesions(probability >= rules.threshold, probability, min_share=min_share, spacing=area.spacing)
+    scores = output.scores
+    if lesions and scores and output.outlined_scores:
+        scores = scores.averaged_with(output.outlined_scores)
+    return RegionResult(area, mask, probability, lesions, scores, output.windows)

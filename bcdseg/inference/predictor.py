@@ -1,4 +1,9 @@
-"""Prediction of one scan or a stream of scans."""
+"""Prediction of one scan or a stream of scans, in four steps: read, prepare, run, postprocess.
+
+``read`` decodes a source to a ``ScanImage``. ``prepare`` preprocesses its regions to network inputs. ``run`` passes the inputs of
+one or several scans through the network in batches. ``postprocess`` converts the outputs to a ``Prediction``. Each step is complete
+before the next begins; only the windows of a large scan are cut, run and added up batch by batch within ``run``.
+"""
 
 from __future__ import annotations
 
@@ -6,288 +11,234 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain, groupby, islice
-from typing import NamedTuple
+from itertools import groupby, islice
 
 import numpy as np
 
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import read_scan
-from bcdseg.errors import BcdsegError, OptionError
-from bcdseg.inference.lesions import Lesion
-from bcdseg.inference.postprocess import check_finite, postprocess_region
+from bcdseg.errors import BcdsegError, NotFiniteError
+from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.prediction import Prediction
-from bcdseg.inference.quality import answer_flags, candidate_flag, image_flags
-from bcdseg.inference.regions import RegionInput, WholeRegion
-from bcdseg.inference.rules import OperatingPoint, Rules
+from bcdseg.inference.regions import RegionInput, RegionOutput, WholeRegion
 from bcdseg.inference.sliding_window import TiledRegion, Tiles
-from bcdseg.inference.streaming_components import in_frame, merged
-from bcdseg.runtimes.base import Array, RawOutput, Runtime
-from bcdseg.runtimes.class_scores import Numbers
+from bcdseg.inference.streaming_components import in_frame
+from bcdseg.runtimes.base import RawOutput, Runtime
 from bcdseg.runtimes.gradcam import to_unit
 from bcdseg.sources import EXITS, ImageSource, source_name, unexpected_error
-from bcdseg.types import Failure, Flag, Mask, Pixels, ScanImage, Spacing
+from bcdseg.types import Failure, ScanImage, Spacing
 
 WHOLE, TILES, AUTO = "whole", "tiles", "auto"
 MODES = (WHOLE, TILES, AUTO)
 NATIVE = Tiles()
 AUTO_ABOVE = 2048  # pixels; frames of ultrasound machines are smaller
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mode:
-    """Choice between whole-scan and sliding-window inference.
-
-    Attributes:
-        name: ``whole``, ``tiles``, or ``auto``: tiles for regions of more than 2,048 pixels in height or width.
-        tiles: Settings of the sliding window.
-    """
-
-    name: str = WHOLE
-    tiles: Tiles = NATIVE
-
-    def __post_init__(self) -> None:
-        if self.name not in MODES:
-            raise OptionError(f"mode={self.name!r} is unknown: choose one of {', '.join(MODES)}.")
-
-    def look(self, pixels: Pixels, preprocessing: Preprocessing, *, threshold: float, has_classes: bool) -> RegionInput:
-        """Return the network inputs of a region of a scan: the whole region, or windows of it."""
-        if self.name == TILES or (self.name == AUTO and is_large(pixels)):
-            return TiledRegion(pixels, preprocessing, self.tiles, threshold=threshold, has_classes=has_classes)
-        return WholeRegion(preprocessing(pixels), pixels.shape[0] * pixels.shape[1])
-
-
-def is_large(pixels: Pixels) -> bool:
-    """Return whether a scan is larger than ``auto`` processes as a whole."""
-    return any(side > AUTO_ABOVE for side in pixels.shape[:2])
-
-
-Result = Prediction | Failure
 GIVEN = "given"
-WHOLE_SCANS = Mode()
 MOST_LARGE_TOGETHER = 4  # largest batch of scans that may be large, to limit memory per thread
 
-
-class PreparedScan(NamedTuple):
-    """Preprocessed scan, with the network inputs of each of its regions."""
-
-    image: ScanImage
-    looks: tuple[RegionInput, ...]
-
-    def inputs(self) -> Iterator[Array]:
-        """Return the network inputs of all regions, one by one."""
-        return chain.from_iterable(look.inputs() for look in self.looks)
+Result = Prediction | Failure
+Batch = list[tuple[RegionInput, int]]
+"""Inputs of one shape, each by its region and its index there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """Runtime, preprocessing and settings that a prediction depends on, besides the scan."""
+    """Settings of a prediction, and its four steps.
+
+    Attributes:
+        runtime: Runtime of the network.
+        preprocessing: Preprocessing of scans before the network.
+        postprocessing: Postprocessing of the network's outputs.
+        spacing: Millimetres per pixel in place of those of the file; None for those of the file.
+        keep_identifiers: Whether the image keeps burned-in annotations outside the regions of a DICOM frame.
+        mode: ``whole``, ``tiles``, or ``auto``: tiles for regions of more than 2,048 pixels in height or width.
+        tiles: Settings of the sliding window.
+        batch_size: Number of inputs that the network processes at once.
+        explain: Class of the heat map, True for the predicted class, or False for no heat map.
+    """
 
     runtime: Runtime
     preprocessing: Preprocessing
-    rules: Rules
-    classes: tuple[str, ...]
-    no_lesion: str | None
+    postprocessing: Postprocessing
     spacing: Spacing | None = None
-    explain: bool | str = False
-    operating_point: OperatingPoint | None = None
-    name: str = "untitled"
     keep_identifiers: bool = False
-    mode: Mode = WHOLE_SCANS
+    mode: str = WHOLE
+    tiles: Tiles = NATIVE
     batch_size: int = 1
-    uncertainty_from: str | None = None
+    explain: bool | str = False
 
-    def one(self, source: ImageSource) -> Prediction:
+    def predict_one(self, source: ImageSource) -> Prediction:
         """Predict one scan. The windows of a large scan are distributed over the threads of the runtime."""
-        scan = self._read(source)
-        if all(look.count == 1 for look in scan.looks):
-            return self._answer(scan, self._run(scan.inputs()))
-        with self.runtime.pool() as pool:
-            return self._answer(scan, self._run(scan.inputs(), pool))
+        return self.predict_batch([self.read(source)], in_threads=True)[0]
 
-    def stream(self, sources: Iterable[ImageSource], *, keep_failures: bool) -> Iterator[Result]:
-        """Yield the predictions for many scans, in their order.
+    def predict_batch(self, scans: Sequence[ScanImage], *, in_threads: bool = False) -> list[Prediction]:
+        """Predict scans together.
 
-        Each worker processes a batch completely, from file to lesions, so that one decodes while another computes. A scan that
-        can't be predicted raises, or a ``Failure`` takes its place, whatever its file or the network has raised.
+        Args:
+            scans: Scans from ``read``.
+            in_threads: Whether windows are distributed over the threads of the runtime.
         """
-        together = self.batch_size if self.mode.name == WHOLE else min(self.batch_size, MOST_LARGE_TOGETHER)
-        remaining = iter(sources)
-        waiting: deque[Future[list[Result]]] = deque()
-        with self.runtime.pool() as pool:
-            stopped: Exception | None = None
-            while True:
-                while stopped is None and len(waiting) <= self.runtime.workers:
-                    batch, stopped = _take(remaining, together)
-                    if not batch:
-                        break
-                    waiting.append(pool.submit(self._batch, batch))
-                if not waiting and stopped is not None:
-                    raise stopped
-                if not waiting:
-                    return
-                for result in waiting.popleft().result():
-                    if isinstance(result, Failure) and not keep_failures:
-                        raise result.error
-                    yield result
+        regions = [self.prepare(scan) for scan in scans]
+        outputs = self.run(regions, in_threads=in_threads)
+        predictions = [self.postprocessing(*pair) for pair in zip(scans, outputs, strict=True)]
+        if self.explain is False:
+            return predictions
+        return [self.add_heatmap(*parts) for parts in zip(predictions, scans, regions, strict=True)]
 
-    def _batch(self, sources: Sequence[ImageSource]) -> list[Result]:
-        return self._results([self._read_or_fail(source) for source in sources])
-
-    def _results(self, scans: Sequence[PreparedScan | Failure]) -> list[Result]:
-        """Predict scans together, and each separately if that fails, so that an error of one scan doesn't affect the others."""
+    def read(self, source: ImageSource) -> ScanImage:
+        """Read a scan; a spacing of the settings replaces that of the file."""
         try:
-            answers = self._run(chain.from_iterable(scan.inputs() for scan in scans if isinstance(scan, PreparedScan)))
-            return [scan if isinstance(scan, Failure) else self._answer(scan, answers) for scan in scans]
-        except EXITS:
-            raise
-        except BaseException as error:
-            if len(scans) > 1:
-                return [result for scan in scans for result in self._results([scan])]
-            return [_failure(scans[0], error)]
-
-    def _run(self, inputs: Iterable[Array], pool: Executor | None = None) -> Iterator[RawOutput]:
-        """Yield a raw output for each input; consecutive inputs of one shape form a batch, also across scans."""
-        batches = _batches(inputs, self.batch_size)
-        run = map(self.runtime, batches) if pool is None else _ahead(pool, self.runtime, batches, self.runtime.workers + 1)
-        for answers in run:
-            for index in range(len(next(part for part in answers if part is not None))):
-                yield _row(answers, index)
-
-    def _read_or_fail(self, source: ImageSource) -> PreparedScan | Failure:
-        try:
-            return self._read(source)
-        except BcdsegError as error:
-            return Failure(source_name(source), error)
-
-    def _read(self, source: ImageSource) -> PreparedScan:
-        try:
-            return self._prepare(read_scan(source, keep_identifiers=self.keep_identifiers))
+            scan = read_scan(source, keep_identifiers=self.keep_identifiers)
         except (BcdsegError, *EXITS):
             raise
         except BaseException as error:  # decoders written in Rust raise classes that don't derive from Exception
             raise unexpected_error(source_name(source), "can't be read", error) from error
+        if self.spacing is None:
+            return scan
+        return replace(scan, areas=tuple(replace(area, spacing=self.spacing, spacing_from=GIVEN) for area in scan.areas))
 
-    def _prepare(self, image: ScanImage) -> PreparedScan:
-        if self.spacing is not None:
-            areas = tuple(replace(area, spacing=self.spacing, spacing_from=GIVEN) for area in image.areas)
-            image = replace(image, areas=areas)
-        show = partial(self.mode.look, threshold=self.rules.threshold, has_classes=bool(self.classes))
-        return PreparedScan(image, tuple(show(image.pixels[area.window], self.preprocessing) for area in image.areas))
+    def prepare(self, scan: ScanImage) -> list[RegionInput]:
+        """Preprocess the regions of a scan: each as a whole, or as windows of it."""
+        regions: list[RegionInput] = []
+        for area in scan.areas:
+            pixels = scan.pixels[area.window]
+            if self.mode == TILES or (self.mode == AUTO and max(pixels.shape[:2]) > AUTO_ABOVE):
+                rules, classes = self.postprocessing.rules, self.postprocessing.classes
+                regions.append(
+                    TiledRegion(
+                        scan.source, pixels, self.preprocessing, self.tiles, threshold=rules.threshold, has_classes=bool(classes)
+                    )
+                )
+            else:
+                regions.append(WholeRegion(scan.source, pixels, self.preprocessing))
+        return regions
 
-    def _answer(self, scan: PreparedScan, answers: Iterator[RawOutput]) -> Prediction:
-        checked = map(partial(check_finite, name=scan.image.source), answers)
-        size = scan.image.pixels.shape[:2]
-        parts = [
-            postprocess_region(area, look.take(islice(checked, look.count)), self.rules, size)
-            for area, look in zip(scan.image.areas, scan.looks, strict=True)
-        ]
-        # Class and spacing are from the region with the largest lesion; without lesions, from the first, the largest region.
-        speaker = max(range(len(parts)), key=lambda at: max((lesion.area_px for lesion in parts[at].lesions), default=0))
-        chosen = parts[speaker]
-        mask = merged([part.mask for part in parts if part.mask is not None])
-        lesions = tuple(sorted((one for part in parts for one in part.lesions), key=lambda lesion: -lesion.area_px))
-        candidates: tuple[Lesion, ...] = ()
-        candidate_mask: Mask | None = None
-        probabilities = self._by_class(chosen.votes and chosen.votes.probabilities(self.rules.temperature))
-        spread = self._by_class(chosen.votes and chosen.votes.spread(self.rules.temperature))
-        presence = 1 - probabilities[self.no_lesion] if probabilities and self.no_lesion is not None else 1.0
-        threshold = self.rules.presence_threshold
-        if mask is not None and lesions and threshold is not None and presence < threshold:
-            candidates, candidate_mask, lesions, mask = lesions, mask, (), np.zeros_like(mask)
-        likeliest = max(probabilities, key=probabilities.__getitem__) if probabilities else None
-        label = self.operating_point.choose(probabilities) if self.operating_point and probabilities else likeliest
-        doubts = answer_flags(
-            label=label,
-            confidence=probabilities[label] if label is not None else 1.0,
-            outlined=None if mask is None else bool(lesions),
-            no_lesion=self.no_lesion,
-            min_confidence=self.rules.min_confidence,
-        )
-        if candidates and threshold is not None:
-            doubts += (candidate_flag(presence, threshold),)
-        if label != likeliest:
-            doubts += (_called_otherwise(label, likeliest, self.operating_point),)
-        explained = None if self.explain is False else label if self.explain is True else self.explain
-        return Prediction(
-            source=scan.image.source,
-            label=label,
-            probabilities=probabilities,
-            mask=mask,
-            mask_probability=merged([part.probability for part in parts if part.probability is not None]),
-            lesions=lesions,
-            flags=(*doubts, *image_flags(scan.image.pixels[chosen.area.window]), *scan.image.warnings),
-            spacing=chosen.area.spacing,
-            threshold=self.rules.threshold,
-            image=scan.image.pixels,
-            spacing_from=chosen.area.spacing_from,
-            area=chosen.area.box,
-            frame=scan.image.frame,
-            model=self.name,
-            operating_point=self.operating_point.name if self.operating_point else None,
-            heatmap=None if explained is None else self._heat(scan, speaker, explained),
-            explained=explained,
-            windows=chosen.windows,
-            spread=spread or None,
-            uncertainty_from=self.uncertainty_from,
-            candidates=candidates,
-            candidate_mask=candidate_mask,
-        )
+    def run(self, regions: Sequence[Sequence[RegionInput]], *, in_threads: bool = False) -> list[list[RegionOutput]]:
+        """Run the network on the inputs of all regions in batches, and add each output to its region.
 
-    def _heat(self, scan: PreparedScan, part: int, name: str) -> Array:
-        prepared, area = scan.looks[part].prepared, scan.image.areas[part]
-        heat = to_unit(prepared.placement.restore(self.runtime.heat(prepared.array, self.classes.index(name))))
-        return in_frame(heat, area, scan.image.pixels.shape[:2])
+        Args:
+            regions: Regions of each scan.
+            in_threads: Whether several inputs of a region are distributed over the threads of the runtime.
 
-    def _by_class(self, values: Numbers | None) -> dict[str, float]:
-        return {} if values is None else {name: float(value) for name, value in zip(self.classes, values, strict=True)}
+        Returns:
+            Outputs of the regions of each scan.
+
+        Raises:
+            NotFiniteError: An output has NaN or infinite values.
+        """
+        batches = make_batches([region for scan in regions for region in scan], self.batch_size)
+        if in_threads and any(region.count > 1 for scan in regions for region in scan):
+            with self.runtime.pool() as pool:
+                _run_in_threads(batches, self.runtime, pool)
+        else:
+            for batch in batches:
+                add_outputs(batch, self.runtime([region.input(index) for region, index in batch]))
+        return [[region.result() for region in scan] for scan in regions]
+
+    def add_heatmap(self, prediction: Prediction, scan: ScanImage, regions: Sequence[RegionInput]) -> Prediction:
+        """Return the prediction with the heat map of a class, computed in the region that the class is from."""
+        explained = prediction.label if self.explain is True else str(self.explain)
+        assert explained is not None
+        index = next(index for index, area in enumerate(scan.areas) if area.box == prediction.area)
+        prepared = regions[index].prepared
+        heatmap = self.runtime.heatmap(prepared.array, self.postprocessing.classes.index(explained))
+        in_region = to_unit(prepared.placement.restore(heatmap))
+        return replace(prediction, heatmap=in_frame(in_region, scan.areas[index], scan.pixels.shape[:2]), explained=explained)
+
+    def stream(self, sources: Iterable[ImageSource], *, keep_failures: bool) -> Iterator[Result]:
+        """Yield the predictions for many scans, in their order.
+
+        Each worker thread processes a batch completely, from file to lesions, so that one decodes while another computes. A scan
+        that can't be predicted raises, or a ``Failure`` takes its place, whatever its file or the network has raised.
+        """
+        most = self.batch_size if self.mode == WHOLE else min(self.batch_size, MOST_LARGE_TOGETHER)
+        remaining = iter(sources)
+        submitted: deque[Future[list[Result]]] = deque()
+        with self.runtime.pool() as pool:
+            stopped: Exception | None = None
+            while True:
+                while stopped is None and len(submitted) <= self.runtime.workers:
+                    batch, stopped = _next_batch(remaining, most)
+                    if not batch:
+                        break
+                    submitted.append(pool.submit(self._read_and_predict, batch))
+                if not submitted and stopped is not None:
+                    raise stopped
+                if not submitted:
+                    return
+                for result in submitted.popleft().result():
+                    if isinstance(result, Failure) and not keep_failures:
+                        raise result.error
+                    yield result
+
+    def _read_and_predict(self, sources: Sequence[ImageSource]) -> list[Result]:
+        return self._predict_or_fail([self._read_or_fail(source) for source in sources])
+
+    def _read_or_fail(self, source: ImageSource) -> ScanImage | Failure:
+        try:
+            return self.read(source)
+        except BcdsegError as error:
+            return Failure(source_name(source), error)
+
+    def _predict_or_fail(self, scans: Sequence[ScanImage | Failure]) -> list[Result]:
+        """Predict scans together, and each alone if that fails, so that an error of one scan doesn't affect the others."""
+        readable = [scan for scan in scans if isinstance(scan, ScanImage)]
+        try:
+            predictions = iter(self.predict_batch(readable))
+        except EXITS:
+            raise
+        except BaseException as error:
+            if len(scans) > 1:
+                return [result for scan in scans for result in self._predict_or_fail([scan])]
+            return [_failure(readable[0].source, error)]
+        return [scan if isinstance(scan, Failure) else next(predictions) for scan in scans]
 
 
-def _called_otherwise(label: str | None, likeliest: str | None, point: OperatingPoint | None) -> Flag:
-    name = point.name if point else ""
-    return Flag("operating-point", f"Called {label} at the operating point {name!r}; the most probable class is {likeliest}.")
+def make_batches(regions: Sequence[RegionInput], most: int) -> list[Batch]:
+    """Divide the inputs of regions into batches of consecutive inputs of one shape."""
+    inputs = [(region, index) for region in regions for index in range(region.count)]
+    batches: list[Batch] = []
+    for _, group in groupby(inputs, key=lambda pair: pair[0].shape):
+        alike = list(group)
+        batches += [alike[start : start + most] for start in range(0, len(alike), most)]
+    return batches
 
 
-def _failure(scan: PreparedScan | Failure, error: BaseException) -> Failure:
+def add_outputs(batch: Batch, output: RawOutput) -> None:
+    """Add the output of each input in a batch to its region, and raise an error where it has NaN or infinite values."""
+    for row, (region, _) in enumerate(batch):
+        mask, classes, members = output.row(row)
+        if not all(part is None or np.isfinite(part).all() for part in (mask, classes)):
+            raise NotFiniteError(f"{region.source}: the network's output has NaN or infinite values; are its weights finite?")
+        region.add(RawOutput(mask, classes, members))
+
+
+def _run_in_threads(batches: Iterable[Batch], runtime: Runtime, pool: Executor) -> None:
+    """Run batches in threads, and add their outputs in order; only a few batches are in memory at a time."""
+    submitted: deque[tuple[Batch, Future[RawOutput]]] = deque()
+    for batch in batches:
+        submitted.append((batch, pool.submit(runtime, [region.input(index) for region, index in batch])))
+        if len(submitted) > runtime.workers + 1:
+            done, future = submitted.popleft()
+            add_outputs(done, future.result())
+    for done, future in submitted:
+        add_outputs(done, future.result())
+
+
+def _failure(source: str, error: BaseException) -> Failure:
     """Return the Failure of a scan that can't be predicted."""
-    if isinstance(scan, Failure):
-        return scan
-    name = scan.image.source
     if isinstance(error, BcdsegError):
-        return Failure(name, error)
-    problem = unexpected_error(name, "can't be predicted", error)
-    problem.__cause__ = error
-    return Failure(name, problem)
+        return Failure(source, error)
+    unexpected = unexpected_error(source, "can't be predicted", error)
+    unexpected.__cause__ = error
+    return Failure(source, unexpected)
 
 
-def _take(sources: Iterator[ImageSource], most: int) -> tuple[list[ImageSource], Exception | None]:
+def _next_batch(sources: Iterator[ImageSource], most: int) -> tuple[list[ImageSource], Exception | None]:
     """Return the next few sources, and the error of the caller's iterator, which is raised after the predictions before it."""
-    taken: list[ImageSource] = []
+    batch: list[ImageSource] = []
     try:
         for source in islice(sources, most):
-            taken.append(source)
+            batch.append(source)
     except Exception as error:
-        return taken, error
-    return taken, None
-
-
-def _batches(inputs: Iterable[Array], most: int) -> Iterator[list[Array]]:
-    for _, alike in groupby(inputs, key=lambda array: array.shape):
-        while batch := list(islice(alike, most)):
-            yield batch
-
-
-def _ahead(pool: Executor, run: Runtime, batches: Iterable[list[Array]], most: int) -> Iterator[RawOutput]:
-    """Yield the raw outputs of batches in order, computing a few batches ahead."""
-    waiting: deque[Future[RawOutput]] = deque()
-    for batch in batches:
-        waiting.append(pool.submit(run, batch))
-        if len(waiting) > most:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _row(answers: RawOutput, index: int) -> RawOutput:
-    return RawOutput(*(None if part is None else part[index] for part in answers))
+        return batch, error
+    return batch, None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bcdseg.data.images import to_gray
-from bcdseg.types import Flag, Pixels
+from bcdseg.types import Flag as Flag
+from bcdseg.types import Pixels
 
 TINY = 64
 SAMPLED = 128  # the brightness is measured on about as many rows and columns of a scan
@@ -44,7 +45,20 @@ def candidate_flag(probability: float, threshold: float) -> Flag:
     )
 
 
-def answer_flags(
+def operating_point_flag(label: str | None, most_probable: str | None, name: str) -> Flag:
+    """Return the warning that an operating point predicts another class than the most probable one.
+
+    Args:
+        label: Predicted class.
+        most_probable: Class with the highest probability.
+        name: Name of the operating point.
+    """
+    return Flag(
+        "operating-point", f"Predicted {label} at the operating point {name!r}; the most probable class is {most_probable}."
+    )
+
+
+def prediction_flags(
     *, label: str | None, confidence: float, outlined: bool | None, no_lesion: str | None, min_confidence: float
 ) -> tuple[Flag, ...]:
     """Return warnings about a prediction whose outline and class contradict each other, or whose confidence is low.
@@ -61,17 +75,18 @@ def answer_flags(
     flags = []
     if outlined and label == no_lesion:
         flags.append(
-            Flag("outlined-but-no-lesion", f"A lesion is outlined in a scan called {label}: the two answers contradict each other.")
+            Flag(
+                "outlined-but-no-lesion",
+                f"A lesion is outlined, but the predicted class is {label}: they contradict each other.",
+            )
         )
     if outlined is False and label != no_lesion:
-        flags.append(
-            Flag("no-outline", f"The scan is called {label} but no lesion is outlined: the two answers contradict each other.")
-        )
+        flags.append(Flag("no-outline", f"The predicted class is {label}, but no lesion is outlined: they contradict each other."))
     if confidence < min_confidence:
         flags.append(
             Flag(
                 "low-confidence",
-                f"The class is unsure: {label} at {confidence:.0%}, below the model's threshold of {min_confidence:.0%}.",
+                f"The class is uncertain: {label} at {confidence:.0%}, below the model's threshold of {min_confidence:.0%}.",
             )
         )
     return tuple(flags)

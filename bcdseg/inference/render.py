@@ -72,21 +72,21 @@ def draw_figure(prediction: Prediction) -> Figure:
     picture.set_title(Path(prediction.source).name, parse_math=False)
     picture.set_axis_off()
     if prediction.mask_probability is not None:
-        heat = next(axes)
-        drawn = heat.imshow(prediction.mask_probability, vmin=0, vmax=1, cmap="cividis")
-        heat.set_title("probability of lesion")
-        heat.set_axis_off()
-        figure.colorbar(drawn, ax=heat, shrink=0.8)
+        probability = next(axes)
+        image = probability.imshow(prediction.mask_probability, vmin=0, vmax=1, cmap="cividis")
+        probability.set_title("probability of lesion")
+        probability.set_axis_off()
+        figure.colorbar(image, ax=probability, shrink=0.8)
     if prediction.heatmap is not None:
-        looked = next(axes)
-        looked.imshow(prediction.heat_overlay())
-        looked.set_title(f"what raised '{prediction.explained}'", parse_math=False)
-        looked.set_axis_off()
+        heatmap = next(axes)
+        heatmap.imshow(prediction.heat_overlay())
+        heatmap.set_title(f"Grad-CAM of '{prediction.explained}'", parse_math=False)
+        heatmap.set_axis_off()
     if prediction.probabilities:
         bars = next(axes)
-        places = range(len(prediction.probabilities))
-        drawn_bars = bars.barh(places, list(prediction.probabilities.values()), color="#0072B2")
-        bars.set_yticks(places, list(prediction.probabilities), parse_math=False)
+        positions = range(len(prediction.probabilities))
+        drawn_bars = bars.barh(positions, list(prediction.probabilities.values()), color="#0072B2")
+        bars.set_yticks(positions, list(prediction.probabilities), parse_math=False)
         bars.bar_label(drawn_bars, fmt="{:.0%}", padding=3)
         bars.set_xlim(0, 1.15)
         bars.invert_yaxis()
@@ -97,8 +97,6 @@ def draw_figure(prediction: Prediction) -> Figure:
 
 
 STRONGEST = 0.65  # largest opacity of the heat map over the scan
-
-
 ANCHORS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)])  # matplotlib's inferno colour map
 
 
@@ -107,7 +105,7 @@ def draw_heat(prediction: Prediction) -> Image.Image:
     assert prediction.heatmap is not None
     gray = np.repeat(to_uint8(to_gray(prediction.image))[..., None], 3, axis=2)
     heat = prediction.heatmap
-    places = np.linspace(0, 1, len(ANCHORS))
-    colour = np.stack([np.interp(heat, places, channel) for channel in ANCHORS.T], axis=-1)
+    positions = np.linspace(0, 1, len(ANCHORS))
+    colour = np.stack([np.interp(heat, positions, channel) for channel in ANCHORS.T], axis=-1)
     strength = STRONGEST * np.sqrt(heat)[..., None]
     return Image.fromarray((gray * (1 - strength) + colour * strength).astype(np.uint8))

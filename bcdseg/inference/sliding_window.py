@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -47,7 +47,7 @@ class Tiles:
         if not 1 / LARGEST_SCALE**2 <= self.scale <= LARGEST_SCALE:
             raise OptionError(f"scale={self.scale!r} of tiles is not possible: choose from 1/64 to 8; 1 is the scan as it is.")
         if not 0 <= self.overlap <= MOST_OVERLAP:
-            raise OptionError(f"overlap={self.overlap!r} of tiles is not possible: choose a share from 0 to {MOST_OVERLAP}.")
+            raise OptionError(f"overlap={self.overlap!r} of tiles is not possible: choose a fraction from 0 to {MOST_OVERLAP}.")
 
 
 class Axis(NamedTuple):
@@ -125,14 +125,14 @@ class Windows:
     tiles: Tiles
 
     @property
-    def source(self) -> tuple[int, int]:
+    def source_size(self) -> tuple[int, int]:
         """Height and width of the scan."""
         return self.pixels.shape[0], self.pixels.shape[1]
 
     @cached_property
     def size(self) -> tuple[int, int]:
         """Height and width of the resized scan."""
-        return max(1, round(self.source[0] * self.tiles.scale)), max(1, round(self.source[1] * self.tiles.scale))
+        return max(1, round(self.source_size[0] * self.tiles.scale)), max(1, round(self.source_size[1] * self.tiles.scale))
 
     @cached_property
     def axes(self) -> tuple[Axis, Axis]:
@@ -144,11 +144,11 @@ class Windows:
     def places(self) -> list[Place]:
         """Windows that the network processes; at least one."""
         down, across = (range(len(axis.starts)) for axis in self.axes)
-        shows = np.array([[self._shows_something((row, column)) for column in across] for row in down])
-        return [(int(row), int(column)) for row, column in np.argwhere(~background(shows))] or [(0, 0)]
+        textured = np.array([[self._is_textured((row, column)) for column in across] for row in down])
+        return [(int(row), int(column)) for row, column in np.argwhere(~background(textured))] or [(0, 0)]
 
     @property
-    def seen_at_once(self) -> float:
+    def pixels_at_once(self) -> float:
         """Number of the scan's pixels that a window covers."""
         (height, width), (down, across) = self.preprocessing.frame, self._steps
         return height * down * width * across
@@ -166,35 +166,35 @@ class Windows:
 
     def cut(self, place: Place) -> Array:
         """Return a window as network input, padded with black where the scan is smaller."""
-        wanted, within = self.inside(place)
-        beneath = self._beneath(wanted)
-        part = self.pixels[beneath]
+        in_scan, in_window = self.inside(place)
+        source = self._source_window(in_scan)
+        part = self.pixels[source]
         part = to_gray(part) if self.preprocessing.channels == 1 else part
         planes = [part] if part.ndim == 2 else [part[..., channel] for channel in range(part.shape[2])]
         cut = np.zeros((*self.preprocessing.frame, len(planes)), part.dtype)
         for channel, plane in enumerate(planes):
-            cut[within][..., channel] = self._resampled(plane, beneath, wanted)
+            cut[in_window][..., channel] = self._resampled(plane, source, in_scan)
         return self.preprocessing.normalised(cut[..., 0] if len(planes) == 1 else cut)
 
     @property
     def _steps(self) -> tuple[float, float]:
         """Pixels of the scan per pixel of the resized scan, vertical and horizontal."""
-        return self.source[0] / self.size[0], self.source[1] / self.size[1]
+        return self.source_size[0] / self.size[0], self.source_size[1] / self.size[1]
 
-    def _shows_something(self, place: Place) -> bool:
-        part = self.pixels[self._beneath(self.inside(place)[0])]
+    def _is_textured(self, place: Place) -> bool:
+        part = self.pixels[self._source_window(self.inside(place)[0])]
         return float(part.max()) - float(part.min()) > FLAT * (255 if part.dtype == np.uint8 else 1)
 
-    def _beneath(self, window: Window) -> Window:
+    def _source_window(self, window: Window) -> Window:
         """Return the pixels of the scan that a window depends on, including the neighbours used in smoothing."""
         return _before_resizing(window[0], self._steps[0]), _before_resizing(window[1], self._steps[1])
 
-    def _resampled(self, plane: Pixels, beneath: Window, window: Window) -> Pixels:
-        if self.size == self.source:
+    def _resampled(self, plane: Pixels, source: Window, window: Window) -> Pixels:
+        if self.size == self.source_size:
             return plane
         edges = [
             (part.start * step - under.start, min(part.stop * step, under.stop) - under.start)
-            for part, under, step in zip(window, beneath, self._steps, strict=True)
+            for part, under, step in zip(window, source, self._steps, strict=True)
         ]
         (top, bottom), (left, right) = edges
         size = (window[1].stop - window[1].start, window[0].stop - window[0].start)
@@ -202,12 +202,12 @@ class Windows:
         return np.asarray(picture.resize(size, Image.Resampling.BILINEAR, box=(left, top, right, bottom)))
 
 
-def background(shows: Mask) -> Mask:
+def background(textured: Mask) -> Mask:
     """Return which windows the network can skip: empty ones that are connected to an edge of the scan through empty windows.
 
     An empty window in the middle of a scan may be the inside of a lesion, so the network processes it.
     """
-    numbers, _ = label(~shows)
+    numbers, _ = label(~textured)
     at_edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
     empty: Mask = np.isin(numbers, np.unique(at_edge[at_edge > 0]))
     return empty
@@ -224,54 +224,58 @@ class TiledRegion:
     """Region as windows of the network's input size, preceded by the whole region for the classes.
 
     A network that processes scans at native size has no downscaled whole region: its class scores are from the windows alone.
+    The weighted sum of the windows' maps is the only array that grows with the region.
     """
 
-    def __init__(self, pixels: Pixels, preprocessing: Preprocessing, tiles: Tiles, *, threshold: float, has_classes: bool) -> None:
+    def __init__(
+        self, source: str, pixels: Pixels, preprocessing: Preprocessing, tiles: Tiles, *, threshold: float, has_classes: bool
+    ) -> None:
+        self.source = source
         self.windows = Windows(pixels, preprocessing, tiles)
         self.threshold = threshold
-        self.shows_whole = has_classes and preprocessing.resize != "none"
-
-    @property
-    def count(self) -> int:
-        """Number of inputs: windows, plus one for the whole region."""
-        return len(self.windows.places) + self.shows_whole
+        self.starts_whole = has_classes and preprocessing.resize != "none"
+        self.count = len(self.windows.places) + self.starts_whole
+        self.shape: tuple[int, ...] = (preprocessing.channels, *preprocessing.frame)
+        self._sum: Array = new_map(self.windows.size, np.float32)
+        self._of_whole: RawOutput | None = None
+        self._of_windows: list[RawOutput] = []  # without their masks
+        self._outlined_pixels: list[float] = []  # of each window; pixels that windows share count by weight
 
     @cached_property
     def prepared(self) -> Prepared:
         """The whole region as one input."""
         return self.windows.preprocessing(self.windows.pixels)
 
-    def inputs(self) -> Iterator[Array]:
-        """Yield the whole region where it is used, then the windows."""
-        if self.shows_whole:
-            yield self.prepared.array
-        yield from map(self.windows.cut, self.windows.places)
+    def input(self, index: int) -> Array:
+        """Return the whole region, which comes first where it is used, or cut a window."""
+        if self.starts_whole and index == 0:
+            return self.prepared.array
+        return self.windows.cut(self.windows.places[index - self.starts_whole])
 
-    def take(self, answers: Iterator[RawOutput]) -> RegionOutput:
-        """Combine the raw outputs to the output of the region; the sum of the windows is the only array that grows with it."""
-        windows, progress = self.windows, self.windows.tiles.progress
-        whole = aggregate([next(answers)]) if self.shows_whole else None
-        together: Array = new_map(windows.size, np.float32)
-        said, outlined = [], []
-        for done, (answer, place) in enumerate(zip(answers, windows.places, strict=True), start=1):
-            said.append(answer._replace(mask=None))
-            outlined.append(self._add(answer, place, together))
-            if progress:
-                progress(done, len(windows.places))
-        for rows in bands(together.shape):
-            np.minimum(together[rows], 1, out=together[rows])  # weights sum to 1 except for rounding
+    def add(self, output: RawOutput) -> None:
+        """Keep the class scores of an input, and add the weighted map of a window to the sum."""
+        if self.starts_whole and self._of_whole is None:
+            self._of_whole = output._replace(mask=None)
+            return
+        place = self.windows.places[len(self._of_windows)]
+        in_region, in_window = self.windows.inside(place)
+        weights = self.windows.weights(place)
+        assert output.mask is not None
+        probability = output.mask[in_window]
+        self._sum[in_region] += weights * probability
+        self._outlined_pixels.append(float(weights[probability >= self.threshold].sum()))
+        self._of_windows.append(output._replace(mask=None))
+        if self.windows.tiles.progress:
+            self.windows.tiles.progress(len(self._of_windows), len(self.windows.places))
+
+    def result(self) -> RegionOutput:
+        """Return the output of the region, with the map at the region's own size."""
+        for rows in bands(self._sum.shape):
+            np.minimum(self._sum[rows], 1, out=self._sum[rows])  # weights sum to 1 except for rounding
         return RegionOutput(
-            probability=resized_map(together, windows.source),
-            votes=whole or aggregate(said),
-            outlined=aggregate(said, outlined),
-            pixels=windows.seen_at_once,
-            windows=len(windows.places),
+            probability=resized_map(self._sum, self.windows.source_size),
+            scores=aggregate(self._of_windows if self._of_whole is None else [self._of_whole]),
+            outlined_scores=aggregate(self._of_windows, self._outlined_pixels),
+            pixels=self.windows.pixels_at_once,
+            windows=len(self.windows.places),
         )
-
-    def _add(self, answer: RawOutput, place: Place, together: Array) -> float:
-        """Add the weighted map of a window; return its number of outlined pixels, with shared pixels counted by weight."""
-        assert answer.mask is not None
-        in_area, in_window = self.windows.inside(place)
-        inside, weights = answer.mask[in_window], self.windows.weights(place)
-        together[in_area] += weights * inside
-        return float(weights[inside >= self.threshold].sum())

@@ -41,8 +41,8 @@ def new_map(size: tuple[int, ...], dtype: Any) -> NDArray[Any]:
             return np.memmap(file, dtype, "w+", shape=(size[0], size[1]))
     except OSError as error:
         raise OutputError(
-            f"A map of {size[0]}x{size[1]} pixels can't be held in {tempfile.gettempdir()} ({error.strerror}). "
-            "Let the variable TMPDIR name a folder on a disk with room."
+            f"A map of {size[0]}x{size[1]} pixels can't be stored in {tempfile.gettempdir()} ({error.strerror}). "
+            "Set the variable TMPDIR to a folder on a disk with enough space."
         ) from error
 
 
@@ -54,9 +54,7 @@ def bands(size: tuple[int, ...]) -> Iterator[slice]:
 
 
 def at_least(probability: Array, threshold: float) -> Mask:
-    """Return a mask that is True where the probability is at least the threshold."""
-    if not is_huge(probability.shape):
-        return probability >= threshold
+    """Return a mask that is True where the probability is at least the threshold, computed band by band."""
     over: Mask = new_map(probability.shape, np.bool_)
     for rows in bands(over.shape):
         over[rows] = probability[rows] >= threshold
@@ -69,42 +67,42 @@ def resized_map(probability: Array, size: tuple[int, int]) -> Array:
         return probability
     whole: Array = new_map(size, np.float32)
     step = probability.shape[0] / size[0]
-    beyond = int(max(1, step)) + 2  # neighbouring rows used in smoothing
+    margin = int(max(1, step)) + 2  # neighbouring rows used in smoothing
     for rows in bands(size):
-        top = max(0, int(rows.start * step) - beyond)
-        part = Image.fromarray(probability[top : int(rows.stop * step) + beyond])
+        top = max(0, int(rows.start * step) - margin)
+        part = Image.fromarray(probability[top : int(rows.stop * step) + margin])
         part = part.resize((size[1], part.height), Image.Resampling.BILINEAR)
         box = (0, rows.start * step - top, size[1], min(rows.stop * step - top, part.height))
         whole[rows] = np.asarray(part.resize((size[1], rows.stop - rows.start), Image.Resampling.BILINEAR, box=box))
     return whole
 
 
-def in_frame(over_area: Array, area: Area, size: tuple[int, ...]) -> Array:
+def in_frame(region_map: Array, area: Area, size: tuple[int, ...]) -> Array:
     """Return the map of a region as a map of the whole scan that is 0 elsewhere."""
-    if over_area.shape == size:
-        return over_area
+    if region_map.shape == size:
+        return region_map
     whole: Array = new_map(size, np.float32)
-    whole[area.window] = over_area
+    whole[area.window] = region_map
     return whole
 
 
 def merged(maps: Sequence[NDArray[Any]]) -> Any:
     """Return the maximum of maps at each pixel, written to the first map; None without maps."""
-    return reduce(lambda one, other: np.maximum(one, other, out=one), maps) if maps else None
+    return reduce(lambda first, other: np.maximum(first, other, out=first), maps) if maps else None
 
 
-class Region(NamedTuple):
+class Component(NamedTuple):
     """Connected component: its number of pixels, its bounding box and one of its pixels."""
 
     pixels: int
     box: Box
-    one: tuple[int, int]
+    pixel: tuple[int, int]
 
-    def with_other(self, other: Region) -> Region:
+    def union(self, other: Component) -> Component:
         """Return the union with another component."""
         (top, left, bottom, right), (above, before, below, after) = self.box, other.box
         box = (min(top, above), min(left, before), max(bottom, below), max(right, after))
-        return Region(self.pixels + other.pixels, box, self.one)
+        return Component(self.pixels + other.pixels, box, self.pixel)
 
 
 def stream_lesions(
@@ -114,22 +112,22 @@ def stream_lesions(
     smallest = max(1, min_share * over_threshold.size)
     mask: Mask = new_map(over_threshold.shape, np.bool_)
     lesions: list[Lesion] = []
-    for region in find_regions(over_threshold):
-        if region.pixels < smallest:
+    for component in find_components(over_threshold):
+        if component.pixels < smallest:
             continue
-        top, left, bottom, right = region.box
+        top, left, bottom, right = component.box
         window = (slice(top, bottom), slice(left, right))
         numbers = label(over_threshold[window], connectivity=EVERY_NEIGHBOUR)
-        own = numbers == numbers[region.one[0] - top, region.one[1] - left]
-        kept, found = find_lesions(own, probability[window], min_share=0, spacing=spacing)
+        own = numbers == numbers[component.pixel[0] - top, component.pixel[1] - left]
+        kept, of_component = find_lesions(own, probability[window], min_share=0, spacing=spacing)
         mask[window] |= kept
-        lesions += [_moved(lesion, top, left) for lesion in found]
+        lesions += [_moved(lesion, top, left) for lesion in of_component]
     return mask, tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
 
 
-def find_regions(mask: Mask) -> list[Region]:
+def find_components(mask: Mask) -> list[Component]:
     """Return the connected components of a mask; components that cross bands are joined."""
-    parts: list[Region] = []
+    parts: list[Component] = []
     parent: list[int] = []
     last_row = np.zeros(mask.shape[1], np.int64)
     for rows in bands(mask.shape):
@@ -140,18 +138,18 @@ def find_regions(mask: Mask) -> list[Region]:
         for above, below in _touching(last_row, np.where(numbers[0] > 0, numbers[0] + first, 0)):
             parent[_root(parent, below - 1)] = _root(parent, above - 1)
         last_row = np.where(numbers[-1] > 0, numbers[-1] + first, 0)
-    regions: dict[int, Region] = {}
+    components: dict[int, Component] = {}
     for index, part in enumerate(parts):
         root = _root(parent, index)
-        regions[root] = regions[root].with_other(part) if root in regions else part
-    return list(regions.values())
+        components[root] = components[root].union(part) if root in components else part
+    return list(components.values())
 
 
-def _parts(numbers: NDArray[np.int32], top: int) -> Iterator[Region]:
+def _parts(numbers: NDArray[np.int32], top: int) -> Iterator[Component]:
     for number, (rows, columns) in enumerate(find_objects(numbers), start=1):
         own = numbers[rows, columns] == number
         box = (top + rows.start, columns.start, top + rows.stop, columns.stop)
-        yield Region(int(own.sum()), box, (box[0], columns.start + int(own[0].argmax())))
+        yield Component(int(own.sum()), box, (box[0], columns.start + int(own[0].argmax())))
 
 
 def _touching(above: NDArray[np.int64], below: NDArray[np.int64]) -> set[tuple[int, int]]:

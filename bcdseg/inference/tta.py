@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from bcdseg.data.preprocessing import Placement, Preprocessing, resize_plane
-from bcdseg.errors import OptionError
 from bcdseg.runtimes.base import Array, RawOutput, Runtime
 from bcdseg.runtimes.class_scores import log_mean
 
@@ -30,19 +29,19 @@ class View(NamedTuple):
     mirrored: bool = False
     scale: float = 1.0
 
-    def of(self, scan: Array, black: Array) -> Array:
+    def apply(self, scan: Array, black: Array) -> Array:
         """Apply the transform to an input, channels x height x width."""
         scan = scan[..., ::-1] if self.mirrored else scan
         if self.scale == 1:
             return np.ascontiguousarray(scan)
         at = self._placement(scan.shape[1:])
-        seen: Array = np.broadcast_to(black[:, None, None], scan.shape).copy()
+        canvas: Array = np.broadcast_to(black[:, None, None], scan.shape).copy()
         window = (slice(at.top, at.top + at.resized[0]), slice(at.left, at.left + at.resized[1]))
-        for channel, plane in zip(seen, scan, strict=True):
+        for channel, plane in zip(canvas, scan, strict=True):
             channel[window] = resize_plane(np.ascontiguousarray(plane), at.resized)
-        return seen
+        return canvas
 
-    def back(self, mask: Array) -> Array:
+    def invert(self, mask: Array) -> Array:
         """Apply the inverse transform to a map."""
         restored = mask if self.scale == 1 else self._placement(mask.shape).restore(mask)
         whole: Array = restored[:, ::-1] if self.mirrored else restored
@@ -54,14 +53,14 @@ class View(NamedTuple):
 
 
 SCALES = (1.0, 0.9, 0.8)
-VIEWS = {
+VIEWS: dict[str, tuple[View, ...]] = {
     "none": (View(),),
     "flip": (View(), View(mirrored=True)),
     "full": tuple(View(mirrored, scale) for scale in SCALES for mirrored in (False, True)),
 }
 
 
-class Views:
+class TtaRuntime:
     """Runtime that averages the outputs of another runtime over several views; as thread-safe as that runtime."""
 
     def __init__(self, runtime: Runtime, views: Sequence[View], preprocessing: Preprocessing, temperature: float) -> None:
@@ -77,40 +76,24 @@ class Views:
         """Return the thread pool of the other runtime."""
         return self.runtime.pool()
 
-    def heat(self, scan: Array, class_index: int) -> Array:
+    def heatmap(self, scan: Array, class_index: int) -> Array:
         """Compute the heat map of the original scan."""
-        return self.runtime.heat(scan, class_index)
+        return self.runtime.heatmap(scan, class_index)
 
     def __call__(self, batch: Sequence[Array]) -> RawOutput:
         """Return the mean probabilities over all views of preprocessed scans of one size, and the class logits of each view."""
-        each = [self.runtime([view.of(scan, self.black) for scan in batch]) for view in self.views]
+        outputs = [self.runtime([view.apply(scan, self.black) for scan in batch]) for view in self.views]
         masks = [
-            np.stack([view.back(mask) for mask in found.mask])
-            for view, found in zip(self.views, each, strict=True)
-            if found.mask is not None
+            np.stack([view.invert(mask) for mask in output.mask])
+            for view, output in zip(self.views, outputs, strict=True)
+            if output.mask is not None
         ]
         mask: Array | None = np.stack(masks).mean(axis=0) if masks else None
-        logits = [found.classes for found in each if found.classes is not None]
+        logits = [output.classes for output in outputs if output.classes is not None]
         if not logits:
             return RawOutput(mask, None)
-        members = [found.members if found.members is not None else found.classes[:, None] for found in each]  # type: ignore[index]
+        members = [output.classes[:, None] if output.members is None else output.members for output in outputs]  # type: ignore[index]
         return RawOutput(mask, log_mean(np.stack(logits), self.temperature), np.concatenate(members, axis=1))
-
-
-def choose_views(tta: str) -> tuple[View, ...]:
-    """Return the views of a test-time augmentation: ``none``, ``flip`` or ``full``.
-
-    Raises:
-        OptionError: The name is unknown.
-    """
-    if tta not in VIEWS:
-        raise OptionError(f"tta={tta!r} is unknown: choose one of {', '.join(VIEWS)}.")
-    return VIEWS[tta]
-
-
-def with_views(runtime: Runtime, views: Sequence[View], preprocessing: Preprocessing, temperature: float) -> Runtime:
-    """Return the runtime with test-time augmentation, or the runtime itself where there is only one view."""
-    return runtime if len(views) == 1 else Views(runtime, views, preprocessing, temperature)
 
 
 def describe_sources(*, members: int, views: int) -> str | None:

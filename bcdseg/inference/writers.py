@@ -51,12 +51,12 @@ def output_names(sources: Sequence[Path]) -> dict[str, str]:
     below = {str(source): _without_mark(source.absolute().relative_to(common)) for source in sources}
     stems = Counter(path.with_suffix("") for path in below.values())
     names: dict[str, str] = {}
-    taken: set[str] = set()
+    used: set[str] = set()
     for source, path in below.items():
         name = fit_path((path if stems[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix())
-        while name in taken:
+        while name in used:
             name = fit_path(name + "_")
-        taken.add(name)
+        used.add(name)
         names[source] = name
     return names
 

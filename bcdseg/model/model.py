@@ -5,24 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-from PIL.Image import Image
 from torch.nn import Module
 
+from bcdseg.data.dataset import check_choice
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import each_frame, expand, is_single
 from bcdseg.errors import OptionError
 from bcdseg.inference.lesions import check_spacing
-from bcdseg.inference.prediction import Prediction
-from bcdseg.inference.predictor import AUTO, NATIVE, WHOLE, Mode, Predictor
+from bcdseg.inference.postprocess import Postprocessing
+from bcdseg.inference.predictor import MODES, NATIVE, TILES, WHOLE, Predictor
 from bcdseg.inference.rules import Rules
 from bcdseg.inference.sliding_window import Tiles
-from bcdseg.inference.tta import choose_views, describe_sources, with_views
+from bcdseg.inference.tta import VIEWS, TtaRuntime, describe_sources
 from bcdseg.networks.ensemble import AnyNetwork
 from bcdseg.runtimes.base import Runtime
-from bcdseg.runtimes.choice import TORCH, Choice, choose_precision, choose_runtime, is_lost, make_runtime, prepared_scans
+from bcdseg.runtimes.choice import TORCH, Choice, choose_precision, choose_runtime, has_lost_runtime, make_runtime, preprocess_scans
 from bcdseg.runtimes.torch_runtime import choose_device
 from bcdseg.sources import ImageSource
 
@@ -68,7 +67,7 @@ class Model:
         self.name = name
         self.device = choose_device(device)
         self._choice = TORCH
-        self._only_while: tuple[Any, ...] | None = None
+        self._state_of_auto: tuple[Any, ...] | None = None
         self._runtime: tuple[tuple[Any, ...], Runtime] | None = None
 
     @property
@@ -80,42 +79,6 @@ class Model:
     def no_lesion(self) -> str | None:
         """Negative class ('no lesion'), or None."""
         return self.network.config.no_lesion
-
-    @overload
-    def predict(
-        self,
-        source: bytes | Image | NDArray[Any],
-        *,
-        spacing: float | tuple[float, float] | None = None,
-        threshold: float | None = None,
-        batch_size: int | None = None,
-        on_error: str = "raise",
-        explain: bool | str = False,
-        operating_point: str | None = None,
-        frames: str | int = "all",
-        keep_identifiers: bool = False,
-        mode: str = "whole",
-        tiles: Tiles | None = None,
-        tta: str = "none",
-    ) -> Prediction: ...
-
-    @overload
-    def predict(
-        self,
-        source: Any,
-        *,
-        spacing: float | tuple[float, float] | None = None,
-        threshold: float | None = None,
-        batch_size: int | None = None,
-        on_error: str = "raise",
-        explain: bool | str = False,
-        operating_point: str | None = None,
-        frames: str | int = "all",
-        keep_identifiers: bool = False,
-        mode: str = "whole",
-        tiles: Tiles | None = None,
-        tta: str = "none",
-    ) -> Any: ...
 
     def predict(
         self,
@@ -165,30 +128,36 @@ class Model:
         Raises:
             OptionError: An option is not possible; the message lists the choices.
         """
-        if on_error not in ON_ERROR:
-            raise OptionError(f"on_error={on_error!r} is unknown: choose one of {', '.join(ON_ERROR)}.")
+        check_choice("on_error", on_error, ON_ERROR)
+        check_choice("mode", mode, MODES)
+        check_choice("tta", tta, list(VIEWS))
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
         each_frame(frames)
+        self._check_heads(explain, mode)
+        config, views = self.network.config, VIEWS[tta]
         rules = self.rules if threshold is None else dataclasses.replace(self.rules, threshold=float(threshold))
-        views = choose_views(tta)
+        runtime = self._current_runtime()
         predictor = Predictor(
-            runtime=with_views(self._ready_runtime(), views, self.preprocessing, rules.temperature),
+            runtime=runtime if len(views) == 1 else TtaRuntime(runtime, views, self.preprocessing, rules.temperature),
             preprocessing=self.preprocessing,
-            rules=rules,
-            classes=self.classes,
-            no_lesion=self.no_lesion,
-            spacing=check_spacing(spacing),
-            explain=self._checked_explain(explain),
-            operating_point=None if operating_point is None else self.rules.operating_point(operating_point),
-            name=self.name,
+            postprocessing=Postprocessing(
+                rules=rules,
+                classes=config.classes,
+                no_lesion=config.no_lesion,
+                operating_point=None if operating_point is None else self.rules.operating_point(operating_point),
+                model=self.name,
+                uncertainty_from=describe_sources(members=len(getattr(self.network, "members", [None])), views=len(views)),
+            ),
+            spacing=None if spacing is None else check_spacing(spacing),
             keep_identifiers=keep_identifiers,
-            mode=self._checked_mode(Mode(name=mode, tiles=tiles or NATIVE)),
+            mode=WHOLE if config.decoder is None else mode,
+            tiles=tiles or NATIVE,
             batch_size=batch_size or (1 if self.device == "cpu" else 16),
-            uncertainty_from=describe_sources(members=len(getattr(self.network, "members", [None])), views=len(views)),
+            explain=explain,
         )
         if is_single(source):
-            return predictor.one(source)
+            return predictor.predict_one(source)
         return predictor.stream(expand(source, frames), keep_failures=on_error == "keep")
 
     def save(self, folder: str | Path, *, half: bool = False, overwrite: bool = False) -> Path:
@@ -296,9 +265,9 @@ class Model:
         name = choose_runtime(runtime, precision=precision, device=self.device)
         if (precision == "int8") != (calibrate_on is not None):
             raise OptionError("int8 takes its ranges from scans: give calibrate_on= together with precision='int8', and only then.")
-        scans = () if calibrate_on is None else prepared_scans(calibrate_on, self.preprocessing)
+        scans = () if calibrate_on is None else preprocess_scans(calibrate_on, self.preprocessing)
         self._choice = Choice(runtime=name, precision=precision, calibrate_on=scans)
-        self._only_while = self._state() if runtime == "auto" else None
+        self._state_of_auto = (self.device, *weights_state(self.network)) if runtime == "auto" else None
         self._runtime = None
         return self
 
@@ -315,32 +284,22 @@ class Model:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_runtime": None}  # a runtime can't be pickled; it is created again on demand
 
-    def _state(self) -> tuple[Any, ...]:
-        return (self.device, *weights_state(self.network))
-
-    def _checked_explain(self, explain: bool | str) -> bool | str:
+    def _check_heads(self, explain: bool | str, mode: str) -> None:
+        """Raise an error where an option needs a head that the network lacks."""
         if explain is not False and not self.classes:
             raise OptionError(f"explain={explain!r}: {self.name} only segments, and has no class to explain.")
         if isinstance(explain, str) and explain not in self.classes:
             raise OptionError(f"explain={explain!r}: choose True, or one of the classes {', '.join(self.classes)}.")
-        return explain
+        if mode == TILES and self.network.config.decoder is None:
+            raise OptionError(f"mode={mode!r}: {self.name} only classifies, which it does from whole scans: choose whole or auto.")
 
-    def _checked_mode(self, mode: Mode) -> Mode:
-        if self.network.config.decoder is not None or mode.name == WHOLE:
-            return mode
-        if mode.name == AUTO:
-            return Mode()
-        raise OptionError(f"mode={mode.name!r}: {self.name} only classifies, which it does from whole scans: choose whole or auto.")
-
-    def _ready_runtime(self) -> Runtime:
+    def _current_runtime(self) -> Runtime:
         """Return the runtime of the network, created again after its weights have changed or a fork has lost its threads."""
-        state = self._state()
-        if self._runtime is None or self._runtime[0] != state or is_lost(self._runtime[1]):
-            choice = TORCH if self._only_while not in (None, state) else self._choice
-            self._runtime = (
-                state,
-                make_runtime(self.network, device=self.device, preprocessing=self.preprocessing, choice=choice),
-            )
+        state = (self.device, *weights_state(self.network))
+        if self._runtime is None or self._runtime[0] != state or has_lost_runtime(self._runtime[1]):
+            choice = TORCH if self._state_of_auto not in (None, state) else self._choice
+            runtime = make_runtime(self.network, device=self.device, preprocessing=self.preprocessing, choice=choice)
+            self._runtime = state, runtime
         return self._runtime[1]
 
 

@@ -11,7 +11,7 @@ from bcdseg.runtimes import class_scores
 from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.types import Pixels
 
-DRAWN = ((256, 256), (180, 240), (470, 560))  # heights and widths of the synthetic scans
+SYNTHETIC_SIZES = ((256, 256), (180, 240), (470, 560))  # heights and widths of the synthetic scans
 HALF = 0.5
 
 
@@ -52,8 +52,8 @@ class Bound:
     def exceeded(self, difference: Difference) -> str | None:
         """Return a description of the first bound that a difference exceeds, or None."""
         for name in ("mask", "mask_probability", "probability", "mean_probability"):
-            allowed, found = getattr(self, name), getattr(difference, name)
-            if not found <= allowed:  # not >, so that NaN exceeds too
+            allowed, measured = getattr(self, name), getattr(difference, name)
+            if not measured <= allowed:  # not >, so that NaN exceeds too
                 return f"{difference}; allowed are {allowed:g} for {name.replace('_', ' ')}"
         return None
 
@@ -75,14 +75,14 @@ def compare(pairs: Iterable[tuple[RawOutput, RawOutput]], threshold: float = HAL
             flipped = (one.mask >= threshold) != (other.mask >= threshold)
             masks.append((float(flipped.mean()), float(np.abs(one.mask - other.mask).mean())))
         if one.classes is not None and other.classes is not None:
-            apart = np.abs(one.classes - other.classes)
-            classes.append((float(apart.max()), float(apart.mean())))
+            difference = np.abs(one.classes - other.classes)
+            classes.append((float(difference.max()), float(difference.mean())))
     return Difference(
         scans=scans,
         mask=_mean([flipped for flipped, _ in masks]),
-        mask_probability=_mean([apart for _, apart in masks]),
+        mask_probability=_mean([difference for _, difference in masks]),
         probability=max((largest for largest, _ in classes), default=0.0),
-        mean_probability=_mean([apart for _, apart in classes]),
+        mean_probability=_mean([difference for _, difference in classes]),
     )
 
 
@@ -94,12 +94,12 @@ def softmax(logits: Array | None, temperature: float = 1.0) -> Array | None:
     return probabilities
 
 
-def drawn_scans() -> list[Pixels]:
+def synthetic_scans() -> list[Pixels]:
     """Return synthetic scans of several sizes, speckle with a dark ellipse, for comparisons without real scans."""
-    return [_drawn(seed, size) for seed, size in enumerate(DRAWN)]
+    return [_synthetic_scan(seed, size) for seed, size in enumerate(SYNTHETIC_SIZES)]
 
 
-def _drawn(seed: int, size: tuple[int, int]) -> Pixels:
+def _synthetic_scan(seed: int, size: tuple[int, int]) -> Pixels:
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[: size[0], : size[1]] / np.array(size)[:, None, None] - 0.5
     dark = (rows * 5) ** 2 + (columns * 4) ** 2 <= 1

@@ -10,24 +10,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-
-class Runtime(Protocol):
-    """Interface for running a network, thread-safe."""
-
-    @property
-    def workers(self) -> int:
-        """Number of threads that keep the runtime busy."""
-
-    def __call__(self, batch: Sequence[Array]) -> RawOutput:
-        """Run a batch of preprocessed scans of one size."""
-
-    def heat(self, scan: Array, class_index: int) -> Array:
-        """Compute the heat map of a class for one preprocessed scan."""
-
-    def pool(self) -> AbstractContextManager[Executor]:
-        """Return a thread pool for a stream of scans."""
-
-
 Array = NDArray[np.float32]
 
 
@@ -43,3 +25,29 @@ class RawOutput(NamedTuple):
     mask: Array | None
     classes: Array | None
     members: Array | None = None
+
+    def row(self, index: int) -> RawOutput:
+        """Return the raw output of one input, without the batch axis."""
+        mask, classes, members = self
+        return RawOutput(
+            None if mask is None else mask[index],
+            None if classes is None else classes[index],
+            None if members is None else members[index],
+        )
+
+
+class Runtime(Protocol):
+    """Interface for running a network, thread-safe."""
+
+    @property
+    def workers(self) -> int:
+        """Number of threads that keep the runtime busy."""
+
+    def __call__(self, batch: Sequence[Array]) -> RawOutput:
+        """Run a batch of preprocessed scans of one size."""
+
+    def heatmap(self, scan: Array, class_index: int) -> Array:
+        """Compute the heat map of a class for one preprocessed scan."""
+
+    def pool(self) -> AbstractContextManager[Executor]:
+        """Return a thread pool for a stream of scans."""

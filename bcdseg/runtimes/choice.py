@@ -19,7 +19,7 @@ from bcdseg.errors import BcdsegError, OptionError, ParityError, RuntimeFallback
 from bcdseg.extras import require
 from bcdseg.networks.ensemble import AnyNetwork
 from bcdseg.networks.fork_safety import has_lost_threads
-from bcdseg.runtimes.agreement import BOUNDS, compare, drawn_scans, softmax
+from bcdseg.runtimes.agreement import BOUNDS, compare, softmax, synthetic_scans
 from bcdseg.runtimes.base import Array, RawOutput, Runtime
 from bcdseg.runtimes.compiled import Compiled
 from bcdseg.runtimes.conversion import trace
@@ -35,14 +35,14 @@ PRECISIONS = {
     "torch": ("fp32", "bf16", "fp16"),
     "compile": ("fp32", "bf16", "fp16"),
 }
-RUNS_ON = {"openvino": ("cpu",), "onnxruntime": ("cpu",), "torch": ("cpu", "cuda", "mps"), "compile": ("cpu", "cuda")}
-PARTS = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": (), "compile": ()}
+RUNTIME_DEVICES = {"openvino": ("cpu",), "onnxruntime": ("cpu",), "torch": ("cpu", "cuda", "mps"), "compile": ("cpu", "cuda")}
+MODULES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": (), "compile": ()}
 EXTRAS = {"openvino": "openvino", "onnxruntime": "onnx"}
-INT8_PARTS = {"openvino": ("nncf",)}
-MAKING = 2  # increment when the conversion changes, so that cached graphs are converted again
-NEVER_BY_AUTO = (("openvino", "bf16"),)  # on real scans its masks agree less with torch's than auto allows (Dice 0.995)
+INT8_MODULES = {"openvino": ("nncf",)}
+CONVERSION_VERSION = 2  # increment when the conversion changes, so that cached graphs are converted again
+NOT_AUTO = (("openvino", "bf16"),)  # on real scans its masks agree less with torch's than auto allows (Dice 0.995)
 UNCHECKED = ("fp32", "bf16")  # torch precisions: fp32 is the reference; bf16 is opt-in, with a documented loss of agreement
-MOST_SCANS, MOST_COMPARED = 300, 50
+MOST_CALIBRATION_SCANS, MOST_COMPARED = 300, 50
 AUTO, VARIABLE = "auto", "BCDSEG_RUNTIME"
 
 
@@ -84,16 +84,19 @@ def choose_runtime(name: str = AUTO, *, precision: str = "fp32", device: str = "
         return choose_runtime(os.environ[VARIABLE], precision=precision, device=device)
     if name == AUTO:
         return _fastest(precision, device)
-    if _kind(device) not in RUNS_ON[name]:
+    if _kind(device) not in RUNTIME_DEVICES[name]:
         raise OptionError(
-            f"runtime={name!r} runs on {' and '.join(RUNS_ON[name])}, not on {device!r}: choose device='cpu', or runtime='torch'."
+            f"runtime={name!r} runs on {' and '.join(RUNTIME_DEVICES[name])}, not on {device!r}: "
+            "choose device='cpu', or runtime='torch'."
         )
     if precision not in PRECISIONS[name]:
-        raise OptionError(f"precision={precision!r} is not one of {name}'s: choose one of {', '.join(PRECISIONS[name])}.")
+        raise OptionError(
+            f"precision={precision!r} is not one of {name}'s precisions: choose one of {', '.join(PRECISIONS[name])}."
+        )
     for module in _missing(name, precision):
         require(
             module,
-            extra="int8" if module in INT8_PARTS.get(name, ()) else EXTRAS[name],
+            extra="int8" if module in INT8_MODULES.get(name, ()) else EXTRAS[name],
             purpose=f"The runtime {name} with {precision}",
         )
     return name
@@ -104,28 +107,28 @@ def _kind(device: str) -> str:
 
 
 def _fastest(precision: str, device: str) -> str:
-    names = [name for name, devices in RUNS_ON.items() if _kind(device) in devices]
-    fit = [name for name in names if precision in PRECISIONS[name] and (name, precision) not in NEVER_BY_AUTO]
-    for name in fit:
+    names = [name for name, devices in RUNTIME_DEVICES.items() if _kind(device) in devices]
+    suitable = [name for name in names if precision in PRECISIONS[name] and (name, precision) not in NOT_AUTO]
+    for name in suitable:
         if not _missing(name, precision):
             return name
-    if not fit:
-        raise OptionError(f"precision={precision!r} is of the CPU's runtimes, and this is {device!r}: choose device='cpu'.")
-    return choose_runtime(fit[0], precision=precision, device=device)  # raises an error that names the missing package
+    if not suitable:
+        raise OptionError(f"precision={precision!r} is available on the CPU only, not on {device!r}: choose device='cpu'.")
+    return choose_runtime(suitable[0], precision=precision, device=device)  # raises an error that names the missing package
 
 
 def _missing(name: str, precision: str) -> list[str]:
-    needed = PARTS[name] + (INT8_PARTS.get(name, ()) if precision == "int8" else ())
+    needed = MODULES[name] + (INT8_MODULES.get(name, ()) if precision == "int8" else ())
     return [module for module in needed if find_spec(module) is None]
 
 
-def prepared_scans(source: Any, preprocessing: Preprocessing) -> tuple[Array, ...]:
+def preprocess_scans(source: Any, preprocessing: Preprocessing) -> tuple[Array, ...]:
     """Return preprocessed scans of a source, which may be any source of ``predict``."""
     sources = [source] if is_single(source) else expand(source)
-    images = map(read_scan, islice(sources, MOST_SCANS))
+    images = map(read_scan, islice(sources, MOST_CALIBRATION_SCANS))
     scans = tuple(preprocessing(image.pixels[area.window]).array for image in images for area in image.areas)
     if not scans:
-        raise OptionError("calibrate_on=: there is no scan to take ranges from.")
+        raise OptionError("calibrate_on= has no scans: give some dozens, from which int8 takes its ranges.")
     return scans
 
 
@@ -151,7 +154,7 @@ def make_runtime(network: AnyNetwork, *, device: str, preprocessing: Preprocessi
         return TorchRuntime(network, device, preprocessing.frame)
 
 
-def is_lost(runtime: Runtime) -> bool:
+def has_lost_runtime(runtime: Runtime) -> bool:
     """Return whether a runtime was created before a fork, which doesn't copy its threads."""
     return isinstance(runtime, GraphRuntime) and has_lost_threads(runtime.name)
 
@@ -166,19 +169,19 @@ def _checked_torch(network: AnyNetwork, device: str, preprocessing: Preprocessin
 
 def _graph_runtime(network: AnyNetwork, preprocessing: Preprocessing, choice: Choice) -> GraphRuntime:
     engine = ENGINES[choice.runtime]()
-    key = graph_key(_depends_on(network, preprocessing, engine, choice))
-    graph, refused = read_graph(key), read_graph(f"{key}.refused")
-    if refused is not None:
-        raise ParityError(refused.decode())
+    key = graph_key(_key_parts(network, preprocessing, engine, choice))
+    graph, rejection = read_graph(key), read_graph(f"{key}.refused")
+    if rejection is not None:
+        raise ParityError(rejection.decode())
 
-    def exact() -> TorchRuntime:
+    def reference() -> TorchRuntime:
         return TorchRuntime(network, "cpu", preprocessing.frame)
 
     if graph is not None:
-        return GraphRuntime(engine, graph, choice.precision, exact)
+        return GraphRuntime(engine, graph, choice.precision, reference)
     graph = convert(network, preprocessing, engine, choice)
-    runtime = GraphRuntime(engine, graph, choice.precision, exact)
-    if reason := _disagrees(runtime, exact(), preprocessing, choice):
+    runtime = GraphRuntime(engine, graph, choice.precision, reference)
+    if reason := _disagrees(runtime, reference(), preprocessing, choice):
         keep_graph(f"{key}.refused", reason.encode())
         raise ParityError(reason)
     keep_graph(key, graph)
@@ -192,9 +195,18 @@ def convert(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, c
     return engine.convert(traced, choice.precision, choice.calibrate_on)
 
 
-def _depends_on(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> Iterator[bytes]:
+def _key_parts(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> Iterator[bytes]:
     size = "any" if preprocessing.resize == "none" else preprocessing.frame
-    facts = (__version__, MAKING, RawOutput._fields, engine.name, engine.version(), choice.precision, size, network.config)
+    facts = (
+        __version__,
+        CONVERSION_VERSION,
+        RawOutput._fields,
+        engine.name,
+        engine.version(),
+        choice.precision,
+        size,
+        network.config,
+    )
     yield repr(facts).encode()
     for name, tensor in network.state_dict().items():
         yield name.encode()
@@ -203,13 +215,13 @@ def _depends_on(network: AnyNetwork, preprocessing: Preprocessing, engine: Engin
         yield array.tobytes()
 
 
-def _disagrees(runtime: Runtime, exact: TorchRuntime, preprocessing: Preprocessing, choice: Choice) -> str | None:
-    scans = choice.calibrate_on[:MOST_COMPARED] or [preprocessing(pixels).array for pixels in drawn_scans()]
-    difference = compare((_probable(exact([scan])), _probable(runtime([scan]))) for scan in scans)
+def _disagrees(runtime: Runtime, reference: TorchRuntime, preprocessing: Preprocessing, choice: Choice) -> str | None:
+    scans = choice.calibrate_on[:MOST_COMPARED] or [preprocessing(pixels).array for pixels in synthetic_scans()]
+    difference = compare((_with_probabilities(reference([scan])), _with_probabilities(runtime([scan]))) for scan in scans)
     exceeded = BOUNDS[choice.precision].exceeded(difference)
-    return exceeded and f"its answers are not torch's: {exceeded}."
+    return exceeded and f"its outputs differ too much from torch's: {exceeded}."
 
 
-def _probable(answers: RawOutput) -> RawOutput:
+def _with_probabilities(outputs: RawOutput) -> RawOutput:
     """Return raw outputs with class probabilities in place of logits."""
-    return answers._replace(classes=softmax(answers.classes))
+    return outputs._replace(classes=softmax(outputs.classes))

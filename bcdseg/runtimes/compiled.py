@@ -37,8 +37,8 @@ class Compiled:
 
     def version(self) -> str:
         """Return the versions of torch and CPU, as code compiled for one CPU may not run on another."""
-        told = getattr(torch.cpu, "get_capabilities", torch.backends.cpu.get_cpu_capability)()
-        return f"{torch.__version__} {told} {torch.get_num_threads()}"
+        capabilities = getattr(torch.cpu, "get_capabilities", torch.backends.cpu.get_cpu_capability)()
+        return f"{torch.__version__} {capabilities} {torch.get_num_threads()}"
 
     def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:  # noqa: ARG002 - set in the trace
         """Compile a traced network to machine code, in a torch package."""
@@ -50,13 +50,13 @@ class Compiled:
             facts = json.dumps({"outputs": traced.outputs, "threads": torch.get_num_threads()}).encode()
             return len(facts).to_bytes(1, "little") + facts + path.read_bytes()
 
-    def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:  # noqa: ARG002 - see above
+    def compile(self, graph: bytes, precision: str, parallel: int) -> Run:  # noqa: ARG002 - see above
         """Load a package for inference."""
         from torch._inductor import aoti_load_package
 
-        begin = 1 + graph[0]
-        facts = json.loads(graph[1:begin])
-        network = aoti_load_package(io.BytesIO(graph[begin:]))
+        start = 1 + graph[0]
+        facts = json.loads(graph[1:start])
+        network = aoti_load_package(io.BytesIO(graph[start:]))
         process, worker = os.getpid(), ThreadPoolExecutor(1, "bcdseg-compiled", partial(torch.set_num_threads, facts["threads"]))
 
         def run(batch: Array) -> RawOutput:
@@ -66,7 +66,7 @@ class Compiled:
             else:  # a fork doesn't copy the worker thread
                 use_own_threads()
                 parts = network(scan)
-            found = dict(zip(facts["outputs"], parts, strict=True))
-            return RawOutput(*(found[field].numpy() if field in found else None for field in RawOutput._fields))
+            outputs = dict(zip(facts["outputs"], parts, strict=True))
+            return RawOutput(*(outputs[field].numpy() if field in outputs else None for field in RawOutput._fields))
 
         return run

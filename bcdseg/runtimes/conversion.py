@@ -39,8 +39,8 @@ def trace(network: AnyNetwork, size: tuple[int, int], *, any_size: bool, precisi
         size = (3 * folded.stride, 4 * folded.stride)
     image = torch.zeros(1, folded.config.in_channels, *size)
     sides: Any = {axis: folded.stride * torch.export.Dim(name) for axis, name in ((2, "down"), (3, "across"))}
-    answering = InferenceModule(folded, precision).eval()
-    program = torch.export.export(answering, (image,), dynamic_shapes=(sides,) if any_size else None)
+    module = InferenceModule(folded, precision).eval()
+    program = torch.export.export(module, (image,), dynamic_shapes=(sides,) if any_size else None)
     return Traced(program, filled_fields(network))
 
 

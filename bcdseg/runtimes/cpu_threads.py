@@ -14,9 +14,9 @@ import torch
 
 from bcdseg.networks.fork_safety import use_own_threads
 
-Given = ParamSpec("Given")
-Made = TypeVar("Made")
-_KEPT = local()
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+_shared = local()
 
 
 def _nothing() -> None:
@@ -24,24 +24,24 @@ def _nothing() -> None:
 
 
 @contextmanager
-def single_core_threads(workers: int, begin: Callable[[], None] = _nothing) -> Iterator[Executor]:
+def single_core_threads(workers: int, initializer: Callable[[], None] = _nothing) -> Iterator[Executor]:
     """Provide threads in each of which torch uses one thread; each calls the initializer first."""
-    leave_parents()
-    with _THREADS, closing(_kept_or_new(workers, begin)) as pool:
+    reset_after_fork()
+    with _thread_count, closing(_shared_or_new(workers, initializer)) as pool:
         yield pool
 
 
 @contextmanager
-def kept_threads() -> Iterator[None]:
+def reuse_threads() -> Iterator[None]:
     """Share threads between the consecutive streams of this thread, until the context is left.
 
     A new thread allocates all its memory again, page by page, which is slow where a stream is a single scan.
     """
-    _KEPT.pools = {}
+    _shared.pools = {}
     try:
         yield
     finally:
-        for pool in _KEPT.__dict__.pop("pools").values():
+        for pool in _shared.__dict__.pop("pools").values():
             pool.shutdown()
 
 
@@ -54,60 +54,60 @@ def closing(pool: Executor) -> Iterator[Executor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def leave_parents() -> None:
+def reset_after_fork() -> None:
     """Reset the state of streams and threads in a forked process, as a fork doesn't copy threads."""
     use_own_threads()
-    if _THREADS.process != os.getpid():
-        _THREADS.begin()
-        if hasattr(_KEPT, "pools"):
-            _KEPT.pools = {}
+    if _thread_count.process != os.getpid():
+        _thread_count.reset()
+        if hasattr(_shared, "pools"):
+            _shared.pools = {}
 
 
-def _kept_or_new(workers: int, begin: Callable[[], None]) -> Executor:
-    pools = getattr(_KEPT, "pools", None)
+def _shared_or_new(workers: int, initializer: Callable[[], None]) -> Executor:
+    pools = getattr(_shared, "pools", None)
     if pools is None:
-        return _new(workers, begin)
-    if (workers, begin) not in pools:
-        pools[workers, begin] = _new(workers, begin)
-    return _Borrowed(pools[workers, begin])
+        return _new(workers, initializer)
+    if (workers, initializer) not in pools:
+        pools[workers, initializer] = _new(workers, initializer)
+    return _SharedPool(pools[workers, initializer])
 
 
-def _new(workers: int, begin: Callable[[], None]) -> ThreadPoolExecutor:
-    def ready() -> None:
+def _new(workers: int, initializer: Callable[[], None]) -> ThreadPoolExecutor:
+    def initialize() -> None:
         torch.set_num_threads(1)
-        begin()
+        initializer()
 
-    return ThreadPoolExecutor(workers, "bcdseg", ready)
+    return ThreadPoolExecutor(workers, "bcdseg", initialize)
 
 
-class _Borrowed(Executor):
+class _SharedPool(Executor):
     """Executor on a shared pool: its shutdown ends its own work, but not the threads of the pool."""
 
     def __init__(self, pool: Executor) -> None:
         self._pool = pool
-        self._open: set[Future[Any]] = set()
+        self._unfinished: set[Future[Any]] = set()
 
-    def submit(self, fn: Callable[Given, Made], /, *args: Given.args, **kwargs: Given.kwargs) -> Future[Made]:
+    def submit(self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Future[Result]:
         future = self._pool.submit(fn, *args, **kwargs)
-        self._open.add(future)
-        future.add_done_callback(self._open.discard)
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        rest = tuple(self._open)
-        for future in rest if cancel_futures else ():
+        unfinished = tuple(self._unfinished)
+        for future in unfinished if cancel_futures else ():
             future.cancel()
         if wait:
-            wait_for(rest)
+            wait_for(unfinished)
 
 
-class _CountOfThreads:
+class _ThreadCount:
     """Torch's number of threads, restored after streams that may overlap: a worker's setting also applies to later threads."""
 
     def __init__(self) -> None:
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Reset the count of streams."""
         self.lock, self.streams, self.threads, self.process = Lock(), 0, 0, os.getpid()
 
@@ -123,4 +123,4 @@ class _CountOfThreads:
                 torch.set_num_threads(self.threads)
 
 
-_THREADS = _CountOfThreads()
+_thread_count = _ThreadCount()

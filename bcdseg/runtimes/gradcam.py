@@ -7,7 +7,7 @@ predictions look just as convincing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +18,8 @@ from torch.nn import functional as F
 from bcdseg.networks.ensemble import AnyNetwork, Ensemble
 from bcdseg.networks.network import Network
 
-if TYPE_CHECKING:
-    pass
 
-
-def class_heat(network: AnyNetwork, image: Tensor, class_index: int) -> NDArray[np.float32]:
+def grad_cam(network: AnyNetwork, image: Tensor, class_index: int) -> NDArray[np.float32]:
     """Compute MONAI's Grad-CAM of one class for one preprocessed scan, at the size of the network input; from 0 to 1.
 
     The encoder runs without gradients; they are computed from the class score back to its deepest features only.
@@ -35,18 +32,18 @@ def class_heat(network: AnyNetwork, image: Tensor, class_index: int) -> NDArray[
     """
     if isinstance(network, Ensemble):
         parts = [(member, normalised) for facts, member, normalised in network.each(image) if facts.network.head is not None]
-        return to_unit(np.mean([class_heat(member, normalised, class_index) for member, normalised in parts], axis=0))
+        return to_unit(np.mean([grad_cam(member, normalised, class_index) for member, normalised in parts], axis=0))
     from monai.visualize import GradCAM  # the import takes seconds, so only where it is needed
 
     with torch.no_grad():
         *others, deepest = network.encoder(image)
 
     def to_input(_: Any) -> Any:
-        return lambda heat: F.interpolate(heat, size=image.shape[-2:], mode="bilinear", align_corners=False)
+        return lambda values: F.interpolate(values, size=image.shape[-2:], mode="bilinear", align_corners=False)
 
-    cam = GradCAM(_AfterEncoder(network), "deepest", upsampler=to_input, postprocessing=lambda heat: heat)
-    heat = cam(deepest.clone().requires_grad_(), class_idx=class_index, others=others)
-    return to_unit(np.asarray(heat[0, 0].detach().cpu().float()))
+    cam = GradCAM(_AfterEncoder(network), "deepest", upsampler=to_input, postprocessing=lambda values: values)
+    heatmap = cam(deepest.clone().requires_grad_(), class_idx=class_index, others=others)
+    return to_unit(np.asarray(heatmap[0, 0].detach().cpu().float()))
 
 
 class _AfterEncoder(nn.Module):
@@ -67,7 +64,7 @@ class _AfterEncoder(nn.Module):
         return network.class_head(features, decoded, mask)  # type: ignore[misc, no-any-return]
 
 
-def to_unit(heat: NDArray[np.float32]) -> NDArray[np.float32]:
+def to_unit(heatmap: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale a map so that its maximum is 1; a map without positive values becomes 0."""
-    top = float(heat.max())
-    return np.clip(heat / top, 0, 1).astype(np.float32) if top > 0 else np.zeros_like(heat, np.float32)
+    largest = float(heatmap.max())
+    return np.clip(heatmap / largest, 0, 1).astype(np.float32) if largest > 0 else np.zeros_like(heatmap, np.float32)

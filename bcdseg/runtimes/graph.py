@@ -79,7 +79,7 @@ class Engine(Protocol):
     def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:
         """Convert a traced network to a graph of this library."""
 
-    def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:
+    def compile(self, graph: bytes, precision: str, parallel: int) -> Run:
         """Compile a graph for one scan on all cores, or for several parallel scans with a part of the cores each."""
 
 
@@ -90,12 +90,13 @@ class GraphRuntime:
     first use. Graphs have no gradients, so torch computes the heat maps; its runtime is created with the first heat map.
     """
 
-    def __init__(self, engine: Engine, graph: bytes, precision: str, make_exact: Callable[[], TorchRuntime]) -> None:
+    def __init__(self, engine: Engine, graph: bytes, precision: str, make_reference: Callable[[], TorchRuntime]) -> None:
         self.name, self.precision, self.graph = engine.name, precision, graph
-        self._compile: Callable[[int], Run] = lambda side_by_side: engine.compiled(graph, precision, side_by_side)
-        self._make_exact = make_exact
-        self._making = threading.Lock()
-        self._in_stream = threading.local()
+        self._compile: Callable[[int], Run] = lambda parallel: engine.compile(graph, precision, parallel)
+        self._compiled: dict[int, Run] = {}
+        self._make_reference = make_reference
+        self._lock = threading.Lock()
+        self._thread = threading.local()
 
     @property
     def workers(self) -> int:
@@ -110,54 +111,42 @@ class GraphRuntime:
 
     def __call__(self, batch: Sequence[Array]) -> RawOutput:
         """Run preprocessed scans one by one, as a batch is not faster on a CPU."""
-        run = self._side_by_side if getattr(self._in_stream, "joined", False) else self._alone
-        answers = [run(np.ascontiguousarray(scan[None])) for scan in batch]
-        return answers[0] if len(answers) == 1 else RawOutput(*(_joined(parts) for parts in zip(*answers, strict=True)))
+        run = self._compiled_for(self.workers if getattr(self._thread, "in_stream", False) else 1)
+        outputs = [run(np.ascontiguousarray(scan[None])) for scan in batch]
+        return outputs[0] if len(outputs) == 1 else RawOutput(*(_concatenated(parts) for parts in zip(*outputs, strict=True)))
 
-    def heat(self, scan: Array, class_index: int) -> Array:
+    def heatmap(self, scan: Array, class_index: int) -> Array:
         """Compute the heat map of a class for one preprocessed scan."""
-        with self._making:
-            exact = self._exact
-        return exact.heat(scan, class_index)
+        with self._lock:
+            reference = self._reference
+        return reference.heatmap(scan, class_index)
 
     def _join_stream(self) -> None:
-        self._in_stream.joined = True
+        self._thread.in_stream = True
 
     @cached_property
-    def _ready(self) -> dict[int, Run]:
-        return {}
+    def _reference(self) -> TorchRuntime:
+        return self._make_reference()
 
-    @cached_property
-    def _exact(self) -> TorchRuntime:
-        return self._make_exact()
-
-    @property
-    def _alone(self) -> Run:
-        return self._of(1)
-
-    @property
-    def _side_by_side(self) -> Run:
-        return self._of(self.workers)
-
-    def _of(self, side_by_side: int) -> Run:
-        with self._making:
-            if side_by_side not in self._ready:
-                self._ready[side_by_side] = self._compile(side_by_side)
-            return self._ready[side_by_side]
+    def _compiled_for(self, parallel: int) -> Run:
+        with self._lock:
+            if parallel not in self._compiled:
+                self._compiled[parallel] = self._compile(parallel)
+            return self._compiled[parallel]
 
 
 def cores() -> int:
     """Return the number of cores that the process may use."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(bound, thread_limit() or bound)
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, thread_limit() or available)
 
 
 def thread_limit() -> int | None:
     """Return the value of OMP_NUM_THREADS, which torch obeys too; None if it is not set."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) or None if asked.isdecimal() else None
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return int(threads) or None if threads.isdecimal() else None
 
 
-def _joined(parts: tuple[Array | None, ...]) -> Array | None:
+def _concatenated(parts: tuple[Array | None, ...]) -> Array | None:
     arrays = [part for part in parts if part is not None]
     return np.concatenate(arrays) if arrays else None

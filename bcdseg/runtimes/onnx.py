@@ -34,14 +34,14 @@ class OnnxRuntime:
             proto = quantised_onnx(proto, [{IMAGE: array[None]} for array in calibrate_on])
         return bytes(proto.SerializeToString())
 
-    def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:  # noqa: ARG002 - the graph has the precision
+    def compile(self, graph: bytes, precision: str, parallel: int) -> Run:  # noqa: ARG002 - the graph has the precision
         """Load a graph into a session."""
-        session = session_of(graph, threads=1 if side_by_side > 1 else thread_limit() or 0)
+        session = session_of(graph, threads=1 if parallel > 1 else thread_limit() or 0)
         names = [output.name for output in session.get_outputs()]
 
         def run(batch: Array) -> RawOutput:
-            found = dict(zip(names, session.run(names, {IMAGE: batch}), strict=True))
-            return RawOutput(*(found.get(field) for field in RawOutput._fields))
+            outputs = dict(zip(names, session.run(names, {IMAGE: batch}), strict=True))
+            return RawOutput(*(outputs.get(field) for field in RawOutput._fields))
 
         never_destroy_in_children(run)
         return run
@@ -60,11 +60,11 @@ def to_onnx(program: torch.export.ExportedProgram, inputs: Sequence[str], output
     """Convert a torch.export program to an ONNX model."""
     require("onnx", extra="onnx", purpose="ONNX")
     require("onnxscript", extra="onnx", purpose="ONNX")
-    made = torch.onnx.export(
+    converted = torch.onnx.export(
         program, dynamo=True, input_names=list(inputs), output_names=list(outputs), opset_version=OPSET, verbose=False
     )
-    assert made is not None
-    return made.model_proto
+    assert converted is not None
+    return converted.model_proto
 
 
 def _onnxruntime() -> Any:

@@ -35,9 +35,9 @@ class OpenVino:
         model = to_openvino(traced)
         if precision == "int8":
             model = quantised_openvino(model, [array[None] for array in calibrate_on])
-        return packed(model)
+        return pack(model)
 
-    def compiled(self, graph: bytes, precision: str, side_by_side: int) -> Run:
+    def compile(self, graph: bytes, precision: str, parallel: int) -> Run:
         """Compile a graph for the CPU."""
         openvino = _openvino()
         # Pinned threads wait for other processes on their core, which cuts the speed to a third on shared machines.
@@ -46,12 +46,12 @@ class OpenVino:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,
         }
-        if side_by_side > 1:
-            options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(side_by_side)}
+        if parallel > 1:
+            options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(parallel)}
         if limit := thread_limit():
             options["INFERENCE_NUM_THREADS"] = limit
         core = openvino.Core()
-        description, weights = _unpacked(graph)
+        description, weights = _unpack(graph)
         model = core.read_model(description, openvino.Tensor(np.frombuffer(weights, np.uint8)))
         compiled = core.compile_model(model, "CPU", options)
         named = {name: output for output in compiled.outputs for name in output.names}
@@ -63,9 +63,9 @@ class OpenVino:
                 request = free.pop()
             except IndexError:
                 request = compiled.create_infer_request()
-            found = request.infer([batch], share_inputs=True)
+            outputs = request.infer([batch], share_inputs=True)
             free.append(request)
-            return RawOutput(*(found[named[field]] if field in named else None for field in RawOutput._fields))
+            return RawOutput(*(outputs[named[field]] if field in named else None for field in RawOutput._fields))
 
         never_destroy_in_children(run)
         return run
@@ -81,7 +81,7 @@ def to_openvino(traced: Traced) -> Any:
     return model
 
 
-def packed(model: Any) -> bytes:
+def pack(model: Any) -> bytes:
     """Return description and weights as one content."""
     description, weights = contents(model)
     return len(description).to_bytes(LENGTH, "little") + description + weights
@@ -95,7 +95,7 @@ def contents(model: Any, *, half: bool = False) -> tuple[bytes, bytes]:
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
-def _unpacked(graph: bytes) -> tuple[bytes, bytes]:
+def _unpack(graph: bytes) -> tuple[bytes, bytes]:
     end = LENGTH + int.from_bytes(graph[:LENGTH], "little")
     return graph[LENGTH:end], graph[end:]
 

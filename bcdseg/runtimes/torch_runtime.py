@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,8 @@ from bcdseg.errors import OptionError
 from bcdseg.networks.ensemble import AnyNetwork, EnsembleConfig, with_members
 from bcdseg.networks.folding import fold_batch_norm
 from bcdseg.runtimes.base import Array, RawOutput
-from bcdseg.runtimes.cpu_threads import closing, leave_parents, single_core_threads
-from bcdseg.runtimes.gradcam import class_heat
+from bcdseg.runtimes.cpu_threads import closing, reset_after_fork, single_core_threads
+from bcdseg.runtimes.gradcam import grad_cam
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,90 +50,87 @@ class InferenceModule(nn.Module):
 def filled_fields(network: AnyNetwork) -> tuple[str, ...]:
     """Return the fields of ``RawOutput`` that a network fills."""
     config = network.config
-    voices = sum(member.network.head is not None for member in config.members) if isinstance(config, EnsembleConfig) else 1
-    filled = {"mask": config.decoder is not None, "classes": config.head is not None, "members": voices > 1}
+    classifiers = sum(member.network.head is not None for member in config.members) if isinstance(config, EnsembleConfig) else 1
+    filled = {"mask": config.decoder is not None, "classes": config.head is not None, "members": classifiers > 1}
     return tuple(name for name in RawOutput._fields if filled[name])
 
 
-class Transfer:
+class DeviceCopies:
     """Copies to and from a device, thread-safe."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self._own = device, threading.local()
+        self.device, self._thread = device, threading.local()
 
-    @contextmanager
-    def lane(self) -> Iterator[None]:
-        """Enter the CUDA stream of the calling thread, so that its work doesn't wait for other threads."""
+    def stream(self) -> AbstractContextManager[object]:
+        """Return the CUDA stream of the calling thread as a context, so that its work doesn't wait for other threads."""
         if self.device.type != "cuda":
-            yield
-            return
-        if not hasattr(self._own, "stream"):
-            self._own.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-            self._own.stream.wait_stream(torch.cuda.default_stream(self.device))  # the weights were copied on the default stream
-        with torch.cuda.stream(self._own.stream):
-            yield
+            return nullcontext()
+        if not hasattr(self._thread, "stream"):
+            self._thread.stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+            self._thread.stream.wait_stream(torch.cuda.default_stream(self.device))  # which has copied the weights
+        return torch.cuda.stream(self._thread.stream)
 
-    def there(self, batch: Array) -> Tensor:
+    def to_device(self, batch: Array) -> Tensor:
         """Copy a batch to the device."""
         tensor = torch.from_numpy(batch)
         if self.device.type != "cuda":
             return tensor.to(self.device, memory_format=torch.channels_last)
         return tensor.pin_memory().to(self.device, non_blocking=True, memory_format=torch.channels_last)
 
-    def back(self, parts: tuple[Tensor, ...]) -> list[Array]:
+    def to_arrays(self, parts: tuple[Tensor, ...]) -> list[Array]:
         """Copy tensors from the device to arrays, and wait for them."""
         if self.device.type != "cuda":
             return [np.asarray(part.cpu()) for part in parts]
-        landed = [torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(part, non_blocking=True) for part in parts]
+        copies = [torch.empty(part.shape, dtype=part.dtype, pin_memory=True).copy_(part, non_blocking=True) for part in parts]
         torch.cuda.current_stream(self.device).synchronize()
-        return [part.numpy() for part in landed]
+        return [copy.numpy() for copy in copies]
 
 
-Ask = Callable[[Tensor], tuple[Tensor, ...]]
+Forward = Callable[[Tensor], tuple[Tensor, ...]]
 WARM_UP = 3  # runs before a capture, in which libraries choose their algorithms
 
 
 @dataclass(frozen=True)
-class _Record:
+class _CapturedGraph:
     graph: torch.cuda.CUDAGraph
     image: Tensor
-    answers: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
 
-class Recorded:
+class CudaGraphs:
     """Function as CUDA graphs, one per input shape; thread-safe, as a stream of its own serializes the batches."""
 
-    def __init__(self, ask: Ask, device: torch.device) -> None:
-        self._ask, self._stream = ask, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    def __init__(self, forward: Forward, device: torch.device) -> None:
+        self._forward, self._stream = forward, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()
-        self._records: dict[torch.Size, _Record] = {}
+        self._captured: dict[torch.Size, _CapturedGraph] = {}
 
     def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
         """Run a batch; the first one of its shape is captured as a CUDA graph."""
-        mine = torch.cuda.current_stream(image.device)
+        callers = torch.cuda.current_stream(image.device)
         with self._lock, torch.cuda.stream(self._stream):
-            self._stream.wait_stream(mine)
-            record = self._records.get(image.shape)
-            if record is None:
-                record = self._records[image.shape] = self._recorded(image)
-            record.image.copy_(image)
+            self._stream.wait_stream(callers)
+            captured = self._captured.get(image.shape)
+            if captured is None:
+                captured = self._captured[image.shape] = self._capture(image)
+            captured.image.copy_(image)
             image.record_stream(self._stream)
-            record.graph.replay()
-            answers = tuple(part.clone() for part in record.answers)  # the next replay overwrites them
-            mine.wait_stream(self._stream)
-        for part in answers:
-            part.record_stream(mine)
-        return answers
+            captured.graph.replay()
+            outputs = tuple(part.clone() for part in captured.outputs)  # the next replay overwrites them
+            callers.wait_stream(self._stream)
+        for part in outputs:
+            part.record_stream(callers)
+        return outputs
 
-    def _recorded(self, image: Tensor) -> _Record:
-        still = image.clone(memory_format=torch.channels_last)
+    def _capture(self, image: Tensor) -> _CapturedGraph:
+        static = image.clone(memory_format=torch.channels_last)
         for _ in range(WARM_UP):
-            self._ask(still)
+            self._forward(static)
         torch.cuda.synchronize(image.device)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            answers = self._ask(still)
-        return _Record(graph, still, answers)
+            outputs = self._forward(static)
+        return _CapturedGraph(graph, static, outputs)
 
 
 MOST_WORKERS, GPU_WORKERS = 8, 4
@@ -154,13 +151,13 @@ class TorchRuntime:
     def __init__(
         self, network: AnyNetwork, device: str, size: tuple[int, int], precision: str = "fp32", *, compiled: bool = False
     ) -> None:
-        leave_parents()
+        reset_after_fork()
         self.device = torch.device(device)
         folded = fold_batch_norm(network, size).requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
-        self.answering = InferenceModule(folded, precision)
+        self.module = InferenceModule(folded, precision)
         self._fields = filled_fields(network)
-        self._transfer = Transfer(self.device)
-        self._ask: Ask = Recorded(torch.compile(self.answering), self.device) if compiled else self.answering
+        self._copies = DeviceCopies(self.device)
+        self._forward: Forward = CudaGraphs(torch.compile(self.module), self.device) if compiled else self.module
 
     @property
     def workers(self) -> int:
@@ -181,18 +178,18 @@ class TorchRuntime:
 
     def __call__(self, batch: Sequence[Array]) -> RawOutput:
         """Run a batch of preprocessed scans of one size."""
-        leave_parents()
-        with torch.inference_mode(), self._transfer.lane():
-            inputs = self._transfer.there(np.stack(batch) if len(batch) > 1 else batch[0][None])
-            found = dict(zip(self._fields, self._transfer.back(self._ask(inputs)), strict=True))
-        return RawOutput(*(found.get(field) for field in RawOutput._fields))
+        reset_after_fork()
+        with torch.inference_mode(), self._copies.stream():
+            inputs = self._copies.to_device(np.stack(batch) if len(batch) > 1 else batch[0][None])
+            outputs = dict(zip(self._fields, self._copies.to_arrays(self._forward(inputs)), strict=True))
+        return RawOutput(*(outputs.get(field) for field in RawOutput._fields))
 
-    def heat(self, scan: Array, class_index: int) -> Array:
-        """Compute the heat map of a class for one preprocessed scan; see ``class_heat``."""
-        leave_parents()
-        with self._transfer.lane():
-            image = self._transfer.there(scan[None]).to(self.answering.dtype)
-            return class_heat(self.answering.network, image, class_index)
+    def heatmap(self, scan: Array, class_index: int) -> Array:
+        """Compute the heat map of a class for one preprocessed scan; see ``grad_cam``."""
+        reset_after_fork()
+        with self._copies.stream():
+            image = self._copies.to_device(scan[None]).to(self.module.dtype)
+            return grad_cam(self.module.network, image, class_index)
 
 
 def choose_device(name: str) -> str:
@@ -204,10 +201,10 @@ def choose_device(name: str) -> str:
     name = str(name)
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
         raise OptionError(f"device={name!r} is unknown: choose one of {', '.join(DEVICES)}.")
-    has: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    available: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
     if name == "auto":
-        return next((kind for kind, available in has.items() if available()), "cpu")
+        return next((kind for kind, is_available in available.items() if is_available()), "cpu")
     kind = name.partition(":")[0]
-    if kind in has and not has[kind]():
+    if kind in available and not available[kind]():
         raise OptionError(f"device={name!r}: this machine has none that PyTorch can use. Choose cpu or auto.")
     return name

@@ -13,8 +13,8 @@ from typing import Any
 from bcdseg.data.reader_process import Upload, Wanted
 from bcdseg.inference.prediction import Prediction
 from bcdseg.model.model import Model
-from bcdseg.runtimes.agreement import drawn_scans
-from bcdseg.runtimes.cpu_threads import kept_threads
+from bcdseg.runtimes.agreement import synthetic_scans
+from bcdseg.runtimes.cpu_threads import reuse_threads
 from bcdseg.runtimes.graph import MOST_WORKERS, cores
 from bcdseg.runtimes.torch_runtime import GPU_WORKERS
 from bcdseg.serve.access_log import log_unforeseen
@@ -105,7 +105,7 @@ class Lanes:
 
     def _warm_and_run(self) -> None:
         try:  # as a stream like the requests, because some runtimes prepare single scans separately
-            list(self.model.predict(drawn_scans()[:1]))
+            list(self.model.predict(synthetic_scans()[:1]))
         except BaseException as error:
             log_unforeseen(error)
             self.state = FAILED
@@ -121,7 +121,7 @@ class Lanes:
         self._run()
 
     def _run(self) -> None:
-        with kept_threads():
+        with reuse_threads():
             while (taken := self._take()) or self.state != STOPPING:
                 self._began[threading.get_ident()] = time.monotonic()
                 try:

@@ -1,4 +1,4 @@
-"""Doubts: about the image, and about an answer that contradicts itself."""
+"""Quality warnings of images, and of predictions that contradict themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn import draw_scan
 
-from bcdseg.inference.quality import answer_flags, image_flags
+from bcdseg.inference.quality import image_flags, prediction_flags
 
 SCAN = draw_scan(0)
 
@@ -46,11 +46,13 @@ def test_a_scan_is_not(pixels: np.ndarray) -> None:
         (None, True, 1.0, []),
     ],
 )
-def test_contradictions_and_unsure_classes(label: str | None, outlined: bool | None, confidence: float, codes: list[str]) -> None:
-    flags = answer_flags(label=label, confidence=confidence, outlined=outlined, no_lesion="normal", min_confidence=0.5)
+def test_contradictions_and_uncertain_classes(
+    label: str | None, outlined: bool | None, confidence: float, codes: list[str]
+) -> None:
+    flags = prediction_flags(label=label, confidence=confidence, outlined=outlined, no_lesion="normal", min_confidence=0.5)
     assert [flag.code for flag in flags] == codes
     assert all(label is None or label in flag.message for flag in flags)
 
 
 def test_without_a_class_for_no_lesion_an_outline_is_no_contradiction() -> None:
-    assert answer_flags(label="benign", confidence=0.9, outlined=True, no_lesion=None, min_confidence=0.5) == ()
+    assert prediction_flags(label="benign", confidence=0.9, outlined=True, no_lesion=None, min_confidence=0.5) == ()

@@ -22,7 +22,7 @@ import bcdseg
 from bcdseg import Failure, Model, errors
 from bcdseg.cli import app
 from bcdseg.data.images import read_image, to_uint8
-from bcdseg.inference import predictor
+from bcdseg.inference import postprocess
 from bcdseg.types import Area
 
 
@@ -107,14 +107,14 @@ def test_an_unforeseen_exception_is_one_failure_that_names_file_and_class(small_
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_scan_that_can_not_be_measured_fails_alone(small_model: Model, batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = predictor.postprocess_region
+    measure = postprocess.postprocess_region
 
     def failing(area: Area, *rest: Any) -> Any:
         if area.box[3] == 41:
             raise Panic
         return measure(area, *rest)
 
-    monkeypatch.setattr(predictor, "postprocess_region", failing)
+    monkeypatch.setattr(postprocess, "postprocess_region", failing)
     scans = [draw_scan(seed, (40, 40 + (seed == 1))) for seed in range(4)]
     results = list(small_model.predict(scans, on_error="keep", batch_size=batch_size))
     assert [isinstance(result, Failure) for result in results] == [False, True, False, False]

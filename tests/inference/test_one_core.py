@@ -11,17 +11,17 @@ import numpy as np
 from drawn import draw_scan
 
 from bcdseg import Model, Prediction
-from bcdseg.runtimes.cpu_threads import kept_threads
+from bcdseg.runtimes.cpu_threads import reuse_threads
 
 
 def _threads() -> set[int | None]:
     return {thread.ident for thread in threading.enumerate() if thread.name.startswith("bcdseg")}
 
 
-def test_kept_threads_serve_stream_after_stream_and_end_with_their_keeper(small_model: Model) -> None:
+def test_reused_threads_run_stream_after_stream_and_end_with_the_context(small_model: Model) -> None:
     scan = draw_scan(1)
     (alone,) = small_model.predict([scan])
-    with kept_threads():
+    with reuse_threads():
         first = list(small_model.predict([scan]))
         used = _threads()
         again = list(small_model.predict([scan]))
@@ -31,8 +31,8 @@ def test_kept_threads_serve_stream_after_stream_and_end_with_their_keeper(small_
         np.testing.assert_array_equal(one.mask_probability, alone.mask_probability)
 
 
-def test_a_stream_that_is_left_early_leaves_kept_threads_with_nothing_to_do(small_model: Model) -> None:
-    with kept_threads():
+def test_a_stream_that_is_closed_early_leaves_reused_threads_idle(small_model: Model) -> None:
+    with reuse_threads():
         stream = small_model.predict(draw_scan(0, (32, 32)) for _ in itertools.count())
         next(stream)
         stream.close()
@@ -41,8 +41,8 @@ def test_a_stream_that_is_left_early_leaves_kept_threads_with_nothing_to_do(smal
     assert not _threads()
 
 
-def test_each_thread_keeps_its_own(small_model: Model) -> None:
-    with kept_threads():
+def test_each_thread_reuses_its_own(small_model: Model) -> None:
+    with reuse_threads():
         list(small_model.predict([draw_scan(1)]))
         kept = _threads()
         other = threading.Thread(target=lambda: list(small_model.predict([draw_scan(1)])))
@@ -57,7 +57,7 @@ def _label(model: Model) -> str | None:
 
 
 def test_a_forked_child_has_threads_of_its_own(small_model: Model) -> None:
-    with kept_threads(), warnings.catch_warnings():
+    with reuse_threads(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".*use of fork\(\) may lead to deadlocks", DeprecationWarning)
         expected = _label(small_model)
         with multiprocessing.get_context("fork").Pool(1) as pool:

@@ -29,7 +29,7 @@ def test_a_point_chooses_the_class_and_says_so(small_model: bcdseg.Model, scan: 
     assert (called.label, called.operating_point) == (rare, "sensitivity 1")
     assert called.probabilities == plain.probabilities
     assert called.confidence == plain.probabilities[rare]
-    assert f"Called {rare} at the operating point 'sensitivity 1'" in " ".join(map(str, called.flags))
+    assert f"Predicted {rare} at the operating point 'sensitivity 1'" in " ".join(map(str, called.flags))
     ranked = sorted(plain.probabilities, key=plain.probabilities.__getitem__)
     assert next(iter(model.predict([scan], operating_point="never"))).label == ranked[-2]
     assert called.to_dict()["operating_point"] == "sensitivity 1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bright import bright_model
+from bright import Bright, bright_model
 from drawn import draw_ellipse, draw_scan
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ from PIL import Image
 
 import bcdseg
 from bcdseg import Failure, Model, Prediction, Rules, errors
+
+PACKAGE = Path(bcdseg.__file__).parent
 
 
 def _fields(prediction: Prediction) -> object:
@@ -120,7 +123,7 @@ def test_a_folder_with_bad_files(small_model: Model, tmp_path: Path) -> None:
     assert [isinstance(result, Failure) for result in kept] == [False, False, True, False]
     with pytest.raises(errors.ImageError, match=r"scan \(3\)"):
         list(small_model.predict(tmp_path))
-    with pytest.raises(errors.OptionError, match="raise, keep"):
+    with pytest.raises(errors.OptionError, match="'raise', 'keep'"):
         small_model.predict(tmp_path, on_error="ignore")
 
 
@@ -157,6 +160,20 @@ def test_one_head_off(scan: NDArray[np.uint8], tmp_path: Path) -> None:
         assert repr(found)
         assert found._repr_html_()
         found.plot()
+
+
+def test_the_forward_pass_is_a_few_frames_below_predict(monkeypatch: pytest.MonkeyPatch) -> None:
+    stacks: list[list[str]] = []
+    forward = Bright.forward
+
+    def recorded(self: Bright, image: torch.Tensor) -> bcdseg.Output:
+        stacks.append([frame.name for frame in traceback.extract_stack() if Path(frame.filename).is_relative_to(PACKAGE)])
+        return forward(self, image)
+
+    monkeypatch.setattr(Bright, "forward", recorded)
+    bright_model().predict(draw_scan(0))
+    assert len(stacks[-1]) <= 7, stacks[-1]
+    assert "postprocess" not in " ".join(stacks[-1])
 
 
 def test_devices_are_checked() -> None:

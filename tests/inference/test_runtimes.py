@@ -63,7 +63,7 @@ def _same(model: Model, exact: Model, tolerance: float = 1e-4) -> None:
 def test_the_answers_are_torchs_alone_in_a_stream_and_in_a_batch(folder: Path, runtime: str) -> None:
     exact, model = bcdseg.load(folder, runtime="torch"), bcdseg.load(folder, runtime=runtime)
     _same(model, exact)
-    assert isinstance(model._ready_runtime(), GraphRuntime)
+    assert isinstance(model._current_runtime(), GraphRuntime)
     assert (model.runtime, exact.runtime) == (runtime, "torch")
     for batch_size in (None, 2):
         for found, expected in zip(model.predict(SCANS * 2, batch_size=batch_size), exact.predict(SCANS * 2), strict=True):
@@ -92,7 +92,7 @@ def test_heat_maps_are_torchs_alone_and_in_a_stream(folder: Path) -> None:
         np.testing.assert_allclose(found.heatmap, right.heatmap, atol=1e-4)
         assert found.explained == "b"
     assert model.predict(SCANS[0], explain=True).explained == exact.predict(SCANS[0], explain=True).label
-    assert isinstance(model._ready_runtime(), GraphRuntime)
+    assert isinstance(model._current_runtime(), GraphRuntime)
 
 
 def test_an_ensemble_runs_as_one_graph_that_tells_its_members_apart() -> None:
@@ -105,7 +105,7 @@ def test_an_ensemble_runs_as_one_graph_that_tells_its_members_apart() -> None:
         assert max(expected.spread.values()) > 0.01
         assert found.spread == pytest.approx(dict(expected.spread), abs=1e-4)
         np.testing.assert_allclose(found.mask_probability, expected.mask_probability, atol=1e-4)
-    assert isinstance(model._ready_runtime(), GraphRuntime)
+    assert isinstance(model._current_runtime(), GraphRuntime)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_new_process_finds_the_graph(folder: Path, cache: Path) -> None:
     code = (
         f"import bcdseg, numpy, sys; model = bcdseg.load({str(folder)!r}, runtime='onnxruntime');"
         "model.predict(numpy.zeros((40, 40), numpy.uint8));"
-        "print('onnxscript' in sys.modules, type(model._ready_runtime()).__name__)"
+        "print('onnxscript' in sys.modules, type(model._current_runtime()).__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "GraphRuntime"]
@@ -180,11 +180,11 @@ def test_processes_that_start_at_once_give_the_same_answers(folder: Path, tmp_pa
 
 def _first_answer(folder: Path) -> str:
     model = bcdseg.load(folder, runtime="openvino")
-    return f"{model.predict(SCANS[0]).probabilities} {type(model._ready_runtime()).__name__}"
+    return f"{model.predict(SCANS[0]).probabilities} {type(model._current_runtime()).__name__}"
 
 
 def test_a_graph_that_disagrees_gives_way_to_torch_with_one_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    model, others = _small(), _small().run_on("openvino")._ready_runtime()
+    model, others = _small(), _small().run_on("openvino")._current_runtime()
     assert isinstance(others, GraphRuntime)
     monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path))
     monkeypatch.setattr(choice, "convert", lambda *_: others.graph)
@@ -224,7 +224,7 @@ def test_auto_follows_the_variable_and_training_leaves_it_for_torch(folder: Path
     with torch.no_grad():
         model.network.class_head.linear.bias += torch.tensor([2.0, 0.0, 0.0])  # type: ignore[union-attr, operator]
     assert model.predict(SCANS[0]).probabilities["a"] > before
-    assert not isinstance(model._ready_runtime(), GraphRuntime)
+    assert not isinstance(model._current_runtime(), GraphRuntime)
     monkeypatch.setattr(choice, "find_spec", lambda module: None if module == "openvino" else module)
     assert bcdseg.load(folder).runtime == "onnxruntime"
     monkeypatch.setattr(choice, "find_spec", lambda module: module if module == "torch" else None)
@@ -244,7 +244,7 @@ def test_a_model_is_copied_and_pickled_whatever_runs_it(folder: Path) -> None:
     [
         ({"runtime": "tensorrt"}, "auto, openvino, onnxruntime, torch, compile"),
         ({"precision": "fp8"}, "auto, fp32, fp16, bf16, int8"),
-        ({"runtime": "onnxruntime", "precision": "bf16"}, "onnxruntime's: choose one of fp32, int8"),
+        ({"runtime": "onnxruntime", "precision": "bf16"}, "onnxruntime's precisions: choose one of fp32, int8"),
         ({"runtime": "openvino", "precision": "int8"}, "calibrate_on"),
         ({"runtime": "openvino", "calibrate_on": SCANS}, "calibrate_on"),
         ({"runtime": "torch", "precision": "int8", "calibrate_on": SCANS}, "torch's"),

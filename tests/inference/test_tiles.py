@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -37,14 +37,12 @@ CLASSES = ("normal", "benign", "malignant")
 
 
 class Local(Bright):
-    """Looks at each pixel's neighbours, the same way everywhere; bright inputs are malignant, dark ones normal."""
+    """Smooths the input, the same way everywhere; bright inputs are malignant, dark ones normal."""
 
-    def __init__(self, network: bcdseg.Network) -> None:
-        super().__init__(network)
-        self.seen: list[int] = []
+    batches: ClassVar[list[int]] = []  # sizes of the batches, of all copies of the network
 
     def forward(self, image: torch.Tensor) -> Output:
-        self.seen.append(len(image))
+        self.batches.append(len(image))
         smooth = torch.nn.functional.avg_pool2d(image[:, :1], 3, stride=1, padding=1)
         bright = (image > 0.5).float().mean(dim=(1, 2, 3))
         return Output(40 * (smooth - 0.5) + self.anchor, torch.stack([-bright, 0 * bright, bright], dim=1) * 8)
@@ -118,7 +116,7 @@ def test_windows_of_a_resized_scan_are_those_of_pillow() -> None:
         np.testing.assert_allclose(windows.cut(place)[0][in_window] * 255, resized[in_scan], atol=1.01)
 
 
-def test_a_scan_smaller_than_a_window_lies_in_its_middle() -> None:
+def test_a_scan_smaller_than_a_window_is_in_its_middle() -> None:
     truth = draw_ellipse((40, 50), (18, 30), (8, 9))
     scan = local_model().predict(truth.astype(np.uint8) * 220, mode="tiles")
     assert scan.windows == 1
@@ -132,14 +130,14 @@ def test_classes_are_half_the_whole_and_half_the_windows_by_what_they_outline() 
     model = local_model(min_lesion_share=0.001)
     whole, tiled = model.predict(pixels), model.predict(pixels, mode="tiles", tiles=Tiles(overlap=0))
 
-    def said(share: float) -> NDArray[np.float64]:
-        powers = np.exp(8 * share * np.array([-1, 0, 1]))
+    def expected_at(fraction: float) -> NDArray[np.float64]:
+        powers = np.exp(8 * fraction * np.array([-1, 0, 1]))
         return powers / powers.sum()
 
     # Windows of 64: the square lies in one alone and is a 16th of it; in the whole at 64x64 it is a 256th.
-    expected = (said(1 / 256) + said(1 / 16)) / 2
+    expected = (expected_at(1 / 256) + expected_at(1 / 16)) / 2
     assert list(tiled.probabilities.values()) == pytest.approx(list(expected), abs=1e-3)
-    assert list(whole.probabilities.values()) == pytest.approx(list(said(1 / 256)), abs=1e-3)
+    assert list(whole.probabilities.values()) == pytest.approx(list(expected_at(1 / 256)), abs=1e-3)
     nothing = local_model(min_lesion_share=0.1).predict(pixels, mode="tiles")
     assert nothing.lesions == ()
     assert nothing.probabilities == pytest.approx(dict(whole.probabilities))
@@ -150,9 +148,11 @@ def test_background_is_not_computed_and_the_inside_of_a_hole_is() -> None:
     pixels[64:576, 0:512] = textured((512, 512)) // 2 + 60
     pixels[192:448, 128:384] = 0  # a hole, wider than windows, in the midst
     model = local_model()
+    model.predict(pixels)  # runs the network once more, to fold its norms
+    Local.batches.clear()
     scan = model.predict(pixels, mode="tiles", tiles=Tiles(overlap=0))
     assert scan.windows == 64
-    assert sum(model._ready_runtime().answering.network.seen) == 64 + 1 + 1  # type: ignore[attr-defined] # the whole; folding it
+    assert sum(Local.batches) == 64 + 1  # with the whole scan
     assert not scan.mask_probability[:60].any()  # type: ignore[index]
     shows = np.array([[0, 0, 0, 0], [0, 1, 1, 1], [1, 1, 0, 1], [0, 1, 1, 0]], bool)
     np.testing.assert_array_equal(background(shows), [[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1]])
@@ -169,19 +169,18 @@ def test_auto_takes_windows_above_the_size_of_machines_frames() -> None:
 def test_windows_of_several_scans_go_through_the_network_together() -> None:
     model, scans = local_model(), [textured((100, 90), seed) for seed in range(4)]
     alone = [model.predict(pixels, mode="tiles") for pixels in scans]
-    network = model._ready_runtime().answering.network  # type: ignore[attr-defined]
-    network.seen.clear()
+    Local.batches.clear()
     together = list(model.predict(scans, mode="tiles", batch_size=16))
-    assert network.seen == [16, 4]  # a whole and four windows each
+    assert Local.batches == [16, 4]  # a whole scan and four windows each
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one.mask_probability, other.mask_probability, atol=1e-6)
         assert one.probabilities == pytest.approx(dict(other.probabilities))
 
 
-def test_progress_is_told_window_by_window() -> None:
-    told: list[tuple[int, int]] = []
-    local_model().predict(textured((100, 90)), mode="tiles", tiles=Tiles(progress=lambda *done: told.append(done)))
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+def test_progress_is_reported_window_by_window() -> None:
+    calls: list[tuple[int, int]] = []
+    local_model().predict(textured((100, 90)), mode="tiles", tiles=Tiles(progress=lambda *done: calls.append(done)))
+    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 @pytest.fixture
@@ -194,7 +193,7 @@ def huge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 1.5])
-def test_huge_maps_lie_on_disk_and_leave_nothing_there(huge: Path, monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
+def test_huge_maps_are_on_disk_and_leave_nothing_there(huge: Path, monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
     pixels, tiles = textured((220, 200)), Tiles(scale=scale)
     on_disk = local_model().predict(pixels, mode="tiles", tiles=tiles)
     monkeypatch.setattr(streaming_components, "IN_MEMORY", 10**9)
@@ -209,7 +208,7 @@ def test_huge_maps_lie_on_disk_and_leave_nothing_there(huge: Path, monkeypatch: 
     assert not list(huge.iterdir())
 
 
-def test_a_full_disk_is_told(huge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error(huge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(huge / "missing"))
     with pytest.raises(errors.OutputError, match="TMPDIR"):
         local_model().predict(textured((220, 200)), mode="tiles")
@@ -260,9 +259,9 @@ def test_several_threads_share_a_model_and_its_windows() -> None:
             assert found.to_dict() == expected.to_dict()
 
 
-def test_impossible_choices_say_what_is_possible() -> None:
+def test_errors_of_impossible_options_list_the_possible_ones() -> None:
     model, pixels = local_model(), textured((100, 90))
-    with pytest.raises(errors.OptionError, match="whole, tiles, auto"):
+    with pytest.raises(errors.OptionError, match="'whole', 'tiles', 'auto'"):
         model.predict(pixels, mode="windows")
     for wrong in ({"scale": 0.0}, {"overlap": 1.0}, {"scale": float("nan")}):
         with pytest.raises(errors.OptionError, match="choose"):
@@ -273,7 +272,7 @@ def test_impossible_choices_say_what_is_possible() -> None:
         classifier.predict(pixels, mode="tiles")
 
 
-def test_one_that_only_segments() -> None:
+def test_a_model_that_only_segments() -> None:
     scan = bcdseg.create("plain_cnn", classes=[], head=None, size=32).predict(textured((90, 70)), mode="tiles")
     assert (scan.label, scan.probabilities, scan.windows) == (None, {}, 12)
 
