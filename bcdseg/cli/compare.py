@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bcdseg.cli.data_options import LAYOUT, ClassMap, Columns, open_data
 from bcdseg.terminal import make_console, printable
 
 if TYPE_CHECKING:
@@ -37,14 +38,15 @@ def benchmark_command(
     ] = False,
     size: Annotated[int | None, typer.Option(min=32, help="Bring scans to this size for all recipes; each has its own.")] = None,
     draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 leaves the intervals out.")] = 1000,
-    layout: Annotated[str, typer.Option(help="How the data set is laid out; by default that is recognised.")] = "auto",
+    layout: Annotated[str, typer.Option(help=LAYOUT)] = "auto",
+    columns: Columns = None,
+    class_map: ClassMap = None,
 ) -> None:
     """Train and measure recipes on the same folds, which no patient and no copy of a scan crosses.
 
     Example:  bcdseg benchmark Dataset_BUSI_with_GT --recipes default,resnet50-3class --folds 5 --set epochs=30
     """
     from bcdseg.comparison.benchmark import benchmark
-    from bcdseg.data.opening import open_dataset
     from bcdseg.errors import OptionError
     from bcdseg.training.config_file import split_settings
 
@@ -52,7 +54,7 @@ def benchmark_command(
     if "seed" in options:
         raise OptionError("--set seed=...: the seed of everything is --seed.")
     result = benchmark(
-        open_dataset(path, layout=layout),
+        open_data(path, layout, columns, class_map),
         [name.strip() for name in recipes.split(",") if name.strip()],
         folds=folds,
         out=out,
