@@ -1,4 +1,5 @@
 from . import errors as errors
+from .bundled import sample_scans as sample_scans
 from .comparison.benchmark import benchmark as benchmark
 from .comparison.result import Benchmark as Benchmark
 from .data.dataset import Dataset as Dataset
@@ -18,6 +19,8 @@ from .evaluation.calibrate import calibrate as calibrate
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.external_predictions import evaluate_predictions as evaluate_predictions
 from .evaluation.results import Evaluation as Evaluation
+from .evaluation.site import SiteFit as SiteFit
+from .evaluation.site import fit_site as fit_site
 from .evaluation.training_overlap import unseen as unseen
 from .inference.clips import ClipSummary as ClipSummary
 from .inference.clips import summarize_clip as summarize_clip
@@ -39,9 +42,10 @@ from .networks.config import NetworkConfig as NetworkConfig
 from .networks.network import Network as Network
 from .networks.network import Output as Output
 from .registry import register as register
-from .samples import sample_scans as sample_scans
 from .training.config import FitConfig as FitConfig
+from .training.config_file import read_config as read_config
 from .training.fit import fit as fit
+from .training.loop.task import SegmentationClassificationTask as SegmentationClassificationTask
 from .training.recipes import Recipe as Recipe
 from .training.recipes import recipe as recipe
 from .training.recipes import recipes as recipes

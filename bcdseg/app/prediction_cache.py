@@ -9,10 +9,11 @@ from pathlib import Path
 from threading import Lock
 
 from bcdseg.app.sessions import UploadedScan
+from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.errors import ModelNotFoundError
 from bcdseg.inference.prediction import Prediction
 from bcdseg.model.model import Model
-from bcdseg.model.registry import DEFAULT, load, model_names
+from bcdseg.model.registry import load, model_names
 
 
 class Shelf:
@@ -25,7 +26,7 @@ class Shelf:
         self._device = device
         self._lock = Lock()
         self._paths: dict[str, str] = {}
-        bundled = sorted(model_names(), key=lambda name: name != DEFAULT)
+        bundled = sorted(model_names(), key=lambda name: name != DEFAULT_MODEL)
         for name in dict.fromkeys([*names, *bundled]):
             shown = name if name in bundled or name.startswith("hf://") else Path(name).resolve().name
             self._paths[name if shown in self._paths else shown] = name

@@ -1,4 +1,4 @@
-"""Commands ``bcdseg models``, ``bcdseg info`` and ``bcdseg export``."""
+"""Commands ``bcdseg models``, ``bcdseg info``, ``bcdseg export`` and ``bcdseg fit-site``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.terminal import echo, make_console, printable
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def models_command() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from bcdseg.model.registry import DEFAULT, models
+    from bcdseg.model.registry import models
 
     console = make_console(width=None if sys.stdout.isatty() else 140, highlight=False)
     for one in models():
@@ -38,7 +39,7 @@ def models_command() -> None:
             ("cite", one.citation),
         ):
             table.add_row(title, escape(text))
-        console.print(f"{one.name}{' (the default)' if one.name == DEFAULT else ''}: {one.summary}", markup=False)
+        console.print(f"{one.name}{' (the default)' if one.name == DEFAULT_MODEL else ''}: {one.summary}", markup=False)
         console.print(table)
     echo("\nThe card of one: bcdseg info NAME. Use it: bcdseg.load(NAME), bcdseg predict --model NAME")
 
@@ -47,7 +48,7 @@ PACKAGES = ("torch", "openvino", "onnxruntime", "segmentation-models-pytorch", "
 
 
 def info_command(
-    model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
+    model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")] = DEFAULT_MODEL,
     diagram: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw the network into this file instead.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file when it is there already.")] = False,
     drift: Annotated[
@@ -155,7 +156,7 @@ def _row(runtime: str, precision: str, found: Drift) -> str:
 
 
 def export_command(
-    model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
+    model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")] = DEFAULT_MODEL,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="By default the model's name in this folder.")] = None,
     format: Annotated[
         str | None,
@@ -185,3 +186,59 @@ def export_command(
         out, format=format, precision=precision, check_on=check_on, calibrate_on=calibrate_on, overwrite=overwrite
     )
     echo(str(written))
+
+
+def fit_site_command(
+    model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")],
+    data: Annotated[Path, typer.Argument(help="Scans of the site with labels, masks or both: a folder or a table.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the model with the fitted rules.")],
+    coverage: Annotated[float, typer.Option(help="Probability that a label set contains the true class.")] = 0.9,
+    sensitivity: Annotated[
+        list[float] | None, typer.Option(help="A sensitivity to reach; repeat it.  [default: 0.9 and 0.95]")
+    ] = None,
+    specificity: Annotated[list[float] | None, typer.Option(help="A specificity to reach; repeat it.  [default: 0.9]")] = None,
+    positive: Annotated[str, typer.Option(help="Class of the operating points; auto is malignant.")] = "auto",
+    only_unseen: Annotated[
+        bool, typer.Option("--unseen", help="Leave out scans that the model was trained on, copies of them and their groups.")
+    ] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the changes and their effects here too.")] = None,
+    draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds and of the bootstrap.")] = 0,
+    layout: Annotated[str, typer.Option(help="How the data set lies on disk.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model and a report that exist already.")] = False,
+) -> None:
+    """Fit a model's decision rules to some 30 to 300 scans of your site, without training.
+
+    Rules that the scans are too few to determine are kept, and the command prints how many more are needed.
+
+    Exit status: 0 all good, 2 wrong usage, or scans that the model was trained on.
+
+    Examples:  bcdseg fit-site bus-multi my-scans --out my-site  |  bcdseg fit-site mine scans.csv --out my-site --coverage 0.95
+    """
+    from bcdseg.data.opening import open_dataset
+    from bcdseg.errors import LeakError
+    from bcdseg.evaluation.site import fit_site
+    from bcdseg.evaluation.training_overlap import unseen
+    from bcdseg.files import check_free, write_whole
+    from bcdseg.inference.writers import json_bytes
+    from bcdseg.model.registry import load
+
+    check_free([out] if report is None else [out, report], overwrite=overwrite)
+    loaded, scans = load(model, device=device), open_dataset(data, layout)
+    if only_unseen and not (scans := unseen(loaded, scans)):
+        raise LeakError(f"{data}: {loaded.name} was trained or chosen on all of these scans or their groups: none is left.")
+    fitted = fit_site(
+        loaded,
+        scans,
+        coverage=coverage,
+        sensitivity=sensitivity or (0.9, 0.95),
+        specificity=specificity or 0.9,
+        positive=positive,
+        draws=draws,
+        seed=seed,
+    )
+    fitted.model.save(out, overwrite=overwrite)
+    if report is not None:
+        write_whole(report, json_bytes(fitted.to_dict()), overwrite=overwrite)
+    echo("\n".join([*fitted.lines, f"\nThe model is {out}"]))

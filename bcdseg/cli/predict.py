@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.cli import predict_options as option
 from bcdseg.cli.predict_outputs import PredictRun, predict_archive, predict_here
 
@@ -15,7 +16,7 @@ def predict_command(
     format: option.Printed = option.Format.table,
     masks: option.Masks = True,
     overlay: option.Overlay = True,
-    model: option.ModelName = "busi-lite",
+    model: option.ModelName = DEFAULT_MODEL,
     device: option.Device = "auto",
     runtime: option.RuntimeName = "auto",
     precision: option.Precision = "auto",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.terminal import echo
 
 OPEN = (
@@ -43,7 +44,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def serve_command(
-    model: Annotated[str, typer.Option(help="A bundled model, a model folder, or hf://owner/name.")] = "busi-lite",
+    model: Annotated[str, typer.Option(help="A bundled model, a model folder, or hf://owner/name.")] = DEFAULT_MODEL,
     host: Annotated[str, typer.Option(help="Address to listen at; by default only this machine can reach it.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     queue: Annotated[int, typer.Option(min=1, help="Requests held at once; more are answered with 429.")] = 64,

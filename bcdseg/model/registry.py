@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import ModelNotFoundError
 from bcdseg.files import restore
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from bcdseg.model.model import Model
 
 BUNDLED = Path(__file__).parent / "weights"
-DEFAULT = "busi-lite"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class ModelRecord:
 
 
 def load(
-    name: str | os.PathLike[str] = DEFAULT,
+    name: str | os.PathLike[str] = DEFAULT_MODEL,
     *,
     device: str = "auto",
     runtime: str = "auto",
@@ -64,8 +64,8 @@ def load(
     """Load a model.
 
     Args:
-        name: Name of a bundled model (by default ``busi-lite``), a folder written by ``Model.save``, or ``hf://owner/name`` for a
-            model on the Hugging Face Hub, the only case with a download.
+        name: Name of a bundled model, a folder written by ``Model.save``, or ``hf://owner/name`` for a model on the Hugging Face
+            Hub, the only case with a download. By default the default bundled model; ``bcdseg models`` marks it.
         device: Device of predictions: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         runtime: Name of the runtime: ``torch``, ``compile``, ``openvino`` or ``onnxruntime``; ``auto`` is the fastest that is
             installed. See ``Model.run_on``.
@@ -99,7 +99,12 @@ def _load(text: str, device: str) -> Model:
             f"{text!r} is neither a folder nor the name of a bundled model ({', '.join(model_names())}). "
             "A model on the Hugging Face Hub is named hf://owner/name."
         )
-    return load_model(folder, name=folder.resolve().name, device=device)
+    return load_model(folder, name=_name_of(folder.resolve()), device=device)
+
+
+def _name_of(folder: Path) -> str:
+    """Return the name of a model by its folder; one in the folder of its training run has the run's name, as on its card."""
+    return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
 
 
 def models() -> tuple[ModelRecord, ...]:

@@ -40,9 +40,9 @@ def command_line() -> str:
 
 def model_card() -> str:
     """Return the card of the default model."""
-    from bcdseg.model.registry import DEFAULT
+    from bcdseg.bundled import DEFAULT_MODEL
 
-    return _card(DEFAULT)
+    return _card(DEFAULT_MODEL)
 
 
 def multi_card() -> str:

@@ -1,8 +1,10 @@
-"""Sample scans that come with the package."""
+"""Names and places of what comes with the package: the default model and the sample scans."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+DEFAULT_MODEL = "busi-lite"
 
 IN_PACKAGE = Path(__file__).parent / "sample"  # in an installed wheel
 IN_REPOSITORY = Path(__file__).parent.parent / "data" / "sample"  # in a clone, or installed from one with `pip install -e`
