@@ -96,6 +96,11 @@ def find_lesions(
     return mask, lesions
 
 
+def without_small_components(mask: Mask, smallest: float) -> Mask:
+    """Return a mask without its components of fewer pixels than the smallest lesion has."""
+    return _remove_small_components(mask, (slice(None), slice(None)), max(1, smallest))[0]
+
+
 def _remove_small_components(mask: Mask, window: tuple[slice, slice], smallest: float) -> tuple[Mask, NDArray[np.int32]]:
     """Return the mask and the label image of its window, both without components of fewer pixels than the smallest."""
     components, count = label(mask[window], connectivity=EVERY_NEIGHBOUR, return_num=True)

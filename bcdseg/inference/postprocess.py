@@ -99,6 +99,7 @@ class Postprocessing:
             uncertainty_from=self.uncertainty_from,
             candidates=candidates,
             candidate_mask=candidate_mask,
+            label_set=rules.label_set(probabilities),
         )
 
     def _by_class(self, scores: Scores | None) -> dict[str, float]:

@@ -41,6 +41,8 @@ class Prediction:
         candidates: Outlines in a scan whose probability of a lesion is below the model's presence threshold: not findings, but
             worth a review; the largest first.
         candidate_mask: True where a candidate is outlined; None when there are no candidates.
+        label_set: Classes that can't be excluded at the coverage of the model's conformal rules, see ``bcdseg.fit_site``; None for
+            a model without such rules.
         flags: Warnings about the quality of the scan or of the prediction.
         spacing: Millimetres per pixel, down and across, or None.
         threshold: Mask probability from which a pixel is outlined.
@@ -81,6 +83,7 @@ class Prediction:
     uncertainty_from: str | None = None
     candidates: tuple[Lesion, ...] = ()
     candidate_mask: Mask | None = None
+    label_set: tuple[str, ...] | None = None
 
     @property
     def entropy(self) -> NDArray[np.float32] | None:
@@ -111,6 +114,7 @@ class Prediction:
             "width": self.size[1],
             "label": self.label,
             "probabilities": dict(self.probabilities),
+            "label_set": None if self.label_set is None else list(self.label_set),
             "lesions": [_json(asdict(lesion)) for lesion in self.lesions],
             "candidates": [_json(asdict(candidate)) for candidate in self.candidates],
             "flags": [{"code": flag.code, "message": flag.message} for flag in self.flags],

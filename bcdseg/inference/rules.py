@@ -85,6 +85,8 @@ class Rules:
         presence_threshold: Probability of a lesion (one minus that of the negative class) from which an outline is a finding;
             below it the outline is a candidate. With None every outline is a finding.
         operating_points: Class thresholds chosen on validation scans, for ``predict(..., operating_point=NAME)``.
+        conformal_coverage: Fraction of scans whose label set contains the true class; None for a model without label sets.
+        conformal_thresholds: Probability from which each class is in the label set, in the order of the model's classes.
     """
 
     threshold: float = 0.5
@@ -93,6 +95,8 @@ class Rules:
     temperature: float = 1.0
     presence_threshold: float | None = None
     operating_points: tuple[OperatingPoint, ...] = ()
+    conformal_coverage: float | None = None
+    conformal_thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -105,13 +109,40 @@ class Rules:
             raise OptionError(
                 f"presence_threshold={self.presence_threshold!r} is not possible: choose a number from 0 up to 1, or None."
             )
+        if (self.conformal_coverage is None) != (not self.conformal_thresholds):
+            raise OptionError("conformal_coverage and conformal_thresholds belong together: give both or neither.")
+        if self.conformal_coverage is not None and not 0 < self.conformal_coverage < 1:
+            raise OptionError(f"conformal_coverage={self.conformal_coverage!r} is not possible: choose a number between 0 and 1.")
+        if not all(0 <= threshold <= 1 for threshold in self.conformal_thresholds):
+            raise OptionError(f"conformal_thresholds={self.conformal_thresholds!r} is not possible: choose numbers from 0 to 1.")
         check_temperature(self.temperature)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Rules:
         """Build the rules from their ``dataclasses.asdict``, also after a round trip through JSON."""
         points = tuple(OperatingPoint(**point) for point in values.get("operating_points", ()))
-        return cls(**{**values, "operating_points": points})
+        thresholds = tuple(values.get("conformal_thresholds", ()))
+        return cls(**{**values, "operating_points": points, "conformal_thresholds": thresholds})
+
+    def label_set(self, probabilities: Mapping[str, float]) -> tuple[str, ...] | None:
+        """Return the conformal label set: the classes that these rules can't exclude, at least the most probable one.
+
+        Args:
+            probabilities: Probability of each class, in the order of the model's classes.
+
+        Returns:
+            Names of the classes; None for rules or a model without label sets.
+
+        Examples:
+            >>> rules = Rules(conformal_coverage=0.9, conformal_thresholds=(0.2, 0.3))
+            >>> rules.label_set({"benign": 0.75, "malignant": 0.25})
+            ('benign',)
+        """
+        if not self.conformal_thresholds or not probabilities:
+            return None
+        pairs = zip(probabilities.items(), self.conformal_thresholds, strict=True)
+        kept = tuple(name for (name, probability), threshold in pairs if probability >= threshold)
+        return kept or (max(probabilities, key=probabilities.__getitem__),)
 
     def operating_point(self, name: str) -> OperatingPoint:
         """Return the operating point with a name.

@@ -26,7 +26,7 @@ def write_card(model: Model) -> str:
         ),
         _section("What it is", _table(_facts(model))),
     ]
-    for title in ("data", "method", "calibration", "measured on", "figures", "limits", "licence", "citation"):
+    for title in ("data", "method", "calibration", "site", "measured on", "figures", "limits", "licence", "citation"):
         if content := training.get(title):
             parts.append(_section(title.capitalize(), _render(content)))
     if not training:
@@ -64,6 +64,7 @@ def _facts(model: Model) -> dict[str, str]:
         "confidence threshold": f"{rules.min_confidence:g}",
         "temperature": f"{rules.temperature:.3g}",
         **({"operating points": "; ".join(map(str, rules.operating_points))} if rules.operating_points else {}),
+        **({"label sets": f"conformal, coverage {rules.conformal_coverage:.0%}"} if rules.conformal_coverage else {}),
     }
 
 
