@@ -13,6 +13,7 @@ from bcdseg.data.dataset import check_choice
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import each_frame, expand, is_single
 from bcdseg.errors import OptionError
+from bcdseg.html_table import html_table
 from bcdseg.inference.lesions import check_spacing
 from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import MODES, NATIVE, TILES, WHOLE, Predictor
@@ -60,6 +61,11 @@ class Model:
             )
         for point in rules.operating_points if rules else ():
             point.check_classes(network.config.classes)
+        if rules and rules.conformal_thresholds and len(rules.conformal_thresholds) != len(network.config.classes):
+            raise OptionError(
+                f"{len(rules.conformal_thresholds)} conformal_thresholds: give one for each of the classes "
+                f"{', '.join(network.config.classes)}."
+            )
         self.network = network
         self.preprocessing = preprocessing
         self.rules = rules or Rules()
@@ -232,6 +238,17 @@ class Model:
         parts = self.network.config.summary
         trained = "" if self.training else ", untrained"
         return f"<Model {self.name}: {parts}, classes {', '.join(self.classes) or 'none'}, on {self.device}{trained}>"
+
+    def _repr_html_(self) -> str:
+        height, width = self.preprocessing.size
+        rows = [
+            ("network", self.network.config.summary),
+            ("classes", ", ".join(self.classes) or "none"),
+            ("input", f"{height} x {width} pixels, {self.preprocessing.resize}"),
+            ("device", self.device),
+            ("trained", "yes" if self.training else "no"),
+        ]
+        return html_table(self.name, rows)
 
     def refresh(self) -> None:
         """Discard the copy of the network that predictions use, so that the next prediction copies it again.
