@@ -9,6 +9,9 @@ os.environ["BCDSEG_RUNTIME"] = "torch"  # other runtimes convert each model once
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, on tiny networks that threads make no faster
 
 import socket
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -52,3 +55,37 @@ def small_model() -> bcdseg.Model:
 @pytest.fixture
 def scan() -> NDArray[np.uint8]:
     return draw_scan(0)
+
+
+class Ended(NamedTuple):
+    """What a program leaves when it ends."""
+
+    returncode: int | str | None
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Runs ``bcdseg ARGUMENTS`` as its entry point does, in this process: a new one takes seconds to import torch."""
+
+    def run(*arguments: object) -> Ended:
+        from bcdseg.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["bcdseg", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Ended(ended.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is known in this test alone; the library's own names are registered before."""
+    import bcdseg.training.engine  # noqa: F401
+    from bcdseg.registry import KINDS
+
+    for registry in KINDS.values():
+        monkeypatch.setattr(registry, "_parts", dict(registry._parts))

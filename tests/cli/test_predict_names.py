@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import errno
 import io
-import subprocess
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import bcdseg
-from bcdseg import errors
+from bcdseg import cli, errors
 from bcdseg.cli import app
 
 LONG = "a" * 241 + ".png"
@@ -157,11 +158,12 @@ def test_control_characters_of_names_are_shown_and_not_obeyed(model: str, tmp_pa
     assert "line\\x0afeed.png" in done.stdout
 
 
-def test_usage_errors_and_warnings_show_control_characters() -> None:
-    run = "import bcdseg.cli as cli; cli.main()"
-    warn = "import sys, warnings, bcdseg.cli as cli; cli.app = lambda **_: warnings.warn(sys.argv[1]); cli.main()"
-    for code, argument, status in ((run, "--x\x1b[2J", 2), (warn, "no\x1b[2J", 0)):
-        done = subprocess.run([sys.executable, "-c", code, argument], capture_output=True, text=True, check=False)
+@pytest.mark.filterwarnings("default")
+def test_usage_errors_and_warnings_show_control_characters(run_main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = run_main("--x\x1b[2J")
+    monkeypatch.setattr(cli, "app", lambda **_: warnings.warn(sys.argv[1], stacklevel=1))
+    warned = run_main("no\x1b[2J")
+    for done, status in ((wrong, 2), (warned, 0)):
         assert done.returncode == status, done.stderr
         assert "\\x1b[2J" in done.stderr
         assert "\x1b" not in done.stdout + done.stderr
