@@ -36,6 +36,9 @@ class Answer(BaseModel):
     width: int
     label: str | None = Field(description="The class; null for a model that only segments.")
     probabilities: dict[str, float] = Field(description="Calibrated, by class.")
+    label_set: list[str] | None = Field(
+        default=None, description="Classes that can't be excluded; null for a model without conformal rules."
+    )
     lesions: list[Lesion] = Field(description="The largest first; places and lengths in pixels, in mm where the scale is known.")
     candidates: list[Lesion] = Field(description="Outlined regions below the model's presence threshold: no findings.")
     flags: list[FlagFound]
