@@ -27,5 +27,5 @@ for scan in model.predict(SAMPLE):
     truth = read_mask([source.with_name(f"{source.stem}_mask.png")], scan.size)
     both, total = (scan.mask & truth).sum(), scan.mask.sum() + truth.sum()
     agreement = "nothing to outline, nothing outlined" if total == 0 else f"Dice {2 * both / total:.2f}"
-    doubts = "".join(f"  ! {flag}" for flag in scan.flags)
-    print(f"{source.name:20} is {source.parent.name:10} called {scan.label:10} {scan.confidence:4.0%}  {agreement}{doubts}")
+    flags = "".join(f"  ! {flag}" for flag in scan.flags)
+    print(f"{source.name:20} is {source.parent.name:10} predicted {scan.label:10} {scan.confidence:4.0%}  {agreement}{flags}")

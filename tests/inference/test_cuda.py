@@ -1,4 +1,4 @@
-"""On CUDA: the answers of the CPU, in 16 bits where they agree, compiled and recorded, from several threads."""
+"""Agreement of CUDA with the CPU: in 16 bits, with torch.compile and CUDA graphs, from several threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _same(model: Model, folder: Path, tolerance: float) -> None:
         np.testing.assert_allclose(found.mask_probability, expected.mask_probability, atol=tolerance)
 
 
-def test_auto_takes_half_the_bits(folder: Path) -> None:
+def test_auto_chooses_16_bits(folder: Path) -> None:
     model = bcdseg.load(folder)
     assert (model.device, model.runtime, model.precision) == ("cuda", "torch", "fp16")
     _same(model, folder, 0.01)
@@ -39,7 +39,7 @@ def test_auto_takes_half_the_bits(folder: Path) -> None:
 
 @pytest.mark.parametrize("runtime", ["torch", "compile"])
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 0.003), ("fp16", 0.01), ("bf16", 0.05)])
-def test_the_answers_are_the_cpus(folder: Path, runtime: str, precision: str, tolerance: float) -> None:
+def test_outputs_are_those_of_the_cpu(folder: Path, runtime: str, precision: str, tolerance: float) -> None:
     _same(bcdseg.load(folder, runtime=runtime, precision=precision), folder, tolerance)
 
 

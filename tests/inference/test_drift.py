@@ -1,4 +1,4 @@
-"""How far a runtime drifts, against masks and probabilities that differ by what is known."""
+"""Agreement of a runtime, against masks and probabilities with a known difference."""
 
 from __future__ import annotations
 

@@ -31,12 +31,12 @@ model.predict(scans[0])
 
 def check(model):
     signal.alarm(patience)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         found = [model.predict(scan).probabilities for scan in scans]
         found += [scan.probabilities for scan in model.predict(scans)]
     close = all(abs(a[name] - b[name]) < 1e-4 for a, b in zip(found, expected * 2, strict=True) for name in a)
-    return close, [f"{warning.category.__name__} {warning.message}" for warning in told]
+    return close, [f"{warning.category.__name__} {warning.message}" for warning in warned]
 
 
 def load_and_check(_):
@@ -52,8 +52,8 @@ def fork(work):
 
 
 def inherited():
-    close, told = check(model)
-    return 0 if close and len(told) == 1 and "forked" in told[0] and told[0].startswith("RuntimeFallbackWarning") else 1
+    close, warned = check(model)
+    return 0 if close and len(warned) == 1 and "forked" in warned[0] and warned[0].startswith("RuntimeFallbackWarning") else 1
 
 
 print("idle", fork(lambda: 0))

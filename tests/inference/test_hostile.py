@@ -151,7 +151,7 @@ def test_a_transparent_colour_is_laid_over_black(mode: str) -> None:
     assert read_image(buffer.getvalue()).max() == 0
 
 
-def test_what_came_before_a_failing_generator_is_answered(small_model: Model) -> None:
+def test_scans_before_the_error_of_a_generator_are_predicted(small_model: Model) -> None:
     def failing() -> Iterator[NDArray[np.uint8]]:
         for seed in range(5):
             yield draw_scan(seed, (40, 40))

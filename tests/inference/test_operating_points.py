@@ -25,14 +25,14 @@ def test_a_point_chooses_the_class_and_says_so(small_model: bcdseg.Model, scan: 
     never = OperatingPoint(name="never", positive=str(plain.label), threshold=1.0)
     model = _with_points(small_model, eager, never)
     assert model.predict(scan).label == plain.label
-    called = model.predict(scan, operating_point="sensitivity 1")
-    assert (called.label, called.operating_point) == (rare, "sensitivity 1")
-    assert called.probabilities == plain.probabilities
-    assert called.confidence == plain.probabilities[rare]
-    assert f"Predicted {rare} at the operating point 'sensitivity 1'" in " ".join(map(str, called.flags))
+    predicted = model.predict(scan, operating_point="sensitivity 1")
+    assert (predicted.label, predicted.operating_point) == (rare, "sensitivity 1")
+    assert predicted.probabilities == plain.probabilities
+    assert predicted.confidence == plain.probabilities[rare]
+    assert f"Predicted {rare} at the operating point 'sensitivity 1'" in " ".join(map(str, predicted.flags))
     ranked = sorted(plain.probabilities, key=plain.probabilities.__getitem__)
     assert next(iter(model.predict([scan], operating_point="never"))).label == ranked[-2]
-    assert called.to_dict()["operating_point"] == "sensitivity 1"
+    assert predicted.to_dict()["operating_point"] == "sensitivity 1"
     with pytest.raises(bcdseg.errors.OptionError, match="'sensitivity 1', 'never'"):
         model.predict(scan, operating_point="specificity 0.9")
 

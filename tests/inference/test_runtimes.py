@@ -1,4 +1,4 @@
-"""The same answers whatever runs the network, and what happens when another runtime can't give them."""
+"""Agreement of the runtimes with torch, and the fallback to torch where one disagrees or fails."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _small(**options: object) -> Model:
     torch.manual_seed(0)
     made = bcdseg.create("plain_cnn", **{"classes": ["a", "b", "c"], "size": 32, "decoder_channels": (16, 8, 8, 4, 4), **options})  # type: ignore[arg-type]
-    with torch.no_grad():  # answers that differ between scans
+    with torch.no_grad():  # outputs that differ between scans
         for name, weights in made.network.named_parameters():
             if name.endswith("weight") and ("head" in name):
                 weights *= 8
@@ -60,7 +60,7 @@ def _same(model: Model, exact: Model, tolerance: float = 1e-4) -> None:
 
 
 @pytest.mark.parametrize("runtime", OTHERS)
-def test_the_answers_are_torchs_alone_in_a_stream_and_in_a_batch(folder: Path, runtime: str) -> None:
+def test_outputs_agree_with_torch_for_one_scan_a_stream_and_a_batch(folder: Path, runtime: str) -> None:
     exact, model = bcdseg.load(folder, runtime="torch"), bcdseg.load(folder, runtime=runtime)
     _same(model, exact)
     assert isinstance(model._current_runtime(), GraphRuntime)
@@ -83,7 +83,7 @@ def test_one_head_and_scans_at_their_own_size(runtime: str, options: dict[str, o
     _same(_small(**options).run_on(runtime), _small(**options))
 
 
-def test_heat_maps_are_torchs_alone_and_in_a_stream(folder: Path) -> None:
+def test_heat_maps_are_those_of_torch(folder: Path) -> None:
     exact, model = bcdseg.load(folder, runtime="torch"), bcdseg.load(folder, runtime="openvino")
     expected = [exact.predict(scan, explain="b") for scan in SCANS]
     for found, right in zip(
@@ -95,7 +95,7 @@ def test_heat_maps_are_torchs_alone_and_in_a_stream(folder: Path) -> None:
     assert isinstance(model._current_runtime(), GraphRuntime)
 
 
-def test_an_ensemble_runs_as_one_graph_that_tells_its_members_apart() -> None:
+def test_an_ensemble_is_one_graph_with_an_output_per_member() -> None:
     both = bcdseg.ensemble([_small(), _small(decoder=None, decoder_channels=None, head="global")])
     exact, model = copy.deepcopy(both), both.run_on("onnxruntime")
     _same(model, exact)
@@ -117,7 +117,7 @@ def test_an_ensemble_runs_as_one_graph_that_tells_its_members_apart() -> None:
         pytest.param("compile", "bf16", 0.05, marks=NEEDS_COMPILER),
     ],
 )
-def test_half_the_bits_drift_only_a_little(folder: Path, runtime: str, precision: str, tolerance: float) -> None:
+def test_16_bits_agree_within_their_bounds(folder: Path, runtime: str, precision: str, tolerance: float) -> None:
     model = bcdseg.load(folder, runtime=runtime, precision=precision)
     _same(model, bcdseg.load(folder, runtime="torch"), tolerance)
     assert (model.runtime, model.precision) == (runtime, precision)
@@ -125,8 +125,8 @@ def test_half_the_bits_drift_only_a_little(folder: Path, runtime: str, precision
 
 
 @pytest.mark.parametrize("runtime", INT8)
-def test_a_quarter_of_the_bits_drifts_a_little_more(runtime: str) -> None:
-    exact, quarter = (_small(decoder=None, decoder_channels=None) for _ in range(2))  # random masks lie on their threshold
+def test_int8_agrees_within_its_bounds(runtime: str) -> None:
+    exact, quarter = (_small(decoder=None, decoder_channels=None) for _ in range(2))  # random masks are on their threshold
     quarter.run_on(runtime, precision="int8", calibrate_on=SCANS)
     for scan in SCANS:
         found, expected = quarter.predict(scan).probabilities, exact.predict(scan).probabilities
@@ -150,7 +150,7 @@ def test_a_new_process_finds_the_graph(folder: Path, cache: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [lambda content: content[: len(content) // 2], lambda _: b"", lambda content: content[:-1] + b"?"]
 )
-def test_a_damaged_graph_is_made_anew(damage: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_graph_is_converted_again(damage: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path))
     key = graph.graph_key([b"a", b"graph"])
     graph.keep_graph(key, b"the graph")
@@ -162,48 +162,48 @@ def test_a_damaged_graph_is_made_anew(damage: object, tmp_path: Path, monkeypatc
     assert graph.graph_key([b"a", b"graph"]) != graph.graph_key([b"ag", b"raph"])
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "file"))
     graph.keep_graph("key", b"graph")
     assert graph.read_graph("key") is None
 
 
-def test_processes_that_start_at_once_give_the_same_answers(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_start_at_once_give_the_same_outputs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path))
     with multiprocessing.get_context("spawn").Pool(2) as pool:  # a forked one would not use OpenVINO after its parent has
-        told = set(pool.map_async(_first_answer, [folder, folder], chunksize=1).get(timeout=300))
-    assert len(told) == 1
-    assert "GraphRuntime" in told.pop()
+        outputs = set(pool.map_async(_first_output, [folder, folder], chunksize=1).get(timeout=300))
+    assert len(outputs) == 1
+    assert "GraphRuntime" in outputs.pop()
     assert len(list((tmp_path / "graphs").iterdir())) == 1
 
 
-def _first_answer(folder: Path) -> str:
+def _first_output(folder: Path) -> str:
     model = bcdseg.load(folder, runtime="openvino")
     return f"{model.predict(SCANS[0]).probabilities} {type(model._current_runtime()).__name__}"
 
 
-def test_a_graph_that_disagrees_gives_way_to_torch_with_one_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_graph_that_disagrees_is_replaced_by_torch_with_one_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model, others = _small(), _small().run_on("openvino")._current_runtime()
     assert isinstance(others, GraphRuntime)
     monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path))
     monkeypatch.setattr(choice, "convert", lambda *_: others.graph)
-    _turn_round(model)
+    _negate_class_head(model)
     with pytest.warns(errors.RuntimeFallbackWarning, match=r"runs on torch.*differ"):
         model.run_on("openvino").predict(SCANS[0])
-    _same(model, _turn_round(_small()))  # a second warning would be an error
+    _same(model, _negate_class_head(_small()))  # a second warning would be an error
     monkeypatch.setattr(choice, "convert", None)  # it isn't tried again: the verdict was kept
     with pytest.warns(errors.RuntimeFallbackWarning, match="differ"):
-        _turn_round(_small()).run_on("openvino").predict(SCANS[0])
+        _negate_class_head(_small()).run_on("openvino").predict(SCANS[0])
 
 
-def _turn_round(model: Model) -> Model:
+def _negate_class_head(model: Model) -> Model:
     with torch.no_grad():
         model.network.class_head.linear.weight *= -1  # type: ignore[union-attr, operator]
     return model
 
 
-def test_a_conversion_that_fails_gives_way_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversion_that_fails_is_replaced_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> bytes:
         raise RuntimeError("unsupported operation")
 
@@ -219,7 +219,7 @@ def test_auto_follows_the_variable_and_training_leaves_it_for_torch(folder: Path
     monkeypatch.delenv("BCDSEG_RUNTIME")
     model = bcdseg.load(folder)
     assert model.runtime == "openvino"
-    assert bcdseg.load(folder, precision="bf16").runtime == "torch"  # OpenVINO's drifts too far
+    assert bcdseg.load(folder, precision="bf16").runtime == "torch"  # OpenVINO's agrees too little
     before = model.predict(SCANS[0]).probabilities["a"]
     with torch.no_grad():
         model.network.class_head.linear.bias += torch.tensor([2.0, 0.0, 0.0])  # type: ignore[union-attr, operator]
@@ -240,7 +240,7 @@ def test_a_model_is_copied_and_pickled_whatever_runs_it(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"runtime": "tensorrt"}, "auto, openvino, onnxruntime, torch, compile"),
         ({"precision": "fp8"}, "auto, fp32, fp16, bf16, int8"),
@@ -250,19 +250,19 @@ def test_a_model_is_copied_and_pickled_whatever_runs_it(folder: Path) -> None:
         ({"runtime": "torch", "precision": "int8", "calibrate_on": SCANS}, "torch's"),
     ],
 )
-def test_impossible_choices_say_what_is_possible(folder: Path, options: dict[str, object], said: str) -> None:
-    with pytest.raises(errors.OptionError, match=said):
+def test_errors_of_impossible_options_list_the_possible_ones(folder: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(errors.OptionError, match=message):
         bcdseg.load(folder, **options)  # type: ignore[arg-type]
 
 
-def test_what_is_not_installed_names_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_missing_package_names_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "find_spec", lambda _: None)
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(errors.MissingExtraError, match=r"bcdseg\[openvino\]"):
         bcdseg.load(folder, runtime="openvino")
 
 
-def test_a_bound_refuses_what_is_not_a_number() -> None:
+def test_nan_exceeds_a_bound() -> None:
     nowhere = np.full((1, 4, 4), np.nan, np.float32)
     one = agreement.RawOutput(nowhere, np.array([[np.nan, 1]], np.float32))
     assert agreement.EXACT.exceeded(agreement.compare([(one, one)]))

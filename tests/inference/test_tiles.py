@@ -80,7 +80,7 @@ def test_weights_are_one_together_at_each_pixel(length: int, window: int, overla
 @pytest.mark.parametrize("size", [(224, 160), (250, 333)])
 def test_there_are_no_seams(size: tuple[int, int], overlap: float) -> None:
     pixels = textured(size)
-    model = local_model("none", min_lesion_share=0)  # what a speck is differs
+    model = local_model("none", min_lesion_share=0)  # the smallest component differs
     whole, tiled = model.predict(pixels), model.predict(pixels, mode="tiles", tiles=Tiles(overlap=overlap))
     np.testing.assert_allclose(tiled.mask_probability, whole.mask_probability, atol=1e-5)
     assert (tiled.windows, whole.windows) == (
@@ -134,7 +134,7 @@ def test_classes_are_half_the_whole_and_half_the_windows_by_what_they_outline() 
         powers = np.exp(8 * fraction * np.array([-1, 0, 1]))
         return powers / powers.sum()
 
-    # Windows of 64: the square lies in one alone and is a 16th of it; in the whole at 64x64 it is a 256th.
+    # Windows of 64: the square is in one alone, of which it is a 16th of it; in the whole at 64x64 it is a 256th.
     expected = (expected_at(1 / 256) + expected_at(1 / 16)) / 2
     assert list(tiled.probabilities.values()) == pytest.approx(list(expected), abs=1e-3)
     assert list(whole.probabilities.values()) == pytest.approx(list(expected_at(1 / 256)), abs=1e-3)
