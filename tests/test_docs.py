@@ -26,14 +26,26 @@ PAGES = ["README.md", *(path.relative_to(ROOT).as_posix() for path in (ROOT / "d
 PAGES = [page for page in sorted(PAGES) if page not in TESTED_ELSEWHERE and BLOCK.search((ROOT / page).read_text(encoding="utf-8"))]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("[0-9]*") if path.name not in TESTED_ELSEWHERE)
 
+SLOW = {  # each trains several models, or draws several reports
+    "docs/how-to/benchmark.md",
+    "docs/how-to/evaluate.md",
+    "docs/how-to/recipes.md",
+    "docs/reference/evaluate.md",
+    "05_cross_validate_and_report.py",
+    "06_compare_encoders.py",
+    "12_training.ipynb",
+}
+assert {*PAGES, *EXAMPLES} >= SLOW
+
 QUICKER: dict[str, dict[str, str]] = {
-    "README.md": {'"resnet50"': '"plain_cnn", size=64', "epochs=60": "epochs=1"},
+    "README.md": {'"resnet50"': '"plain_cnn", size=64', "epochs=60": "epochs=1", 'out="report"': 'out="report", draws=50'},
     "docs/how-to/benchmark.md": {
         "resnet50-": "cnn-",
         ', "default"]': "]",
         '"default")': '"cnn-3class+mask")',
         "folds=5": "folds=2, size=32, epochs=1",
     },
+    "docs/how-to/evaluate.md": {'evaluate(model, test, out="report"': 'evaluate(model, test, out="report", draws=50'},
     "docs/how-to/recipes.md": {'"mobilenet_v2"': '"plain_cnn"'},
     "docs/how-to/fine-tune.md": {"bcdseg.load()": 'bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=64)'},
 }
@@ -91,7 +103,11 @@ def here(made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path
 
 
-@pytest.mark.parametrize("page", PAGES)
+def _marked(names: list[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
+
+
+@pytest.mark.parametrize("page", _marked(PAGES))
 def test_the_blocks_of_a_page_run_one_after_another(page: str, here: Path) -> None:
     text, names = "\n".join(BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))), dict[str, Any]()
     for slow, fast in QUICKER.get(page, {}).items():
@@ -103,7 +119,7 @@ def test_the_blocks_of_a_page_run_one_after_another(page: str, here: Path) -> No
 
 # Lightning's own, where an example uses it directly: a call that torch has deprecated since, and advice about workers.
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning", "ignore:.*does not have many workers")
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", _marked(EXAMPLES))
 def test_the_examples_run(example: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", [example])
     if example.endswith(".ipynb"):

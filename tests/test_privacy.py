@@ -32,6 +32,7 @@ def _recorded(record: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
 
 
+@pytest.mark.slow
 def test_no_step_of_the_library_reaches_out_forks_or_leaves_an_identifier(tmp_path: Path) -> None:
     home, record = tmp_path / "home", tmp_path / "record"
     printed = _python(home, str(TESTS / "watched.py"), str(record), str(tmp_path))

@@ -102,6 +102,7 @@ def _kill_a_worker() -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray")
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds the worker's process by /proc")
 def test_a_worker_killed_in_the_middle_loses_nothing_and_changes_nothing(
@@ -135,6 +136,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_changes_nothing(
     assert (out / "clips.json").read_bytes() == (tmp_path / "plain" / "clips.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_its_workers_is_a_row_and_takes_no_other_with_it(
     ray: Any, model: Path, scans: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +155,7 @@ def test_a_file_that_kills_its_workers_is_a_row_and_takes_no_other_with_it(
     assert "its worker failed" in poison.rows[0]["error"]
 
 
+@pytest.mark.slow
 def test_the_command_joins_a_cluster_reads_an_address_lists_failures_and_goes_on(
     ray: Any, model: Path, scans: Path, tmp_path: Path
 ) -> None:
@@ -182,6 +185,7 @@ def test_the_command_joins_a_cluster_reads_an_address_lists_failures_and_goes_on
     assert not any(row["error"] for row in _rows(out))
 
 
+@pytest.mark.slow
 def test_ray_is_silent_and_listens_to_this_machine_alone(ray: Any) -> None:
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
     assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]

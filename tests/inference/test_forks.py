@@ -12,7 +12,7 @@ import torch
 
 import bcdseg
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")]
 
 PATIENCE = 300  # seconds, after which the system ends a process that hangs
 

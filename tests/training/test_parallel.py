@@ -33,6 +33,7 @@ def _free_port() -> int:
         return port
 
 
+@pytest.mark.slow
 def test_two_processes_under_torchrun_are_one_run(tmp_path: Path) -> None:
     data = busi(tmp_path / "data", (5, 5, 4))
     torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", _free_port())
@@ -51,6 +52,7 @@ def test_two_processes_under_torchrun_are_one_run(tmp_path: Path) -> None:
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.slow
 def test_the_command_line_starts_its_own_processes_and_speaks_once(tmp_path: Path) -> None:
     for part, first in (("train", 1), ("val", 4)):
         for label in ("benign", "malignant"):

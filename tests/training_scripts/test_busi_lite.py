@@ -15,6 +15,7 @@ from bcdseg import errors
 Script = Callable[..., None]
 
 
+@pytest.mark.slow
 def test_one_command_makes_the_model_and_its_card(run: Script, tmp_path: Path) -> None:
     data = busi(tmp_path / "data", (8, 8, 8), second_mask=False)
     out, work = tmp_path / "released", tmp_path / "work"

@@ -15,6 +15,7 @@ import bcdseg
 Script = Callable[..., None]
 
 
+@pytest.mark.slow
 def test_each_scan_is_measured_once_by_the_network_blind_to_it(
     run: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
