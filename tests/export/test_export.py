@@ -126,6 +126,7 @@ def test_half_precision_is_half_the_size(written: dict[str, Path], tmp_path: Pat
         _same(half.path, model, SCANS[:1], 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
 def test_int8_takes_its_ranges_from_scans(name: str, tmp_path: Path) -> None:
     done = _small().export(tmp_path / name, precision="int8", calibrate_on=SCANS)
