@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from bcdseg.data.grouping import all_but_first, merged_groups
 from bcdseg.data.labels import ClassMap, map_samples
-from bcdseg.data.layouts.listing import USUAL_ORDER
+from bcdseg.data.layouts.listing import class_order
 from bcdseg.data.readers import read_sample
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
 from bcdseg.extras import require
@@ -68,7 +69,7 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """The labels that occur: normal, benign and malignant first, then the others in alphabetical order."""
         labels = {sample.label for sample in self.samples if sample.label is not None}
-        return tuple(sorted(labels, key=_class_order))
+        return tuple(sorted(labels, key=class_order))
 
     @cached_property
     def facts(self) -> tuple[str, ...]:
@@ -224,6 +225,103 @@ class Dataset:
 
         write(self.samples, path, overwrite=overwrite)
 
+    def to_coco(
+        self,
+        folder: str | PathLike[str],
+        *,
+        split: Iterable[Dataset] | None = None,
+        segmentation: str = "rle",
+        tolerance: float = 0.0,
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Write the data set in COCO's format: ``images/`` and ``annotations/instances_PART.json``.
+
+        Each lesion is an annotation. Label, group, part, spacing and facts of a scan are keys of its image.
+
+        Args:
+            folder: Folder to write.
+            split: Split of this data set, for the parts; by default those that the data set prescribes.
+            segmentation: ``"rle"`` for run lengths, which have exactly the pixels of the masks; ``"polygons"`` for polygons, which
+                annotation tools can edit.
+            tolerance: Greatest distance in pixels by which polygons may be simplified.
+            overwrite: Whether existing files may be replaced.
+
+        Returns:
+            Paths of the written files.
+        """
+        from bcdseg.data.annotations import coco
+
+        return coco.write(self, Path(folder), split=split, segmentation=segmentation, tolerance=tolerance, overwrite=overwrite)
+
+    def to_labelme(
+        self,
+        folder: str | PathLike[str],
+        *,
+        split: Iterable[Dataset] | None = None,
+        tolerance: float = 0.0,
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Write the data set in LabelMe's format: images, each with a JSON file next to it where its mask is known.
+
+        Args:
+            folder: Folder to write.
+            split: Split of this data set, for the parts; by default those that the data set prescribes.
+            tolerance: Greatest distance in pixels by which polygons may be simplified; with 0 they have exactly the mask's pixels.
+            overwrite: Whether existing files may be replaced.
+
+        Returns:
+            Paths of the written files.
+        """
+        from bcdseg.data.annotations import labelme
+
+        return labelme.write(self, Path(folder), split=split, tolerance=tolerance, overwrite=overwrite)
+
+    def to_yolo(
+        self,
+        folder: str | PathLike[str],
+        *,
+        split: Iterable[Dataset] | None = None,
+        tolerance: float = 0.0,
+        overwrite: bool = False,
+    ) -> list[Path]:
+        """Write the data set in YOLO's format of segmentation: ``data.yaml``, ``images/PART/`` and ``labels/PART/``.
+
+        Scans without a part are training scans. A scan with an unknown mask has no text file; one without a lesion has an empty
+        one. What YOLO has no place for is in ``bcdseg_cases.json``.
+
+        Args:
+            folder: Folder to write.
+            split: Split of this data set, for the parts; by default those that the data set prescribes.
+            tolerance: Greatest distance in pixels by which polygons may be simplified; with 0 they have exactly the mask's pixels.
+            overwrite: Whether existing files may be replaced.
+
+        Returns:
+            Paths of the written files.
+        """
+        from bcdseg.data.annotations import yolo
+
+        return yolo.write(self, Path(folder), split=split, tolerance=tolerance, overwrite=overwrite)
+
+    def to_nnunet(
+        self, folder: str | PathLike[str], *, split: Iterable[Dataset] | None = None, overwrite: bool = False
+    ) -> list[Path]:
+        """Write the data set in nnU-Net's raw format: ``dataset.json``, gray PNG images and label images.
+
+        Label images contain a value for each class where the classes of all lesions are known, else 1 for a lesion. Scans without
+        a mask are left out, with a warning. Parts are ``imagesTr``, ``imagesVal`` (which nnU-Net does not read) and ``imagesTs``.
+
+        Args:
+            folder: Folder to write, such as ``nnUNet_raw/Dataset101_Breast``.
+            split: Split of this data set, for the parts; by default those that the data set prescribes.
+            overwrite: Whether existing files may be replaced.
+
+        Returns:
+            Paths of the written files.
+        """
+        from bcdseg.data.annotations import nnunet
+
+        return nnunet.write(self, Path(folder), split=split, overwrite=overwrite)
+
     def apply_audit(self, audit: Findings, *, conflicts: str = "drop", duplicates: str = "group") -> Dataset:
         """Return the data set after the conflicts and duplicates that an audit found are resolved.
 
@@ -275,8 +373,3 @@ def check_same_data(dataset: Dataset, groups: Iterable[Sequence[str]]) -> None:
         raise OptionError(
             f"{min(named)}: neither this nor any other of these ids is in {dataset.name}: they are of another data set."
         )
-
-
-def _class_order(label: str) -> tuple[int, str]:
-    low = label.lower()
-    return (USUAL_ORDER.index(low) if low in USUAL_ORDER else len(USUAL_ORDER), label)

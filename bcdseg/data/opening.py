@@ -10,10 +10,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from bcdseg.data.annotations.catalogue import ANNOTATION_FOLDERS, ANNOTATION_LAYOUTS
 from bcdseg.data.dataset import Dataset, check_choice, raise_problems
 from bcdseg.data.labels import ClassMap, map_samples, unify_spellings
-from bcdseg.data.layouts import LAYOUTS, Layout
-from bcdseg.data.layouts.listing import FolderListing, Listing
+from bcdseg.data.layouts import LAYOUTS as FILE_LAYOUTS
+from bcdseg.data.layouts import Layout
+from bcdseg.data.layouts.listing import ANNOTATION_SUFFIXES, FolderListing, Listing
 from bcdseg.data.layouts.shared_stems import equal_folders
 from bcdseg.data.layouts.table import read_samples
 from bcdseg.data.tables.arrays import store_arrays
@@ -24,6 +26,8 @@ from bcdseg.types import Sample
 
 TABLE_LAYOUTS = ("table", "bus_bra", "bus_uclm", "breast")
 MOST_NAMED = 5
+LAYOUTS = {name: FILE_LAYOUTS[name] for name in TABLE_LAYOUTS[1:] + TABLE_LAYOUTS[:1]} | ANNOTATION_LAYOUTS | FILE_LAYOUTS
+"""Layouts by name, in the order in which ``"auto"`` tries them."""
 
 
 def open_dataset(
@@ -43,11 +47,13 @@ def open_dataset(
     is named in a ``DataWarning``.
 
     Args:
-        source: A folder; a table (CSV, TSV, Parquet, Excel); or a table in memory: a DataFrame of pandas or Polars, a list of
-            dicts, a dict of columns, or a map-style data set whose items are dicts. Its images and masks are paths, arrays,
-            tensors or PIL images; arrays are stored in a temporary folder until the program exits.
+        source: A folder; a table (CSV, TSV, Parquet, Excel); an annotation file (JSON, XML, YAML); or a table in memory: a
+            DataFrame of pandas or Polars, a list of dicts, a dict of columns, or a map-style data set whose items are dicts. Its
+            images and masks are paths, arrays, tensors or PIL images; arrays are stored in a temporary folder until the program
+            exits.
         layout: ``"auto"`` to recognise the layout, or one of ``"busi"``, ``"class_folders"``, ``"image_mask"``, ``"bus_bra"``,
-            ``"breast"``, ``"bus_uclm"``, ``"table"``. The data set's ``layout`` and repr show which one was used.
+            ``"breast"``, ``"bus_uclm"``, ``"table"``, ``"nnunet"``, ``"coco"``, ``"cvat"``, ``"labelme"``, ``"yolo"``. The data
+            set's ``layout`` and repr show which one was used.
         columns: Columns of a table by what they contain: ``image``, ``mask``, ``label``, ``group``, ``split``, ``spacing``,
             ``id``, a fact such as ``age``, or ``fact:NAME``. None leaves a field out. Common names of columns are recognised.
         class_map: Mapping from labels to classes; None removes the samples with that label. Labels that are not in the mapping
@@ -127,13 +133,19 @@ def _listing(path: Path, root: Path | None, columns: Mapping[str, str | None]) -
         return Listing(path)
     if not path.exists():
         raise ImageNotFoundError(f"{path}: no such folder or table. Check the path (the current folder is {Path.cwd()}).")
+    if path.suffix.lower() in ANNOTATION_SUFFIXES:
+        return Listing(path.parent.parent if path.parent.name.lower() in ANNOTATION_FOLDERS else path.parent, annotation=path)
     if path.suffix.lower() not in SUFFIXES:
-        raise DatasetError(f"{path}: is not a table. Give a folder, or a table ({', '.join(SUFFIXES)}).")
+        raise DatasetError(
+            f"{path}: is not a table. Give a folder, a table ({', '.join(SUFFIXES)}), or an annotation file "
+            f"({', '.join(ANNOTATION_SUFFIXES)})."
+        )
     return Listing(path.parent if root is None else root, path, columns)
 
 
 def _recognised(listing: Listing) -> Layout:
     names = TABLE_LAYOUTS[1:] + TABLE_LAYOUTS[:1] if listing.table else tuple(LAYOUTS)
+    names = tuple(ANNOTATION_LAYOUTS) if listing.annotation else names
     fitting = (name for name in names if LAYOUTS[name].recognise(listing))
     first = next(fitting, None)
     if first is None:

@@ -1,0 +1,232 @@
+"""nnU-Net's raw format: ``dataset.json``, ``imagesTr/CASE_0000.png``, ``labelsTr/CASE.png``, also with NIfTI files."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bcdseg.data.annotations.nifti import is_nifti, nifti_spacing
+from bcdseg.data.annotations.outlines import LESION, image_names, json_file, png_file, scan_of, with_parts, write_all
+from bcdseg.data.annotations.own_keys import CASES, cases_file, known_values, read_cases
+from bcdseg.data.annotations.runs import lesion_of
+from bcdseg.data.annotations.samples import SEVERAL, load_json, warn_of
+from bcdseg.data.images import is_array, load_array, read_image, to_gray
+from bcdseg.data.layouts.listing import USUAL_ORDER, FolderListing, Listing, class_order
+from bcdseg.data.readers import read_scan
+from bcdseg.errors import BcdsegError, DatasetError, InputError
+from bcdseg.types import LesionMask, MaskSource, Sample
+
+if TYPE_CHECKING:
+    from bcdseg.data.dataset import Dataset
+
+FILE, ENDING = "dataset.json", ".png"
+FOLDERS = {"imagesTr": ("labelsTr", "train"), "imagesVal": ("labelsVal", "val"), "imagesTs": ("labelsTs", "test")}
+"""Folders of images, with those of their labels and the part of a split."""
+
+CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
+BACKGROUND, IGNORE, REGION = "background", "ignore", "lesion"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a data set: classes of lesions by their values in label images, and the value of what is left out, or None."""
+
+    classes: Mapping[int, str]
+    ignored: int | None
+
+    @property
+    def are_classes(self) -> bool:
+        """Whether the labels are classes of lesions, and not only their name."""
+        return len(self.classes) > 1 or set(self.classes.values()) <= set(USUAL_ORDER)
+
+
+def recognise(listing: Listing) -> bool:
+    """Return whether there is a ``dataset.json`` next to a folder ``imagesTr`` or ``imagesTs``."""
+    return _root(listing) is not None
+
+
+def read(listing: Listing) -> FolderListing:
+    """Read the images of ``imagesTr`` (part ``train``), ``imagesVal`` (``val``) and ``imagesTs`` (``test``).
+
+    Where labels are classes of lesions, the label images are decoded, and a scan's label is the class in it.
+    """
+    root = _root(listing)
+    if root is None:
+        raise DatasetError(f"{listing.root}: has no {FILE} next to a folder {' or '.join(FOLDERS)}.")
+    labels = read_labels(root / FILE)
+    start = root.relative_to(listing.root).as_posix()
+    start = "" if start == "." else f"{start}/"
+    images = [name.removeprefix(start) for name in Listing(listing.root).images if name.startswith(start)]
+    cases, found = read_cases(root), FolderListing()
+    for name in images:
+        try:
+            sample = _sample(root, name, frozenset(images), labels)
+        except BcdsegError as error:
+            found.problems.append(str(error))
+            continue
+        if sample is not None:
+            found.samples.append(replace(sample, id=start + name, **known_values(cases.get(name, {}))))
+    several = [one.id for one in found.samples if any(isinstance(mask, LesionMask) for mask in one.masks)]
+    partly = [one.id for one in found.samples if not one.masks and one.part == "train"]
+    for ids, text in ((several, SEVERAL), (partly, "are partly annotated (label 'ignore'): their mask is unknown")):
+        if ids:
+            warn_of(listing.root, ids, text)
+    return found
+
+
+def read_labels(file: Path) -> Labels:
+    """Return the labels in a ``dataset.json``, of nnU-Net 2 (names to values) or 1 (values to names).
+
+    Raises:
+        DatasetError: The file has no labels.
+    """
+    content = load_json(file)
+    labels = content.get("labels") if isinstance(content, dict) else None
+    if not isinstance(labels, dict):
+        raise DatasetError(f"{file}: has no 'labels'.")
+    classes: dict[int, str] = {}
+    ignored = None
+    for first, second in labels.items():
+        name, values = (str(second), first) if first.isdecimal() else (first, second)
+        if name.lower() == IGNORE:
+            ignored = int(values)
+        elif isinstance(values, list):  # a region, which is the union of labels
+            classes |= dict.fromkeys(map(int, values), REGION)
+        elif name.lower() != BACKGROUND and str(values).isdecimal():
+            classes[int(values)] = name
+    if not classes:
+        raise DatasetError(f"{file}: its 'labels' name no lesion besides the background.")
+    return Labels(classes, ignored)
+
+
+def _root(listing: Listing) -> Path | None:
+    """Return the folder of the first ``dataset.json`` that has a folder of images next to it."""
+    files = [listing.path(name) for name in listing.annotations if name.rpartition("/")[2] == FILE]
+    return next((file.parent for file in files if any((file.parent / folder).is_dir() for folder in FOLDERS)), None)
+
+
+def _sample(root: Path, name: str, images: frozenset[str], labels: Labels) -> Sample | None:
+    """Return the sample of an image, or None for a file that is not one."""
+    folder, _, file = name.partition("/")
+    stem, ending = _split_ending(file)
+    match = CHANNEL.match(stem)
+    if folder not in FOLDERS:
+        return None
+    if match is None or f"{folder}/{match['case']}_0001{ending}" in images:
+        problem = "its name does not end in _0000" if match is None else "has several channels, and one image of a scan is read"
+        raise InputError(f"{root / name}: {problem}")
+    label_folder, part = FOLDERS[folder]
+    label = f"{label_folder}/{match['case']}{ending}"
+    path = root / name
+    if label not in images:
+        if part == "train":
+            raise InputError(f"{path}: its label image {label} is missing")
+        masks: tuple[MaskSource, ...] = ()
+        name_of_class = None
+    else:
+        masks, name_of_class = _masks(root / label, labels)
+    spacing = nifti_spacing(path) if is_nifti(path) else None
+    return Sample(id=name, image=path, masks=masks, label=name_of_class, part=part, spacing=spacing)
+
+
+def _split_ending(file: str) -> tuple[str, str]:
+    """Return the stem and the ending of a file, of which ``.nii.gz`` is one."""
+    stem, _, suffix = file.rpartition(".")
+    if suffix.lower() == "gz":
+        stem, _, before = stem.rpartition(".")
+        suffix = f"{before}.{suffix}"
+    return stem, f".{suffix}"
+
+
+def _masks(path: Path, labels: Labels) -> tuple[tuple[MaskSource, ...], str | None]:
+    """Return the masks in a label image and the class of the scan, or None if it is unknown."""
+    if not labels.are_classes and labels.ignored is None:
+        return (path,), None
+    values = load_array(path, str(path)) if is_array(path) else read_image(path)
+    present = {int(value) for value in np.unique(values)} - {0}
+    unknown = sorted(present - labels.classes.keys() - {labels.ignored})
+    if unknown:
+        raise InputError(f"{path}: contains the value {unknown[0]}, which is none of the labels in {FILE}")
+    if labels.ignored in present:
+        return (), None  # a part of the scan was not annotated
+    classes = {name: [value for value in present if labels.classes[value] == name] for name in labels.classes.values()}
+    masks = {name: np.isin(values, own) for name, own in classes.items() if own}
+    if len(masks) == 1 and labels.are_classes:
+        return (path,), next(iter(masks))
+    return ((path,) if len(masks) < 2 else tuple(lesion_of(mask, path, name) for name, mask in masks.items())), None
+
+
+def case_name(name: str) -> str:
+    """Return the name of a case for the path of an image: letters, digits, ``-`` and ``.``, with ``_`` for all others."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", name.rpartition(".")[0]).strip("_.") or "case"
+
+
+def write(dataset: Dataset, folder: Path, *, split: Iterable[Dataset] | None, overwrite: bool) -> list[Path]:
+    """Write a data set in nnU-Net's raw format; see ``Dataset.to_nnunet``."""
+    dataset = with_parts(dataset, split)
+    unknown = [sample.id for sample in dataset if not sample.masks and sample.label != USUAL_ORDER[0]]
+    if unknown:
+        warn_of(Path(dataset.name), unknown, "have no mask, which nnU-Net needs: they are left out")
+    samples = [sample for sample in dataset if sample.masks or sample.label == USUAL_ORDER[0]]
+    places = _places(samples, image_names(dataset))
+    labels = _label_values(samples)
+
+    def contents() -> Iterator[tuple[str, bytes]]:
+        for sample in samples:
+            image, label = places[sample.id]
+            pixels = to_gray(read_scan(sample.image).pixels)
+            scan = scan_of(sample, image, (pixels.shape[0], pixels.shape[1]), dataset.resize_masks)
+            values = np.zeros(scan.size, np.uint8)
+            for outline in scan.outlines or ():
+                values[outline.mask] = labels.get(outline.label, 1)
+            yield image, png_file(pixels)
+            yield label, png_file(values)
+        yield CASES, cases_file({places[sample.id][0]: sample for sample in samples})
+        yield FILE, _description(labels, sum(image.startswith("imagesTr") for image, _ in places.values()))
+
+    files = [*(name for pair in places.values() for name in pair), CASES, FILE]
+    return write_all(folder, files, contents(), overwrite=overwrite)
+
+
+def _places(samples: Sequence[Sample], names: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return the paths of the image and the label image of each sample. Equal names of cases get a number."""
+    counts: Counter[str] = Counter()
+    places = {}
+    folders = {part: (images, labels) for images, (labels, part) in FOLDERS.items()}
+    for sample in samples:
+        case = case_name(names[sample.id])
+        counts[case] += 1
+        case = case if counts[case] == 1 else f"{case}-{counts[case]}"
+        images, labels = folders[sample.part or "train"]
+        places[sample.id] = f"{images}/{case}_0000{ENDING}", f"{labels}/{case}{ENDING}"
+    return places
+
+
+def _label_values(samples: Sequence[Sample]) -> dict[str, int]:
+    """Return the value of each class of lesions, or one value for all where the class of a lesion is unknown."""
+    classes: set[str | None] = set()
+    for sample in samples:
+        known = [mask.label for mask in sample.masks if isinstance(mask, LesionMask) and mask.label]
+        classes |= set(known) if len(known) == len(sample.masks) else {*known, sample.label}
+    classes.discard(USUAL_ORDER[0])
+    if None in classes or not classes:
+        return {LESION: 1}
+    return {name: value for value, name in enumerate(sorted(filter(None, classes), key=class_order), start=1)}
+
+
+def _description(labels: Mapping[str, int], count: int) -> bytes:
+    return json_file(
+        {
+            "channel_names": {"0": "ultrasound"},
+            "labels": {BACKGROUND: 0, **labels},
+            "numTraining": count,
+            "file_ending": ENDING,
+            "overwrite_image_reader_writer": "NaturalImage2DIO",
+        }
+    )
