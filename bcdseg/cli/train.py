@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcdseg.cli.data_options import LAYOUT, ClassMap, Columns
 from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def train_command(
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Options of training, TOML or YAML.")] = None,
     set: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="One option of training; may be repeated.")] = None,
     split: Annotated[Path | None, typer.Option(metavar="FILE", help="A split that bcdseg split wrote.")] = None,
-    layout: Annotated[str, typer.Option(help="How the data set lies on disk.")] = "auto",
+    layout: Annotated[str, typer.Option(help=LAYOUT)] = "auto",
+    columns: Columns = None,
+    class_map: ClassMap = None,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="A new folder.  [default: runs/ENCODER-N]")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Go on with a run that was stopped.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
@@ -47,7 +50,7 @@ def train_command(
     bcdseg train DATA --devices 4 --num-nodes 2 --strategy ddp
     """
     from bcdseg.errors import OptionError
-    from bcdseg.training.command import Command, go_on_as_told, train_as_told
+    from bcdseg.training.command import Command, resume_run, start_run
 
     machine = {"device": device, "devices": devices, "nodes": num_nodes, "strategy": strategy}
     settings = [*(set or []), *(f"{name}={value}" for name, value in machine.items() if value is not None)]
@@ -55,13 +58,15 @@ def train_command(
         refused = {"--recipe": recipe, "--model": model, "--encoder": encoder, "--config": config, "--split": split, "--out": out}
         if given := [name for name, value in refused.items() if value is not None]:
             raise OptionError(f"{', '.join(given)}: a run that goes on has its own; give --resume without.")
-        _train(lambda: go_on_as_told(resume, data, settings))
+        _train(lambda: resume_run(resume, data, settings))
         return
     if data is None:
         raise OptionError("DATA is missing: give a folder or a table, or --resume FOLDER.")
     command = Command(
         data=str(data),
         layout=layout,
+        columns=",".join(columns) if columns else None,
+        class_map=",".join(class_map) if class_map else None,
         split=None if split is None else str(split),
         recipe=recipe,
         model=model,
@@ -72,7 +77,7 @@ def train_command(
         size=size,
         teacher=teacher,
     )
-    _train(lambda: train_as_told(command, command.config(config, settings), out))
+    _train(lambda: start_run(command, command.config(config, settings), out))
 
 
 def _train(train: Callable[[], Run]) -> None:

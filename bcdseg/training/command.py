@@ -10,6 +10,7 @@ from typing import Any
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.opening import open_dataset
 from bcdseg.data.splits import PARTS, Split, content_of, load_split, split
+from bcdseg.data.tables.columns import parse_pairs
 from bcdseg.errors import OptionError
 from bcdseg.extras import require
 from bcdseg.model.create import create
@@ -17,6 +18,7 @@ from bcdseg.model.model import Model
 from bcdseg.model.registry import load
 from bcdseg.training.config import FitConfig
 from bcdseg.training.config_file import from_settings, from_values, read_values, toml_lines
+from bcdseg.training.custom import Custom
 from bcdseg.training.recipes import Recipe, recipe
 from bcdseg.training.run import COMMAND, CONFIG, LAST, SPLIT, Run
 
@@ -33,6 +35,8 @@ class Command:
     Attributes:
         data: Folder or table of the data set.
         layout: Layout of the data set on disk.
+        columns: Columns of a table by field, such as ``image=file,label=diagnosis``, or None.
+        class_map: Classes by label, such as ``Cancer=malignant``, or None.
         split: A split file, or None to use the parts that the data set prescribes, or else to split it randomly.
         recipe: Name of a recipe; without recipe, model and encoder the library's default recipe is used.
         model: A trained model to continue from.
@@ -47,6 +51,8 @@ class Command:
 
     data: str
     layout: str = "auto"
+    columns: str | None = None
+    class_map: str | None = None
     split: str | None = None
     recipe: str | None = None
     model: str | None = None
@@ -81,7 +87,9 @@ class Command:
 
     def parts(self) -> Split:
         """Return the training, validation and test parts of the data set."""
-        dataset = open_dataset(self.data, self.layout)
+        columns = parse_pairs([self.columns or ""], "--columns")
+        class_map = parse_pairs([self.class_map or ""], "--class-map")
+        dataset = open_dataset(self.data, self.layout, columns=columns, class_map=class_map)
         if self.split is not None:
             return load_split(self.split, dataset)
         if {"train", "val"} <= {sample.part for sample in dataset} <= set(PARTS):
@@ -92,8 +100,8 @@ class Command:
         """Return the model that training starts from; the seed determines the random weights of a new model."""
         if self.model is not None:
             return load(self.model)
-        asked = {name: getattr(self, name) for name in ("decoder", "head", "weights", "size")}
-        new: dict[str, Any] = {name: None if value == NOTHING else value for name, value in asked.items() if value is not None}
+        given = {name: getattr(self, name) for name in ("decoder", "head", "weights", "size")}
+        new: dict[str, Any] = {name: None if value == NOTHING else value for name, value in given.items() if value is not None}
         names = [] if self.head == NOTHING else classes
         chosen = self.chosen_recipe
         if chosen is not None:
@@ -102,13 +110,13 @@ class Command:
         return create(self.encoder, classes=names, seed=seed, **new)
 
 
-def train_as_told(command: Command, config: FitConfig, out: Path | None) -> Run:
+def start_run(command: Command, config: FitConfig, out: Path | None) -> Run:
     """Start a run; the split and the arguments needed to resume the run are written into its folder."""
     return _run(command, config, out, resume=False)
 
 
-def go_on_as_told(folder: Path, data: Path | None, settings: Sequence[str]) -> Run:
-    """Resume a run that ``train_as_told`` started.
+def resume_run(folder: Path, data: Path | None, settings: Sequence[str]) -> Run:
+    """Resume a run that ``start_run`` started.
 
     Args:
         folder: Folder of the run.
@@ -116,7 +124,7 @@ def go_on_as_told(folder: Path, data: Path | None, settings: Sequence[str]) -> R
         settings: Options that may differ from the run's, as ``key=value``.
     """
     if not (folder / COMMAND).is_file():
-        raise OptionError(f"{folder}: holds no run that bcdseg train began ({COMMAND} is missing).")
+        raise OptionError(f"{folder}: contains no run that bcdseg train started ({COMMAND} is missing).")
     command = Command(**{**read_values(folder / COMMAND), "split": str(folder / SPLIT)})
     if data is not None:
         command = replace(command, data=str(data))
@@ -133,11 +141,11 @@ def _run(command: Command, config: FitConfig, out: Path | None, *, resume: bool)
     chosen = command.chosen_recipe
     train, val = (part if chosen is None else chosen.narrow(part) for part in (parts.train, parts.val))
     teacher = None if command.teacher is None else load(command.teacher)
-    told = {name: value for name, value in asdict(command).items() if value is not None}
-    told |= {name: _absolute(told[name]) for name in PLACES & told.keys()}
-    notes = {COMMAND: toml_lines(told).encode(), SPLIT: content_of(parts)}
+    given = {name: value for name, value in asdict(command).items() if value is not None}
+    given |= {name: _absolute(given[name]) for name in PLACES & given.keys()}
+    notes = {COMMAND: toml_lines(given).encode(), SPLIT: content_of(parts)}
     start = command.start(train.classes, config.seed)
-    return train_model(start, train, val, out=out, config=config, augment=None, teacher=teacher, resume=resume, notes=notes)
+    return train_model(start, train, val, out=out, config=config, custom=Custom(), teacher=teacher, resume=resume, notes=notes)
 
 
 def _absolute(place: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from bcdseg.errors import OptionError
+from bcdseg.registry import CLASS_LOSSES, LOSSES, MASK_LOSSES, OPTIMIZERS
 
 AUGMENT = ("default", "light", "none", "flip-rotate-zoom", "shift-shear-zoom-flip")
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -15,6 +16,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "mix": ("none", "mixup", "cutmix"),
     "balance": ("none", "sample", "weight"),
     "cache": ("auto", "memory", "disk", "none"),
+    "loss": ("joint",),
     "mask_loss": ("dice_ce", "dice_focal", "tversky", "hausdorff"),
     "class_loss": ("ce", "focal"),
     "task_weights": ("fixed", "learned"),
@@ -24,6 +26,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "strategy": ("auto", "ddp"),
     "device": ("auto", "cpu", "cuda", "mps"),
 }
+OPEN = {one.kind: one for one in (LOSSES, MASK_LOSSES, CLASS_LOSSES, OPTIMIZERS)}
+"""Options that are also names which others have registered. The library's own are registered when training starts."""
+
 LOGGERS = ("tensorboard", "mlflow", "wandb")
 
 
@@ -88,17 +93,18 @@ class FitConfig:
         cache: Cache of decoded and resized scans: ``memory``, ``disk``, ``none``, or ``auto``: memory up to ``cache_gb``.
         cache_gb: Largest size of the cache in gigabytes.
         workers: Data loader processes; None chooses: none beside a network on the CPU, else by the number of cores.
-        mask_loss: ``dice_ce``, ``dice_focal``, ``tversky`` or ``hausdorff``.
-        class_loss: ``ce`` or ``focal``.
+        loss: ``joint`` is the sum of the next two, on the ground truth that each scan has; or a registered name.
+        mask_loss: ``dice_ce``, ``dice_focal``, ``tversky``, ``hausdorff``, or a registered name.
+        class_loss: ``ce``, ``focal``, or a registered name.
         label_smoothing: Label smoothing of the class loss.
         task_weights: ``fixed`` uses the two weights below; ``learned`` balances the tasks by their uncertainty.
         mask_weight: Weight of the mask loss.
         class_weight: Weight of the class loss.
-        optimizer: ``adamw``, ``adam`` or ``sgd``.
+        optimizer: ``adamw``, ``adam``, ``sgd``, or a registered name.
         lr: Highest learning rate of decoder and heads.
         encoder_lr: Learning rate of the encoder, as a fraction of ``lr``.
         weight_decay: Weight decay of the optimiser.
-        momentum: Momentum of ``sgd``.
+        momentum: Momentum of ``sgd``, or of a registered optimiser that has one.
         schedule: ``cosine`` (after warm-up), ``one_cycle``, ``plateau`` (a tenth when the joint score stagnates) or ``constant``.
         warmup_epochs: Epochs of linear warm-up of ``cosine``, ``plateau`` and ``constant``.
         freeze_encoder_epochs: First epochs in which the encoder is frozen; -1 is all of them.
@@ -106,7 +112,8 @@ class FitConfig:
         clip: Largest norm of the gradient; None disables clipping.
         accumulate: Batches whose gradients are accumulated for one step.
         patience: Epochs without a better joint score after which training stops; None trains to the end.
-        calibrate: Whether temperature and confidence threshold are fitted on the validation part at the end.
+        calibrate: Whether temperature and confidence threshold are fitted on the validation part at the end, each where the part
+            has enough scans (see ``bcdseg.fit_site``); else those of the initial model stay.
         precision: ``32``, ``bf16``, ``fp16`` or ``auto``: bf16 on a GPU that supports it, else 32.
         channels_last: Whether tensors use the channels-last memory layout, the fastest for convolutions.
         compile: Whether to run ``torch.compile``, which needs a C++ compiler.
@@ -130,6 +137,7 @@ class FitConfig:
     cache: str = "auto"
     cache_gb: float = 4.0
     workers: int | None = None
+    loss: str = "joint"
     mask_loss: str = "dice_ce"
     class_loss: str = "ce"
     label_smoothing: float = 0.05
@@ -165,7 +173,9 @@ class FitConfig:
             object.__setattr__(self, "loggers", tuple(self.loggers))
         object.__setattr__(self, "precision", str(self.precision))  # YAML parses 32 as a number
         for name, choices in CHOICES.items():
-            self._check(name, getattr(self, name) in choices, f"choose one of {', '.join(choices)}")
+            value, others = getattr(self, name), OPEN.get(name, {})
+            if value not in choices and value not in others:
+                self._check(name, False, f"choose one of {', '.join(dict.fromkeys((*choices, *others)))}")
         for names, good, advice in RULES:
             for name in names:
                 self._check(name, good(getattr(self, name)), advice)

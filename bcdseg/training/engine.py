@@ -23,12 +23,15 @@ from bcdseg.runtimes.torch_runtime import choose_device
 from bcdseg.terminal import make_console
 from bcdseg.training import run as folders
 from bcdseg.training.config import FitConfig
+from bcdseg.training.custom import CUSTOM, Custom, check_custom
 from bcdseg.training.data.loaders import Batch, make_room, set_epoch, training_loader, validation_loader
+from bcdseg.training.data.sampling import class_weights
 from bcdseg.training.loop.callbacks import CheckpointCallback, ProgressCallback, read_checkpoint
 from bcdseg.training.loop.distributed import from_first, is_first, synchronise
-from bcdseg.training.loop.global_state import as_it_was, clear_errors, freed_memory_kept, quietly
+from bcdseg.training.loop.global_state import keep_freed_memory, preserve_global_state, silence_lightning, translate_errors
+from bcdseg.training.loop.optimisers import build_optimizer
 from bcdseg.training.loop.task import SegmentationClassificationTask
-from bcdseg.training.loop.trainer_factory import build_trainer
+from bcdseg.training.loop.trainer import build_trainer
 from bcdseg.training.pictures import pictures
 from bcdseg.training.plan import TrainingPlan, make_plan
 from bcdseg.training.run import BEST, CONFIG, LAST, MODEL, Run, best_epoch, is_finished
@@ -44,28 +47,31 @@ def train_model(
     *,
     out: Path | None,
     config: FitConfig | None,
-    augment: Any,
+    custom: Custom,
     teacher: Model | None,
     resume: bool,
     notes: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Run:
     """Train a model as ``fit`` does; ``notes`` are files to write into a new run's folder before it starts."""
-    there = out if resume and out is not None and (out / CONFIG).is_file() else None
-    if there is not None:
-        config = folders.config_to_go_on_with(there, config)
-        folders.check_same_scans(there, train, val)
-    plan = make_plan(model, train, val, config or FitConfig(), augment=augment, teacher=teacher)
-    with as_it_was(), quietly(), freed_memory_kept():
-        folder = there or _new_folder(plan, out)
-        last = None if there is None else _last(there, plan)
+    check_custom(custom)
+    existing = out if resume and out is not None and (out / CONFIG).is_file() else None
+    if existing is not None:
+        config = folders.config_to_resume(existing, config)
+        folders.check_same_scans(existing, train, val)
+        custom.check_resumes(existing)
+    plan = make_plan(model, train, val, config or FitConfig(), custom=custom, teacher=teacher)
+    with preserve_global_state(), silence_lightning(), keep_freed_memory():
+        folder = existing or _new_folder(plan, out)
+        last = None if existing is None else _last_checkpoint(existing, plan)
         history: History = [] if last is None else last["history"]
         if is_finished(history, plan.config):
-            plan.say(f"The run in {folder} is finished.")
+            plan.report(f"The run in {folder} is finished.")
         else:
-            train_to_the_end = _made_ready(plan, folder, epochs_done=len(history), is_new=there is None)
-            if there is None and is_first():
-                folders.write_beginning(folder, plan.config, plan.train, plan.val, notes)
-            plan.say(f"Going on after epoch {len(history)}, in {folder}" if history else f"Written to {folder}")
+            train_to_the_end = _prepared(plan, folder, epochs_done=len(history), is_new=existing is None)
+            if existing is None and is_first():
+                notes = {**notes, CUSTOM: custom.text} if custom.text else notes
+                folders.write_start(folder, plan.config, plan.train, plan.val, notes)
+            plan.report(f"Resuming after epoch {len(history)}, in {folder}" if history else f"Written to {folder}")
             history = train_to_the_end()
         return _finish(plan, folder, history)
 
@@ -80,26 +86,26 @@ def _new_folder(plan: TrainingPlan, out: Path | None) -> Path:
     return folder
 
 
-def _last(folder: Path, plan: TrainingPlan) -> dict[str, Any] | None:
+def _last_checkpoint(folder: Path, plan: TrainingPlan) -> dict[str, Any] | None:
     """Return the last checkpoint of a resumed run; None when it was stopped before the first."""
     if not (folder / LAST).exists():
         return None
     checkpoint = read_checkpoint(folder / LAST)
     other = [
-        f"{name}={plan.facts[part].get(name)!r} ({value!r} there)"
+        f"{name}={plan.description[part].get(name)!r} ({value!r} there)"
         for part, values in checkpoint["facts"].items()
         for name, value in values.items()
-        if plan.facts[part].get(name) != value
+        if plan.description[part].get(name) != value
     ]
     if other:
         raise OptionError(f"{folder}: the run trains another network: {', '.join(other)}. Give the model that it started from.")
     return checkpoint
 
 
-def _made_ready(plan: TrainingPlan, folder: Path, *, epochs_done: int, is_new: bool) -> Callable[[], History]:
+def _prepared(plan: TrainingPlan, folder: Path, *, epochs_done: int, is_new: bool) -> Callable[[], History]:
     """Prepare training, so that errors are raised before anything is written; a new folder is removed again on failure."""
     try:
-        return _ready(plan, folder, epochs_done)
+        return _training(plan, folder, epochs_done)
     except BaseException:
         if is_new and is_first():
             with suppress(OSError):
@@ -107,10 +113,10 @@ def _made_ready(plan: TrainingPlan, folder: Path, *, epochs_done: int, is_new: b
         raise
 
 
-def _ready(plan: TrainingPlan, folder: Path, epochs_done: int) -> Callable[[], History]:
+def _training(plan: TrainingPlan, folder: Path, epochs_done: int) -> Callable[[], History]:
     """Return the function that trains to the end and returns the history; the weights are in the checkpoints."""
     config = plan.config
-    trainer = build_trainer(config, folder, _callbacks(plan, folder))
+    trainer = build_trainer(config, folder, _callbacks(plan, folder), plan.custom.loggers)
     loader, val_loader = _loaders(plan, trainer.world_size, trainer.global_rank)
     make_room((loader, val_loader), config)
     set_epoch(loader, epochs_done)  # Lightning starts the first iteration before its epoch-start hook
@@ -118,15 +124,25 @@ def _ready(plan: TrainingPlan, folder: Path, epochs_done: int) -> Callable[[], H
     network = plan.network()
     if trainer.world_size > 1:
         synchronise(network, choose_device(config.device))
-    steps = -(-len(loader) // config.accumulate)
-    task = SegmentationClassificationTask(network, plan.loss(), config, steps_an_epoch=steps, teacher=plan.teacher)
+    classes = plan.model.classes
+    task = (plan.custom.task or SegmentationClassificationTask)(
+        network,
+        config,
+        class_weights=class_weights(plan.train, classes) if config.balance == "weight" and classes else None,
+        steps_per_epoch=-(-len(loader) // config.accumulate),
+        teacher=plan.teacher,
+        loss=plan.custom.loss,
+        optimizer=plan.custom.optimizer,
+    )
+    if plan.custom.optimizer is not None:
+        build_optimizer(network, task.loss, config, plan.custom.optimizer)  # its errors come before anything is written
     if config.compile:
         network.compile()
 
     def train() -> History:
         torch.set_flush_denormal(True)  # denormal numbers are slow on a CPU and don't matter
         torch.manual_seed(config.seed)
-        with clear_errors(folder, config):
+        with translate_errors(folder, config):
             trainer.fit(task, loader, val_loader, ckpt_path=folder / LAST if epochs_done else None, weights_only=True)
         return task.history
 
@@ -143,13 +159,13 @@ def _loaders(plan: TrainingPlan, world: int, rank: int) -> tuple[DataLoader[Batc
         "world": world,
         "rank": rank,
     }
-    return training_loader(plan.train, augment=plan.augment, **shared), validation_loader(plan.val, **shared)
+    return training_loader(plan.train, augment=plan.custom.augment, **shared), validation_loader(plan.val, **shared)
 
 
 def _callbacks(plan: TrainingPlan, folder: Path) -> list[Callback]:
     shown = [ProgressCallback(make_console(stderr=True))] if plan.config.progress and is_first() else []
     drawn = pictures(folder, plan.model.classes) if plan.config.pictures else []
-    return [*shown, *drawn, CheckpointCallback(folder, plan.facts)]
+    return [*shown, *drawn, *plan.custom.callbacks, CheckpointCallback(folder, plan.description)]
 
 
 def _finish(plan: TrainingPlan, folder: Path, history: History) -> Run:

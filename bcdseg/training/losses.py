@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from bcdseg.errors import OptionError
 from bcdseg.networks.network import Output
+from bcdseg.registry import CLASS_LOSSES, MASK_LOSSES
 
 MISSED, INVENTED = 0.7, 0.3
 """Weights of false-negative and false-positive pixels in the Tversky loss (Salehi et al. 2017)."""
@@ -60,19 +61,76 @@ def _boundary() -> tuple[float, nn.Module]:
     return BOUNDARY, LogHausdorffDTLoss(include_background=True, sigmoid=True, reduction="none")
 
 
-MASK_TERMS: dict[str, Callable[[], MaskTerm]] = {
-    "dice_ce": lambda: MaskTerm(_cross_entropy, _dice()),
-    "dice_focal": lambda: MaskTerm(FocalLoss(reduction="none"), _dice()),
-    "tversky": lambda: MaskTerm(_cross_entropy, _tversky()),
-    "hausdorff": lambda: MaskTerm(_cross_entropy, _dice(), _boundary()),
-}
+@MASK_LOSSES.register("dice_ce")
+class DiceCrossEntropy(MaskTerm):
+    """Cross entropy plus Dice."""
+
+    def __init__(self) -> None:
+        super().__init__(_cross_entropy, _dice())
+
+
+@MASK_LOSSES.register("dice_focal")
+class DiceFocal(MaskTerm):
+    """Focal loss plus Dice."""
+
+    def __init__(self) -> None:
+        super().__init__(FocalLoss(reduction="none"), _dice())
+
+
+@MASK_LOSSES.register("tversky")
+class CrossEntropyTversky(MaskTerm):
+    """Cross entropy plus Tversky loss."""
+
+    def __init__(self) -> None:
+        super().__init__(_cross_entropy, _tversky())
+
+
+@MASK_LOSSES.register("hausdorff")
+class DiceHausdorff(MaskTerm):
+    """Cross entropy plus Dice plus the Hausdorff distance."""
+
+    def __init__(self) -> None:
+        super().__init__(_cross_entropy, _dice(), _boundary())
+
+
+class ClassTerm(nn.Module):
+    """Cross entropy of each scan and class, from logits and target fractions of batch x classes.
+
+    Args:
+        focus: Exponent by which misclassified scans are emphasised (Lin et al., Focal loss, 2017); 0 is plain cross entropy.
+    """
+
+    def __init__(self, focus: float) -> None:
+        super().__init__()
+        self.focus = focus
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of each scan and class."""
+        log_probability = F.log_softmax(logits, dim=1)
+        if self.focus:
+            log_probability = log_probability * (1 - log_probability.exp()) ** self.focus
+        return -target * log_probability
+
+
+@CLASS_LOSSES.register("ce")
+class CrossEntropy(ClassTerm):
+    """Cross entropy."""
+
+    def __init__(self) -> None:
+        super().__init__(focus=0.0)
+
+
+@CLASS_LOSSES.register("focal")
+class Focal(ClassTerm):
+    """Focal loss."""
+
+    def __init__(self) -> None:
+        super().__init__(focus=2.0)
 
 
 NO_LABEL = -1
-CLASS_LOSSES = ("ce", "focal")
 TASK_WEIGHTS = ("fixed", "learned")
-FOCUS = 2.0
-"""Exponent by which the focal loss emphasises misclassified scans (Lin et al. 2017)."""
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -111,8 +169,10 @@ class JointLoss(nn.Module):
     The overlap of an empty mask is not meaningful: such a mask is trained by the pixel term alone, see ``MaskTerm``.
 
     Args:
-        mask_loss: ``dice_ce``, ``dice_focal``, ``tversky`` or ``hausdorff``.
-        class_loss: ``ce`` or ``focal``.
+        mask_loss: ``dice_ce``, ``dice_focal``, ``tversky``, ``hausdorff``, a registered name, or a function or module from mask
+            logits and masks (scans x 1 x height x width) to the loss of each scan, or to their mean. It gets the scans with a mask.
+        class_loss: ``ce``, ``focal``, a registered name, or a function or module from class logits and target fractions (scans x
+            classes) to the loss of each scan, or to their mean. It gets the scans with a label.
         label_smoothing: Label smoothing of the class loss.
         task_weights: ``fixed`` adds the tasks with the two weights; ``learned`` starts from them and learns one uncertainty
             per task (Kendall, Gal, Cipolla: Multi-task learning using uncertainty to weigh losses, CVPR 2018).
@@ -129,8 +189,8 @@ class JointLoss(nn.Module):
     def __init__(
         self,
         *,
-        mask_loss: str = "dice_ce",
-        class_loss: str = "ce",
+        mask_loss: str | Loss = "dice_ce",
+        class_loss: str | Loss = "ce",
         label_smoothing: float = 0.05,
         task_weights: str = "fixed",
         mask_weight: float = 1.0,
@@ -139,11 +199,9 @@ class JointLoss(nn.Module):
         share: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        _check("mask_loss", mask_loss, tuple(MASK_TERMS))
-        _check("class_loss", class_loss, CLASS_LOSSES)
         _check("task_weights", task_weights, TASK_WEIGHTS)
-        self.mask_term = MASK_TERMS[mask_loss]()
-        self.focus = FOCUS if class_loss == "focal" else 0.0
+        self.mask_term: Loss = make_part(MASK_LOSSES.find(mask_loss)) if isinstance(mask_loss, str) else mask_loss
+        self.class_term: Loss = make_part(CLASS_LOSSES.find(class_loss)) if isinstance(class_loss, str) else class_loss
         self.label_smoothing = label_smoothing
         self.weights = (mask_weight, class_weight)
         self.log_variance = _log_variance(self.weights) if task_weights == "learned" else None
@@ -165,8 +223,9 @@ class JointLoss(nn.Module):
         if logits is None:
             return _nothing(truth)
         mask = torch.where(truth.has_mask[:, None, None, None], truth.mask, 0.0).float()
-        of_scan = self.mask_term(logits.float(), mask)
-        return (of_scan * truth.has_mask).sum(), truth.has_mask.sum().float()
+        if isinstance(self.mask_term, MaskTerm):
+            return (self.mask_term(logits.float(), mask) * truth.has_mask).sum(), truth.has_mask.sum().float()
+        return _sum_of_known("mask_loss", self.mask_term, logits.float(), mask, truth.has_mask.float())
 
     def _classes(self, logits: Tensor | None, truth: Truth) -> tuple[Tensor, Tensor]:
         """Return the sum over the scans that have a label, and their number, each weighted by its class."""
@@ -176,15 +235,34 @@ class JointLoss(nn.Module):
         known = shares.sum(dim=1)
         weights = torch.ones_like(shares[0]) if self.class_weights is None else self.class_weights
         target = shares * (1 - self.label_smoothing) + known[:, None] * self.label_smoothing / len(weights)
-        log_probability = F.log_softmax(logits.float(), dim=1)
-        if self.focus:
-            log_probability = log_probability * (1 - log_probability.exp()) ** self.focus
-        return -(target * weights * log_probability).sum(), (shares * weights).sum()
+        if isinstance(self.class_term, ClassTerm):
+            return (self.class_term(logits.float(), target) * weights).sum(), (shares * weights).sum()
+        return _sum_of_known("class_loss", self.class_term, logits.float(), target, (shares * weights).sum(dim=1))
 
     def _weighted(self, losses: Tensor, known: Tensor) -> Tensor:
         if self.log_variance is None:
             return (losses * losses.new_tensor(self.weights)).sum()
         return (losses * torch.exp(-self.log_variance) + known * self.log_variance / 2).sum()
+
+
+def make_part(registered: Any) -> Any:
+    """Return a registered loss: a new object of a class, anything else as it is."""
+    return registered() if isinstance(registered, type) else registered
+
+
+def _sum_of_known(option: str, term: Loss, logits: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weighted sum of a user's loss over the scans with a weight, and the sum of the weights."""
+    known = weights > 0
+    if not known.any():
+        return logits.sum() * 0, weights.sum()
+    values = term(logits[known], target[known])
+    if values.ndim and len(values) != int(known.sum()):
+        raise OptionError(
+            f"{option}: returns a tensor of {'x'.join(map(str, values.shape))} for {int(known.sum())} scans: return one value per "
+            "scan, or their mean."
+        )
+    each = values.reshape(len(values), -1).mean(dim=1) if values.ndim else values
+    return (each * weights[known]).sum(), weights.sum()
 
 
 def soft_labels(label: Tensor, classes: int) -> Tensor:

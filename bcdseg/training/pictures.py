@@ -19,7 +19,7 @@ from bcdseg.evaluation.plots.outlines import draw_outlines, name_outlines
 from bcdseg.evaluation.plots.style import LINES, PANEL, new_figure, save_figure, style_axes
 from bcdseg.networks.network import Output
 from bcdseg.training.data.loaders import Batch
-from bcdseg.training.loop.epoch_metrics import ScanMetrics, cases_of
+from bcdseg.training.loop.epoch_metrics import ScanMetrics, scan_metrics
 from bcdseg.training.loop.task import SegmentationClassificationTask
 from bcdseg.training.run import best_epoch
 from bcdseg.types import Mask
@@ -186,7 +186,7 @@ def looks_of(batch: Batch, output: Output) -> list[Look]:
     outlines = [None] * len(batch) if output.mask is None else list((output.mask[:, 0] > 0).cpu().numpy())
     return [
         Look(case, _gray(images[row]), truths[row] if case.truth_area is not None else None, outlines[row])
-        for row, case in enumerate(cases_of(batch, output))
+        for row, case in enumerate(scan_metrics(batch, output))
     ]
 
 

@@ -1,27 +1,55 @@
-"""Plan of a training run, checked before anything is written."""
+"""Plan of a training run: its input is checked before anything is written."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
 from bcdseg.data.dataset import Dataset
+from bcdseg.errors import DatasetError
 from bcdseg.model.model import Model
-from bcdseg.networks.network import Network
+from bcdseg.networks.network import Network, check_rebuildable
 from bcdseg.terminal import make_console
+from bcdseg.training.base_model import warn_of_overlap
 from bcdseg.training.config import FitConfig
-from bcdseg.training.data.sampling import class_weights
+from bcdseg.training.custom import Custom
 from bcdseg.training.finetune import Teacher, adapt
-from bcdseg.training.inputs import Inputs, check_inputs
 from bcdseg.training.loop.distributed import is_first
-from bcdseg.training.loop.global_state import as_it_was
+from bcdseg.training.loop.global_state import preserve_global_state
 from bcdseg.training.loop.optimisers import freeze_encoder
-from bcdseg.training.loop.trainer_factory import check_compiler
-from bcdseg.training.losses import JointLoss
+from bcdseg.training.loop.trainer import check_compiler
+from bcdseg.types import Sample
+
+SPLIT_IT = "Divide the data with bcdseg.split, which gives every part its share of each class, with and without masks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervision:
+    """Counts of the ground truth of one part.
+
+    Attributes:
+        scans: Number of scans.
+        masks: Number of scans with a mask; a scan of the negative class has an empty one.
+        labels: Number of scans with a label.
+        both: Number of scans with both.
+        classes: Number of scans of each class, in the model's order.
+    """
+
+    scans: int
+    masks: int
+    labels: int
+    both: int
+    classes: dict[str, int]
+
+    def __str__(self) -> str:
+        known = f"{self.masks} with a mask, {self.labels} with a label, {self.both} with both"
+        counts = ", ".join(f"{count} {name}" for name, count in self.classes.items())
+        return f"{self.scans} scans: {known}" + (f" ({counts})" if counts else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,26 +60,26 @@ class TrainingPlan:
         model: Initial model, adapted to the classes of the data.
         train: Training scans.
         val: Validation scans, which select the epoch.
-        seen: Ground-truth counts of ``train``.
-        check: Ground-truth counts of ``val``.
+        train_counts: Ground-truth counts of ``train``.
+        val_counts: Ground-truth counts of ``val``.
         config: The options.
-        augment: The caller's own augmentation, in place of the config's.
+        custom: Objects of the caller in place of those that the config names.
         teacher: Teacher whose outputs are distilled, or None.
-        say: Function that prints a line, in the first process, unless ``progress`` is off.
+        report: Function that prints a line, in the first process, unless ``progress`` is off.
     """
 
     model: Model
     train: Dataset
     val: Dataset
-    seen: Inputs
-    check: Inputs
+    train_counts: Supervision
+    val_counts: Supervision
     config: FitConfig
-    augment: Any
+    custom: Custom = field(default_factory=Custom)
     teacher: Teacher | None
-    say: Callable[[str], None]
+    report: Callable[[str], None]
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """Configuration and preprocessing of the network that a checkpoint's weights belong to."""
         return {"network": asdict(self.model.network.config), "preprocessing": asdict(self.model.preprocessing)}
 
@@ -61,61 +89,139 @@ class TrainingPlan:
         assert isinstance(network, Network)  # ensembles were refused before
         network.train().requires_grad_(True)
         freeze_encoder(network, self.config.freeze_encoder_epochs == -1)
-        for head, known in ((network.mask_head, self.seen.masks), (network.class_head, self.seen.labels)):
+        for head, known in ((network.mask_head, self.train_counts.masks), (network.class_head, self.train_counts.labels)):
             if head is not None and not known:
                 head.requires_grad_(False)
         # The network needs this layout too: with channels-last images alone a step takes 1.4 times as long.
         return network.to(memory_format=torch.channels_last) if self.config.channels_last else network
 
-    def loss(self) -> JointLoss:
-        """Return the joint loss, with rare classes weighted up where ``balance`` is ``weight``."""
-        config, classes = self.config, self.model.classes
-        return JointLoss(
-            mask_loss=config.mask_loss,
-            class_loss=config.class_loss,
-            label_smoothing=config.label_smoothing,
-            task_weights=config.task_weights,
-            mask_weight=config.mask_weight,
-            class_weight=config.class_weight,
-            class_weights=class_weights(self.train, classes) if config.balance == "weight" and classes else None,
-        )
-
 
 def make_plan(
-    model: Model, train: Dataset, val: Dataset, config: FitConfig, *, augment: Any = None, teacher: Model | None = None
+    model: Model, train: Dataset, val: Dataset, config: FitConfig, *, custom: Custom, teacher: Model | None = None
 ) -> TrainingPlan:
     """Check all input of a run, and print a summary of it.
 
     Raises:
         BcdsegError: The input is inconsistent; its subclass depends on the check that failed.
     """
-    say = _teller(config)
+    check_rebuildable(model.network)
     if config.compile:
         check_compiler()
-    with as_it_was():
+    with preserve_global_state():
         torch.manual_seed(config.seed)  # for a class head that is reinitialised
         model, changed = adapt(model, train.classes)
-    seen, check = check_inputs(model, train, val)
-    guide = None if teacher is None else Teacher(teacher, model)
-    for line in (f"Training: {seen}", f"Validation: {check}", *([changed] if changed else []), *_not_learned(model, seen)):
-        say(line)
+    train_counts, val_counts = check_supervision(model, train, val)
+    if is_first():
+        warn_of_overlap(model, train, val)
+    report = _reporter(config)
+    for line in (
+        f"Training: {train_counts}",
+        f"Validation: {val_counts}",
+        *([changed] if changed else []),
+        *_not_trained(model, train_counts),
+    ):
+        report(line)
     return TrainingPlan(
-        model=model, train=train, val=val, seen=seen, check=check, config=config, augment=augment, teacher=guide, say=say
+        model=model,
+        train=train,
+        val=val,
+        train_counts=train_counts,
+        val_counts=val_counts,
+        config=config,
+        custom=custom,
+        teacher=None if teacher is None else Teacher(teacher, model),
+        report=report,
     )
 
 
-def _not_learned(model: Model, seen: Inputs) -> list[str]:
+def _not_trained(model: Model, counts: Supervision) -> list[str]:
     """Return sentences on the heads and classes that the scans can't train."""
     lines = []
-    if model.network.config.decoder is not None and not seen.masks:
-        lines.append("No masks: the outlines are not trained, and mean no more than before.")
-    if model.classes and not seen.labels:
-        lines.append("No labels: the classes are not trained, and mean no more than before.")
-    elif forgotten := [name for name in model.classes if name not in seen.classes]:
-        lines.append(f"No scan of {', '.join(forgotten)}: the model will learn to call no scan that.")
+    if model.network.config.decoder is not None and not counts.masks:
+        lines.append("No masks: the mask head is not trained, and its masks mean no more than before.")
+    if model.classes and not counts.labels:
+        lines.append("No labels: the class head is not trained, and its classes mean no more than before.")
+    elif missing := [name for name in model.classes if name not in counts.classes]:
+        lines.append(f"No scan of {', '.join(missing)}: the model will learn not to predict this class.")
     return lines
 
 
-def _teller(config: FitConfig) -> Callable[[str], None]:
+def _reporter(config: FitConfig) -> Callable[[str], None]:
     console = make_console(stderr=True, quiet=not (config.progress and is_first()))
     return lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def count_ground_truth(dataset: Dataset, classes: Sequence[str], no_lesion: str | None) -> Supervision:
+    """Count the masks and labels of a data set."""
+    masks = [_has_mask(sample, no_lesion) for sample in dataset]
+    labels = [sample.label is not None for sample in dataset]
+    counts = Counter(sample.label for sample in dataset if sample.label is not None)
+    order = [name for name in classes if counts[name]] + sorted(counts.keys() - set(classes))
+    return Supervision(
+        scans=len(dataset),
+        masks=sum(masks),
+        labels=sum(labels),
+        both=sum(mask and label for mask, label in zip(masks, labels, strict=True)),
+        classes={name: counts[name] for name in order},
+    )
+
+
+def check_supervision(model: Model, train: Dataset, val: Dataset) -> tuple[Supervision, Supervision]:
+    """Raise an error for data that nothing can be learned from, or that can't select an epoch.
+
+    Raises:
+        DatasetError: A part has no samples; it has no ground truth for the model's heads; all training labels are one class; all
+            masks are empty; or validation lacks masks, lesions or classes that training has.
+    """
+    for part, dataset in (("train", train), ("val", val)):
+        if not len(dataset):
+            raise DatasetError(f"{part}: {dataset.name} has no samples. {SPLIT_IT}.")
+    train_counts, val_counts = (count_ground_truth(part, model.classes, model.no_lesion) for part in (train, val))
+    outlines, classifies = model.network.mask_head is not None, model.network.class_head is not None
+    if not (outlines and train_counts.masks) and not (classifies and train_counts.labels):
+        has = " and ".join(["a mask head"] * outlines + ["a class head"] * classifies)
+        raise DatasetError(
+            f"train: {train.name} has {train_counts.masks} masks and {train_counts.labels} labels, and the model has {has}: "
+            "nothing can be learned. Give data with masks for a mask head, and with labels for a class head."
+        )
+    if classifies and train_counts.labels:
+        _check_labels(train, train_counts, val_counts)
+    if outlines and train_counts.masks:
+        _check_masks(model, train, val, val_counts)
+    return train_counts, val_counts
+
+
+def _check_labels(train: Dataset, train_counts: Supervision, val_counts: Supervision) -> None:
+    if len(train_counts.classes) < 2:
+        raise DatasetError(
+            f"train: all {train_counts.labels} labels of {train.name} are {next(iter(train_counts.classes))!r}: one class teaches "
+            "nothing about others. Add scans of another class, or train the masks only: bcdseg.create(..., classes=[], head=None)."
+        )
+    missing = [f"{name!r} (train has {count})" for name, count in train_counts.classes.items() if name not in val_counts.classes]
+    if missing:
+        raise DatasetError(
+            f"val: has no scan of {', '.join(missing)}, so no epoch could be chosen that is good at it. {SPLIT_IT}, "
+            "or leave the class out with select."
+        )
+
+
+def _check_masks(model: Model, train: Dataset, val: Dataset, val_counts: Supervision) -> None:
+    if not val_counts.masks:
+        raise DatasetError(f"val: has no masks, and train has some: no epoch could be chosen by its outlines. {SPLIT_IT}.")
+    for part, dataset in (("train", train), ("val", val)):
+        if not _has_lesion(dataset, model.no_lesion):
+            raise DatasetError(
+                f"{part}: all masks of {dataset.name} are empty: there is no lesion to outline. Look at the mask files; masks are "
+                "drawn in white, or any colour, on black. To train classes only: bcdseg.create(..., decoder=None)."
+            )
+
+
+def _has_mask(sample: Sample, no_lesion: str | None) -> bool:
+    return bool(sample.masks) or (no_lesion is not None and sample.label == no_lesion)
+
+
+def _has_lesion(dataset: Dataset, no_lesion: str | None) -> bool:
+    """Return whether any mask has a lesion; usually only one mask is read."""
+    likely = sorted((sample for sample in dataset if sample.masks), key=lambda sample: sample.label == no_lesion)
+    masks = (dataset.read(sample)[1] for sample in likely)
+    return any(mask is not None and mask.any() for mask in masks)

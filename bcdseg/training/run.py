@@ -14,6 +14,7 @@ from bcdseg.csv_text import csv_text, read_csv
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import DatasetError, OptionError, OutputError, OutputExistsError
 from bcdseg.files import write_whole
+from bcdseg.html_table import html_table
 from bcdseg.model.model import Model
 from bcdseg.training.config import FitConfig
 from bcdseg.training.config_file import read_config, to_toml
@@ -30,9 +31,7 @@ MOST_NAMED = 5
 def new_folder(out: Path | None, encoder: str) -> Path:
     """Create an empty folder for a run: ``out``, or the first of ``runs/ENCODER-1``, ``-2`` ... that is free."""
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputExistsError(
-            f"{out}: exists already. Choose another folder, or go on with the run in it: resume=True, --resume."
-        )
+        raise OutputExistsError(f"{out}: exists already. Choose another folder, or resume the run in it: resume=True, --resume.")
     try:
         return _made(out) if out is not None else _first_free(encoder.replace("/", "-"))
     except OSError as error:
@@ -50,27 +49,27 @@ def check_space(folder: Path, network: nn.Module) -> None:
         )
 
 
-def write_beginning(folder: Path, config: FitConfig, train: Dataset, val: Dataset, notes: Mapping[str, bytes]) -> None:
+def write_start(folder: Path, config: FitConfig, train: Dataset, val: Dataset, notes: Mapping[str, bytes]) -> None:
     """Write the run's scans, its options, and other files. The options come last: a folder with them counts as a run."""
     for name, content in {**notes, SEEN: _seen_csv(train, val), CONFIG: to_toml(config).encode()}.items():
         write_whole(folder / name, content, overwrite=True, durable=True)
 
 
-def config_to_go_on_with(folder: Path, given: FitConfig | None) -> FitConfig:
+def config_to_resume(folder: Path, given: FitConfig | None) -> FitConfig:
     """Return the config of an existing run, with the options that may differ taken from the given one.
 
     Raises:
         OptionError: The folder contains no run, or the given config differs from the run's in other options.
     """
     if not (folder / CONFIG).is_file():
-        raise OptionError(f"{folder}: holds no run to go on with ({CONFIG} is missing).")
+        raise OptionError(f"{folder}: contains no run to resume ({CONFIG} is missing).")
     saved = read_config(folder / CONFIG)
     if given is None:
         return saved
     names = [field.name for field in fields(FitConfig) if field.name not in MAY_DIFFER]
     other = [f"{name}={getattr(given, name)!r} ({getattr(saved, name)!r} there)" for name in names if _differs(saved, given, name)]
     if other:
-        raise OptionError(f"{folder}: the run has other options: {', '.join(other)}. Leave them out, or begin a new run.")
+        raise OptionError(f"{folder}: the run has other options: {', '.join(other)}. Leave them out, or start a new run.")
     return given
 
 
@@ -154,6 +153,15 @@ class Run:
     config: FitConfig
     best_epoch: int
     best_score: float
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("best epoch", f"{self.best_epoch} of {len(self.history)}"),
+            ("joint score", f"{self.best_score:.3f}"),
+            ("model", self.model.name),
+            ("folder", self.folder),
+        ]
+        return html_table("Training run", rows)
 
 
 def best_epoch(history: Sequence[Row]) -> int:

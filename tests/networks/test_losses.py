@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bcdseg import Output, errors
-from bcdseg.training.losses import CLASS_LOSSES, MASK_TERMS, NO_LABEL, JointLoss, Truth
+from bcdseg.registry import CLASS_LOSSES, MASK_LOSSES
+from bcdseg.training.losses import NO_LABEL, JointLoss, Truth
 
 
 def _batch() -> tuple[Output, Truth]:
@@ -43,7 +44,7 @@ def test_it_is_the_sum_that_one_would_write_down() -> None:
     torch.testing.assert_close(JointLoss()(output, truth).total, expected)
 
 
-CHOICES = [{"mask_loss": name} for name in MASK_TERMS] + [{"class_loss": name} for name in CLASS_LOSSES]
+CHOICES = [{"mask_loss": name} for name in MASK_LOSSES] + [{"class_loss": name} for name in CLASS_LOSSES]
 CHOICES += [{"task_weights": "learned"}, {"class_weights": torch.tensor([2.0, 1.0, 0.5])}]
 
 
@@ -59,7 +60,7 @@ def test_a_missing_mask_or_label_adds_nothing(options: dict[str, Any]) -> None:
     assert class_grad[1].any()
 
 
-@pytest.mark.parametrize("mask_loss", MASK_TERMS)
+@pytest.mark.parametrize("mask_loss", MASK_LOSSES)
 def test_an_empty_mask_is_trained_by_the_pixel_term_alone(mask_loss: str) -> None:
     """The gradient of a normal scan is what it is when there is no overlap term at all."""
     output, truth = _batch()
@@ -73,7 +74,7 @@ def test_an_empty_mask_is_trained_by_the_pixel_term_alone(mask_loss: str) -> Non
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("mask_loss", MASK_TERMS)
+@pytest.mark.parametrize("mask_loss", MASK_LOSSES)
 def test_a_better_outline_costs_less(mask_loss: str) -> None:
     truth = torch.zeros(1, 1, 32, 32)
     truth[..., 8:20, 10:24] = 1
@@ -175,7 +176,7 @@ def test_the_mean_over_processes_is_the_loss_of_one(options: dict[str, Any]) -> 
 
 
 def test_wrong_choices_are_named() -> None:
-    with pytest.raises(errors.OptionError, match="mask_loss='jaccard': choose one of dice_ce"):
+    with pytest.raises(errors.OptionError, match=r"mask_loss='jaccard' is unknown.*dice_ce"):
         JointLoss(mask_loss="jaccard")
     with pytest.raises(errors.OptionError, match="above 0"):
         JointLoss(task_weights="learned", class_weight=0.0)
@@ -204,3 +205,25 @@ def test_one_head_off() -> None:
     assert masks.classes is None
     assert classes.mask is None
     torch.testing.assert_close(both, masks.total + classes.total)
+
+
+def test_a_loss_of_ones_own_gets_the_scans_whose_truth_is_known() -> None:
+    output, truth = _batch()
+    assert output.mask is not None
+    assert output.classes is not None
+    partial = Truth(truth.mask, torch.tensor([True, False, True]), torch.tensor([NO_LABEL, 1, 2]))
+    expected = F.binary_cross_entropy_with_logits(output.mask[[0, 2]], truth.mask[[0, 2]])
+    expected_class = F.cross_entropy(output.classes[1:], truth.label[1:])
+
+    def per_scan(logits: Tensor, mask: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, mask, reduction="none").flatten(1).mean(dim=1)
+
+    for mask_loss in (per_scan, torch.nn.BCEWithLogitsLoss()):
+        loss = JointLoss(mask_loss=mask_loss, class_loss=torch.nn.CrossEntropyLoss(), label_smoothing=0.0)
+        found = loss(output, partial)
+        torch.testing.assert_close(found.mask, expected)
+        torch.testing.assert_close(found.classes, expected_class)
+    nothing = loss(output, Truth(truth.mask, torch.zeros(3, dtype=torch.bool), torch.full((3,), NO_LABEL)))
+    assert nothing.total == 0
+    with pytest.raises(errors.OptionError, match=r"mask_loss: returns a tensor of 1x16x16"):
+        JointLoss(mask_loss=lambda logits, mask: (logits - mask)[0])(output, truth)

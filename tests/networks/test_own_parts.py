@@ -14,6 +14,8 @@ import bcdseg
 from bcdseg import registry
 from bcdseg.errors import ModelFileError, OptionError
 
+pytestmark = pytest.mark.usefixtures("own_names")
+
 CLASSES = ["benign", "malignant"]
 
 
@@ -43,13 +45,6 @@ class MeanHead(nn.Module):
 
     def forward(self, features: list[Tensor], decoded: Tensor | None, mask_logits: Tensor | None) -> Tensor:  # noqa: ARG002
         return self.linear(features[-1].mean(dim=(2, 3)))  # type: ignore[no-any-return]
-
-
-@pytest.fixture(autouse=True)
-def _forget_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is known in this test alone."""
-    for one in registry.KINDS.values():
-        monkeypatch.setattr(one, "_parts", dict(one._parts))
 
 
 def test_a_module_that_is_not_registered_predicts_and_is_not_saved(scan: NDArray[np.uint8], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ PROGRAM = """
 import resource
 from pathlib import Path
 import numpy as np
-from bcdseg.training.loop.global_state import freed_memory_kept
+from bcdseg.training.loop.global_state import keep_freed_memory
 
 BLOCK = 64 << 20
 
@@ -27,7 +27,7 @@ def kept_of_a_freed_block():
 
 assert kept_of_a_freed_block() < BLOCK / 2
 start = resident()
-with freed_memory_kept():
+with keep_freed_memory():
     assert kept_of_a_freed_block() > BLOCK / 2
     assert kept_of_a_freed_block() < BLOCK / 2  # the same block again
 assert resident() - start < BLOCK / 2

@@ -31,7 +31,7 @@ from torch.nn import functional as F
 import bcdseg
 from bcdseg.files import write_whole
 from bcdseg.networks.network import Network
-from bcdseg.training.losses import MASK_TERMS
+from bcdseg.training.losses import DiceCrossEntropy
 
 ENCODER, DECODER = "tu-tf_efficientnet_lite0", (128, 64, 48, 32, 16)
 NORMAL = CLASSES.index("normal")
@@ -221,7 +221,7 @@ def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, 
         network.load_state_dict(saved["network"])
         averaged.load_state_dict(saved["averaged"])
         optimiser.load_state_dict(saved["optimiser"])
-    mask_term, shown, began = MASK_TERMS["dice_ce"](), dict[str, float](), time.perf_counter()
+    mask_term, shown, began = DiceCrossEntropy(), dict[str, float](), time.perf_counter()
     network.train()
     for step, batch in Source(packed, chosen, recipe, device)(start):
         torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout and MixStyle follow from the step alone

@@ -26,9 +26,9 @@ class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
         """Write a checkpoint; Lightning calls this method in the first process."""
-        held = io.BytesIO()
-        torch.save(checkpoint, held)
-        write_whole(Path(path), held.getvalue(), overwrite=True, durable=True)
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_whole(Path(path), content.getvalue(), overwrite=True, durable=True)
 
 
 class CheckpointCallback(Checkpoint):  # type: ignore[misc]
@@ -37,9 +37,9 @@ class CheckpointCallback(Checkpoint):  # type: ignore[misc]
     The best epoch is written first: a run that is killed between the two repeats the epoch and writes it again.
     """
 
-    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, description: dict[str, Any]) -> None:
         self.folder = folder
-        self.facts = facts
+        self.description = description
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
         """Save the epoch; Lightning calls this method after all other callbacks."""
@@ -52,7 +52,7 @@ class CheckpointCallback(Checkpoint):  # type: ignore[misc]
 
     def on_save_checkpoint(self, trainer: pl.Trainer, task: SegmentationClassificationTask, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Add the network's configuration and preprocessing that the weights belong to."""
-        checkpoint["facts"] = self.facts
+        checkpoint["facts"] = self.description  # the name in checkpoints of earlier versions
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -78,7 +78,7 @@ NAMES = {
     "val_balanced_accuracy": "val balanced accuracy",
     "joint": "joint",
 }
-LOOK_EVERY = 10
+SHOW_EVERY = 10
 """Batches between two updates of the displayed losses, because each update waits for the device."""
 
 
@@ -102,7 +102,7 @@ class ProgressCallback(Callback):  # type: ignore[misc]
     ) -> None:
         """Advance the progress bar; called by Lightning."""
         self.progress.advance(self.bar)
-        if self.console.is_terminal and number % LOOK_EVERY == 0:
+        if self.console.is_terminal and number % SHOW_EVERY == 0:
             self.progress.update(self.bar, losses=_named(task.running))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:  # noqa: ARG002

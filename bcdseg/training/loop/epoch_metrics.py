@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class ScanMetrics:
     outlined: bool | None = None
 
 
-def cases_of(batch: Batch, output: Output) -> Iterator[ScanMetrics]:
+def scan_metrics(batch: Batch, output: Output) -> Iterator[ScanMetrics]:
     """Yield the validation result of each scan of a batch."""
     truth = batch.truth
     has_mask, labels, masks = truth.has_mask.tolist(), truth.label.tolist(), _array(truth.mask[:, 0] > 0.5)
@@ -56,25 +56,49 @@ def cases_of(batch: Batch, output: Output) -> Iterator[ScanMetrics]:
         )
 
 
-def measures(cases: Sequence[ScanMetrics]) -> dict[str, float]:
-    """Compute the metrics of a validation pass; undefined ones are omitted.
+Results = Sequence[ScanMetrics]
 
-    ``val_dice`` is the mean over the scans with a lesion, ``val_clean`` the fraction of the scans without one in which nothing is
-    segmented, ``val_balanced_accuracy`` the mean recall over the classes, and ``joint`` the
-    ``bcdseg.evaluation.metrics.classification.joint_score`` of the three.
-    """
-    outlined = [case for case in cases if case.dice is not None]
-    lesion_dice = [case.dice for case in outlined if case.truth_area and case.dice is not None]
-    clean = [not case.outlined for case in outlined if not case.truth_area]
-    called = [(case.probabilities, case.label) for case in cases if case.probabilities is not None and case.label is not None]
-    accuracy = balanced_accuracy(np.stack([p for p, _ in called]), [label for _, label in called]) if called else None
-    found = {
-        "val_dice": float(np.mean(lesion_dice)) if lesion_dice else None,
-        "val_clean": float(np.mean(clean)) if clean else None,
-        "val_balanced_accuracy": accuracy,
-        "joint": joint_score(lesion_dice=lesion_dice, normal_clean=clean, balanced_accuracy=accuracy),
-    }
-    return {name: value for name, value in found.items() if value is not None}
+
+def lesion_dice(results: Results) -> float | None:
+    """Return the mean Dice over the scans with a lesion; None when there are none."""
+    values = _dice_of_lesions(results)
+    return float(np.mean(values)) if values else None
+
+
+def clean_fraction(results: Results) -> float | None:
+    """Return the fraction of the scans without a lesion in which nothing is segmented; None when there are none."""
+    values = _clean(results)
+    return float(np.mean(values)) if values else None
+
+
+def mean_recall(results: Results) -> float | None:
+    """Return the balanced accuracy of the classes; None when no label is known."""
+    known = [(one.label, one.probabilities) for one in results if one.label is not None and one.probabilities is not None]
+    if not known:
+        return None
+    return balanced_accuracy(np.stack([probabilities for _, probabilities in known]), [label for label, _ in known])
+
+
+def joint(results: Results) -> float | None:
+    """Return ``bcdseg.evaluation.metrics.classification.joint_score`` of the three."""
+    return joint_score(lesion_dice=_dice_of_lesions(results), normal_clean=_clean(results), balanced_accuracy=mean_recall(results))
+
+
+VALIDATION_METRICS: dict[str, Callable[[Results], float | None]] = {
+    "val_dice": lesion_dice,
+    "val_clean": clean_fraction,
+    "val_balanced_accuracy": mean_recall,
+    "joint": joint,
+}
+"""Metrics of a validation pass by the name of their column; one that is undefined returns None."""
+
+
+def _dice_of_lesions(results: Results) -> list[float]:
+    return [one.dice for one in results if one.dice is not None and one.truth_area]
+
+
+def _clean(results: Results) -> list[bool]:
+    return [not one.outlined for one in results if one.dice is not None and not one.truth_area]
 
 
 def _array(tensor: Tensor) -> NDArray[np.generic]:
@@ -84,7 +108,7 @@ def _array(tensor: Tensor) -> NDArray[np.generic]:
 NAMES = ("mask_loss", "class_loss")
 
 
-class Tally:
+class LossMeter:
     """Meter of the mean loss of each task over its known scans, independent of how they are divided into batches and processes.
 
     The joint loss divides its sums by the number of scans with a mask and with a label; it requests those numbers here.

@@ -31,7 +31,7 @@ VARIABLES = ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
 
 
 @contextmanager
-def as_it_was() -> Iterator[None]:
+def preserve_global_state() -> Iterator[None]:
     """Restore random states, torch's switches, threads, the start method of processes, and Ctrl-C's handler on exit."""
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
@@ -56,7 +56,7 @@ def as_it_was() -> Iterator[None]:
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def silence_lightning() -> Iterator[None]:
     """Silence Lightning's tips, and its warnings that a user of this library can't act on."""
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     with warnings.catch_warnings():
@@ -87,13 +87,13 @@ NO_MEMORY = ("can't allocate memory", "not enough memory", "killed by signal", "
 
 
 @contextmanager
-def clear_errors(folder: Path, config: FitConfig) -> Iterator[None]:
+def translate_errors(folder: Path, config: FitConfig) -> Iterator[None]:
     """Translate torch's errors that a user can act on into the library's; all others pass."""
     try:
         yield
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits the program at Ctrl-C
-            raise KeyboardInterrupt(f"Stopped. {_go_on(folder)}") from None
+            raise KeyboardInterrupt(f"Stopped. {_how_to_resume(folder)}") from None
         raise
     except torch.OutOfMemoryError as error:
         raise MemoryLimitError(_no_memory(folder, config)) from error
@@ -110,11 +110,11 @@ def _no_memory(folder: Path, config: FitConfig) -> str:
     return (
         f"The memory does not suffice for batch_size={config.batch_size}. Try batch_size={smaller} with accumulate="
         f"{2 * config.accumulate}, which trains alike; a smaller size of the model's scans; precision='bf16' or 'fp16' on a GPU; "
-        f"or, if it is the machine's memory that is full, workers=0 or a smaller cache_gb. {_go_on(folder)}"
+        f"or, if it is the machine's memory that is full, workers=0 or a smaller cache_gb. {_how_to_resume(folder)}"
     )
 
 
-def _go_on(folder: Path) -> str:
+def _how_to_resume(folder: Path) -> str:
     return f"{folder} contains whole files only; resume=True, --resume, resumes the run with the same options."
 
 
@@ -124,7 +124,7 @@ AS_USUAL = {MMAP_MAX: 65_536, TRIM_THRESHOLD: 128 << 10, TOP_PAD: 128 << 10}
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
+def keep_freed_memory() -> Iterator[None]:
     """Keep freed blocks for the next step, and release them at the end. Does nothing without glibc, or where the user set it."""
     if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
         yield

@@ -10,7 +10,9 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from bcdseg.errors import OptionError
 from bcdseg.networks.network import Network
+from bcdseg.registry import OPTIMIZERS
 from bcdseg.training.config import FitConfig
 
 PLATEAU_PATIENCE = 5
@@ -20,27 +22,44 @@ BEST_BY = 1e-4
 """Least difference by which a joint score must exceed the best one for ``plateau``."""
 
 
-def build_optimizer(network: Network, loss: nn.Module, config: FitConfig) -> Optimizer:
-    """Create the optimiser, with separate rates for the encoder and the rest, and no decay of norms and biases."""
-    groups = parameter_groups(network, loss, config)
-    if config.optimizer == "sgd":
-        return SGD(groups, lr=config.lr, momentum=config.momentum)
-    kinds: dict[str, type[Adam]] = {"adamw": AdamW, "adam": Adam}
-    return kinds[config.optimizer](groups, lr=config.lr)
+Optimizers = Callable[[list[dict[str, Any]]], Optimizer]
+"""Functions and classes that make an optimiser of parameter groups, each with its own ``lr``, ``weight_decay`` and ``momentum``."""
+
+OPTIMIZERS.register("adamw")(AdamW)
+OPTIMIZERS.register("adam")(Adam)
+OPTIMIZERS.register("sgd")(SGD)
 
 
-def parameter_groups(network: Network, loss: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
+def build_optimizer(network: Network, loss: Any, config: FitConfig, make: Optimizers | None = None) -> Optimizer:
+    """Create the optimiser, with separate rates for the encoder and the rest, and no decay of norms and biases.
+
+    Args:
+        network: Network to train.
+        loss: Loss, whose parameters are trained too if it is a module.
+        config: The options, with the name of the optimiser.
+        make: Class of the optimiser, or a function that makes it of parameter groups, in place of the config's.
+    """
+    optimizer = (make or OPTIMIZERS.find(config.optimizer))(parameter_groups(network, loss, config))
+    if not isinstance(optimizer, Optimizer):
+        raise OptionError(f"optimizer: made {type(optimizer).__name__} of the parameter groups: return a torch optimiser.")
+    return optimizer
+
+
+def parameter_groups(network: Network, loss: Any, config: FitConfig) -> list[dict[str, Any]]:
     """Return the parameter groups: encoder and the rest, each with and without weight decay; empty groups are omitted."""
     encoder = list(network.encoder.parameters())
     known = {id(parameter) for parameter in encoder}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in known] + list(loss.parameters())
+    own = list(loss.parameters()) if isinstance(loss, nn.Module) else []
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in known] + own
     groups = []
     for name, parameters, lr in (("encoder", encoder, config.lr * config.encoder_lr), ("heads", rest, config.lr)):
         for decays in (True, False):
             chosen = [parameter for parameter in parameters if (parameter.ndim > 1) is decays]
             if chosen:
                 decay = config.weight_decay if decays else 0.0
-                groups.append({"params": chosen, "lr": lr, "weight_decay": decay, "name": name})
+                groups.append(
+                    {"params": chosen, "lr": lr, "weight_decay": decay, "momentum": config.momentum, "name": name},
+                )
     return groups
 
 
@@ -57,7 +76,9 @@ def build_schedule(
     """
     steps, warmup = config.epochs * steps_an_epoch, config.warmup_epochs * steps_an_epoch
     if config.schedule == "one_cycle":
-        return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], total_steps=max(2, steps))
+        rates = [group["lr"] for group in optimizer.param_groups]
+        cycles = not {"betas", "momentum"}.isdisjoint(optimizer.defaults)
+        return OneCycleLR(optimizer, rates, total_steps=max(2, steps), cycle_momentum=cycles)
 
     def factor(step: int) -> float:
         if step < warmup:

@@ -3,49 +3,112 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from bcdseg.errors import NotFiniteError
+from bcdseg.errors import NotFiniteError, OptionError
+from bcdseg.extras import require
 from bcdseg.networks.network import Network, Output
+from bcdseg.registry import LOSSES
 from bcdseg.training.config import FitConfig
 from bcdseg.training.data.loaders import Batch
 from bcdseg.training.finetune import Teacher, distil
 from bcdseg.training.loop.distributed import gathered
-from bcdseg.training.loop.epoch_metrics import ScanMetrics, Tally, cases_of, measures
-from bcdseg.training.loop.optimisers import build_optimizer, build_schedule, freeze_encoder
-from bcdseg.training.losses import JointLoss, Losses
+from bcdseg.training.loop.epoch_metrics import VALIDATION_METRICS, LossMeter, ScanMetrics, scan_metrics
+from bcdseg.training.loop.optimisers import Optimizers, build_optimizer, build_schedule, freeze_encoder
+from bcdseg.training.losses import JointLoss, Losses, Truth, make_part
+
+pl = require("pytorch_lightning", extra="train", purpose="Training")
+JOINT = "joint"
+"""Metric that selects the epoch."""
 
 
 class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
-    """Lightning module that trains a network and validates it once per epoch.
+    """Lightning module that trains a network for segmentation and classification, and validates it once per epoch.
+
+    A subclass changes what it trains with in three methods, and is given to ``bcdseg.fit(task=...)``: ``configure_loss``,
+    ``configure_optimizers`` and ``configure_metrics``. All other methods of a Lightning module may be overridden too.
+
+    Args:
+        network: Network to train.
+        config: Options of the run.
+        class_weights: Weight of each class in the class loss, or None.
+        steps_per_epoch: Optimiser steps per epoch, for the learning-rate schedule.
+        teacher: Teacher whose outputs are distilled, or None.
+        loss: Loss in place of that of ``configure_loss``.
+        optimizer: Class of an optimiser, or a function that makes one of parameter groups, in place of the config's.
 
     Attributes:
         network: The network that is trained.
-        loss: The joint loss.
+        config: The options of the run.
+        class_weights: Weight of each class in the class loss, or None.
+        steps_per_epoch: Optimiser steps per epoch.
+        loss: The loss.
+        metrics: Metrics of a validation pass by the name of their column.
         validation: Result of each scan in the last validation, over all processes, in the order of their ids.
         history: One row of losses and metrics per epoch.
     """
 
     def __init__(
-        self, network: Network, loss: JointLoss, config: FitConfig, *, steps_an_epoch: int, teacher: Teacher | None = None
+        self,
+        network: Network,
+        config: FitConfig,
+        *,
+        class_weights: Tensor | None = None,
+        steps_per_epoch: int = 1,
+        teacher: Teacher | None = None,
+        loss: Any = None,
+        optimizer: Optimizers | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.loss = loss
         self.config = config
-        self.steps_an_epoch = steps_an_epoch
+        self.class_weights = class_weights
+        self.steps_per_epoch = steps_per_epoch
         self.teacher = teacher
+        self.optimizer = optimizer
         self.validation: list[ScanMetrics] = []
         self.history: list[dict[str, float]] = []
-        self._began = 0.0
-        self._tally = Tally()
-        self._cases: list[ScanMetrics] = []
+        self._started = 0.0
+        self._meter = LossMeter()
+        self._results: list[ScanMetrics] = []
         self._row: dict[str, float] = {}
+        self.loss = self.configure_loss() if loss is None else loss
+        self.metrics = dict(self.configure_metrics())
+        if JOINT not in self.metrics:
+            raise OptionError(f"{type(self).__name__}.configure_metrics: add the metric {JOINT!r}, whose best epoch is kept.")
+
+    def configure_loss(self) -> Callable[[Output, Truth], Tensor | Losses]:
+        """Return the loss of a batch: a function or module from outputs and ground truth to a scalar, or to ``Losses``."""
+        config = self.config
+        if config.loss != "joint":
+            loss: Callable[[Output, Truth], Tensor | Losses] = make_part(LOSSES.find(config.loss))
+            return loss
+        return JointLoss(
+            mask_loss=config.mask_loss,
+            class_loss=config.class_loss,
+            label_smoothing=config.label_smoothing,
+            task_weights=config.task_weights,
+            mask_weight=config.mask_weight,
+            class_weight=config.class_weight,
+            class_weights=self.class_weights,
+        )
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser and its schedule; see ``optimisers``."""
+        optimizer = build_optimizer(self.network, self.loss, self.config, self.optimizer)
+        schedule = build_schedule(optimizer, self.config, self.steps_per_epoch, lambda: [row[JOINT] for row in self.history])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_metrics(self) -> Mapping[str, Callable[[Sequence[ScanMetrics]], float | None]]:
+        """Return the metrics of a validation pass: functions of the results of all scans, by the name of their column.
+
+        A metric that returns None is undefined and left out. ``joint`` selects the epoch, and higher is better.
+        """
+        return VALIDATION_METRICS
 
     @property
     def epoch(self) -> int:
@@ -55,38 +118,38 @@ class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
     @property
     def running(self) -> dict[str, float]:
         """Running losses of both tasks in the current epoch, of this process alone."""
-        return self._tally.so_far()
+        return self._meter.so_far()
 
     def on_train_start(self) -> None:
         """Start the clock of the first epoch."""
-        self._began = time.monotonic()
+        self._started = time.monotonic()
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the joint loss of a batch, plus the distillation loss where there is a teacher."""
-        image = self._laid_out(batch.image)
+        image = self._in_layout(batch.image)
         output: Output = self.network(image)
-        losses: Losses = self.loss(output, batch.truth)
+        losses = self._losses(output, batch)
         if self.teacher is not None:
             weights = {"mask_weight": self.config.mask_weight, "class_weight": self.config.class_weight}
             losses = losses._replace(total=losses.total + distil(output, self.teacher(image), **weights))
         if not torch.isfinite(losses.total):
             raise NotFiniteError(_not_finite(losses, batch))
-        self._tally.add(losses)
+        self._meter.add(losses)
         return losses.total
 
     def validation_step(self, batch: Batch, _: int) -> Output:
         """Record losses, masks and classes of a batch; the output is returned for the callbacks."""
-        output: Output = self.network(self._laid_out(batch.image))
-        self._tally.add(self.loss(output, batch.truth))
-        self._cases += cases_of(batch, output)
+        output: Output = self.network(self._in_layout(batch.image))
+        self._meter.add(self._losses(output, batch))
+        self._results += scan_metrics(batch, output)
         return output
 
     def on_train_epoch_start(self) -> None:
         """Freeze or unfreeze the encoder, and reset the loss meter."""
         freeze = self.config.freeze_encoder_epochs
         freeze_encoder(self.network, freeze == -1 or self.epoch < freeze)
-        self._tally = Tally()
-        self.loss.share = self._tally.share_among_processes
+        self._meter = LossMeter()
+        self._share_counts(self._meter.share_among_processes)
 
     def on_train_batch_start(self, _: Batch, batch_idx: int) -> None:
         """Seed dropout by seed, epoch and process alone, so that a run that resumes after a kill gives the same result."""
@@ -95,29 +158,24 @@ class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
 
     def on_validation_epoch_start(self) -> None:
         """Start the epoch's row with the losses of training."""
-        self._row = {"epoch": self.epoch + 1, **self._tally.means()}
-        self._cases, self._tally = [], Tally()
-        self.loss.share = self._tally.share_alone
+        self._row = {"epoch": self.epoch + 1, **self._meter.means()}
+        self._results, self._meter = [], LossMeter()
+        self._share_counts(self._meter.share_alone)
 
     def on_validation_epoch_end(self) -> None:
         """Complete the epoch's row with the metrics over the scans of all processes, each counted once."""
-        cases = {case.id: case for case in gathered(self._cases)}
-        self.validation = [cases[id] for id in sorted(cases)]
-        losses = self._tally.means()
+        results = {result.id: result for result in gathered(self._results)}
+        self.validation = [results[id] for id in sorted(results)]
+        losses = self._meter.means()
         losses.pop("loss")  # learned task weights may make it negative, and mixing makes it incomparable with training's
         self._row |= {f"val_{name}": value for name, value in losses.items()}
-        self._row |= measures(self.validation)
+        values = {name: metric(self.validation) for name, metric in self.metrics.items()}
+        self._row |= {name: float(value) for name, value in values.items() if value is not None}
         self._row["lr"] = self.trainer.optimizers[0].param_groups[-1]["lr"]
         now = time.monotonic()  # an epoch's seconds include the writing at the end of the one before
-        self._row["seconds"], self._began = round(now - self._began, 2), now
+        self._row["seconds"], self._started = round(now - self._started, 2), now
         self.history.append(self._row)
         self.log_dict(self._row, rank_zero_only=True)
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """Create the optimiser and its schedule; see ``optimisers``."""
-        optimizer = build_optimizer(self.network, self.loss, self.config)
-        schedule = build_schedule(optimizer, self.config, self.steps_an_epoch, lambda: [row["joint"] for row in self.history])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the history to the checkpoint."""
@@ -127,14 +185,23 @@ class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
         """Restore the history, from which a resumed run has its epoch and the best score."""
         self.history = list(checkpoint["history"])
 
-    def _laid_out(self, image: Tensor) -> Tensor:
+    def _losses(self, output: Output, batch: Batch) -> Losses:
+        """Return the loss of a batch and its parts; a loss of the user's own may return the total alone."""
+        losses = self.loss(output, batch.truth)
+        return losses if isinstance(losses, Losses) else Losses(losses, None, None)
+
+    def _share_counts(self, share: Callable[[Tensor], Tensor]) -> None:
+        if isinstance(self.loss, JointLoss):
+            self.loss.share = share
+
+    def _in_layout(self, image: Tensor) -> Tensor:
         return image.contiguous(memory_format=torch.channels_last) if self.config.channels_last else image
 
 
 def _not_finite(losses: Losses, batch: Batch) -> str:
     parts = {"mask loss": losses.mask, "class loss": losses.classes}
-    said = ", ".join(f"{name} {value.item():g}" for name, value in parts.items() if value is not None)
+    values = ", ".join(f"{name} {value.item():g}" for name, value in parts.items() if value is not None)
     return (
-        f"The loss is not finite ({said}) in the batch of {', '.join(batch.ids)}. Training has stopped; what the run wrote before "
-        "is whole. Look at these scans; else lower lr, set clip, or choose precision=32."
+        f"The loss is not finite ({values or losses.total.item()}) in the batch of {', '.join(batch.ids)}. Training has stopped; "
+        "what the run wrote before is whole. Look at these scans; else lower lr, set clip, or choose precision=32."
     )

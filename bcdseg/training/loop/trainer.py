@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, WeightAveraging
+from pytorch_lightning.callbacks import Callback, ProgressBar, WeightAveraging
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -26,8 +28,14 @@ PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 COMPILERS = ("g++", "clang++", "cl")
 
 
-def build_trainer(config: FitConfig, folder: Path, callbacks: list[Callback]) -> pl.Trainer:
+def build_trainer(config: FitConfig, folder: Path, callbacks: list[Callback], loggers: Sequence[Logger] = ()) -> pl.Trainer:
     """Create Lightning's trainer for a run.
+
+    Args:
+        config: Options of the run.
+        folder: Folder of the run.
+        callbacks: Callbacks in the order in which they are called.
+        loggers: Loggers besides those that the options name.
 
     Raises:
         OptionError: The machine doesn't support the options.
@@ -50,13 +58,13 @@ def build_trainer(config: FitConfig, folder: Path, callbacks: list[Callback]) ->
             gradient_clip_val=config.clip,
             deterministic=config.deterministic,
             callbacks=[*callbacks, *([] if config.ema is None else [average(config.ema)])],
-            logger=_loggers(config, folder),
+            logger=[*_loggers(config, folder), *loggers] or False,
             plugins=plugins,
             default_root_dir=folder,
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
-            enable_progress_bar=False,
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
             enable_model_summary=False,
         )
     except MisconfigurationException as error:
@@ -110,8 +118,8 @@ def _strategy(config: FitConfig) -> DDPStrategy:
     return DDPStrategy(broadcast_buffers=False, find_unused_parameters=config.freeze_encoder_epochs > 0)
 
 
-def _loggers(config: FitConfig, folder: Path) -> Any:
-    made = []
+def _loggers(config: FitConfig, folder: Path) -> list[Logger]:
+    made: list[Logger] = []
     for name in config.loggers:
         require(name, extra=name, purpose=f"loggers={name!r}")
         loggers = pl.loggers
@@ -122,4 +130,4 @@ def _loggers(config: FitConfig, folder: Path) -> Any:
             made.append(loggers.MLFlowLogger(experiment_name="bcdseg", run_name=folder.name, tracking_uri=where))
         else:
             made.append(loggers.WandbLogger(name=folder.name, project="bcdseg", save_dir=folder))
-    return made or False
+    return made

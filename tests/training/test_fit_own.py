@@ -1,0 +1,247 @@
+"""What ``fit`` takes from its caller: losses, optimisers, callbacks, loggers, tasks, and data sets of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from made import scan
+from pytorch_lightning.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import bcdseg
+from bcdseg import Model, Output, errors
+
+pytestmark = pytest.mark.usefixtures("own_names")
+
+CLASSES = ("normal", "benign", "malignant")
+QUICK: dict[str, Any] = {
+    "epochs": 1,
+    "batch_size": 4,
+    "workers": 0,
+    "cache": "none",
+    "augment": "none",
+    "calibrate": False,
+    "pictures": False,
+    "progress": False,
+    "device": "cpu",
+}
+
+
+class Arrays(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """A map-style data set in memory."""
+
+    def __init__(self, seeds: range, form: str = "mapping") -> None:
+        self.scans = [(seed, label) for seed in seeds for label in CLASSES]
+        self.form = form
+        self.classes = CLASSES
+
+    def __len__(self) -> int:
+        return len(self.scans)
+
+    def __getitem__(self, index: int) -> Any:
+        seed, label = self.scans[index]
+        pixels, mask = scan(seed, label)
+        if self.form == "tuple":
+            image = torch.from_numpy(np.repeat(pixels[None], 3, axis=0) / np.float32(255))
+            return image, torch.from_numpy(mask)[None], CLASSES.index(label), seed
+        return {"image": pixels, "mask": None if label == "normal" else mask, "label": label, "group": f"patient {seed}"}
+
+
+TRAIN, VAL = Arrays(range(4)), Arrays(range(4, 6))
+
+
+def _model(**options: Any) -> Model:
+    return bcdseg.create("plain_cnn", **{"classes": CLASSES, "size": 32, "decoder_channels": (8,) * 5, "seed": 0, **options})
+
+
+class MeanError(nn.Module):
+    """A joint loss that counts its calls."""
+
+    calls = 0
+
+    def forward(self, output: Output, truth: Any) -> Tensor:
+        MeanError.calls += 1
+        assert output.mask is not None
+        assert output.classes is not None
+        return (output.mask.sigmoid() - truth.mask).square().mean() + F.cross_entropy(output.classes, truth.label)
+
+
+class Count(pl.Callback):  # type: ignore[misc]
+    """Counts the batches of training."""
+
+    batches = 0
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.batches += 1
+
+
+def test_objects_of_the_caller_are_trained_with_and_recorded(tmp_path: Path) -> None:
+    made: list[Sequence[dict[str, Any]]] = []
+
+    def optimizer(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        made.append([{"lr": group["lr"], "weight_decay": group["weight_decay"]} for group in groups])
+        return torch.optim.Adagrad(groups)
+
+    count, log = Count(), CSVLogger(tmp_path / "log", name="", version="one")
+    given: dict[str, Any] = {"loss": MeanError(), "optimizer": optimizer, "callbacks": count, "logger": [log]}
+    MeanError.calls = 0
+    run = bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", lr=0.01, **given, **QUICK)
+    assert MeanError.calls == 3 + 2
+    assert count.batches == 3
+    assert made[0][0]["lr"] == pytest.approx(0.0033)
+    assert "joint" in (tmp_path / "log" / "one" / "metrics.csv").read_text()
+    assert "loss" in run.history[0]
+    assert "mask_loss" not in run.history[0]
+    assert run.model.training["method"]["own loss"].endswith("MeanError")
+    assert bcdseg.load(run.folder / "model").classes == CLASSES
+    with pytest.raises(errors.OptionError, match=r"started with other objects of your own: loss: .*MeanError.*now none"):
+        bcdseg.fit(_model(), TRAIN, VAL, out=run.folder, resume=True)
+    assert bcdseg.fit(_model(), TRAIN, VAL, out=run.folder, resume=True, **given).history == run.history
+
+
+def test_registered_names_are_options_of_their_own(tmp_path: Path) -> None:
+    bcdseg.register("mask_loss", "mse")(lambda logits, mask: (logits.sigmoid() - mask).square().mean())
+    bcdseg.register("optimizer", "nadam")(torch.optim.NAdam)
+    bcdseg.register("loss", "mean-error")(MeanError)
+    one = bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "one", mask_loss="mse", optimizer="nadam", **QUICK)
+    assert one.history[0]["mask_loss"] < 1
+    assert (one.config.mask_loss, one.config.optimizer) == ("mse", "nadam")
+    assert bcdseg.read_config(tmp_path / "one" / "config.toml") == one.config
+    MeanError.calls = 0
+    bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "two", loss="mean-error", **QUICK)
+    assert MeanError.calls == 5
+    with pytest.raises(errors.OptionError, match=r"mask_loss='mes': choose one of dice_ce.*, mse"):
+        bcdseg.fit(_model(), TRAIN, VAL, mask_loss="mes")
+
+
+def test_a_task_of_ones_own_changes_loss_optimiser_and_metrics(tmp_path: Path) -> None:
+    class Mine(bcdseg.SegmentationClassificationTask):
+        def configure_loss(self) -> Any:
+            return MeanError()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.25)
+
+        def configure_metrics(self) -> Any:
+            found = {"val_scans": len, "val_unknown": lambda _: None}
+            return {**super().configure_metrics(), **found, "joint": lambda results: 0.5 + len(results) / 100}
+
+    run = bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", task=Mine, **QUICK)
+    row = run.history[0]
+    assert (row["lr"], row["val_scans"], row["joint"]) == (0.25, 6, 0.56)
+    assert "val_unknown" not in row
+    assert "val_dice" in row
+    assert run.model.training["method"]["own task"].endswith("Mine")
+
+
+def test_a_task_without_the_metric_that_selects_the_epoch_is_refused(tmp_path: Path) -> None:
+    class Mine(bcdseg.SegmentationClassificationTask):
+        def configure_metrics(self) -> Any:
+            return {"val_scans": len}
+
+    with pytest.raises(errors.OptionError, match=r"Mine.configure_metrics: add the metric 'joint'"):
+        bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", task=Mine, **QUICK)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)}, r"optimizer=SGD\(...\): .*give the class"),
+        ({"optimizer": lambda groups: groups}, r"optimizer: made list of the parameter groups"),
+        ({"loss": 3}, r"loss=3: give a registered name, a function or a module"),
+        ({"callbacks": [print]}, r"callbacks: .* is not a Callback"),
+        ({"logger": print}, r"logger: .* is not a Logger"),
+        ({"logger": "tensorbord"}, r"loggers=.'tensorbord',.: give a list of any of tensorboard"),
+        ({"task": nn.Module}, r"give a subclass of bcdseg.SegmentationClassificationTask"),
+    ],
+)
+def test_objects_of_other_kinds_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.OptionError, match=message):
+        bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", **QUICK, **options)
+    assert not (tmp_path / "run").exists()
+
+
+class Encoder(nn.Module):
+    """Five strided convolutions."""
+
+    out_channels = (4, 4, 4, 4, 4)
+
+    def __init__(self, in_channels: int = 1) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(nn.Conv2d(width, 4, 3, stride=2, padding=1) for width in (in_channels, 4, 4, 4, 4))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        features = []
+        for stage in self.stages:
+            image = stage(image).relu()
+            features.append(image)
+        return features
+
+
+def test_an_encoder_is_trained_if_its_model_can_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(errors.OptionError, match=r"encoder=Encoder: isn't registered"):
+        bcdseg.fit(bcdseg.create(Encoder(), classes=CLASSES, size=32), TRAIN, VAL, out=tmp_path / "run", **QUICK)
+    assert not (tmp_path / "run").exists()
+    bcdseg.register("encoder", "five")(Encoder)
+    model = bcdseg.create(Encoder(), classes=CLASSES, size=32)
+    run = bcdseg.fit(model, TRAIN, VAL, out=tmp_path / "run", **QUICK)
+    assert bcdseg.load(run.folder / "model").network.config.encoder == "five"
+
+
+def test_forms_of_items_give_the_same_samples_and_leave_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    runs = []
+    for form in ("mapping", "tuple"):
+        parts = (Arrays(range(4), form), Arrays(range(4, 6), form))
+        runs.append(bcdseg.fit(_model(), *parts, out=tmp_path / form, **QUICK))
+    rows = [[{**row, "seconds": 0} for row in run.history] for run in runs]
+    assert rows[0] == rows[1]
+    assert not list((tmp_path / "temporary").iterdir())
+    assert "train,000000,normal,0,patient 0" in (tmp_path / "mapping" / "seen.csv").read_text()
+
+
+def _items(*items: Any) -> list[Any]:
+    return list(items)
+
+
+PIXELS, MASK = scan(0)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"mask": MASK}, r"train\[0\]: is dict without an image: return a mapping with the keys image, mask, label, group"),
+        ((PIXELS,), r"train\[0\]: is a tuple of 1"),
+        ((PIXELS, 1), r"train\[0\]: its mask is array\(1\)"),
+        ((PIXELS, MASK[1:]), r"train\[0\]: its mask is 47x64 and its image 48x64 pixels"),
+        ((PIXELS, MASK, 3), r"train\[0\]: its label is 3: give the name of a class, a number from 0 to 2 \(normal, benign"),
+        ({"image": PIXELS * np.nan}, r"train\[0\]: .*NaN"),
+    ],
+)
+def test_items_of_other_forms_are_refused(item: Any, message: str) -> None:
+    with pytest.raises(errors.DatasetError, match=message):
+        bcdseg.fit(_model(), _items(item), VAL)
+
+
+def test_what_is_no_data_set_is_refused_and_unused_keys_are_named() -> None:
+    with pytest.raises(errors.OptionError, match=r"train=int: give a data set"):
+        bcdseg.fit(_model(), 3, VAL)  # type: ignore[arg-type]
+    with (
+        pytest.warns(UserWarning, match="keys that are not used: 'age'"),
+        pytest.raises(errors.DatasetError, match="nothing can be learned"),
+    ):
+        bcdseg.fit(_model(), _items({"image": PIXELS, "age": 50}), VAL)
+
+
+def test_parts_that_share_a_group_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.LeakError, match="the group 'patient 4'"):
+        bcdseg.fit(_model(), Arrays(range(5)), VAL, out=tmp_path / "run", **QUICK)
