@@ -87,19 +87,28 @@ def _content(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such split file.") from None
-    except ValueError as error:
+    except OSError as error:
+        raise DatasetError(f"{path}: can't be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: is no split file ({error}).") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DatasetError(f"{path}: is no split file.")
     if content.get("version") != VERSION:
         raise DatasetError(f"{path}: has format version {content.get('version')}; this release reads version {VERSION}.")
-    rows = content.get("samples")
-    valid = isinstance(rows, list) and all(isinstance(row, dict) and row.keys() == ROW for row in rows)
-    if not valid or not isinstance(content.get("seed"), int) or len(content.get("fractions") or ()) != len(PARTS):
+    rows, fractions = content.get("samples"), content.get("fractions")
+    if not isinstance(rows, list) or not all(map(_is_row, rows)):
         raise DatasetError(f"{path}: the split file is damaged: its samples are not as they were written.")
-    assert isinstance(rows, list)
+    are_fractions = isinstance(fractions, list) and [type(one) in (int, float) for one in fractions] == [True] * len(PARTS)
+    if type(content.get("seed")) is not int or not are_fractions:
+        raise DatasetError(f"{path}: the split file is damaged: its seed or its fractions are not as they were written.")
     _check_rows(path, rows)
     return content
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, dict) or row.keys() != ROW:
+        return False
+    return isinstance(row["id"], str) and isinstance(row["hash"], str) and isinstance(row["group"], (str, type(None)))
 
 
 def _check_rows(path: Path, rows: list[dict[str, Any]]) -> None:
