@@ -13,7 +13,7 @@ from bcdseg import __version__
 from bcdseg.cli.compare import benchmark_command, recipes_command
 from bcdseg.cli.data import audit_command, fetch_command, split_command
 from bcdseg.cli.evaluate import evaluate_command
-from bcdseg.cli.models import export_command, info_command, models_command
+from bcdseg.cli.models import export_command, fit_site_command, info_command, models_command
 from bcdseg.cli.predict import predict_command
 from bcdseg.cli.servers import app_command, serve_command
 from bcdseg.cli.train import train_command
@@ -36,6 +36,7 @@ app.command("split")(split_command)
 app.command("recipes")(recipes_command)
 app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
+app.command("fit-site")(fit_site_command)
 app.command("benchmark")(benchmark_command)
 app.command("serve")(serve_command)
 app.command("app")(app_command)

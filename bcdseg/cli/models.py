@@ -14,7 +14,7 @@ from bcdseg.terminal import echo, make_console, printable
 
 if TYPE_CHECKING:
     from bcdseg.inference.predictor import Result
-    from bcdseg.model.runtime_agreement import Drift, Scans
+    from bcdseg.model.runtime_agreement import RuntimeAgreement, Scans
 
 
 def models_command() -> None:
@@ -111,16 +111,16 @@ def print_drift(model: str, source: str) -> None:
     """Measure each runtime in each of its precisions against torch in fp32, and print each row as soon as it is measured."""
     from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
     from bcdseg.model.registry import load
-    from bcdseg.model.runtime_agreement import LEAST_DICE, LEAST_SAME_CLASS, MOST_APART, lightened, parted
+    from bcdseg.model.runtime_agreement import LEAST_DICE, LEAST_SAME_CLASS, MOST_DIFFERENCE, drop_maps, split_scans
     from bcdseg.runtimes.choice import PRECISIONS
 
-    scans = parted(source)
-    exact = lightened(load(model, runtime="torch").predict(scans.measured, on_error="keep"))
+    scans = split_scans(source)
+    exact = drop_maps(load(model, runtime="torch").predict(scans.measured, on_error="keep"))
     echo(
-        f"How far {model} drifts from torch with fp32, over {len(scans.measured)} scans; "
+        f"Agreement of {model} with torch in fp32, over {len(scans.measured)} scans; "
         f"int8 took its ranges from {len(scans.ranges)} others.\n"
         f"Within the bound: Dice of the masks {LEAST_DICE} or more, the same class in {LEAST_SAME_CLASS:.0%} or more, "
-        f"probabilities {MOST_APART} apart or less, on average.\n"
+        f"a mean difference of the probabilities of {MOST_DIFFERENCE} or less.\n"
     )
     echo(ROW.format("runtime", "precision", "Dice", "same class", "probabilities", "within the bound"))
     echo(ROW.format(*["---"] * 6))
@@ -137,7 +137,7 @@ def print_drift(model: str, source: str) -> None:
     echo("".join(f"\n{line}" for line in left_out))
 
 
-def _measured(model: str, runtime: str, precision: str, scans: Scans, exact: list[Result]) -> Drift:
+def _measured(model: str, runtime: str, precision: str, scans: Scans, exact: list[Result]) -> RuntimeAgreement:
     from bcdseg.model.registry import load
     from bcdseg.model.runtime_agreement import measure
     from bcdseg.runtimes.choice import RUNTIME_DEVICES
@@ -148,11 +148,11 @@ def _measured(model: str, runtime: str, precision: str, scans: Scans, exact: lis
     return measure(exact, loaded.predict(scans.measured, on_error="keep"))
 
 
-def _row(runtime: str, precision: str, found: Drift) -> str:
+def _row(runtime: str, precision: str, found: RuntimeAgreement) -> str:
     dice = "" if found.dice is None else f"{found.dice:.4f}"
     same = "" if found.same_class is None else f"{found.same_class:.1%}"
-    apart = "" if found.apart is None else f"{found.apart:.4f}"
-    return ROW.format(runtime, precision, dice, same, apart, "yes" if found.within else "no")
+    difference = "" if found.probability_difference is None else f"{found.probability_difference:.4f}"
+    return ROW.format(runtime, precision, dice, same, difference, "yes" if found.within else "no")
 
 
 def export_command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.leakage import check_disjoint
 from bcdseg.errors import OptionError
-from bcdseg.evaluation.calibrate import calibrate
+from bcdseg.evaluation.site import fit_class_rules
 from bcdseg.model.loading import load_model
 from bcdseg.model.model import Model
 from bcdseg.runtimes.torch_runtime import choose_device
@@ -174,7 +175,7 @@ def _finish(plan: TrainingPlan, folder: Path, history: History) -> Run:
     best = best_epoch(history)
     if is_first() and not (folder / MODEL).exists():
         trained = _best_model(plan, folder, history)
-        (calibrate(trained, plan.val) if plan.config.calibrate else trained).save(folder / MODEL)
+        (_calibrated(plan, trained) if plan.config.calibrate else trained).save(folder / MODEL)
     from_first(None)  # the others wait until it is written
     return Run(
         model=load_model(folder / MODEL, name=folder.name, device=plan.model.device),
@@ -186,11 +187,20 @@ def _finish(plan: TrainingPlan, folder: Path, history: History) -> Run:
     )
 
 
+def _calibrated(plan: TrainingPlan, trained: Model) -> Model:
+    """Fit temperature and confidence threshold; where the validation scans are too few, those of the initial model stay."""
+    fitted, changes = fit_class_rules(trained, plan.val)
+    for change in changes:
+        plan.report(str(change))
+    return fitted
+
+
 def _best_model(plan: TrainingPlan, folder: Path, history: History) -> Model:
-    """Return a copy of the initial model with the weights of the best epoch."""
+    """Return a copy of the initial model with the weights of the best epoch, and without what was measured of the old weights."""
     network = copy.deepcopy(plan.model.network)
     state = read_checkpoint(folder / BEST)["state_dict"]
     own = {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
     network.load_state_dict(own)
     record = training_record(plan, history, best_epoch(history))
-    return Model(network.eval(), plan.model.preprocessing, training=record, name=folder.name, device=plan.model.device)
+    rules = replace(plan.model.rules, operating_points=(), conformal_coverage=None, conformal_thresholds=())
+    return Model(network.eval(), plan.model.preprocessing, rules, training=record, name=folder.name, device=plan.model.device)

@@ -123,6 +123,7 @@ def test_a_model_that_resizes_nothing_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:Parameter `min_size` is deprecated:FutureWarning")  # MONAI's call of scikit-image
 def test_an_outline_below_the_presence_threshold_is_written_as_a_candidate(tmp_path: Path) -> None:
     made = _model()
     model = Model(made.network, made.preprocessing, bcdseg.Rules(presence_threshold=0.3), name="small")

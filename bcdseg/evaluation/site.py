@@ -1,0 +1,154 @@
+"""Decision rules of a model fitted to a site, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.errors import OptionError
+from bcdseg.evaluation.calibrate import Fractions, choose_positive, class_results, wanted_fractions, with_rules
+from bcdseg.evaluation.case_results import check_data, check_measurable, check_model
+from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
+from bcdseg.evaluation.site_effects import SiteEffect
+from bcdseg.evaluation.site_fitting import Fitting, RuleChange
+from bcdseg.evaluation.site_rules import SiteTable, site_table
+from bcdseg.evaluation.training_overlap import refuse_seen, remember_scans
+from bcdseg.model.model import Model
+from bcdseg.model.registry import joint_training_overlap
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SiteFit:
+    """Result of ``fit_site``.
+
+    Attributes:
+        model: Copy of the model with the rules that were changed; its card reports what was changed and why.
+        site: Name of the data set.
+        scans: Number of scans.
+        groups: Number of their groups.
+        changes: What became of each rule.
+        effects: Effect of the changed rules on each quantity, such as ``"dice"``, ``"ece"``, ``"false_lesions"``.
+    """
+
+    model: Model
+    site: str
+    scans: int
+    groups: int
+    changes: tuple[RuleChange, ...]
+    effects: Mapping[str, SiteEffect]
+
+    @property
+    def lines(self) -> list[str]:
+        """Report as lines of text."""
+        about = (
+            f"Rules fitted on {self.scans} scans of {self.groups} groups of {self.site}. Figures: 95 % intervals over groups; each "
+            "scan is measured under rules that were fitted without its fold, but which rules are changed was decided on all."
+        )
+        shown = [str(one) for one in self.effects.values() if one.before.value is not None or one.after.value is not None]
+        return [about, *map(str, self.changes), *shown]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result without the model, as JSON types."""
+        return {
+            "site": self.site,
+            "scans": self.scans,
+            "groups": self.groups,
+            "rules": asdict(self.model.rules),
+            "changes": [asdict(change) for change in self.changes],
+            "effects": {name: asdict(effect) for name, effect in self.effects.items()},
+        }
+
+    def __repr__(self) -> str:
+        first, *others = self.lines
+        return "\n".join([f"<SiteFit of {self.model.name}: {first}", *(f"  {line}" for line in others)]) + ">"
+
+
+def fit_site(
+    model: Model,
+    scans: Dataset,
+    *,
+    coverage: float = 0.9,
+    sensitivity: Fractions = (0.9, 0.95),
+    specificity: Fractions = 0.9,
+    positive: str = "auto",
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> SiteFit:
+    """Fit the decision rules of a model to some 30 to 300 scans of a site, without training.
+
+    Each rule is fitted in turn, and is changed only where the scans determine it:
+
+    - Temperature, presence threshold and mask threshold are changed where that improves the negative log-likelihood of the true
+      classes, the Dice of lesions minus the fraction of false lesions, and the Dice of lesions. The improvement is measured by
+      cross-fitting: each scan under the rule that was fitted on the other folds, which share no group with it. The 95 % interval of
+      the improvement has to exclude 0. Otherwise the change may be noise, which would cost as much at the next scan as it seems to
+      bring at these. An interval needs ten groups of each kind of scans.
+    - The confidence threshold, operating points and label sets are to reach a stated fraction: nine tenths not flagged, a
+      sensitivity or specificity, a coverage. They are changed where the interval of the fraction that they reach now excludes the
+      stated one, or where the model has no such rule. Whatever they reach now, they are kept where the groups are so few that the
+      fraction a new threshold reaches is uncertain by more than 0.1: 35 groups are needed for 0.9, and 20 for 0.95.
+
+    Label sets are conformal: a set contains the true class of a new scan of the site with at least the stated probability. They
+    hold for each class where each has enough groups, else on average over the classes.
+
+    Args:
+        model: Model; it is not changed.
+        scans: Scans of the site with labels, masks or both. Groups are patients: give them, since scans of a patient are alike.
+        coverage: Probability with which a label set is to contain the true class.
+        sensitivity: Sensitivities that operating points are to reach; None for no such points.
+        specificity: Specificities that operating points are to reach; None for no such points.
+        positive: Class that the operating points predict; ``"auto"`` is ``malignant``, if the model has it.
+        draws: Number of bootstrap draws.
+        seed: Seed of the folds and of the bootstrap.
+
+    Returns:
+        The model with its changed rules, the reason of each, and their effects with intervals.
+
+    Raises:
+        LeakError: The model was trained on some of these scans.
+        InputError: A scan has a class that the model doesn't have, or no scan has a true mask or class.
+    """
+    check_model(model)
+    check_data(scans)
+    check_whole(draws=draws, seed=seed)
+    if not 0 < coverage < 1:
+        raise OptionError(f"coverage={coverage!r}: choose a number between 0 and 1, such as 0.9.")
+    check_measurable(model.name, model.classes, scans)
+    refuse_seen(model, scans)
+    wanted = [*wanted_fractions("sensitivity", sensitivity), *wanted_fractions("specificity", specificity)]
+    if positive == "auto" and not any(name.lower() == "malignant" for name in model.classes):
+        wanted, target = [], None
+    else:
+        target = choose_positive(model.classes, positive)
+    fitting = Fitting(site_table(model, scans), model.rules, positive=target, wanted=wanted, draws=draws, seed=seed)
+    fitting.fit_class_rules()
+    fitting.fit_outline_rules()
+    fitting.fit_points()
+    fitting.fit_label_sets(coverage)
+    fitted = SiteFit(
+        model=with_rules(model, **vars(fitting.rules)),
+        site=scans.name,
+        scans=len(scans),
+        groups=len(set(fitting.cases.groups)),
+        changes=tuple(fitting.changes),
+        effects=fitting.effects(),
+    )
+    if model.training:
+        seen = joint_training_overlap([model], also=remember_scans(scans))
+        fitted.model.training |= {"site": fitted.lines, "seen": seen}
+    return fitted
+
+
+def fit_class_rules(model: Model, scans: Dataset) -> tuple[Model, tuple[RuleChange, ...]]:
+    """Fit temperature and confidence threshold as ``fit_site`` does, and keep those that the scans are too few to determine."""
+    cases = class_results(model, scans)
+    missing = np.full((len(cases), 1), np.nan)
+    table = SiteTable(cases=cases, thresholds=(model.rules.threshold,), dice=missing, outlined=missing)
+    fitting = Fitting(table, model.rules, positive=None, wanted=[], draws=DRAWS, seed=0)
+    fitting.fit_class_rules()
+    changes = tuple(fitting.changes)
+    return with_rules(model, note=" ".join(f"{one}." for one in map(str, changes)), **vars(fitting.rules)), changes

@@ -1,0 +1,193 @@
+"""Decision rules fitted on a model's outputs for the scans of a site, as pure functions of a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit, softmax
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.evaluation.calibrate import choose_points
+from bcdseg.evaluation.case_results import CaseResult, predict_cases
+from bcdseg.evaluation.metrics.calibration import fit_temperature
+from bcdseg.evaluation.metrics.outline import dice
+from bcdseg.evaluation.results_table import UNKNOWN, Cases, Column, table_of
+from bcdseg.inference.lesions import without_small_components
+from bcdseg.inference.rules import Rules
+from bcdseg.model.model import Model
+
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(4, 17))
+UNSURE = 0.1  # fraction of the scans that the confidence threshold flags
+HALF_WIDTH = 0.1  # of the 95 % interval of a fraction that a threshold is to reach
+Rows = NDArray[np.bool_]
+RuleFit = Callable[["SiteTable", Rules], Rules]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SiteTable:
+    """What decision rules are fitted on: one row per scan.
+
+    Attributes:
+        cases: Results table of the model.
+        thresholds: Mask thresholds.
+        dice: Dice of the outline at each mask threshold, scans x thresholds; NaN where the mask or its truth is missing.
+        outlined: 1 where something is outlined at each mask threshold, else 0; NaN where the mask is missing.
+    """
+
+    cases: Cases
+    thresholds: tuple[float, ...]
+    dice: Column
+    outlined: Column
+
+    def select(self, rows: Rows) -> SiteTable:
+        """Return some of the scans."""
+        return replace(self, cases=self.cases.select(rows), dice=self.dice[rows], outlined=self.outlined[rows])
+
+    def presence(self, temperature: float) -> Column:
+        """Return each scan's probability of a lesion; 1 for a model without a negative class."""
+        if self.cases.no_lesion is None:
+            return np.ones(len(self.cases))
+        absence = softmax(self.cases.logits / temperature, axis=1)[:, self.cases.classes.index(self.cases.no_lesion)]
+        return np.asarray(1 - absence)
+
+    def under(self, rules: Rules) -> Cases:
+        """Return the results table under other rules. Of the columns of ``outline`` only ``dice`` follows."""
+        at = self.thresholds.index(rules.threshold)
+        found = self.presence(rules.temperature) >= (rules.presence_threshold or 0)
+        clear = self.cases.outline["truth_area"] == 0
+        overlap = np.where(found | np.isnan(self.dice[:, at]), self.dice[:, at], np.where(clear, 1.0, 0.0))
+        outlined = np.where(np.isnan(self.outlined[:, at]), np.nan, self.outlined[:, at] * found)
+        probabilities = softmax(self.cases.logits / rules.temperature, axis=1) if self.cases.classes else self.cases.probabilities
+        return replace(self.cases, probabilities=probabilities, outlined=outlined, outline={**self.cases.outline, "dice": overlap})
+
+
+def site_table(model: Model, scans: Dataset) -> SiteTable:
+    """Predict every scan once, and compare its outline with the truth at each mask threshold."""
+    thresholds = tuple(sorted({*THRESHOLDS, model.rules.threshold}))
+    results = []
+    for result in predict_cases(model, scans):
+        results.append((result.case, *_at_thresholds(result, thresholds, model.rules.min_lesion_share)))
+    cases = table_of((case for case, _, _ in results), classes=model.classes, no_lesion=model.no_lesion)
+    overlaps, outlined = (np.array([result[place] for result in results]) for place in (1, 2))
+    return SiteTable(cases=cases, thresholds=thresholds, dice=overlaps, outlined=outlined)
+
+
+def _at_thresholds(result: CaseResult, thresholds: Sequence[float], min_share: float) -> tuple[list[float], list[float]]:
+    """Return the Dice of the outline and whether there is one, at each threshold."""
+    probability = result.prediction.mask_probability
+    if probability is None:
+        return [math.nan] * len(thresholds), [math.nan] * len(thresholds)
+    top, left, bottom, right = result.prediction.area or (0, 0, *probability.shape)
+    smallest = min_share * (bottom - top) * (right - left)
+    masks = [without_small_components(probability >= threshold, smallest) for threshold in thresholds]
+    overlaps = [math.nan if result.truth is None else dice(result.truth, mask) for mask in masks]
+    return overlaps, [float(mask.any()) for mask in masks]
+
+
+def at_temperature(rules: Rules, temperature: float) -> Rules:
+    """Return the rules at another temperature, with all thresholds on class probabilities moved along.
+
+    A probability's log-odds are divided by the temperature, so a model of two classes decides as before. With more classes,
+    few scans near a threshold are decided otherwise.
+    """
+
+    def moved(threshold: float) -> float:
+        return float(expit(logit(threshold) * rules.temperature / temperature))
+
+    return replace(
+        rules,
+        temperature=temperature,
+        min_confidence=moved(rules.min_confidence),
+        presence_threshold=None if rules.presence_threshold is None else moved(rules.presence_threshold),
+        operating_points=tuple(replace(point, threshold=moved(point.threshold)) for point in rules.operating_points),
+        conformal_thresholds=tuple(map(moved, rules.conformal_thresholds)),
+    )
+
+
+def fit_temperature_rule(table: SiteTable, rules: Rules) -> Rules:
+    """Fit the temperature that minimises the negative log-likelihood of the true classes."""
+    known = table.cases.has_class
+    return at_temperature(rules, fit_temperature(table.cases.logits[known], table.cases.labels[known])) if known.any() else rules
+
+
+def fit_confidence(table: SiteTable, rules: Rules) -> Rules:
+    """Fit the confidence threshold that flags a tenth of the scans."""
+    surest = table.under(rules).probabilities.max(axis=1)
+    return replace(rules, min_confidence=float(np.quantile(surest, UNSURE)))
+
+
+def fit_presence(table: SiteTable, rules: Rules) -> Rules:
+    """Fit the presence threshold with the best score of ``outline_score``, the lowest of equals: it hides the fewest outlines."""
+    lesion, clear = table.cases.lesion, table.cases.clear
+    if table.cases.no_lesion is None or not lesion.any() or not clear.any():
+        return rules
+    presence, at = table.presence(rules.temperature), table.thresholds.index(rules.threshold)
+    ordered = np.unique(presence[lesion | clear])
+    choices = np.concatenate(([0.0], (ordered[1:] + ordered[:-1]) / 2))
+    found = presence[:, None] >= choices
+    overlap = (table.dice[lesion, at][:, None] * found[lesion]).mean(axis=0)
+    false = (table.outlined[clear, at][:, None] * found[clear]).mean(axis=0)
+    return replace(rules, presence_threshold=float(choices[np.argmax(overlap - false)]))
+
+
+def fit_mask_threshold(table: SiteTable, rules: Rules) -> Rules:
+    """Fit the mask threshold with the highest mean Dice of lesions, the nearest to the present one of equals."""
+    lesion = table.cases.lesion & ~np.isnan(table.dice).any(axis=1)
+    if not lesion.any():
+        return rules
+    found = table.presence(rules.temperature) >= (rules.presence_threshold or 0)
+    means = (table.dice[lesion] * found[lesion][:, None]).mean(axis=0)
+    best = np.flatnonzero(means == means.max())
+    return replace(rules, threshold=min((table.thresholds[at] for at in best), key=lambda one: abs(one - rules.threshold)))
+
+
+def fit_point(table: SiteTable, rules: Rules, *, kind: str, fraction: float, positive: str) -> Rules:
+    """Fit the operating point that reaches a sensitivity or a specificity; the rules' other points are kept."""
+    cases = table.under(rules)
+    known, number = cases.has_class, cases.classes.index(positive)
+    truth = cases.labels[known] == number
+    if not truth.any() or truth.all():
+        return rules
+    (point,) = choose_points(cases.classes, cases.probabilities[known], cases.labels[known], [(kind, fraction)], positive)
+    others = tuple(one for one in rules.operating_points if one.name != point.name)
+    return replace(rules, operating_points=(*others, point))
+
+
+def fit_label_sets(table: SiteTable, rules: Rules, *, coverage: float, by_class: bool) -> Rules:
+    """Fit the thresholds of conformal label sets by split conformal prediction.
+
+    The threshold is the floor((n + 1)(1 - coverage))-th lowest probability of the true class among n scans. A new scan's set then
+    contains its true class with at least the stated probability, if the scans are exchangeable (Vovk, Gammerman, Shafer,
+    Algorithmic learning in a random world, 2005).
+
+    Args:
+        table: Scans.
+        rules: Rules to change.
+        coverage: Probability that the set contains the true class.
+        by_class: Whether each class has a threshold of its own, so that the coverage holds for each class.
+    """
+    cases = table.under(rules)
+    labels = np.where(cases.has_class, cases.labels, UNKNOWN)
+    classes = range(len(cases.classes))
+    own = [cases.probabilities[labels == number, number] for number in classes]
+    pooled = np.concatenate(own)
+    thresholds = tuple(_conformal_threshold(own[number] if by_class else pooled, coverage) for number in classes)
+    return replace(rules, conformal_coverage=coverage, conformal_thresholds=thresholds)
+
+
+def _conformal_threshold(of_truth: Column, coverage: float) -> float:
+    place = math.floor((len(of_truth) + 1) * (1 - coverage) + 1e-9)
+    return float(np.sort(of_truth)[place - 1]) if place else 0.0
+
+
+def needed_groups(fraction: float) -> int:
+    """Return the number of groups from which a threshold that is to reach a fraction of new scans is determined.
+
+    The fraction that a threshold reaches on new scans has a 95 % interval of about 1.96 sqrt(f (1 - f) / n) on each side, when it
+    was chosen on n scans. It is to be at most 0.1, and the quantile is to be inside the scans: n is at least 1 / (1 - f).
+    """
+    return max(math.ceil(fraction * (1 - fraction) * (1.96 / HALF_WIDTH) ** 2), math.ceil(1 / (1 - fraction) - 1e-9))

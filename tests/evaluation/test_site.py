@@ -1,0 +1,171 @@
+"""Rules fitted to a site: what its scans determine is changed, and the rest is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import bcdseg
+from bcdseg import Dataset, Model, Output, Rules, errors
+from bcdseg.cli import app
+from bcdseg.evaluation.site import fit_class_rules
+from bcdseg.evaluation.site_rules import needed_groups
+
+CLASSES = ["normal", "benign", "malignant"]
+TRUE_TEMPERATURE, SEPARATION = 3.0, 1.5
+RULES = Rules(min_lesion_share=0.01)
+
+
+class Written(torch.nn.Module):
+    """A network whose class logits are written into three pixels of the scan, and whose mask is its brightness."""
+
+    def __init__(self, network: bcdseg.Network) -> None:
+        super().__init__()
+        self.config, self.stride = network.config, network.stride
+        self.anchor = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, image: torch.Tensor) -> Output:
+        return Output(20 * (image[:, :1] - 0.5) + self.anchor, image[:, 0, 0, :3] * 255 / 4 - 32)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    made = bcdseg.create("plain_cnn", classes=CLASSES)
+    path = bcdseg.Preprocessing(resize="none", mean=(0,), std=(1,))
+    return Model(Written(made.network), path, RULES, training={"summary": "made"}, name="written")  # type: ignore[arg-type]
+
+
+def _site(folder: Path, each: int, seed: int) -> Dataset:
+    """Scans of three classes with known posteriors: the network's logits are three times too large.
+
+    Each scan has a bright lesion, which is false in a normal one, with a rim of 60 % that is not part of it.
+    """
+    rng = np.random.default_rng(seed)
+    for number, label in enumerate(CLASSES):
+        (folder / label).mkdir(parents=True)
+        for at in range(each):
+            evidence = rng.normal(size=3) + SEPARATION * np.eye(3)[number]
+            pixels = rng.integers(0, 60, (32, 32)).astype(np.uint8)
+            top, left = rng.integers(4, 12, 2)
+            pixels[top : top + 14, left : left + 14] = 133
+            pixels[top + 2 : top + 12, left + 2 : left + 12] = 230
+            pixels[0, :3] = np.rint((TRUE_TEMPERATURE * SEPARATION * evidence + 32) * 4)
+            mask = np.zeros((32, 32), np.uint8)
+            if label != "normal":
+                mask[top + 2 : top + 12, left + 2 : left + 12] = 255
+            Image.fromarray(pixels).save(folder / label / f"{label} ({at}).png")
+            Image.fromarray(mask).save(folder / label / f"{label} ({at})_mask.png")
+    return bcdseg.open_dataset(folder)
+
+
+@pytest.fixture(scope="module")
+def fitted(model: Model, tmp_path_factory: pytest.TempPathFactory) -> bcdseg.SiteFit:
+    return bcdseg.fit_site(model, _site(tmp_path_factory.mktemp("site") / "made", 60, 0), draws=200)
+
+
+def test_what_the_scans_determine_is_found(fitted: bcdseg.SiteFit, model: Model) -> None:
+    rules, changed = fitted.model.rules, {change.rule: change.changed for change in fitted.changes}
+    assert rules.temperature == pytest.approx(TRUE_TEMPERATURE, rel=0.2)
+    assert rules.threshold == 0.65
+    assert rules.presence_threshold is not None
+    assert 0.4 < rules.presence_threshold < 0.9
+    assert changed["temperature"]
+    assert changed["presence threshold"]
+    assert changed["mask threshold"]
+    assert {point.name for point in rules.operating_points} == {"sensitivity 0.9", "sensitivity 0.95", "specificity 0.9"}
+    assert rules.conformal_coverage == 0.9
+    assert model.rules == RULES
+    for name in ("ece", "outline_score", "dice", "false_lesions"):
+        effect = fitted.effects[name]
+        assert effect.before.value is not None
+        assert effect.after.low is not None
+    assert fitted.effects["ece"].is_better
+    assert fitted.effects["false_lesions"].before.value == 1
+    assert fitted.effects["false_lesions"].is_better
+
+
+def test_it_holds_for_new_scans_of_the_site(fitted: bcdseg.SiteFit, tmp_path: Path) -> None:
+    new = _site(tmp_path / "new", 70, 1)
+    found = list(fitted.model.predict([one.image for one in new]))
+    labels = [str(one.label) for one in new]
+    for name in CLASSES:
+        covered = [label in scan.label_set for scan, label in zip(found, labels, strict=True) if label == name]
+        assert np.mean(covered) == pytest.approx(0.9, abs=0.1)
+    malignant = np.array([scan.probabilities["malignant"] for scan in found])[np.array(labels) == "malignant"]
+    point = fitted.model.rules.operating_point("sensitivity 0.9")
+    assert np.mean(malignant >= point.threshold) == pytest.approx(0.9, abs=0.1)
+    false = np.mean([bool(scan.lesions) for scan, label in zip(found, labels, strict=True) if label == "normal"])
+    stated = fitted.effects["false_lesions"].after
+    assert stated.low is not None
+    assert stated.high is not None
+    assert stated.low - 0.1 < false < stated.high + 0.1
+
+
+def test_what_few_scans_can_not_determine_is_kept_with_the_number_that_is_missing(model: Model, tmp_path: Path) -> None:
+    fitted = bcdseg.fit_site(model, _site(tmp_path / "few", 6, 2), draws=200)
+    assert fitted.model.rules == model.rules
+    assert not any(change.changed for change in fitted.changes)
+    reasons = {change.rule: change.reason for change in fitted.changes}
+    assert "6 groups of scans without a lesion: 4 more are needed" in reasons["presence threshold"]
+    assert "6 groups of malignant scans, 29 more are needed" in reasons["operating point “sensitivity 0.9”"]
+    assert "18 groups of scans whose class is known, 17 more are needed" in reasons["label sets of all classes together"]
+    assert "unchanged" in str(fitted.effects["dice"])
+
+
+def test_rules_that_reach_what_they_state_are_kept(fitted: bcdseg.SiteFit, tmp_path: Path) -> None:
+    again = bcdseg.fit_site(fitted.model, _site(tmp_path / "again", 60, 3), draws=200)
+    kept = {change.rule for change in again.changes if not change.changed}
+    assert {"temperature", "mask threshold", "presence threshold"} <= kept
+
+
+def test_the_model_remembers_its_site(fitted: bcdseg.SiteFit, model: Model, tmp_path: Path) -> None:
+    config = json.loads((fitted.model.save(tmp_path / "site") / "config.json").read_text())
+    assert Rules.from_dict(config["rules"]) == fitted.model.rules
+    assert "## Site" in fitted.model.card
+    assert "temperature: changed" in fitted.model.card
+    with pytest.raises(errors.LeakError):
+        bcdseg.fit_site(fitted.model, _site(tmp_path / "same", 60, 0))
+    assert "seen" not in model.training
+    assert json.dumps(fitted.to_dict())
+    assert "outlined" in repr(fitted)
+
+
+def test_fit_keeps_the_rules_that_its_validation_scans_are_too_few_for(model: Model, tmp_path: Path) -> None:
+    kept, changes = fit_class_rules(model, _site(tmp_path / "val", 2, 4))
+    assert kept.rules == model.rules
+    assert [change.rule for change in changes] == ["temperature", "confidence threshold"]
+    assert "more are needed" in kept.training["calibration"]
+
+
+@pytest.mark.parametrize(("fraction", "groups"), [(0.5, 97), (0.9, 35), (0.95, 20), (0.99, 100)])
+def test_the_groups_that_a_fraction_needs(fraction: float, groups: int) -> None:
+    assert needed_groups(fraction) == groups
+    if groups != 100:  # as many as 1 / (1 - f) asks for
+        reached = np.random.default_rng(0).beta(fraction * groups, (1 - fraction) * groups, 10_000)
+        assert np.quantile(np.abs(reached - fraction), 0.95) < 0.11
+
+
+def test_the_command_line_and_wrong_input(model: Model, tmp_path: Path) -> None:
+    site = _site(tmp_path / "site", 4, 5)
+    folder = bcdseg.create("plain_cnn", classes=CLASSES, size=32).save(tmp_path / "model")
+    report = tmp_path / "report.json"
+    arguments = ["fit-site", str(folder), str(tmp_path / "site"), "--out", str(tmp_path / "out"), "--draws", "50"]
+    done = CliRunner().invoke(app, [*arguments, "--report", str(report)])
+    assert done.exit_code == 0, done.output
+    assert "more are needed" in done.stdout
+    assert bcdseg.load(tmp_path / "out").rules == Rules()
+    assert json.loads(report.read_text())["scans"] == 12
+    assert isinstance(CliRunner().invoke(app, arguments).exception, errors.OutputExistsError)
+    for options, reason in (
+        ({"coverage": 1.0}, "between 0 and 1"),
+        ({"sensitivity": 2}, "above 0"),
+        ({"positive": "cyst"}, "cyst"),
+    ):
+        with pytest.raises(errors.OptionError, match=reason):
+            bcdseg.fit_site(model, site, **options)  # type: ignore[arg-type]
