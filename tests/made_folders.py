@@ -62,13 +62,14 @@ def table_beside_class_folders(folder: Path) -> Path:
     return write_table(folder / "truth.csv", rows)
 
 
-def nnunet(folder: Path) -> Path:
-    """nnU-Net's raw folder, with a test part that has no truth."""
+def nnunet(folder: Path, description: bool = True) -> Path:
+    """nnU-Net's raw folder, with or without its ``dataset.json``, and with a test part that has no truth."""
     pictures(folder / "imagesTr", names("case_{:03}_0000.png"))
     for seed, name in enumerate(names("case_{:03}.png")):
         save(folder / "labelsTr" / name, scan(seed)[1].astype(np.uint8))
     pictures(folder / "imagesTs", names("case_{:03}_0000.png", 2))
-    (folder / "dataset.json").write_text('{"channel_names": {"0": "us"}, "labels": {"background": 0, "lesion": 1}}')
+    if description:
+        (folder / "dataset.json").write_text('{"channel_names": {"0": "us"}, "labels": {"background": 0, "lesion": 1}}')
     return folder
 
 

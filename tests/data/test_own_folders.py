@@ -58,11 +58,13 @@ def test_the_labels_of_a_named_table_win_over_folders(tmp_path: Path) -> None:
 
 
 def test_the_raw_folder_of_nnunet_is_pairs_and_no_classes(tmp_path: Path) -> None:
+    data = bcdseg.open_dataset(made.nnunet(tmp_path / "whole")).part("train")
     with pytest.warns(DataWarning, match=r"imagesTs/ \(2\)"):
-        data = bcdseg.open_dataset(made.nnunet(tmp_path))
-    assert facts(data) == [(f"case_{number:03}_0000.png", 1, None, None) for number in range(1, 5)]
-    assert {sample.part for sample in data} == {"train"}
-    np.testing.assert_array_equal(data.read(data[2])[1], scan(2)[1])
+        bare = bcdseg.open_dataset(made.nnunet(tmp_path / "bare", description=False))
+    for found in (data, bare):
+        assert facts(found) == [(f"case_{number:03}_0000.png", 1, None, None) for number in range(1, 5)]
+        assert {sample.part for sample in found} == {"train"}
+        np.testing.assert_array_equal(found.read(found[2])[1], scan(2)[1])
 
 
 @pytest.mark.parametrize(
@@ -237,6 +239,18 @@ def test_arrays_and_map_style_data_sets_open(make: Callable[[], object]) -> None
         pixels, mask = data.read(sample)
         np.testing.assert_array_equal(pixels, scan(number)[0])
         np.testing.assert_array_equal(mask, scan(number)[1])
+
+
+def test_missing_cells_in_memory_are_unknown(tmp_path: Path) -> None:
+    made.pictures(tmp_path, ["a.png", "b.png"])
+    columns = {
+        "image": ["a.png", "b.png"],
+        "label": np.array([2.0, np.nan]),
+        "patient": np.array([7, 8], np.float32),
+        "age": [None, 41],
+    }
+    data = bcdseg.open_dataset(columns, root=tmp_path)
+    assert [(sample.label, sample.group, sample.facts) for sample in data] == [("2", "7", {}), (None, "8", {"age": 41})]
 
 
 def test_what_is_no_data_set_is_refused() -> None:

@@ -168,7 +168,7 @@ def _sample(cells: _Cells, facts: Mapping[str, Any], number: int, files: FileInd
 
 def _mask_names(value: Any) -> Sequence[str]:
     names = value if isinstance(value, (list, tuple)) else [] if is_missing(value) else str(value).split(BETWEEN)
-    return [text for name in names if (text := cell_text(name))]
+    return [text for name in names if (text := cell_text(name).strip())]
 
 
 def _spacing(cell: str) -> Spacing | tuple[()] | None:

@@ -14,6 +14,7 @@ from typing import Any
 from bcdseg.csv_text import read_csv
 from bcdseg.errors import DatasetError, DataWarning
 from bcdseg.extras import require
+from bcdseg.types import as_text
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx")
 Row = dict[str, Any]
@@ -103,14 +104,14 @@ def cell_text(value: Any) -> str:
     """Return the text of a cell, ``""`` for a missing one; a whole number that a table stores as 7.0 becomes 7."""
     if is_missing(value):
         return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    return value if isinstance(value, str) else as_text(value)
 
 
 def is_missing(value: Any) -> bool:
     """Return whether a cell has no value: None, NaN, and the markers of pandas."""
     if value is None or isinstance(value, str):
         return value is None
-    if hasattr(value, "shape") or isinstance(value, (list, tuple)):
+    if getattr(value, "shape", ()) != () or isinstance(value, (list, tuple)):
         return False
     try:
         return bool(value != value)
@@ -119,7 +120,12 @@ def is_missing(value: Any) -> bool:
 
 
 def _of_rows(name: str, columns: Iterable[str], rows: Iterable[Mapping[Any, Any]]) -> Table:
-    return Table(name, tuple(columns), [{str(key): value for key, value in row.items()} for row in rows], 0)
+    return Table(
+        name,
+        tuple(name.strip() for name in columns),
+        [_stripped((str(key), value) for key, value in row.items()) for row in rows],
+        0,
+    )
 
 
 def _of_columns(name: str, columns: Mapping[Any, Sequence[Any]]) -> Table:
@@ -128,7 +134,7 @@ def _of_columns(name: str, columns: Mapping[Any, Sequence[Any]]) -> Table:
         told = ", ".join(f"{key} {length}" for key, length in lengths.items())
         raise DatasetError(f"{name}: its columns have different lengths ({told}).")
     count = next(iter(lengths.values()), 0)
-    return Table(name, tuple(lengths), [{str(key): values[at] for key, values in columns.items()} for at in range(count)], 0)
+    return _of_rows(name, lengths, ({key: values[at] for key, values in columns.items()} for at in range(count)))
 
 
 def _text(path: Path) -> str:
