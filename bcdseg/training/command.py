@@ -19,13 +19,13 @@ from bcdseg.model.registry import load
 from bcdseg.training.config import FitConfig
 from bcdseg.training.config_file import from_settings, from_values, read_values, toml_lines
 from bcdseg.training.custom import Custom
-from bcdseg.training.recipes import Recipe, recipe
+from bcdseg.training.recipes import MASK, Recipe, recipe
 from bcdseg.training.run import COMMAND, CONFIG, LAST, SPLIT, Run
 
 FRACTIONS = (0.7, 0.1, 0.2)
 DEFAULT = "default"
 NOTHING = "none"
-PLACES = {"data", "model", "weights", "teacher"}
+PLACES = {"data", "recipe", "model", "weights", "teacher"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Command:
         columns: Columns of a table by field, such as ``image=file,label=diagnosis``, or None.
         class_map: Classes by label, such as ``Cancer=malignant``, or None.
         split: A split file, or None to use the parts that the data set prescribes, or else to split it randomly.
-        recipe: Name of a recipe; without recipe, model and encoder the library's default recipe is used.
+        recipe: Name or file of a recipe; without recipe, model and encoder the library's default recipe is used.
         model: A trained model to continue from.
         encoder: Encoder of a new model. The next four fields are for a new model too; where they are None, the recipe or
             ``bcdseg.create`` decides.
@@ -66,7 +66,7 @@ class Command:
     def __post_init__(self) -> None:
         given = [name for name in ("recipe", "model", "encoder") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise OptionError(f"Give one of {', '.join(f'--{name}' for name in given)}: each says what to start from.")
+            raise OptionError(f"Give one of {', '.join(f'--{name}' for name in given)}: each specifies the initial model.")
         new = [f"--{name}" for name in ("decoder", "head", "weights", "size") if getattr(self, name) is not None]
         if self.model is not None and new:
             raise OptionError(f"{', '.join(new)}: for a new model; --model has its own.")
@@ -150,7 +150,8 @@ def _run(command: Command, config: FitConfig, out: Path | None, *, resume: bool)
 
 def _absolute(place: str) -> str:
     """Return the absolute path of an existing file or folder, which is valid from any folder; return other names unchanged."""
-    return str(Path(place).resolve()) if Path(place).exists() else place
+    path, suffix = (place.removesuffix(MASK), MASK) if place.endswith(MASK) else (place, "")
+    return str(Path(path).resolve()) + suffix if Path(path).exists() else place
 
 
 def _prescribed(dataset: Dataset) -> Split:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,24 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "recipes"
 MASK = "+mask"
-MASK_SUMMARY = "Besides, a U-Net on the same encoder learns the masks, and the class head reads its outline."
-AS_TOLD = "as the recipe tells"
+MASK_SUMMARY = "A U-Net on the same encoder also learns the masks, and the class head pools under the predicted mask."
+RECIPES_OWN = "the recipe's own"
+SUFFIXES = (".toml", ".yaml", ".yml")
+PARTS = {"summary", "source", "links", "chosen", "classes", "model", "fit"}
+NETWORK = (
+    "encoder",
+    "weights",
+    "decoder",
+    "head",
+    "in_channels",
+    "size",
+    "resize",
+    "decoder_channels",
+    "dropout",
+    "hidden",
+    "gated",
+)
+"""Options of ``bcdseg.create`` that a recipe may set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +81,7 @@ class Recipe:
             )
         return dataset.select(sample.id for sample in dataset if sample.label in self.classes)
 
-    def model(self, classes: Sequence[str], *, weights: str | Path | None = AS_TOLD, **changes: Any) -> Model:
+    def model(self, classes: Sequence[str], *, weights: str | Path | None = RECIPES_OWN, **changes: Any) -> Model:
         """Create a new model with ``bcdseg.create``.
 
         Args:
@@ -83,7 +100,7 @@ class Recipe:
                 f"{self.name}: is for {', '.join(self.classes)}, not for {', '.join(classes)}: narrow the data first, "
                 f"bcdseg.recipe({self.name!r}).narrow(data)."
             )
-        own = {} if weights == AS_TOLD else {"weights": weights}
+        own = {} if weights == RECIPES_OWN else {"weights": weights}
         return create(**{**self.network, **own, **changes, "classes": classes})
 
     def config(self, **changes: Any) -> FitConfig:
@@ -103,14 +120,34 @@ class Recipe:
         return replace(self, name=self.name + MASK, summary=f"{self.summary} {MASK_SUMMARY}", network=network)
 
 
-def recipe(name: str) -> Recipe:
-    """Return the recipe of a name, one of those that ``bcdseg.recipes()`` lists."""
+def recipe(name: str | PathLike[str]) -> Recipe:
+    """Return a recipe by its name, one of those that ``bcdseg.recipes()`` lists, or by the path of its file.
+
+    Args:
+        name: Name of a recipe, or the path of a TOML or YAML file. The file has a section ``model`` with options of
+            ``bcdseg.create``, and may have a section ``fit`` with options of ``FitConfig``, and ``summary``, ``source``, ``links``,
+            ``chosen`` and ``classes``. With ``+mask`` at the end of either, a decoder is added.
+
+    Raises:
+        OptionError: No recipe has this name, or the file isn't a recipe.
+
+    Examples:
+        >>> import bcdseg
+        >>> bcdseg.recipe("cnn-binary+mask").network["encoder"]
+        'plain_cnn'
+    """
+    text = str(name)
+    if Path(text.removesuffix(MASK)).suffix.lower() in SUFFIXES:
+        found = _read(Path(text.removesuffix(MASK)))
+        return found.with_masks() if text.endswith(MASK) else found
     known = {one.name: one for one in recipes()}
-    if name in known:
-        return known[name]
-    near = get_close_matches(name, known, n=1)
+    if text in known:
+        return known[text]
+    near = get_close_matches(text, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise OptionError(f"recipe={name!r}: there is none of this name.{hint} There are: {', '.join(known)}.")
+    raise OptionError(
+        f"recipe={text!r}: there is none of this name.{hint} There are: {', '.join(known)}; or give the path of a .toml file."
+    )
 
 
 @cache
@@ -121,14 +158,32 @@ def recipes() -> tuple[Recipe, ...]:
 
 
 def _read(path: Path) -> Recipe:
-    values = read_values(path)
+    try:
+        values = read_values(path)
+        _check_parts(values)
+        from_values(values.get("fit", {}))
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from error
     return Recipe(
         name=path.stem,
-        summary=values["summary"],
-        source=values["source"],
+        summary=values.get("summary", ""),
+        source=values.get("source", str(path)),
         links=tuple(values.get("links", ())),
         chosen=values.get("chosen", ""),
         classes=tuple(values["classes"]) if "classes" in values else None,
         network={"decoder": None, "head": "global", **values["model"]},
-        training=values["fit"],
+        training=values.get("fit", {}),
     )
+
+
+def _check_parts(values: Mapping[str, Any]) -> None:
+    """Raise an OptionError for a file without a network, or with parts that no recipe has."""
+    if unknown := sorted(values.keys() - PARTS):
+        raise OptionError(f"a recipe has no {unknown[0]!r}; its parts are {', '.join(sorted(PARTS))}.")
+    for section in ("model", "fit"):
+        if not isinstance(values.get(section, {}), dict):
+            raise OptionError(f"{section!r} is not a section of options.")
+    if "encoder" not in values.get("model", {}):
+        raise OptionError('has no encoder: write a section [model] with encoder = "resnet50" or another one.')
+    if unknown := sorted(values["model"].keys() - NETWORK):
+        raise OptionError(f"{unknown[0]!r} is not an option of [model]; there are {', '.join(NETWORK)}.")

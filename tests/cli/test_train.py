@@ -97,6 +97,31 @@ def test_a_recipe_and_a_split_of_ones_own(data: Path, tmp_path: Path) -> None:
     assert model.network.config.decoder is None
 
 
+def test_a_recipe_file_and_the_usual_options_by_name(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.toml").write_text('[model]\nencoder = "plain_cnn"\nsize = 32\n[fit]\nepochs = 9\naugment = "none"\n')
+    monkeypatch.chdir(tmp_path)
+    options = (
+        "--epochs",
+        1,
+        "--batch-size",
+        6,
+        "--lr",
+        "2e-3",
+        "--set",
+        "pictures=no",
+        "--set",
+        "calibrate=no",
+        "--set",
+        "workers=0",
+    )
+    done = _run(data, "--recipe", "mine.toml", *options, "-o", "run", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    config = read_config("run/config.toml")
+    assert (config.epochs, config.batch_size, config.lr, config.augment) == (1, 6, 2e-3, "none")
+    monkeypatch.chdir(tmp_path.parent)
+    assert "is finished" in _run("--resume", tmp_path / "run").stderr
+
+
 def test_what_is_asked_of_a_new_model_holds_for_a_recipe_too() -> None:
     model = Command(data="data", recipe="cnn-3class+mask", size=64, head="global").start(("normal", "benign", "malignant"))
     assert model.preprocessing.size == (64, 64)
@@ -113,8 +138,9 @@ def test_what_is_asked_of_a_new_model_holds_for_a_recipe_too() -> None:
         (("data", "--model", "busi-lite", "--size", "64", "--decoder", "none"), "--decoder, --size: for a new model"),
         (("data", "--recipe", "cnn-3clas"), "Did you mean 'cnn-3class'"),
         (("data", "--encoder", "plain_cnn", "--set", "epoch=1"), "Did you mean 'epochs'"),
-        (("--resume", "nothing"), "holds no run"),
-        (("--resume", "runs/x", "--out", "y"), "--out: a run that goes on has its own"),
+        (("--resume", "nothing"), "contains no run"),
+        (("--resume", "runs/x", "--out", "y"), "--out: a resumed run has its own"),
+        (("data", "--epochs", "3", "--set", "epochs=4"), "epochs is given twice"),
     ],
 )
 def test_wrong_usage_says_what_is_right(arguments: tuple[str, ...], says: str) -> None:

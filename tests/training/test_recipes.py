@@ -142,3 +142,33 @@ def test_listing_them_imports_nothing_heavy() -> None:
         "print([name for name in ('torch', 'numpy', 'monai', 'pytorch_lightning') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_recipe_is_read_from_any_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[model]\nencoder = "plain_cnn"\nsize = 64\n[fit]\nepochs = 3\nlr = "1e-4"\n')
+    mine = bcdseg.recipe(path)
+    assert (mine.name, mine.source, mine.network["size"]) == ("mine", str(path), 64)
+    assert (mine.config().epochs, mine.config().lr) == (3, 1e-4)
+    assert not mine.has_masks
+    assert bcdseg.recipe(f"{path}+mask").has_masks
+    assert mine.model(THREE).preprocessing.size == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[fit]\nepochs = 3\n", "has no encoder"),
+        ('[model]\nencoder = "plain_cnn"\nwidth = 3\n', "'width' is not an option of \\[model\\]"),
+        ('[model]\nencoder = "plain_cnn"\n[fit]\nepoch = 3\n', "Did you mean 'epochs'"),
+        ('model = "resnet50"\n', "'model' is not a section"),
+        ('[network]\nencoder = "plain_cnn"\n', "a recipe has no 'network'"),
+        ("[model\n", "no valid TOML"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(errors.OptionError, match=rf"mine\.toml: .*{message}"):
+        bcdseg.recipe(tmp_path / "mine.toml")
+    with pytest.raises(errors.OptionError, match=r"other\.toml: the file can't be read"):
+        bcdseg.recipe(tmp_path / "other.toml")
