@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
+    from bcdseg.data.annotations.polygons import Polygon
     from bcdseg.inference.lesions import Lesion
     from bcdseg.inference.quality import Flag
     from bcdseg.types import Box, Mask, Pixels, Spacing
@@ -106,6 +108,17 @@ class Prediction:
         """Height and width of the scan."""
         return self.image.shape[0], self.image.shape[1]
 
+    @cached_property
+    def polygons(self) -> tuple[Polygon, ...]:
+        """Outlines of the lesions as polygons with holes, in the order of ``lesions``.
+
+        Points are rows and columns in pixels, like those of lesions: (0, 0) is the centre of the first pixel. The contours are
+        halfway between pixels inside and outside, so that a pixel is inside if its centre is.
+        """
+        from bcdseg.inference.annotations import polygons_of
+
+        return polygons_of(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return all attributes except the arrays, as JSON types."""
         return {
@@ -167,6 +180,24 @@ class Prediction:
         from bcdseg.inference.writers import save_prediction
 
         return save_prediction(self, Path(folder), name=name, overlay=overlay, overwrite=overwrite)
+
+    def save_annotations(
+        self, folder: str | Path, *, format: str = "coco", tolerance: float = 0.5, overwrite: bool = False
+    ) -> list[Path]:
+        """Write the outlines as annotations, to correct them by hand: in COCO's, LabelMe's or GeoJSON format.
+
+        Args:
+            folder: Folder to write.
+            format: ``"coco"``, ``"labelme"`` or ``"geojson"``.
+            tolerance: Greatest distance in pixels by which polygons may be simplified; with 0 they have exactly the mask's pixels.
+            overwrite: Whether existing files may be replaced.
+
+        Returns:
+            Paths of the written files.
+        """
+        from bcdseg.inference.annotations import save_annotations
+
+        return save_annotations(self, folder, format=format, tolerance=tolerance, overwrite=overwrite)
 
     def save_dicom_seg(
         self, path: str | Path, *, source: Any = None, kind: str = "binary", keep_identifiers: bool = False, overwrite: bool = False

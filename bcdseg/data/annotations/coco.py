@@ -1,7 +1,7 @@
 """COCO's format: one JSON file with images, annotations and categories; polygons and run lengths.
 
-The keys ``label``, ``group``, ``split``, ``spacing`` and ``annotated`` of an image are this library's own; other programs ignore
-them. ``annotated`` states that an image without annotations shows no lesion.
+The keys ``label``, ``group``, ``split``, ``spacing``, ``facts``, ``path`` and ``annotated`` of an image are this library's own;
+other programs ignore them. ``annotated`` states that an image without annotations shows no lesion.
 """
 
 from __future__ import annotations
@@ -85,11 +85,12 @@ def _images(file: Path, problems: list[str]) -> Iterator[AnnotatedImage]:
 
 
 def _image(entry: Mapping[str, Any], file: Path) -> AnnotatedImage:
-    name = str(entry["file_name"])
+    name, path = str(entry["file_name"]), entry.get("path")
+    near = isinstance(path, str) and (file.parent / path).is_file()
     words = file.stem.lower().replace("-", "_").split("_")
     image = AnnotatedImage(
         file=file,
-        name=name,
+        name=path if near else name,
         size=check_size(entry["height"], entry["width"], f"image {name}"),
         outlined=entry.get("annotated") is True,
         part=next((PARTS[word] for word in words if word in PARTS), None),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
-from skimage.measure import approximate_polygon, find_contours, label
+from skimage.measure import find_contours, label
 
 from bcdseg.types import Mask, Point
 
@@ -113,6 +113,8 @@ def _outline(region: Mask, start: tuple[int, int], tolerance: float) -> Polygon:
 
 def _points(ring: Points, tolerance: float, start: tuple[int, int]) -> tuple[Point, ...]:
     """Return the points of a contour in the scan, without those that its tolerance or a straight line makes needless."""
+    from skimage.measure import approximate_polygon  # imports scipy.signal and scipy.stats: a second that prediction doesn't need
+
     rough = approximate_polygon(ring, tolerance) if tolerance > 0 else ring
     ring = rough if len(rough) > LEAST + 1 else ring
     ring = ring[:-1]  # find_contours repeats the first point

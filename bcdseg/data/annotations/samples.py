@@ -70,7 +70,7 @@ def samples_of(images: Iterable[AnnotatedImage], listing: Listing, problems: Seq
     if len(names) == 1 and not names <= set(USUAL_ORDER):
         pairs = [(_without_classes(image), path) for image, path in pairs]
     labels = [image.label or (min(image.classes) if len(image.classes) == 1 else None) for image, _ in pairs]
-    ids = [_below(path, listing.root) for _, path in pairs]
+    ids = _ids([path for _, path in pairs], listing.root)
     parts = [take_part(split_path(one)[0]) for one in ids]
     if not any(labels) and not any(image.classes for image, _ in pairs):
         labels = folder_labels([[name for name in folders if name.lower() != IMAGE_FOLDER] for _, folders in parts])
@@ -155,11 +155,16 @@ def _find(image: AnnotatedImage, listing: Listing, index: FileIndex) -> tuple[Pa
     return index.find(name)
 
 
-def _below(path: Path, root: Path) -> str:
+def _ids(paths: Sequence[Path], root: Path) -> list[str]:
+    """Return the paths of the images below the folder, or below their common folder where one is outside."""
+    start = Path(os.path.abspath(root))  # noqa: PTH100 - links stay
+    full = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 - links stay
     try:
-        return Path(os.path.relpath(path, root)).as_posix()
-    except ValueError:  # the file is on another drive
-        return path.as_posix()
+        inside = all(start in path.parents for path in full)
+        start = start if inside else Path(os.path.commonpath([path.parent for path in full]))
+        return [path.relative_to(start).as_posix() for path in full]
+    except ValueError:  # they are on several drives
+        return [path.as_posix() for path in full]
 
 
 def _without_classes(image: AnnotatedImage) -> AnnotatedImage:

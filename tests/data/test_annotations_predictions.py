@@ -1,0 +1,120 @@
+"""Predictions as annotations, to be corrected and trained on."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import made_dicom
+import numpy as np
+import pytest
+from made import save
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from scipy.ndimage import binary_dilation, binary_erosion
+from skimage.draw import disk
+
+import bcdseg
+from bcdseg.data.annotations.polygons import fill
+from bcdseg.errors import OptionError, OutputExistsError
+from bcdseg.inference.annotations import save_annotations
+from bcdseg.inference.lesions import find_lesions
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
+NEAR = np.ones((3, 3))
+
+
+@pytest.fixture
+def prediction(small_model: bcdseg.Model, scan: NDArray[np.uint8], tmp_path: Path) -> bcdseg.Prediction:
+    """A prediction of a file with a large lesion that has a hole, and a small one."""
+    made = small_model.predict(save(tmp_path / "scans/a.png", scan))
+    mask = np.zeros(scan.shape, bool)
+    mask[disk((60, 50), 30)] = True
+    mask[disk((60, 50), 8)] = False
+    mask[disk((60, 130), 12)] = True
+    mask, lesions = find_lesions(mask, np.full(scan.shape, 0.75, np.float32), min_share=0, spacing=None)
+    return replace(made, mask=mask, lesions=lesions)
+
+
+def test_polygons_are_those_of_the_lesions_with_their_holes(prediction: bcdseg.Prediction) -> None:
+    assert len(prediction.polygons) == len(prediction.lesions) == 2
+    assert prediction.mask is not None
+    for polygon, lesion in zip(prediction.polygons, prediction.lesions, strict=True):
+        rows, columns = np.array(polygon.outer).T
+        assert lesion.box == (rows.min() + 0.5, columns.min() + 0.5, rows.max() + 0.5, columns.max() + 0.5)
+    assert [len(one.holes) for one in prediction.polygons] == [1, 0]
+    assert (fill([np.ravel(one.corners()) for one in prediction.polygons], prediction.size) == prediction.mask).all()
+
+
+def test_a_model_without_masks_has_no_polygons(prediction: bcdseg.Prediction, tmp_path: Path) -> None:
+    classified = replace(prediction, mask=None, lesions=())
+    assert classified.polygons == ()
+    with pytest.raises(OptionError, match="only classifies"):
+        classified.save_annotations(tmp_path / "out")
+
+
+@pytest.mark.parametrize("format", ["coco", "labelme"])
+def test_outlines_come_back_as_training_data(prediction: bcdseg.Prediction, tmp_path: Path, format: str) -> None:
+    folder = tmp_path / "out"
+    files = prediction.save_annotations(folder, format=format)
+    assert files == [folder / ("annotations.json" if format == "coco" else "a.json")]
+    data = bcdseg.open_dataset(files[0] if format == "coco" else folder)
+    assert [(one.id, one.label) for one in data] == [("a.png", prediction.label)]
+    pixels, mask = data.read(data[0])
+    assert (pixels == prediction.image).all()
+    assert mask is not None
+    assert not (mask & ~binary_dilation(prediction.mask, NEAR)).any()
+    assert not (binary_erosion(prediction.mask, NEAR) & ~mask).any()
+    prediction.save_annotations(folder, format=format, tolerance=0, overwrite=True)
+    assert (bcdseg.open_dataset(files[0] if format == "coco" else folder).read("a.png")[1] == prediction.mask).all()
+
+
+def test_pycocotools_reads_the_predictions(prediction: bcdseg.Prediction, tmp_path: Path) -> None:
+    prediction.save_annotations(tmp_path / "out")
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(tmp_path / "out/annotations.json"))
+    assert [one["file_name"] for one in coco.dataset["images"]] == ["a.png"]
+    assert [one["score"] for one in coco.dataset["annotations"]] == [0.75, 0.75]
+    drawn = np.any([coco.annToMask(one) for one in coco.dataset["annotations"]], axis=0)
+    assert not (drawn & ~binary_dilation(prediction.mask, NEAR)).any()
+    assert not (binary_erosion(prediction.mask, NEAR) & ~drawn).any()
+
+
+def test_geojson_has_polygons_with_holes_and_closed_rings(prediction: bcdseg.Prediction, tmp_path: Path) -> None:
+    prediction.save_annotations(tmp_path / "out", format="geojson", tolerance=0)
+    content = json.loads((tmp_path / "out/a.geojson").read_text(encoding="utf-8"))
+    assert (content["type"], content["height"], content["width"]) == ("FeatureCollection", *prediction.size)
+    assert content["probabilities"] == dict(prediction.probabilities)
+    drawn = np.zeros(prediction.size, bool)
+    for feature, lesion in zip(content["features"], prediction.lesions, strict=True):
+        assert feature["geometry"]["type"] == "Polygon"
+        assert feature["properties"]["area_px"] == lesion.area_px
+        outer, *holes = feature["geometry"]["coordinates"]
+        assert all(ring[0] == ring[-1] for ring in (outer, *holes))
+        drawn |= fill([np.ravel(outer)], prediction.size) & ~fill([np.ravel(hole) for hole in holes], prediction.size)
+    assert (drawn == prediction.mask).all()
+
+
+def test_several_scans_go_into_one_coco_file_and_dicom_becomes_png(
+    prediction: bcdseg.Prediction, small_model: bcdseg.Model, scan: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = tmp_path / "scans/b.dcm"
+    made_dicom.save(made_dicom.dicom(scan, made_dicom.region((0, 0, *scan.shape))), path)
+    other = small_model.predict(path)
+    files = save_annotations([prediction, other], tmp_path / "out")
+    assert sorted(one.name for one in files) == ["annotations.json", "b.png"]
+    data = bcdseg.open_dataset(tmp_path / "out/annotations.json")
+    assert len(data) == 2
+    for sample, one in zip(data, (prediction, other), strict=True):
+        assert (data.read(sample)[0] == one.image).all()
+
+
+def test_files_are_kept_and_formats_are_checked(prediction: bcdseg.Prediction, tmp_path: Path) -> None:
+    prediction.save_annotations(tmp_path)
+    with pytest.raises(OutputExistsError):
+        prediction.save_annotations(tmp_path)
+    with pytest.raises(OptionError, match="'labelme'"):
+        prediction.save_annotations(tmp_path, format="via")
