@@ -230,3 +230,15 @@ def _description(labels: Mapping[str, int], count: int) -> bytes:
             "overwrite_image_reader_writer": "NaturalImage2DIO",
         }
     )
+
+
+def prediction_files(name: str) -> list[str]:
+    """Return the names that nnU-Net may give to its prediction for an image.
+
+    Args:
+        name: Path of the image in a data set of nnU-Net (``imagesTs/CASE_0000.png``), or in one that ``write`` wrote as such.
+    """
+    stem, ending = _split_ending(name.rpartition("/")[2])
+    match = CHANNEL.match(stem)
+    case = match["case"] if match else case_name(name)
+    return [f"{case}{one}" for one in dict.fromkeys((ending, ENDING, ".nii.gz"))]
