@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bcdseg.data.annotations.nnunet import prediction_files
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.layouts.table import csv_rows
 from bcdseg.data.masks import read_mask
@@ -67,7 +68,8 @@ def evaluate_predictions(
         predictions: A folder in the format of ``bcdseg predict DATA --out FOLDER``: masks named after the scans' ids
             (``benign/benign (1)_mask.png``) and, for classes, ``predictions.csv`` with a column ``id`` or ``source`` and one
             column ``probability_CLASS`` for each class; a column ``mask`` names other mask files. Or that table alone. Or a
-            mapping from ids to ``ExternalPrediction``.
+            mapping from ids to ``ExternalPrediction``. Or a folder that nnU-Net predicted, for a data set in nnU-Net's format or
+            one that ``Dataset.to_nnunet`` wrote.
         test: Test scans.
         name: Name of the predictions in the report; by default the folder's name.
         no_lesion: Class that means 'no lesion'; ``"auto"`` uses ``normal`` where it exists.
@@ -149,9 +151,10 @@ def _row(row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str
 
 
 def _mask_file(folder: Path, name: str) -> Path | None:
-    """Return the mask file of a scan: one named as ``bcdseg predict`` names it, or one named like the scan."""
+    """Return the mask file of a scan: one named as ``bcdseg predict`` or nnU-Net names it, or one named like the scan."""
     stem = Path(name).with_suffix("").as_posix()
     tried = [f"{name}_mask.png", f"{stem}_mask.png", f"{fit_path(name)}_mask.png", f"{fit_path(stem)}_mask.png", name]
+    tried += prediction_files(name)
     return next((folder / one for one in tried if os.path.isfile(folder / one)), None)  # noqa: PTH113 - Path.is_file raises
 
 
