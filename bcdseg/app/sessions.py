@@ -18,7 +18,7 @@ from bcdseg.data.images import FORMATS
 from bcdseg.dicom.reader import open_dicom
 from bcdseg.dicom.scan import DicomFrame
 from bcdseg.errors import BcdsegError, GoneError, LimitError
-from bcdseg.inference.clips import ClipSummary, light, summarize_clip
+from bcdseg.inference.clips import ClipSummary, summarize_clip, without_maps
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import table_rows
 from bcdseg.sources import SUFFIXES, is_dicom
@@ -138,7 +138,7 @@ class Session:
         with self._lock:
             self.rows[model, scan.id] = table_rows([answer], classes)[0]
             if scan.frame is not None:
-                self.frames[model, scan.id] = answer if isinstance(answer, Failure) else replace(light(answer), mask=None)
+                self.frames[model, scan.id] = answer if isinstance(answer, Failure) else replace(without_maps(answer), mask=None)
 
     def clips(self, model: str) -> list[ClipSummary]:
         """Return the summary of each clip over its predicted frames."""

@@ -11,7 +11,7 @@ from bcdseg.batch.run_manifest import Journal, Record, stamp_of
 from bcdseg.dicom.scan import DicomFrame
 from bcdseg.errors import ImageError, OptionError, OutputError, OutputExistsError
 from bcdseg.files import can_write, check_free, write_whole
-from bcdseg.inference.clips import ClipSummary, clip_file, light, summarize_clip
+from bcdseg.inference.clips import ClipSummary, clip_file, summarize_clip, without_maps
 from bcdseg.inference.dicom_output import save_dicom_seg, save_dicom_sr
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.predictor import Result
@@ -118,7 +118,7 @@ def _gather_file(
             found["pictures"] += pictures
             found["results"].append(result.to_dict())
             found["rows"] += table_rows([result], classes)
-            held.append(result if isinstance(result, Failure) else light(result))
+            held.append(result if isinstance(result, Failure) else without_maps(result))
         clip = clips.sum_up(held)
         found["clip"] = clip and clip.to_dict()
         whole = len(clips.problems) == problems and not any(isinstance(result, Failure) for result in held)

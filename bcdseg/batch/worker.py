@@ -13,7 +13,7 @@ import torch
 from bcdseg.batch.run_manifest import Record, stamp_of
 from bcdseg.batch.storage import scans_of
 from bcdseg.errors import BcdsegError, ImageError
-from bcdseg.inference.clips import clip_file, light, summarize_clip
+from bcdseg.inference.clips import clip_file, summarize_clip, without_maps
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.predictor import Result
 from bcdseg.inference.writers import pictures_of, table_rows
@@ -108,7 +108,7 @@ class Worker:
             if isinstance(result, Prediction):
                 own = name if result.frame is None else f"{name}_frame{result.frame}"
                 pictures |= pictures_of(result, own, masks=self._asked.masks, overlay=self._asked.overlay)
-            held.append(light(result) if isinstance(result, Prediction) else result)
+            held.append(without_maps(result) if isinstance(result, Prediction) else result)
         is_clip = any(isinstance(result, Prediction) and result.frame is not None for result in held)
         record = Record(
             file=file,

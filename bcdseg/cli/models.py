@@ -193,6 +193,9 @@ def fit_site_command(
     data: Annotated[Path, typer.Argument(help="Scans of the site with labels, masks or both: a folder or a table.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the model with the fitted rules.")],
     coverage: Annotated[float, typer.Option(help="Probability that a label set contains the true class.")] = 0.9,
+    lesions_shown: Annotated[
+        float, typer.Option(help="Fraction of the outlined lesions that the presence threshold leaves findings.")
+    ] = 0.95,
     sensitivity: Annotated[
         list[float] | None, typer.Option(help="A sensitivity to reach; repeat it.  [default: 0.9 and 0.95]")
     ] = None,
@@ -232,6 +235,7 @@ def fit_site_command(
         loaded,
         scans,
         coverage=coverage,
+        lesions_shown=lesions_shown,
         sensitivity=sensitivity or (0.9, 0.95),
         specificity=specificity or 0.9,
         positive=positive,

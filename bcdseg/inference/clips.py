@@ -70,7 +70,7 @@ def clip_file(result: Prediction | Failure) -> str:
     return file if mark and number.isdecimal() and (isinstance(result, Failure) or result.frame is not None) else result.source
 
 
-def light(prediction: Prediction) -> Prediction:
+def without_maps(prediction: Prediction) -> Prediction:
     """Return the prediction with its mask as the only array, so that the predictions of a whole clip fit in memory."""
     maps = [field.name for field in fields(prediction) if isinstance(getattr(prediction, field.name), np.ndarray)]
     dropped: dict[str, Any] = {name: None for name in maps if name not in ("mask", "image")}

@@ -98,16 +98,15 @@ class Predictor:
 
     def prepare(self, scan: ScanImage) -> list[RegionInput]:
         """Preprocess the regions of a scan: each as a whole, or as windows of it."""
+        threshold, has_classes = self.postprocessing.rules.threshold, bool(self.postprocessing.classes)
         regions: list[RegionInput] = []
         for area in scan.areas:
             pixels = scan.pixels[area.window]
             if self.mode == TILES or (self.mode == AUTO and max(pixels.shape[:2]) > AUTO_ABOVE):
-                rules, classes = self.postprocessing.rules, self.postprocessing.classes
-                regions.append(
-                    TiledRegion(
-                        scan.source, pixels, self.preprocessing, self.tiles, threshold=rules.threshold, has_classes=bool(classes)
-                    )
+                tiled = TiledRegion(
+                    scan.source, pixels, self.preprocessing, self.tiles, threshold=threshold, has_classes=has_classes
                 )
+                regions.append(tiled)
             else:
                 regions.append(WholeRegion(scan.source, pixels, self.preprocessing))
         return regions

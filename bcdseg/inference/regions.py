@@ -69,6 +69,7 @@ class WholeRegion:
         self.pixels = pixels.shape[0] * pixels.shape[1]
         self.prepared = preprocessing(pixels)
         self.shape = self.prepared.array.shape
+        self._outputs: list[RawOutput] = []
 
     def input(self, index: int) -> Array:  # noqa: ARG002 - there is one
         """Return the only input."""
@@ -76,10 +77,10 @@ class WholeRegion:
 
     def add(self, output: RawOutput) -> None:
         """Store the only raw output."""
-        self._output = output
+        self._outputs.append(output)
 
     def result(self) -> RegionOutput:
         """Return the output of the region, with the map at the region's own size."""
-        mask = self._output.mask
-        probability = None if mask is None else self.prepared.placement.restore(mask)
-        return RegionOutput(probability, aggregate([self._output]), None, self.pixels, None)
+        (output,) = self._outputs
+        probability = None if output.mask is None else self.prepared.placement.restore(output.mask)
+        return RegionOutput(probability, aggregate([output]), None, self.pixels, None)

@@ -233,8 +233,8 @@ class TiledRegion:
         self.source = source
         self.windows = Windows(pixels, preprocessing, tiles)
         self.threshold = threshold
-        self.starts_whole = has_classes and preprocessing.resize != "none"
-        self.count = len(self.windows.places) + self.starts_whole
+        self.includes_whole = has_classes and preprocessing.resize != "none"
+        self.count = len(self.windows.places) + self.includes_whole
         self.shape: tuple[int, ...] = (preprocessing.channels, *preprocessing.frame)
         self._sum: Array = new_map(self.windows.size, np.float32)
         self._of_whole: RawOutput | None = None
@@ -248,13 +248,13 @@ class TiledRegion:
 
     def input(self, index: int) -> Array:
         """Return the whole region, which comes first where it is used, or cut a window."""
-        if self.starts_whole and index == 0:
+        if self.includes_whole and index == 0:
             return self.prepared.array
-        return self.windows.cut(self.windows.places[index - self.starts_whole])
+        return self.windows.cut(self.windows.places[index - self.includes_whole])
 
     def add(self, output: RawOutput) -> None:
         """Keep the class scores of an input, and add the weighted map of a window to the sum."""
-        if self.starts_whole and self._of_whole is None:
+        if self.includes_whole and self._of_whole is None:
             self._of_whole = output._replace(mask=None)
             return
         place = self.windows.places[len(self._of_windows)]

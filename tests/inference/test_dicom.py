@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 import bcdseg
 from bcdseg import Failure, Model, Prediction, errors
 from bcdseg.cli import app
-from bcdseg.inference.clips import light
+from bcdseg.inference.clips import without_maps
 
 BOX = (40, 60, 280, 380)
 
@@ -196,7 +196,7 @@ def test_a_clip_is_a_stream_of_its_frames(bright: Model, tmp_path: Path) -> None
 
 def test_what_is_held_of_a_clip_is_its_masks(bright: Model) -> None:
     scan = bright.predict(dicom(_screen(draw_ellipse((320, 400), (150, 210), (20, 40)))))
-    held = light(scan)
+    held = without_maps(scan)
     assert (
         sum(np.asarray(value).size for value in vars(held).values() if isinstance(value, np.ndarray) and value.strides != (0, 0))
         == scan.mask.size

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import bcdseg
 from bcdseg import Failure, Prediction, errors
 from bcdseg.cli import app
-from bcdseg.model.runtime_agreement import Drift, lightened, measure, parted
+from bcdseg.model.runtime_agreement import RuntimeAgreement, drop_maps, measure, split_scans
 from bcdseg.runtimes import choice
 
 
@@ -36,7 +36,7 @@ def test_drift_is_what_was_put_in(exact: Prediction) -> None:
     assert found.scans == 3
     assert found.dice == pytest.approx((1 + 2 * 100 / 300 + 1) / 3)
     assert found.same_class == pytest.approx(2 / 3)
-    assert found.apart == pytest.approx((0.3 + 0.3) / 3 / 3)
+    assert found.probability_difference == pytest.approx((0.3 + 0.3) / 3 / 3)
     assert measure([empty], [exact]).dice == 0
 
 
@@ -54,20 +54,20 @@ def test_drift_is_what_was_put_in(exact: Prediction) -> None:
 )
 def test_the_bound(values: tuple[float | None, float | None, float | None], within: bool) -> None:
     dice, same, apart = values
-    assert Drift(scans=9, dice=dice, same_class=same, apart=apart).within == within
-    assert not Drift(scans=0, dice=dice, same_class=same, apart=apart).within
+    assert RuntimeAgreement(scans=9, dice=dice, same_class=same, probability_difference=apart).within == within
+    assert not RuntimeAgreement(scans=0, dice=dice, same_class=same, probability_difference=apart).within
 
 
 def test_ranges_and_measured_scans_are_others_and_drawn_alike(tmp_path: Path, exact: Prediction) -> None:
     for number in range(9):
         Image.fromarray(draw_scan(number)).save(tmp_path / f"{number}.png")
-    scans = parted(tmp_path)
-    assert parted(tmp_path) == scans
+    scans = split_scans(tmp_path)
+    assert split_scans(tmp_path) == scans
     assert len(scans.measured) == 5
     assert {*scans.measured, *scans.ranges} == set(tmp_path.iterdir())
     with pytest.raises(errors.OptionError, match="two scans or more"):
-        parted(tmp_path / "1.png")
-    held = lightened([exact])[0]
+        split_scans(tmp_path / "1.png")
+    held = drop_maps([exact])[0]
     assert isinstance(held, Prediction)
     assert held.mask_probability is None
 
