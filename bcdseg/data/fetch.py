@@ -158,10 +158,10 @@ def download(url: str, target: Path) -> None:
     if urlsplit(url).scheme not in ("http", "https"):
         raise OptionError(f"{url}: is no web address. Give one that begins with http:// or https://.")
     try:
-        with urlopen(Request(url, headers={"User-Agent": "bcdseg"}), timeout=SECONDS) as answer, target.open("wb") as file:
-            declared = int(answer.headers.get("Content-Length") or -1)
+        with urlopen(Request(url, headers={"User-Agent": "bcdseg"}), timeout=SECONDS) as response, target.open("wb") as file:
+            declared = int(response.headers.get("Content-Length") or -1)
             received = 0
-            while chunk := answer.read(CHUNK):
+            while chunk := response.read(CHUNK):
                 received += len(chunk)
                 if received > MOST_DOWNLOADED:
                     raise DatasetError(f"{url}: sends more than {MOST_DOWNLOADED:,} bytes, which the data set can't have.")

@@ -10,21 +10,21 @@ from bcdseg.types import Sample
 Item = TypeVar("Item", bound=Hashable)
 
 
-def joined(ties: Iterable[Sequence[Item]]) -> dict[Item, Item]:
-    """Return a representative for each item, which is the same for all items that are tied, directly or through others."""
+def representatives(links: Iterable[Sequence[Item]]) -> dict[Item, Item]:
+    """Return a representative for each item, which is the same for all items that are linked, directly or through others."""
     parent: dict[Item, Item] = {}
 
-    def top(item: Item) -> Item:
+    def root(item: Item) -> Item:
         parent.setdefault(item, item)
         while parent[item] != item:
             parent[item] = parent[parent[item]]
             item = parent[item]
         return item
 
-    for tie in ties:
-        for item in tie:
-            parent[top(item)] = top(tie[0])
-    return {item: top(item) for item in parent}
+    for link in links:
+        for item in link:
+            parent[root(item)] = root(link[0])
+    return {item: root(item) for item in parent}
 
 
 def merged_groups(samples: Sequence[Sample], duplicates: Iterable[Sequence[str]]) -> list[str | None]:
@@ -33,17 +33,17 @@ def merged_groups(samples: Sequence[Sample], duplicates: Iterable[Sequence[str]]
     A scan that is a duplicate of another patient's scan merges the groups of both patients.
     """
     known = {sample.id for sample in samples}
-    ties: list[list[tuple[str, str]]] = [[("id", one) for one in group if one in known] for group in duplicates]
-    ties += [[("group", sample.group), ("id", sample.id)] for sample in samples if sample.group is not None]
-    top = joined(tie for tie in ties if len(tie) > 1)
+    links: list[list[tuple[str, str]]] = [[("id", one) for one in group if one in known] for group in duplicates]
+    links += [[("group", sample.group), ("id", sample.id)] for sample in samples if sample.group is not None]
+    root_of = representatives(link for link in links if len(link) > 1)
     patients: dict[tuple[str, str], set[str]] = {}
-    for (kind, name), one in top.items():
+    for (kind, name), one in root_of.items():
         if kind == "group":
             patients.setdefault(one, set()).add(name)
     names = {one: " + ".join(sorted(joint)) for one, joint in patients.items()}
     merged: list[str | None] = []
     for sample in samples:
-        own = top.get(("id", sample.id))
+        own = root_of.get(("id", sample.id))
         merged.append(None if own is None else names.setdefault(own, f"same scan as {sample.id}"))
     return merged
 

@@ -22,29 +22,29 @@ from bcdseg.data.images import read_image, to_gray, to_uint8
 from bcdseg.data.readers import read_scan
 from bcdseg.types import Pixels
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 MOST = 200_000  # files; the cached results should be small
 
 
-def once_per_file(work: Callable[[Path], Found]) -> Callable[[Path], Found]:
+def file_memo(work: Callable[[Path], Result]) -> Callable[[Path], Result]:
     """Cache the results of a function of a file in memory, until the file changes."""
 
     @lru_cache(maxsize=MOST)
-    def kept(path: Path, _changed: int, _size: int) -> Found:
+    def remembered(path: Path, _changed: int, _size: int) -> Result:
         return work(path)
 
     @wraps(work)
-    def found(path: Path) -> Found:
+    def result(path: Path) -> Result:
         try:
             stat = path.stat()
         except FileNotFoundError:
             return work(path)  # its error says what to do
-        return kept(path, stat.st_mtime_ns, stat.st_size)
+        return remembered(path, stat.st_mtime_ns, stat.st_size)
 
-    return found
+    return result
 
 
-@once_per_file
+@file_memo
 def content_hash(path: Path) -> str:
     """Return a hash of the decoded pixels and their shape (BLAKE2b, 128 bits, hexadecimal).
 
@@ -65,7 +65,7 @@ NEAR = 40  # bits in which copies may differ
 Signs = NDArray[np.float32]
 
 
-@once_per_file
+@file_memo
 def fingerprint(path: Path) -> str:
     """Return the fingerprint of the scan in a file, or of its largest area if it has several, in hexadecimal."""
     scan = read_scan(path)
@@ -84,8 +84,8 @@ def differing_bits(one: Sequence[str], other: Sequence[str]) -> NDArray[np.int64
     if not other:
         return np.full(len(one), BITS)
     first, second = _signs(one), _signs(other)
-    alike = np.maximum((first @ second.T).max(axis=1, initial=-BITS), ((first * _mirror()) @ second.T).max(axis=1, initial=-BITS))
-    return np.asarray((BITS - alike) / 2, np.int64)
+    equal = np.maximum((first @ second.T).max(axis=1, initial=-BITS), ((first * _mirror()) @ second.T).max(axis=1, initial=-BITS))
+    return np.asarray((BITS - equal) / 2, np.int64)
 
 
 def _signs(fingerprints: Sequence[str]) -> Signs:

@@ -251,7 +251,7 @@ def _float_intensities(array: NDArray[Any], name: str) -> Pixels:
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = int((~np.isfinite(array)).sum())
-        raise ImageError(f"{name}: holds {bad} NaN or infinite values. Replace them, for example with numpy.nan_to_num.")
+        raise ImageError(f"{name}: contains {bad} NaN or infinite values. Replace them, for example with numpy.nan_to_num.")
     if low < 0 or high > 255:
         raise ImageError(f"{name}: floats run from {low:g} to {high:g}. Scale them to 0..1 or 0..255 first.")
     return _eight_bits_if_exact(_scaled(array, 1 if high <= 1 else 255), max(STEP, float(np.finfo(array.dtype).eps)))

@@ -67,25 +67,25 @@ def candidates(descriptions: Sequence[Description]) -> Iterator[Candidate]:
 
 def _matches(descriptions: Sequence[Description], scan: Ints) -> tuple[Ints, Ints, NDArray[np.bool_], Floats]:
     """Return matches of similar blobs: the index of each (the second from a later scan), whether mirrored, and the similarity."""
-    looks = np.concatenate([each.looks for each in descriptions])
+    textures = np.concatenate([each.textures for each in descriptions])
     stretched = np.concatenate([each.stretched for each in descriptions])
     random = np.random.default_rng(0)
-    bits = int(np.clip(np.ceil(np.log2(len(looks))) - 1, 8, 20))
+    bits = int(np.clip(np.ceil(np.log2(len(textures))) - 1, 8, 20))
     found: list[tuple[Ints, Ints, NDArray[np.bool_], Floats]] = []
     for _ in range(TABLES):
-        planes = np.linalg.qr(random.normal(size=(looks.shape[1], looks.shape[1])))[0][:, :bits].astype(np.float32)
-        keys = _keys(looks, planes)
+        planes = np.linalg.qr(random.normal(size=(textures.shape[1], textures.shape[1])))[0][:, :bits].astype(np.float32)
+        keys = _keys(textures, planes)
         order = np.argsort(keys, kind="stable")
         for mirrored in (False, True):
-            for asked, symmetric in ((looks, True), (stretched, False)):
-                for start in range(0, len(looks), CHUNK):
-                    query = asked[start : start + CHUNK] * (mirror_signs() if mirrored else np.float32(1))
+            for queries, symmetric in ((textures, True), (stretched, False)):
+                for start in range(0, len(textures), CHUNK):
+                    query = queries[start : start + CHUNK] * (mirror_signs() if mirrored else np.float32(1))
                     rows, hits = _bucket_mates(_keys(query, planes), keys[order], random)
                     one, other = rows + start, order[hits]
                     # Descriptors are both queries and table entries and find each pair twice; stretched ones are only queries.
                     useful = scan[one] < scan[other] if symmetric else scan[one] != scan[other]
                     rows, one, other = rows[useful], one[useful], other[useful]
-                    alike = np.einsum("ij,ij->i", query[rows], looks[other])
+                    alike = np.einsum("ij,ij->i", query[rows], textures[other])
                     good = alike > ALIKE
                     found.append((one[good], other[good], np.full(good.sum(), mirrored), alike[good]))
     one, other, mirrored_, alike = (np.concatenate(column) for column in zip(*found, strict=True))
@@ -94,8 +94,8 @@ def _matches(descriptions: Sequence[Description], scan: Ints) -> tuple[Ints, Int
     return _thinned(one, other, mirrored_, alike, random)
 
 
-def _keys(looks: Floats, planes: Floats) -> Ints:
-    return ((looks @ planes) > 0) @ (1 << np.arange(planes.shape[1]))
+def _keys(textures: Floats, planes: Floats) -> Ints:
+    return ((textures @ planes) > 0) @ (1 << np.arange(planes.shape[1]))
 
 
 def _bucket_mates(keys: Ints, table: Ints, random: np.random.Generator) -> tuple[Ints, Ints]:

@@ -38,14 +38,14 @@ class Description:
 
     Attributes:
         points: Row and column of each blob, as fractions of the scan's height and width.
-        looks: Descriptor of the patch around each blob, one unit vector per row.
+        textures: Descriptor of the patch around each blob, one unit vector per row.
         stretched: Descriptors of the same blobs, from patches that are wider than high.
         picture: The scan at its working size, at which scans are compared.
         size: Height and width of the original scan.
     """
 
     points: Floats
-    looks: Floats
+    textures: Floats
     stretched: Floats
     picture: Gray
     size: tuple[int, int]
@@ -59,10 +59,10 @@ def describe(gray: Gray) -> Description:
     blobs = _blobs(pyramid)
     row, column = blobs[:, 1:3].astype(int).T
     blobs = _strongest(blobs[tissue_in(picture)[row, column]], even.shape)
-    looks, stretched = (_looks(pyramid, blobs, stretch) for stretch in (1.0, STRETCH))
-    kept = np.isfinite(looks).all(1) & np.isfinite(stretched).all(1)
+    textures, stretched = (_patch_textures(pyramid, blobs, stretch) for stretch in (1.0, STRETCH))
+    kept = np.isfinite(textures).all(1) & np.isfinite(stretched).all(1)
     points = (blobs[kept, 1:3] + 0.5) / np.array(even.shape, np.float32)
-    return Description(points.astype(np.float32), looks[kept], stretched[kept], picture, (gray.shape[0], gray.shape[1]))
+    return Description(points.astype(np.float32), textures[kept], stretched[kept], picture, (gray.shape[0], gray.shape[1]))
 
 
 def work_picture(gray: Gray) -> Gray:
@@ -158,7 +158,7 @@ def _strongest(blobs: Floats, shape: tuple[int, ...]) -> Floats:
     return blobs[np.argsort(rank, kind="stable")[:BLOBS]]
 
 
-def _looks(pyramid: list[Floats], blobs: Floats, stretch: float) -> Floats:
+def _patch_textures(pyramid: list[Floats], blobs: Floats, stretch: float) -> Floats:
     """Compute the descriptor of the patch around each blob, which is NaN for a patch without texture."""
     steps = (np.arange(PATCH) + 0.5) / PATCH * 2 - 1
     down, across = np.meshgrid(steps / stretch**0.5, steps * stretch**0.5, indexing="ij")
@@ -182,5 +182,5 @@ def _unit(patches: Floats) -> Floats:
     # The amplitude of an image falls with the frequency: without this weight the few lowest frequencies would dominate.
     chosen = waves[:, row, column] * np.sqrt(row**2 + column**2).astype(np.float32)
     length = np.linalg.norm(chosen, axis=1, keepdims=True)
-    looks: Floats = (chosen / np.where(length > 1e-3, length, np.nan)).astype(np.float32)
-    return looks
+    textures: Floats = (chosen / np.where(length > 1e-3, length, np.nan)).astype(np.float32)
+    return textures

@@ -81,14 +81,16 @@ def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[DuplicatePair
     from bcdseg.data.images import to_gray, to_uint8
     from bcdseg.data.readers import mapped, read_scan
 
-    def look(sample: Sample) -> tuple[bytes, Description]:
+    def describe_one(sample: Sample) -> tuple[bytes, Description]:
         gray = to_uint8(to_gray(read_scan(sample.image).pixels))
         return hashlib.sha256(np.ascontiguousarray(gray).tobytes() + repr(gray.shape).encode()).digest(), describe(gray)
 
     first: dict[bytes, int] = {}
     copies: list[DuplicatePair] = []
     described: dict[int, Description] = {}
-    for number, (content, description) in enumerate(mapped(look, samples, lambda done: progress("describing", done, len(samples)))):
+    for number, (content, description) in enumerate(
+        mapped(describe_one, samples, lambda done: progress("describing", done, len(samples)))
+    ):
         original = first.setdefault(content, number)
         if original == number:
             described[number] = description

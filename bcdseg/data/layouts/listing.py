@@ -68,7 +68,9 @@ class Listing:
 
     @cached_property
     def _files(self) -> tuple[list[str], list[str], list[str], list[str]]:
-        images, arrays, tables, empty, annotations = [], [], [], [], []
+        images: list[str] = []
+        arrays: list[str] = []
+        tables, empty, annotations = [], [], []
         for name, entry in _walk(str(self.root)):
             suffix = "." + name.rpartition(".")[2].lower()
             if suffix in (*SUFFIXES, *DICOM_SUFFIXES, ARRAY_SUFFIX) or name.lower().endswith(NIFTI_SUFFIXES):
@@ -97,7 +99,7 @@ def _is_empty(entry: os.DirEntry[str]) -> bool:
 
 def _walk(root: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the files below a folder, except hidden files and those of macOS archives; links to folders are followed once."""
-    folders, seen = [("", root)], {os.path.realpath(root)}
+    folders, visited = [("", root)], {os.path.realpath(root)}
     while folders:
         before, folder = folders.pop()
         with os.scandir(folder) as entries:
@@ -106,8 +108,8 @@ def _walk(root: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
                     continue
                 if not entry.is_dir():
                     yield before + entry.name, entry
-                elif (real := os.path.realpath(entry.path)) not in seen:
-                    seen.add(real)
+                elif (real := os.path.realpath(entry.path)) not in visited:
+                    visited.add(real)
                     folders.append((f"{before}{entry.name}/", entry.path))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from bcdseg.data.images import ARRAY_SUFFIX, load_array, read_image
 from bcdseg.data.layouts.listing import PARTS, USUAL_ORDER, Listing, split_path, take_part
 from bcdseg.errors import BcdsegError
+from bcdseg.types import Pixels
 
 WORD = r"(?:mask|gt|seg|segmentation|label|annotation|groundtruth|ground_truth|lesion|tumor)"
 AFFIXED = re.compile(rf"^(?:{WORD}[ _-])?(?P<image>.+?)(?:[ _-]{WORD}(?:[ _-]?\d+)?)?$", re.IGNORECASE)
@@ -101,7 +102,7 @@ def _are_masks(listing: Listing, paths: Iterable[str]) -> bool | None:
     return kinds.pop() if len(kinds) == 1 else None
 
 
-def _is_mask(pixels: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> bool:
+def _is_mask(pixels: Pixels) -> bool:
     """Return whether an image has only a few levels, as masks do, or nearly all of its pixels are near black or near white."""
     values = pixels.max(axis=2) if pixels.ndim == 3 else pixels
     if len(np.unique(values)) <= FEW_LEVELS:
