@@ -72,6 +72,7 @@ def fit_site(
     scans: Dataset,
     *,
     coverage: float = 0.9,
+    lesions_shown: float = 0.95,
     sensitivity: Fractions = (0.9, 0.95),
     specificity: Fractions = 0.9,
     positive: str = "auto",
@@ -82,11 +83,13 @@ def fit_site(
 
     Each rule is fitted in turn, and is changed only where the scans determine it:
 
-    - Temperature, presence threshold and mask threshold are changed where that improves the negative log-likelihood of the true
-      classes, the Dice of lesions minus the fraction of false lesions, and the Dice of lesions. The improvement is measured by
-      cross-fitting: each scan under the rule that was fitted on the other folds, which share no group with it. The 95 % interval of
-      the improvement has to exclude 0. Otherwise the change may be noise, which would cost as much at the next scan as it seems to
-      bring at these. An interval needs ten groups of each kind of scans.
+    - Temperature and mask threshold are changed where that improves the negative log-likelihood of the true classes, and the Dice
+      of lesions. The improvement is measured by cross-fitting: each scan under the rule that was fitted on the other folds, which
+      share no group with it. The 95 % interval of the improvement has to exclude 0. Otherwise the change may be noise, which would
+      cost as much at the next scan as it seems to bring at these. An interval needs ten groups of each kind of scans.
+    - The presence threshold is the highest at which the stated fraction of the outlined lesions stay findings; the others become
+      candidates. A higher one than the model's has to show fewer false lesions, and a lower one to miss fewer lesions, by the same
+      interval. It needs as many groups with a lesion as that fraction determines, see below.
     - The confidence threshold, operating points and label sets are to reach a stated fraction: nine tenths not flagged, a
       sensitivity or specificity, a coverage. They are changed where the interval of the fraction that they reach now excludes the
       stated one, or where the model has no such rule. Whatever they reach now, they are kept where the groups are so few that the
@@ -99,6 +102,7 @@ def fit_site(
         model: Model; it is not changed.
         scans: Scans of the site with labels, masks or both. Groups are patients: give them, since scans of a patient are alike.
         coverage: Probability with which a label set is to contain the true class.
+        lesions_shown: Fraction of the outlined lesions that the presence threshold is to leave findings.
         sensitivity: Sensitivities that operating points are to reach; None for no such points.
         specificity: Specificities that operating points are to reach; None for no such points.
         positive: Class that the operating points predict; ``"auto"`` is ``malignant``, if the model has it.
@@ -115,18 +119,20 @@ def fit_site(
     check_model(model)
     check_data(scans)
     check_whole(draws=draws, seed=seed)
-    if not 0 < coverage < 1:
-        raise OptionError(f"coverage={coverage!r}: choose a number between 0 and 1, such as 0.9.")
+    for option, value in (("coverage", coverage), ("lesions_shown", lesions_shown)):
+        if not 0 < value < 1:
+            raise OptionError(f"{option}={value!r}: choose a number between 0 and 1, such as 0.9.")
     check_measurable(model.name, model.classes, scans)
     refuse_seen(model, scans)
     wanted = [*wanted_fractions("sensitivity", sensitivity), *wanted_fractions("specificity", specificity)]
-    if positive == "auto" and not any(name.lower() == "malignant" for name in model.classes):
-        wanted, target = [], None
-    else:
-        target = choose_positive(model.classes, positive)
+    for kind, fraction in wanted:
+        if fraction == 1:
+            raise OptionError(f"{kind}=1: choose a fraction below 1; no number of scans determines a threshold that misses none.")
+    has_none = positive == "auto" and not any(name.lower() == "malignant" for name in model.classes)
+    target = None if has_none else choose_positive(model.classes, positive)
     fitting = Fitting(site_table(model, scans), model.rules, positive=target, wanted=wanted, draws=draws, seed=seed)
     fitting.fit_class_rules()
-    fitting.fit_outline_rules()
+    fitting.fit_outline_rules(lesions_shown)
     fitting.fit_points()
     fitting.fit_label_sets(coverage)
     fitted = SiteFit(

@@ -167,28 +167,15 @@ def _fraction(
 
 
 def outline_quantities(cases: Cases) -> Iterator[tuple[str, Quantity]]:
-    """Yield the quantities of outlines: Dice, lesions missed, false lesions, and a score of the three."""
+    """Yield the quantities of outlines: Dice, lesions missed, and false lesions."""
     if not cases.has_mask.any():
         return
     lesion, clear = cases.lesion & cases.has_mask, cases.clear & cases.has_mask
     lesions, clears = "scans with a lesion", "scans without a lesion"
 
-    def score(one: Outcome, weights: Weights) -> Values:
-        return mean(_dice(one)[lesion], weights[:, lesion]) - mean(one.cases.outlined[clear], weights[:, clear])
-
     yield "dice", _fraction("Dice of lesions, 0 where missed", True, lesions, lesion, _dice)
     yield "missed", _fraction("Scans with a lesion in which nothing is outlined", False, lesions, lesion, _not_outlined)
     yield "false_lesions", _fraction("Scans without a lesion in which something is outlined", False, clears, clear, _outlined)
-    yield (
-        "outline_score",
-        Quantity(
-            title="Dice of lesions minus the fraction of false lesions",
-            higher_is_better=True,
-            needs={lesions: lesion, clears: clear},
-            values=score,
-            bounds=(-1.0, 1.0),
-        ),
-    )
 
 
 def class_quantities(cases: Cases, positive: str | None, points: Sequence[str]) -> Iterator[tuple[str, Quantity]]:

@@ -87,17 +87,31 @@ class Fitting:
         self._improve("temperature", "log_loss", fit_temperature_rule)
         self._reach("confidence threshold", "sure", 1 - UNSURE, fit_confidence)
 
-    def fit_outline_rules(self) -> None:
-        """Fit presence threshold and mask threshold."""
+    def fit_outline_rules(self, shown: float) -> None:
+        """Fit presence threshold and mask threshold.
+
+        A higher presence threshold has to show fewer false lesions, and a lower one has to miss fewer lesions.
+        """
         if not self.cases.has_mask.any():
             return
         if self.cases.no_lesion is not None:
-            self._improve("presence threshold", "outline_score", fit_presence)
+            fit = partial(fit_presence, shown=shown)
+            have, needed = self._groups(self.quantities["missed"]), needed_groups(shown)
+            raised = (fit(self.table, self.rules).presence_threshold or 0) > (self.rules.presence_threshold or 0)
+            if have < needed:
+                reason = f"{have} groups of scans with a lesion: {needed - have} more are needed to show {shown:g} of the lesions"
+                self.changes.append(RuleChange(rule="presence threshold", changed=False, reason=reason))
+            else:
+                self._improve("presence threshold", "false_lesions" if raised else "missed", fit)
         self._improve("mask threshold", "dice", fit_mask_threshold)
 
     def fit_points(self) -> None:
         """Fit the operating points."""
-        if self.positive is None or not self.cases.has_class.any():
+        if not self.wanted or not self.cases.has_class.any():
+            return
+        if self.positive is None:
+            reason = "the model has no class malignant: name the class that they predict with positive"
+            self.changes.append(RuleChange(rule="operating points", changed=False, reason=reason))
             return
         for kind, fraction in self.wanted:
             name = _point_name((kind, fraction))
@@ -161,7 +175,8 @@ class Fitting:
         reached = effects({measure: quantity}, now, now, draws=self.draws, seed=self.seed)[measure].before
         stated = f"{fraction:g} is to be reached"
         if have < needed:
-            reason, change = f"{stated}: {have} groups of {kind}, {needed - have} more are needed", False
+            none = "" if reached.value is not None else ", and there is no such rule"
+            reason, change = f"{stated}{none}: {have} groups of {kind}, {needed - have} more are needed", False
         elif reached.value is None:
             reason, change = f"{stated}, and there was no such rule", True
         else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit, softmax
+from scipy.special import softmax
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.evaluation.calibrate import choose_points
@@ -22,6 +22,7 @@ from bcdseg.model.model import Model
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(4, 17))
 UNSURE = 0.1  # fraction of the scans that the confidence threshold flags
+HIGHEST = 0.999  # presence threshold
 HALF_WIDTH = 0.1  # of the 95 % interval of a fraction that a threshold is to reach
 Rows = NDArray[np.bool_]
 RuleFit = Callable[["SiteTable", Rules], Rules]
@@ -88,30 +89,41 @@ def _at_thresholds(result: CaseResult, thresholds: Sequence[float], min_share: f
     return overlaps, [float(mask.any()) for mask in masks]
 
 
-def at_temperature(rules: Rules, temperature: float) -> Rules:
+def at_temperature(table: SiteTable, rules: Rules, temperature: float) -> Rules:
     """Return the rules at another temperature, with all thresholds on class probabilities moved along.
 
-    A probability's log-odds are divided by the temperature, so a model of two classes decides as before. With more classes,
-    few scans near a threshold are decided otherwise.
+    A threshold moves to the probability that as many of these scans reach at the new temperature, so that as many are decided as
+    before. Between the scans' probabilities it is interpolated.
     """
+    before, after = (softmax(table.cases.logits / one, axis=1) for one in (rules.temperature, temperature))
+    classes = table.cases.classes
 
-    def moved(threshold: float) -> float:
-        return float(expit(logit(threshold) * rules.temperature / temperature))
+    def moved(threshold: float, old: Column, new: Column) -> float:
+        return float(np.interp(threshold, [0, *np.sort(old), 1], [0, *np.sort(new), 1]))
 
+    def of_class(threshold: float, name: str) -> float:
+        at = classes.index(name)
+        return moved(threshold, before[:, at], after[:, at])
+
+    presence = rules.presence_threshold
     return replace(
         rules,
         temperature=temperature,
-        min_confidence=moved(rules.min_confidence),
-        presence_threshold=None if rules.presence_threshold is None else moved(rules.presence_threshold),
-        operating_points=tuple(replace(point, threshold=moved(point.threshold)) for point in rules.operating_points),
-        conformal_thresholds=tuple(map(moved, rules.conformal_thresholds)),
+        min_confidence=moved(rules.min_confidence, before.max(axis=1), after.max(axis=1)),
+        presence_threshold=presence and moved(presence, table.presence(rules.temperature), table.presence(temperature)),
+        operating_points=tuple(
+            replace(point, threshold=of_class(point.threshold, point.positive)) for point in rules.operating_points
+        ),
+        conformal_thresholds=tuple(map(of_class, rules.conformal_thresholds, classes)),
     )
 
 
 def fit_temperature_rule(table: SiteTable, rules: Rules) -> Rules:
     """Fit the temperature that minimises the negative log-likelihood of the true classes."""
     known = table.cases.has_class
-    return at_temperature(rules, fit_temperature(table.cases.logits[known], table.cases.labels[known])) if known.any() else rules
+    if not known.any():
+        return rules
+    return at_temperature(table, rules, fit_temperature(table.cases.logits[known], table.cases.labels[known]))
 
 
 def fit_confidence(table: SiteTable, rules: Rules) -> Rules:
@@ -120,18 +132,14 @@ def fit_confidence(table: SiteTable, rules: Rules) -> Rules:
     return replace(rules, min_confidence=float(np.quantile(surest, UNSURE)))
 
 
-def fit_presence(table: SiteTable, rules: Rules) -> Rules:
-    """Fit the presence threshold with the best score of ``outline_score``, the lowest of equals: it hides the fewest outlines."""
-    lesion, clear = table.cases.lesion, table.cases.clear
-    if table.cases.no_lesion is None or not lesion.any() or not clear.any():
+def fit_presence(table: SiteTable, rules: Rules, *, shown: float) -> Rules:
+    """Fit the highest presence threshold at which a fraction of the lesions that are outlined stay findings."""
+    at = table.thresholds.index(rules.threshold)
+    lesions = np.sort(table.presence(rules.temperature)[table.cases.lesion & (table.outlined[:, at] == 1)])
+    if not len(lesions):
         return rules
-    presence, at = table.presence(rules.temperature), table.thresholds.index(rules.threshold)
-    ordered = np.unique(presence[lesion | clear])
-    choices = np.concatenate(([0.0], (ordered[1:] + ordered[:-1]) / 2))
-    found = presence[:, None] >= choices
-    overlap = (table.dice[lesion, at][:, None] * found[lesion]).mean(axis=0)
-    false = (table.outlined[clear, at][:, None] * found[clear]).mean(axis=0)
-    return replace(rules, presence_threshold=float(choices[np.argmax(overlap - false)]))
+    hidden = math.floor((1 - shown) * len(lesions) + 1e-9)
+    return replace(rules, presence_threshold=float(min(lesions[hidden], HIGHEST)))
 
 
 def fit_mask_threshold(table: SiteTable, rules: Rules) -> Rules:
