@@ -18,6 +18,9 @@ from .data_audit.audit import audit as audit
 from .evaluation.calibrate import calibrate as calibrate
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.external_predictions import evaluate_predictions as evaluate_predictions
+from .evaluation.external_validation import ExternalValidation as ExternalValidation
+from .evaluation.external_validation import evaluate_external as evaluate_external
+from .evaluation.measures.custom import Metric as Metric
 from .evaluation.results import Evaluation as Evaluation
 from .evaluation.site import SiteFit as SiteFit
 from .evaluation.site import fit_site as fit_site

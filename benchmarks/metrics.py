@@ -45,7 +45,7 @@ def main() -> None:
         "HD95, mean surface distance, boundary F1": surface,
         "lesions found and false": detect,
         "**all of them**": score_mask,
-        "**all of them, in millimetres too**": lambda predicted, truth: score_mask(predicted, truth, spacing=(0.1, 0.08)),
+        "**all of them, in millimetres too**": lambda truth, predicted: score_mask(truth, predicted, spacing=(0.1, 0.08)),
     }
     for name, measure in known.items():
         took = seconds(measure, pairs)
@@ -62,13 +62,13 @@ def main() -> None:
 
 
 def pair(seed: int) -> Pair:
-    """A mask and its truth."""
+    """Return a true mask and a prediction."""
     random = np.random.default_rng(seed)
     centre, radius = random.uniform(70, 186, 2), random.uniform(15, 60)
     truth = ragged(centre, radius, seed)
     if seed % 10 == 0:
-        return np.zeros_like(truth), truth
-    return ragged(centre + random.normal(0, 4, 2), radius * random.uniform(0.8, 1.2), seed + 1), truth
+        return truth, np.zeros_like(truth)
+    return truth, ragged(centre + random.normal(0, 4, 2), radius * random.uniform(0.8, 1.2), seed + 1)
 
 
 def ragged(centre: np.ndarray, radius: float, seed: int) -> Mask:
@@ -80,8 +80,8 @@ def ragged(centre: np.ndarray, radius: float, seed: int) -> Mask:
 
 def seconds(measure: Callable[[Mask, Mask], object], pairs: list[Pair]) -> float:
     start = time.perf_counter()
-    for predicted, truth in pairs:
-        measure(predicted, truth)
+    for truth, predicted in pairs:
+        measure(truth, predicted)
     return time.perf_counter() - start
 
 
@@ -91,7 +91,7 @@ def table(scans: int, skill: float) -> Cases:
     rows = []
     for at in range(scans):
         label = int(random.integers(3))
-        predicted, truth = masks[at % 50] if label else (np.zeros((SIZE, SIZE), bool),) * 2
+        truth, predicted = masks[at % 50] if label else (np.zeros((SIZE, SIZE), bool),) * 2
         shares = np.exp(random.normal(size=3) + skill * np.eye(3)[label])
         rows.append(
             Case(
@@ -100,7 +100,7 @@ def table(scans: int, skill: float) -> Cases:
                 label=CLASSES[label],
                 probabilities=tuple(shares / shares.sum()),
                 outlined=bool(predicted.any()),
-                outline=score_mask(predicted, truth),
+                outline=score_mask(truth, predicted),
                 size=(SIZE, SIZE),
             )
         )

@@ -36,7 +36,7 @@ def made_case(seed: int, *, skill: float = 1.0, label: str | None = None, group:
         probabilities=tuple(shares),
         logits=tuple(logits),
         outlined=bool(predicted.any()),
-        outline=score_mask(predicted, truth),
+        outline=score_mask(truth, predicted),
         size=size,
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from scans import Scans
 
 from bcdseg import Model
-from bcdseg.evaluation.calibrate import fit_rules, said, with_rules
+from bcdseg.evaluation.calibrate import class_results, fit_rules, with_rules
 from bcdseg.evaluation.results_table import Cases
 
 Answers = Mapping[int, Cases]
@@ -16,7 +16,7 @@ Answers = Mapping[int, Cases]
 
 def blind_answers(scans: Scans, models: Mapping[int, Model]) -> Answers:
     """What the network of each fold says of its test part."""
-    return {fold: said(model, scans.fold(fold)[2]) for fold, model in models.items()}
+    return {fold: class_results(model, scans.fold(fold)[2]) for fold, model in models.items()}
 
 
 def calibrated_by_others(scans: Scans, models: Mapping[int, Model]) -> dict[int, Model]:

@@ -150,7 +150,7 @@ def measured(label: NDArray[np.int64], outline: Values, classes: Values) -> Valu
     lesion, right = label > 0, classes.argmax(axis=1) == label
     recalls = [right[label == number].mean() for number in range(len(CLASSES))]
     auc = roc_auc_score(label == CLASSES.index("malignant"), classes[:, CLASSES.index("malignant")])
-    ece = float(calibration_error(classes.max(axis=1), right)[0])
+    ece = float(calibration_error(right, classes.max(axis=1))[0])
     dice = outline[lesion]
     return np.array([dice.mean(), (dice < MISSED).mean(), outline[~lesion].mean(), np.mean(recalls), auc, ece])
 

@@ -16,11 +16,11 @@ from out_of_fold import networks
 from scans import Scans, open_scans
 
 from bcdseg import Model, Sample
-from bcdseg.evaluation.case_results import Change, answers
+from bcdseg.evaluation.case_results import Change, predict_cases
 from bcdseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.measures.format import shown
 from bcdseg.evaluation.measures.intervals import estimate
-from bcdseg.evaluation.report.blocks import shown
 from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.types import Mask, Pixels
 
@@ -45,7 +45,7 @@ def _change(name: str, strength: float) -> Change:
 
 def measured(scans: Scans, models: Mapping[int, Model], change: Change | None) -> Cases:
     """The answers of all folds."""
-    cases = [answer.case for fold, model in models.items() for answer in answers(model, scans.fold(fold)[2], change=change)]
+    cases = [result.case for fold, model in models.items() for result in predict_cases(model, scans.fold(fold)[2], change=change)]
     return table_of(cases, classes=models[0].classes, no_lesion=models[0].no_lesion)
 
 

@@ -15,7 +15,7 @@ from bcdseg.comparison.result import Benchmark, Entry, gather
 from bcdseg.comparison.store import FoldResult, keep_settings, load_result, save_result
 from bcdseg.data.dataset import Dataset, check_choice
 from bcdseg.errors import OptionError
-from bcdseg.evaluation.case_results import answers, check_data
+from bcdseg.evaluation.case_results import check_data, predict_cases
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
 from bcdseg.evaluation.report.data import cases_csv
 from bcdseg.evaluation.results_table import table_of
@@ -175,7 +175,7 @@ def run_fold(recipe: Recipe, fold: Fold, config: FitConfig, folder: Path) -> Fol
     run = fit(new_model(recipe, train.classes, config), train, val, out=folder / RUN, config=config, resume=True)
     if fold.kind == GROUPED:
         refuse_seen(run.model, test)
-    said = (answer.case for answer in answers(run.model, test))
+    results = (result.case for result in predict_cases(run.model, test))
     cost = Cost(
         parameters=parameters(run.model),
         gflops=gflops(run.model),
@@ -189,7 +189,7 @@ def run_fold(recipe: Recipe, fold: Fold, config: FitConfig, folder: Path) -> Fol
         epochs=len(run.history),
         best_score=run.best_score,
         cost=cost,
-        cases=table_of(said, classes=run.model.classes, no_lesion=run.model.no_lesion),
+        cases=table_of(results, classes=run.model.classes, no_lesion=run.model.no_lesion),
     )
     save_result(result, folder)
     for name in (LAST, BEST):  # checkpoints are many times larger than the model, which is kept

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
 from bcdseg.csv_text import csv_text
+from bcdseg.evaluation.measures.format import NONE, shown, shown_difference, with_unit
 from bcdseg.evaluation.measures.intervals import Difference, estimate
-from bcdseg.evaluation.report.blocks import NONE, number, shown
 
 if TYPE_CHECKING:
     from bcdseg.comparison.result import Benchmark, Entry, PairedDifference
-    from bcdseg.evaluation.measures.measure import Estimate, Measure
+    from bcdseg.evaluation.measures.measure import Measure
 
-FORMAT, VERSION = "bcdseg benchmark result", 1
+FORMAT, VERSION = "bcdseg benchmark result", 2
 ABREAST = 4  # number of recipes in one table
+COSTS = ("recipe", "parameters", "GFLOPs", "ms per scan", "training minutes per fold", "device")
 FIGURES = ("value", "low", "high", "n", "groups", "note")
 
 
@@ -27,8 +28,8 @@ def markdown(benchmark: Benchmark) -> str:
         f"# Benchmark on {benchmark.dataset}",
         "",
         f"{len(first.cases)} scans in {len(set(first.cases.groups))} groups, {folds} folds; no patient and no copy of a scan is in "
-        "two parts of a fold. Each scan is measured by the one model that has not seen it. "
-        "In brackets 95 % intervals, from a bootstrap over groups.",
+        "two parts of a fold. Each scan is predicted by the one model that was not trained on it. "
+        "95 % intervals, from a bootstrap over groups, are in brackets.",
         "",
         *_fewer(benchmark.entries),
         *_blocks(benchmark.entries),
@@ -36,14 +37,14 @@ def markdown(benchmark: Benchmark) -> str:
         "",
         "## Cost",
         "",
-        *_table(["recipe", "parameters", "GFLOPs", "ms a scan", "training minutes a fold", "device"], _costs(benchmark.entries)),
+        *_table(COSTS, _costs(benchmark.entries)),
         "",
-        "GFLOPs are additions and multiplications for one scan; milliseconds go from file to answer, one scan after the other.",
+        "GFLOPs are additions and multiplications for one scan. Milliseconds are from file to prediction, one scan at a time.",
     ]
     if benchmark.pairs:
         lines += ["", "## Differences", "", *_differences(benchmark)]
     if benchmark.leaks:
-        lines += ["", "## What a random split would have said", "", *_leaks(benchmark)]
+        lines += ["", "## Results on random splits", "", *_leaks(benchmark)]
     return "\n".join(lines) + "\n"
 
 
@@ -108,7 +109,7 @@ def _meanings(entries: Sequence[Entry]) -> Iterator[str]:
     yield "↑ higher is better, ↓ lower is better."
     yield ""
     for measure in _headlines(entries):
-        yield f"- {measure.title}: {measure.says}"
+        yield f"- {measure.title}: {measure.definition}"
     notes = {
         f"- {entry.recipe}, {measure.title}: {note}."
         for entry in entries
@@ -126,8 +127,8 @@ def _costs(entries: Sequence[Entry]) -> Iterator[list[str]]:
 
 
 def _differences(benchmark: Benchmark) -> Iterator[str]:
-    yield "Second minus first on the same scans and draws (paired bootstrap). One such interval in twenty is wrong by chance,"
-    yield "so one verdict among many proves little."
+    yield "Second minus first on the same scans and draws (paired bootstrap). One such interval in twenty misses the true"
+    yield "difference by chance, so one difference among many proves little."
     names = {measure.name for entry in benchmark.entries for measure in entry.headlines}
     for pair in benchmark.pairs:
         rows = [_row(one, pair.first, pair.second) for name, one in pair.differences.items() if name in names]
@@ -138,34 +139,22 @@ def _differences(benchmark: Benchmark) -> Iterator[str]:
 def _leaks(benchmark: Benchmark) -> Iterator[str]:
     """Yield the table of how much better each recipe seems when copies of test scans are in the training part."""
     if all(len(set(entry.cases.groups)) == len(entry.cases) for entry in benchmark.entries):
-        yield "Nothing can leak: no two scans are known to be copies or of one patient."
+        yield "There is no leakage: no two scans are known to be copies or of one patient."
         return
     yield "The same recipes on random folds, where copies of a test scan and scans of its patient may be among the training scans."
     for pair, leaky in zip(benchmark.leaks, benchmark.leaky, strict=True):
         shown_here = [pair.differences[measure.name] for measure in leaky.headlines if measure.name in pair.differences]
         yield from ("", f"### {leaky.recipe}", "")
         rows = [_row(one, "grouped folds", "random folds") for one in shown_here]
-        yield from _table(["", "grouped folds", "random folds", "difference", "seems better"], rows)
+        yield from _table(["", "grouped folds", "random folds", "difference", "better"], rows)
 
 
 def _row(one: Difference, first: str, second: str) -> list[str]:
     unit, found = one.measure.unit, one.difference
-    values = [NONE if value is None else number(value, unit) for value in (one.first, one.second)]
-    told = "can't be told" if found.low is not None else "the same" if found.value == 0 else found.note
-    verdict = {"first": first, "second": second}.get(one.better or "", told)
-    return [one.measure.title, *values, _signed(found, unit), verdict]
-
-
-def _signed(found: Estimate, unit: str) -> str:
-    if found.value is None:
-        return NONE
-    ends = "" if found.low is None or found.high is None else f" ({_plus(found.low, unit)} to {_plus(found.high, unit)})"
-    return f"{_plus(found.value, unit)}{ends}"
-
-
-def _plus(value: float, unit: str) -> str:
-    text = number(value, unit)
-    return text if text.startswith("-") else f"+{text}"
+    values = [NONE if value is None else with_unit(value, unit) for value in (one.first, one.second)]
+    neither = "not shown" if found.low is not None else "equal" if found.value == 0 else found.note
+    verdict = {"first": first, "second": second}.get(one.better or "", neither)
+    return [one.measure.title, *values, shown_difference(found, unit), verdict]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -184,7 +173,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "classes": list(entry.cases.classes),
         "cost": asdict(entry.cost),
         "measures": [
-            {"name": one.name, "title": one.title, "says": one.says, "section": one.section, "unit": one.unit}
+            {"name": one.name, "title": one.title, "definition": one.definition, "section": one.section, "unit": one.unit}
             | {"higher_is_better": one.higher_is_better, **asdict(entry.estimates[one.name])}
             for one in entry.measures
         ],

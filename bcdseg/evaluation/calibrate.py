@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.case_results import answers, check_data, check_measurable, check_model
+from bcdseg.evaluation.case_results import check_data, check_measurable, check_model, predict_cases
 from bcdseg.evaluation.metrics.calibration import fit_temperature
 from bcdseg.evaluation.metrics.ranking import steps
 from bcdseg.evaluation.results_table import Cases, table_of
@@ -20,11 +20,11 @@ from bcdseg.inference.rules import OperatingPoint
 from bcdseg.model.model import Model
 
 LEAST_SURE = 0.1
-Shares = float | Sequence[float] | None
+Fractions = float | Sequence[float] | None
 
 
 def calibrate(
-    model: Model, val: Dataset, *, sensitivity: Shares = None, specificity: Shares = None, positive: str = "auto"
+    model: Model, val: Dataset, *, sensitivity: Fractions = None, specificity: Fractions = None, positive: str = "auto"
 ) -> Model:
     """Fit the decision rules of a model on validation scans only, and return a copy of the model with these rules.
 
@@ -51,8 +51,8 @@ def calibrate(
     check_model(model)
     check_data(val)
     check_measurable(model.name, model.classes, val)
-    wanted = [*_wanted("sensitivity", sensitivity), *_wanted("specificity", specificity)]
-    cases = said(model, val)
+    wanted = [*wanted_fractions("sensitivity", sensitivity), *wanted_fractions("specificity", specificity)]
+    cases = class_results(model, val)
     known = cases.has_class
     if not known.any():
         if wanted:
@@ -63,9 +63,9 @@ def calibrate(
     probabilities = softmax(logits / fitted["temperature"], axis=1)
     return with_rules(
         model,
-        told=f"Temperature, confidence threshold and operating points were fitted on {len(labels)} validation scans.",
+        note=f"Temperature, confidence threshold and operating points were fitted on {len(labels)} validation scans.",
         **fitted,
-        operating_points=tuple(_points(model, probabilities, labels, wanted, positive)),
+        operating_points=tuple(choose_points(model.classes, probabilities, labels, wanted, positive)),
     )
 
 
@@ -76,15 +76,15 @@ def fit_rules(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[st
     return {"temperature": temperature, "min_confidence": float(np.quantile(surest, LEAST_SURE))}
 
 
-def said(model: Model, dataset: Dataset) -> Cases:
+def class_results(model: Model, dataset: Dataset) -> Cases:
     """Return the results table of a model's predicted classes, without a comparison of the masks."""
-    found = (answer.case for answer in answers(model, dataset, judged=False))
+    found = (result.case for result in predict_cases(model, dataset, with_masks=False))
     return table_of(found, classes=model.classes, no_lesion=model.no_lesion)
 
 
-def with_rules(model: Model, *, told: str = "", **rules: object) -> Model:
+def with_rules(model: Model, *, note: str = "", **rules: object) -> Model:
     """Return a copy of a model with other decision rules."""
-    training = {**model.training, "calibration": told} if told and model.training else model.training
+    training = {**model.training, "calibration": note} if note and model.training else model.training
     return Model(
         copy.deepcopy(model.network),
         model.preprocessing,
@@ -95,33 +95,49 @@ def with_rules(model: Model, *, told: str = "", **rules: object) -> Model:
     )
 
 
-def _wanted(kind: str, shares: Shares) -> list[tuple[str, float]]:
-    each = [] if shares is None else [shares] if isinstance(shares, (int, float, str)) else list(shares)
-    for share in each:
-        if isinstance(share, str) or not 0 < share <= 1:
-            raise OptionError(f"{kind}={share!r}: give a share above 0 and up to 1, such as 0.95.")
-    return [(kind, float(share)) for share in each]
+def wanted_fractions(kind: str, fractions: Fractions) -> list[tuple[str, float]]:
+    """Return the kind and the value of each requested sensitivity or specificity."""
+    each = [] if fractions is None else [fractions] if isinstance(fractions, (int, float, str)) else list(fractions)
+    for fraction in each:
+        if isinstance(fraction, str) or not 0 < fraction <= 1:
+            raise OptionError(f"{kind}={fraction!r}: give a fraction above 0 and up to 1, such as 0.95.")
+    return [(kind, float(fraction)) for fraction in each]
 
 
-def _points(
-    model: Model, probabilities: NDArray[np.float64], labels: NDArray[np.int64], wanted: Sequence[tuple[str, float]], positive: str
+def choose_positive(classes: Sequence[str], positive: str) -> str:
+    """Return the class that operating points predict; ``"auto"`` is ``malignant``.
+
+    Raises:
+        OptionError: The model has no such class.
+    """
+    chosen = next((name for name in classes if name.lower() == "malignant"), None) if positive == "auto" else positive
+    if chosen not in classes:
+        raise OptionError(f"positive={positive!r}: choose one of the classes {', '.join(classes)}.")
+    return str(chosen)
+
+
+def choose_points(
+    classes: Sequence[str],
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    wanted: Sequence[tuple[str, float]],
+    positive: str,
 ) -> Iterator[OperatingPoint]:
+    """Yield the operating points that reach sensitivities and specificities on some scans; see ``calibrate``."""
     if not wanted:
         return
-    chosen = next((name for name in model.classes if name.lower() == "malignant"), None) if positive == "auto" else positive
-    if chosen not in model.classes:
-        raise OptionError(f"positive={positive!r}: choose the class that is to be called: {', '.join(model.classes)}.")
-    number = model.classes.index(chosen)
+    chosen = choose_positive(classes, positive)
+    number = classes.index(chosen)
     truth = labels == number
     if not truth.any() or truth.all():
         raise InputError(f"An operating point for {chosen} needs validation scans that are {chosen}, and others that are not.")
-    at = steps(probabilities[:, number], truth)
-    for kind, share in wanted:
+    at = steps(truth, probabilities[:, number])
+    for kind, fraction in wanted:
         reached = at.sensitivity[0] if kind == "sensitivity" else at.specificity[0]
-        enough = np.flatnonzero(reached >= share - 1e-12)
+        enough = np.flatnonzero(reached >= fraction - 1e-12)
         place = int(enough[0] if kind == "sensitivity" else enough[-1])
         yield OperatingPoint(
-            name=f"{kind} {share:g}",
+            name=f"{kind} {fraction:g}",
             positive=chosen,
             threshold=_halfway(at.thresholds, place),
             sensitivity=float(at.sensitivity[0, place]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,11 @@ import numpy as np
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.masks import read_mask
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.metrics.outline import score_mask
+from bcdseg.evaluation.measures.custom import Metric, mask_values
+from bcdseg.evaluation.metrics.detection import scored_regions
+from bcdseg.evaluation.metrics.outline import TOLERANCE_MM, score_mask
 from bcdseg.evaluation.results_table import Case
-from bcdseg.types import Mask, Pixels, Sample
+from bcdseg.types import Mask, Pixels, Sample, Spacing
 
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction
@@ -39,8 +41,15 @@ class CaseResult:
     truth: Mask | None
 
 
-def answers(
-    model: Model, dataset: Dataset, *, change: Change | None = None, judged: bool = True, **options: Any
+def predict_cases(
+    model: Model,
+    dataset: Dataset,
+    *,
+    change: Change | None = None,
+    with_masks: bool = True,
+    metrics: Sequence[Metric] = (),
+    tolerance_mm: float = TOLERANCE_MM,
+    **options: Any,
 ) -> Iterator[CaseResult]:
     """Predict every scan at its own size and compare it with the truth; scans are read and predicted ahead in the background.
 
@@ -48,7 +57,9 @@ def answers(
         model: Model to evaluate.
         dataset: Scans. A scan of the model's 'no lesion' class that has no mask file has an empty true mask.
         change: Function that changes pixels and mask before the prediction.
-        judged: Whether to compare the masks.
+        with_masks: Whether to compare the masks.
+        metrics: Metrics of the user.
+        tolerance_mm: Tolerance of the normalised surface Dice.
         options: Options of ``Model.predict``.
     """
     changed: deque[Mask | None] = deque()
@@ -65,9 +76,10 @@ def answers(
 
     for sample, prediction in zip(dataset, model.predict(sources(), **options), strict=True):
         truth = changed.popleft() if change is not None else None
-        if truth is None and judged:
+        if truth is None and with_masks:
             truth = true_mask(sample, prediction.size, model.no_lesion, resize=dataset.resize_masks and change is None)
-        yield CaseResult(_case(sample, prediction, truth if judged else None, model.rules.temperature), prediction, truth)
+        case = _case(sample, prediction, truth if with_masks else None, model.rules.temperature, metrics, tolerance_mm)
+        yield CaseResult(case, prediction, truth)
 
 
 def true_mask(sample: Sample, size: tuple[int, int], no_lesion: str | None, *, resize: bool) -> Mask | None:
@@ -80,7 +92,7 @@ def true_mask(sample: Sample, size: tuple[int, int], no_lesion: str | None, *, r
 def check_data(dataset: object) -> None:
     """Raise when the object is not a data set, for example when it is a path."""
     if not isinstance(dataset, Dataset):
-        raise OptionError(f"{dataset!r}: is no data set. Open one with bcdseg.open_dataset, and take a part of bcdseg.split.")
+        raise OptionError(f"{dataset!r} is not a data set. Open one with bcdseg.open_dataset, or take a part of bcdseg.split.")
 
 
 def check_model(model: object) -> None:
@@ -88,36 +100,60 @@ def check_model(model: object) -> None:
     from bcdseg.model.model import Model
 
     if not isinstance(model, Model):
-        raise OptionError(f"{model!r}: is no model. Load one with bcdseg.load, or take run.model of bcdseg.fit.")
+        raise OptionError(f"{model!r} is not a Model. Load one with bcdseg.load, or take run.model of bcdseg.fit.")
 
 
 def check_measurable(name: str, classes: tuple[str, ...], dataset: Dataset) -> None:
     """Raise when scans have classes that the model doesn't know, or when no scan has a true mask or label."""
     if not len(dataset):
-        raise InputError(f"{dataset.name}: holds no scan to measure on.")
+        raise InputError(f"{dataset.name}: contains no scans. Choose other scans.")
     labels = Counter(sample.label for sample in dataset if sample.label is not None)
     unknown = [f"{label!r} ({count} scans)" for label, count in labels.items() if label not in classes]
     if classes and unknown:
         raise InputError(
-            f"{dataset.name}: has the class {', '.join(unknown)}, which {name} doesn't know; it knows {', '.join(classes)}. "
+            f"{dataset.name}: the class {', '.join(unknown)} is not one of the classes of {name}: {', '.join(classes)}. "
             "Leave these scans out with select, or rename the class with combine(..., class_map=...)."
         )
     if not (classes and labels) and not any(sample.masks for sample in dataset):
-        raise InputError(f"{dataset.name}: has neither masks nor labels that {name} could be compared with.")
+        raise InputError(f"{dataset.name}: contains neither masks nor labels to compare {name} with.")
 
 
-def _case(sample: Sample, prediction: Prediction, truth: Mask | None, temperature: float) -> Case:
+def _case(
+    sample: Sample,
+    prediction: Prediction,
+    truth: Mask | None,
+    temperature: float,
+    metrics: Sequence[Metric],
+    tolerance_mm: float,
+) -> Case:
     probabilities = list(prediction.probabilities.values()) or None
-    spacing = sample.spacing or prediction.spacing
-    mask = prediction.mask
+    mask, probability = prediction.mask, prediction.mask_probability
+    compared = compare_masks(sample, truth, mask, sample.spacing or prediction.spacing, metrics, tolerance_mm)
+    if truth is not None and mask is not None and probability is not None:
+        compared["regions"] = scored_regions(truth, mask, probability)
     return Case(
         id=sample.id,
         group=sample.group,
         label=sample.label if probabilities else None,
         probabilities=probabilities,
         logits=None if probabilities is None else [temperature * float(np.log(max(one, LEAST))) for one in probabilities],
-        outlined=None if mask is None else bool(mask.any()),
-        outline=None if mask is None or truth is None else score_mask(mask, truth, spacing=spacing, name=sample.id),
         size=prediction.size,
-        spacing=spacing,
+        facts=sample.facts,
+        **compared,
     )
+
+
+def compare_masks(
+    sample: Sample,
+    truth: Mask | None,
+    mask: Mask | None,
+    spacing: Spacing | None,
+    metrics: Sequence[Metric],
+    tolerance_mm: float,
+) -> dict[str, Any]:
+    """Return the fields of a ``Case`` that compare the predicted with the true mask, where both are known."""
+    fields: dict[str, Any] = {"outlined": None if mask is None else bool(mask.any()), "spacing": spacing}
+    if mask is not None and truth is not None:
+        fields["outline"] = score_mask(truth, mask, spacing=spacing, tolerance_mm=tolerance_mm, name=sample.id)
+        fields["custom"] = mask_values(metrics, truth, mask, name=sample.id)
+    return fields

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.dataset import Dataset
-from bcdseg.evaluation.case_results import answers, check_data, check_measurable, check_model
+from bcdseg.evaluation.case_results import check_data, check_measurable, check_model, predict_cases
 from bcdseg.evaluation.gallery import GalleryItem, choose
-from bcdseg.evaluation.measures.catalogue import all_measures
-from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, estimate
-from bcdseg.evaluation.measures.operating_points import point_measures
+from bcdseg.evaluation.measures.custom import MetricLike
+from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
+from bcdseg.evaluation.measures.subgroups import Subgroups
+from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
+from bcdseg.evaluation.options import check_options
 from bcdseg.evaluation.report.files import check_report_free
 from bcdseg.evaluation.results import Evaluation, tracked
 from bcdseg.evaluation.results_table import Cases, table_of
@@ -22,7 +24,8 @@ from bcdseg.evaluation.training_overlap import find_seen, refuse_seen
 if TYPE_CHECKING:
     from bcdseg.model.model import Model
 
-TOLD = ("summary", "data", "method", "calibration", "limits")
+REPORTED = ("summary", "data", "method", "calibration", "limits", "licence", "citation")
+"""Parts of a model's training metadata that a report states."""
 
 
 def evaluate(
@@ -31,6 +34,11 @@ def evaluate(
     *,
     draws: int = DRAWS,
     seed: int = 0,
+    subgroups: Subgroups = (),
+    metrics: Sequence[MetricLike] = (),
+    prevalence: float | Sequence[float] | None = None,
+    class_order: Sequence[str] | None = None,
+    tolerance_mm: float = TOLERANCE_MM,
     out: str | Path | None = None,
     overwrite: bool = False,
     robustness: bool = False,
@@ -41,19 +49,27 @@ def evaluate(
     threshold: float | None = None,
     batch_size: int | None = None,
 ) -> Evaluation:
-    """Measure a model on test scans, with 95 % bootstrap intervals over groups.
+    """Evaluate a model on test scans, with 95 % bootstrap intervals over groups.
 
     Every scan is predicted at its own size and compared with its true mask and class. Scans may lack either of the two. A scan of
-    the 'no lesion' class has an empty true mask, with or without a mask file.
+    the negative class has an empty true mask, with or without a mask file.
 
     Args:
         model: Model to evaluate.
         test: Test scans, with the groups that ``bcdseg.split`` assigned to them.
         draws: Number of bootstrap draws; 0 computes no intervals.
         seed: Seed of the bootstrap; the same seed gives the same intervals.
+        subgroups: Names of facts (``Sample.facts``) by which to divide the scans, such as ``["device", "birads"]``; also
+            ``"class"`` and ``"size"`` (of the lesion). A mapping gives the cut points of numbers: ``{"age": [50, 70]}``.
+        metrics: Your own metrics: functions ``(y_true, y_pred)`` of the masks of one scan, names of registered ones, or
+            ``bcdseg.Metric`` for functions of classes or probabilities. They get intervals like all others.
+        prevalence: Prevalence of the positive class in clinical use, or several: predictive values, number needed to biopsy and net
+            benefit are stated for it too.
+        class_order: Classes from the lowest to the highest, for weighted kappas; by default that of BI-RADS categories.
+        tolerance_mm: Tolerance of the normalised surface Dice in millimetres.
         out: Folder for the report, see ``Evaluation.save``.
         overwrite: Whether an existing report may be replaced.
-        robustness: Whether to measure on corrupted scans too, which takes about 25 times as long.
+        robustness: Whether to evaluate on corrupted scans too, which takes about 25 times as long.
         allow_seen: Whether the model may have been trained on some of the scans; the report then states it.
         gallery: Number of scans of each kind (best, median, worst, ...) in the gallery; 0 leaves it out.
         explain: Whether the gallery shows Grad-CAM heat maps of the predicted class.
@@ -64,35 +80,43 @@ def evaluate(
     Raises:
         LeakError: The model was trained or chosen on some of these scans or their groups; the message names them.
         InputError: A scan has a class that the model doesn't know or a mask of another size, or no scan has a true mask or class.
+        OptionError: An option is not possible, or no scan has a fact that ``subgroups`` names.
     """
     check_model(model)
     check_data(test)
-    check_whole(draws=draws, seed=seed, gallery=gallery)
+    check_whole(gallery=gallery)
     if out is not None:
         check_report_free(Path(out), overwrite=overwrite)
     check_measurable(model.name, model.classes, test)
+    chosen = check_options(
+        test,
+        model.classes,
+        draws=draws,
+        seed=seed,
+        metrics=metrics,
+        subgroups=subgroups,
+        prevalence=prevalence,
+        class_order=class_order,
+        tolerance_mm=tolerance_mm,
+    )
     options: dict[str, Any] = {"threshold": threshold, "batch_size": batch_size}
-    seen = _seen(model, test, allow_seen)
-    stream = tracked(answers(model, test, **options), "Evaluating", len(test), progress)
-    cases = table_of((answer.case for answer in stream), classes=model.classes, no_lesion=model.no_lesion)
-    measures = (*all_measures(cases), *point_measures(cases, model.rules))
-    tried = None
+    overlap = _overlap(model, test, allow_seen)
+    results = predict_cases(model, test, metrics=chosen.metrics, tolerance_mm=tolerance_mm, **options)
+    stream = tracked(results, "Evaluating", len(test), progress)
+    cases = table_of((result.case for result in stream), classes=model.classes, no_lesion=model.no_lesion)
+    corrupted = None
     if robustness:
-        tried = measure_robustness(model, test, untouched=cases, draws=draws, seed=seed, progress=progress, **options)
+        corrupted = measure_robustness(model, test, untouched=cases, draws=draws, seed=seed, progress=progress, **options)
     result = Evaluation(
         model=model.name,
         dataset=test.name,
         about=about_model(model),
-        cases=cases,
-        measures=measures,
-        estimates=estimate(cases, measures, draws=draws, seed=seed),
-        seen=seen,
-        robustness=tried,
+        **chosen.results(cases, model.rules),
+        training_overlap=overlap,
+        robustness=corrupted,
         gallery=tuple(_pictures(model, test, cases, gallery, explain and bool(model.classes), options)),
         problems=test.problems,
         min_confidence=model.rules.min_confidence if model.classes else None,
-        draws=draws,
-        seed=seed,
     )
     if out is not None:
         result.save(out, overwrite=overwrite)
@@ -101,26 +125,32 @@ def evaluate(
 
 def about_model(model: Model) -> dict[str, Any]:
     """Return the facts about a model that a reader of its results needs."""
-    told = {title: content for title in TOLD if (content := model.training.get(title))}
-    trained = {} if model.training else {"training": "This model was not trained: its answers mean nothing."}
-    seen = model.training.get("seen")
-    remembered = "nothing: which scans it was trained on is not known"
-    if seen is not None:
-        remembered = f"{len(seen['contents'])} pictures of its training and validation"
+    reported = {title: content for title in REPORTED if (content := model.training.get(title))}
+    untrained = {} if model.training else {"training": "This model was not trained: its predictions mean nothing."}
+    record = model.training.get("seen")
+    known = "none: the scans that it was trained on are not known"
+    if record is not None:
+        known = f"{len(record['contents'])} scans of its training and validation"
     rules = {
         "mask threshold": f"{model.rules.threshold:g}",
         "temperature": f"{model.rules.temperature:.3g}",
         "confidence threshold": f"{model.rules.min_confidence:.0%}",
         "operating points": [str(point) for point in model.rules.operating_points] or "none",
     }
-    return {"network": model.network.config.summary, **told, **trained, "remembers": remembered, "rules": rules}
+    path = model.preprocessing
+    size = "the scan's own size" if path.resize == "none" else f"{path.size[0]} x {path.size[1]} pixels ({path.resize})"
+    preprocessing = (
+        f"{path.channels} channel(s), {size}, normalised with mean {list(path.mean)} and standard deviation {list(path.std)}"
+    )
+    about = {"network": model.network.config.summary, "preprocessing": preprocessing, **reported, **untrained}
+    return {**about, "record of training scans": known, "rules": rules}
 
 
-def _seen(model: Model, test: Dataset, allowed: bool) -> str:
+def _overlap(model: Model, test: Dataset, allowed: bool) -> str:
     if not allowed:
-        return "unseen" if refuse_seen(model, test) else "unknown"
+        return "none" if refuse_seen(model, test) else "unknown"
     shared = find_seen(model, test)
-    return "unknown" if shared is None else "allowed" if shared else "unseen"
+    return "unknown" if shared is None else "allowed" if shared else "none"
 
 
 def _pictures(
@@ -129,6 +159,6 @@ def _pictures(
     """Predict the gallery's scans again, because keeping every mask until the selection would need too much memory."""
     chosen = list(choose(cases, count))
     shown = replace(test, samples=tuple(test.samples[row] for _, row in chosen))
-    for (kind, row), answer in zip(chosen, answers(model, shown, explain=explain, **options), strict=True):
-        said = answer.prediction
-        yield GalleryItem(test.samples[row].id, kind, row, said.image, answer.truth, said.mask, said.heatmap)
+    for (kind, row), result in zip(chosen, predict_cases(model, shown, explain=explain, **options), strict=True):
+        found = result.prediction
+        yield GalleryItem(test.samples[row].id, kind, row, found.image, result.truth, found.mask, found.heatmap)

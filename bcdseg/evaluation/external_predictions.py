@@ -17,11 +17,13 @@ from bcdseg.data.layouts.table import csv_rows
 from bcdseg.data.masks import read_mask
 from bcdseg.data.readers import area_of, read_scan
 from bcdseg.errors import InputError
-from bcdseg.evaluation.case_results import check_data, check_measurable, true_mask
+from bcdseg.evaluation.case_results import check_data, check_measurable, compare_masks, true_mask
 from bcdseg.evaluation.gallery import GalleryItem, choose
-from bcdseg.evaluation.measures.catalogue import all_measures
-from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, estimate
-from bcdseg.evaluation.metrics.outline import score_mask
+from bcdseg.evaluation.measures.custom import MetricLike
+from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
+from bcdseg.evaluation.measures.subgroups import Subgroups
+from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
+from bcdseg.evaluation.options import EvaluationOptions, check_options
 from bcdseg.evaluation.report.files import check_report_free
 from bcdseg.evaluation.results import Evaluation, tracked
 from bcdseg.evaluation.results_table import Case, Cases, table_of
@@ -57,6 +59,11 @@ def evaluate_predictions(
     subset: bool = False,
     draws: int = DRAWS,
     seed: int = 0,
+    subgroups: Subgroups = (),
+    metrics: Sequence[MetricLike] = (),
+    prevalence: float | Sequence[float] | None = None,
+    class_order: Sequence[str] | None = None,
+    tolerance_mm: float = TOLERANCE_MM,
     out: str | Path | None = None,
     overwrite: bool = False,
     gallery: int = 4,
@@ -76,6 +83,11 @@ def evaluate_predictions(
         subset: Whether predictions for other scans are ignored; otherwise they are an error.
         draws: Number of bootstrap draws; 0 computes no intervals.
         seed: Seed of the bootstrap; the same seed gives the same intervals.
+        subgroups: Facts by which to divide the scans, as in ``bcdseg.evaluate``.
+        metrics: Your own metrics, as in ``bcdseg.evaluate``.
+        prevalence: Prevalence of the positive class in clinical use, or several.
+        class_order: Classes from the lowest to the highest, for weighted kappas.
+        tolerance_mm: Tolerance of the normalised surface Dice in millimetres.
         out: Folder for the report.
         overwrite: Whether an existing report may be replaced.
         gallery: Number of scans of each kind in the gallery.
@@ -84,7 +96,7 @@ def evaluate_predictions(
     Raises:
         InputError: A scan has no prediction, a prediction belongs to no scan, or a mask and its scan differ in size.
     """
-    check_whole(draws=draws, seed=seed, gallery=gallery)
+    check_whole(gallery=gallery)
     check_data(test)
     if out is not None:
         check_report_free(Path(out), overwrite=overwrite)
@@ -93,22 +105,28 @@ def evaluate_predictions(
     classes = _classes(given)
     none = no_lesion_class(classes or test.classes, no_lesion)
     check_measurable(title, classes, test)
+    chosen = check_options(
+        test,
+        classes,
+        draws=draws,
+        seed=seed,
+        metrics=metrics,
+        subgroups=subgroups,
+        prevalence=prevalence,
+        class_order=class_order,
+        tolerance_mm=tolerance_mm,
+    )
     _check_ids(title, given, test, subset)
-    rows = (_case(one, given[one.id], test, classes, none) for one in test)
+    rows = (_case(one, given[one.id], test, classes, none, chosen) for one in test)
     cases = table_of(tracked(rows, "Evaluating", len(test), progress), classes=classes, no_lesion=none if classes else None)
-    measures = all_measures(cases)
     result = Evaluation(
         model=title,
         dataset=test.name,
-        about={"predictions": "Made elsewhere; nothing is known here of the model or its training."},
-        cases=cases,
-        measures=measures,
-        estimates=estimate(cases, measures, draws=draws, seed=seed),
-        seen="unknown",
+        about={"predictions": "Made by another program; the model and its training are not known."},
+        **chosen.results(cases),
+        training_overlap="unknown",
         gallery=tuple(_pictures(given, test, cases, gallery, none)),
         problems=test.problems,
-        draws=draws,
-        seed=seed,
     )
     if out is not None:
         result.save(out, overwrite=overwrite)
@@ -127,11 +145,11 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]
                 continue
             name, one = _row(row, number, table, ids, folder)
             if name in given:
-                raise InputError(f"{table} row {number}: {name} is there a second time. Keep one prediction for each scan.")
+                raise InputError(f"{table} row {number}: {name} occurs a second time. Keep one prediction for each scan.")
             given[name] = one
         return given
     if not path.is_dir():
-        raise InputError(f"{path}: no such folder or table of predictions.")
+        raise InputError(f"{path}: there is no such folder or table of predictions.")
     found = {one.id: _mask_file(folder, one.id) for one in test}
     return {name: ExternalPrediction(mask=file) for name, file in found.items() if file is not None}
 
@@ -139,13 +157,13 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]
 def _row(row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str], folder: Path) -> tuple[str, ExternalPrediction]:
     key = row.get("id") or row.get("source") or ""
     if not key:
-        raise InputError(f"{table} row {number}: names no scan; it needs a column 'id' or 'source'.")
+        raise InputError(f"{table} row {number}: no scan is named. Add a column 'id' or 'source'.")
     name = ids.get(key) or ids.get(str(Path(key).resolve())) or key
     cells = {column.removeprefix(PROBABILITY): cell for column, cell in row.items() if column and column.startswith(PROBABILITY)}
     try:
         probabilities = {one: float(cell) for one, cell in cells.items()} or None
     except (ValueError, TypeError):
-        raise InputError(f"{table} row {number}: {key}: a probability is no number: {cells}.") from None
+        raise InputError(f"{table} row {number}: {key}: a probability is not a number: {cells}.") from None
     mask = folder / row["mask"] if row.get("mask") else _mask_file(folder, name)
     return name, ExternalPrediction(mask, probabilities)
 
@@ -170,7 +188,7 @@ def _classes(given: Mapping[str, ExternalPrediction]) -> tuple[str, ...]:
         first = first if first is not None else classes
         values = list((one.probabilities or {}).values())
         if values and not (all(math.isfinite(value) and value >= 0 for value in values) and abs(sum(values) - 1) <= OFF):
-            raise InputError(f"{name}: {values} are no probabilities: none may be negative, and together they are 1.")
+            raise InputError(f"{name}: {values} are not probabilities: none may be negative, and their sum must be 1.")
     return first or ()
 
 
@@ -179,11 +197,11 @@ def _check_ids(title: str, given: Mapping[str, ExternalPrediction], test: Datase
     extra = [] if subset else [name for name in given if name not in test]
     masks = [name for name in test.ids if name in given and given[name].mask is None]
     if masks and len(masks) < len(test) - len(missing):
-        raise InputError(f"{title}: has no mask for {_few(masks)}, but for others. An empty mask says that nothing is outlined.")
-    said = [f"has no prediction for {_few(missing)}"] * bool(missing)
-    said += [f"has predictions for {_few(extra)}, not among these scans (subset=True leaves them out)"] * bool(extra)
-    if said:
-        raise InputError(f"{title}: {'; and '.join(said)}. Ids are paths such as {test.ids[0]!r}.")
+        raise InputError(f"{title}: has no mask for {_few(masks)}, but for others. Write an empty mask where nothing is outlined.")
+    faults = [f"has no prediction for {_few(missing)}"] * bool(missing)
+    faults += [f"has predictions for {_few(extra)}, not among these scans (subset=True leaves them out)"] * bool(extra)
+    if faults:
+        raise InputError(f"{title}: {'; and '.join(faults)}. Ids are paths such as {test.ids[0]!r}.")
 
 
 def _few(names: Sequence[str]) -> str:
@@ -191,7 +209,14 @@ def _few(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
-def _case(sample: Sample, given: ExternalPrediction, test: Dataset, classes: tuple[str, ...], no_lesion: str | None) -> Case:
+def _case(
+    sample: Sample,
+    given: ExternalPrediction,
+    test: Dataset,
+    classes: tuple[str, ...],
+    no_lesion: str | None,
+    options: EvaluationOptions,
+) -> Case:
     scan = read_scan(sample.image)
     height, width = scan.pixels.shape[:2]
     truth = true_mask(sample, (height, width), no_lesion, resize=test.resize_masks)
@@ -203,10 +228,9 @@ def _case(sample: Sample, given: ExternalPrediction, test: Dataset, classes: tup
         group=sample.group,
         label=sample.label if probabilities else None,
         probabilities=None if probabilities is None else [one / sum(probabilities) for one in probabilities],
-        outlined=None if mask is None else bool(mask.any()),
-        outline=None if mask is None or truth is None else score_mask(mask, truth, spacing=spacing, name=sample.id),
         size=(height, width),
-        spacing=spacing,
+        facts=sample.facts,
+        **compare_masks(sample, truth, mask, spacing, options.metrics, options.tolerance_mm),
     )
 
 
@@ -215,7 +239,7 @@ def _predicted(given: ExternalPrediction, size: tuple[int, int], name: str) -> M
         return None if given.mask is None else read_mask([given.mask], size)
     mask = np.asarray(given.mask)
     if not np.isin(mask, WRITTEN).all():
-        raise InputError(f"{name}: its mask holds other values than 0 and 1, or 255. Cut probabilities at a threshold first.")
+        raise InputError(f"{name}: its mask contains other values than 0 and 1, or 255. Apply a threshold to probabilities first.")
     return mask.astype(bool)
 
 

@@ -12,11 +12,11 @@ from bcdseg.evaluation.results_table import Cases
 from bcdseg.types import Mask, Pixels
 
 KINDS = {
-    "worst": "Lowest Dice; of lesions missed altogether the largest first.",
+    "worst": "Lowest Dice; the largest missed lesions first.",
     "median": "Around the median Dice.",
     "best": "Highest Dice.",
-    "false lesion": "Nothing is there and something is outlined.",
-    "surely wrong": "Called another class than the true one, the surest first.",
+    "false lesion": "A lesion is outlined in a scan without one.",
+    "confidently wrong": "The predicted class is not the true one, the most confident first.",
 }
 
 
@@ -57,13 +57,13 @@ def _ranked(cases: Cases, count: int) -> dict[str, Sequence[int]]:
     lesions = np.flatnonzero(cases.lesion)
     lesions = lesions[np.lexsort((-area[lesions], dice[lesions]))]
     middle = sorted(range(len(lesions)), key=lambda rank: abs(rank - (len(lesions) - 1) / 2))
-    invented = np.flatnonzero(cases.clear & (cases.outlined == 1))
+    false_lesions = np.flatnonzero(cases.clear & (cases.outlined == 1))
     confidence = cases.probabilities.max(axis=1, initial=0.0)
-    wrong = np.flatnonzero(cases.has_class & (cases.called != cases.labels))
+    wrong = np.flatnonzero(cases.has_class & (cases.predicted != cases.labels))
     return {
         "worst": lesions.tolist(),
         "best": lesions[::-1].tolist() if len(lesions) > count else [],
         "median": [int(lesions[rank]) for rank in middle] if len(lesions) > 2 * count else [],
-        "false lesion": invented.tolist(),
-        "surely wrong": wrong[np.argsort(-confidence[wrong], kind="stable")].tolist(),
+        "false lesion": false_lesions.tolist(),
+        "confidently wrong": wrong[np.argsort(-confidence[wrong], kind="stable")].tolist(),
     }

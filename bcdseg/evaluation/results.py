@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.measures.catalogue import Spread, headlines, spreads
 from bcdseg.evaluation.measures.intervals import Difference, compare
-from bcdseg.evaluation.measures.measure import Estimate, Measure, once
+from bcdseg.evaluation.measures.measure import Estimate, Measure
 from bcdseg.evaluation.metrics.calibration import Bin, reliability, risk_coverage
 from bcdseg.evaluation.metrics.classification import confusion
+from bcdseg.evaluation.metrics.weighted import once
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
-from bcdseg.evaluation.training_overlap import SEEN
+from bcdseg.evaluation.training_overlap import OVERLAP
+from bcdseg.html_table import html_table
 from bcdseg.terminal import make_console
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bcdseg.evaluation.gallery import GalleryItem
+    from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
     from bcdseg.evaluation.robustness import Robustness
 
 Item = TypeVar("Item")
@@ -65,13 +68,15 @@ class Evaluation:
         cases: Results table: prediction and truth, one row per scan.
         measures: Measures, in the order of a report.
         estimates: Value, 95 % interval, number of scans and groups for each measure's name.
-        seen: Overlap of these scans with the model's training data: ``unseen``, ``unknown`` or ``allowed``.
+        training_overlap: Overlap of these scans with the model's training data: ``none``, ``unknown`` or ``allowed``.
+        subgroups: Results by subgroup, None when they were not requested.
         robustness: Results on corrupted scans, None when they were not measured.
         gallery: Scans of the gallery.
         problems: Scans of the data set that could not be read and were left out.
         min_confidence: Confidence below which the model's predictions are flagged as unsure, where known.
         draws: Number of bootstrap draws.
         seed: Seed of the draws.
+        prevalence: Prevalence at which the decision curve is drawn, None for that of the scans.
     """
 
     model: str
@@ -80,13 +85,15 @@ class Evaluation:
     cases: Cases
     measures: tuple[Measure, ...]
     estimates: Mapping[str, Estimate]
-    seen: str
+    training_overlap: str
+    subgroups: SubgroupAnalysis | None = None
     robustness: Robustness | None = None
     gallery: tuple[GalleryItem, ...] = ()
     problems: tuple[str, ...] = ()
     min_confidence: float | None = None
     draws: int = 1000
     seed: int = 0
+    prevalence: float | None = None
 
     def __getitem__(self, measure: str) -> Estimate:
         """Return the estimate of a measure, such as ``"dice"`` or ``"dice/malignant"``."""
@@ -101,7 +108,7 @@ class Evaluation:
     def confusion(self) -> NDArray[np.int64]:
         """The confusion matrix: number of scans of each true class (rows) and predicted class (columns)."""
         known = self.cases.has_class
-        counts = confusion(self.cases.labels[known], self.cases.called[known], len(self.cases.classes), once(int(known.sum())))
+        counts = confusion(self.cases.labels[known], self.cases.predicted[known], len(self.cases.classes), once(int(known.sum())))
         return np.asarray(counts[0], np.int64)
 
     @cached_property
@@ -128,6 +135,10 @@ class Evaluation:
         """The few most important measures."""
         return headlines(self.measures, self.cases.positive, distance="hd95_px")
 
+    def section(self, name: str) -> tuple[Measure, ...]:
+        """Return the measures of one section of the report: one of ``segmentation``, ``clinical``, ``calibration``, ..."""
+        return tuple(measure for measure in self.measures if measure.section == name)
+
     def compare(self, other: Evaluation) -> Comparison:
         """Compare this model with another on the same scans by a paired bootstrap over groups; differences are this minus other.
 
@@ -147,7 +158,11 @@ class Evaluation:
         training_curves: Figure | None = None,
         overwrite: bool = False,
     ) -> Path:
-        """Write ``report.html``, ``report.md``, ``report.json``, ``cases.csv`` and the figures into a folder.
+        """Write the report into a folder.
+
+        The files are ``report.html``, ``report.md``, ``report.json``, ``cases.csv``, the figures, ``checklist.md`` (CLAIM,
+        TRIPOD+AI and STARD-AI, filled in as far as known), and ``paper.md`` and ``paper.tex`` (a methods paragraph and a table of
+        results).
 
         Args:
             folder: Folder, which is created when missing.
@@ -164,19 +179,26 @@ class Evaluation:
         return save_report(self, Path(folder), comparisons, training_curves, overwrite=overwrite)
 
     def __repr__(self) -> str:
-        from bcdseg.evaluation.report.blocks import shown
+        from bcdseg.evaluation.measures.format import shown
 
         title = f"<Evaluation of {self.model} on {self.dataset}: {len(self.cases)} scans in {len(set(self.cases.groups))} groups"
         rows = [(measure.title, shown(self.estimates[measure.name], measure.unit)) for measure in self.headlines]
         width = max((len(name) for name, _ in rows), default=0)
-        warning = [] if self.seen == "unseen" else [f"  {SEEN[self.seen]}"]
+        warning = [] if self.training_overlap == "none" else [f"  {OVERLAP[self.training_overlap]}"]
         return "\n".join([title, *(f"  {name:{width}}  {value}" for name, value in rows), *warning]) + ">"
 
+    def _repr_html_(self) -> str:
+        from bcdseg.evaluation.measures.format import shown
 
-def _confidence(cases: Cases) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the probability of the predicted class and whether it is correct, for scans whose true class is known."""
+        rows = [(measure.title, shown(self.estimates[measure.name], measure.unit)) for measure in self.headlines]
+        title = f"{self.model} on {self.dataset}: {len(self.cases)} scans in {len(set(self.cases.groups))} groups"
+        return html_table(title, [*rows, *([] if self.training_overlap == "none" else [("note", OVERLAP[self.training_overlap])])])
+
+
+def _confidence(cases: Cases) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return whether the predicted class is correct, and its probability, for scans whose true class is known."""
     known = cases.has_class
-    return cases.probabilities[known].max(axis=1, initial=0.0), cases.called[known] == cases.labels[known]
+    return cases.predicted[known] == cases.labels[known], cases.probabilities[known].max(axis=1, initial=0.0)
 
 
 def _named(found: Mapping[str, Item], name: str) -> Item:

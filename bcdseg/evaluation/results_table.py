@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from bcdseg.errors import InputError
 from bcdseg.evaluation.metrics.outline import Outline
-from bcdseg.types import Spacing
+from bcdseg.types import Fact, Spacing
 
 Column = NDArray[np.float64]
 UNKNOWN = -1
-OUTLINE = tuple(field.name for field in fields(Outline))
+OUTLINE = tuple(column.name for column in fields(Outline))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,9 @@ class Case:
         outline: Agreement of the predicted with the true mask; None when either is unknown.
         size: Height and width in pixels.
         spacing: Millimetres per pixel, vertical and horizontal, or None.
+        regions: Predicted regions with their scores; None when no mask probabilities are known.
+        facts: Facts about scan, patient and machine, by name.
+        custom: Values of the user's mask metrics, by name.
     """
 
     id: str
@@ -44,6 +47,9 @@ class Case:
     outline: Outline | None = None
     size: tuple[int, int] = (0, 0)
     spacing: Spacing | None = None
+    regions: Sequence[tuple[float, bool]] | None = None
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    custom: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -65,6 +71,9 @@ class Cases:
         outline: Columns of ``Outline`` by name: ``outline["dice"]``.
         size: Height and width in pixels.
         spacing: Millimetres per pixel, vertical and horizontal.
+        regions: Score of each predicted region and whether it is matched to a lesion, for each scan; None where it is unknown.
+        facts: Facts about each scan, by name.
+        custom: Columns of the user's mask metrics, by name.
     """
 
     classes: tuple[str, ...]
@@ -79,6 +88,9 @@ class Cases:
     outline: Mapping[str, Column]
     size: NDArray[np.int64]
     spacing: Column
+    regions: tuple[tuple[tuple[float, bool], ...] | None, ...] = ()
+    facts: tuple[Mapping[str, Fact], ...] = ()
+    custom: Mapping[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -102,12 +114,12 @@ class Cases:
         return np.asarray(self.outline["truth_area"] == 0)
 
     @property
-    def called(self) -> NDArray[np.int64]:
+    def predicted(self) -> NDArray[np.int64]:
         """Index of the predicted (most probable) class, the first of equals; -1 where there are no probabilities."""
         known = self.has_probabilities
-        called = np.full(len(self), UNKNOWN)
-        called[known] = self.probabilities[known].argmax(axis=1) if self.classes else UNKNOWN
-        return called
+        predicted = np.full(len(self), UNKNOWN)
+        predicted[known] = self.probabilities[known].argmax(axis=1) if self.classes else UNKNOWN
+        return predicted
 
     @property
     def has_probabilities(self) -> NDArray[np.bool_]:
@@ -125,9 +137,22 @@ class Cases:
 
         They do when the mask contains a lesion and the class is 'no lesion', or when the mask is empty and the class is another.
         """
-        free = self.called == (self.classes.index(self.no_lesion) if self.no_lesion else UNKNOWN)
+        negative = self.predicted == (self.classes.index(self.no_lesion) if self.no_lesion else UNKNOWN)
         both = self.has_probabilities & ~np.isnan(self.outlined)
-        return np.where(both, (self.outlined == 1) == free, np.nan)
+        return np.where(both, (self.outlined == 1) == negative, np.nan)
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether the predicted regions have scores, in all scans whose mask was compared."""
+        rows = np.flatnonzero(self.has_mask)
+        return bool(len(rows)) and all(self.regions[row] is not None for row in rows)
+
+    @cached_property
+    def region_columns(self) -> tuple[NDArray[np.int64], Column, NDArray[np.bool_]]:
+        """Row of the scan, score, and whether it is matched to a lesion, for each predicted region of all scans."""
+        rows = [(at, *region) for at, regions in enumerate(self.regions) for region in regions or ()]
+        scan, score, hit = zip(*rows, strict=True) if rows else ((), (), ())
+        return np.array(scan, np.int64), np.array(score, np.float64), np.array(hit, bool)
 
     @cached_property
     def group_numbers(self) -> NDArray[np.int64]:
@@ -150,6 +175,9 @@ class Cases:
             ids=tuple(self.ids[at] for at in chosen),
             groups=tuple(self.groups[at] for at in chosen),
             outline={name: column[chosen] for name, column in self.outline.items()},
+            regions=tuple(self.regions[at] for at in chosen),
+            facts=tuple(self.facts[at] for at in chosen),
+            custom={name: column[chosen] for name, column in self.custom.items()},
             **columns,
         )
 
@@ -173,6 +201,7 @@ def table_of(
     number = {name: at for at, name in enumerate(names)}
     if positive == "auto":
         positive = next((name for name in names if name.lower() == "malignant"), None)
+    custom = dict.fromkeys(key for row in rows for key in row.custom)
     for option, name in (("positive", positive), ("no_lesion", no_lesion)):
         if name is not None and name not in number:
             raise InputError(f"{option}={name!r}: choose one of the classes: {', '.join(names) or 'the model has none'}.")
@@ -189,14 +218,21 @@ def table_of(
         outline={name: _floats([getattr(row.outline, name, None) for row in rows]) for name in OUTLINE},
         size=np.array([row.size for row in rows], np.int64).reshape(-1, 2),
         spacing=_wide([row.spacing for row in rows], 2),
+        regions=tuple(None if row.regions is None else tuple(_region(*region) for region in row.regions) for row in rows),
+        facts=tuple(row.facts for row in rows),
+        custom={name: _floats([row.custom.get(name) for row in rows]) for name in custom},
     )
+
+
+def _region(score: float, hit: bool) -> tuple[float, bool]:
+    return float(score), bool(hit)
 
 
 def _check(rows: Sequence[Case], classes: tuple[str, ...]) -> None:
     seen: set[str] = set()
     for row in rows:
         if row.id in seen:
-            raise InputError(f"{row.id}: is among the cases twice. Give each scan once.")
+            raise InputError(f"{row.id}: occurs twice in the results table. Each scan may occur once.")
         seen.add(row.id)
         if row.label is not None and row.label not in classes:
             raise InputError(
@@ -224,17 +260,20 @@ def as_case(cases: Cases, at: int) -> Case:
     whole = ("lesions_true", "lesions_found", "lesions_false")
     scores = {name: None if np.isnan(column[at]) else float(column[at]) for name, column in cases.outline.items()}
     outline = {name: int(score) if name in whole and score is not None else score for name, score in scores.items()}
-    said = cases.outlined[at]
+    outlined = cases.outlined[at]
     return Case(
         id=cases.ids[at],
         group=cases.groups[at],
         label=cases.label(at),
         probabilities=known(cases.probabilities[at]) if cases.classes else None,
         logits=known(cases.logits[at]) if cases.classes else None,
-        outlined=None if np.isnan(said) else bool(said),
+        outlined=None if np.isnan(outlined) else bool(outlined),
         outline=None if scores["dice"] is None else Outline(**outline),  # type: ignore[arg-type]
         size=(int(cases.size[at, 0]), int(cases.size[at, 1])),
         spacing=known(cases.spacing[at]),
+        regions=cases.regions[at],
+        facts=cases.facts[at],
+        custom={name: float(column[at]) for name, column in cases.custom.items() if not np.isnan(column[at])},
     )
 
 

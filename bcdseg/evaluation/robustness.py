@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from bcdseg.data.dataset import Dataset, check_choice
-from bcdseg.evaluation.case_results import Change, answers, check_data, check_measurable, check_model
+from bcdseg.evaluation.case_results import Change, check_data, check_measurable, check_model, predict_cases
 from bcdseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, compare, estimate
@@ -64,11 +64,11 @@ class Robustness:
         return tuple(dict.fromkeys(step.degradation for step in self.steps))
 
     def __repr__(self) -> str:
-        from bcdseg.evaluation.report.blocks import shown
+        from bcdseg.evaluation.measures.format import shown
 
         lines = ["<Robustness"]
         for measure in self.measures:
-            lines.append(f"  {measure.title}: {shown(self.untouched[measure.name], measure.unit)} as they are")
+            lines.append(f"  {measure.title}: {shown(self.untouched[measure.name], measure.unit)} on the original scans")
             for step in self.steps:
                 lines.append(f"    {step.degradation} {step.strength:g}: {shown(step.estimates[measure.name], measure.unit)}")
         return "\n".join(lines) + ">"
@@ -108,7 +108,7 @@ def measure_robustness(
     check_measurable(model.name, model.classes, test)
     plan = [(name, strength) for name in chosen for strength in CORRUPTIONS[name].strengths]
     work = _work(model, test, plan, untouched, seed, {"threshold": threshold, "batch_size": batch_size})
-    tables = list(tracked(work, "Degrading scans", len(plan) + 1, progress))
+    tables = list(tracked(work, "Corrupting scans", len(plan) + 1, progress))
     names = [name.format(positive=tables[0].positive) for name in WATCHED]
     measures = tuple(measure for measure in all_measures(tables[0]) if measure.name in names)
     steps = []
@@ -136,7 +136,7 @@ def _work(
 
 
 def _table(model: Model, test: Dataset, **options: Any) -> Cases:
-    found = (answer.case for answer in answers(model, test, **options))
+    found = (result.case for result in predict_cases(model, test, **options))
     return table_of(found, classes=model.classes, no_lesion=model.no_lesion)
 
 

@@ -61,7 +61,7 @@ def find_seen(model: Model, dataset: Dataset) -> tuple[Shared, ...] | None:
         contents, groups = frozenset(map(str, seen["contents"])), frozenset(map(str, seen["groups"]))
         differing = differing_bits([fingerprint(sample.image) for sample in dataset], seen.get("fingerprints", ()))
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{model.name}: what it says it has seen is damaged ({error!r}). Save the model again.") from error
+        raise ModelFileError(f"{model.name}: its record of training scans is damaged ({error!r}). Save the model again.") from error
     return tuple(_shared(dataset, contents, groups, differing.tolist()))
 
 
@@ -79,7 +79,7 @@ def unseen(model: Model, dataset: Dataset) -> Dataset:
     """
     shared = find_seen(model, dataset)
     if shared is None:
-        raise InputError(f"{model.name}: doesn't say which scans it was trained on, so none can be said to be unseen.")
+        raise InputError(f"{model.name}: doesn't store which scans it was trained on, so they can't be excluded.")
     left_out = {one.id for one in shared}
     return dataset.select(name for name in dataset.ids if name not in left_out)
 
@@ -99,8 +99,8 @@ def refuse_seen(model: Model, dataset: Dataset) -> bool:
         more = f"\n  and {len(shared) - MOST_NAMED} more" if len(shared) > MOST_NAMED else ""
         raise LeakError(
             f"{dataset.name}: {model.name} was trained or chosen on {len(shared)} of these {len(dataset)} scans or their groups; "
-            "figures would be too good. Take what it has not seen (bcdseg.unseen, --unseen), "
-            f"or allow it on purpose (allow_seen=True, --allow-seen).\n{lines}{more}"
+            "the results would be too good. Exclude them (bcdseg.unseen, --unseen), "
+            f"or allow them on purpose (allow_seen=True, --allow-seen).\n{lines}{more}"
         )
     return shared is not None
 
@@ -109,11 +109,13 @@ def _shared(dataset: Dataset, contents: frozenset[str], groups: frozenset[str], 
     hashes = _group_hashes(dataset)
     for sample, bits in zip(dataset, differing, strict=True):
         if (content := content_hash(sample.image)) in contents:
-            yield Shared(sample.id, f"the model has seen this very picture (hash {content[:12]})")
+            yield Shared(sample.id, f"the model was trained or chosen on this file (hash {content[:12]})")
         elif bits <= NEAR:
-            yield Shared(sample.id, f"the model has seen a copy of it ({bits} of the {BITS} bits of its fingerprint differ)")
+            yield Shared(
+                sample.id, f"the model was trained or chosen on a copy of it ({bits} of the {BITS} bits of its fingerprint differ)"
+            )
         elif not groups.isdisjoint(hashes[sample.id]):
-            yield Shared(sample.id, f"the model has seen scans of its group {sample.group!r}")
+            yield Shared(sample.id, f"the model was trained or chosen on scans of its group {sample.group!r}")
 
 
 def _group_hashes(dataset: Dataset) -> dict[str, tuple[str, ...]]:
@@ -137,9 +139,10 @@ def _hash(name: str) -> str:
     return blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
-SEEN = {
-    "unseen": "The model remembers what it was trained on: none of these scans, and no group of theirs.",
-    "unknown": "Not known what this model was trained on: overlap with these scans can't be ruled out.",
-    "allowed": "The model was trained or chosen on some of these scans or their groups, and was measured on them on purpose: "
-    "these figures say how well it remembers, not how good it is.",
+OVERLAP = {
+    "none": "The model's record of its training data contains none of these scans, no detected copy of them and none of their "
+    "groups.",
+    "unknown": "The training data of this model are not known: overlap with these scans can't be ruled out.",
+    "allowed": "The model was trained or chosen on some of these scans or their groups, and was evaluated on them on purpose: "
+    "these results show how well it remembers, not how good it is.",
 }

@@ -113,7 +113,9 @@ def test_wrong_wishes_are_refused(model: bcdseg.Model, val: bcdseg.Dataset) -> N
     with pytest.raises(bcdseg.errors.InputError, match="and others that are not"):
         calibrate(model, benign, sensitivity=0.9)
     other = replace(val, samples=tuple(replace(one, label="cyst") for one in val))
-    with pytest.raises(bcdseg.errors.InputError, match=r"'cyst' \(27 scans\).*it knows normal, benign, malignant"):
+    with pytest.raises(
+        bcdseg.errors.InputError, match=r"'cyst' \(27 scans\).*not one of the classes of new plain_cnn: normal, benign, malignant"
+    ):
         calibrate(model, other)
 
 

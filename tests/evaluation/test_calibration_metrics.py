@@ -24,11 +24,11 @@ def test_brier_and_likelihood_are_scikit_learns() -> None:
     shares = softmax(logits, axis=1)
     weights = np.random.default_rng(0).integers(0, 3, size=(2, len(labels))).astype(float)
     expected = [sk.log_loss(labels, shares, sample_weight=draw) for draw in weights]
-    assert ours.negative_log_likelihood(shares, labels, weights) == pytest.approx(expected)
+    assert ours.negative_log_likelihood(labels, shares, weights) == pytest.approx(expected)
     binary = shares[:, :2] / shares[:, :2].sum(axis=1, keepdims=True)
     keep = labels < 2
     twice = 2 * sk.brier_score_loss(labels[keep], binary[keep, 1])  # scikit-learn counts one of two classes
-    assert ours.brier(binary[keep], labels[keep])[0] == pytest.approx(twice)
+    assert ours.brier(labels[keep], binary[keep])[0] == pytest.approx(twice)
 
 
 def test_calibration_error_is_torchmetrics() -> None:
@@ -39,7 +39,7 @@ def test_calibration_error_is_torchmetrics() -> None:
         logits, labels = drawn(sharp=sharp)
         shares = softmax(logits, axis=1)
         expected = multiclass_calibration_error(torch.from_numpy(shares), torch.from_numpy(labels), num_classes=3, n_bins=15)
-        found = ours.calibration_error(shares.max(axis=1), shares.argmax(axis=1) == labels)
+        found = ours.calibration_error(shares.argmax(axis=1) == labels, shares.max(axis=1))
         assert found[0] == pytest.approx(float(expected), abs=1e-6)
 
 
@@ -47,11 +47,11 @@ def test_calibration_error_done_by_hand() -> None:
     probability, came_true = np.array([0.95, 0.95, 0.55, 0.55, 0.0, 1.0]), np.array([True, False, True, True, False, True])
     # 0.9-1 holds three of mean 0.9667, two true; 0.5-0.6 two of 0.55, both true; 0-0.1 one of 0, not true
     expected = (abs(0.95 * 2 + 1 - 2) + abs(0.55 * 2 - 2) + 0) / 6
-    assert ours.calibration_error(probability, came_true, bins=10)[0] == pytest.approx(expected)
-    bins = ours.reliability(probability, came_true, bins=10)
+    assert ours.calibration_error(came_true, probability, bins=10)[0] == pytest.approx(expected)
+    bins = ours.reliability(came_true, probability, bins=10)
     assert [one.n for one in bins] == [1, 0, 0, 0, 0, 2, 0, 0, 0, 3]
-    assert (bins[1].probability, bins[1].share) == (None, None)
-    assert (bins[5].probability, bins[5].share) == (pytest.approx(0.55), 1.0)
+    assert (bins[1].probability, bins[1].fraction) == (None, None)
+    assert (bins[5].probability, bins[5].fraction) == (pytest.approx(0.55), 1.0)
 
 
 @pytest.mark.parametrize("sharp", [0.4, 1.0, 3.0])
@@ -59,7 +59,7 @@ def test_the_temperature_undoes_how_much_too_sharp_the_logits_are(sharp: float) 
     logits, labels = drawn(scans=3000, sharp=sharp)
     temperature = ours.fit_temperature(logits, labels)
     assert temperature == pytest.approx(sharp, rel=0.08)
-    fitted, before = (ours.negative_log_likelihood(softmax(logits / by, axis=1), labels)[0] for by in (temperature, 1))
+    fitted, before = (ours.negative_log_likelihood(labels, softmax(logits / by, axis=1))[0] for by in (temperature, 1))
     assert fitted <= before + 1e-9
 
 
@@ -77,19 +77,19 @@ def test_the_temperature_is_bounded_whatever_the_set() -> None:
 
 def test_risk_against_coverage_done_by_hand() -> None:
     confidence, right = np.array([0.9, 0.8, 0.7, 0.7]), np.array([True, False, True, False])
-    coverage, risk = ours.risk_coverage(confidence, right)
+    coverage, risk = ours.risk_coverage(right, confidence)
     assert coverage[0] == pytest.approx([0.25, 0.5, 1])  # the last two have one confidence
     assert risk[0] == pytest.approx([0, 0.5, 0.5])
-    assert ours.area_under_risk(confidence, right)[0] == pytest.approx(0.25 * 0 + 0.25 * 0.5 + 0.5 * 0.5)
+    assert ours.area_under_risk(right, confidence)[0] == pytest.approx(0.25 * 0 + 0.25 * 0.5 + 0.5 * 0.5)
 
 
 def test_the_area_under_risk_is_small_when_confidence_knows_what_is_wrong() -> None:
     random = np.random.default_rng(0)
     right = random.random(1000) < 0.7
-    knowing = ours.area_under_risk(right + random.random(1000) * 0.1, right)[0]
-    blind = ours.area_under_risk(random.random(1000), right)[0]
-    wrong = ours.area_under_risk(~right + random.random(1000) * 0.1, right)[0]
+    knowing = ours.area_under_risk(right, right + random.random(1000) * 0.1)[0]
+    blind = ours.area_under_risk(right, random.random(1000))[0]
+    wrong = ours.area_under_risk(right, ~right + random.random(1000) * 0.1)[0]
     assert knowing < 0.07 < blind == pytest.approx(0.3, abs=0.05)
     assert wrong > 0.5
-    assert ours.area_under_risk(random.random(1000), np.ones(1000, bool))[0] == 0
-    assert np.isnan(ours.area_under_risk(np.empty(0), np.empty(0, bool))[0])
+    assert ours.area_under_risk(np.ones(1000, bool), random.random(1000))[0] == 0
+    assert np.isnan(ours.area_under_risk(np.empty(0, bool), np.empty(0))[0])

@@ -11,6 +11,7 @@ from sklearn import metrics as sk
 
 from bcdseg.errors import InputError
 from bcdseg.evaluation.measures.catalogue import all_measures, spreads
+from bcdseg.evaluation.measures.format import DIGITS
 from bcdseg.evaluation.measures.intervals import estimate
 from bcdseg.evaluation.measures.measure import SECTIONS
 from bcdseg.evaluation.metrics.classification import joint_score
@@ -43,7 +44,7 @@ def test_measures_of_a_table_are_those_of_its_scans_one_by_one() -> None:
 
 def test_measures_of_classes_are_scikit_learns() -> None:
     cases = made_table(150)
-    found, shares, called = values(cases), cases.probabilities, cases.called
+    found, shares, called = values(cases), cases.probabilities, cases.predicted
     assert found["accuracy"] == pytest.approx(sk.accuracy_score(cases.labels, called))
     assert found["class_recall/malignant"] == pytest.approx(sk.recall_score(cases.labels == 2, called == 2))
     assert found["roc_auc_macro"] == pytest.approx(sk.roc_auc_score(cases.labels, shares, multi_class="ovr"))
@@ -89,7 +90,7 @@ def test_a_model_with_one_head_has_the_measures_of_that_head() -> None:
     masks = table_of([replace(case, probabilities=None, logits=None) for case in full], classes=CLASSES, no_lesion="normal")
     calls = table_of([replace(case, outline=None, outlined=None) for case in full], classes=CLASSES, no_lesion="normal")
     sections = [{measure.section for measure in all_measures(table)} for table in (masks, calls)]
-    assert sections == [{"segmentation", "detection"}, {"classification", "calibration"}]
+    assert sections == [{"segmentation", "size", "detection"}, {"classification", "clinical", "calibration"}]
     assert "contradiction_rate" not in values(masks)
     unknown = table_of([replace(case, label=None, outline=None) for case in full], classes=CLASSES, no_lesion="normal")
     assert set(values(unknown)) == {"contradiction_rate"}
@@ -111,7 +112,7 @@ def test_classes_of_any_name_work_and_no_positive_class_is_invented() -> None:
 def test_millimetres_are_measured_where_they_are_known() -> None:
     truth, predicted = disc((48, 64), (20, 30), 8), disc((48, 64), (24, 30), 8)
     known = Case(
-        id="a", label="benign", outlined=True, outline=score_mask(predicted, truth, spacing=(0.5, 0.5)), spacing=(0.5, 0.5)
+        id="a", label="benign", outlined=True, outline=score_mask(truth, predicted, spacing=(0.5, 0.5)), spacing=(0.5, 0.5)
     )
     other = Case(id="b", label="benign", outlined=True, outline=score_mask(truth, truth))
     table = table_of([known, other], classes=CLASSES, no_lesion="normal")
@@ -128,8 +129,8 @@ def test_every_measure_says_what_it_is_once() -> None:
     assert len({(measure.title, measure.unit) for measure in measures}) == len(measures)
     for measure in measures:
         assert measure.section in SECTIONS
-        assert measure.unit in ("share", "px", "mm", "count", "score")
-        assert measure.says.endswith(".")
+        assert measure.unit in DIGITS
+        assert measure.definition.endswith(".")
 
 
 def test_spreads_tell_median_and_quartiles_by_class_and_size() -> None:
@@ -152,7 +153,7 @@ def test_tables_can_be_taken_apart_and_pooled_again() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([Case(id="a"), Case(id="a")], "a: is among the cases twice"),
+        ([Case(id="a"), Case(id="a")], "a: occurs twice"),
         ([Case(id="a", label="cyst")], "a: its label 'cyst' is none of the model's classes: normal, benign, malignant"),
         ([Case(id="a", probabilities=[0.5, 0.5])], r"a: \[0.5, 0.5\] is not one finite number for each of normal"),
         ([Case(id="a", probabilities=[0.5, 0.5, float("nan")])], "is not one finite number"),

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from bcdseg.evaluation.measures.measure import mean, quantile
 from bcdseg.evaluation.metrics import classification as ours
 from bcdseg.evaluation.metrics import ranking
+from bcdseg.evaluation.metrics.weighted import mean, quantile
 
 
 def drawn(seed: int, scans: int = 60, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +31,7 @@ def drawn_weights(seed: int, draws: int = 4, scans: int = 60) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 def test_balanced_accuracy_is_scikit_learns(seed: int) -> None:
     probabilities, labels = drawn(seed)
-    assert ours.balanced_accuracy(probabilities, labels) == pytest.approx(
+    assert ours.balanced_accuracy(labels, probabilities) == pytest.approx(
         sk.balanced_accuracy_score(labels, probabilities.argmax(1))
     )
 
@@ -39,15 +39,15 @@ def test_balanced_accuracy_is_scikit_learns(seed: int) -> None:
 def test_balanced_accuracy_leaves_unknown_labels_out_and_is_nothing_without_any() -> None:
     probabilities, labels = drawn(0)
     some = np.where(np.arange(60) % 3 == 0, -1, labels)
-    assert ours.balanced_accuracy(probabilities, some) == ours.balanced_accuracy(probabilities[some >= 0], labels[some >= 0])
-    assert ours.balanced_accuracy(probabilities, np.full(60, -1)) is None
-    assert ours.balanced_accuracy(np.empty((0, 3)), np.empty(0, int)) is None
+    assert ours.balanced_accuracy(some, probabilities) == ours.balanced_accuracy(labels[some >= 0], probabilities[some >= 0])
+    assert ours.balanced_accuracy(np.full(60, -1), probabilities) is None
+    assert ours.balanced_accuracy(np.empty(0, int), np.empty((0, 3))) is None
 
 
 def test_balanced_accuracy_weighs_classes_alike_and_counts_only_those_that_occur() -> None:
     always_second = np.tile([0.1, 0.8, 0.1], (10, 1))
-    assert ours.balanced_accuracy(always_second, [0] * 1 + [1] * 9) == 0.5
-    assert ours.balanced_accuracy(always_second, [1] * 10) == 1.0
+    assert ours.balanced_accuracy([0] * 1 + [1] * 9, always_second) == 0.5
+    assert ours.balanced_accuracy([1] * 10, always_second) == 1.0
 
 
 WHOLE: list[tuple[Callable[[ours.Confusion], np.ndarray], Callable[..., float]]] = [
@@ -101,10 +101,10 @@ def test_what_is_undefined_is_nan_and_raises_no_warning() -> None:
     nothing = ours.confusion(np.array([-1, -1]), np.array([0, 1]), 2)
     assert np.isnan(ours.accuracy(nothing)[0])
     for measure in (ranking.roc_auc, ranking.average_precision):
-        assert np.isnan(measure(np.array([0.1, 0.2]), np.array([True, True]))[0])
-        assert np.isnan(measure(np.empty(0), np.empty(0, bool))[0])
+        assert np.isnan(measure(np.array([True, True]), np.array([0.1, 0.2]))[0])
+        assert np.isnan(measure(np.empty(0, bool), np.empty(0))[0])
     for fixed in (ranking.sensitivity_at, ranking.specificity_at):
-        assert np.isnan(fixed(np.array([0.1, 0.2]), np.array([True, True]), 0.9)[0])
+        assert np.isnan(fixed(np.array([True, True]), np.array([0.1, 0.2]), 0.9)[0])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -113,8 +113,8 @@ def test_areas_are_scikit_learns_for_any_weights_and_ties(seed: int) -> None:
     scores, positive, weights = probabilities[:, 2], labels == 2, drawn_weights(seed)
     for measure, reference in ((ranking.roc_auc, sk.roc_auc_score), (ranking.average_precision, sk.average_precision_score)):
         expected = [reference(positive, scores, sample_weight=draw) for draw in weights]
-        assert measure(scores, positive, weights) == pytest.approx(expected)
-    assert ranking.roc_auc(scores, positive)[0] == pytest.approx(sk.roc_auc_score(positive, scores))
+        assert measure(positive, scores, weights) == pytest.approx(expected)
+    assert ranking.roc_auc(positive, scores)[0] == pytest.approx(sk.roc_auc_score(positive, scores))
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8, 0.9, 1.0])
@@ -122,21 +122,21 @@ def test_areas_are_scikit_learns_for_any_weights_and_ties(seed: int) -> None:
 def test_fixed_points_are_the_best_of_scikit_learns_curve(seed: int, share: float) -> None:
     probabilities, labels = drawn(seed)
     false, true, _ = sk.roc_curve(labels == 2, probabilities[:, 2], drop_intermediate=False)
-    found = ranking.sensitivity_at(probabilities[:, 2], labels == 2, share)[0]
+    found = ranking.sensitivity_at(labels == 2, probabilities[:, 2], share)[0]
     assert found == pytest.approx(true[1 - false >= share - 1e-12].max())
-    found = ranking.specificity_at(probabilities[:, 2], labels == 2, share)[0]
+    found = ranking.specificity_at(labels == 2, probabilities[:, 2], share)[0]
     assert found == pytest.approx((1 - false)[true >= share - 1e-12].max())
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30))
 def test_turning_the_scores_around_mirrors_the_area(rows: list[tuple[int, bool]]) -> None:
     scores, positive = np.array([row[0] for row in rows], float), np.array([row[1] for row in rows])
-    area, mirrored = ranking.roc_auc(scores, positive)[0], ranking.roc_auc(-scores, positive)[0]
+    area, mirrored = ranking.roc_auc(positive, scores)[0], ranking.roc_auc(positive, -scores)[0]
     if positive.all() or not positive.any():
         assert np.isnan(area)
     else:
         assert area + mirrored == pytest.approx(1)
-        assert area == pytest.approx(ranking.roc_auc(scores**3, positive)[0])
+        assert area == pytest.approx(ranking.roc_auc(positive, scores**3)[0])
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=20), st.floats(0, 1), st.integers(0, 1000))

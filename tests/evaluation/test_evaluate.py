@@ -127,14 +127,14 @@ def test_a_table_of_a_spreadsheet_is_read_and_one_that_is_torn_is_refused(data: 
     table.write_text("\n".join(lines), encoding="utf-8-sig")
     assert evaluate_predictions(table, data, draws=0)["accuracy"].value == pytest.approx(12 / 33)
     for torn, reason in (
-        ([*lines, f"{FIRST};0.9;0.1;0"], r"row 35: benign/benign \(1\).png is there a second time"),
-        ([*lines[:-1], f"{data.ids[-1]};0.9"], "row 34: .* a probability is no number"),
+        ([*lines, f"{FIRST};0.9;0.1;0"], r"row 35: benign/benign \(1\).png occurs a second time"),
+        ([*lines[:-1], f"{data.ids[-1]};0.9"], "row 34: .* a probability is not a number"),
     ):
         table.write_text("\n".join(torn))
         with pytest.raises(bcdseg.errors.InputError, match=reason):
             evaluate_predictions(table, data, draws=0)
     table.write_text("\n".join(lines), encoding="utf-16")
-    with pytest.raises(bcdseg.errors.DatasetError, match="no UTF-8"):
+    with pytest.raises(bcdseg.errors.DatasetError, match="not UTF-8"):
         evaluate_predictions(table, data, draws=0)
 
 
@@ -144,9 +144,9 @@ def test_a_table_of_a_spreadsheet_is_read_and_one_that_is_torn_is_refused(data: 
         (lambda given: given.pop(FIRST), r"no prediction for benign/benign \(1\).png"),
         (lambda given: given.update(other=External(np.zeros((4, 4), bool))), "probabilities are of no class"),
         (lambda given: given.update(other=given[FIRST]), "predictions for other, not among"),
-        (lambda given: given.update({FIRST: External(None, {"normal": 1.0, "benign": 0.5, "malignant": 0.2})}), "no probabilities"),
+        (lambda given: given.update({FIRST: External(None, {"normal": 1.0, "benign": 0.5, "malignant": 0.2})}), "none may be"),
         (lambda given: given.update({FIRST: replace(given[FIRST], mask=np.ones((9, 9), bool))}), "9 x 9"),
-        (lambda given: given.update({FIRST: replace(given[FIRST], mask=np.full((48, 64), 0.4))}), "Cut probabilities"),
+        (lambda given: given.update({FIRST: replace(given[FIRST], mask=np.full((48, 64), 0.4))}), "Apply a threshold"),
     ],
 )  # fmt: skip
 def test_predictions_that_do_not_fit_are_refused(data: bcdseg.Dataset, change: object, reason: str) -> None:
@@ -159,7 +159,7 @@ def test_predictions_that_do_not_fit_are_refused(data: bcdseg.Dataset, change: o
 def test_data_that_a_model_cannot_be_measured_on_are_refused(small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:
     other = replace(data, samples=(replace(data[0], label="cyst"),))
     bare = replace(data, samples=(replace(data[0], label=None, masks=()),))
-    for wrong, reason in ((other, "'cyst'"), (bare, "neither masks nor labels"), (data.select([]), "holds no scan")):
+    for wrong, reason in ((other, "'cyst'"), (bare, "neither masks nor labels"), (data.select([]), "contains no scans")):
         with pytest.raises(bcdseg.errors.InputError, match=reason):
             bcdseg.evaluate(small_model, wrong)
     with pytest.raises(bcdseg.errors.OptionError, match="open_dataset"):
@@ -207,10 +207,10 @@ def test_scans_seen_in_training_are_refused_or_told_of(data: bcdseg.Dataset, fou
     with pytest.raises(bcdseg.errors.LeakError, match=r"2 of these 33 scans"):
         bcdseg.evaluate(model, data)
     told = bcdseg.evaluate(model, data, allow_seen=True, draws=0, gallery=0)
-    assert told.seen == "allowed"
-    assert "measured on them on purpose" in repr(told)
-    assert bcdseg.evaluate(model, data.select(data.ids[2:]), draws=0, gallery=0).seen == "unseen"
-    assert found.seen == "unknown"
+    assert told.training_overlap == "allowed"
+    assert "evaluated on them on purpose" in repr(told)
+    assert bcdseg.evaluate(model, data.select(data.ids[2:]), draws=0, gallery=0).training_overlap == "none"
+    assert found.training_overlap == "unknown"
     assert "can't be ruled out" in repr(found)
 
 

@@ -83,7 +83,7 @@ def test_a_set_too_small_for_an_interval_says_so_and_keeps_its_value() -> None:
     assert found["accuracy"].value is not None
     assert (found["accuracy"].low, found["accuracy"].high) == (None, None)
     assert found["accuracy"].note == (
-        "only 8 groups of scans whose class is known and called: too few for an interval, which needs 10"
+        "only 8 groups of scans of known and predicted class: too few for an interval, which needs 10"
     )
 
 
@@ -134,10 +134,10 @@ def test_paired_differences_are_surer_than_two_intervals() -> None:
     assert change.high - change.low < alone.high - alone.low  # type: ignore[operator]
     assert found["balanced_accuracy"].sentence("A", "B").startswith("Balanced accuracy: B is better than A by 0.")
     assert found["brier"].sentence("A", "B").startswith("Brier score: B is better than A by 0.")
-    assert "no different" in found["dice"].sentence("A", "B")  # the outlines are the same
+    assert "A and B are equal" in found["dice"].sentence("A", "B")  # the outlines are the same
     shaken = replace(weak, probabilities=weak.probabilities + np.random.default_rng(0).normal(0, 0.05, (300, 3)))
     alike = compare(weak, shaken, measures)["balanced_accuracy"]
-    assert "A and B can't be told apart" in alike.sentence("A", "B")
+    assert "no difference between A and B is shown" in alike.sentence("A", "B")
     assert compare(strong, weak, measures)["brier"].sentence("A", "B").startswith("Brier score: A is better than B")
 
 
@@ -168,10 +168,10 @@ def test_a_model_without_masks_is_compared_in_what_both_have() -> None:
     bare = [replace(case, outline=None, outlined=None) for case in full]
     tables = [table_of(rows, classes=CLASSES, no_lesion="normal") for rows in (full, bare)]
     found = compare(*tables, named(tables[1], "accuracy"))
-    assert found["accuracy"].sentence("A", "B") == "Accuracy: B is no different; no interval: every draw gives the same."
+    assert found["accuracy"].sentence("A", "B") == "Accuracy: A and B are equal; no interval: every draw gives the same."
     found = compare(*tables, named(tables[0], "dice"))["dice"]
     assert found.second is None
-    assert found.sentence("A", "B") == "Dice: can't be compared: there are no scans with a lesion."
+    assert found.sentence("A", "B") == "Dice: no comparison: there are no scans with a lesion."
 
 
 def test_a_class_that_one_model_said_nothing_of_makes_no_difference_up() -> None:

@@ -50,7 +50,7 @@ masks = arrays(np.bool_, (9, 12))
 @pytest.mark.parametrize("seed", range(6))
 def test_overlap_is_scikit_learns_of_the_pixels(seed: int) -> None:
     predicted, truth = blob(seed), blob(seed + 1)
-    found = overlap(predicted, truth)
+    found = overlap(truth, predicted)
     flat = truth.ravel(), predicted.ravel()
     assert found.dice == pytest.approx(sk.f1_score(*flat, zero_division=0))
     assert found.iou == pytest.approx(sk.jaccard_score(*flat, zero_division=0))
@@ -79,7 +79,7 @@ def itk_distances(one: np.ndarray, other: np.ndarray, spacing: tuple[float, floa
 def test_distances_are_simpleitks(seed: int, spacing: tuple[float, float]) -> None:
     predicted, truth = blob(seed), blob(seed + 10)
     there, back = itk_distances(predicted, truth, spacing)
-    found = surface(predicted, truth, spacing=spacing, tolerance=0.2)
+    found = surface(truth, predicted, spacing=spacing, tolerance=0.2)
     assert found.hd95 == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), rel=1e-4)
     assert found.assd == pytest.approx(np.concatenate([there, back]).mean(), rel=1e-4)
     precision, recall = (there <= 0.2).mean(), (back <= 0.2).mean()
@@ -95,8 +95,8 @@ def test_distances_are_monais_at_the_border_too() -> None:
     pairs = [(blob(seed), blob(seed + 10)) for seed in range(4)]
     pairs += [(FULL, blob(2)), (box(0, 0, 5, 9), box(3, 4, 24, 32)), (one_pixel(0, 0), one_pixel(23, 31)), (FULL, one_pixel(9, 9))]
     for predicted, truth in pairs:
-        tensors = [torch.from_numpy(mask)[None, None].float() for mask in (predicted, truth)]
-        found = surface(predicted, truth)
+        tensors = [torch.from_numpy(mask)[None, None].float() for mask in (truth, predicted)]
+        found = surface(truth, predicted)
         assert found.hd95 == pytest.approx(float(compute_hausdorff_distance(*tensors, percentile=95)), rel=1e-5)
         assert found.assd == pytest.approx(float(compute_average_surface_distance(*tensors, symmetric=True)), rel=1e-5)
 
@@ -123,15 +123,15 @@ def test_a_shift_is_measured_in_the_millimetres_of_its_direction() -> None:
     ("predicted", "truth"), [(EMPTY, FULL), (FULL, EMPTY), (EMPTY, one_pixel(3, 4)), (one_pixel(0, 31), EMPTY)]
 )
 def test_a_missed_or_invented_lesion_costs_the_most_and_is_finite(predicted: np.ndarray, truth: np.ndarray) -> None:
-    assert overlap(predicted, truth) == (0, 0, 0, 0)
-    assert surface(predicted, truth) == (DIAGONAL, DIAGONAL, 0)
+    assert overlap(truth, predicted) == (0, 0, 0, 0)
+    assert surface(truth, predicted) == (DIAGONAL, DIAGONAL, 0, 0)
     assert hd95(predicted, truth, spacing=(0.2, 0.1)) == pytest.approx(math.hypot(24 * 0.2, 32 * 0.1))
 
 
 @pytest.mark.parametrize("mask", [EMPTY, FULL, one_pixel(0, 0), one_pixel(12, 9), box(0, 3, 24, 7), blob(3)])
 def test_the_same_mask_twice_agrees_in_everything(mask: np.ndarray) -> None:
     assert overlap(mask, mask) == (1, 1, 1, 1)
-    assert surface(mask, mask) == (0, 0, 1)
+    assert surface(mask, mask) == (0, 0, 1, 1)
     found = score_mask(mask, mask, spacing=(0.1, 0.2))
     assert (found.hd95_mm, found.assd_mm, found.lesions_false) == (0, 0, 0)
     assert found.lesions_found == found.lesions_true == int(mask.any())
@@ -162,18 +162,18 @@ def test_distances_scale_with_the_pixel_size_and_never_pass_the_diagonal(one: np
 def test_lesions_are_matched_one_to_one_from_a_tenth_of_iou_on() -> None:
     two = box(2, 2, 8, 8) | box(12, 12, 20, 20)
     assert detect(two, two) == (2, 2, 0)
-    assert detect(box(2, 2, 8, 8), two) == (2, 1, 0)
-    assert detect(box(2, 2, 8, 8) | box(0, 25, 3, 30), two) == (2, 1, 1)
-    assert detect(FULL, two) == (2, 0, 1)  # 64 of 768 pixels: IoU below 0.1
-    assert detect(box(2, 2, 20, 20), two) == (2, 1, 0)  # one region over both finds the larger
-    assert detect(box(2, 2, 8, 4) | box(2, 6, 8, 8), box(2, 2, 8, 8)) == (1, 1, 1)  # two regions in one lesion
-    assert detect(box(2, 2, 8, 8), two).sensitivity == 0.5
+    assert detect(two, box(2, 2, 8, 8)) == (2, 1, 0)
+    assert detect(two, box(2, 2, 8, 8) | box(0, 25, 3, 30)) == (2, 1, 1)
+    assert detect(two, FULL) == (2, 0, 1)  # 64 of 768 pixels: IoU below 0.1
+    assert detect(two, box(2, 2, 20, 20)) == (2, 1, 0)  # one region over both finds the larger
+    assert detect(box(2, 2, 8, 8), box(2, 2, 8, 4) | box(2, 6, 8, 8)) == (1, 1, 1)  # two regions in one lesion
+    assert detect(two, box(2, 2, 8, 8)).sensitivity == 0.5
 
 
 def test_regions_that_touch_at_a_corner_are_one() -> None:
-    assert detect(EMPTY, box(2, 2, 4, 4) | box(4, 4, 6, 6)) == (1, 0, 0)
+    assert detect(box(2, 2, 4, 4) | box(4, 4, 6, 6), EMPTY) == (1, 0, 0)
     assert detect(EMPTY, EMPTY) == (0, 0, 0)
-    assert detect(one_pixel(0, 0), EMPTY) == (0, 0, 1)
+    assert detect(EMPTY, one_pixel(0, 0)) == (0, 0, 1)
     assert detect(EMPTY, EMPTY).sensitivity is None
 
 
@@ -186,5 +186,5 @@ def test_lesions_add_up(one: np.ndarray, other: np.ndarray) -> None:
 
 
 def test_masks_of_different_sizes_are_refused_by_name() -> None:
-    with pytest.raises(InputError, match=r"benign \(1\).png: the predicted mask is 24 x 32 and the true one 32 x 24"):
+    with pytest.raises(InputError, match=r"benign \(1\).png: the predicted mask has 32 x 24 pixels and the true mask 24 x 32"):
         score_mask(EMPTY, EMPTY.T, name="benign (1).png")

@@ -28,7 +28,7 @@ def _words(content: bytes) -> list[str]:
 
 def test_a_confusion_matrix_shows_counts_shares_and_names() -> None:
     words = _words(figure_bytes(confusion_figure(COUNTS, CLASSES, title="fold 1"), "svg"))
-    for word in ("12", "75%", "40", "82%", "n = 16", "n = 0", "benign $x^2$", "truth", "called", "fold 1"):
+    for word in ("12", "75%", "40", "82%", "n = 16", "n = 0", "benign $x^2$", "true class", "predicted class", "fold 1"):
         assert word in words, word
 
 

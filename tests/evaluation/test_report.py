@@ -10,6 +10,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made import busi
 from typer.testing import CliRunner
@@ -48,6 +49,10 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
+def detected(y_true: np.ndarray, y_pred: np.ndarray) -> bool:
+    return bool((y_true & y_pred).any())
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> bcdseg.Dataset:
     return bcdseg.open_dataset(busi(tmp_path_factory.mktemp("report") / "made", (10, 11, 12)))
@@ -55,8 +60,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> bcdseg.Dataset:
 
 @pytest.fixture(scope="module")
 def result(small_model: bcdseg.Model, data: bcdseg.Dataset) -> Evaluation:
-    named = replace(data, name=HOSTILE)
-    found = bcdseg.evaluate(small_model, named, draws=100, gallery=1, explain=True)
+    samples = tuple(replace(one, facts={"device": f"{HOSTILE} {at % 2}", "age": 30.0 + at}) for at, one in enumerate(data))
+    named = replace(data, name=HOSTILE, samples=samples)
+    subgroups = {"device": None, "age": [45.0], "size": None}
+    found = bcdseg.evaluate(
+        small_model, named, draws=100, gallery=1, explain=True, subgroups=subgroups, prevalence=0.05, metrics=[detected]
+    )
     tried = measure_robustness(small_model, named, degradations=("gain",), untouched=found.cases, draws=20)
     return replace(found, robustness=tried)
 
@@ -93,10 +102,17 @@ def test_the_page_says_what_it_must(folder: Path) -> None:
         "can't be ruled out",
         "This model was not trained",
         HOSTILE,
-        "drawing whole groups",
+        "bootstrap of whole groups",
         "A missed lesion counts",
-        "no evidence that the model looked at the right thing",
+        "no evidence that the model used the right region",
         "33 scans in 33 groups",
+        "Clinical utility",
+        "Subgroups",
+        "without adjustment",
+        "45 or more",
+        "limits of agreement",
+        "at a prevalence of 5 %",
+        "User-defined metrics",
     ):
         assert said in words, said
     assert "nan" not in words.lower().split()
@@ -115,6 +131,7 @@ def test_the_markdown_has_whole_tables_and_its_pictures(folder: Path) -> None:
 
 def test_the_figures_are_png_and_svg(folder: Path) -> None:
     kinds = ("dice", "dice-size", "confusion", "roc", "precision-recall", "reliability", "risk-coverage", "robustness-gain")
+    kinds += ("decision-curve", "froc", "bland-altman-long-axis-px", "subgroups-age", "subgroups-size")
     for kind in kinds:
         assert (folder / "figures" / f"{kind}.png").read_bytes().startswith(b"\x89PNG")
         assert b"<svg" in (folder / "figures" / f"{kind}.svg").read_bytes()
@@ -123,20 +140,37 @@ def test_the_figures_are_png_and_svg(folder: Path) -> None:
 
 def test_the_json_keeps_its_schema(folder: Path, result: Evaluation) -> None:
     content = json.loads((folder / "report.json").read_text(), parse_constant=pytest.fail)
-    assert (content["format"], content["format_version"]) == ("bcdseg-evaluation", 1)
+    assert (content["format"], content["format_version"]) == ("bcdseg-evaluation", 2)
     assert set(content) == {
-        "format", "format_version", "library_version", "model", "dataset", "seen", "bootstrap", "measures", "spreads", "confusion",
-        "reliability", "robustness", "comparisons", "gallery",
+        "format", "format_version", "library_version", "model", "dataset", "training_overlap", "bootstrap", "measures", "spreads",
+        "confusion", "reliability", "subgroups", "robustness", "comparisons", "gallery",
     }  # fmt: skip
     measures = {one["name"]: one for one in content["measures"]}
     assert {frozenset(one) for one in content["measures"]} == {
-        frozenset(("name", "title", "says", "section", "unit", "higher_is_better", "value", "low", "high", "n", "groups", "note"))
+        frozenset(
+            (
+                "name",
+                "title",
+                "definition",
+                "section",
+                "unit",
+                "higher_is_better",
+                "value",
+                "low",
+                "high",
+                "se",
+                "n",
+                "groups",
+                "note",
+            )
+        )
     }
     assert measures["dice"]["value"] == result["dice"].value
     assert content["dataset"]["classes"] == {"normal": 10, "benign": 11, "malignant": 12}
     assert {frozenset(one) for one in content["robustness"]["steps"]} == {
         frozenset(("degradation", "strength", "measures", "changes"))
     }
+    assert {one["fact"] for one in content["subgroups"]["subgroups"]} == {"device", "age", "size"}
     assert content["comparisons"][0]["differences"][0].keys() >= {"name", "first", "second", "value", "low", "high"}
 
 
@@ -146,7 +180,40 @@ def test_the_cases_are_a_table(folder: Path, data: bcdseg.Dataset, result: Evalu
     assert set(rows) == set(data.ids)
     worst = min((float(row["dice"]), name) for name, row in rows.items() if float(row["truth_area"]) > 0)
     assert worst[0] == pytest.approx(float(result.cases.outline["dice"][result.cases.lesion].min()), rel=1e-5)
-    assert {row["called"] for row in rows.values()} <= set(result.cases.classes)
+    assert {row["fact_age"] for row in rows.values()} == {str(30.0 + at) for at in range(33)}
+    assert {row["detected"] for row in rows.values() if row["label"] == "normal"} == {""}
+    assert {row["predicted"] for row in rows.values()} <= set(result.cases.classes)
+
+
+def test_the_checklists_have_what_is_known_and_leave_the_rest_to_the_authors(folder: Path) -> None:
+    text = (folder / "checklist.md").read_text()
+    for name, items in (("CLAIM 2024", 44), ("TRIPOD+AI", 52), ("STARD-AI", 42)):
+        part = text[text.index(f"## {name}") :].split("\n## ")[0]
+        rows = [line for line in part.splitlines() if re.match(r"\| (\d+[a-g]?|AI) \|", line)]
+        assert len(rows) == items
+        filled = [row for row in rows if "To be written by the authors" not in row]
+        assert f"{len(filled)} of {items} items are filled in" in part
+        assert all(len(re.findall(r"(?<!\\)\|", row)) == 5 for row in rows)
+        assert 10 < len(filled) < items
+    assert "33 scans in 33 groups" in text
+    assert "10 normal, 11 benign, 12 malignant" in text
+    assert "age: median 46 (30 to 62)" in text
+    assert "<script>" not in text
+
+
+def test_the_paper_has_methods_and_the_same_values_in_markdown_and_latex(folder: Path, result: Evaluation) -> None:
+    markdown, latex = ((folder / name).read_text() for name in ("paper.md", "paper.tex"))
+    dice = result["dice"]
+    value = f"{dice.value:.3f} ({dice.low:.3f} to {dice.high:.3f})"
+    assert f"| Dice | {value} | 23 | 23 |" in markdown
+    assert rf"Dice & {value} & 23 & 23 \\" in latex
+    for text in (markdown, latex):
+        assert "bootstrap of 100 draws of whole groups" in text
+        assert "without adjustment for multiple comparisons" in text
+    body = latex.replace(r"\begin{table}", "").replace(r"\end{table}", "")
+    assert not re.search(r"(?<!\\)[%#$]", body)
+    assert body.count("{") == body.count("}")
+    assert r"\textless{}script\textgreater{}" in latex
 
 
 def test_nothing_is_replaced_unless_asked(

@@ -12,11 +12,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from figures import Cases, Rules, overlap, table
+from figures import Cases, Rules, table
 from pack import CLASSES, FOLDS, HOSPITALS, open_hospital
 
 import bcdseg
 from bcdseg import Dataset, Model
+from bcdseg.evaluation.metrics.outline import dice
 
 FOLD = 0
 
@@ -34,14 +35,14 @@ def cases(model: Model, data: Dataset, hospital: int) -> Cases:
             (
                 CLASSES.index(str(sample.label)),
                 groups[str(sample.group)],
-                overlap(outlined, truth),
+                dice(truth, outlined),
                 bool(outlined.any()),
                 tuple(found.probabilities.values()),
             )
         )
-    label, group, dice, outlined, classes = (np.array(column) for column in zip(*rows, strict=True))
+    label, group, overlaps, outlined, classes = (np.array(column) for column in zip(*rows, strict=True))
     threshold = model.rules.presence_threshold or 0.0
-    return Cases(np.full(len(label), hospital), label, group, dice, outlined, classes, Rules(presence_threshold=threshold))
+    return Cases(np.full(len(label), hospital), label, group, overlaps, outlined, classes, Rules(presence_threshold=threshold))
 
 
 def main() -> None:

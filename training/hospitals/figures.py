@@ -11,6 +11,9 @@ from pack import HOSPITALS, Packed
 from scipy.ndimage import label as components
 from sklearn.metrics import roc_auc_score
 
+from bcdseg.evaluation.metrics import calibration
+from bcdseg.evaluation.metrics.outline import dice
+
 Numbers = NDArray[np.float64]
 MISSED = 0.05  # a lesion whose Dice is below this is missed
 DRAWS = 1000
@@ -70,12 +73,6 @@ def outline(mask: NDArray[np.uint8], rules: Rules) -> NDArray[np.bool_]:
     return kept
 
 
-def overlap(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Dice; 1 where both are empty."""
-    total = int(predicted.sum()) + int(truth.sum())
-    return 1.0 if total == 0 else 2 * int((predicted & truth).sum()) / total
-
-
 @dataclass(frozen=True)
 class Cases:
     """What is known of each scan.
@@ -116,10 +113,10 @@ class Cases:
 def cases(packed: Packed, rows: NDArray[np.int64], decisions: Numbers, masks: NDArray[np.uint8], rules: Rules) -> Cases:
     """Compare outputs with the truth."""
     outlines = [outline(mask, rules) for mask in masks]
-    dice = np.array([overlap(found, packed.masks[row]) for found, row in zip(outlines, rows, strict=True)])
+    overlaps = np.array([dice(packed.masks[row], found) for found, row in zip(outlines, rows, strict=True)])
     outlined = np.array([bool(found.any()) for found in outlines])
     facts = packed.hospitals[rows], packed.labels[rows], packed.groups[rows]
-    return Cases(*facts, dice, outlined, rules.classes(decisions), rules)
+    return Cases(*facts, overlaps, outlined, rules.classes(decisions), rules)
 
 
 Measure = Callable[[Cases], float]
@@ -188,9 +185,7 @@ def predicted(some: Cases) -> NDArray[np.int64]:
 
 def calibration_error(some: Cases) -> float:
     """Expected calibration error of the highest class probability, ten bins."""
-    top, right = some.classes.max(axis=1), some.classes.argmax(axis=1) == some.label
-    bins = np.clip((top * 10).astype(int), 0, 9)
-    return float(sum(abs((right[bins == b]).mean() - top[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)))
+    return float(calibration.calibration_error(predicted(some) == some.label, some.classes.max(axis=1), bins=10)[0])
 
 
 def _auc(truth: NDArray[np.bool_], score: Numbers) -> float:

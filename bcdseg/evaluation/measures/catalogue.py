@@ -7,11 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bcdseg.evaluation.measures.classes import calibration_measures, class_measures
-from bcdseg.evaluation.measures.measure import Measure, Rows, Values, Weights, mean, mean_of
-from bcdseg.evaluation.measures.outlines import PIXELS, detection_measures, outline_measures, subsets
+from bcdseg.evaluation.measures.calibration import calibration_measures
+from bcdseg.evaluation.measures.classes import agreement_measures, class_measures
+from bcdseg.evaluation.measures.clinical import clinical_measures
+from bcdseg.evaluation.measures.custom import Metric, custom_measures
+from bcdseg.evaluation.measures.detection import detection_measures
+from bcdseg.evaluation.measures.measure import Measure, Rows, mean_of
+from bcdseg.evaluation.measures.operating_points import point_measures
+from bcdseg.evaluation.measures.outlines import COLUMNS, outline_measures, subsets
+from bcdseg.evaluation.measures.sizes import size_measures
 from bcdseg.evaluation.metrics import classification
+from bcdseg.evaluation.metrics.weighted import Values, Weights, mean
 from bcdseg.evaluation.results_table import Cases
+from bcdseg.inference.rules import Rules
 
 HEADLINES = (
     "dice",
@@ -55,19 +63,42 @@ class Spread:
     high: float
 
 
-def all_measures(cases: Cases) -> tuple[Measure, ...]:
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions:
+    """What a user chooses among the measures.
+
+    Attributes:
+        prevalences: Prevalences of the positive class at which predictive values and net benefit are stated too.
+        class_order: Classes from the lowest to the highest, for weighted kappas; empty where the classes have no order.
+        metrics: Metrics of the user.
+        rules: Decision rules of the model, None where they are unknown.
+    """
+
+    prevalences: tuple[float, ...] = ()
+    class_order: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    rules: Rules | None = None
+
+
+def all_measures(cases: Cases, options: MeasureOptions | None = None) -> tuple[Measure, ...]:
     """Return every measure that can be computed from this table, in the order of a report.
 
     Segmentation measures need scans whose true mask is known, classification measures scans whose class is known, and the joint
     score needs both. A measure that is left without scans is still returned: its estimate gives the reason for the missing value.
     """
+    chosen = options or MeasureOptions()
     outlines, classes = bool(cases.has_mask.any()), bool(cases.has_class.any())
+    points = chosen.rules.operating_points if chosen.rules is not None else ()
     found: list[Measure] = []
     if outlines:
-        found += [*outline_measures(cases), *detection_measures(cases)]
+        found += [*outline_measures(cases), *size_measures(cases), *detection_measures(cases)]
     if classes:
-        found += [*class_measures(cases), *calibration_measures(cases)]
-    return (*found, *_both(cases, outlines and classes))
+        found += class_measures(cases)
+        found += agreement_measures(cases, chosen.class_order) if chosen.class_order else ()
+        found += clinical_measures(cases, prevalences=chosen.prevalences, points=points)
+        found += calibration_measures(cases)
+    found += [*_both(cases, outlines and classes), *custom_measures(chosen.metrics)]
+    return (*found, *point_measures(cases, chosen.rules)) if chosen.rules is not None else tuple(found)
 
 
 def headlines(measures: Sequence[Measure], positive: str | None, *, distance: str) -> tuple[Measure, ...]:
@@ -87,7 +118,7 @@ def spreads(cases: Cases) -> tuple[Spread, ...]:
     """Return mean, median and quartiles of each segmentation measure: over all scans with a lesion, by class and by size."""
     found = []
     for subset, (where, _) in subsets(cases).items():
-        for name, *_ in PIXELS:
+        for name, *_ in COLUMNS:
             column = cases.outline[name][where(cases)]
             column = column[~np.isnan(column)]
             if len(column):
@@ -113,28 +144,29 @@ def _both(cases: Cases, both_known: bool) -> Iterator[Measure]:
         yield Measure(
             name="contradiction_rate",
             title="Contradictions",
-            says="The share of scans in which a lesion is outlined but the class says there is none, or the other way round.",
+            definition="The fraction of the scans whose mask and class contradict each other: a lesion is outlined and the "
+            "negative class predicted, or the reverse.",
             section="both",
-            unit="share",
+            unit="fraction",
             higher_is_better=False,
-            needs=lambda cases: {"scans with both answers": _answered(cases)},
-            values=mean_of(lambda cases: cases.contradiction, _answered),
+            needs=lambda cases: {"scans with a predicted mask and class": _has_both(cases)},
+            values=mean_of(lambda cases: cases.contradiction, _has_both),
         )
     if both_known:
         yield Measure(
             name="joint_score",
             title="Joint score",
-            says="The mean of mask score (Dice of lesions, 1 for a normal scan left blank) and balanced accuracy. "
-            "To choose by, not to report alone.",
+            definition="The mean of mask score (Dice of lesions, 1 for a normal scan with an empty mask) and balanced accuracy. "
+            "It serves to choose a model, and is not reported alone.",
             section="both",
-            unit="share",
+            unit="fraction",
             higher_is_better=True,
             needs=lambda cases: {"scans whose mask or class is known": cases.has_mask | cases.has_class},
             values=_joint,
         )
 
 
-def _answered(cases: Cases) -> Rows:
+def _has_both(cases: Cases) -> Rows:
     return ~np.isnan(cases.contradiction)
 
 
@@ -144,7 +176,7 @@ def _joint(cases: Cases, weights: Weights) -> Values:
     The Dice of a scan without a lesion is 1 when the predicted mask is empty, and 0 otherwise.
     """
     masked = mean(cases.outline["dice"][cases.has_mask], weights[:, cases.has_mask])
-    table = classification.confusion(cases.labels, cases.called, len(cases.classes), weights)
+    table = classification.confusion(cases.labels, cases.predicted, len(cases.classes), weights)
     both = np.array([masked, classification.balanced(table)])
     known = ~np.isnan(both)
     return np.where(known.any(axis=0), np.nansum(both, axis=0) / np.maximum(known.sum(axis=0), 1), np.nan)

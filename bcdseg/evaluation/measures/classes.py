@@ -1,15 +1,16 @@
-"""Measures of predicted classes and their probabilities."""
+"""Measures of predicted classes and their ranking."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.measures.measure import Measure, Rows, Values, Weights, mean
-from bcdseg.evaluation.metrics import calibration, classification, ranking
+from bcdseg.evaluation.measures.measure import Measure, Rows
+from bcdseg.evaluation.metrics import classification, ranking
+from bcdseg.evaluation.metrics.weighted import Values, Weights
 from bcdseg.evaluation.results_table import Cases
 
 FIXED = (0.90, 0.95)  # specificities for sensitivity_at and sensitivities for specificity_at
@@ -23,195 +24,187 @@ def _mean_of(of_class: Counted) -> Counted:
 
 
 WHOLE: tuple[tuple[str, str, str, str, Counted], ...] = (
-    ("accuracy", "Accuracy", "share", "Of all scans, the share called right.", classification.accuracy),
+    ("accuracy", "Accuracy", "fraction", "The fraction of the scans whose class is predicted correctly.", classification.accuracy),
     (
         "balanced_accuracy",
         "Balanced accuracy",
-        "share",
-        "The mean, over the classes, of the share of their scans called right (macro recall).",
+        "fraction",
+        "The mean sensitivity of the classes (macro recall).",
         classification.balanced,
     ),
     (
         "macro_precision",
         "Precision, macro",
-        "share",
-        "The mean precision of the classes; a class never called counts 0.",
+        "fraction",
+        "The mean precision of the classes; a class that is never predicted counts 0.",
         _mean_of(classification.precision),
     ),
     (
         "macro_specificity",
         "Specificity, macro",
-        "share",
+        "fraction",
         "The mean specificity of the classes.",
         _mean_of(classification.specificity),
     ),
-    ("macro_f1", "F1, macro", "share", "The mean F1 of the classes.", _mean_of(classification.f1)),
+    ("macro_f1", "F1, macro", "fraction", "The mean F1 of the classes.", _mean_of(classification.f1)),
     (
         "mcc",
         "Matthews correlation",
         "score",
-        "Correlation of called and true class: 1 always right, 0 no better than chance.",
+        "The correlation of predicted and true class: 1 is perfect, 0 is chance.",
         classification.mcc,
+    ),
+    (
+        "kappa",
+        "Cohen's kappa",
+        "score",
+        "The agreement of predicted and true class beyond chance: 1 is perfect, 0 is chance.",
+        classification.kappa,
     ),
 )
 OF_CLASS: tuple[tuple[str, str, str, Counted], ...] = (
-    ("class_precision", "Precision", "Of the scans called {0}, the share that is.", classification.precision),
-    ("class_recall", "Sensitivity (recall)", "Of the {0} scans, the share called so.", classification.recall),
-    ("class_specificity", "Specificity", "Of the scans that are not {0}, the share not called so.", classification.specificity),
+    ("class_precision", "Precision", "The fraction of the scans predicted {0} that are {0}.", classification.precision),
+    ("class_recall", "Sensitivity (recall)", "The fraction of the {0} scans predicted {0}.", classification.recall),
+    ("class_specificity", "Specificity", "The fraction of the other scans not predicted {0}.", classification.specificity),
     ("class_f1", "F1", "The harmonic mean of precision and recall of {0}.", classification.f1),
 )
 
 
 def class_measures(cases: Cases) -> Iterator[Measure]:
     """Yield all classification and ranking measures."""
-    for name, title, unit, says, counted in WHOLE:
-        needs = _each_class if name in ("balanced_accuracy", "mcc") or name.startswith("macro") else _known_classes
-        yield _measure(name, title, says, needs, partial(_counted, measure=counted), unit)
+    for name, title, unit, definition, counted in WHOLE:
+        needs = _each_class if name in ("balanced_accuracy", "mcc", "kappa") or name.startswith("macro") else known_classes
+        yield class_measure(name, title, definition, needs, partial(_counted, measure=counted), unit)
     for number, one in enumerate(cases.classes):
-        for name, title, says, counted in OF_CLASS:
-            needs = {"class_precision": partial(_called, number=number), "class_recall": partial(_only, number=number)}.get(
-                name, partial(_one_and_rest, number=number)
+        for name, title, definition, counted in OF_CLASS:
+            needs = {"class_precision": partial(_predicted, number=number), "class_recall": partial(_only, number=number)}.get(
+                name, partial(one_and_rest, number=number)
             )
             values = partial(_counted, measure=partial(_column_of, of=counted, number=number))
-            yield _measure(f"{name}/{one}", f"{title}, {one}", says.format(one), needs, values)
+            yield class_measure(f"{name}/{one}", f"{title}, {one}", definition.format(one), needs, values)
     yield from _ranking_measures(cases)
 
 
-def calibration_measures(cases: Cases) -> Iterator[Measure]:
-    """Yield the calibration measures of the predicted probabilities."""
-    bins = calibration.BINS
-    rows: list[tuple[str, str, str, str, bool | None, Callable[[Cases, Weights], Values]]] = [
-        (
-            "ece",
-            "Calibration error (ECE)",
-            f"How far confidence and share of right answers come apart, on average in {bins} equal bins.",
-            "share",
-            False,
-            _ece,
-        ),
-        (
-            "brier",
-            "Brier score",
-            "The squared distance of all class probabilities from the truth, summed: 0 best, 2 worst.",
+def agreement_measures(cases: Cases, order: Sequence[str]) -> Iterator[Measure]:
+    """Yield the weighted kappas of ordered classes, such as BI-RADS categories, from the lowest to the highest."""
+    numbers = [cases.classes.index(name) for name in order]
+    for penalty, power in (("linear", "distance"), ("quadratic", "squared distance")):
+        yield class_measure(
+            f"kappa_{penalty}",
+            f"Weighted kappa, {penalty}",
+            f"The agreement beyond chance, where a wrong class counts by its {power} from the true one in the order "
+            f"{', '.join(order)}: 1 is perfect, 0 is chance.",
+            _each_class,
+            partial(_counted, measure=partial(_ordered_kappa, numbers=numbers, penalty=penalty)),
             "score",
-            False,
-            partial(_of_truth, measure=calibration.brier),
-        ),
-        (
-            "nll",
-            "Negative log likelihood",
-            "The mean of minus the logarithm of the true class's probability.",
-            "score",
-            False,
-            partial(_of_truth, measure=calibration.negative_log_likelihood),
-        ),
-        (
-            "overconfidence",
-            "Overconfidence",
-            "Mean confidence minus accuracy: above 0 the model is too sure of itself.",
-            "score",
-            None,
-            _overconfidence,
-        ),
-        (
-            "aurc",
-            "Risk over coverage (AURC)",
-            "The error rate among the scans the model is surest of, averaged over how many are taken.",
-            "share",
-            False,
-            _aurc,
-        ),
-    ]
-    for name, title, says, unit, higher, values in rows:
-        yield _measure(name, title, says, _known_classes, values, unit, higher, "calibration")
-    for number, one in enumerate(cases.classes):
-        says = f"How far the probability of {one} and the share of scans that are {one} come apart, in {bins} bins."
-        values = partial(_class_ece, number=number)
-        yield _measure(f"ece/{one}", f"Calibration error, {one}", says, _known_classes, values, "share", False, "calibration")
+        )
 
 
 def _ranking_measures(cases: Cases) -> Iterator[Measure]:
     for number, one in enumerate(cases.classes):
-        needs = partial(_one_and_rest, number=number)
-        says = f"The probability that a scan that is {one} gets a higher probability of it than another scan."
-        yield _measure(
+        needs = partial(one_and_rest, number=number)
+        yield class_measure(
             f"roc_auc/{one}",
             f"ROC-AUC, {one} against rest",
-            says,
+            f"The probability that a {one} scan gets a higher probability of {one} than another scan.",
             needs,
-            partial(_against_rest, number=number, measure=ranking.roc_auc),
+            partial(against_rest, number=number, measure=ranking.roc_auc),
         )
-        says = f"The mean precision over all thresholds on the probability of {one}; chance is the share of {one} scans."
-        yield _measure(
-            f"pr_auc/{one}", f"PR-AUC, {one}", says, needs, partial(_against_rest, number=number, measure=ranking.average_precision)
+        yield class_measure(
+            f"pr_auc/{one}",
+            f"PR-AUC, {one}",
+            f"The mean precision over all thresholds on the probability of {one}; chance is the fraction of {one} scans.",
+            needs,
+            partial(against_rest, number=number, measure=ranking.average_precision),
         )
-    for name, title, says, measure in (
+    for name, title, definition, measure in (
         ("roc_auc_macro", "ROC-AUC, macro", "The mean ROC-AUC of each class against the rest.", ranking.roc_auc),
         ("pr_auc_macro", "PR-AUC, macro", "The mean PR-AUC of the classes.", ranking.average_precision),
     ):
-        yield _measure(name, title, says, _each_class, partial(_macro, measure=measure))
+        yield class_measure(name, title, definition, _each_class, partial(_macro, measure=measure))
     if cases.positive is None:
         return
     positive, at = cases.positive, cases.classes.index(cases.positive)
     for number, other in enumerate(cases.classes):
         if other not in (positive, cases.no_lesion):
-            only = f"between {positive} and {other} scans only, by how probable {positive} is among the two."
-            says = f"The same as against the rest, {only}"
-            needs = partial(_two_classes, one=at, other=number)
-            yield _measure(
+            yield class_measure(
                 f"roc_auc/{positive}-{other}",
                 f"ROC-AUC, {positive} against {other}",
-                says,
-                needs,
+                f"ROC-AUC between {positive} and {other} scans only, by the probability of {positive} among these two classes.",
+                partial(_two_classes, one=at, other=number),
                 partial(_between, one=at, other=number),
             )
-    needs = partial(_one_and_rest, number=at)
-    for share in FIXED:
-        says = f"The sensitivity for {positive} at the best threshold on these scans that keeps a specificity of {share:.0%}."
-        values = partial(_against_rest, number=at, measure=partial(_at_fixed, of=ranking.sensitivity_at, share=share))
-        yield _measure(f"sensitivity_at_{share:.2f}", f"Sensitivity at specificity {share:.0%}, {positive}", says, needs, values)
-        says = f"The specificity for {positive} at the best threshold on these scans that keeps a sensitivity of {share:.0%}."
-        values = partial(_against_rest, number=at, measure=partial(_at_fixed, of=ranking.specificity_at, share=share))
-        yield _measure(f"specificity_at_{share:.2f}", f"Specificity at sensitivity {share:.0%}, {positive}", says, needs, values)
+    needs = partial(one_and_rest, number=at)
+    for level in FIXED:
+        yield class_measure(
+            f"sensitivity_at_{level:.2f}",
+            f"Sensitivity at specificity {level:.0%}, {positive}",
+            f"The sensitivity for {positive} at the best threshold on these scans with a specificity of at least {level:.0%}.",
+            needs,
+            partial(against_rest, number=at, measure=partial(_at_fixed, of=ranking.sensitivity_at, level=level)),
+        )
+        yield class_measure(
+            f"specificity_at_{level:.2f}",
+            f"Specificity at sensitivity {level:.0%}, {positive}",
+            f"The specificity for {positive} at the best threshold on these scans with a sensitivity of at least {level:.0%}.",
+            needs,
+            partial(against_rest, number=at, measure=partial(_at_fixed, of=ranking.specificity_at, level=level)),
+        )
 
 
-def _measure(
+def class_measure(
     name: str,
     title: str,
-    says: str,
+    definition: str,
     needs: Callable[[Cases], dict[str, Rows]],
     values: Callable[[Cases, Weights], Values],
-    unit: str = "share",
+    unit: str = "fraction",
     higher: bool | None = True,
     section: str = "classification",
 ) -> Measure:
+    """Return a measure of predicted classes."""
     return Measure(
-        name=name, title=title, says=says, section=section, unit=unit, higher_is_better=higher, needs=needs, values=values
+        name=name,
+        title=title,
+        definition=definition,
+        section=section,
+        unit=unit,
+        higher_is_better=higher,
+        needs=needs,
+        values=values,
     )
 
 
-def _known_classes(cases: Cases) -> dict[str, Rows]:
-    return {"scans whose class is known and called": cases.has_class}
+def known_classes(cases: Cases) -> dict[str, Rows]:
+    """Return the scans whose true and predicted class are known."""
+    return {"scans of known and predicted class": cases.has_class}
+
+
+def one_and_rest(cases: Cases, *, number: int) -> dict[str, Rows]:
+    """Return the scans of one class, and the others of known class."""
+    rest = cases.has_class & (cases.labels != number)
+    return {**_only(cases, number=number), f"scans that are not {cases.classes[number]}": rest}
+
+
+def against_rest(cases: Cases, weights: Weights, *, number: int, measure: Ranked) -> Values:
+    """Return a metric ``(y_true, y_prob, weights)`` of one class against the rest."""
+    rows = cases.has_class
+    return measure(cases.labels[rows] == number, cases.probabilities[rows, number], weights[:, rows])
 
 
 def _each_class(cases: Cases) -> dict[str, Rows]:
     """Return the scans of each class that occurs; at least two classes."""
     parts = {f"{name} scans": cases.has_class & (cases.labels == at) for at, name in enumerate(cases.classes)}
-    seen = {name: rows for name, rows in parts.items() if rows.any()}
-    return seen if len(seen) > 1 else {"scans of a second class": np.zeros(len(cases), bool), **seen}
+    occurring = {name: rows for name, rows in parts.items() if rows.any()}
+    return occurring if len(occurring) > 1 else {"scans of a second class": np.zeros(len(cases), bool), **occurring}
 
 
 def _only(cases: Cases, *, number: int) -> dict[str, Rows]:
     return {f"{cases.classes[number]} scans": cases.has_class & (cases.labels == number)}
 
 
-def _called(cases: Cases, *, number: int) -> dict[str, Rows]:
-    return {f"scans called {cases.classes[number]}": cases.has_class & (cases.called == number)}
-
-
-def _one_and_rest(cases: Cases, *, number: int) -> dict[str, Rows]:
-    rest = cases.has_class & (cases.labels != number)
-    return {**_only(cases, number=number), f"scans that are not {cases.classes[number]}": rest}
+def _predicted(cases: Cases, *, number: int) -> dict[str, Rows]:
+    return {f"scans predicted {cases.classes[number]}": cases.has_class & (cases.predicted == number)}
 
 
 def _two_classes(cases: Cases, *, one: int, other: int) -> dict[str, Rows]:
@@ -219,62 +212,31 @@ def _two_classes(cases: Cases, *, one: int, other: int) -> dict[str, Rows]:
 
 
 def _counted(cases: Cases, weights: Weights, *, measure: Counted) -> Values:
-    return measure(classification.confusion(cases.labels, cases.called, len(cases.classes), weights))
+    return measure(classification.confusion(cases.labels, cases.predicted, len(cases.classes), weights))
 
 
 def _column_of(table: classification.Confusion, *, of: Counted, number: int) -> Values:
     return of(table)[:, number]
 
 
-def _against_rest(cases: Cases, weights: Weights, *, number: int, measure: Ranked) -> Values:
-    rows = cases.has_class
-    return measure(cases.probabilities[rows, number], cases.labels[rows] == number, weights[:, rows])
+def _ordered_kappa(table: classification.Confusion, *, numbers: Sequence[int], penalty: str) -> Values:
+    return classification.kappa(table[:, numbers][:, :, numbers], penalty=penalty)
 
 
-def _at_fixed(scores: NDArray[np.float64], positive: Rows, weights: Weights, *, of: Ranked, share: float) -> Values:
-    return of(scores, positive, share, weights)
+def _at_fixed(y_true: Rows, y_score: NDArray[np.float64], weights: Weights, *, of: Ranked, level: float) -> Values:
+    return of(y_true, y_score, level, weights)
 
 
 def _between(cases: Cases, weights: Weights, *, one: int, other: int) -> Values:
     rows = cases.has_class & np.isin(cases.labels, (one, other))
     pair = cases.probabilities[rows][:, (one, other)]
     among = np.divide(pair[:, 0], pair.sum(axis=1), out=np.full(len(pair), 0.5), where=pair.sum(axis=1) > 0)
-    return ranking.roc_auc(among, cases.labels[rows] == one, weights[:, rows])
+    return ranking.roc_auc(cases.labels[rows] == one, among, weights[:, rows])
 
 
 def _macro(cases: Cases, weights: Weights, *, measure: Ranked) -> Values:
-    seen = np.unique(cases.labels[cases.has_class])
-    if not len(seen):
+    occurring = np.unique(cases.labels[cases.has_class])
+    if not len(occurring):
         return np.full(len(weights), np.nan)
-    found: Values = np.mean([_against_rest(cases, weights, number=int(number), measure=measure) for number in seen], axis=0)
+    found: Values = np.mean([against_rest(cases, weights, number=int(number), measure=measure) for number in occurring], axis=0)
     return found
-
-
-def _confidence(cases: Cases) -> tuple[NDArray[np.float64], Rows, Rows]:
-    """Return the confidence and the correctness of the predicted class for scans of known class, and which scans these are."""
-    rows = cases.has_class
-    return cases.probabilities[rows].max(axis=1, initial=0.0), cases.called[rows] == cases.labels[rows], rows
-
-
-def _ece(cases: Cases, weights: Weights) -> Values:
-    confidence, right, rows = _confidence(cases)
-    return calibration.calibration_error(confidence, right, weights[:, rows])
-
-
-def _class_ece(cases: Cases, weights: Weights, *, number: int) -> Values:
-    return _against_rest(cases, weights, number=number, measure=calibration.calibration_error)
-
-
-def _overconfidence(cases: Cases, weights: Weights) -> Values:
-    confidence, right, rows = _confidence(cases)
-    return mean(confidence - right, weights[:, rows])
-
-
-def _aurc(cases: Cases, weights: Weights) -> Values:
-    confidence, right, rows = _confidence(cases)
-    return calibration.area_under_risk(confidence, right, weights[:, rows])
-
-
-def _of_truth(cases: Cases, weights: Weights, *, measure: Ranked) -> Values:
-    rows = cases.has_class
-    return measure(cases.probabilities[rows], cases.labels[rows], weights[:, rows])

@@ -22,7 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows, Values, Weights, once
+from bcdseg.evaluation.measures.format import number, signed, signed_with_unit, with_unit
+from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows
+from bcdseg.evaluation.metrics.weighted import Values, Weights, once
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
 
 DRAWS = 1000
@@ -30,8 +32,8 @@ FEWEST_GROUPS = 10
 FEWEST_DRAWS = 0.5  # fraction of the draws in which a measure must be defined
 CELLS = 8_000_000  # draws x scans in memory at the same time
 OUTSIDE = 0.05  # fraction of the draws outside of an interval
+Bounds = tuple[float, float]
 SAME = 1e-9  # difference up to which draws are equal, because of rounding
-RANGES = {"share": (0.0, 1.0), "difference of share": (-1.0, 1.0), "px": (0.0, np.inf), "mm": (0.0, np.inf), "count": (0.0, np.inf)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,18 +67,22 @@ class Difference:
 
     def sentence(self, first: str, second: str) -> str:
         """Return a sentence that names the better model, the size of the difference and its interval."""
-        found, title = self.difference, self.measure.title
+        found, title, unit = self.difference, self.measure.title, self.measure.unit
         if found.value is None:
-            return f"{title}: can't be compared: {found.note}."
-        size = f"{abs(found.value):.3f}"
-        change = "no different" if size == "0.000" else f"{'higher' if found.value > 0 else 'lower'} by {size}"
+            return f"{title}: no comparison: {found.note}."
+        size = with_unit(abs(found.value), unit)
+        if float(number(found.value, unit)) == 0:
+            change = f"{first} and {second} are equal"
+        else:
+            change = f"{second} is {'higher' if found.value > 0 else 'lower'} by {size}"
         if found.low is None or found.high is None:
-            return f"{title}: {second} is {change}; no interval: {found.note}."
-        ends = f"95 % interval {found.low:+.3f} to {found.high:+.3f}"
+            return f"{title}: {change}; no interval: {found.note}."
+        ends = f"95 % interval {signed(found.low, unit)} to {signed_with_unit(found.high, unit)}"
         if found.low <= 0 <= found.high:
-            return f"{title}: {first} and {second} can't be told apart: {found.value:+.3f}, {ends}."
+            difference = f"{second} minus {first} is {signed_with_unit(found.value, unit)}, {ends}"
+            return f"{title}: no difference between {first} and {second} is shown ({difference})."
         if self.better is None:
-            return f"{title}: {second} is {change} ({ends})."
+            return f"{title}: {change} ({ends})."
         better, worse = (second, first) if self.better == "second" else (first, second)
         return f"{title}: {better} is better than {worse} by {size} ({second} minus {first}: {ends})."
 
@@ -102,7 +108,7 @@ def estimate(cases: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, s
     """
     found = _values([cases], measures, draws, seed)
     return {
-        measure.name: _estimate(cases, measure.needs(cases), measure.unit, float(value[0]), drawn[0])
+        measure.name: estimate_of(cases, measure.needs(cases), measure.bounds, float(value[0]), drawn[0])
         for measure, (value, drawn) in zip(measures, found.values(), strict=True)
     }
 
@@ -130,7 +136,7 @@ def compare(
         there, nowhere = measure.needs(second), np.zeros(len(first), bool)
         both = {name: rows & there.get(name, nowhere) for name, rows in measure.needs(first).items()}
         known = [None if np.isnan(one) else float(one) for one in value]
-        change = _estimate(first, both, f"difference of {measure.unit}", float(value[1] - value[0]), drawn[1] - drawn[0])
+        change = estimate_of(first, both, measure.difference_bounds, float(value[1] - value[0]), drawn[1] - drawn[0])
         compared[measure.name] = Difference(measure=measure, first=known[0], second=known[1], difference=change)
     return compared
 
@@ -203,8 +209,16 @@ def _values(tables: Sequence[Cases], measures: Sequence[Measure], draws: int, se
     }
 
 
-def _estimate(cases: Cases, parts: Mapping[str, Rows], unit: str, value: float, drawn: Values) -> Estimate:
-    """Return a value with its interval, or with the reason for a missing one."""
+def estimate_of(cases: Cases, parts: Mapping[str, Rows], bounds: Bounds, value: float, drawn: Values) -> Estimate:
+    """Return a value with its interval, or with the reason for a missing one.
+
+    Args:
+        cases: Results table.
+        parts: Scans of each kind that the value needs.
+        bounds: Lowest and highest possible value.
+        value: Value on the table, NaN where it is undefined.
+        drawn: Value in each draw.
+    """
     rows = np.any([*parts.values()], axis=0)
     groups = {name: len(np.unique(cases.group_numbers[part])) for name, part in parts.items()}
     facts = {"n": int(rows.sum()), "groups": len(np.unique(cases.group_numbers[rows]))}
@@ -218,30 +232,32 @@ def _estimate(cases: Cases, parts: Mapping[str, Rows], unit: str, value: float, 
     if groups[fewest] < FEWEST_GROUPS:
         note = f"only {groups[fewest]} groups of {fewest}: too few for an interval, which needs {FEWEST_GROUPS}"
         return Estimate(value=value, note=note, **facts)
-    return _interval(value, drawn, unit, groups[fewest], facts)
+    return _interval(value, drawn, bounds, groups[fewest], facts)
 
 
-def _interval(value: float, drawn: Values, unit: str, groups: int, facts: dict[str, int]) -> Estimate:
+def _interval(value: float, drawn: Values, bounds: Bounds, groups: int, facts: dict[str, int]) -> Estimate:
     known = drawn[~np.isnan(drawn)]
     if len(known) < FEWEST_DRAWS * len(drawn):
         note = f"undefined in {1 - len(known) / len(drawn):.0%} of the draws: no interval"
         return Estimate(value=value, note=note, **facts)
     if np.ptp(known) <= SAME:
-        return _same_in_all(value, unit, groups, facts)
+        return _same_in_all(value, bounds, groups, facts)
     note = f"undefined in {1 - len(known) / len(drawn):.0%} of the draws, which are left out" if len(known) < len(drawn) else ""
-    least, most = RANGES.get(unit, (-np.inf, np.inf))
-    ends = value + math.sqrt(groups / (groups - 1)) * (np.quantile(known, (OUTSIDE / 2, 1 - OUTSIDE / 2)) - known.mean())
-    return Estimate(value=value, low=max(float(ends[0]), least), high=min(float(ends[1]), most), note=note, **facts)
+    least, most = bounds
+    wider = math.sqrt(groups / (groups - 1))
+    ends = value + wider * (np.quantile(known, (OUTSIDE / 2, 1 - OUTSIDE / 2)) - known.mean())
+    se = wider * float(known.std())
+    return Estimate(value=value, low=max(float(ends[0]), least), high=min(float(ends[1]), most), se=se, note=note, **facts)
 
 
-def _same_in_all(value: float, unit: str, groups: int, facts: dict[str, int]) -> Estimate:
+def _same_in_all(value: float, bounds: Bounds, groups: int, facts: dict[str, int]) -> Estimate:
     """Return the estimate of a measure that is equal in every draw.
 
     All scans are alike in it, which doesn't prove that the next one will be, so an interval of zero width would be wrong.
     """
-    if unit != "share" or min(value, 1 - value) > SAME:
+    if bounds != (0.0, 1.0) or min(value, 1 - value) > SAME:
         return Estimate(value=value, note="every draw gives the same", **facts)
     reach = float((OUTSIDE / 2) ** (1 / groups))  # Clopper-Pearson interval when none or all groups succeed
     low, high = (reach, 1.0) if value > 0.5 else (0.0, 1 - reach)
-    note = f"every draw gives the same: the interval is that of a share which is {value:.0f} in all {groups} groups"
+    note = f"every draw gives the same: the interval is that of a fraction which is {value:.0f} in all {groups} groups"
     return Estimate(value=value, low=low, high=high, note=note, **facts)

@@ -12,52 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bcdseg.evaluation.metrics.weighted import Values, Weights, mean, quantile
 from bcdseg.evaluation.results_table import Cases
 
-Weights = NDArray[np.float64]
-"""Array of draws x scans with whole numbers: how often each scan counts in each draw."""
-
-Values = NDArray[np.float64]
-"""Array of one value per draw; NaN where it is undefined."""
-
-
-def once(scans: int) -> Weights:
-    """Return the weights of one draw in which each scan counts once."""
-    return np.ones((1, scans))
-
-
-def divide(above: Values, below: Values) -> Values:
-    """Return a quotient that is NaN, without a warning, where the divisor is 0."""
-    quotient: Values = np.divide(above, below, out=np.full(np.broadcast(above, below).shape, np.nan), where=below > 0)
-    return quotient
-
-
-def mean(values: NDArray[np.float64], weights: Weights) -> Values:
-    """Return the weighted mean."""
-    return divide(weights @ values, weights.sum(axis=1))
-
-
-def quantile(values: NDArray[np.float64], weights: Weights, share: float) -> Values:
-    """Return the quantile of the values, each repeated as often as its weight: linear between neighbours, as in numpy."""
-    order = np.argsort(values, kind="stable")
-    upto = np.cumsum(weights[:, order], axis=1)
-    total = upto[:, -1] if len(values) else np.zeros(len(weights))
-    place = np.maximum(total - 1, 0) * share
-    low = np.floor(place)
-    ends = [_at(values[order], upto, rank) for rank in (low, np.minimum(low + 1, total - 1))]
-    return np.where(total > 0, ends[0] + (place - low) * (ends[1] - ends[0]), np.nan)
-
-
-def _at(ordered: NDArray[np.float64], upto: Weights, rank: Values) -> Values:
-    """Return the value at a rank, counted from 0, of the repeated values."""
-    if not len(ordered):
-        return np.full(len(upto), np.nan)
-    found: Values = ordered[np.minimum((upto <= rank[:, None]).sum(axis=1), len(ordered) - 1)]
-    return found
-
-
 Rows = NDArray[np.bool_]
-SECTIONS = ("segmentation", "detection", "classification", "calibration", "both")
+SECTIONS = ("segmentation", "size", "detection", "classification", "clinical", "calibration", "both", "custom")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,22 +26,34 @@ class Measure:
     Attributes:
         name: Short and stable name, for tables and JSON: ``dice``, ``dice/malignant``.
         title: Readable name.
-        says: Definition in one sentence.
+        definition: Definition in one sentence.
         section: One of ``SECTIONS``.
-        unit: ``share`` (0 to 1), ``px``, ``mm``, ``count`` or ``score`` (another range).
+        unit: ``fraction`` (0 to 1), ``px``, ``mm``, ``mm2``, ``count``, ``score`` (another range).
         higher_is_better: Whether higher values are better; None where neither direction is.
+        signed: Whether values may be negative, as differences in millimetres are; those of a ``score`` may always be.
         needs: Function that returns the kinds of scans that the measure needs, by name; undefined where one kind has none.
         values: Function that returns the value for each draw of weights, NaN where it is undefined.
     """
 
     name: str
     title: str
-    says: str
+    definition: str
     section: str
     unit: str
     higher_is_better: bool | None
     needs: Callable[[Cases], Mapping[str, Rows]]
     values: Callable[[Cases, Weights], Values]
+    signed: bool = False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest possible value."""
+        return (-np.inf, np.inf) if self.signed or self.unit == "score" else (0.0, 1.0 if self.unit == "fraction" else np.inf)
+
+    @property
+    def difference_bounds(self) -> tuple[float, float]:
+        """Lowest and highest possible difference of two values."""
+        return (-1.0, 1.0) if self.unit == "fraction" else (-np.inf, np.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +64,7 @@ class Estimate:
         value: Value of the measure, None where it is undefined.
         low: Lower end, None where there is no interval.
         high: Upper end, None where there is no interval.
+        se: Standard error: the standard deviation of the draws, None where there is no interval.
         n: Number of scans that enter the measure.
         groups: Number of groups of these scans.
         note: Reason for a missing value or interval, or a caveat; empty otherwise.
@@ -101,6 +73,7 @@ class Estimate:
     value: float | None
     low: float | None = None
     high: float | None = None
+    se: float | None = None
     n: int = 0
     groups: int = 0
     note: str = ""

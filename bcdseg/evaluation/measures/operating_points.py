@@ -26,36 +26,36 @@ def point_measures(cases: Cases, rules: Rules) -> Iterator[Measure]:
             where = partial(_scans, number=number, is_class=is_class)
             yield Measure(
                 name=f"{what.lower()}/{point.name}",
-                title=f"{what} for {point.positive} at the stored point “{point.name}”",
-                says=f"Called {point.positive} from a probability of {point.threshold:.3g} on, which was chosen on {point.scans} "
-                "validation scans, not on these.",
+                title=f"{what} for {point.positive} at the operating point “{point.name}”",
+                definition=f"{point.positive} is predicted from a probability of {point.threshold:.3g} on; that threshold was "
+                f"chosen on {point.scans} validation scans, not on these.",
                 section="classification",
-                unit="share",
+                unit="fraction",
                 higher_is_better=True,
                 needs=partial(_part, name=name, where=where),
-                values=mean_of(partial(_called_so, point=point, number=number, is_class=is_class), where),
+                values=mean_of(partial(_correct, point=point, number=number, is_class=is_class), where),
             )
     yield from _sure_measures(rules.min_confidence)
 
 
 def _sure_measures(least: float) -> Iterator[Measure]:
-    known, sure = "scans whose class is known and called", "scans not flagged as unsure"
+    known, sure = "scans of known and predicted class", "scans not flagged as unsure"
     yield Measure(
         name="sure_share",
-        title="Answers not flagged as unsure",
-        says=f"The share of scans whose called class has a probability of {least:.0%} or more, the model's own threshold.",
+        title="Predictions not flagged as unsure",
+        definition=f"The fraction of the scans with a confidence of {least:.0%} or more, the model's own threshold.",
         section="calibration",
-        unit="share",
+        unit="fraction",
         higher_is_better=None,
         needs=partial(_part, name=known, where=_known),
         values=mean_of(partial(_is_sure, least=least), _known),
     )
     yield Measure(
         name="sure_accuracy",
-        title="Accuracy of answers not flagged",
-        says="The share of them that is right.",
+        title="Accuracy of predictions not flagged",
+        definition="The fraction of these predictions that is correct.",
         section="calibration",
-        unit="share",
+        unit="fraction",
         higher_is_better=True,
         needs=partial(_part, name=sure, where=partial(_sure, least=least)),
         values=mean_of(_right, partial(_sure, least=least)),
@@ -75,9 +75,9 @@ def _scans(cases: Cases, *, number: int, is_class: bool) -> Rows:
     return rows
 
 
-def _called_so(cases: Cases, *, point: OperatingPoint, number: int, is_class: bool) -> NDArray[np.float64]:
-    called: NDArray[np.bool_] = cases.probabilities[:, number] >= point.threshold
-    return np.where(called == is_class, 1.0, 0.0)
+def _correct(cases: Cases, *, point: OperatingPoint, number: int, is_class: bool) -> NDArray[np.float64]:
+    positive: NDArray[np.bool_] = cases.probabilities[:, number] >= point.threshold
+    return np.where(positive == is_class, 1.0, 0.0)
 
 
 def _is_sure(cases: Cases, *, least: float) -> NDArray[np.float64]:
@@ -90,4 +90,4 @@ def _sure(cases: Cases, *, least: float) -> Rows:
 
 
 def _right(cases: Cases) -> NDArray[np.float64]:
-    return np.where(cases.called == cases.labels, 1.0, 0.0)
+    return np.where(cases.predicted == cases.labels, 1.0, 0.0)

@@ -1,6 +1,6 @@
 """Calibration metrics, as pure functions of arrays.
 
-Functions with weights (see ``measures/measure.py``) return a value for each draw, NaN where it is undefined.
+Functions with weights (see ``metrics/weighted.py``) return a value for each draw, NaN where it is undefined.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from bcdseg.errors import InputError
-from bcdseg.evaluation.measures.measure import Values, Weights, divide, mean, once
 from bcdseg.evaluation.metrics.classification import UNKNOWN, Labels
 from bcdseg.evaluation.metrics.ranking import steps
+from bcdseg.evaluation.metrics.weighted import Values, Weights, divide, mean, once
 
 BINS = 15
 TEMPERATURES = (0.1, 10.0)
@@ -37,50 +37,50 @@ class Bin:
         high: Upper edge.
         n: Number of scans.
         probability: Mean probability of these scans, None where there are none.
-        share: Fraction of these scans for which the predicted event is true, None where there are none.
+        fraction: Fraction of these scans for which the predicted event is true, None where there are none.
     """
 
     low: float
     high: float
     n: int
     probability: float | None
-    share: float | None
+    fraction: float | None
 
 
-def brier(probabilities: Scores, labels: Labels, weights: Weights | None = None) -> Values:
+def brier(y_true: Labels, y_prob: Scores, weights: Weights | None = None) -> Values:
     """Return the mean over scans of the squared errors of all class probabilities, summed: 0 is best, 2 is worst."""
-    truth = np.eye(probabilities.shape[1])[labels]
-    return mean(((probabilities - truth) ** 2).sum(axis=1), once(len(labels)) if weights is None else weights)
+    truth = np.eye(y_prob.shape[1])[y_true]
+    return mean(((y_prob - truth) ** 2).sum(axis=1), once(len(y_true)) if weights is None else weights)
 
 
-def negative_log_likelihood(probabilities: Scores, labels: Labels, weights: Weights | None = None) -> Values:
+def negative_log_likelihood(y_true: Labels, y_prob: Scores, weights: Weights | None = None) -> Values:
     """Return the mean negative logarithm of the true class's probability; probabilities below 1e-12 count as 1e-12."""
-    of_truth = probabilities[np.arange(len(labels)), labels]
-    return mean(-np.log(np.maximum(of_truth, SMALLEST)), once(len(labels)) if weights is None else weights)
+    of_truth = y_prob[np.arange(len(y_true)), y_true]
+    return mean(-np.log(np.maximum(of_truth, SMALLEST)), once(len(y_true)) if weights is None else weights)
 
 
-def calibration_error(probability: Scores, came_true: Right, weights: Weights | None = None, *, bins: int = BINS) -> Values:
+def calibration_error(y_true: Right, y_prob: Scores, weights: Weights | None = None, *, bins: int = BINS) -> Values:
     """Return the expected calibration error: the mean over scans of their bin's |mean probability - observed fraction|.
 
     The bins are of equal width, each including its upper edge. Empty bins are ignored.
     With the probability of the predicted class and whether it is correct, this is the usual ECE; with the probability of one class
     and whether the scan is of that class, it is the class-wise ECE.
     """
-    counts = once(len(probability)) if weights is None else weights
-    places = np.eye(bins)[_bin(probability, bins)]
-    gaps = np.abs(counts @ (places * (probability - came_true)[:, None]))
+    counts = once(len(y_prob)) if weights is None else weights
+    places = np.eye(bins)[_bin(y_prob, bins)]
+    gaps = np.abs(counts @ (places * (y_prob - y_true)[:, None]))
     return divide(gaps.sum(axis=1), counts.sum(axis=1))
 
 
-def reliability(probability: Scores, came_true: Right, *, bins: int = 10) -> tuple[Bin, ...]:
+def reliability(y_true: Right, y_prob: Scores, *, bins: int = 10) -> tuple[Bin, ...]:
     """Return mean probability and observed fraction in bins of equal width."""
-    place, edges = _bin(probability, bins), np.linspace(0, 1, bins + 1)
+    place, edges = _bin(y_prob, bins), np.linspace(0, 1, bins + 1)
     found = []
     for at in range(bins):
         here = place == at
         n = int(here.sum())
-        held = float(probability[here].mean()) if n else None
-        found.append(Bin(float(edges[at]), float(edges[at + 1]), n, held, float(came_true[here].mean()) if n else None))
+        means = (float(y_prob[here].mean()), float(y_true[here].mean())) if n else (None, None)
+        found.append(Bin(float(edges[at]), float(edges[at + 1]), n, *means))
     return tuple(found)
 
 
@@ -112,24 +112,24 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     return float(math.exp(minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-6}).x))
 
 
-def risk_coverage(confidence: Scores, right: Right, weights: Weights | None = None) -> tuple[Weights, Weights]:
+def risk_coverage(right: Right, confidence: Scores, weights: Weights | None = None) -> tuple[Weights, Weights]:
     """Return the risk-coverage curve of selective prediction; scans of equal confidence are covered together.
 
     Returns:
         Coverage (fraction of the scans that are predicted, the most confident first, rising to 1) and risk (fraction of these
         predictions that is wrong), each draws x steps.
     """
-    at = steps(confidence, right, weights)
+    at = steps(right, confidence, weights)
     answered = (at.right + at.wrong)[:, 1:]
     return divide(answered, answered[:, -1:]), divide(at.wrong[:, 1:], answered)
 
 
-def area_under_risk(confidence: Scores, right: Right, weights: Weights | None = None) -> Values:
+def area_under_risk(right: Right, confidence: Scores, weights: Weights | None = None) -> Values:
     """Return the mean risk over all coverages (AURC): 0 without errors, about the error rate when confidence is uninformative.
 
     The risk at a step is weighted by the fraction of the scans that the step adds.
     """
-    coverage, risk = risk_coverage(confidence, right, weights)
+    coverage, risk = risk_coverage(right, confidence, weights)
     if not coverage.shape[1]:
         return np.full(len(coverage), np.nan)
     added = np.diff(coverage, axis=1, prepend=0.0)

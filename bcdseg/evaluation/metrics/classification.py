@@ -1,6 +1,6 @@
 """Classification metrics, as pure functions of arrays.
 
-Functions with weights (see ``measures/measure.py``) return one value for each draw, NaN where it is undefined. They are tested
+Functions with weights (see ``metrics/weighted.py``) return one value for each draw, NaN where it is undefined. They are tested
 against scikit-learn, which measures one draw at a time.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bcdseg.evaluation.measures.measure import Values, Weights, divide, once
+from bcdseg.evaluation.metrics.weighted import Values, Weights, divide, once
 
 UNKNOWN = -1
 Labels = NDArray[np.int64]
@@ -19,28 +19,28 @@ Confusion = NDArray[np.float64]
 """Array of draws x true classes x predicted classes: number of scans."""
 
 
-def balanced_accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float | None:
+def balanced_accuracy(y_true: ArrayLike, y_prob: ArrayLike) -> float | None:
     """Return the mean recall of the classes that occur among the labels.
 
     Args:
-        probabilities: Array of scans x classes; the predicted class has the largest one, the first of equals.
-        labels: Index of the true class of each scan, -1 where it is unknown.
+        y_true: Index of the true class of each scan, -1 where it is unknown.
+        y_prob: Array of scans x classes; the predicted class has the largest probability, the first of equals.
 
     Returns:
         The balanced accuracy, None when no label is known.
     """
-    held = np.asarray(probabilities, dtype=np.float64)
-    truth = np.asarray(labels, dtype=np.int64)
+    probabilities = np.asarray(y_prob, dtype=np.float64)
+    truth = np.asarray(y_true, dtype=np.int64)
     if not (truth != UNKNOWN).any():
         return None
-    return float(balanced(confusion(truth, held.argmax(axis=1), held.shape[1]))[0])
+    return float(balanced(confusion(truth, probabilities.argmax(axis=1), probabilities.shape[1]))[0])
 
 
-def confusion(labels: Labels, called: Labels, classes: int, weights: Weights | None = None) -> Confusion:
+def confusion(y_true: Labels, y_pred: Labels, classes: int, weights: Weights | None = None) -> Confusion:
     """Return the confusion matrix: scans of each true (rows) and predicted class (columns); scans without either are ignored."""
-    known = (labels != UNKNOWN) & (called != UNKNOWN)
-    counts = once(len(labels)) if weights is None else weights
-    cells = np.eye(classes * classes)[labels[known] * classes + called[known]]
+    known = (y_true != UNKNOWN) & (y_pred != UNKNOWN)
+    counts = once(len(y_true)) if weights is None else weights
+    cells = np.eye(classes * classes)[y_true[known] * classes + y_pred[known]]
     table: Confusion = (counts[:, known] @ cells).reshape(len(counts), classes, classes)
     return table
 
@@ -103,6 +103,31 @@ def mcc(table: Confusion) -> Values:
     above = right * total - (true * called).sum(axis=1)
     found = np.nan_to_num(divide(above, np.sqrt(spread_true * spread_called)))
     return np.where(spread_true > 0, found, np.nan)
+
+
+def kappa(table: Confusion, *, penalty: str = "none") -> Values:
+    """Return Cohen's kappa of predicted and true class: 1 when all are correct, 0 at chance level.
+
+    With the observed fractions O, those expected by chance E and the disagreement w of each pair of classes:
+    kappa = 1 - sum(w O) / sum(w E). Without a penalty, w is 1 for any two different classes. For ordered classes, such as BI-RADS
+    categories, it is |i - j| (``"linear"``) or (i - j)^2 (``"quadratic"``).
+
+    It is NaN where only one class occurs, among both true and predicted classes.
+
+    Args:
+        table: Confusion matrices, with the classes in their order.
+        penalty: ``"none"``, ``"linear"`` or ``"quadratic"``.
+
+    Examples:
+        >>> kappa(np.array([[[8.0, 2.0], [2.0, 8.0]]])).round(2).tolist()
+        [0.6]
+    """
+    number = np.arange(table.shape[1])
+    apart = np.abs(number[:, None] - number)
+    disagreement = {"none": (apart > 0).astype(np.float64), "linear": apart, "quadratic": apart**2}[penalty]
+    total = table.sum(axis=(1, 2))
+    by_chance = table.sum(axis=2)[:, :, None] * table.sum(axis=1)[:, None, :]
+    return 1 - divide((disagreement * table).sum(axis=(1, 2)) * total, (disagreement * by_chance).sum(axis=(1, 2)))
 
 
 def _right(table: Confusion) -> Values:

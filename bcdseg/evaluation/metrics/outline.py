@@ -9,8 +9,11 @@ import numpy as np
 
 from bcdseg.errors import InputError
 from bcdseg.evaluation.metrics.detection import detect
+from bcdseg.evaluation.metrics.size import lesion_size
 from bcdseg.evaluation.metrics.surface import diagonal, surface
 from bcdseg.types import Mask, Spacing
+
+TOLERANCE_MM = 1.0  # of the normalised surface Dice
 
 
 class Overlap(NamedTuple):
@@ -29,27 +32,31 @@ class Overlap(NamedTuple):
     recall: float
 
 
-def dice(predicted: Mask, truth: Mask) -> float:
-    """Return the Dice coefficient: twice the intersection over the sum of both areas.
+def dice(y_true: Mask, y_pred: Mask) -> float:
+    """Return the Dice coefficient: 2 |A and B| / (|A| + |B|), twice the intersection over the sum of both areas.
 
     Empty masks: 1 when both are empty; 0 when one is, which is a missed or a false lesion.
+
+    Examples:
+        >>> dice(np.array([[True, True]]), np.array([[True, False]]))
+        0.6666666666666666
     """
-    return overlap(predicted, truth).dice
+    return overlap(y_true, y_pred).dice
 
 
-def overlap(predicted: Mask, truth: Mask) -> Overlap:
+def overlap(y_true: Mask, y_pred: Mask) -> Overlap:
     """Return Dice, IoU, precision and recall of the pixels.
 
     Empty masks: all are 1 when both masks are empty. All are 0 when one is, which is a missed or a false lesion; also the precision
     of a missed and the recall of a false lesion, which are 0 / 0, so that such a scan counts, and counts as wrong.
     """
-    outlined, lesion = int(np.count_nonzero(predicted)), int(np.count_nonzero(truth))
-    if not outlined and not lesion:
+    predicted, lesion = int(np.count_nonzero(y_pred)), int(np.count_nonzero(y_true))
+    if not predicted and not lesion:
         return Overlap(1.0, 1.0, 1.0, 1.0)
-    shared = int(np.count_nonzero(predicted & truth))
+    shared = int(np.count_nonzero(y_true & y_pred))
     if not shared:
         return Overlap(0.0, 0.0, 0.0, 0.0)
-    return Overlap(2 * shared / (outlined + lesion), shared / (outlined + lesion - shared), shared / outlined, shared / lesion)
+    return Overlap(2 * shared / (predicted + lesion), shared / (predicted + lesion - shared), shared / predicted, shared / lesion)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +78,13 @@ class Outline:
         lesions_true: Number of true lesions, see ``detection.detect``.
         lesions_found: Number of lesions with a matching predicted region.
         lesions_false: Number of predicted regions that match no lesion.
+        surface_dice: Normalised surface Dice at a tolerance in millimetres, None where the pixel size is unknown.
+        true_long_axis_px: Long axis of the largest lesion, see ``size.lesion_size``; None without one.
+        predicted_long_axis_px: Long axis of the largest predicted region; None without one.
+        true_long_axis_mm: Long axis of the largest lesion in millimetres.
+        predicted_long_axis_mm: Long axis of the largest predicted region in millimetres.
+        true_area_mm2: Area of the largest lesion in square millimetres.
+        predicted_area_mm2: Area of the largest predicted region in square millimetres.
     """
 
     truth_area: float
@@ -87,41 +101,64 @@ class Outline:
     lesions_true: int
     lesions_found: int
     lesions_false: int
+    surface_dice: float | None = None
+    true_long_axis_px: float | None = None
+    predicted_long_axis_px: float | None = None
+    true_long_axis_mm: float | None = None
+    predicted_long_axis_mm: float | None = None
+    true_area_mm2: float | None = None
+    predicted_area_mm2: float | None = None
 
 
-def score_mask(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None, name: str = "this scan") -> Outline:
+def score_mask(
+    y_true: Mask, y_pred: Mask, *, spacing: Spacing | None = None, tolerance_mm: float = TOLERANCE_MM, name: str = "this scan"
+) -> Outline:
     """Measure one predicted mask.
 
     Args:
-        predicted: Predicted mask.
-        truth: True mask.
+        y_true: True mask.
+        y_pred: Predicted mask.
         spacing: Millimetres per pixel, vertical and horizontal, where known.
+        tolerance_mm: Tolerance of the normalised surface Dice.
         name: Name of the scan, for the error message when the masks' sizes differ.
     """
-    if predicted.shape != truth.shape or predicted.ndim != 2:
+    if y_pred.shape != y_true.shape or y_pred.ndim != 2:
         raise InputError(
-            f"{name}: the predicted mask is {_shape(predicted)} and the true one {_shape(truth)} pixels. "
-            "Bring the prediction back to the size of the scan that the truth was drawn on."
+            f"{name}: the predicted mask has {_shape(y_pred)} pixels and the true mask {_shape(y_true)}. "
+            "Resize the prediction to the size of the scan that the true mask belongs to."
         )
-    predicted, truth = predicted.astype(bool, copy=False), truth.astype(bool, copy=False)
-    shared, pixels, found = overlap(predicted, truth), surface(predicted, truth), detect(predicted, truth)
-    millimetres = None if spacing is None else surface(predicted, truth, spacing=spacing)
+    y_true, y_pred = y_true.astype(bool, copy=False), y_pred.astype(bool, copy=False)
+    areas, pixels, found = overlap(y_true, y_pred), surface(y_true, y_pred), detect(y_true, y_pred)
+    millimetres = None if spacing is None else surface(y_true, y_pred, spacing=spacing, tolerance=tolerance_mm)
     return Outline(
-        truth_area=float(truth.mean()),
-        dice=shared.dice,
-        iou=shared.iou,
-        precision=shared.precision,
-        recall=shared.recall,
+        truth_area=float(y_true.mean()),
+        dice=areas.dice,
+        iou=areas.iou,
+        precision=areas.precision,
+        recall=areas.recall,
         hd95_px=pixels.hd95,
         assd_px=pixels.assd,
         boundary_f1=pixels.boundary_f1,
-        hd95_share=pixels.hd95 / diagonal(truth.shape),
+        hd95_share=pixels.hd95 / diagonal(y_true.shape),
         hd95_mm=None if millimetres is None else millimetres.hd95,
         assd_mm=None if millimetres is None else millimetres.assd,
         lesions_true=found.lesions,
         lesions_found=found.found,
         lesions_false=found.false,
+        surface_dice=None if millimetres is None else millimetres.surface_dice,
+        **_sizes("true", y_true, spacing),
+        **_sizes("predicted", y_pred, spacing),
     )
+
+
+def _sizes(kind: str, mask: Mask, spacing: Spacing | None) -> dict[str, float | None]:
+    pixels = lesion_size(mask)
+    millimetres = None if spacing is None else lesion_size(mask, spacing=spacing)
+    return {
+        f"{kind}_long_axis_px": None if pixels is None else pixels.long_axis,
+        f"{kind}_long_axis_mm": None if millimetres is None else millimetres.long_axis,
+        f"{kind}_area_mm2": None if millimetres is None else millimetres.area,
+    }
 
 
 def _shape(mask: Mask) -> str:

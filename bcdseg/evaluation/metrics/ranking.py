@@ -1,6 +1,6 @@
 """Ranking metrics over all thresholds, as pure functions of arrays.
 
-Functions with weights (see ``measures/measure.py``) return one value for each draw, NaN where there is no positive or no other
+Functions with weights (see ``metrics/weighted.py``) return one value for each draw, NaN where there is no positive or no other
 scan. A scan is predicted positive when its score is at or above the threshold, so scans of equal score are always predicted alike.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.measures.measure import Values, Weights, divide, once
+from bcdseg.evaluation.metrics.weighted import Values, Weights, divide, once
 
 Scores = NDArray[np.float64]
 Positive = NDArray[np.bool_]
@@ -46,43 +46,54 @@ class Steps(NamedTuple):
         return np.where(self.right + self.wrong > 0, divide(self.right, self.right + self.wrong), 1.0)
 
 
-def steps(scores: Scores, positive: Positive, weights: Weights | None = None) -> Steps:
-    """Count the positive and the other scans at or above every threshold."""
-    counts = once(len(scores)) if weights is None else weights
-    order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))
+def steps(y_true: Positive, y_score: Scores, weights: Weights | None = None) -> Steps:
+    """Count the positive and the other scans at or above every threshold.
+
+    Args:
+        y_true: Whether each scan is positive.
+        y_score: Score of each scan.
+        weights: How often each scan counts in each draw; by default once.
+    """
+    counts = once(len(y_score)) if weights is None else weights
+    order = np.argsort(-y_score, kind="stable")
+    ends = np.flatnonzero(np.diff(y_score[order], append=-np.inf))
     right, wrong = (
-        np.pad(np.cumsum(counts[:, order] * chosen[order], axis=1)[:, ends], ((0, 0), (1, 0))) for chosen in (positive, ~positive)
+        np.pad(np.cumsum(counts[:, order] * chosen[order], axis=1)[:, ends], ((0, 0), (1, 0))) for chosen in (y_true, ~y_true)
     )
-    return Steps(np.concatenate(([np.inf], scores[order][ends])), right, wrong)
+    return Steps(np.concatenate(([np.inf], y_score[order][ends])), right, wrong)
 
 
-def roc_auc(scores: Scores, positive: Positive, weights: Weights | None = None) -> Values:
-    """Return the area under the ROC curve: the probability that a positive scan scores above another one; a tie counts half."""
-    at = steps(scores, positive, weights)
+def roc_auc(y_true: Positive, y_score: Scores, weights: Weights | None = None) -> Values:
+    """Return the area under the ROC curve: the probability that a positive scan scores above another one; a tie counts half.
+
+    Examples:
+        >>> roc_auc(np.array([True, True, False]), np.array([0.9, 0.4, 0.4])).tolist()
+        [0.75]
+    """
+    at = steps(y_true, y_score, weights)
     area = (np.diff(at.wrong) * (at.right[:, 1:] + at.right[:, :-1]) / 2).sum(axis=1)
     return divide(area, at.right[:, -1] * at.wrong[:, -1])
 
 
-def average_precision(scores: Scores, positive: Positive, weights: Weights | None = None) -> Values:
+def average_precision(y_true: Positive, y_score: Scores, weights: Weights | None = None) -> Values:
     """Return the area under the precision-recall curve in steps: the mean precision at each positive scan.
 
     At chance level it is the fraction of positive scans.
     """
-    at = steps(scores, positive, weights)
+    at = steps(y_true, y_score, weights)
     area = (np.diff(at.right) * at.precision[:, 1:]).sum(axis=1)
     return np.where(at.wrong[:, -1] > 0, divide(area, at.right[:, -1]), np.nan)
 
 
-def sensitivity_at(scores: Scores, positive: Positive, specificity: float, weights: Weights | None = None) -> Values:
+def sensitivity_at(y_true: Positive, y_score: Scores, specificity: float, weights: Weights | None = None) -> Values:
     """Return the highest sensitivity of all thresholds that reach a specificity."""
-    at = steps(scores, positive, weights)
+    at = steps(y_true, y_score, weights)
     return _best(at.sensitivity, at.specificity >= specificity - 1e-12)
 
 
-def specificity_at(scores: Scores, positive: Positive, sensitivity: float, weights: Weights | None = None) -> Values:
+def specificity_at(y_true: Positive, y_score: Scores, sensitivity: float, weights: Weights | None = None) -> Values:
     """Return the highest specificity of all thresholds that reach a sensitivity."""
-    at = steps(scores, positive, weights)
+    at = steps(y_true, y_score, weights)
     return _best(at.specificity, at.sensitivity >= sensitivity - 1e-12)
 
 

@@ -29,11 +29,13 @@ class Surface(NamedTuple):
         hd95: 95th percentile of the distances from one outline to the other, the larger of both directions.
         assd: Mean of the distances in both directions together.
         boundary_f1: Harmonic mean of the fractions of both outlines that are within the tolerance of the other.
+        surface_dice: Fraction of both outlines together that is within the tolerance of the other.
     """
 
     hd95: float
     assd: float
     boundary_f1: float
+    surface_dice: float
 
 
 def diagonal(size: tuple[int, int], spacing: Spacing = SQUARE) -> float:
@@ -41,65 +43,96 @@ def diagonal(size: tuple[int, int], spacing: Spacing = SQUARE) -> float:
     return math.hypot(size[0] * spacing[0], size[1] * spacing[1])
 
 
-def surface(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None, tolerance: float | None = None) -> Surface:
-    """Return HD95, average symmetric surface distance and boundary F1 of two masks.
+def surface(y_true: Mask, y_pred: Mask, *, spacing: Spacing | None = None, tolerance: float | None = None) -> Surface:
+    """Return HD95, average symmetric surface distance, boundary F1 and normalised surface Dice of two masks.
 
-    Empty masks: when both are empty, distances are 0 and the boundary F1 is 1. When one is, which is a missed or a false lesion,
-    both distances are the image's diagonal and the boundary F1 is 0. No scan is left out.
+    Empty masks: when both are empty, distances are 0 and the other two are 1. When one is, which is a missed or a false lesion,
+    both distances are the image's diagonal and the other two are 0. No scan is left out.
 
     Args:
-        predicted: Predicted mask.
-        truth: True mask, of the same size.
+        y_true: True mask.
+        y_pred: Predicted mask, of the same size.
         spacing: Millimetres per pixel, vertical and horizontal; without it, distances are in pixels.
-        tolerance: Largest distance at which outlines agree in the boundary F1, in the same unit as the distances.
+        tolerance: Largest distance at which outlines agree, in the same unit as the distances.
             By default 0.75 % of the image's diagonal: 2.7 pixels of 256 x 256.
     """
     scale = spacing or SQUARE
-    across = diagonal(predicted.shape, scale)
-    ways = _distances(predicted, truth, scale)
-    if ways is None:
-        same = not predicted.any() and not truth.any()
-        return Surface(0.0, 0.0, 1.0) if same else Surface(across, across, 0.0)
-    there, back = ways
+    across = diagonal(y_true.shape, scale)
+    distances = _distances(y_true, y_pred, scale)
+    if distances is None:
+        same = not y_pred.any() and not y_true.any()
+        return Surface(0.0, 0.0, 1.0, 1.0) if same else Surface(across, across, 0.0, 0.0)
+    from_truth, from_prediction = distances
     near = TOLERANCE * across if tolerance is None else tolerance
-    precision, recall = float((there <= near).mean()), float((back <= near).mean())
+    close_truth, close_prediction = from_truth <= near, from_prediction <= near
+    precision, recall = float(close_prediction.mean()), float(close_truth.mean())
+    pixels = len(from_truth) + len(from_prediction)
     return Surface(
-        hd95=float(max(np.percentile(there, 95), np.percentile(back, 95))),
-        assd=float((there.sum() + back.sum()) / (len(there) + len(back))),
+        hd95=float(max(np.percentile(from_truth, 95), np.percentile(from_prediction, 95))),
+        assd=float((from_truth.sum() + from_prediction.sum()) / pixels),
         boundary_f1=2 * precision * recall / (precision + recall) if precision + recall else 0.0,
+        surface_dice=float((close_truth.sum() + close_prediction.sum()) / pixels),
     )
 
 
-def hd95(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None) -> float:
+def hd95(y_true: Mask, y_pred: Mask, *, spacing: Spacing | None = None) -> float:
     """Return the 95th percentile of the distances from one outline to the other, the larger of both directions.
 
     Empty masks: 0 when both are empty; the image's diagonal when one is, which is a missed or a false lesion.
     """
-    return surface(predicted, truth, spacing=spacing).hd95
+    return surface(y_true, y_pred, spacing=spacing).hd95
 
 
-def average_surface_distance(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None) -> float:
+def average_surface_distance(y_true: Mask, y_pred: Mask, *, spacing: Spacing | None = None) -> float:
     """Return the mean distance from each outline to the other, both directions together.
 
     Empty masks: 0 when both are empty; the image's diagonal when one is, which is a missed or a false lesion.
     """
-    return surface(predicted, truth, spacing=spacing).assd
+    return surface(y_true, y_pred, spacing=spacing).assd
 
 
-def boundary_f1(predicted: Mask, truth: Mask, *, spacing: Spacing | None = None, tolerance: float | None = None) -> float:
+def boundary_f1(y_true: Mask, y_pred: Mask, *, spacing: Spacing | None = None, tolerance: float | None = None) -> float:
     """Return the harmonic mean of both outlines' fractions within a tolerance of the other, by default 0.75 % of the diagonal.
 
     Empty masks: 1 when both are empty; 0 when one is, which is a missed or a false lesion.
     """
-    return surface(predicted, truth, spacing=spacing, tolerance=tolerance).boundary_f1
+    return surface(y_true, y_pred, spacing=spacing, tolerance=tolerance).boundary_f1
 
 
-def _distances(predicted: Mask, truth: Mask, scale: Spacing) -> tuple[Distances, Distances] | None:
-    """Return the distances of each outline's pixels to the other outline, both directions; None when one mask is empty.
+def surface_dice(y_true: Mask, y_pred: Mask, tolerance: float, *, spacing: Spacing | None = None) -> float:
+    """Return the normalised surface Dice (NSD): the fraction of both outlines that is within a tolerance of the other.
 
-    A k-d tree of the outlines' pixels is exact, as a distance transform is, and many times faster on a large image.
+    With the outlines A and B, and A' and B' their pixels at most ``tolerance`` away from the other outline:
+    NSD = (|A'| + |B'|) / (|A| + |B|).
+
+    Empty masks: 1 when both are empty; 0 when one is, which is a missed or a false lesion.
+
+    Reference: Nikolov et al., "Clinically applicable segmentation of head and neck anatomy", J Med Internet Res 2021.
+
+    Args:
+        y_true: True mask.
+        y_pred: Predicted mask, of the same size.
+        tolerance: Accepted distance, in millimetres with ``spacing`` and in pixels without.
+        spacing: Millimetres per pixel, vertical and horizontal.
+
+    Examples:
+        >>> square = np.zeros((8, 8), bool)
+        >>> square[2:5, 2:5] = True
+        >>> surface_dice(square, np.roll(square, 1, axis=1), 1.0)
+        1.0
+        >>> surface_dice(square, np.roll(square, 1, axis=1), 0.0)
+        0.5
     """
-    one, other = _outline(predicted), _outline(truth)
+    return surface(y_true, y_pred, spacing=spacing, tolerance=tolerance).surface_dice
+
+
+def _distances(y_true: Mask, y_pred: Mask, scale: Spacing) -> tuple[Distances, Distances] | None:
+    """Return the distances of each outline's pixels to the other outline: from the truth, from the prediction.
+
+    It is None when one mask is empty. A k-d tree of the outlines' pixels is exact, as a distance transform is, and many times
+    faster on a large image.
+    """
+    one, other = _outline(y_true), _outline(y_pred)
     if not len(one) or not len(other):
         return None
     from_one, from_other = one * scale, other * scale

@@ -28,16 +28,17 @@ def confusion_figure(counts: NDArray[np.integer[Any]], classes: Sequence[str], *
     figure = new_figure(side + 0.7, side)
     axes = figure.subplots()
     rows = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(rows, 1)
-    axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
+    fractions = counts / np.maximum(rows, 1)
+    axes.imshow(fractions, cmap=SHADES, vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        share = shares[row, column]
-        axes.text(column, row, f"{count}\n{share:.0%}", ha="center", va="center", color="white" if share > DARK else "black")
+        fraction = fractions[row, column]
+        text = f"{count}\n{fraction:.0%}" if rows[row, 0] else "0"
+        axes.text(column, row, text, ha="center", va="center", color="white" if fraction > DARK else "black")
     places = range(len(classes))
     axes.set_xticks(places, list(classes), rotation=30 if len(classes) > 3 else 0, parse_math=False)
     axes.set_yticks(places, [f"{name}\nn = {count}" for name, count in zip(classes, rows[:, 0], strict=True)], parse_math=False)
-    axes.set_xlabel("called")
-    axes.set_ylabel("truth")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize="medium", parse_math=False)

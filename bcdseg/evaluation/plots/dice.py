@@ -29,11 +29,11 @@ def dice_figure(cases: Cases) -> Figure:
         axes.bar(-0.05, missed, width=0.05, color="white", edgecolor="black", hatch="////")
         axes.axvline(float(np.median(dice)), color="white", linewidth=3)  # keeps the median visible on black bars
         axes.axvline(float(np.median(dice)), color="black", linewidth=1.2, linestyle="--")
-        said = f"{name}: {len(dice)} scans, median {np.median(dice):.2f}" + (f", Dice 0: {missed} (hatched)" if missed else "")
+        title = f"{name}: {len(dice)} scans, median {np.median(dice):.2f}" + (f", Dice 0: {missed} (hatched)" if missed else "")
         style_axes(axes, y="scans")
-        axes.set_title(said, fontsize="small", loc="left", parse_math=False)
+        axes.set_title(title, fontsize="small", loc="left", parse_math=False)
         axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)
-    axes.set_xlabel("Dice (1 is a perfect outline)")
+    axes.set_xlabel("Dice")
     axes.set_xlim(-0.09, 1.01)
     return figure
 
@@ -55,7 +55,7 @@ def size_figure(cases: Cases) -> Figure:
         x = [float(np.median(area[start : start + window])) * 100 for start in starts]
         y = [float(np.median(dice[start : start + window])) for start in starts]
         axes.plot(x, y, color="black", linewidth=1.5, label=f"median of {window} neighbours")
-    style_axes(axes, x="lesion's share of the scan, % (logarithmic)", y="Dice")
+    style_axes(axes, x="lesion's fraction of the scan, % (logarithmic)", y="Dice")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(-0.03, 1.03)

@@ -33,15 +33,15 @@ def roc_figure(cases: Cases, *, draws: int = 1000, seed: int = 0) -> Figure:
     axes = figure.subplots()
     for number, style in _drawn(cases):
         scores, truth = _against_rest(cases, number)
-        at = steps(scores, truth)
-        label = f"{cases.classes[number]}: area {roc_auc(scores, truth)[0]:.2f}"
+        at = steps(truth, scores)
+        label = f"{cases.classes[number]}: area {roc_auc(truth, scores)[0]:.2f}"
         axes.plot(1 - at.specificity[0], at.sensitivity[0], label=label, **style)
         if number == _banded(cases):
             _band(axes, [_roc_on_grid(one) for one in _drawn_steps(cases, number, draws, seed)], style)
-        called = cases.called[cases.has_class] == number
-        axes.plot(called[~truth].mean(), called[truth].mean(), marker="o", markersize=6, color=style["color"])
+        predicted = cases.predicted[cases.has_class] == number
+        axes.plot(predicted[~truth].mean(), predicted[truth].mean(), marker="o", markersize=6, color=style["color"])
     axes.plot([0, 1], [0, 1], color="#8c959f", linewidth=1, label="chance: area 0.50")
-    _finish(axes, x="other scans called so (1 - specificity)", y="scans of the class called so (sensitivity)")
+    _finish(axes, x="1 - specificity", y="sensitivity")
     return figure
 
 
@@ -51,12 +51,12 @@ def precision_recall_figure(cases: Cases, *, draws: int = 1000, seed: int = 0) -
     axes = figure.subplots()
     for number, style in _drawn(cases):
         scores, truth = _against_rest(cases, number)
-        at = steps(scores, truth)
-        label = f"{cases.classes[number]}: mean precision {average_precision(scores, truth)[0]:.2f}, chance {truth.mean():.2f}"
+        at = steps(truth, scores)
+        label = f"{cases.classes[number]}: mean precision {average_precision(truth, scores)[0]:.2f}, chance {truth.mean():.2f}"
         axes.step(at.sensitivity[0], at.precision[0], where="pre", label=label, **style)
         if number == _banded(cases):
             _band(axes, [_precision_on_grid(one) for one in _drawn_steps(cases, number, draws, seed)], style)
-    _finish(axes, x="scans of the class called so (sensitivity)", y="of those called so, the share that is (precision)")
+    _finish(axes, x="sensitivity (recall)", y="precision")
     return figure
 
 
@@ -82,7 +82,7 @@ def _drawn_steps(cases: Cases, number: int, draws: int, seed: int) -> list[Steps
     scores, truth = _against_rest(cases, number)
     found = []
     for weights in resamples(cases, draws=draws, seed=seed):
-        at = steps(scores, truth, weights[:, cases.has_class])
+        at = steps(truth, scores, weights[:, cases.has_class])
         fine = (at.right[:, -1] > 0) & (at.wrong[:, -1] > 0)
         found += [Steps(at.thresholds, at.right[[row]], at.wrong[[row]]) for row in np.flatnonzero(fine)]
     return found
@@ -116,7 +116,7 @@ def robustness_figure(found: Robustness, degradation: str) -> Figure:
     names = [f"{step.strength:g}" for step in steps]
     # A gain of 1 is between darker and brighter scans.
     neutral = sum(step.strength < 1 for step in steps) if degradation == "gain" else 0
-    names.insert(neutral, "as it is")
+    names.insert(neutral, "original")
     panels = [
         [one for one in found.measures if (one.section in ("segmentation", "detection")) == outlines] for outlines in (True, False)
     ]

@@ -1,12 +1,8 @@
-"""Blocks of a report: sections, tables, figures, numbers."""
+"""Blocks of a report: sections, tables, figures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from bcdseg.evaluation.measures.measure import Estimate
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Picture:
         png: Content of the PNG file.
         svg: Content of the SVG file, empty where there is none.
         title: Title above the figure.
-        says: Caption below the figure.
+        caption: Caption below the figure.
         alt: Alternative text for readers who can't see the figure.
         small: Whether it is one of many.
     """
@@ -58,7 +54,7 @@ class Picture:
     png: bytes
     svg: bytes
     title: str
-    says: str
+    caption: str
     alt: str
     small: bool = False
 
@@ -69,7 +65,7 @@ class Pictures:
 
     each: tuple[Picture, ...]
     title: str = ""
-    says: str = ""
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,25 +86,25 @@ class Section:
     blocks: tuple[Block, ...]
 
 
-NONE = "\u2013"  # en dash
-DIGITS = {"share": 3, "score": 3, "count": 2, "px": 1, "mm": 2}
-UNITS = {"px": " px", "mm": " mm"}
+@dataclass(frozen=True)
+class Document:
+    """A report.
 
+    Attributes:
+        title: Title of the page.
+        subtitle: What was evaluated on what, in small letters below the title.
+        warnings: Warnings that a reader needs before any result.
+        sections: Sections in order.
+    """
 
-def shown(estimate: Estimate, unit: str) -> str:
-    """Return value and interval as text, or a dash where there is no value."""
-    if estimate.value is None:
-        return NONE
-    return f"{number(estimate.value, unit)}{UNITS.get(unit, '')}{interval(estimate, unit)}"
+    title: str
+    subtitle: str
+    warnings: tuple[Text, ...]
+    sections: tuple[Section, ...]
 
-
-def interval(estimate: Estimate, unit: str) -> str:
-    """Return the interval in brackets, or an empty text where there is none."""
-    if estimate.low is None or estimate.high is None:
-        return ""
-    return f" ({number(estimate.low, unit)} to {number(estimate.high, unit)})"
-
-
-def number(value: float, unit: str) -> str:
-    """Return a value as text, with the number of digits of its unit."""
-    return f"{value:.{DIGITS[unit]}f}"
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All figures."""
+        return tuple(
+            one for section in self.sections for block in section.blocks if isinstance(block, Pictures) for one in block.each
+        )

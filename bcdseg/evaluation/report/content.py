@@ -7,108 +7,139 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bcdseg.evaluation.gallery import KINDS
+from bcdseg.evaluation.measures.clinical import THRESHOLDS
 from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.report import figures, tables
-from bcdseg.evaluation.report.blocks import Block, Pictures, Points, Section, Text
-from bcdseg.evaluation.training_overlap import SEEN
+from bcdseg.evaluation.report.blocks import Block, Document, Pictures, Points, Section, Text
+from bcdseg.evaluation.training_overlap import OVERLAP
 from bcdseg.model.card import DISCLAIMER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
     from bcdseg.evaluation.results import Comparison, Evaluation
 
-LEGEND = "Solid blue: the true outline. Dashed yellow: the predicted one."
+LEGEND = "Solid blue: the true outline. Dashed yellow: the predicted outline."
 HEAT = (
-    " Where two pictures stand side by side, the right one shows in colour where the called class's score came from (Grad-CAM). "
-    "It is a coarse hint, no outline, and no evidence that the model looked at the right thing: maps of wrong answers look as good."
+    " Where two pictures are side by side, the right one shows in colour which regions raised the score of the predicted class "
+    "(Grad-CAM). It is a coarse hint, no outline, and no evidence that the model used the right region: maps of wrong predictions "
+    "are as convincing."
 )
 
 
-def sections(
-    evaluation: Evaluation, comparisons: Sequence[Comparison] = (), training_curves: Figure | None = None
-) -> Iterator[Section]:
-    """Yield the sections of a report, in order."""
-    yield Section("Summary", tuple(_short(evaluation)))
+def report_of(evaluation: Evaluation, comparisons: Sequence[Comparison] = (), training_curves: Figure | None = None) -> Document:
+    """Return the report of an evaluation."""
+    count = f"{len(evaluation.cases)} scans in {len(set(evaluation.cases.groups))} groups"
+    return Document(
+        title=f"Evaluation of {evaluation.model} on {evaluation.dataset}",
+        subtitle=f"{count}. {DISCLAIMER}",
+        warnings=tuple(_warnings(evaluation)),
+        sections=tuple(_sections(evaluation, comparisons, training_curves)),
+    )
+
+
+def _sections(evaluation: Evaluation, comparisons: Sequence[Comparison], training_curves: Figure | None) -> Iterator[Section]:
+    yield Section("Summary", tuple(_summary(evaluation)))
     for comparison in comparisons:
-        yield Section(f"Compared with {comparison.first}", tuple(_comparison(evaluation, comparison)))
+        yield Section(f"Comparison with {comparison.first}", tuple(_comparison(evaluation, comparison)))
     if evaluation.cases.has_mask.any():
-        yield Section("Segmentation", tuple(_outlines(evaluation)))
-        yield Section("Lesion detection", tuple(_found(evaluation)))
+        yield Section("Segmentation", tuple(_segmentation(evaluation)))
+        yield Section("Lesion detection", tuple(_detection(evaluation)))
+    if evaluation.section("size"):
+        yield Section("Lesion size", tuple(_size(evaluation)))
     if evaluation.cases.has_class.any():
-        yield Section("Classification", tuple(_classes(evaluation)))
+        yield Section("Classification", tuple(_classification(evaluation)))
+    if evaluation.section("clinical"):
+        yield Section("Clinical utility", tuple(_clinical(evaluation)))
+    if evaluation.cases.has_class.any():
         yield Section("Calibration", tuple(_calibration(evaluation)))
-    both = [one for one in evaluation.measures if one.section == "both"]
-    if both:
-        yield Section("Agreement of outline and class", (tables.measure_table(evaluation, both),))
+    if evaluation.section("both"):
+        yield Section("Agreement of mask and class", (tables.measure_table(evaluation, evaluation.section("both")),))
+    if evaluation.section("custom"):
+        yield Section("User-defined metrics", (tables.measure_table(evaluation, evaluation.section("custom")),))
+    if evaluation.subgroups is not None:
+        yield Section("Subgroups", tuple(_subgroups(evaluation.subgroups, evaluation)))
     if evaluation.robustness is not None:
         yield Section("Robustness", tuple(_robustness(evaluation)))
     if evaluation.gallery:
         yield Section("Example scans", tuple(_gallery(evaluation)))
-    yield Section("Data and methods", tuple(_measured_on(evaluation, training_curves)))
-    yield Section("Reading the figures", (Points(tuple(_reading(evaluation))),))
+    yield Section("Data and methods", tuple(_methods(evaluation, training_curves)))
+    yield Section("Interpretation", (Points(tuple(_interpretation(evaluation))),))
 
 
-def warnings(evaluation: Evaluation) -> Iterator[Text]:
-    """Yield the warnings that a reader needs before any result."""
+def _warnings(evaluation: Evaluation) -> Iterator[Text]:
     if "training" in evaluation.about:
         yield Text(str(evaluation.about["training"]), "warning")
-    if evaluation.seen != "unseen":
-        yield Text(SEEN[evaluation.seen], "warning")
+    if evaluation.training_overlap != "none":
+        yield Text(OVERLAP[evaluation.training_overlap], "warning")
     if evaluation.problems:
         yield Text(f"{len(evaluation.problems)} scans could not be read and were left out; they are listed below.", "warning")
 
 
-def _short(evaluation: Evaluation) -> Iterator[Block]:
+def _summary(evaluation: Evaluation) -> Iterator[Block]:
     yield tables.measure_table(evaluation, evaluation.headlines)
-    yield Text(
-        "Values of 0 to 1 are shares: 0.85 is 85 of 100. The interval tells how far off the value may be; read it first.", "soft"
-    )
+    yield Text("Values of 0 to 1 are fractions: 0.85 is 85 of 100. The interval shows how uncertain a value is.", "soft")
 
 
 def _comparison(evaluation: Evaluation, found: Comparison) -> Iterator[Block]:
     names = [one.name for one in evaluation.headlines if one.name in found.differences]
     yield Text(
-        f"Both models answered the same scans. The difference is {found.second} minus {found.first}; its interval comes from "
-        "drawing the same groups for both. An interval that holds 0 can't tell them apart. Of many measures, some differ by chance."
+        f"Both models predicted the same scans. The difference is {found.second} minus {found.first}, and its interval comes from "
+        "drawing the same groups for both. Where the interval contains 0, no difference is shown. One interval in twenty "
+        "misses the "
+        "true difference by chance."
     )
     yield tables.comparison_table(found, names)
 
 
-def _outlines(evaluation: Evaluation) -> Iterator[Block]:
+def _segmentation(evaluation: Evaluation) -> Iterator[Block]:
     yield Text(
-        "Of scans that have a lesion. A lesion that is missed altogether is never left out: it counts with Dice 0 and with the "
-        "image's whole diagonal as its distance. Scans without a lesion are reported in the next section."
+        "Over scans with a lesion. A missed lesion is never left out: it counts with Dice 0 and with the image's diagonal as its "
+        "distance. Scans without a lesion are in the next section."
     )
     if evaluation.cases.lesion.any():
-        yield tables.measure_table(
-            evaluation, [one for one in evaluation.measures if one.section == "segmentation" and "/" not in one.name]
-        )
+        yield tables.measure_table(evaluation, [one for one in evaluation.section("segmentation") if "/" not in one.name])
         yield Pictures(tuple(figures.outline_pictures(evaluation)))
         yield tables.subset_table(evaluation, tables.class_names(evaluation), "By class")
-        yield tables.subset_table(evaluation, tables.size_names(evaluation), "By size of the lesion")
-        yield Text("The spread over the scans, which is no interval: half of them lie between the quartiles.", "soft")
+        yield tables.subset_table(evaluation, tables.size_names(evaluation), "By lesion size")
+        yield Text("The distribution over the scans, which is not an interval: half of them are between the quartiles.", "soft")
         yield tables.spread_table(evaluation)
     else:
-        yield Text("None of these scans has a lesion, so there is nothing to say of outlines.", "warning")
+        yield Text("None of these scans has a lesion, so there are no measures of segmentation.", "warning")
 
 
-def _found(evaluation: Evaluation) -> Iterator[Block]:
-    yield tables.measure_table(evaluation, [one for one in evaluation.measures if one.section == "detection"])
+def _detection(evaluation: Evaluation) -> Iterator[Block]:
+    yield tables.measure_table(evaluation, evaluation.section("detection"))
+    if evaluation.cases.has_regions and evaluation.cases.lesion.any():
+        yield Pictures(tuple(figures.detection_pictures(evaluation)))
 
 
-def _classes(evaluation: Evaluation) -> Iterator[Block]:
+def _size(evaluation: Evaluation) -> Iterator[Block]:
+    yield Text(
+        "The long axis and the area of the largest predicted region, compared with those of the largest lesion. 95 % of the "
+        "differences are expected between the limits of agreement (Bland and Altman)."
+    )
+    yield tables.measure_table(evaluation, evaluation.section("size"))
+    yield Pictures(tuple(figures.size_pictures(evaluation)))
+
+
+def _classification(evaluation: Evaluation) -> Iterator[Block]:
     missing = [name for name, count in evaluation.counts.items() if not count]
     if missing:
-        yield Text(f"No scan of these is {' or '.join(missing)}: what would need one is not defined, and said so.", "warning")
-    whole = [one for one in evaluation.measures if one.section == "classification" and not _of_one_class(one.name)]
+        yield Text(f"None of these scans is {' or '.join(missing)}: measures that need such scans have no value.", "warning")
+    whole = [one for one in evaluation.section("classification") if not _of_one_class(one.name)]
     yield tables.measure_table(evaluation, whole)
     yield tables.class_table(evaluation)
     yield Text(
-        "Sensitivity: of the scans of the class, the share called so. Precision: of the scans called so, the share that is. "
-        "Specificity: of the other scans, the share not called so. F1: the harmonic mean of sensitivity and precision. "
-        "ROC-AUC: the probability that a scan of the class gets a higher probability of it than another scan (0.5 is chance). "
-        "PR-AUC: the mean precision over all thresholds (chance is the share of the class). Calibration error: see below.",
+        "Sensitivity: the fraction of the scans of the class predicted as it. Precision: the fraction of the scans predicted "
+        "as the "
+        "class that are of it. Specificity: the fraction of the other scans not predicted as it. F1: the harmonic mean of "
+        "sensitivity "
+        "and precision. ROC-AUC: the probability that a scan of the class gets a higher probability of it than another scan "
+        "(0.5 is "
+        "chance). PR-AUC: the mean precision over all thresholds (chance is the fraction of the class). Calibration error: see "
+        "below.",
         "soft",
     )
     yield Pictures(tuple(figures.class_pictures(evaluation)))
@@ -119,23 +150,62 @@ def _of_one_class(name: str) -> bool:
     return bool(rest) and (kind in tables.OF_CLASS) and "-" not in rest
 
 
+def _clinical(evaluation: Evaluation) -> Iterator[Block]:
+    thresholds = ", ".join(f"{value:.0%}" for value in THRESHOLDS)
+    yield Text(
+        "Predictive values and net benefit depend on how common the positive class is. Those without a stated prevalence are "
+        "for the "
+        "fraction of positive scans in this data set, which is rarely that of a clinic: state a prevalence to compare. The "
+        f"thresholds {thresholds} are the probabilities of malignancy at which BI-RADS 4A, 4B and 4C begin."
+    )
+    yield tables.measure_table(evaluation, evaluation.section("clinical"))
+    pictures = tuple(figures.clinical_pictures(evaluation))
+    if pictures:
+        yield Pictures(pictures)
+
+
 def _calibration(evaluation: Evaluation) -> Iterator[Block]:
-    shown = [one for one in evaluation.measures if one.section == "calibration" and "/" not in one.name]
-    yield tables.measure_table(evaluation, shown)
+    yield tables.measure_table(evaluation, [one for one in evaluation.section("calibration") if "/" not in one.name])
     yield Pictures(tuple(figures.confidence_pictures(evaluation, evaluation.min_confidence)))
+
+
+def _subgroups(found: SubgroupAnalysis, evaluation: Evaluation) -> Iterator[Block]:
+    number = len(found.subgroups) * len(found.measures)
+    yield Text(
+        "Each subgroup is compared with all other scans whose fact is known, on the same bootstrap draws of whole groups. "
+        "These are "
+        f"{number} comparisons without adjustment: about {max(1, round(number / 20))} intervals are expected to miss the true "
+        "difference by chance. A subgroup can also differ because it has other classes or lesion sizes."
+    )
+    for fact in found.facts:
+        unknown = found.unknown[fact]
+        yield Pictures((figures.subgroup_picture(evaluation, found, fact),), f"By {fact}", _worst(found, fact))
+        yield tables.subgroup_table(found, fact)
+        yield tables.subgroup_difference_table(found, fact)
+        if unknown:
+            yield Text(f"{unknown} scans without a known {fact} are in none of these subgroups.", "soft")
+
+
+def _worst(found: SubgroupAnalysis, fact: str) -> str:
+    sentences = []
+    for one in found.measures:
+        worst = found.worst(fact, one.name)
+        if worst is not None:
+            sentences.append(f"{one.title}: {worst.name}")
+    return f"Worst subgroups: {'; '.join(sentences)}." if sentences else "No two subgroups have enough groups for an interval."
 
 
 def _robustness(evaluation: Evaluation) -> Iterator[Block]:
     assert evaluation.robustness is not None
     yield Text(
-        "The same scans, made worse on purpose, some more and some less. Where a curve falls early the model leans on what gets "
-        "lost; where painted calipers or text move a figure, it reads marks instead of tissue. The bands are 95 % intervals."
+        "The same scans, corrupted at several strengths. Where a curve falls early, the model depends on what gets lost; where "
+        "painted calipers or text change a measure, the model uses marks instead of tissue. The bands are 95 % intervals."
     )
     yield Pictures(tuple(figures.robustness_pictures(evaluation.robustness)))
     yield tables.robustness_table(evaluation.robustness)
     yield Text(
-        "How far each figure is from that of the scans as they are. Both are measured on the same draws of the same scans, so "
-        "these intervals are narrower than those above: where one does not hold 0, the change is hardly chance."
+        "The differences from the original scans. Both are measured on the same draws of the same scans, so these intervals are "
+        "narrower than those above: where one does not contain 0, the change is hardly chance."
     )
     yield tables.change_table(evaluation.robustness)
 
@@ -143,13 +213,13 @@ def _robustness(evaluation: Evaluation) -> Iterator[Block]:
 def _gallery(evaluation: Evaluation) -> Iterator[Block]:
     explained = any(one.heatmap is not None for one in evaluation.gallery)
     yield Text(LEGEND + (HEAT if explained else ""))
-    for kind, says in KINDS.items():
+    for kind, description in KINDS.items():
         pictures = tuple(figures.gallery_pictures(evaluation, kind))
         if pictures:
-            yield Pictures(pictures, kind.capitalize(), says)
+            yield Pictures(pictures, kind.capitalize(), description)
 
 
-def _measured_on(evaluation: Evaluation, training_curves: Figure | None) -> Iterator[Block]:
+def _methods(evaluation: Evaluation, training_curves: Figure | None) -> Iterator[Block]:
     cases, groups = evaluation.cases, Counter(evaluation.cases.groups)
     facts = {
         "data set": evaluation.dataset,
@@ -158,42 +228,46 @@ def _measured_on(evaluation: Evaluation, training_curves: Figure | None) -> Iter
         "classes": evaluation.counts or "none",
         "true mask known": f"{cases.has_mask.sum()} scans; {cases.lesion.sum()} with a lesion, {cases.clear.sum()} without",
         "pixel size known": f"{(cases.spacing > 0).all(axis=1).sum()} scans",
-        "seen in training": SEEN[evaluation.seen],
+        "overlap with training": OVERLAP[evaluation.training_overlap],
         "intervals": f"{evaluation.draws} draws, seed {evaluation.seed}",
     }
-    yield tables.fact_table(facts, "The scans")
-    yield tables.fact_table({"name": evaluation.model, **evaluation.about}, "The model")
+    yield tables.fact_table(facts, "Scans")
+    yield tables.fact_table({"name": evaluation.model, **evaluation.about}, "Model")
     if training_curves is not None:
-        says = "Losses and measures of each epoch of the run that made this model, on its training and validation scans."
-        drawn = figures.drawn("training", training_curves, "Training curves", says, "Losses and measures over the epochs.")
+        caption = "Losses and measures of each epoch of the model's training run, on its training and validation scans."
+        drawn = figures.drawn("training", training_curves, "Training curves", caption, "Losses and measures over the epochs.")
         yield Pictures((drawn,))
     if evaluation.problems:
         yield Text("Left out, because they could not be read:")
         yield Points(evaluation.problems)
 
 
-def _reading(evaluation: Evaluation) -> Iterator[str]:
+def _interpretation(evaluation: Evaluation) -> Iterator[str]:
     groups = Counter(evaluation.cases.groups)
     yield (
-        "The interval (95 %) says how much a figure would change with other patients like these. It is made by drawing whole "
-        "groups of scans (a patient, or copies of one scan) again and again. What comes from fewer than "
-        f"{FEWEST_GROUPS} groups has none, and says so."
+        "The 95 % interval describes how a value would vary with other patients like these. It comes from a bootstrap of whole "
+        "groups of scans (a patient, or copies of one scan). Measures of fewer than "
+        f"{FEWEST_GROUPS} groups have no interval."
     )
     if max(groups.values()) > 1:
-        yield "A group of several scans counts several times in a mean: every scan counts once."
+        yield "Every scan counts once in a mean, so a group of several scans counts several times."
     else:
         yield (
-            "Each scan stands alone here: no groups are known. If several scans are of one patient, the true intervals are wider "
+            "Each scan is a group of its own: no groups are known. If several scans are of one patient, the true intervals are "
+            "wider "
             "than these; bcdseg.split finds copies, and a data set can name its patients."
         )
     yield (
-        "Exact copies of training scans and shared groups are looked for. Near copies are not: divide the data with bcdseg.split "
-        "before training, which keeps them on one side."
+        "The overlap with training data is checked by exact copies, by fingerprints, which find copies that were scaled, "
+        "mirrored or "
+        "saved with loss, and by groups. Cropped copies are not found; bcdseg.split, before training, keeps them in one part."
     )
     yield (
-        "The figures hold for scans like these: the same hospital, scanners and way of choosing patients. Elsewhere expect worse, "
-        "and measure again. How common each class is here moves accuracy, precision and calibration."
+        "The results hold for scans like these: the same hospital, scanners and selection of patients. Elsewhere expect worse, "
+        "and evaluate again. The frequency of each class here affects accuracy, precision and calibration."
     )
-    yield "Thresholds named “at the best threshold on these scans” are chosen on the scans themselves and so are a little too good."
-    yield "The true masks and classes are people's, with their own disagreements; no figure here can be better than they are."
+    yield "Thresholds that are the best on these scans were chosen on the scans themselves, so their values are slightly too high."
+    yield (
+        "The true masks and classes are made by people, who disagree with each other; no measure here can be better than they are."
+    )
     yield DISCLAIMER

@@ -12,11 +12,12 @@ from bcdseg.csv_text import csv_text
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.measures.measure import Estimate, Measure
+    from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
     from bcdseg.evaluation.results import Comparison, Evaluation
     from bcdseg.evaluation.results_table import Cases
     from bcdseg.evaluation.robustness import Robustness
 
-FORMAT, FORMAT_VERSION = "bcdseg-evaluation", 1
+FORMAT, FORMAT_VERSION = "bcdseg-evaluation", 2
 
 
 def as_data(evaluation: Evaluation, comparisons: Sequence[Comparison] = ()) -> dict[str, Any]:
@@ -37,12 +38,13 @@ def as_data(evaluation: Evaluation, comparisons: Sequence[Comparison] = ()) -> d
             "with_lesion": int(cases.lesion.sum()),
             "problems": list(evaluation.problems),
         },
-        "seen": evaluation.seen,
+        "training_overlap": evaluation.training_overlap,
         "bootstrap": {"draws": evaluation.draws, "seed": evaluation.seed, "interval": 0.95, "over": "groups"},
         "measures": [{**_facts(one), **asdict(evaluation.estimates[one.name])} for one in evaluation.measures],
         "spreads": [asdict(one) for one in evaluation.spreads],
         "confusion": {"classes": list(cases.classes), "counts": evaluation.confusion.tolist()} if classified else None,
         "reliability": [asdict(one) for one in evaluation.reliability] if classified else None,
+        "subgroups": None if evaluation.subgroups is None else _subgroups(evaluation.subgroups),
         "robustness": None if evaluation.robustness is None else _robustness(evaluation.robustness),
         "comparisons": [_comparison(one) for one in comparisons],
         "gallery": [{"id": one.id, "kind": one.kind} for one in evaluation.gallery],
@@ -54,21 +56,41 @@ def as_data(evaluation: Evaluation, comparisons: Sequence[Comparison] = ()) -> d
 def cases_csv(cases: Cases) -> bytes:
     """Return the results table as CSV: truth, prediction and segmentation measures, one line per scan."""
     probabilities = [f"probability_{name}" for name in cases.classes]
-    columns = ["id", "group", "label", "called", *probabilities, "outlined", *cases.outline, "contradiction", "height", "width"]
+    facts = sorted({name for one in cases.facts for name in one})
+    columns = ["id", "group", "label", "predicted", *probabilities, "outlined", *cases.outline, "contradiction", "height", "width"]
+    columns += [*cases.custom, *(f"fact_{name}" for name in facts)]
     rows: list[list[Any]] = []
     contradiction = cases.contradiction
     for at, name in enumerate(cases.ids):
-        called = cases.classes[cases.called[at]] if cases.has_probabilities[at] else ""
-        row: list[Any] = [name, cases.groups[at], cases.label(at) or "", called]
+        predicted = cases.classes[cases.predicted[at]] if cases.has_probabilities[at] else ""
+        row: list[Any] = [name, cases.groups[at], cases.label(at) or "", predicted]
         row += [_short(value) for value in cases.probabilities[at]]
         row += [_short(cases.outlined[at]), *(_short(column[at]) for column in cases.outline.values())]
-        rows.append([*row, _short(contradiction[at]), *cases.size[at]])
+        row += [_short(contradiction[at]), *cases.size[at], *(_short(column[at]) for column in cases.custom.values())]
+        rows.append([*row, *(cases.facts[at].get(fact, "") for fact in facts)])
     return csv_text(columns, rows).encode("utf-8", "backslashreplace")
 
 
 def _facts(measure: Measure) -> dict[str, Any]:
-    names = ("name", "title", "says", "section", "unit", "higher_is_better")
+    names = ("name", "title", "definition", "section", "unit", "higher_is_better")
     return {name: getattr(measure, name) for name in names}
+
+
+def _subgroups(found: SubgroupAnalysis) -> dict[str, Any]:
+    return {
+        "unknown": dict(found.unknown),
+        "subgroups": [
+            {
+                "fact": one.fact,
+                "name": one.name,
+                "scans": one.n,
+                "groups": one.groups,
+                "measures": _estimates(one.estimates),
+                "differences": _estimates(one.differences),
+            }
+            for one in found.subgroups
+        ],
+    }
 
 
 def _robustness(found: Robustness) -> dict[str, Any]:

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bcdseg.evaluation.corruptions import CORRUPTIONS
+from bcdseg.evaluation.measures.format import UNITS, shown
+from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
 from bcdseg.evaluation.plots.calibration import reliability_figure, risk_figure
+from bcdseg.evaluation.plots.clinical import bland_altman_figure, decision_figure, froc_figure
 from bcdseg.evaluation.plots.confusion import confusion_figure
 from bcdseg.evaluation.plots.dice import dice_figure, size_figure
+from bcdseg.evaluation.plots.forest import ForestPanel, forest_figure
 from bcdseg.evaluation.plots.outlines import picture_figure
 from bcdseg.evaluation.plots.ranking import precision_recall_figure, robustness_figure, roc_figure
 from bcdseg.evaluation.plots.style import figure_bytes
-from bcdseg.evaluation.report.blocks import Picture, shown
+from bcdseg.evaluation.report.blocks import Picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,28 +26,59 @@ if TYPE_CHECKING:
     from bcdseg.evaluation.robustness import Robustness
 
 
-def drawn(name: str, figure: Figure, title: str, says: str, alt: str) -> Picture:
+MOST_PANELS = 4  # measures in one forest plot
+
+
+def drawn(name: str, figure: Figure, title: str, caption: str, alt: str) -> Picture:
     """Return a figure as a block of the report, with PNG and SVG content."""
-    return Picture(name, figure_bytes(figure, "png"), figure_bytes(figure, "svg"), title, says, alt)
+    return Picture(name, figure_bytes(figure, "png"), figure_bytes(figure, "svg"), title, caption, alt)
 
 
 def outline_pictures(evaluation: Evaluation) -> Iterator[Picture]:
     """Yield the figures of Dice by class and by lesion size."""
-    cases, dice = evaluation.cases, shown(evaluation["dice"], "share")
+    cases, dice = evaluation.cases, shown(evaluation["dice"], "fraction")
     yield drawn(
         "dice",
         dice_figure(cases),
         "Dice by class",
-        "How many scans have which Dice. The dashed line is the median; lesions that were missed stand hatched on the left.",
+        "The number of scans by Dice. The dashed line is the median; missed lesions are the hatched bar on the left.",
         f"Histograms of the Dice of lesion scans by class; mean over all {dice}.",
     )
     yield drawn(
         "dice-size",
         size_figure(cases),
-        "Dice and size",
-        "Each mark is a scan. Where the line falls, lesions of that size are outlined worse.",
-        "Dice of each lesion scan over the share of the scan that the lesion takes, with a running median.",
+        "Dice by lesion size",
+        "Each mark is a scan. Where the line is low, lesions of that size are segmented worse.",
+        "Dice of each lesion scan over the fraction of the scan that the lesion takes, with a running median.",
     )
+
+
+def detection_pictures(evaluation: Evaluation) -> Iterator[Picture]:
+    """Yield the FROC curve."""
+    yield drawn(
+        "froc",
+        froc_figure(evaluation.cases, draws=min(evaluation.draws, 200), seed=evaluation.seed),
+        "FROC curve",
+        "The fraction of the lesions that is found over the number of false lesions per scan, when regions of low mask probability "
+        "are left out. The dot is the model's own threshold. The band is the 95 % interval.",
+        "Lesion sensitivity over false lesions per scan.",
+    )
+
+
+def size_pictures(evaluation: Evaluation) -> Iterator[Picture]:
+    """Yield a Bland-Altman plot for each size."""
+    names = {one.name.removesuffix("_bias"): one for one in evaluation.section("size") if one.name.endswith("_bias")}
+    for name, one in names.items():
+        title = one.title.partition(",")[0]
+        yield drawn(
+            f"bland-altman-{name.replace('_', '-')}",
+            bland_altman_figure(evaluation.cases, name, UNITS[one.unit].strip()),
+            f"{title}: Bland-Altman plot",
+            "Each dot is a scan: predicted minus true size over the mean of both. The solid line is the bias, the dashed lines "
+            "are the "
+            "limits of agreement.",
+            f"Differences of predicted and true size; bias {shown(evaluation.estimates[one.name], one.unit)}.",
+        )
 
 
 def class_pictures(evaluation: Evaluation) -> Iterator[Picture]:
@@ -52,60 +87,106 @@ def class_pictures(evaluation: Evaluation) -> Iterator[Picture]:
     counts = evaluation.confusion
     rows = "; ".join(
         f"of {row.sum()} {name} scans "
-        + ", ".join(f"{count} called {other}" for other, count in zip(cases.classes, row, strict=True))
+        + ", ".join(f"{count} predicted {other}" for other, count in zip(cases.classes, row, strict=True))
         for name, row in zip(cases.classes, counts, strict=True)
     )
     yield drawn(
         "confusion",
         confusion_figure(counts, cases.classes),
         "Confusion matrix",
-        "A row for each true class: how many of its scans were called what, and the share. Right answers lie on the diagonal.",
+        "A row for each true class: the number of its scans by predicted class, and the fraction. Correct predictions are on the "
+        "diagonal.",
         f"Confusion matrix: {rows}.",
     )
     if not any(0 < counts[at].sum() < counts.sum() for at in range(len(counts))):
         return
     banded = cases.positive or cases.classes[-1]
     areas = ", ".join(
-        f"{name} {shown(evaluation.estimates[f'roc_auc/{name}'], 'share')}"
+        f"{name} {shown(evaluation.estimates[f'roc_auc/{name}'], 'fraction')}"
         for name in cases.classes
         if f"roc_auc/{name}" in evaluation.estimates
     )
     yield drawn(
         "roc",
         roc_figure(cases, **options),
-        "ROC: a class against the rest",
-        "How many scans of a class are found (up) at the price of how many others called so (right), over all thresholds. "
-        f"The dots are where the class is the most probable one. The band is the 95 % interval for {banded}.",
+        "ROC curve: one class against the rest",
+        "Sensitivity over 1 - specificity for all thresholds. "
+        f"The dots are the most probable class. The band is the 95 % interval for {banded}.",
         f"ROC curves; areas: {areas}.",
     )
     yield drawn(
         "precision-recall",
         precision_recall_figure(cases, **options),
-        "Precision and sensitivity",
-        "Of the scans called so, the share that is, against the share of the class that is found. Unlike the ROC it depends on how "
-        f"common the class is among these scans. The band is the 95 % interval for {banded}.",
+        "Precision-recall curve",
+        "Precision over sensitivity for all thresholds. Unlike the ROC curve it depends on how common the class is among these "
+        "scans. "
+        f"The band is the 95 % interval for {banded}.",
         "Precision over sensitivity for each class.",
+    )
+
+
+def clinical_pictures(evaluation: Evaluation) -> Iterator[Picture]:
+    """Yield the decision curve."""
+    known = evaluation.cases.labels[evaluation.cases.has_class]
+    prevalence = evaluation.prevalence
+    common = (
+        float((known == evaluation.cases.classes.index(evaluation.cases.positive)).mean()) if evaluation.cases.positive else 0.0
+    )
+    if not 0 < common < 1:
+        return
+    at = f"a prevalence of {100 * prevalence:.3g} %" if prevalence is not None else f"the prevalence of these scans ({common:.0%})"
+    yield drawn(
+        "decision-curve",
+        decision_figure(evaluation.cases, prevalence=prevalence, draws=min(evaluation.draws, 300), seed=evaluation.seed),
+        "Decision curve",
+        "Net benefit over the probability of malignancy from which a biopsy is thought worthwhile. The model helps where its "
+        "curve is "
+        f"above those of a biopsy of all and of none. At {at}; the band is the 95 % interval.",
+        "Net benefit of the model, of a biopsy of all and of none, over the threshold probability.",
     )
 
 
 def confidence_pictures(evaluation: Evaluation, least: float | None) -> Iterator[Picture]:
     """Yield the reliability diagram and the risk-coverage curve."""
-    error = shown(evaluation["ece"], "share")
+    error = shown(evaluation["ece"], "fraction")
     yield drawn(
         "reliability",
         reliability_figure(evaluation.reliability),
         "Reliability diagram",
-        "Of the answers given with a confidence of, say, 80 %, 80 % should be right. Points below the line: too sure of itself. "
-        "Bins with few scans (bars below) say little.",
+        "Of the predictions with a confidence of, say, 80 %, 80 % should be correct. Points below the line: the confidence is too "
+        "high. Bins with few scans (bars below) are uncertain.",
         f"Reliability diagram; calibration error {error}.",
     )
     yield drawn(
         "risk-coverage",
         risk_figure(evaluation.cases, least=least, draws=min(evaluation.draws, 1000), seed=evaluation.seed),
         "Risk-coverage curve",
-        "The error rate among the scans with the highest confidence, over how many of them are answered. A curve that rises to the "
-        "right means that low confidence is a warning worth heeding. The band is the 95 % interval.",
-        "Error rate over the share of scans that is answered.",
+        "The error rate of the most confident predictions over the fraction of the scans they cover. Where the curve rises to the "
+        "right, low confidence is a useful warning. The band is the 95 % interval.",
+        "Error rate over the fraction of the scans that is predicted.",
+    )
+
+
+def subgroup_picture(evaluation: Evaluation, found: SubgroupAnalysis, fact: str) -> Picture:
+    """Return the forest plot of one fact."""
+    subgroups = found.of(fact)
+    defined = [one for one in found.measures if any(group.estimates[one.name].value is not None for group in subgroups)]
+    panels = [
+        ForestPanel(
+            title=one.title,
+            estimates=[group.estimates[one.name] for group in subgroups],
+            reference=evaluation.estimates[one.name].value,
+            fraction=one.unit == "fraction",
+        )
+        for one in defined[:MOST_PANELS]
+    ]
+    name = "".join(letter if letter.isalnum() else "-" for letter in fact)
+    return drawn(
+        f"subgroups-{name}",
+        forest_figure([f"{one.name} (n = {one.n})" for one in subgroups], panels),
+        f"Forest plot by {fact}",
+        "Squares are values and lines their 95 % intervals; an open square has too few groups for an interval. Dashed: all scans.",
+        f"Values of {', '.join(one.title for one in defined[:MOST_PANELS])} for each subgroup by {fact}.",
     )
 
 
@@ -118,24 +199,24 @@ def robustness_pictures(found: Robustness) -> Iterator[Picture]:
             robustness_figure(found, name),
             kind.title,
             f"{kind.why.capitalize()}. Axis: {kind.strength}.",
-            f"Measures of outlines and of classes over the strength of {name}.",
+            f"Measures of masks and of classes over the strength of {name}.",
         )
 
 
 def gallery_pictures(evaluation: Evaluation, kind: str) -> Iterator[Picture]:
     """Yield the gallery's scans of one kind."""
     for at, scan in enumerate((one for one in evaluation.gallery if one.kind == kind), 1):
-        said = _said(evaluation, scan)
+        caption = _caption(evaluation, scan)
         content = figure_bytes(picture_figure(scan), "png")
-        yield Picture(f"gallery/{kind.replace(' ', '-')}-{at}", content, b"", scan.id, said, f"{scan.id}: {said}", small=True)
+        yield Picture(f"gallery/{kind.replace(' ', '-')}-{at}", content, b"", scan.id, caption, f"{scan.id}: {caption}", small=True)
 
 
-def _said(evaluation: Evaluation, scan: Scan) -> str:
+def _caption(evaluation: Evaluation, scan: Scan) -> str:
     cases, words = evaluation.cases, []
     truth = cases.label(scan.at)
     if cases.has_probabilities[scan.at]:
-        called = cases.classes[cases.called[scan.at]]
-        words.append(f"{truth or 'class unknown'}, called {called} ({cases.probabilities[scan.at].max():.0%})")
+        predicted = cases.classes[cases.predicted[scan.at]]
+        words.append(f"{truth or 'class unknown'}, predicted {predicted} ({cases.probabilities[scan.at].max():.0%})")
     elif truth is not None:
         words.append(truth)
     if cases.lesion[scan.at]:

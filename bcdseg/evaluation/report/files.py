@@ -1,70 +1,26 @@
-"""Files of a report, and its Markdown."""
+"""Files of a report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcdseg.evaluation.report.blocks import Block, Cell, Picture, Pictures, Points, Section, Table, Text
-from bcdseg.evaluation.report.content import warnings
+from bcdseg.evaluation.report.blocks import Document, Picture
+from bcdseg.evaluation.report.checklist import checklist_markdown
 from bcdseg.evaluation.report.data import as_data, cases_csv
+from bcdseg.evaluation.report.markdown import markdown
+from bcdseg.evaluation.report.paper import paper_latex, paper_markdown
 from bcdseg.extras import require
 from bcdseg.files import check_free, write_whole
 from bcdseg.inference.writers import NOT_UNICODE, json_bytes
-from bcdseg.model.card import DISCLAIMER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bcdseg.evaluation.results import Comparison, Evaluation
 
-SPECIAL = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#"})
-
-
-def markdown(evaluation: Evaluation, sections: Sequence[Section]) -> str:
-    """Return the report as GitHub-flavoured Markdown."""
-    count = f"{len(evaluation.cases)} scans in {len(set(evaluation.cases.groups))} groups"
-    parts = [
-        f"# How good {_text(evaluation.model)} is on {_text(evaluation.dataset)}",
-        f"Measured on {count}. {DISCLAIMER}",
-        *map(_block, warnings(evaluation)),
-    ]
-    for section in sections:
-        parts += [f"## {_text(section.title)}", *map(_block, section.blocks)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _block(block: Block) -> str:
-    if isinstance(block, Text):
-        return f"**{_text(block.words)}**" if block.kind == "warning" else _text(block.words)
-    if isinstance(block, Points):
-        return "\n".join(f"- {_text(item)}" for item in block.items)
-    return _table(block) if isinstance(block, Table) else _pictures(block)
-
-
-def _table(table: Table) -> str:
-    title = f"### {_text(table.title)}\n\n" if table.title else ""
-    lines = ["| " + " | ".join(map(_text, table.columns)) + " |", "|" + "---|" * len(table.columns)]
-    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in table.rows]
-    return title + "\n".join(lines)
-
-
-def _cell(cell: Cell) -> str:
-    return _text(cell.text) + (f"<br><sub>{_text(cell.below)}</sub>" if cell.below else "")
-
-
-def _pictures(pictures: Pictures) -> str:
-    title = [f"### {_text(pictures.title)}", _text(pictures.says)] if pictures.title else []
-    shown = [f"![{_text(one.alt)}](figures/{one.name}.png)\n\n**{_text(one.title)}** {_text(one.says)}" for one in pictures.each]
-    return "\n\n".join([*title, *shown])
-
-
-def _text(words: str) -> str:
-    return " ".join(words.translate(SPECIAL).split())
-
-
-NAMES = ("report.html", "report.md", "report.json", "cases.csv")
+NAMES = ("report.html", "report.md", "report.json", "cases.csv", "checklist.md", "paper.md", "paper.tex")
 
 
 def check_report_free(folder: Path, *, overwrite: bool) -> None:
@@ -81,27 +37,40 @@ def save_report(
     *,
     overwrite: bool,
 ) -> Path:
-    """Write the files of ``Evaluation.save``; the page is written last, so that the files next to it exist before."""
+    """Write the files of ``Evaluation.save``."""
     check_report_free(folder, overwrite=overwrite)
-    from bcdseg.evaluation.report.content import sections
+    from bcdseg.evaluation.report.content import report_of
+
+    texts = {
+        "checklist.md": checklist_markdown(evaluation),
+        "paper.md": paper_markdown(evaluation),
+        "paper.tex": paper_latex(evaluation),
+    }
+    data = {"cases.csv": cases_csv(evaluation.cases), "report.json": json_bytes(as_data(evaluation, comparisons))}
+    return save_document(
+        report_of(evaluation, comparisons, training_curves), folder, "report", texts=texts, data=data, overwrite=overwrite
+    )
+
+
+def save_document(
+    document: Document, folder: Path, name: str, *, texts: Mapping[str, str], data: Mapping[str, bytes], overwrite: bool
+) -> Path:
+    """Write a document as HTML and Markdown with its figures and other files.
+
+    The page is written last, so that the files next to it exist before.
+
+    Returns:
+        The path of the page.
+    """
     from bcdseg.evaluation.report.page import page
 
-    parts = list(sections(evaluation, comparisons, training_curves))
-    contents = {f"figures/{name}": content for one in _picture_files(parts) for name, content in _files(one)}
-    contents |= {
-        "cases.csv": cases_csv(evaluation.cases),
-        "report.json": json_bytes(as_data(evaluation, comparisons)),
-        "report.md": markdown(evaluation, parts).encode("utf-8", NOT_UNICODE),
-        "report.html": page(evaluation, parts).encode("utf-8", NOT_UNICODE),
-    }
-    check_free([folder / name for name in contents], overwrite=overwrite)
-    for name, content in contents.items():
-        write_whole(folder / name, content, overwrite=overwrite)
-    return folder / "report.html"
-
-
-def _picture_files(sections: Iterable[Section]) -> list[Picture]:
-    return [one for section in sections for block in section.blocks if isinstance(block, Pictures) for one in block.each]
+    contents = {f"figures/{file}": content for one in document.pictures for file, content in _files(one)}
+    words = {**texts, f"{name}.md": markdown(document), f"{name}.html": page(document)}
+    contents |= {**data, **{file: text.encode("utf-8", NOT_UNICODE) for file, text in words.items()}}
+    check_free([folder / file for file in contents], overwrite=overwrite)
+    for file, content in contents.items():
+        write_whole(folder / file, content, overwrite=overwrite)
+    return folder / f"{name}.html"
 
 
 def _files(picture: Picture) -> list[tuple[str, bytes]]:

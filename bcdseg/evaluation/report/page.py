@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from bcdseg.evaluation.report.blocks import Block, Cell, Picture, Pictures, Points, Section, Table, Text
-from bcdseg.evaluation.report.content import warnings
-from bcdseg.model.card import DISCLAIMER
-
-if TYPE_CHECKING:
-    from bcdseg.evaluation.results import Evaluation
+from bcdseg.evaluation.report.blocks import Block, Cell, Document, Picture, Pictures, Points, Section, Table, Text
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#566273;--paper:#f6f7f9;--card:#fff;--line:#d9dee5;--alarm:#b3261e;
@@ -50,25 +44,22 @@ SHORT = 22  # number of letters up to which a text is not broken into lines
 FEW = 4  # number of columns up to which a table doesn't need to scroll
 
 
-def page(evaluation: Evaluation, sections: Sequence[Section]) -> str:
+def page(document: Document) -> str:
     """Return the page as HTML."""
-    title = f"How good {evaluation.model} is on {evaluation.dataset}"
-    count = f"{len(evaluation.cases)} scans in {len(set(evaluation.cases.groups))} groups"
-    links = "".join(f'<li><a href="#part-{at}">{escape(one.title)}</a></li>' for at, one in enumerate(sections))
+    title = escape(document.title)
+    links = "".join(f'<li><a href="#part-{at}">{escape(one.title)}</a></li>' for at, one in enumerate(document.sections))
     parts = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="soft">Measured on {count}. {escape(DISCLAIMER)}</p>',
-        *map(_block, warnings(evaluation)),
+        f"<h1>{title}</h1>",
+        f'<p class="soft">{escape(document.subtitle)}</p>',
+        *map(_block, document.warnings),
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>',
-        *(_section(at, one) for at, one in enumerate(sections)),
+        *(_section(at, one) for at, one in enumerate(document.sections)),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><main>\n"
-        + "\n".join(parts)
-        + "\n</main></body></html>\n"
+        f"<title>{title}</title><style>{STYLE}</style></head>\n<body><main>\n" + "\n".join(parts) + "\n</main></body></html>\n"
     )
 
 
@@ -108,7 +99,7 @@ def _cell(cell: Cell) -> str:
 
 def _pictures(pictures: Pictures) -> str:
     small = all(one.small for one in pictures.each)
-    title = f'<h3>{escape(pictures.title)}</h3><p class="soft">{escape(pictures.says)}</p>' if pictures.title else ""
+    title = f'<h3>{escape(pictures.title)}</h3><p class="soft">{escape(pictures.caption)}</p>' if pictures.title else ""
     return f'{title}<div class="pictures{_kind(pictures) if small else ""}">{"".join(map(_figure, pictures.each))}</div>'
 
 
@@ -121,7 +112,7 @@ def _kind(pictures: Pictures) -> str:
 def _figure(picture: Picture) -> str:
     kind, content = ("svg+xml", picture.svg) if picture.svg else ("jpeg", _jpeg(picture.png))
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-    caption = f"<b>{escape(picture.title)}</b><span>{escape(picture.says)}</span>"
+    caption = f"<b>{escape(picture.title)}</b><span>{escape(picture.caption)}</span>"
     return f'<figure><img src="{source}" alt="{escape(picture.alt)}"><figcaption>{caption}</figcaption></figure>'
 
 

@@ -6,16 +6,30 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.evaluation.corruptions import CORRUPTIONS
-from bcdseg.evaluation.measures.outlines import PIXELS, SIZE_SAYS
-from bcdseg.evaluation.report.blocks import NONE, UNITS, Cell, Table, interval, number
+from bcdseg.evaluation.measures.format import NONE, UNITS, interval, number, signed_interval, signed_with_unit, with_unit
+from bcdseg.evaluation.measures.outlines import COLUMNS, SIZE_RANGES
+from bcdseg.evaluation.report.blocks import Cell, Table
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.measures.measure import Estimate, Measure
+    from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
     from bcdseg.evaluation.results import Comparison, Evaluation
     from bcdseg.evaluation.robustness import Robustness
 
 OF_CLASS = ("class_recall", "class_precision", "class_specificity", "class_f1", "roc_auc", "pr_auc", "ece")
-OF_SUBSET = ("dice", "dice/median", "iou", "precision", "recall", "boundary_f1", "hd95_px", "assd_px", "hd95_mm", "assd_mm")
+OF_SUBSET = (
+    "dice",
+    "dice/median",
+    "iou",
+    "precision",
+    "recall",
+    "boundary_f1",
+    "surface_dice",
+    "hd95_px",
+    "assd_px",
+    "hd95_mm",
+    "assd_mm",
+)
 
 
 def value_cell(estimate: Estimate | None, unit: str) -> Cell:
@@ -24,10 +38,16 @@ def value_cell(estimate: Estimate | None, unit: str) -> Cell:
         return Cell(NONE)
     if estimate.value is None:
         return Cell(NONE, estimate.note)
-    text = f"{number(estimate.value, unit)}{UNITS.get(unit, '')}"
-    if estimate.low is None:
-        return Cell(text, estimate.note or "no interval")
-    return Cell(text, interval(estimate, unit).strip(" ()"))
+    text = with_unit(estimate.value, unit)
+    return Cell(text, (interval(estimate, unit).strip(" ()") or estimate.note or "no interval"))
+
+
+def difference_cell(estimate: Estimate, unit: str) -> Cell:
+    """Return a cell with a difference and its interval below it, with signs, or with a dash and the reason."""
+    if estimate.value is None:
+        return Cell(NONE, estimate.note)
+    text = signed_with_unit(estimate.value, unit)
+    return Cell(text, signed_interval(estimate, unit).strip(" ()") or estimate.note or "no interval")
 
 
 def measure_table(evaluation: Evaluation, measures: Sequence[Measure], title: str = "") -> Table:
@@ -37,7 +57,7 @@ def measure_table(evaluation: Evaluation, measures: Sequence[Measure], title: st
         found = evaluation.estimates[one.name]
         mind = f" {found.note[:1].upper()}{found.note[1:]}." if found.note and found.low is not None else ""
         count = Cell(str(found.n), f"{found.groups} groups")
-        rows.append((Cell(one.title, one.says + mind), value_cell(found, one.unit), count))
+        rows.append((Cell(one.title, one.definition + mind), value_cell(found, one.unit), count))
     return Table(("measure", "value, 95 % interval", "scans"), tuple(rows), title)
 
 
@@ -46,8 +66,8 @@ def subset_table(evaluation: Evaluation, names: Mapping[str, str], title: str) -
     by_name = {one.name: one for one in evaluation.measures}
     shown = [name for name in OF_SUBSET if name in by_name]
     rows = []
-    for subset, says in names.items():
-        cells = [Cell(subset or "all", says)]
+    for subset, description in names.items():
+        cells = [Cell(subset or "all", description)]
         for name in shown:
             first, _, end = name.partition("/")
             full = "/".join(part for part in (first, subset, end) if part)
@@ -66,13 +86,13 @@ def class_names(evaluation: Evaluation) -> dict[str, str]:
 def size_names(evaluation: Evaluation) -> dict[str, str]:
     """Return the descriptions of the lesion sizes, with their numbers of scans."""
     estimates = evaluation.estimates
-    return {name: f"{says}; {estimates[f'dice/{name}'].n} scans" for name, says in SIZE_SAYS.items()}
+    return {name: f"{fraction}; {estimates[f'dice/{name}'].n} scans" for name, fraction in SIZE_RANGES.items()}
 
 
 def spread_table(evaluation: Evaluation) -> Table:
     """Return a table of the distribution of each segmentation measure over all scans with a lesion."""
-    unit = {name: one for name, _, one, *_ in PIXELS}
-    title = {name: f"{said} ({one})" if one in UNITS else said for name, said, one, *_ in PIXELS}
+    unit = {name: one for name, _, one, *_ in COLUMNS}
+    title = {name: f"{text} ({one})" if one in UNITS and one not in text else text for name, text, one, *_ in COLUMNS}
     rows = tuple(
         (
             Cell(title[one.measure]),
@@ -103,9 +123,30 @@ def class_table(evaluation: Evaluation) -> Table:
     return Table(("class", *heads), rows)
 
 
+def subgroup_table(found: SubgroupAnalysis, fact: str) -> Table:
+    """Return a table of each measure (columns) by subgroup (rows)."""
+    rows = [
+        (
+            Cell(one.name, f"{one.n} scans, {one.groups} groups"),
+            *(value_cell(one.estimates[measure.name], measure.unit) for measure in found.measures),
+        )
+        for one in found.of(fact)
+    ]
+    return Table((fact, *(measure.title for measure in found.measures)), tuple(rows))
+
+
+def subgroup_difference_table(found: SubgroupAnalysis, fact: str) -> Table:
+    """Return a table of each measure's difference from all other scans (columns) by subgroup (rows)."""
+    rows = [
+        (Cell(one.name), *(difference_cell(one.differences[measure.name], measure.unit) for measure in found.measures))
+        for one in found.of(fact)
+    ]
+    return Table((f"{fact}, difference from the others", *(measure.title for measure in found.measures)), tuple(rows))
+
+
 def robustness_table(found: Robustness) -> Table:
     """Return a table of each measure (columns) at each strength (rows)."""
-    rows = [(Cell("as they are"), *(value_cell(found.untouched[one.name], one.unit) for one in found.measures))]
+    rows = [(Cell("original"), *(value_cell(found.untouched[one.name], one.unit) for one in found.measures))]
     for step in found.steps:
         cells = (value_cell(step.estimates[one.name], one.unit) for one in found.measures)
         rows.append((Cell(f"{step.degradation} {step.strength:g}", CORRUPTIONS[step.degradation].strength), *cells))
@@ -116,7 +157,7 @@ def change_table(found: Robustness) -> Table:
     """Return a table of each measure's difference from the original scans (columns) at each strength (rows)."""
     rows = []
     for step in found.steps:
-        cells = (value_cell(step.changes[one.name], one.unit) for one in found.measures)
+        cells = (difference_cell(step.changes[one.name], one.unit) for one in found.measures)
         rows.append((Cell(f"{step.degradation} {step.strength:g}"), *cells))
     return Table(("change", *(one.title for one in found.measures)), tuple(rows))
 
@@ -127,21 +168,23 @@ def comparison_table(found: Comparison, names: Sequence[str]) -> Table:
     for name in names:
         one = found.differences[name]
         unit = one.measure.unit
-        values = [Cell(NONE if value is None else number(value, unit)) for value in (one.first, one.second)]
-        said = found.sentence(name).removeprefix(f"{one.measure.title}: ")
-        rows.append((Cell(one.measure.title, f"{said[:1].upper()}{said[1:]}"), *values, value_cell(one.difference, unit)))
+        values = [Cell(NONE if value is None else with_unit(value, unit)) for value in (one.first, one.second)]
+        sentence = found.sentence(name).removeprefix(f"{one.measure.title}: ")
+        rows.append(
+            (Cell(one.measure.title, f"{sentence[:1].upper()}{sentence[1:]}"), *values, difference_cell(one.difference, unit))
+        )
     return Table(("measure", found.first, found.second, "difference"), tuple(rows))
 
 
 def fact_table(facts: Mapping[str, Any], title: str = "") -> Table:
     """Return a table of names and values of any JSON type."""
-    rows = tuple((Cell(str(name)), Cell(_said(content))) for name, content in facts.items())
+    rows = tuple((Cell(str(name)), Cell(_text(content))) for name, content in facts.items())
     return Table(("", ""), rows, title)
 
 
-def _said(content: Any) -> str:
+def _text(content: Any) -> str:
     if isinstance(content, Mapping):
-        return "; ".join(f"{name}: {_said(one)}" for name, one in content.items())
+        return "; ".join(f"{name}: {_text(one)}" for name, one in content.items())
     if isinstance(content, (list, tuple)):
-        return " ".join(_said(one) if _said(one).endswith(".") else f"{_said(one)};" for one in content).rstrip(";")
+        return " ".join(_text(one) if _text(one).endswith(".") else f"{_text(one)};" for one in content).rstrip(";")
     return str(content)

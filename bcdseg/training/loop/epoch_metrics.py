@@ -76,7 +76,7 @@ def mean_recall(results: Results) -> float | None:
     known = [(one.label, one.probabilities) for one in results if one.label is not None and one.probabilities is not None]
     if not known:
         return None
-    return balanced_accuracy(np.stack([probabilities for _, probabilities in known]), [label for label, _ in known])
+    return balanced_accuracy([label for label, _ in known], np.stack([probabilities for _, probabilities in known]))
 
 
 def joint(results: Results) -> float | None:

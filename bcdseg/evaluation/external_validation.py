@@ -1,0 +1,198 @@
+"""External validation: one model on several data sets, in one table, with heterogeneity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bcdseg import __version__
+from bcdseg.csv_text import csv_text
+from bcdseg.data.dataset import Dataset
+from bcdseg.errors import OptionError
+from bcdseg.evaluation.case_results import check_data
+from bcdseg.evaluation.evaluate import evaluate
+from bcdseg.evaluation.measures.format import shown
+from bcdseg.evaluation.measures.measure import Estimate, Measure
+from bcdseg.evaluation.metrics.meta_analysis import Pooled, random_effects
+from bcdseg.evaluation.report.files import check_report_free, save_document
+from bcdseg.evaluation.results import Evaluation
+from bcdseg.files import check_free
+from bcdseg.inference.writers import json_bytes
+
+if TYPE_CHECKING:
+    from bcdseg.model.model import Model
+
+NAME = "external"
+FORMAT, VERSION = "bcdseg-external-validation", 1
+COLUMNS = ("value", "low", "high", "se", "n", "groups", "note")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ExternalValidation:
+    """The performance of a model on several data sets.
+
+    Attributes:
+        model: Name of the model.
+        evaluations: Evaluation on each data set, by the data set's name.
+    """
+
+    model: str
+    evaluations: Mapping[str, Evaluation]
+
+    def __getitem__(self, dataset: str) -> Evaluation:
+        """Return the evaluation on one data set."""
+        if dataset not in self.evaluations:
+            raise OptionError(f"{dataset!r} is not one of the data sets: {', '.join(self.evaluations)}.")
+        return self.evaluations[dataset]
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The most important measures that all data sets have, and the user's own."""
+        first, *others = self.evaluations.values()
+        common = set.intersection(set(first.estimates), *(set(one.estimates) for one in others))
+        return tuple(one for one in (*first.headlines, *first.section("custom")) if one.name in common)
+
+    @cached_property
+    def heterogeneity(self) -> Mapping[str, Pooled]:
+        """Pooled value and heterogeneity for each measure's name, where at least two data sets have an interval.
+
+        It is a random-effects meta-analysis with the bootstrap's standard errors, see ``metrics.meta_analysis.random_effects``.
+        """
+        found = {}
+        for measure in self.measures:
+            known = [one for one in self.estimates(measure.name) if one.value is not None and one.se]
+            if len(known) > 1:
+                found[measure.name] = random_effects([one.value for one in known], [one.se for one in known])  # type: ignore[arg-type]
+        return found
+
+    def estimates(self, measure: str) -> tuple[Estimate, ...]:
+        """Return the estimates of one measure, in the order of the data sets."""
+        return tuple(one.estimates[measure] for one in self.evaluations.values())
+
+    def table(self) -> str:
+        """Return one Markdown table: a row per measure, a column per data set, the pooled value and I²."""
+        from bcdseg.evaluation.report.external import pooled_text
+
+        lines = [f"| | {' | '.join([*self.evaluations, 'pooled (95 % interval)', 'I²'])} |"]
+        lines.append("|---" * (len(self.evaluations) + 3) + "|")
+        for measure in self.measures:
+            cells = [shown(one, measure.unit) for one in self.estimates(measure.name)]
+            lines.append(f"| {' | '.join([measure.title, *cells, *pooled_text(self.heterogeneity.get(measure.name), measure)])} |")
+        return "\n".join(lines) + "\n"
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write ``external.html``, ``.md``, ``.csv`` and ``.json``, and the report of each data set in a folder of its name.
+
+        Args:
+            folder: Folder, which is created when missing.
+            overwrite: Whether existing files may be replaced.
+
+        Returns:
+            The path of ``external.html``.
+        """
+        from bcdseg.evaluation.report.external import external_document
+
+        check_external_free(Path(folder), tuple(self.evaluations), overwrite=overwrite)
+        for name, evaluation in self.evaluations.items():
+            evaluation.save(Path(folder) / name, overwrite=overwrite)
+        data = {f"{NAME}.csv": self._csv().encode("utf-8", "backslashreplace"), f"{NAME}.json": json_bytes(self._data())}
+        return save_document(external_document(self), Path(folder), NAME, texts={}, data=data, overwrite=overwrite)
+
+    def __repr__(self) -> str:
+        names = ", ".join(f"{name} ({len(one.cases)} scans)" for name, one in self.evaluations.items())
+        return f"<ExternalValidation of {self.model} on {names}>"
+
+    def _csv(self) -> str:
+        rows = [
+            [name, measure.name, measure.unit, *(asdict(evaluation.estimates[measure.name])[column] for column in COLUMNS)]
+            for name, evaluation in self.evaluations.items()
+            for measure in self.measures
+        ]
+        return csv_text(["dataset", "measure", "unit", *COLUMNS], rows)
+
+    def _data(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "format_version": VERSION,
+            "library_version": __version__,
+            "model": self.model,
+            "datasets": [
+                {
+                    "name": name,
+                    "scans": len(one.cases),
+                    "groups": len(set(one.cases.groups)),
+                    "classes": one.counts,
+                    "training_overlap": one.training_overlap,
+                    "measures": {measure.name: asdict(one.estimates[measure.name]) for measure in self.measures},
+                }
+                for name, one in self.evaluations.items()
+            ],
+            "heterogeneity": {name: one._asdict() for name, one in self.heterogeneity.items()},
+        }
+
+
+def check_external_free(folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    """Raise, before any work is done, when a report exists and may not be replaced."""
+    check_free([folder / f"{NAME}{end}" for end in (".html", ".md", ".csv", ".json")], overwrite=overwrite)
+    for name in names:
+        check_report_free(folder / name, overwrite=overwrite)
+
+
+def evaluate_external(
+    model: Model,
+    datasets: Sequence[Dataset] | Mapping[str, Dataset],
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> ExternalValidation:
+    """Evaluate a model on several data sets, such as those of other hospitals, and compare them.
+
+    Each data set is evaluated as by ``bcdseg.evaluate``. A random-effects meta-analysis over the data sets gives, for each measure,
+    the pooled value, the interval in which the value of one more data set is expected, and the heterogeneity (I², tau²).
+
+    Args:
+        model: Model to evaluate.
+        datasets: Two or more data sets; a mapping names them.
+        out: Folder for the reports, see ``ExternalValidation.save``.
+        overwrite: Whether existing reports may be replaced.
+        options: Options of ``bcdseg.evaluate``, the same for all data sets: ``draws=200``.
+
+    Raises:
+        OptionError: There are fewer than two data sets, or two have the same name.
+        LeakError: The model was trained or chosen on scans of one of them.
+
+    Examples:
+        >>> import bcdseg
+        >>> data = bcdseg.open_dataset("data/sample")
+        >>> halves = {"first": data.select(data.ids[::2]), "second": data.select(data.ids[1::2])}
+        >>> found = bcdseg.evaluate_external(bcdseg.load(), halves, draws=0, gallery=0)
+        >>> found["first"]["dice"].n
+        6
+    """
+    named = _named(datasets)
+    if out is not None:
+        check_external_free(Path(out), tuple(named), overwrite=overwrite)
+    found = ExternalValidation(
+        model=model.name, evaluations={name: evaluate(model, dataset, **options) for name, dataset in named.items()}
+    )
+    if out is not None:
+        found.save(out, overwrite=overwrite)
+    return found
+
+
+def _named(datasets: Sequence[Dataset] | Mapping[str, Dataset]) -> dict[str, Dataset]:
+    pairs = list(datasets.items()) if isinstance(datasets, Mapping) else [(getattr(one, "name", ""), one) for one in datasets]
+    for name, one in pairs:
+        check_data(one)
+        if Path(name).name != name or not name:
+            raise OptionError(f"datasets: {name!r} can't name a folder. Name the data sets: datasets={{'name': dataset}}.")
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise OptionError("datasets: two have the same name. Name them: datasets={'first': one, 'second': other}.")
+    if len(named) < 2:
+        raise OptionError("datasets: give two or more data sets; bcdseg.evaluate is for one.")
+    return named

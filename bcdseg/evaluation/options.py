@@ -1,0 +1,130 @@
+"""Options of an evaluation: checked before any scan is predicted, and applied to the results table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from bcdseg.data.dataset import Dataset
+from bcdseg.errors import OptionError
+from bcdseg.evaluation.measures.catalogue import MeasureOptions, all_measures
+from bcdseg.evaluation.measures.custom import Metric, MetricLike, find_metrics
+from bcdseg.evaluation.measures.intervals import check_whole, estimate
+from bcdseg.evaluation.measures.subgroups import CLASS, SIZE, Cuts, Subgroups, analyse_subgroups
+from bcdseg.evaluation.results_table import Cases
+from bcdseg.inference.rules import Rules
+
+BIRADS = re.compile(r"(?:bi-?rads)?[ _-]*([0-6])([abc]?)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """Options of an evaluation that don't depend on where the predictions come from.
+
+    Attributes:
+        draws: Number of bootstrap draws.
+        seed: Seed of the draws.
+        metrics: Metrics of the user.
+        subgroups: Cut points of each fact by which to divide the scans, None where it has none.
+        prevalences: Prevalences of the positive class.
+        class_order: Classes from the lowest to the highest; empty where the classes have no order.
+        tolerance_mm: Tolerance of the normalised surface Dice.
+    """
+
+    draws: int
+    seed: int
+    metrics: tuple[Metric, ...]
+    subgroups: Mapping[str, Cuts | None]
+    prevalences: tuple[float, ...]
+    class_order: tuple[str, ...]
+    tolerance_mm: float
+
+    def results(self, cases: Cases, rules: Rules | None = None) -> dict[str, Any]:
+        """Return the fields of an ``Evaluation`` that follow from the results table."""
+        options = MeasureOptions(prevalences=self.prevalences, class_order=self.class_order, metrics=self.metrics, rules=rules)
+        measures = all_measures(cases, options)
+        again = {"draws": self.draws, "seed": self.seed}
+        return {
+            "cases": cases,
+            "measures": measures,
+            "estimates": estimate(cases, measures, **again),
+            "subgroups": analyse_subgroups(cases, measures, self.subgroups, **again) if self.subgroups else None,
+            "prevalence": self.prevalences[0] if self.prevalences else None,
+            **again,
+        }
+
+
+def check_options(
+    dataset: Dataset,
+    classes: Sequence[str],
+    *,
+    draws: int,
+    seed: int,
+    metrics: Sequence[MetricLike],
+    subgroups: Subgroups,
+    prevalence: float | Sequence[float] | None,
+    class_order: Sequence[str] | None,
+    tolerance_mm: float,
+) -> EvaluationOptions:
+    """Return the options, after they were checked against the data set and the classes of the predictions.
+
+    Raises:
+        OptionError: An option is not possible; the message names it.
+    """
+    check_whole(draws=draws, seed=seed)
+    found = find_metrics(metrics)
+    for metric in found:
+        if metric.inputs != "masks" and not classes:
+            raise OptionError(f"metrics: {metric.title} needs {metric.inputs}, and no classes are predicted.")
+    if not _is_number(tolerance_mm) or tolerance_mm < 0:
+        raise OptionError(f"tolerance_mm={tolerance_mm!r}: give millimetres, 0 or more.")
+    return EvaluationOptions(
+        draws=draws,
+        seed=seed,
+        metrics=found,
+        subgroups=_subgroups(dataset, subgroups),
+        prevalences=_prevalences(prevalence),
+        class_order=_order(classes, class_order),
+        tolerance_mm=tolerance_mm,
+    )
+
+
+def _subgroups(dataset: Dataset, subgroups: Subgroups) -> dict[str, Cuts | None]:
+    if isinstance(subgroups, str):
+        raise OptionError(f"subgroups={subgroups!r}: give a list, such as subgroups=[{subgroups!r}].")
+    wanted = dict(subgroups) if isinstance(subgroups, Mapping) else dict.fromkeys(subgroups)
+    known = {CLASS, SIZE, *(name for sample in dataset for name in sample.facts)}
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise OptionError(
+            f"subgroups: no scan of {dataset.name} has the fact {', '.join(map(repr, unknown))}. "
+            f"Choose from {', '.join(sorted(known))}; facts are read from a data set's table and from DICOM headers."
+        )
+    return wanted
+
+
+def _prevalences(prevalence: float | Sequence[float] | None) -> tuple[float, ...]:
+    given = () if prevalence is None else (prevalence,) if isinstance(prevalence, Real) else tuple(prevalence)  # type: ignore[arg-type]
+    for value in given:
+        if not _is_number(value) or not 0 < float(value) < 1:
+            raise OptionError(f"prevalence={value!r}: give a fraction above 0 and below 1, such as 0.05.")
+    return tuple(dict.fromkeys(map(float, given)))
+
+
+def _order(classes: Sequence[str], order: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the order of the classes: the given one, or that of BI-RADS categories."""
+    if order is None:
+        categories = {name: BIRADS.fullmatch(name.strip()) for name in classes}
+        if len(classes) < 3 or not all(categories.values()):
+            return ()
+        return tuple(sorted(classes, key=lambda name: categories[name].groups()))  # type: ignore[union-attr]
+    if isinstance(order, str) or sorted(order) != sorted(classes):
+        raise OptionError(f"class_order={order!r}: give each class once, from the lowest to the highest: {', '.join(classes)}.")
+    return tuple(order)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -1,0 +1,118 @@
+"""Report of an external validation: one table and one forest plot for all data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from bcdseg.evaluation.measures.format import NONE, number, with_unit
+from bcdseg.evaluation.plots.forest import ForestPanel, forest_figure
+from bcdseg.evaluation.report.blocks import Block, Cell, Document, Picture, Pictures, Section, Table, Text
+from bcdseg.evaluation.report.figures import MOST_PANELS, drawn
+from bcdseg.evaluation.report.tables import value_cell
+from bcdseg.evaluation.training_overlap import OVERLAP
+from bcdseg.model.card import DISCLAIMER
+
+if TYPE_CHECKING:
+    from bcdseg.evaluation.external_validation import ExternalValidation
+    from bcdseg.evaluation.measures.measure import Measure
+    from bcdseg.evaluation.metrics.meta_analysis import Pooled
+
+
+def external_document(found: ExternalValidation) -> Document:
+    """Return the report of an external validation."""
+    scans = sum(len(one.cases) for one in found.evaluations.values())
+    return Document(
+        title=f"External validation of {found.model}",
+        subtitle=f"{scans} scans of {len(found.evaluations)} data sets: {', '.join(found.evaluations)}. {DISCLAIMER}",
+        warnings=tuple(
+            Text(f"{name}: {OVERLAP[one.training_overlap]}", "warning")
+            for name, one in found.evaluations.items()
+            if one.training_overlap != "none"
+        ),
+        sections=(
+            Section("Performance by data set", tuple(_performance(found))),
+            Section("Heterogeneity", tuple(_heterogeneity(found))),
+            Section("Data sets", (_data_table(found),)),
+        ),
+    )
+
+
+def pooled_text(pooled: Pooled | None, measure: Measure) -> tuple[str, str]:
+    """Return the pooled value with its interval, and I², as text."""
+    if pooled is None:
+        return NONE, NONE
+    ends = f"({number(pooled.low, measure.unit)} to {number(pooled.high, measure.unit)})"
+    return f"{with_unit(pooled.value, measure.unit)} {ends}", f"{pooled.i2:.0%}"
+
+
+def _performance(found: ExternalValidation) -> Iterator[Block]:
+    yield Text("Values with 95 % intervals of a bootstrap over groups. The report of each data set has all measures.")
+    rows = [
+        (Cell(measure.title, measure.definition), *(value_cell(one, measure.unit) for one in found.estimates(measure.name)))
+        for measure in found.measures
+    ]
+    yield Table(("measure", *found.evaluations), tuple(rows))
+    yield Pictures(tuple(_forests(found)))
+
+
+def _forests(found: ExternalValidation) -> Iterator[Picture]:
+    names = [f"{name} (n = {len(one.cases)})" for name, one in found.evaluations.items()]
+    for start in range(0, len(found.measures), MOST_PANELS):
+        some = found.measures[start : start + MOST_PANELS]
+        pooled = [found.heterogeneity.get(one.name) for one in some]
+        panels = [
+            ForestPanel(
+                title=one.title,
+                estimates=found.estimates(one.name),
+                pooled=None if over is None else (over.low, over.value, over.high),
+                fraction=one.unit == "fraction",
+            )
+            for one, over in zip(some, pooled, strict=True)
+        ]
+        yield drawn(
+            f"external-{start // MOST_PANELS + 1}",
+            forest_figure(names, panels),
+            "Forest plot by data set",
+            "Squares are values and lines their 95 % intervals; an open square has too few groups for an interval. The diamond "
+            "is the "
+            "pooled value with its interval.",
+            f"Values of {', '.join(one.title for one in some)} for each data set.",
+        )
+
+
+def _heterogeneity(found: ExternalValidation) -> Iterator[Block]:
+    yield Text(
+        "Random-effects meta-analysis (DerSimonian and Laird) over the data sets. I² is the fraction of the variance that is "
+        "between the "
+        "data sets: near 0 % they agree, above 75 % they differ so much that the pooled value describes none of them. The "
+        "prediction "
+        "interval is where the value of one more data set is expected; with few data sets it is wide."
+    )
+    rows = []
+    for measure in found.measures:
+        over = found.heterogeneity.get(measure.name)
+        if over is None:
+            rows.append((Cell(measure.title, "fewer than two data sets have an interval"), *(Cell(NONE) for _ in range(4))))
+            continue
+        ahead = NONE
+        if over.next_low is not None and over.next_high is not None:
+            least, most = measure.bounds
+            ahead = f"{number(max(over.next_low, least), measure.unit)} to {number(min(over.next_high, most), measure.unit)}"
+        value, i2 = pooled_text(over, measure)
+        rows.append((Cell(measure.title), Cell(value), Cell(ahead), Cell(i2), Cell(f"{over.q:.1f}", f"p = {over.p:.3f}")))
+    yield Table(("measure", "pooled (95 % interval)", "95 % prediction interval", "I²", "Cochran's Q"), tuple(rows))
+
+
+def _data_table(found: ExternalValidation) -> Table:
+    rows = [
+        (
+            Cell(name),
+            Cell(str(len(one.cases)), f"{len(set(one.cases.groups))} groups"),
+            Cell(", ".join(f"{count} {label}" for label, count in one.counts.items()) or NONE),
+            Cell(str(int(one.cases.lesion.sum())), f"of {int(one.cases.has_mask.sum())} with a known mask"),
+            Cell(OVERLAP[one.training_overlap]),
+        )
+        for name, one in found.evaluations.items()
+    ]
+    return Table(("data set", "scans", "classes", "scans with a lesion", "overlap with training"), tuple(rows))

@@ -1,0 +1,83 @@
+"""One model on several data sets: the table, the heterogeneity and the files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made import busi
+from typer.testing import CliRunner
+
+import bcdseg
+from bcdseg.cli import app
+from bcdseg.evaluation.external_validation import ExternalValidation, evaluate_external
+from bcdseg.evaluation.metrics.meta_analysis import random_effects
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    root = tmp_path_factory.mktemp("external")
+    return [busi(root / name, (2, 11, 11)) for name in ("north", "south")]
+
+
+@pytest.fixture(scope="module")
+def found(small_model: bcdseg.Model, folders: list[Path]) -> ExternalValidation:
+    return evaluate_external(small_model, [bcdseg.open_dataset(one) for one in folders], draws=50, gallery=0)
+
+
+def test_each_data_set_has_its_evaluation_and_the_pooled_value_is_theirs(found: ExternalValidation) -> None:
+    assert list(found.evaluations) == ["north", "south"]
+    estimates = found.estimates("dice")
+    assert [one.value for one in estimates] == [found["north"]["dice"].value, found["south"]["dice"].value]
+    expected = random_effects([one.value for one in estimates], [one.se for one in estimates])  # type: ignore[arg-type]
+    assert found.heterogeneity["dice"] == expected
+    table = found.table()
+    assert "| Dice |" in table
+    assert "north | south | pooled (95 % interval) | I²" in table
+    assert "22 scans" not in repr(found)
+    assert "north (24 scans)" in repr(found)
+    with pytest.raises(bcdseg.errors.OptionError, match="'east' is not one of the data sets: north, south"):
+        found["east"]
+
+
+def test_the_report_has_all_data_sets(found: ExternalValidation, tmp_path: Path) -> None:
+    page = found.save(tmp_path / "out")
+    text = page.read_text()
+    for said in ("External validation of", "Heterogeneity", "prediction interval", "north", "can't be ruled out"):
+        assert said in text, said
+    content = json.loads((tmp_path / "out" / "external.json").read_text(), parse_constant=pytest.fail)
+    assert [one["name"] for one in content["datasets"]] == ["north", "south"]
+    assert content["heterogeneity"]["dice"].keys() >= {"value", "i2", "tau2", "q", "p"}
+    assert (tmp_path / "out" / "north" / "report.html").is_file()
+    assert (tmp_path / "out" / "figures" / "external-1.png").is_file()
+    with pytest.raises(bcdseg.errors.OutputExistsError):
+        found.save(tmp_path / "out")
+
+
+def test_one_data_set_or_two_of_one_name_are_refused(small_model: bcdseg.Model, folders: list[Path]) -> None:
+    data = bcdseg.open_dataset(folders[0])
+    for given, message in (
+        ([data], "give two or more"),
+        ([data, data], "two have the same name"),
+        ({"a/b": data, "c": data}, "'a/b' can't name a folder"),
+    ):
+        with pytest.raises(bcdseg.errors.OptionError, match=message):
+            evaluate_external(small_model, given)  # type: ignore[arg-type]
+    with pytest.raises(bcdseg.errors.OptionError, match="is not a data set"):
+        evaluate_external(small_model, ["north", "south"])  # type: ignore[list-item]
+    odd = replace(data, name="")
+    with pytest.raises(bcdseg.errors.OptionError, match="can't name a folder"):
+        evaluate_external(small_model, [odd, data])
+
+
+def test_the_command_takes_several_data_sets(small_model: bcdseg.Model, folders: list[Path], tmp_path: Path) -> None:
+    model = small_model.save(tmp_path / "mine")
+    command = ["evaluate", str(model), *map(str, folders), "--draws", "0", "--gallery", "0", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "| Dice |" in done.stdout
+    assert (tmp_path / "out" / "south" / "report.json").is_file()
+    refused = CliRunner().invoke(app, [*command, "--overwrite", "--split", "split.json"])
+    assert isinstance(refused.exception, bcdseg.errors.OptionError)
