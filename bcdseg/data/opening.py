@@ -80,7 +80,7 @@ def open_dataset(
         chosen = LAYOUTS[layout] if layout != "auto" else _recognised(listing)
         found = _without_empty(chosen.read(listing), listing)
         own_name, title = listing.table.stem if listing.table else listing.root.resolve().name, chosen.title
-        _check_used(listing, chosen, given, unasked=layout == "auto")
+        _check_used(listing, chosen, given, unasked=layout == "auto" and listing.annotation is None)
     else:
         found, own_name, title = _from_memory(source, layout, Path(root or "."), given)
     name = name or own_name
