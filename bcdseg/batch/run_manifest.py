@@ -34,7 +34,8 @@ class Record:
         rows: Rows of the CSV table, one per scan.
         results: Entries of the JSON table, one per scan.
         clip: Summary of the clip, None for an image.
-        pictures: Paths of the masks and overlays of the file, relative to the folder.
+        pictures: Paths of the masks, overlays and annotations of the file, relative to the folder.
+        annotations: Entries of the COCO file, one per scan.
         stamp: Size and modification time of the file when it was read.
         whole: Whether all of it was read and written.
     """
@@ -44,6 +45,7 @@ class Record:
     results: list[dict[str, Any]]
     clip: dict[str, Any] | None = None
     pictures: list[str] = field(default_factory=list)
+    annotations: list[dict[str, Any]] = field(default_factory=list)
     stamp: Stamp | None = None
     whole: bool = True
 

@@ -11,6 +11,7 @@ from bcdseg.batch.run_manifest import Journal, Record, stamp_of
 from bcdseg.dicom.scan import DicomFrame
 from bcdseg.errors import ImageError, OptionError, OutputError, OutputExistsError
 from bcdseg.files import can_write, check_free, write_whole
+from bcdseg.inference.annotations import COCO_FILE, annotation, annotation_endings, annotation_files, coco_file
 from bcdseg.inference.clips import ClipSummary, clip_file, summarize_clip, without_maps
 from bcdseg.inference.dicom_output import save_dicom_seg, save_dicom_sr
 from bcdseg.inference.prediction import Prediction
@@ -110,12 +111,13 @@ def _gather_file(
     classes: Sequence[str],
 ) -> None:
     held: list[Result] = []
-    found: dict[str, Any] = {"rows": [], "results": [], "pictures": []}
+    found: dict[str, Any] = {"rows": [], "results": [], "pictures": [], "annotations": []}
     whole, problems = False, len(clips.problems)
     try:
         for answer in stream:
             result, pictures = (answer, []) if folder is None else folder.add(answer)
             found["pictures"] += pictures
+            found["annotations"] += [] if folder is None else folder.coco_entries(result)
             found["results"].append(result.to_dict())
             found["rows"] += table_rows([result], classes)
             held.append(result if isinstance(result, Failure) else without_maps(result))
@@ -133,23 +135,32 @@ def paths_of(files: Files) -> list[Path]:
 
 
 class OutputFolder:
-    """Output folder of a run: a mask and an overlay per scan where configured, and tables at the end.
+    """Output folder of a run: a mask, an overlay and an annotation per scan where configured, and tables at the end.
 
     Names are those of the scans below their common folder; names too long for a file end in a hash. Existing files are checked for
     before anything is predicted.
     """
 
-    def __init__(self, folder: Path, sources: Sequence[Path], *, masks: bool = True, overlay: bool, overwrite: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        sources: Sequence[Path],
+        *,
+        masks: bool = True,
+        overlay: bool,
+        annotations: str | None = None,
+        overwrite: bool,
+    ) -> None:
         self.folder = folder
         self.masks = masks
+        self.annotations = annotations
         self.overlay = overlay
         self.overwrite = overwrite
         self._names = output_names(sources)
         self.tables = [folder / "predictions.csv", folder / "predictions.json", folder / "clips.json"]
-        kinds = [*["_mask.png"] * masks, *["_overlay.png", "_heatmap.png"] * overlay]
-        check_free(
-            [*self.tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite
-        )
+        kinds = [*["_mask.png"] * masks, *["_overlay.png", "_heatmap.png"] * overlay, *annotation_endings(annotations)]
+        tables = [*self.tables, *[folder / COCO_FILE] * (annotations == "coco")]
+        check_free([*tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite)
 
     def add(self, result: Result) -> tuple[Result, list[str]]:
         """Write the mask and the overlays of one result.
@@ -162,12 +173,27 @@ class OutputFolder:
         """
         if isinstance(result, Failure):
             return result, []
-        pictures = pictures_of(result, self._names[result.source], masks=self.masks, overlay=self.overlay)
+        name = self._names[result.source]
+        pictures = pictures_of(result, name, masks=self.masks, overlay=self.overlay)
+        if self.annotations is not None:
+            pictures |= annotation_files(result, self.annotations, name, self.folder)
         error = write_pictures(self.folder, pictures, overwrite=self.overwrite)
         return (result, list(pictures)) if error is None else (Failure(result.source, error), [])
 
+    def coco_entries(self, result: Result) -> list[dict[str, Any]]:
+        """Return the entry of a result for the COCO file, where one is written."""
+        if isinstance(result, Failure) or self.annotations != "coco":
+            return []
+        return [annotation(result, self.annotations, self._names[result.source], self.folder)]
+
     def write_tables(self, records: Sequence[Record], classes: Sequence[str]) -> None:
-        """Write ``predictions.csv``, one row per scan, ``predictions.json``, all results, and ``clips.json`` for clips."""
+        """Write ``predictions.csv``, one row per scan, ``predictions.json``, all results, and ``clips.json`` for clips.
+
+        In COCO's format, the annotations of all scans are written too.
+        """
+        if self.annotations == "coco":
+            content = coco_file([entry for record in records for entry in record.annotations])
+            write_whole(self.folder / COCO_FILE, content, overwrite=self.overwrite)
         rows = [row for record in records for row in record.rows]
         results = [result for record in records for result in record.results]
         clips = [record.clip for record in records if record.clip is not None]

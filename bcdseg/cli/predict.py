@@ -32,6 +32,7 @@ def predict_command(
     overwrite: option.Overwrite = False,
     resume: option.Resume = False,
     frames: option.Frames = 1,
+    annotations: option.Annotations = None,
     dicom_seg: option.DicomSeg = False,
     dicom_sr: option.DicomSr = False,
     keep_identifiers: option.KeepIdentifiers = False,
@@ -51,6 +52,7 @@ def predict_command(
     from bcdseg.inference.sliding_window import Tiles
     from bcdseg.model.registry import load
 
+    _check_annotations(annotations, out, engine)
     _check_engine(engine, out, format, dicom=dicom_seg or dicom_sr, ray_only=(ray_address, workers))
     loaded = load(model, device=device, runtime=runtime, precision=precision)
     asked: dict[str, Any] = {
@@ -69,6 +71,7 @@ def predict_command(
         "precision": loaded.precision,
         "engine": engine.value,
     }
+    given["annotations"] = annotations.value if annotations else None
     given |= {"masks": masks, "overlay": overlay, "frames": frames, "tile_scale": tile_scale, "tile_overlap": tile_overlap}
     weights = fingerprint(loaded.network, loaded.preprocessing, loaded.rules)
     run = PredictRun(
@@ -80,6 +83,7 @@ def predict_command(
         frames=frames,
         masks=masks,
         overlay=overlay,
+        annotations=given["annotations"],
         kinds=kinds,
         resume=resume,
         overwrite=overwrite,
@@ -88,6 +92,15 @@ def predict_command(
         predict_archive(loaded, run, address=ray_address, workers=workers)
     else:
         predict_here(loaded, run)
+
+
+def _check_annotations(annotations: option.AnnotationFormat | None, out: Path | None, engine: option.Engine) -> None:
+    from bcdseg.errors import OptionError
+
+    if annotations is not None and out is None:
+        raise OptionError("--annotations writes files: name their folder with --out FOLDER.")
+    if annotations is not None and engine is option.Engine.ray:
+        raise OptionError("--engine ray writes no --annotations: leave out --engine.")
 
 
 def _check_engine(

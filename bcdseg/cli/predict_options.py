@@ -33,6 +33,14 @@ class Augmentation(str, Enum):
     full = "full"
 
 
+class AnnotationFormat(str, Enum):
+    """Format of annotations."""
+
+    coco = "coco"
+    labelme = "labelme"
+    geojson = "geojson"
+
+
 class Engine(str, Enum):
     """Engine that runs the predictions."""
 
@@ -78,6 +86,9 @@ Tta = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are in the folder already.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, after what is done.")]
 Frames = Annotated[int, typer.Option(min=1, help="Of DICOM clips, each n-th frame.")]
+Annotations = Annotated[
+    AnnotationFormat | None, typer.Option("--annotations", help="Also write outlines as polygons, for annotation tools.")
+]
 DicomSeg = Annotated[bool, typer.Option("--dicom-seg", help="Write outlines of DICOM scans as DICOM-SEG too.")]
 DicomSr = Annotated[bool, typer.Option("--dicom-sr", help="Write measurements of DICOM scans as DICOM reports too.")]
 KeepIdentifiers = Annotated[

@@ -26,6 +26,7 @@ class PredictRun:
     Attributes:
         settings: Settings that must be equal for a run to resume.
         asked: Options of ``Model.predict``.
+        annotations: Format of annotations, or None.
         kinds: Kinds of DICOM output.
     """
 
@@ -37,6 +38,7 @@ class PredictRun:
     frames: int
     masks: bool
     overlay: bool
+    annotations: str | None
     kinds: list[str]
     resume: bool
     overwrite: bool
@@ -100,7 +102,8 @@ def predict_here(model: Model, run: PredictRun) -> None:
     settings = {**run.settings, "folder of the scans": str(common_folder(names))}
     journal = Journal(run.out, settings, resume=run.resume, overwrite=run.overwrite)
     overwrite = run.overwrite or journal.goes_on
-    folder = OutputFolder(run.out, names, masks=run.masks, overlay=run.overlay, overwrite=overwrite) if run.out else None
+    wanted = {"masks": run.masks, "overlay": run.overlay, "annotations": run.annotations}
+    folder = OutputFolder(run.out, names, **wanted, overwrite=overwrite) if run.out else None
     keeps = bool(run.asked["keep_identifiers"])
     clips = ClipFolder(run.out, names, kinds=run.kinds, overwrite=overwrite, keep_identifiers=keeps)
     left = {file: files[file] for file in journal.left(files)}

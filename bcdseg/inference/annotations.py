@@ -67,7 +67,7 @@ def save_annotations(
     def contents() -> Iterator[tuple[str, bytes]]:
         yield from ((path, content) for path, content in images.values() if content is not None)
         values = [annotation(one, format, names[one.source], Path(folder), tolerance) for one in made]
-        yield from zip(files, map(json_file, [coco.document(values)] if format == "coco" else values), strict=True)
+        yield from zip(files, [coco_file(values)] if format == "coco" else map(json_file, values), strict=True)
 
     return write_all(Path(folder), [*pictures, *files], contents(), overwrite=overwrite)
 
@@ -76,6 +76,16 @@ def check_format(format: str) -> None:
     """Raise an error that lists the formats if a format is unknown."""
     if format not in FORMATS:
         raise OptionError(f"format={format!r}: choose one of {', '.join(map(repr, FORMATS))}.")
+
+
+def annotation_endings(format: str | None) -> list[str]:
+    """Return the endings of the annotation files of each scan."""
+    return [ENDINGS[format]] if format in ENDINGS else []
+
+
+def coco_file(entries: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the content of a COCO file with the entries of all scans."""
+    return json_file(coco.document(entries))
 
 
 def polygons_of(prediction: Prediction) -> tuple[Polygon, ...]:
@@ -106,6 +116,15 @@ def annotation(prediction: Prediction, format: str, name: str, folder: Path, tol
         return labelme.document(_scan(prediction, path), beside, tolerance)
     entry = coco.entry_of(_scan(prediction, name + Path(path).suffix), "polygons", tolerance)
     return {**entry, "image": {**entry["image"], "path": path}}
+
+
+def annotation_files(prediction: Prediction, format: str, name: str, folder: Path) -> dict[str, bytes]:
+    """Return the names and contents of the files of one scan: its annotation, which COCO has in one file of all, and its image."""
+    path, content = image_of(prediction, name, folder)
+    files = {} if content is None else {path: content}
+    if format != "coco":
+        files[name + ENDINGS[format]] = json_file(annotation(prediction, format, name, folder))
+    return files
 
 
 def image_of(prediction: Prediction, name: str, folder: Path) -> tuple[str, bytes | None]:

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from made import save
 from numpy.typing import NDArray
+from PIL import Image
 from pycocotools.coco import COCO
 from scipy.ndimage import binary_dilation, binary_erosion
 from skimage.draw import disk
+from typer.testing import CliRunner
 
 import bcdseg
+from bcdseg.cli import app
 from bcdseg.data.annotations.polygons import fill
 from bcdseg.errors import OptionError, OutputExistsError
 from bcdseg.inference.annotations import save_annotations
@@ -118,3 +121,56 @@ def test_files_are_kept_and_formats_are_checked(prediction: bcdseg.Prediction, t
         prediction.save_annotations(tmp_path)
     with pytest.raises(OptionError, match="'labelme'"):
         prediction.save_annotations(tmp_path, format="via")
+
+
+@pytest.fixture
+def folders(small_model: bcdseg.Model, scan: NDArray[np.uint8], tmp_path: Path) -> tuple[str, ...]:
+    """Arguments of the command line for a saved model, and two scans, one of them DICOM."""
+    small_model.save(tmp_path / "model")
+    save(tmp_path / "scans/a.png", scan)
+    made_dicom.save(made_dicom.dicom(scan, made_dicom.region((0, 0, *scan.shape))), tmp_path / "scans/b.dcm")
+    return ("predict", str(tmp_path / "scans"), "--model", str(tmp_path / "model"), "--threshold", "0.4")
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    if isinstance(result.exception, OptionError):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("format", ["coco", "labelme", "geojson"])
+def test_the_command_line_writes_annotations_beside_masks(folders: tuple[str, ...], tmp_path: Path, format: str) -> None:
+    out = tmp_path / "out"
+    code, output = run(*folders, "--out", str(out), "--annotations", format)
+    assert code == 0, output
+    if format == "geojson":
+        assert {"a.geojson", "b.geojson"} <= {path.name for path in out.iterdir()}
+        return
+    data = bcdseg.open_dataset(out / "annotations.json") if format == "coco" else bcdseg.open_dataset(out, layout="labelme")
+    assert len(data) == 2
+    for sample, name in zip(data, "ab", strict=True):
+        mask = data.read(sample)[1]
+        written = np.asarray(Image.open(out / f"{name}_mask.png")) > 0
+        assert mask is not None
+        assert (mask != written).mean() < 0.05
+
+
+def test_a_resumed_run_has_the_annotations_of_all_scans(folders: tuple[str, ...], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = (*folders, "--out", str(out), "--annotations", "coco")
+    assert run(*first)[0] == 0
+    before = json.loads((out / "annotations.json").read_text())
+    save(tmp_path / "scans/c.png", np.zeros((50, 60), np.uint8))
+    code, output = run(*first, "--resume")
+    assert code == 0, output
+    after = json.loads((out / "annotations.json").read_text())
+    assert [one["file_name"] for one in after["images"]] == ["a.png", "b.png", "c.png"]
+    assert after["images"][:2] == before["images"]
+
+
+def test_annotations_need_a_folder_and_this_process(folders: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="name their folder with --out"):
+        run(*folders, "--annotations", "coco")
+    with pytest.raises(OptionError, match="--engine ray writes no --annotations"):
+        run(*folders, "--annotations", "coco", "--engine", "ray", "--out", str(tmp_path / "out"))

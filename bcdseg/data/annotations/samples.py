@@ -12,6 +12,7 @@ from typing import Any
 
 from bcdseg.data.layouts.file_index import FileIndex
 from bcdseg.data.layouts.listing import USUAL_ORDER, FolderListing, Listing, folder_labels, name_labels, split_path, take_part
+from bcdseg.data.readers import NO_SCAN
 from bcdseg.errors import DatasetError, DataWarning, InputError
 from bcdseg.types import Fact, LesionMask, Sample, Spacing
 
@@ -88,8 +89,9 @@ def samples_of(images: Iterable[AnnotatedImage], listing: Listing, problems: Seq
                 facts=image.facts,
             )
         )
-    used = [(image, one) for (image, _), one in zip(pairs, ids, strict=True)]
-    _warn(listing, used, labels, whole=not found.problems and listing.annotation is None)
+    _warn(listing.root, [image for image, _ in pairs], ids, labels)
+    if not found.problems and listing.annotation is None:
+        _warn_of_unused(listing, {os.path.abspath(path) for _, path in pairs})  # noqa: PTH100 - links stay
     return found
 
 
@@ -180,21 +182,27 @@ def _masks(image: AnnotatedImage) -> tuple[LesionMask, ...]:
     return tuple(image.lesions)
 
 
-def _warn(listing: Listing, images: Sequence[tuple[AnnotatedImage, str]], labels: Sequence[str | None], *, whole: bool) -> None:
-    """Warn of what is not used as it was annotated, and of images that are not used where the ``whole`` folder was read."""
-    several = [one for (image, one), label in zip(images, labels, strict=True) if label is None and len(image.classes) > 1]
-    boxes = [one for image, one in images if image.boxes]
-    none = [one for image, one in images if not (image.lesions or image.boxes or image.outlined or image.label)]
-    used = {one for _, one in images}
-    unused = [one for one in listing.images if one not in used] if whole else []
-    for ids, text in (
+def _warn(root: Path, images: Sequence[AnnotatedImage], ids: Sequence[str], labels: Sequence[str | None]) -> None:
+    """Warn of what is not used as it was annotated."""
+    several = [one for image, one, label in zip(images, ids, labels, strict=True) if label is None and len(image.classes) > 1]
+    boxes = [one for image, one in zip(images, ids, strict=True) if image.boxes]
+    known = [image.lesions or image.boxes or image.outlined or image.label for image in images]
+    none = [one for one, is_known in zip(ids, known, strict=True) if not is_known]
+    for named, text in (
         (several, SEVERAL),
         (boxes, "have boxes in place of outlines: their mask is unknown"),
         (none, "have no annotation: their mask is unknown, not empty"),
-        (unused, "are in no annotation file: they are left out"),
     ):
-        if ids:
-            warn_of(listing.root, ids, text)
+        if named:
+            warn_of(root, named, text)
+
+
+def _warn_of_unused(listing: Listing, used: set[str]) -> None:
+    """Warn of images that no annotation file names, except masks and overlays."""
+    scans = [name for name in listing.images if not NO_SCAN.search(split_path(name)[1])]
+    unused = [name for name in scans if os.path.abspath(listing.path(name)) not in used]  # noqa: PTH100 - links stay
+    if unused:
+        warn_of(listing.root, unused, "are in no annotation file: they are left out")
 
 
 def warn_of(root: Path, ids: Sequence[str], text: str) -> None:
