@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NOT_UNICODE = "backslashreplace"  # a file name may contain bytes that are not valid text
 LONGEST_STEM = LONGEST - len("_frame99999_heatmap.png")
 LESION_COLUMNS = ("long_axis_px", "short_axis_px", "long_axis_mm", "short_axis_mm")
+SIZE_COLUMNS = ("area_mm2", *LESION_COLUMNS)
 
 
 def write_pictures(folder: Path, pictures: Mapping[str, bytes], *, overwrite: bool) -> BcdsegError | None:
@@ -121,9 +122,14 @@ def table_rows(results: Iterable[Result], classes: Sequence[str]) -> list[dict[s
 
 
 def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
-    """Return the rows of ``table_rows`` as the content of a CSV file."""
+    """Return the rows of ``table_rows`` as the content of a CSV file, with two decimals for sizes."""
     columns = columns_of(classes)
-    return csv_text(columns, ([row.get(name, "") for name in columns] for row in rows)).encode("utf-8", NOT_UNICODE)
+    return csv_text(columns, ([_cell(name, row.get(name, "")) for name in columns] for row in rows)).encode("utf-8", NOT_UNICODE)
+
+
+def _cell(name: str, value: Any) -> Any:
+    """Return a cell of the CSV; sizes are rounded here only, so that no other output rounds them a second time."""
+    return round(value, 2) if name in SIZE_COLUMNS and value != "" else value
 
 
 def columns_of(classes: Sequence[str]) -> list[str]:
@@ -144,10 +150,10 @@ def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
     row["area_px"] = sum(lesion.area_px for lesion in prediction.lesions)
     if prediction.spacing is not None:
         row["spacing_from"] = prediction.spacing_from or ""
-        row["area_mm2"] = round(sum((lesion.area_mm2 or 0.0 for lesion in prediction.lesions), 0.0), 2)
+        row["area_mm2"] = sum((lesion.area_mm2 or 0.0 for lesion in prediction.lesions), 0.0)
     if prediction.lesions:
         largest = prediction.lesions[0]
-        row |= {name: round(value, 2) for name in LESION_COLUMNS if (value := getattr(largest, name)) is not None}
+        row |= {name: value for name in LESION_COLUMNS if (value := getattr(largest, name)) is not None}
     return row
 
 

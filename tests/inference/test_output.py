@@ -126,3 +126,12 @@ def test_output_names_keep_scans_apart(tmp_path: Path) -> None:
         folder.add(_prediction(str(source)))
     made = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
     assert made == ["a/x_mask.png", "b/x.jpg_mask.png", "b/x.png_mask.png", "b/y.z_mask.png"]
+
+
+def test_sizes_are_rounded_once_in_the_table_of_the_command_line() -> None:
+    from bcdseg.cli.predict_outputs import _size
+    from bcdseg.inference.writers import csv_bytes
+
+    row = {"source": "a.png", "label": "", "long_axis_mm": 17.7457, "short_axis_mm": 3.04}
+    assert _size(row) == "17.7 x 3.0 mm"  # 17.8, when 17.7457 became 17.75 first
+    assert "17.75,3.04" in csv_bytes([row], []).decode()
