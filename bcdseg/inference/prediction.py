@@ -156,7 +156,7 @@ class Prediction:
         from bcdseg.inference.render import draw_heat
 
         if self.heatmap is None:
-            raise OptionError("This prediction has no heat map: ask for one with predict(..., explain=True).")
+            raise OptionError("This prediction has no heat map: predict with explain=True.")
         return draw_heat(self)
 
     def plot(self) -> Figure:
@@ -216,12 +216,12 @@ class Prediction:
         return save_dicom_sr(self, path, source=source, keep_identifiers=keep_identifiers, overwrite=overwrite)
 
     def __repr__(self) -> str:
-        answer = "no class" if self.label is None else f"{self.label} {self.confidence:.0%}"
+        label = "no class" if self.label is None else f"{self.label} {self.confidence:.0%}"
         sizes = ", ".join(str(lesion) for lesion in self.lesions) or "nothing outlined"
         sizes += f", {len(self.candidates)} candidate{'s' * (len(self.candidates) > 1)}" * bool(self.candidates)
         outline = "no mask" if self.mask is None else sizes
         flags = "".join(f", {flag.code}!" for flag in self.flags)
-        return f"<Prediction {Path(self.source).name}: {answer}, {outline}{flags}>"
+        return f"<Prediction {Path(self.source).name}: {label}, {outline}{flags}>"
 
     def _repr_html_(self) -> str:
         buffer = io.BytesIO()
@@ -233,7 +233,9 @@ class Prediction:
             (name, f"<meter value='{value:.3f}' style='width:10em'></meter>", f"{value:.1%}")
             for name, value in self.probabilities.items()
         ]
-        bars = "".join(f"<tr><td>{html.escape(name)}</td><td>{bar}</td><td>{share}</td></tr>" for name, bar, share in rows)
+        bars = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{bar}</td><td>{percentage}</td></tr>" for name, bar, percentage in rows
+        )
         notes = [str(lesion) for lesion in self.lesions]
         notes += [f"candidate: {candidate}" for candidate in self.candidates] + [f"⚠ {flag.message}" for flag in self.flags]
         items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
