@@ -53,7 +53,7 @@ def run(folder: Path) -> list[str]:
     from starlette.testclient import TestClient
 
     import bcdseg
-    from bcdseg.app.prediction_cache import Shelf
+    from bcdseg.app.model_store import ModelStore
     from bcdseg.app.server import create_app
     from bcdseg.serve.app import create_app as create_server
 
@@ -85,7 +85,7 @@ def run(folder: Path) -> list[str]:
     image = io.BytesIO()
     Image.fromarray(np.asarray(scans[0])).save(image, "PNG")
     origin = "http://127.0.0.1:8765"
-    with TestClient(create_app(Shelf([str(saved)])), base_url=origin, headers={"origin": origin}) as page:
+    with TestClient(create_app(ModelStore([str(saved)])), base_url=origin, headers={"origin": origin}) as page:
         token = page.post("/api/session").json()["token"]
         (scan,) = page.post(f"/api/{token}/scans", params={"name": "scan.png"}, content=image.getvalue()).json()["scans"]
         assert page.get(f"/api/{token}/scans/{scan['id']}/answer").status_code == 200

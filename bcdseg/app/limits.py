@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-MEBI = 2**20
+from bcdseg.web.bodies import MEGA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Limits:
         sessions: Sessions at once; the least recently used one is closed for a new one.
         idle_seconds: Seconds without a request after which a session is closed.
         at_once: Predictions that run in parallel.
+        read_seconds: Longest time for a file to be decoded; after it the process that decodes it is ended.
         arriving_bytes: Bytes of all unfinished uploads, which are in memory.
         stall_seconds: Longest time without a byte of an upload.
         arrival_seconds: Longest time for a whole file to arrive.
@@ -30,15 +31,16 @@ class Limits:
         kept_pixels: Pixels of the latest predictions, which are cached so that nothing is computed twice.
     """
 
-    file_bytes: int = 64 * MEBI
+    file_bytes: int = 64 * MEGA
     pixels: int = 25_000_000
     frames: int = 40
     scans: int = 200
-    session_bytes: int = 256 * MEBI
+    session_bytes: int = 256 * MEGA
     sessions: int = 8
     idle_seconds: float = 3600.0
     at_once: int = 2
-    arriving_bytes: int = 256 * MEBI
+    read_seconds: float = 30.0
+    arriving_bytes: int = 256 * MEGA
     stall_seconds: float = 15.0
     arrival_seconds: float = 120.0
     connections: int = 128

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 from starlette.applications import Starlette
@@ -15,48 +15,53 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bcdseg.app import replies
-from bcdseg.app.arrivals import Arrivals, CrowdedError, SlowError
-from bcdseg.app.host_check import Guard
+from bcdseg.app import handlers
+from bcdseg.app.handlers import AppState
 from bcdseg.app.limits import Limits, sample_scans, static_files
-from bcdseg.app.prediction_cache import Desk, Shelf
-from bcdseg.app.replies import AppState
+from bcdseg.app.model_store import ModelStore
+from bcdseg.app.origin_check import HEADERS, WRONG_HOST, CheckOrigin
+from bcdseg.app.prediction_cache import PredictionCache
 from bcdseg.app.sessions import Sessions
 from bcdseg.errors import BcdsegError, GoneError, LimitError
 from bcdseg.sources import EXITS, unexpected_error
+from bcdseg.web.bodies import Bodies, CrowdedError, SlowError
 from bcdseg.web.hosts import AllowedHosts
+from bcdseg.web.middleware import AddHeaders, CheckHost
+from bcdseg.web.reader_pool import ReaderPool
+from bcdseg.web.status import status_of
 from bcdseg.web.unread import CloseUnread
 
-Answer = TypeVar("Answer")
 SWEEP_SECONDS = 60
-STATUS: dict[type[Exception], int] = {SlowError: 408, CrowdedError: 503, LimitError: 413, GoneError: 404}
-BROKEN = "The program met an error of its own; the window that it runs in says which."
+STATUS: dict[type[BaseException], int] = {SlowError: 408, CrowdedError: 503, LimitError: 413, GoneError: 404}
+BROKEN = "The program met an unexpected error; the window that it runs in shows it."
 
 
-def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None = None) -> Starlette:
+def create_app(models: ModelStore, *, host: str = "127.0.0.1", limits: Limits | None = None) -> Starlette:
     """Create the page as an ASGI application.
 
     Args:
-        shelf: The model store.
+        models: The models that the page offers.
         host: The address that the server listens on, which determines the host names that it accepts.
         limits: Limits on uploads and memory.
     """
     limits = limits or Limits()
-    room = AppState(Sessions(limits), Desk(shelf, kept_pixels=limits.kept_pixels), limits)
-    side_by_side = anyio.CapacityLimiter(limits.at_once)
-    arrivals = Arrivals(limits)
+    readers = ReaderPool(limits.at_once, seconds=limits.read_seconds, most_pixels=limits.pixels)
+    predictions = PredictionCache(models, readers, most_pixels=limits.pixels, kept_pixels=limits.kept_pixels)
+    state = AppState(Sessions(limits), predictions, limits)
+    in_parallel = anyio.CapacityLimiter(limits.at_once)
+    bodies = Bodies(seconds=limits.arrival_seconds, stall_seconds=limits.stall_seconds, bytes_together=limits.arriving_bytes)
 
-    def working(reply: Callable[[AppState, Request], Response]) -> Callable[[Request], Any]:
+    def handle(handler: Callable[[AppState, Request], Response]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            return await anyio.to_thread.run_sync(_foreseen, reply, room, request, limiter=side_by_side)
+            return await anyio.to_thread.run_sync(_run, handler, state, request, limiter=in_parallel)
 
         return endpoint
 
-    def receiving(reply: Callable[[AppState, Request, bytes], Response], most: int) -> Callable[[Request], Any]:
+    def receive(handler: Callable[[AppState, Request, bytes], Response], most: int) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
-            room.session(request)  # checks the token before a byte is read
-            async with arrivals.body(request, most) as content:
-                return await anyio.to_thread.run_sync(_foreseen, reply, room, request, content, limiter=side_by_side)
+            state.session(request)  # checks the token before a byte is read
+            async with bodies.body(request, most) as content:
+                return await anyio.to_thread.run_sync(_run, handler, state, request, content, limiter=in_parallel)
 
         return endpoint
 
@@ -65,54 +70,60 @@ def create_app(shelf: Shelf, *, host: str = "127.0.0.1", limits: Limits | None =
         Route("/", _page),
         Route("/static/{name}", _static),
         Route("/samples/{sample}.png", _sample),
-        Route("/api/session", working(replies.open_session), methods=["POST"]),
-        Route("/api/{token}/close", working(replies.close_session), methods=["POST"]),
-        Route("/api/{token}/card", working(replies.card)),
-        Route("/api/{token}/clips", working(replies.clips)),
-        Route("/api/{token}/table.csv", working(replies.table)),
-        Route("/api/{token}/report", receiving(replies.take_report, limits.file_bytes), methods=["POST"]),
-        Route("/api/{token}/report.html", working(replies.report)),
-        Route("/api/{token}/samples/{sample}", working(replies.take_sample), methods=["POST"]),
-        Route("/api/{token}/scans", receiving(replies.take_scan, limits.file_bytes), methods=["POST"]),
-        Route(scan, working(replies.remove_scan), methods=["DELETE"]),
-        Route(f"{scan}/answer", working(replies.answer)),
-        Route(f"{scan}/image.png", working(replies.image)),
-        Route(f"{scan}/levels", working(replies.level_map)),
-        Route(f"{scan}/heat.png", working(replies.heat)),
-        Route(f"{scan}/files/{{kind}}", working(replies.download)),
+        Route("/api/session", handle(handlers.open_session), methods=["POST"]),
+        Route("/api/{token}/close", handle(handlers.close_session), methods=["POST"]),
+        Route("/api/{token}/card", handle(handlers.card)),
+        Route("/api/{token}/clips", handle(handlers.clips)),
+        Route("/api/{token}/table.csv", handle(handlers.table)),
+        Route("/api/{token}/report", receive(handlers.take_report, limits.file_bytes), methods=["POST"]),
+        Route("/api/{token}/report.html", handle(handlers.report)),
+        Route("/api/{token}/samples/{sample}", handle(handlers.take_sample), methods=["POST"]),
+        Route("/api/{token}/scans", receive(handlers.take_scan, limits.file_bytes), methods=["POST"]),
+        Route(scan, handle(handlers.remove_scan), methods=["DELETE"]),
+        Route(f"{scan}/answer", handle(handlers.answer)),
+        Route(f"{scan}/image.png", handle(handlers.image)),
+        Route(f"{scan}/levels", handle(handlers.level_map)),
+        Route(f"{scan}/heat.png", handle(handlers.heat)),
+        Route(f"{scan}/files/{{kind}}", handle(handlers.download)),
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(CloseUnread, most=limits.file_bytes), Middleware(Guard, hosts=AllowedHosts(host))],
+        middleware=[
+            Middleware(CloseUnread, most=limits.file_bytes),
+            Middleware(AddHeaders, headers=HEADERS),
+            Middleware(CheckHost, hosts=AllowedHosts(host), problem=WRONG_HOST),
+            Middleware(CheckOrigin),
+        ],
         exception_handlers={BcdsegError: _refuse, Exception: _broken},
-        lifespan=lambda _: _awake(room),
+        lifespan=lambda _: _lifespan(state, readers),
     )
 
 
 @contextlib.asynccontextmanager
-async def _awake(room: AppState) -> AsyncIterator[None]:
-    """Warm up the first model while the page opens, and close idle sessions periodically."""
-    threading.Thread(target=_warm, args=(room.desk.shelf,), daemon=True).start()
+async def _lifespan(state: AppState, readers: ReaderPool) -> AsyncIterator[None]:
+    """Load the first model while the page opens, close idle sessions periodically, and end the processes that read files."""
+    threading.Thread(target=_load_first, args=(state.predictions.models,), daemon=True).start()
 
     async def sweep() -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            room.sweep()
+            state.sweep()
 
     sweeping = asyncio.create_task(sweep())
     yield
     sweeping.cancel()
+    readers.stop()
 
 
-def _warm(shelf: Shelf) -> None:
+def _load_first(models: ModelStore) -> None:
     with contextlib.suppress(BcdsegError):  # reported when it is requested
-        shelf.get()
+        models.get()
 
 
-def _foreseen(reply: Callable[..., Response], *arguments: Any) -> Response:
+def _run(handler: Callable[..., Response], *arguments: Any) -> Response:
     """Run a handler, with an ``Exception`` for classes that are not: decoders written in Rust raise such."""
     try:
-        return reply(*arguments)
+        return handler(*arguments)
     except (Exception, *EXITS):
         raise
     except BaseException as error:
@@ -135,8 +146,7 @@ async def _sample(request: Request) -> Response:
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
-    status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 422)
-    return JSONResponse({"error": str(error), "gone": isinstance(error, GoneError)}, status)
+    return JSONResponse({"error": str(error), "gone": isinstance(error, GoneError)}, status_of(error, STATUS) or 422)
 
 
 async def _broken(_: Request, __: Exception) -> Response:

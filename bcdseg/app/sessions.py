@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from bcdseg.app.limits import MEBI, Limits
+from bcdseg.app.limits import Limits
 from bcdseg.data.images import FORMATS
 from bcdseg.dicom.reader import open_dicom
 from bcdseg.dicom.scan import DicomFrame
@@ -23,14 +23,7 @@ from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import table_rows
 from bcdseg.sources import SUFFIXES, is_dicom
 from bcdseg.types import Failure
-
-
-class NamedBytes(io.BytesIO):
-    """Bytes of a file as a file object with a name."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self.name = name
+from bcdseg.web.bodies import MEGA
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,20 +32,19 @@ class UploadedScan:
 
     Attributes:
         name: Name to display: the file's name, for a frame with its number.
+        file_name: Name of the file.
         content: Bytes of its file, which the frames of a clip share.
-        frame: Frame of a clip; None for a file that is one scan.
+        frame: Frame of a clip, counted from 1; None for a file that is one scan.
+        unmarked_dicom: Whether the file is DICOM without the mark ``DICM``, as old ones are.
         id: Random, unguessable id for URLs.
     """
 
     name: str
+    file_name: str
     content: bytes = field(repr=False)
-    frame: DicomFrame | None = None
+    frame: int | None = None
+    unmarked_dicom: bool = False
     id: str = field(default_factory=lambda: secrets.token_hex(16))
-
-    @property
-    def source(self) -> Any:
-        """Input of a model."""
-        return self.frame or NamedBytes(self.content, self.name)
 
     @property
     def is_dicom(self) -> bool:
@@ -68,18 +60,20 @@ def scans_in(content: bytes, name: str, limits: Limits) -> list[UploadedScan]:
     """
     if not (is_dicom(content) or name.lower().endswith(SUFFIXES)):
         _check_pixels(_declared_size(content), name, limits)
-        return [UploadedScan(name=name, content=content)]
+        return [UploadedScan(name=name, file_name=name, content=content)]
     try:
         image = open_dicom(content, name)
     except BcdsegError:
-        return [UploadedScan(name=name, content=content)]
+        return [UploadedScan(name=name, file_name=name, content=content)]
     _check_pixels(image.size, name, limits)
-    count = len(image.frames)
-    if count == 1 and is_dicom(content):
-        return [UploadedScan(name=name, content=content)]
+    count, unmarked = len(image.frames), not is_dicom(content)
+    if count == 1:
+        return [UploadedScan(name=name, file_name=name, content=content, unmarked_dicom=unmarked)]
     every = -(-count // limits.frames)
     frames = [DicomFrame(image, number) for number in range(1, count + 1, every)]
-    return [UploadedScan(name=frame.name, content=content, frame=frame) for frame in frames]
+    return [
+        UploadedScan(name=one.name, file_name=name, content=content, frame=one.number, unmarked_dicom=unmarked) for one in frames
+    ]
 
 
 def _declared_size(content: bytes) -> tuple[int, int]:
@@ -100,7 +94,7 @@ def _check_pixels(size: tuple[int, int], name: str, limits: Limits) -> None:
         )
 
 
-OVER = "The scans of this page are gone: it was idle for long, many others were opened, or the program was restarted. Reload it."
+CLOSED = "The scans of this page are gone: it was idle for long, many others were opened, or the program was restarted. Reload it."
 
 
 @dataclass(eq=False)
@@ -127,40 +121,40 @@ class Session:
         with self._lock:
             wanted = {**self.scans, **{scan.id: scan for scan in scans}}
             if len(wanted) > limits.scans:
-                raise LimitError(f"The page holds {limits.scans} scans at most. Remove some, or use bcdseg predict for an archive.")
-            held = {id(scan.content): len(scan.content) for scan in wanted.values()}
-            if sum(held.values()) > limits.session_bytes:
-                raise LimitError(f"The page holds {limits.session_bytes // MEBI} MB of scans at most. Remove some.")
+                raise LimitError(f"The page keeps {limits.scans} scans at most. Remove some, or use bcdseg predict for an archive.")
+            sizes = {id(scan.content): len(scan.content) for scan in wanted.values()}
+            if sum(sizes.values()) > limits.session_bytes:
+                raise LimitError(f"The page keeps {limits.session_bytes // MEGA} MB of scans at most. Remove some.")
             self.scans = wanted
 
-    def keep(self, model: str, scan: UploadedScan, answer: Prediction | Failure, classes: Sequence[str]) -> None:
+    def keep(self, model: str, scan: UploadedScan, result: Prediction | Failure, classes: Sequence[str]) -> None:
         """Store the table row of a scan and, for a frame, its prediction for the clip's summary."""
         with self._lock:
-            self.rows[model, scan.id] = table_rows([answer], classes)[0]
+            self.rows[model, scan.id] = table_rows([result], classes)[0]
             if scan.frame is not None:
-                self.frames[model, scan.id] = answer if isinstance(answer, Failure) else replace(without_maps(answer), mask=None)
+                self.frames[model, scan.id] = result if isinstance(result, Failure) else replace(without_maps(result), mask=None)
 
     def clips(self, model: str) -> list[ClipSummary]:
         """Return the summary of each clip over its predicted frames."""
-        answered: dict[int, list[Prediction | Failure]] = {}
+        clips: dict[int, list[Prediction | Failure]] = {}
         for key, scan in list(self.scans.items()):  # others may be removed meanwhile
-            if (answer := self.frames.get((model, key))) is not None:
-                answered.setdefault(id(scan.content), []).append(answer)
-        return [summarize_clip(answers) for answers in answered.values()]
+            if (result := self.frames.get((model, key))) is not None:
+                clips.setdefault(id(scan.content), []).append(result)
+        return [summarize_clip(results) for results in clips.values()]
 
     def scan(self, key: str) -> UploadedScan:
         """Return a scan by its id."""
         try:
             return self.scans[key]
         except KeyError:
-            raise GoneError("This scan is not held any more: it was removed. Open it again.") from None
+            raise GoneError("This scan was removed. Open it again.") from None
 
     def remove(self, key: str) -> None:
         """Remove a scan and its results."""
         with self._lock:
             self.scans.pop(key, None)
             self.rows = {place: row for place, row in self.rows.items() if place[1] != key}
-            self.frames = {place: answer for place, answer in self.frames.items() if place[1] != key}
+            self.frames = {place: result for place, result in self.frames.items() if place[1] != key}
 
 
 class Sessions:
@@ -169,44 +163,44 @@ class Sessions:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._lock = Lock()
-        self._held: OrderedDict[str, Session] = OrderedDict()
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
 
     def open(self) -> str:
         """Open a session and return its token; when there are too many, the least recently used one is closed."""
         token = secrets.token_hex(16)
         with self._lock:
-            self._held[token] = Session(used=time.monotonic())
-            while len(self._held) > self.limits.sessions:
-                self._held.popitem(last=False)
+            self._sessions[token] = Session(used=time.monotonic())
+            while len(self._sessions) > self.limits.sessions:
+                self._sessions.popitem(last=False)
         return token
 
     def get(self, token: str) -> Session:
         """Return the session of a token."""
         self.sweep()
         with self._lock:
-            if token not in self._held:
-                raise GoneError(OVER)
-            self._held.move_to_end(token)
-            session = self._held[token]
+            if token not in self._sessions:
+                raise GoneError(CLOSED)
+            self._sessions.move_to_end(token)
+            session = self._sessions[token]
             session.used = time.monotonic()
             return session
 
     def close(self, token: str) -> None:
         """Close a session and remove its scans."""
         with self._lock:
-            self._held.pop(token, None)
+            self._sessions.pop(token, None)
 
     def sweep(self) -> None:
         """Close the sessions that have been idle for too long."""
         latest = time.monotonic() - self.limits.idle_seconds
         with self._lock:
-            for token in [token for token, session in self._held.items() if session.used < latest]:
-                del self._held[token]
+            for token in [token for token, session in self._sessions.items() if session.used < latest]:
+                del self._sessions[token]
 
     def scan_ids(self) -> set[str]:
         """Return the ids of all stored scans."""
         with self._lock:
-            return {key for session in self._held.values() for key in session.scans}
+            return {key for session in self._sessions.values() for key in session.scans}
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._sessions)

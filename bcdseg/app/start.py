@@ -8,10 +8,10 @@ import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bcdseg.app.prediction_cache import Shelf
-from bcdseg.errors import OptionError
+from bcdseg.app.model_store import ModelStore
 from bcdseg.extras import require
 from bcdseg.web.hosts import is_loopback
+from bcdseg.web.listening import listen
 
 PURPOSE = "The page"
 LONGEST_REQUEST = 900.0  # seconds; a model may be loaded first, and a large scan takes long on a slow machine
@@ -23,12 +23,12 @@ class Page:
     """Page whose server is already listening.
 
     Attributes:
-        shelf: The model store.
+        models: The models that the page offers.
         host: The address that it listens on.
         listener: Its open socket.
     """
 
-    shelf: Shelf
+    models: ModelStore
     host: str
     listener: socket.socket
 
@@ -53,7 +53,7 @@ class Page:
 
         limits = Limits()
         server = BoundedServer(
-            create_app(self.shelf, host=self.host, limits=limits),
+            create_app(self.models, host=self.host, limits=limits),
             connections=ConnectionLimits(most=limits.connections, request_seconds=LONGEST_REQUEST),
             grace=GRACE,
             log_level="warning",
@@ -75,20 +75,9 @@ def open_page(models: Sequence[str] = (), *, host: str = "127.0.0.1", port: int 
     """
     for package in ("uvicorn", "starlette"):
         require(package, extra="app", purpose=PURPOSE)
-    listener = _listen(host, port)
+    listener = listen(host, port)
     try:
-        return Page(Shelf(models, device=device), host, listener)
+        return Page(ModelStore(models, device=device), host, listener)
     except BaseException:
         listener.close()
         raise
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = str(error.strerror).partition(" (")[0]  # without the address, which the message contains already
-        raise OptionError(
-            f"Can't listen at {host}, port {port}: {reason}. Choose another with --port; 0 takes any that is free."
-        ) from error

@@ -50,12 +50,14 @@ class Wanted:
         frame: Frame of a DICOM clip, counted from 1.
         most_pixels: Largest number of pixels, as declared in the header, that is decoded.
         reference: Whether to read the reference that DICOM output needs.
+        unmarked_dicom: Whether the file is DICOM without the mark ``DICM``, as old ones are.
     """
 
     name: str
     frame: int | None = None
     most_pixels: int
     reference: bool = False
+    unmarked_dicom: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ def read_upload(content: bytes, wanted: Wanted) -> Upload:
         ImageError: The file can't be read.
     """
     file = NamedBytes(content, wanted.name)
-    if is_dicom(file):
+    if wanted.unmarked_dicom or is_dicom(file):
         scan = _read_dicom(file, wanted)
     else:
         if wanted.frame not in (None, 1):

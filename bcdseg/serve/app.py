@@ -17,17 +17,20 @@ from starlette.middleware import Middleware
 
 from bcdseg import __version__
 from bcdseg.model.model import Model
-from bcdseg.serve.access_log import CheckHost, Shield
-from bcdseg.serve.answers import USE, Answer, json_answer, mask_answer, segmentation_answer
+from bcdseg.serve.access_log import AccessLog
 from bcdseg.serve.limits import Limits
 from bcdseg.serve.readers import Readers
-from bcdseg.serve.request_queue import Desk
+from bcdseg.serve.request_queue import RequestQueue
+from bcdseg.serve.responses import USE, Answer, json_body, mask_body, segmentation_body
 from bcdseg.serve.upload import FORM, RAW
-from bcdseg.serve.workers import FAILED, READY, Lanes
+from bcdseg.serve.workers import FAILED, READY, Workers
 from bcdseg.types import SPACING_RANGE
 from bcdseg.web.hosts import AllowedHosts
+from bcdseg.web.middleware import COMMON, AddHeaders, CheckHost
 from bcdseg.web.unread import CloseUnread
 
+HEADERS = {**COMMON, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+WRONG_HOST = "This server does not answer under the name that was asked for. Allow it with bcdseg serve --allow-host NAME."
 LAST_SECONDS = 1.0  # for work whose client is gone: servers shut an application down when its requests are answered
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 FILE_IN_FORM = {"schema": {"type": "object", "properties": {"file": BINARY["schema"]}, "required": ["file"]}}
@@ -41,7 +44,7 @@ Spacing = Annotated[
 ]
 Point = Annotated[str | None, Query(description="Name of an operating point of the model, which then chooses the class.")]
 Frame = Annotated[int | None, Query(ge=1, description="Of a DICOM clip, the frame, counted from 1.")]
-WithMask = Annotated[bool, Query(description="Whether the mask comes in the answer, as PNG in base64.")]
+WithMask = Annotated[bool, Query(description="Whether the response contains the mask, as PNG in base64.")]
 Kind = Annotated[Literal["binary", "probability"], Query(description="The outline, or the probability of each pixel.")]
 
 
@@ -58,7 +61,7 @@ class State(BaseModel):
 
 
 class Served(BaseModel):
-    """What answers here, and what it takes at most."""
+    """The model, and the limits of the server."""
 
     model: str
     classes: list[str]
@@ -79,13 +82,13 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
         400: "The form can't be read.",
-        403: "The request names another host than those that the server answers under.",
+        403: "The request names another host than the server's own.",
         408: "The upload didn't arrive in time.",
         413: "The file has too many bytes, or the scan too many pixels.",
         415: "Files of this kind can't be read here.",
         422: "The file is no scan that can be read, or an option is not possible; the message says why.",
         429: "Too many requests wait already; Retry-After says in how many seconds to try again.",
-        503: "Not ready yet, busy, stopping, or the answer took too long; Retry-After says in how many seconds to try again.",
+        503: "Not ready yet, busy, stopping, or the prediction took too long; Retry-After says in how many seconds to try again.",
     }.items()
 }
 
@@ -99,17 +102,17 @@ def create_app(model: Model, limits: Limits | None = None, *, hosts: AllowedHost
         hosts: Host names that the server accepts; by default any.
     """
     limits = limits or Limits()
-    lanes = Lanes(model)
-    readers = Readers(lanes, limits)
-    desk = Desk(lanes, readers, limits)
+    workers = Workers(model)
+    readers = Readers(workers, limits)
+    requests = RequestQueue(workers, readers, limits)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        lanes.start()
+        workers.start()
         readers.start()
         yield
         all_read = await asyncio.to_thread(readers.stop, LAST_SECONDS)
-        all_computed = await asyncio.to_thread(lanes.stop, LAST_SECONDS)
+        all_computed = await asyncio.to_thread(workers.stop, LAST_SECONDS)
         app.state.finished = all_read and all_computed
 
     app = FastAPI(
@@ -121,18 +124,19 @@ def create_app(model: Model, limits: Limits | None = None, *, hosts: AllowedHost
         lifespan=lifespan,
         middleware=[
             Middleware(CloseUnread, most=limits.bytes),
-            Middleware(Shield),
-            *([Middleware(CheckHost, hosts=hosts)] if hosts else []),
+            Middleware(AddHeaders, headers=HEADERS),
+            Middleware(AccessLog),
+            *([Middleware(CheckHost, hosts=hosts, problem={"detail": WRONG_HOST})] if hosts else []),
         ],
         exception_handlers={RequestValidationError: _invalid},
     )
     app.state.finished = True
-    _add_answers(app, desk)
-    _add_state(app, desk, limits)
+    _add_predictions(app, requests)
+    _add_state(app, requests, limits)
     return app
 
 
-def _add_answers(app: FastAPI, desk: Desk) -> None:
+def _add_predictions(app: FastAPI, requests: RequestQueue) -> None:
     def post(path: str, media_type: str, **options: Any) -> Callable[..., Any]:
         content: dict[int | str, dict[str, Any]] = (
             {200: {"content": {media_type: BINARY}}} if media_type != "application/json" else {}
@@ -149,39 +153,41 @@ def _add_answers(app: FastAPI, desk: Desk) -> None:
         frame: Frame = None,
     ) -> Response:
         options = {"threshold": threshold, "spacing": spacing, "operating_point": operating_point}
-        encode = partial(json_answer, with_mask=mask)
-        return Response(await desk.ask(request, options, frame, encode), media_type="application/json")
+        encode = partial(json_body, with_mask=mask)
+        return Response(await requests.respond(request, options, frame, encode), media_type="application/json")
 
     @post("/mask", "image/png", response_model=None, summary="The mask as PNG, of the scan's size")
     async def mask_only(request: Request, threshold: Threshold = None, frame: Frame = None) -> Response:
-        return Response(await desk.ask(request, {"threshold": threshold}, frame, mask_answer), media_type="image/png")
+        return Response(await requests.respond(request, {"threshold": threshold}, frame, mask_body), media_type="image/png")
 
     @post("/dicom-seg", "application/dicom", response_model=None, summary="Of a DICOM scan, the mask as DICOM-SEG")
     async def segmentation(
         request: Request, kind: Kind = "binary", threshold: Threshold = None, spacing: Spacing = None, frame: Frame = None
     ) -> Response:
         options = {"threshold": threshold, "spacing": spacing}
-        encode = partial(segmentation_answer, kind=kind)
-        return Response(await desk.ask(request, options, frame, encode, reference=True), media_type="application/dicom")
+        encode = partial(segmentation_body, kind=kind)
+        return Response(await requests.respond(request, options, frame, encode, reference=True), media_type="application/dicom")
 
 
-def _add_state(app: FastAPI, desk: Desk, limits: Limits) -> None:
-    not_so: dict[int | str, dict[str, Any]] = {503: {"model": State, "description": "It is not so."}}
+def _add_state(app: FastAPI, requests: RequestQueue, limits: Limits) -> None:
+    otherwise: dict[int | str, dict[str, Any]] = {503: {"model": State, "description": "It is not so."}}
 
-    def told(well: bool, state: str) -> JSONResponse:
+    def respond(well: bool, state: str) -> JSONResponse:
         return JSONResponse({"state": state}, 200 if well else 503)
 
-    @app.get("/health", response_model=State, responses=not_so, summary="Whether the server is alive")
+    @app.get("/health", response_model=State, responses=otherwise, summary="Whether the server is alive")
     async def health() -> Response:
-        return told((state := desk.state) != FAILED, state)
+        return respond((state := requests.state) != FAILED, state)
 
-    @app.get("/ready", response_model=State, responses=not_so, summary="Whether scans are taken: the model is warm, not overloaded")
+    @app.get(
+        "/ready", response_model=State, responses=otherwise, summary="Whether scans are taken: the model is warm, not overloaded"
+    )
     async def ready() -> Response:
-        return told((state := desk.state) == READY, state)
+        return respond((state := requests.state) == READY, state)
 
-    @app.get("/model", response_model=Served, summary="What answers here, and the limits")
+    @app.get("/model", response_model=Served, summary="The model, and the limits of the server")
     async def served() -> Served:
-        model = desk.lanes.model
+        model = requests.workers.model
         return Served(
             model=model.name,
             classes=list(model.classes),
@@ -205,8 +211,8 @@ def _add_state(app: FastAPI, desk: Desk, limits: Limits) -> None:
 async def _invalid(_: Request, error: Exception) -> Response:
     """Return which option is invalid and why, without the values that were sent."""
     assert isinstance(error, RequestValidationError)
-    told = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
-    return JSONResponse({"detail": told}, 422)
+    problems = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+    return JSONResponse({"detail": problems}, 422)
 
 
 STYLE = """
@@ -247,6 +253,6 @@ def _route(method: str, path: str, route: Mapping[str, Any]) -> Iterator[str]:
         kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in route["requestBody"]["content"])
         yield f"<p>Takes a file: {kinds}.</p>"
     rows = [(f"?{one['name']}=", one.get("description", "")) for one in route.get("parameters", ())]
-    rows += [(status, answer["description"]) for status, answer in route["responses"].items()]
+    rows += [(status, response["description"]) for status, response in route["responses"].items()]
     cells = (f"<tr><td><code>{escape(name)}</code><td>{escape(text)}</tr>" for name, text in rows)
     yield f"<table>{''.join(cells)}</table>"

@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from bcdseg.errors import OptionError
-
-MEGA = 1_000_000
+from bcdseg.web.bodies import MEGA
 
 
 @dataclass(frozen=True, kw_only=True)

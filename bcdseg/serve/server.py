@@ -5,36 +5,35 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 from collections.abc import Sequence
 
-from bcdseg.errors import OptionError
 from bcdseg.model.model import Model
 from bcdseg.serve.app import create_app
 from bcdseg.serve.limits import Limits
-from bcdseg.web.connections import BACKLOG, ConnectionLimits
+from bcdseg.web.connections import ConnectionLimits
 from bcdseg.web.ending import BoundedServer
 from bcdseg.web.hosts import AllowedHosts
+from bcdseg.web.listening import listen
 
 ENDS = (signal.SIGINT, signal.SIGTERM)
 LOG = logging.getLogger("bcdseg.serve")
 
 
 class Running:
-    """Server that is bound to its address, and answers while ``run`` runs.
+    """Server that is bound to its address, and responds while ``run`` runs.
 
     Attributes:
         port: Port that it listens on.
     """
 
     def __init__(self, model: Model, *, host: str, port: int, limits: Limits, allowed_hosts: Sequence[str] = ()) -> None:
-        self._socket = _listen(host, port)
+        self._socket = listen(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._app = create_app(model, limits, hosts=AllowedHosts(host, allowed_hosts))
         connections = ConnectionLimits(
             most=limits.connections,
             head_seconds=limits.head_timeout,
-            request_seconds=3 * limits.timeout,  # to arrive, to be answered, and to be read by the client
+            request_seconds=3 * limits.timeout,  # to arrive, to be predicted, and to be read by the client
         )
         self._server = BoundedServer(self._app, connections=connections, grace=limits.grace, log_config=None)
 
@@ -62,11 +61,3 @@ def run_process(running: Running) -> None:
         LOG.warning("ended with work that was not finished in time")
         logging.shutdown()
         os._exit(1)  # a computing thread would keep the process alive
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        raise OptionError(f"{host}:{port}: can't be listened at ({error}). Choose another --host or --port.") from None

@@ -9,8 +9,6 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from bcdseg.serve.limits import MEGA
-
 NAME = "upload"
 FORM = "multipart/form-data"
 RAW = ("application/octet-stream", "application/dicom", "image/png", "image/jpeg")
@@ -22,36 +20,16 @@ class _InMemory(MultiPartParser):
     spool_max_size = sys.maxsize
 
 
-async def read_body(request: Request, most: int) -> bytes:
-    """Return the file in a request, sent as a form or as the whole body.
-
-    Args:
-        request: A request whose body has not been read.
-        most: Largest number of bytes; a larger body is answered with 413, and its rest is not read.
-    """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > most:
-        raise _too_large(most)
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise _too_large(most)
-        parts.append(part)
-    content = b"".join(parts)
+async def read_file(request: Request, body: bytes) -> bytes:
+    """Return the file in the body of a request: the file of a form, or the whole body."""
     if request.headers.get("content-type", "").lower().startswith(FORM):
-        return await _file_of_form(request, content)
-    return content
+        return await _file_of_form(request, body)
+    return body
 
 
-def _too_large(most: int) -> HTTPException:
-    return HTTPException(413, f"upload: has more than {most / MEGA:g} million bytes, the most that is taken here.")
-
-
-async def _file_of_form(request: Request, content: bytes) -> bytes:
+async def _file_of_form(request: Request, body: bytes) -> bytes:
     async def once() -> AsyncGenerator[bytes, None]:
-        yield content
+        yield body
 
     try:
         form = await _InMemory(request.headers, once(), max_files=1, max_fields=8).parse()
@@ -60,7 +38,7 @@ async def _file_of_form(request: Request, content: bytes) -> bytes:
     try:
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
         if not files:
-            raise HTTPException(422, "upload: the form holds no file. Send one in the field 'file', with a file name.")
+            raise HTTPException(422, "upload: the form contains no file. Send one in the field 'file', with a file name.")
         return await files[0].read()
     finally:
         await form.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -17,8 +16,9 @@ from bcdseg.runtimes.agreement import synthetic_scans
 from bcdseg.runtimes.cpu_threads import reuse_threads
 from bcdseg.runtimes.graph import MOST_WORKERS, cores
 from bcdseg.runtimes.torch_runtime import GPU_WORKERS
-from bcdseg.serve.access_log import log_unforeseen
+from bcdseg.serve.access_log import log_unexpected
 from bcdseg.types import Failure
+from bcdseg.web.threads import QueueThreads
 
 GPU_BATCH = 16
 WARMING, READY, BUSY, FAILED, STOPPING = "warming", "ready", "busy", "failed", "stopping"
@@ -51,7 +51,7 @@ class Job:
         return content
 
 
-class Lanes:
+class Workers(QueueThreads[tuple[Job, Upload]]):
     """Worker threads, each of which takes waiting scans and runs ``model.predict`` on them, as a stream of its own.
 
     On a CPU a worker takes one scan and computes on one core: as many workers as cores are faster than one scan on all cores. On a
@@ -59,26 +59,29 @@ class Lanes:
     """
 
     def __init__(self, model: Model) -> None:
+        super().__init__()
         on_cpu = model.device == "cpu"
         self.model = model
-        self.state = WARMING
+        self._state = WARMING
         self._batch = 1 if on_cpu else GPU_BATCH
         self._count = min(MOST_WORKERS, cores()) if on_cpu else GPU_WORKERS
-        self._waiting: deque[tuple[Job, Upload]] = deque()
-        self._changed = threading.Condition()
         self._began: dict[int, float] = {}
-        self._threads = [self._thread(self._warm_and_run, 1)]
+
+    @property
+    def state(self) -> str:
+        """State of the model: warming, ready, failed or stopping."""
+        return STOPPING if self.stopping else self._state
 
     def start(self) -> None:
         """Warm up the model in the background, then process jobs."""
-        self._threads[0].start()
+        self.start_thread(self._warm_and_run, "bcdseg-worker-1")
 
     def put(self, job: Job, upload: Upload) -> None:
         """Enqueue a scan; this blocks while a batch of scans waits already, which bounds the memory."""
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) < self._batch or self.state == STOPPING)
-            self._waiting.append((job, upload))
-            self._changed.notify_all()
+        with self.changed:
+            self.changed.wait_for(lambda: len(self.waiting) < self._batch or self.stopping)
+            self.waiting.append((job, upload))
+            self.changed.notify_all()
 
     def overdue(self, seconds: float) -> bool:
         """Return whether all workers have been computing for longer than a time."""
@@ -86,43 +89,24 @@ class Lanes:
         began = list(self._began.values())
         return len(began) >= self._count and max(began) < latest
 
-    def stop(self, seconds: float) -> bool:
-        """Finish the waiting scans, then end the threads; what takes longer is dropped.
-
-        Returns:
-            Whether all were finished in time.
-        """
-        until = time.monotonic() + seconds
-        with self._changed:
-            self.state = STOPPING
-            self._changed.notify_all()
-        for thread in list(self._threads):
-            thread.join(max(0.0, until - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
-
-    def _thread(self, target: Callable[[], None], number: int) -> threading.Thread:
-        return threading.Thread(target=target, name=f"bcdseg-lane-{number}", daemon=True)
-
     def _warm_and_run(self) -> None:
         try:  # as a stream like the requests, because some runtimes prepare single scans separately
             list(self.model.predict(synthetic_scans()[:1]))
         except BaseException as error:
-            log_unforeseen(error)
-            self.state = FAILED
+            log_unexpected(error)
+            self._state = FAILED
             return
-        others = [self._thread(self._run, number) for number in range(2, self._count + 1)]
-        with self._changed:
-            if self.state == STOPPING:
+        with self.changed:
+            if self.stopping:
                 return
-            self._threads += others
-            for thread in others:
-                thread.start()
-            self.state = READY
+            for number in range(2, self._count + 1):
+                self.start_thread(self._run, f"bcdseg-worker-{number}")
+            self._state = READY
         self._run()
 
     def _run(self) -> None:
         with reuse_threads():
-            while (taken := self._take()) or self.state != STOPPING:
+            while (taken := self._take()) or not self.stopping:
                 self._began[threading.get_ident()] = time.monotonic()
                 try:
                     self._predict(taken)
@@ -132,17 +116,17 @@ class Lanes:
     def _take(self) -> list[tuple[Job, Upload]]:
         """Return the next scan and those behind it with the same options, up to a batch; none when all that waited were dropped."""
         taken: list[tuple[Job, Upload]] = []
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self.state == STOPPING)
-            while self._waiting and len(taken) < self._batch:
-                if taken and self._waiting[0][0].options != taken[0][0].options:
+        with self.changed:
+            self.changed.wait_for(lambda: self.waiting or self.stopping)
+            while self.waiting and len(taken) < self._batch:
+                if taken and self.waiting[0][0].options != taken[0][0].options:
                     break
-                job, upload = self._waiting.popleft()
+                job, upload = self.waiting.popleft()
                 if job.given_up.is_set():
                     job.future.cancel()
                 else:
                     taken.append((job, upload))
-            self._changed.notify_all()
+            self.changed.notify_all()
         return taken
 
     def _predict(self, taken: list[tuple[Job, Upload]]) -> None:

@@ -1,1 +1,1 @@
-"""Common parts of the HTTP server and the page: host names, limits on connections, and shutdown."""
+"""Common parts of the HTTP server and the page: who may send requests, how many and how large, and an orderly shutdown."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-BACKLOG = 128  # connections that wait to be accepted
-
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionLimits:
@@ -50,6 +48,16 @@ def limited_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
             super().handle_events()
             if self.cycle is not before and not self.is_idle:
                 self._expect(limits.request_seconds)
+
+        def send_400_response(self, msg: str) -> None:
+            """Refuse what is not HTTP. The response to the request that it came with is dropped: it can't be sent any more."""
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+                if self.cycle.response_started:
+                    self.transport.abort()
+                    return
+            super().send_400_response(msg)
 
         def on_response_complete(self) -> None:
             super().on_response_complete()

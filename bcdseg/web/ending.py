@@ -11,7 +11,8 @@ from typing import Any
 
 import uvicorn
 
-from bcdseg.web.connections import BACKLOG, ConnectionLimits, limited_protocol
+from bcdseg.web.connections import ConnectionLimits, limited_protocol
+from bcdseg.web.listening import BACKLOG
 
 MARGIN = 3.0  # seconds beyond the grace period, for an orderly shutdown
 

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from drawn import draw_ellipse, draw_scan
 from made_dicom import IDENTIFIERS, content, dicom, panicking_rle, region
+from made_jpeg import endless_jpeg
 from made_tiff import far_strips
 from PIL import Image
 from pydicom import dcmread
@@ -28,7 +29,7 @@ from starlette.testclient import TestClient
 
 import bcdseg
 from bcdseg.app.limits import Limits
-from bcdseg.app.prediction_cache import Shelf
+from bcdseg.app.model_store import ModelStore
 from bcdseg.app.server import create_app
 from bcdseg.app.sessions import UploadedScan
 from bcdseg.inference.rules import OperatingPoint
@@ -72,7 +73,9 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(model_folder: Path) -> Iterator[TestClient]:
-    with TestClient(create_app(Shelf([str(model_folder)]), limits=LIMITS), base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
+    with TestClient(
+        create_app(ModelStore([str(model_folder)]), limits=LIMITS), base_url=ORIGIN, headers={"origin": ORIGIN}
+    ) as client:
         yield client
 
 
@@ -190,7 +193,7 @@ def test_an_operating_point_calls_the_class(tmp_path: Path) -> None:
     point = OperatingPoint(name="sensitivity 0.95", positive="malignant", threshold=0.0, sensitivity=0.96, scans=90)
     model.rules = replace(model.rules, operating_points=(point,))
     with TestClient(
-        create_app(Shelf([str(model.save(tmp_path / "drawn"))]), limits=LIMITS), base_url=ORIGIN, headers={"origin": ORIGIN}
+        create_app(ModelStore([str(model.save(tmp_path / "drawn"))]), limits=LIMITS), base_url=ORIGIN, headers={"origin": ORIGIN}
     ) as client:
         page = Page(client)
         scan = page.add(_png(draw_scan(3)))[0]
@@ -298,7 +301,9 @@ def test_nothing_of_a_closed_page_stays_in_memory(client: TestClient) -> None:
 
 def test_idle_pages_are_let_go(model_folder: Path) -> None:
     limits = Limits(idle_seconds=-1)
-    with TestClient(create_app(Shelf([str(model_folder)]), limits=limits), base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
+    with TestClient(
+        create_app(ModelStore([str(model_folder)]), limits=limits), base_url=ORIGIN, headers={"origin": ORIGIN}
+    ) as client:
         idle = Page(client)
         assert client.post(f"{idle.root}/samples/benign").status_code == 404
 
@@ -346,7 +351,7 @@ def test_models_that_only_outline_or_only_classify(lacking: str, tmp_path: Path)
     classes = ["benign", "malignant"] if lacking == "decoder" else []
     parts = {"decoder_channels": (32, 16, 16, 8, 8)} if lacking == "head" else {}
     model = bcdseg.create("plain_cnn", classes=classes, size=32, **{lacking: None}, **parts)
-    app = create_app(Shelf([str(model.save(tmp_path / "part"))]), limits=LIMITS)
+    app = create_app(ModelStore([str(model.save(tmp_path / "part"))]), limits=LIMITS)
     with TestClient(app, base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
         page = Page(client)
         scan = page.add(_png(draw_scan(1)))[0]
@@ -400,7 +405,7 @@ def _posted(port: int, path: str, body: bytes, sent: int | None = None) -> http.
 
 
 def test_uploads_that_stall_keep_no_other_waiting_and_are_given_up(model_folder: Path) -> None:
-    app, scan = create_app(Shelf([str(model_folder)]), limits=replace(LIMITS, stall_seconds=2)), _png(draw_scan(1))
+    app, scan = create_app(ModelStore([str(model_folder)]), limits=replace(LIMITS, stall_seconds=2)), _png(draw_scan(1))
     with listening(app) as port:
         token = _replied(_posted(port, "/api/session", b""))[1]["token"]
         stalled = [_posted(port, f"/api/{token}/scans?name=a.png", scan, sent=100) for _ in range(6)]
@@ -421,7 +426,7 @@ def test_idle_connections_do_not_close_the_page(client: TestClient) -> None:
 
 
 def test_files_that_arrive_together_are_bounded_together(model_folder: Path) -> None:
-    app = create_app(Shelf([str(model_folder)]), limits=replace(LIMITS, arriving_bytes=1000))
+    app = create_app(ModelStore([str(model_folder)]), limits=replace(LIMITS, arriving_bytes=1000))
     with TestClient(app, base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
         page = Page(client)
         for _ in range(2):  # what was refused is not counted any more
@@ -438,6 +443,22 @@ def test_foreign_exceptions_are_told_in_words(page: Page, kind: str) -> None:
     assert {"RLE": "PanicException", "TIFF": "OverflowError", "spacing": "0.001 to 10"}[kind] in reply.json()["error"]
 
 
+def test_a_file_that_takes_too_long_to_decode_is_refused_and_others_are_read(model_folder: Path) -> None:
+    limits = Limits(read_seconds=2)
+    with TestClient(
+        create_app(ModelStore([str(model_folder)]), limits=limits), base_url=ORIGIN, headers={"origin": ORIGIN}
+    ) as client:
+        page = Page(client)
+        reply = page.get(page.add(endless_jpeg(), "endless.jpg")[0], "answer")
+        assert (reply.status_code, "longer than 2 s" in reply.json()["error"]) == (422, True)
+        assert page.answer(page.add(_png(draw_scan(1)))[0])["label"]
+
+
+def test_an_old_dicom_file_without_its_mark_is_read(page: Page) -> None:
+    old = content(dicom(draw_scan(1)))[132:]
+    assert page.answer(page.add(old, "old.dcm")[0])["source"] == "old.dcm"
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "localhost.evil.example", "127.0.0.1.evil.example", ""])
 def test_a_foreign_name_is_refused(client: TestClient, host: str) -> None:
     assert client.get("/", headers={"host": host}).status_code == 403
@@ -449,8 +470,8 @@ def test_a_foreign_page_can_send_nothing(client: TestClient, origin: str) -> Non
 
 
 def test_numbers_are_names_only_where_others_are_let_in(model_folder: Path) -> None:
-    shelf = Shelf([str(model_folder)])
-    private, opened = create_app(shelf), create_app(shelf, host="0.0.0.0")
+    models = ModelStore([str(model_folder)])
+    private, opened = create_app(models), create_app(models, host="0.0.0.0")
     for app, expected in ((private, 403), (opened, 200)):
         assert TestClient(app, base_url="http://192.168.7.7:8765").get("/").status_code == expected
         assert TestClient(app, base_url="http://evil.example").get("/").status_code == 403

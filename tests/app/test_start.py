@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import bcdseg
-from bcdseg.app.prediction_cache import Shelf
+from bcdseg.app.model_store import ModelStore
 from bcdseg.app.start import Page
 from bcdseg.cli import app
 
@@ -21,7 +21,7 @@ from bcdseg.cli import app
 )
 def test_only_the_loopback_is_private(host: str, private: bool, url: str) -> None:
     with socket.create_server(("127.0.0.1" if host == "localhost" else host, 0)) as listener:
-        page = Page(Shelf(), host, listener)
+        page = Page(ModelStore(), host, listener)
         assert page.is_private is private
         assert page.url.startswith(url)
         assert str(listener.getsockname()[1]) in page.url
@@ -34,7 +34,7 @@ def test_what_keeps_the_page_from_opening_is_said(monkeypatch: pytest.MonkeyPatc
         return str(done.exception)
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert "--port" in refused("--port", str(taken.getsockname()[1]))
+        assert "port 0" in refused("--port", str(taken.getsockname()[1]))
     assert "neither a folder nor" in refused("--port", "0", "--model", "nowhere")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert "pip install 'bcdseg[app]'" in refused()
@@ -43,6 +43,6 @@ def test_what_keeps_the_page_from_opening_is_said(monkeypatch: pytest.MonkeyPatc
 def test_models_of_one_name_can_be_told_apart(tmp_path: Path) -> None:
     model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
     folders = [str(model.save(tmp_path / place / "mine")) for place in ("first", "second")]
-    shelf = Shelf(folders)
-    assert shelf.names == ("mine", folders[1], "busi-lite", "bus-multi")
-    assert shelf.get().classes == ("a", "b")
+    models = ModelStore(folders)
+    assert models.names == ("mine", folders[1], "busi-lite", "bus-multi")
+    assert models.get().classes == ("a", "b")

@@ -119,15 +119,15 @@ def served(_: Path) -> Iterator[Callable[[str, bytes], None]]:
 
 @contextmanager
 def page(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
-    from bcdseg.app.prediction_cache import Shelf
+    from bcdseg.app.model_store import ModelStore
     from bcdseg.app.server import create_app
     from bcdseg.web.connections import ConnectionLimits
     from bcdseg.web.ending import BoundedServer
 
-    shelf = Shelf([str(small_model().save(folder / "small"))])
+    models = ModelStore([str(small_model().save(folder / "small"))])
     limits = Limits(stall_seconds=5, arrival_seconds=10, scans=1000, sessions=1000)
     connections = ConnectionLimits(most=16, head_seconds=2, request_seconds=30)
-    server = BoundedServer(create_app(shelf, limits=limits), connections=connections, grace=1, log_config=None)
+    server = BoundedServer(create_app(models, limits=limits), connections=connections, grace=1, log_config=None)
     unexpected: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listener, _logged("uvicorn.error", unexpected):
         port = listener.getsockname()[1]

@@ -126,7 +126,7 @@ REFUSED: dict[str, tuple[str, tuple[bytes, str], int, str]] = {
         "/predict",
         (form(b"x")[0].replace(b"; filename=", b"; nothing="), form(b"x")[1]),
         422,
-        "holds no file",
+        "contains no file",
     ),
     "an impossible threshold": ("/predict?threshold=2", (encoded(1), ""), 422, "threshold: "),
     "no number": ("/predict?spacing=" + quote("Secret^Name"), (encoded(1), ""), 422, "spacing: "),

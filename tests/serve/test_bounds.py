@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import signal
@@ -15,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
 from drawn import draw_scan
 from made_dicom import content, dicom, panicking_rle
+from made_jpeg import endless_jpeg
 from made_tiff import far_strips
 from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -34,15 +33,6 @@ SCAN = png_bytes(Image.fromarray(draw_scan(1)))
 def port(small_model: bcdseg.Model) -> Iterator[int]:
     with serving(small_model, connections=8, head_timeout=1) as port:
         yield port
-
-
-def endless_jpeg() -> bytes:
-    """A progressive JPEG of 25 million pixels in 5,000 passes: some 300 kilobytes that take a decoder minutes."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.zeros((4800, 5200), np.uint8)).save(buffer, "JPEG", progressive=True, quality=5)
-    whole = buffer.getvalue()
-    last_pass = whole[whole.rindex(b"\xff\xda") : -2]
-    return whole[:-2] + last_pass * 5000 + b"\xff\xd9"
 
 
 def deflated_zeros() -> bytes:
@@ -165,7 +155,7 @@ def test_a_server_that_is_stuck_says_so_and_ends_when_it_is_asked_to(stuck: tupl
     process, port = stuck
     while ask(port, "GET", "/ready").json["state"] == "warming":
         pass
-    while ask(port, "GET", "/ready").json["state"] == "ready":  # until each lane has a scan
+    while ask(port, "GET", "/ready").json["state"] == "ready":  # until each worker has a scan
         assert ask(port, "POST", "/predict", SCAN).status == 503
     assert ask(port, "GET", "/ready").json["state"] == "busy"
     assert "busy" in str(ask(port, "POST", "/predict", SCAN).json["detail"])

@@ -92,7 +92,7 @@ export class Server {
 
   async #content(file) {
     if (file.size > this.limits.file_bytes) {
-      throw new Refused(`${file.name}: is larger than ${Math.round(this.limits.file_bytes / 2 ** 20)} MB, the most that the page takes.`);
+      throw new Refused(`${file.name}: is larger than ${Math.round(this.limits.file_bytes / 1e6)} MB, the most that the page takes.`);
     }
     try {
       return await file.arrayBuffer();

@@ -1,15 +1,17 @@
-"""Reading of uploads in bounded time, and in bounded memory for all of them together."""
+"""Request bodies, read in bounded time, and in bounded memory for all of them together."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from anyio import fail_after
 from starlette.requests import Request
 
-from bcdseg.app.limits import MEBI, Limits
 from bcdseg.errors import LimitError
+
+MEGA = 1_000_000
 
 
 class SlowError(LimitError):
@@ -20,11 +22,17 @@ class CrowdedError(LimitError):
     """Error for too many simultaneous uploads."""
 
 
-class Arrivals:
-    """Reader of request bodies. A stalled upload blocks no other: only the bytes that have arrived count."""
+class Bodies:
+    """Reader of request bodies. A stalled upload blocks no other: only the bytes that have arrived count.
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    Args:
+        seconds: Longest time for a whole body to arrive.
+        stall_seconds: Longest time without a byte of a body.
+        bytes_together: Bytes of all bodies that are being read or used.
+    """
+
+    def __init__(self, *, seconds: float, stall_seconds: float = math.inf, bytes_together: float = math.inf) -> None:
+        self._seconds, self._stall_seconds, self._most_together = seconds, stall_seconds, bytes_together
         self._bytes = 0
 
     @asynccontextmanager
@@ -33,10 +41,10 @@ class Arrivals:
 
         Args:
             request: A request whose body has not been read.
-            most: Largest number of bytes of the body.
+            most: Largest number of bytes of the body; the rest of a larger one is not read.
 
         Raises:
-            LimitError: It has more bytes, arrives too slowly, or too many arrive at once.
+            LimitError: It has more bytes, arrives too slowly (``SlowError``), or too many arrive at once (``CrowdedError``).
         """
         parts: list[bytes] = []
         try:
@@ -47,23 +55,23 @@ class Arrivals:
             self._bytes -= sum(map(len, parts))
 
     async def _read(self, request: Request, most: int, parts: list[bytes]) -> None:
-        problem = LimitError(f"This file is larger than {most // MEBI} MB, the most that the page takes.")
+        too_large = LimitError(f"The file has more than {most / MEGA:g} million bytes, the most that is accepted here.")
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > most:
-            raise problem
+            raise too_large
         stream, size = aiter(request.stream()), 0
         try:
-            with fail_after(self._limits.arrival_seconds):
+            with fail_after(self._seconds):
                 while True:
-                    with fail_after(self._limits.stall_seconds):
+                    with fail_after(self._stall_seconds):
                         part = await anext(stream, None)
                     if part is None:
                         return
                     parts.append(part)
                     size, self._bytes = size + len(part), self._bytes + len(part)
                     if size > most:
-                        raise problem
-                    if self._bytes > self._limits.arriving_bytes:
+                        raise too_large
+                    if self._bytes > self._most_together:
                         raise CrowdedError("Too many files arrive at once. Try again in a moment.")
         except TimeoutError:
-            raise SlowError("The file took too long to arrive. Send it again.") from None
+            raise SlowError(f"The file took too long to arrive ({self._seconds:g} s at most). Send it again.") from None

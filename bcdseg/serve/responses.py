@@ -22,16 +22,16 @@ USE = "For research. Not a medical device: not for diagnosis."
 
 
 class FlagFound(BaseModel):
-    """Something to doubt about an answer."""
+    """Warning about a prediction."""
 
     code: str
     message: str
 
 
 class Answer(BaseModel):
-    """What the model says of a scan."""
+    """Prediction of a scan."""
 
-    source: str = Field(description="Always 'upload': names of files are not looked at; of a clip, with the frame's number.")
+    source: str = Field(description="Always 'upload': names of files are not read; of a clip, with the frame's number.")
     height: int
     width: int
     label: str | None = Field(description="The class; null for a model that only segments.")
@@ -53,21 +53,21 @@ class Answer(BaseModel):
     mask_png: str | None = Field(default=None, description="The mask as PNG in base64, when asked for (mask=true).")
 
 
-def json_answer(prediction: Prediction, _: Any, *, with_mask: bool) -> bytes:
+def json_body(prediction: Prediction, _: Any, *, with_mask: bool) -> bytes:
     """Return all fields of a prediction but the pixels as JSON, and on request the mask."""
     facts: dict[str, Any] = prediction.to_dict()
     facts |= {"model": prediction.model, "library_version": __version__, "use": USE, "mask_png": None}
     if with_mask and prediction.mask is not None:
-        facts["mask_png"] = base64.b64encode(mask_answer(prediction, None)).decode("ascii")
+        facts["mask_png"] = base64.b64encode(mask_body(prediction, None)).decode("ascii")
     return json.dumps(facts, ensure_ascii=False, allow_nan=False).encode()
 
 
-def mask_answer(prediction: Prediction, _: Any) -> bytes:
+def mask_body(prediction: Prediction, _: Any) -> bytes:
     """Return the mask as a 1-bit PNG, of the scan's size."""
     return png_bytes(Image.fromarray(_mask(prediction)))
 
 
-def segmentation_answer(prediction: Prediction, reference: Any, *, kind: str) -> bytes:
+def segmentation_body(prediction: Prediction, reference: Any, *, kind: str) -> bytes:
     """Return the mask, or its probability, as DICOM-SEG without identifiers (see ``bcdseg.save_dicom_seg``).
 
     Args:
