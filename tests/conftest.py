@@ -84,6 +84,9 @@ def run_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 @pytest.fixture
 def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is known in this test alone; the library's own names are registered before."""
+    import bcdseg.data.opening
+    import bcdseg.export.formats
+    import bcdseg.runtimes.choice
     import bcdseg.training.engine  # noqa: F401
     from bcdseg.registry import KINDS
 

@@ -22,12 +22,21 @@ from bcdseg.data.tables.arrays import store_arrays
 from bcdseg.data.tables.facts import with_header_facts
 from bcdseg.data.tables.files import SUFFIXES, memory_table
 from bcdseg.errors import DatasetError, DataWarning, ImageNotFoundError, OptionError
+from bcdseg.registry import LAYOUTS as REGISTERED_LAYOUTS
 from bcdseg.types import Sample
 
 TABLE_LAYOUTS = ("table", "bus_bra", "bus_uclm", "breast")
 MOST_NAMED = 5
 LAYOUTS = {name: FILE_LAYOUTS[name] for name in TABLE_LAYOUTS[1:] + TABLE_LAYOUTS[:1]} | ANNOTATION_LAYOUTS | FILE_LAYOUTS
-"""Layouts by name, in the order in which ``"auto"`` tries them."""
+"""The library's own layouts by name, in the order in which ``"auto"`` tries them."""
+
+for _name, _layout in LAYOUTS.items():
+    REGISTERED_LAYOUTS.register(_name)(_layout)
+
+
+def all_layouts() -> dict[str, Layout]:
+    """Return all layouts by name, in the order in which ``"auto"`` tries them: those that others have registered come first."""
+    return {name: layout for name, layout in REGISTERED_LAYOUTS.items() if name not in LAYOUTS} | LAYOUTS
 
 
 def open_dataset(
@@ -52,8 +61,8 @@ def open_dataset(
             images and masks are paths, arrays, tensors or PIL images; arrays are stored in a temporary folder until the program
             exits.
         layout: ``"auto"`` to recognise the layout, or one of ``"busi"``, ``"class_folders"``, ``"image_mask"``, ``"bus_bra"``,
-            ``"breast"``, ``"bus_uclm"``, ``"table"``, ``"nnunet"``, ``"coco"``, ``"cvat"``, ``"labelme"``, ``"yolo"``. The data
-            set's ``layout`` and repr show which one was used.
+            ``"breast"``, ``"bus_uclm"``, ``"table"``, ``"nnunet"``, ``"coco"``, ``"cvat"``, ``"labelme"``, ``"yolo"``, or a
+            registered name. The data set's ``layout`` and repr show which one was used.
         columns: Columns of a table by what they contain: ``image``, ``mask``, ``label``, ``group``, ``split``, ``spacing``,
             ``id``, a fact such as ``age``, or ``fact:NAME``. None leaves a field out. Common names of columns are recognised.
         class_map: Mapping from labels to classes; None removes the samples with that label. Labels that are not in the mapping
@@ -72,12 +81,13 @@ def open_dataset(
     Example:
         >>> data = open_dataset("scans.csv", columns={"image": "file", "label": "finding"}, class_map={"Cancer": "malignant"})
     """  # fmt: skip
-    check_choice("layout", layout, ("auto", *LAYOUTS))
+    layouts = all_layouts()
+    check_choice("layout", layout, ("auto", *layouts))
     check_choice("on_problem", on_problem, ("error", "skip"))
     given = dict(columns or {})
     if isinstance(source, (str, PathLike)):
         listing = _listing(Path(source), None if root is None else Path(root), given)
-        chosen = LAYOUTS[layout] if layout != "auto" else _recognised(listing)
+        chosen = layouts[layout] if layout != "auto" else _recognised(listing, layouts)
         found = _without_empty(chosen.read(listing), listing)
         own_name, title = listing.table.stem if listing.table else listing.root.resolve().name, chosen.title
         _check_used(listing, chosen, given, unasked=layout == "auto" and listing.annotation is None)
@@ -143,10 +153,10 @@ def _listing(path: Path, root: Path | None, columns: Mapping[str, str | None]) -
     return Listing(path.parent if root is None else root, path, columns)
 
 
-def _recognised(listing: Listing) -> Layout:
-    names = TABLE_LAYOUTS[1:] + TABLE_LAYOUTS[:1] if listing.table else tuple(LAYOUTS)
+def _recognised(listing: Listing, layouts: Mapping[str, Layout]) -> Layout:
+    names = TABLE_LAYOUTS[1:] + TABLE_LAYOUTS[:1] if listing.table else tuple(layouts)
     names = tuple(ANNOTATION_LAYOUTS) if listing.annotation else names
-    fitting = (name for name in names if LAYOUTS[name].recognise(listing))
+    fitting = (name for name in names if layouts[name].recognise(listing))
     first = next(fitting, None)
     if first is None:
         raise DatasetError(f"{listing.root}: {len(listing.images)} images, in a layout that isn't recognised. {_hint(listing)}")
@@ -156,7 +166,7 @@ def _recognised(listing: Listing) -> Layout:
             f"{listing.root}: contains a table of images, and has the layout {second!r}. "
             f"Give the path of the table, or layout={second!r} to leave it out."
         )
-    return LAYOUTS[first]
+    return layouts[first]
 
 
 def _hint(listing: Listing) -> str:
@@ -170,13 +180,13 @@ def _hint(listing: Listing) -> str:
 
 
 def _choices() -> str:
-    known = "; ".join(f"{name!r}: {layout.title}" for name, layout in LAYOUTS.items())
+    known = "; ".join(f"{name!r}: {layout.title}" for name, layout in all_layouts().items())
     return f"Name the layout ({known}), or write a table with a column 'image'."
 
 
 def _check_used(listing: Listing, chosen: Layout, columns: Mapping[str, str | None], unasked: bool) -> None:
     """Raise an error for a table or columns that the layout doesn't use, and warn of tables beside an ``unasked`` layout."""
-    name = next(name for name, layout in LAYOUTS.items() if layout is chosen)
+    name = next(name for name, layout in all_layouts().items() if layout is chosen)
     if listing.table and name not in TABLE_LAYOUTS:
         raise OptionError(f"layout={name!r}: is a layout of folders, and {listing.table} is a table. Leave the layout out.")
     if columns and name != "table":

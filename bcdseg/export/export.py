@@ -76,8 +76,8 @@ def export(
 
 
 def _chosen(path: Path, name: str | None, precision: str) -> tuple[str, Format]:
-    by_suffix = {each.suffix: name for name, each in FORMATS.items()}
-    name = by_suffix.get(path.suffix) if name is None else name
+    if name is None:
+        name = next((each for each, format in FORMATS.items() if format.suffix == path.suffix), None)
     if name not in FORMATS:
         known = ", ".join(f"{name} ({each.suffix})" for name, each in FORMATS.items())
         raise OptionError(f"{path}: of which format? Choose a suffix, or format= one of {known}.")

@@ -17,6 +17,7 @@ from bcdseg.export.litert import CANVAS, make_litert, open_litert
 from bcdseg.export.monai_bundle import make_bundle, open_bundle
 from bcdseg.export.pipeline import SCAN, Subject, trace_pipeline
 from bcdseg.extras import require
+from bcdseg.registry import EXPORT_FORMATS
 from bcdseg.runtimes import onnx, openvino
 from bcdseg.runtimes.conversion import Traced, quantised_onnx, quantised_openvino
 
@@ -98,10 +99,15 @@ def _open_torch(path: Path, subject: Subject) -> Callable[[Scans], Outputs]:
     return run
 
 
-FORMATS = {
+_FORMATS = {
     "onnx": Format(suffix=".onnx", precisions=("fp32", "fp16", "int8"), make=_make_onnx, opened=_open_onnx),
     "openvino": Format(suffix=".xml", precisions=("fp32", "fp16", "int8"), make=_make_openvino, opened=_open_openvino),
     "litert": Format(suffix=".tflite", precisions=("fp32", "fp16", "int8"), make=make_litert, opened=open_litert, largest=CANVAS),
     "torch": Format(suffix=".pt2", precisions=("fp32",), make=_make_torch, opened=_open_torch),
     "monai": Format(suffix=".zip", precisions=("fp32",), make=make_bundle, opened=open_bundle),
 }
+
+for _name, _format in _FORMATS.items():
+    EXPORT_FORMATS.register(_name)(_format)
+FORMATS = EXPORT_FORMATS
+"""Formats by name, the library's own and those that others have registered."""

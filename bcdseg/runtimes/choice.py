@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from bcdseg.errors import BcdsegError, OptionError, ParityError, RuntimeFallback
 from bcdseg.extras import require
 from bcdseg.networks.ensemble import AnyNetwork
 from bcdseg.networks.fork_safety import has_lost_threads
+from bcdseg.registry import RUNTIMES
 from bcdseg.runtimes.agreement import BOUNDS, compare, softmax, synthetic_scans
 from bcdseg.runtimes.base import Array, RawOutput, Runtime
 from bcdseg.runtimes.compiled import Compiled
@@ -35,6 +37,8 @@ PRECISIONS = {
     "torch": ("fp32", "bf16", "fp16"),
     "compile": ("fp32", "bf16", "fp16"),
 }
+for _name, _engine in ENGINES.items():
+    RUNTIMES.register(_name)(_engine)
 RUNTIME_DEVICES = {"openvino": ("cpu",), "onnxruntime": ("cpu",), "torch": ("cpu", "cuda", "mps"), "compile": ("cpu", "cuda")}
 MODULES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "torch": (), "compile": ()}
 EXTRAS = {"openvino": "openvino", "onnxruntime": "onnx"}
@@ -44,6 +48,7 @@ NOT_AUTO = (("openvino", "bf16"),)  # on real scans its masks agree less with to
 UNCHECKED = ("fp32", "bf16")  # torch precisions: fp32 is the reference; bf16 is opt-in, with a documented loss of agreement
 MOST_CALIBRATION_SCANS, MOST_COMPARED = 300, 50
 AUTO, VARIABLE = "auto", "BCDSEG_RUNTIME"
+LIBRARIES = ("bcdseg", "torch", "timm", "segmentation_models_pytorch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,7 @@ def choose_precision(name: str = AUTO, *, device: str = "cpu") -> str:
 def choose_runtime(name: str = AUTO, *, precision: str = "fp32", device: str = "cpu") -> str:
     """Return the runtime with a name; ``auto`` is the value of the variable BCDSEG_RUNTIME, else the fastest installed runtime."""
     if name not in (AUTO, *PRECISIONS):
-        raise OptionError(f"runtime={name!r} is unknown: choose one of {', '.join((AUTO, *PRECISIONS))}.")
+        return _registered_runtime(name, precision, device)
     if name == AUTO and os.environ.get(VARIABLE, AUTO) != AUTO:
         return choose_runtime(os.environ[VARIABLE], precision=precision, device=device)
     if name == AUTO:
@@ -99,6 +104,17 @@ def choose_runtime(name: str = AUTO, *, precision: str = "fp32", device: str = "
             extra="int8" if module in INT8_MODULES.get(name, ()) else EXTRAS[name],
             purpose=f"The runtime {name} with {precision}",
         )
+    return name
+
+
+def _registered_runtime(name: str, precision: str, device: str) -> str:
+    """Return the name of a runtime that another package registered: an ``Engine`` for the CPU, with a tuple of ``precisions``."""
+    if name not in RUNTIMES:
+        known = ", ".join(dict.fromkeys((AUTO, *PRECISIONS, *RUNTIMES)))
+        raise OptionError(f"runtime={name!r} is unknown: choose one of {known}.")
+    precisions = getattr(RUNTIMES[name], "precisions", ("fp32",))
+    if device != "cpu" or precision not in precisions:
+        raise OptionError(f"runtime={name!r} runs on cpu with {', '.join(precisions)}, not on {device!r} with {precision!r}.")
     return name
 
 
@@ -145,7 +161,7 @@ def make_runtime(network: AnyNetwork, *, device: str, preprocessing: Preprocessi
                 f"this process was forked from one that had used {choice.runtime}, whose threads a fork doesn't copy. "
                 "It computes on one core; for more speed start processes by spawn."
             )
-        if choice.runtime in ENGINES and device == "cpu":
+        if choice.runtime != TORCH.runtime and device == "cpu":
             return _graph_runtime(network, preprocessing, choice)
         return _checked_torch(network, device, preprocessing, choice)
     except Exception as error:  # torch can predict whatever error a converter raises
@@ -168,7 +184,7 @@ def _checked_torch(network: AnyNetwork, device: str, preprocessing: Preprocessin
 
 
 def _graph_runtime(network: AnyNetwork, preprocessing: Preprocessing, choice: Choice) -> GraphRuntime:
-    engine = ENGINES[choice.runtime]()
+    engine: Engine = RUNTIMES[choice.runtime]()
     key = graph_key(_key_parts(network, preprocessing, engine, choice))
     graph, rejection = read_graph(key), read_graph(f"{key}.refused")
     if rejection is not None:
@@ -208,11 +224,22 @@ def _key_parts(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine
         network.config,
     )
     yield repr(facts).encode()
+    yield from _code_of_users(network)
     for name, tensor in network.state_dict().items():
         yield name.encode()
         yield np.ascontiguousarray(tensor.detach().cpu().float().numpy()).tobytes()
     for array in choice.calibrate_on:
         yield array.tobytes()
+
+
+def _code_of_users(network: AnyNetwork) -> Iterator[bytes]:
+    """Yield the source of the modules that are not of the library, since their code may change and the weights stay the same."""
+    for module in network.modules():
+        if type(module).__module__.partition(".")[0] not in LIBRARIES:
+            try:
+                yield inspect.getsource(type(module)).encode()
+            except (OSError, TypeError):  # defined in an interactive session: converted again in each process
+                yield str(os.getpid()).encode()
 
 
 def _disagrees(runtime: Runtime, reference: TorchRuntime, preprocessing: Preprocessing, choice: Choice) -> str | None:

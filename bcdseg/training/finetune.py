@@ -80,7 +80,12 @@ def _renew_head(network: Network, classes: tuple[str, ...]) -> None:
     trunk: GuidedHead | GlobalHead = head.guided if isinstance(head, HierarchicalHead) else head  # type: ignore[assignment]
     before = _rows(old.classes, old.no_lesion, hierarchical)
     after = _rows(classes, wanted, stays)
-    last = trunk.linear
+    last = getattr(trunk, "linear", None)
+    if not isinstance(last, nn.Linear):
+        raise OptionError(
+            f"head={old.head!r} can't be adapted to the classes {', '.join(classes)}: it has no last layer named 'linear'. "
+            "Name it so, or create a model with these classes."
+        )
     new = nn.Linear(last.in_features, len(classes)).to(last.weight)
     with torch.no_grad():
         for name in before.keys() & after.keys():
