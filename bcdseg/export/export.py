@@ -78,7 +78,7 @@ def export(
 def _chosen(path: Path, name: str | None, precision: str) -> tuple[str, Format]:
     if name is None:
         name = next((each for each, format in FORMATS.items() if format.suffix == path.suffix), None)
-    if name not in FORMATS:
+    if name is None or name not in FORMATS:
         known = ", ".join(f"{name} ({each.suffix})" for name, each in FORMATS.items())
         raise OptionError(f"{path}: of which format? Choose a suffix, or format= one of {known}.")
     chosen = FORMATS[name]

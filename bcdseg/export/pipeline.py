@@ -89,10 +89,10 @@ class Subject:
 
 
 class Extent(NamedTuple):
-    """Rows or columns of an image in a larger tensor: the number of its first one, and how many there are."""
+    """Rows or columns of an image in a larger tensor: the number of the first one, and how many there are."""
 
     first: Length
-    count: Length
+    length: Length
 
 
 class Pipeline(nn.Module):
@@ -144,7 +144,7 @@ class Pipeline(nn.Module):
     def _placement(self, scan: tuple[Length, Length]) -> tuple[Extent, Extent]:
         """Return the rows and the columns of the network input that the resized scan fills; the rest is padding."""
         path = self.preprocessing
-        resized = _fitted(scan, path.size) if path.resize == "fit" else path.size
+        resized: tuple[Length, Length] = _fitted(scan, path.size) if path.resize == "fit" else path.size
         down, across = (Extent((whole - side) // 2, side) for whole, side in zip(path.frame, resized, strict=True))
         return down, across
 
@@ -183,9 +183,9 @@ def _shares(lines: int, before: Extent, places: int, after: Extent) -> tuple[Ten
     """
     pixel = 2 * (torch.arange(lines) - before.first) + 1
     place = 2 * (torch.arange(places)[:, None] - after.first) + 1
-    apart = (pixel * after.count - place * before.count).abs()
-    shares = torch.clamp(torch.maximum(2 * before.count - apart, 2 * after.count - apart), min=0)
-    shares = shares * ((pixel > 0) & (pixel < 2 * before.count)) * ((place > 0) & (place < 2 * after.count))
+    apart = (pixel * after.length - place * before.length).abs()
+    shares = torch.clamp(torch.maximum(2 * before.length - apart, 2 * after.length - apart), min=0)
+    shares = shares * ((pixel > 0) & (pixel < 2 * before.length)) * ((place > 0) & (place < 2 * after.length))
     return shares, torch.clamp(shares.sum(dim=1, keepdim=True), min=1)
 
 
