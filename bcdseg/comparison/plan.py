@@ -79,7 +79,7 @@ def make_plan(
         duplicates: Groups of ids that show the same scan; None searches for them.
     """
     if not 0 < val < 1:
-        raise OptionError(f"val={val!r}: give the share of each training part to validate on, above 0 and below 1.")
+        raise OptionError(f"val={val!r}: give the fraction of each training part that is used for validation, above 0 and below 1.")
     known = duplicate_groups(dataset) if duplicates is None else duplicates
     groups = merged_groups(dataset.samples, known)
     samples = tuple(replace(sample, group=group) for sample, group in zip(dataset, groups, strict=True))
@@ -111,12 +111,12 @@ def keep_plan(plan: FoldPlan, folder: Path) -> None:
 
         there = read_json(path, FORMAT, VERSION)
         other = [name for name in plan.facts if name != "samples" and there.get(name) != plan.facts[name]]
-        said = [f"{name}={plan.facts[name]!r} ({there.get(name)!r} there)" for name in other]
-        if not said and there.get("samples") != plan.facts["samples"]:
-            said = ["other scans, labels, masks or groups"]
-        if said:
+        differing = [f"{name}={plan.facts[name]!r} ({there.get(name)!r} there)" for name in other]
+        if not differing and there.get("samples") != plan.facts["samples"]:
+            differing = ["other scans, labels, masks or groups"]
+        if differing:
             raise OutputExistsError(
-                f"{folder}: holds a benchmark of {', '.join(said)}. Choose another folder, or the same data and folds."
+                f"{folder}: contains a benchmark of {', '.join(differing)}. Choose another folder, or the same data and folds."
             )
         return
     write_whole(path, json_bytes(content), durable=True)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.evaluation.case_results import check_data, check_measurable, check_model, predict_cases
-from bcdseg.evaluation.gallery import GalleryItem, choose
 from bcdseg.evaluation.measures.custom import MetricLike
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
 from bcdseg.evaluation.measures.subgroups import Subgroups
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
 from bcdseg.evaluation.options import check_options
 from bcdseg.evaluation.report.files import check_report_free
+from bcdseg.evaluation.report.gallery import GalleryItem, choose
 from bcdseg.evaluation.results import Evaluation, tracked
 from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.evaluation.robustness import measure_robustness

@@ -18,13 +18,13 @@ from bcdseg.data.masks import read_mask
 from bcdseg.data.readers import area_of, read_scan
 from bcdseg.errors import InputError
 from bcdseg.evaluation.case_results import check_data, check_measurable, compare_masks, true_mask
-from bcdseg.evaluation.gallery import GalleryItem, choose
 from bcdseg.evaluation.measures.custom import MetricLike
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
 from bcdseg.evaluation.measures.subgroups import Subgroups
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
 from bcdseg.evaluation.options import EvaluationOptions, check_options
 from bcdseg.evaluation.report.files import check_report_free
+from bcdseg.evaluation.report.gallery import GalleryItem, choose
 from bcdseg.evaluation.results import Evaluation, tracked
 from bcdseg.evaluation.results_table import Case, Cases, table_of
 from bcdseg.inference.writers import fit_path

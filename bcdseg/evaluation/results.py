@@ -27,8 +27,8 @@ from bcdseg.terminal import make_console
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bcdseg.evaluation.gallery import GalleryItem
     from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
+    from bcdseg.evaluation.report.gallery import GalleryItem
     from bcdseg.evaluation.robustness import Robustness
 
 Item = TypeVar("Item")

@@ -141,17 +141,26 @@ def effects(quantities: Mapping[str, Quantity], before: Outcome, after: Outcome,
 
 
 def _effect(quantity: Quantity, before: Outcome, after: Outcome, weights: Weights) -> SiteEffect:
-    parts = partial(estimate_of, before.cases, quantity.needs)
-    values = [(quantity.values(one, once(len(before.cases))), quantity.values(one, weights)) for one in (before, after)]
-    found = [
-        Estimate(value=None, note="these rules have none") if whole is None else parts(quantity.bounds, float(whole[0]), drawn)
-        for whole, drawn in values
-    ]
-    (first, first_drawn), (second, second_drawn) = values
+    estimated = partial(estimate_of, before.cases, quantity.needs)
+    counted = np.concatenate([once(len(before.cases)), weights])
+    first, second = (quantity.values(one, counted) for one in (before, after))
+
+    def estimate(values: Values | None) -> Estimate:
+        if values is None:
+            return Estimate(value=None, note="these rules have none")
+        return estimated(quantity.bounds, float(values[0]), values[1:])
+
     gain = Estimate(value=None, note="one of the rules has none")
     if first is not None and second is not None:
-        gain = parts((-np.inf, np.inf), float(second[0] - first[0]), second_drawn - first_drawn)
-    return SiteEffect(title=quantity.title, before=found[0], after=found[1], gain=gain, higher_is_better=quantity.higher_is_better)
+        change = second - first
+        gain = estimated((-np.inf, np.inf), float(change[0]), change[1:])
+    return SiteEffect(
+        title=quantity.title,
+        before=estimate(first),
+        after=estimate(second),
+        gain=gain,
+        higher_is_better=quantity.higher_is_better,
+    )
 
 
 def _fraction(

@@ -101,13 +101,13 @@ def _predictive_value(
     cases: Cases, weights: Weights, *, kind: str, number: int, point: OperatingPoint | None, prevalence: float | None
 ) -> Values:
     rows = cases.has_class
-    truth, called, counts = cases.labels[rows] == number, _is_positive(cases, number, point)[rows], weights[:, rows]
+    truth, positive, counts = cases.labels[rows] == number, _is_positive(cases, number, point)[rows], weights[:, rows]
     if prevalence is None:
-        ppv = divide(counts @ (called & truth), counts @ called)
-        npv = divide(counts @ ~(called | truth), counts @ ~called)
+        ppv = divide(counts @ (positive & truth), counts @ positive)
+        npv = divide(counts @ ~(positive | truth), counts @ ~positive)
     else:
-        sensitivity = divide(counts @ (called & truth), counts @ truth)
-        specificity = divide(counts @ ~(called | truth), counts @ ~truth)
+        sensitivity = divide(counts @ (positive & truth), counts @ truth)
+        specificity = divide(counts @ ~(positive | truth), counts @ ~truth)
         ppv, npv = predictive_values(sensitivity, specificity, prevalence)
     return {"ppv": ppv, "npv": npv, "number_needed_to_biopsy": number_needed_to_biopsy(ppv)}[kind]
 

@@ -28,14 +28,14 @@ def size_measures(cases: Cases) -> Iterator[Measure]:
     known = [row for row in SIZES if measured(cases, row[0]).any()]
     for name, title, unit in [row for row in known if row[2] != "px"] or known:
         needs = partial(_needs, name=name)
-        for end, said in LIMITS.items():
+        for end, limit in LIMITS.items():
             definition = (
                 f"The mean of predicted minus true size. {RULE}"
                 if end == "bias"
                 else f"The bias {'minus' if end == 'low' else 'plus'} 1.96 standard deviations of the differences. {RULE}"
             )
             values = partial(_limit, name=name, end=end)
-            yield _measure(f"{name}_{end}", f"{title}, {said}", definition, unit, None, needs, values)
+            yield _measure(f"{name}_{end}", f"{title}, {limit}", definition, unit, None, needs, values)
         definition = f"The mean absolute difference of predicted and true size. {RULE}"
         values = partial(_absolute_error, name=name)
         yield _measure(f"{name}_error", f"{title}, mean absolute error", definition, unit, False, needs, values)

@@ -120,8 +120,8 @@ def risk_coverage(right: Right, confidence: Scores, weights: Weights | None = No
         predictions that is wrong), each draws x steps.
     """
     at = steps(right, confidence, weights)
-    answered = (at.right + at.wrong)[:, 1:]
-    return divide(answered, answered[:, -1:]), divide(at.wrong[:, 1:], answered)
+    covered = (at.right + at.wrong)[:, 1:]
+    return divide(covered, covered[:, -1:]), divide(at.wrong[:, 1:], covered)
 
 
 def area_under_risk(right: Right, confidence: Scores, weights: Weights | None = None) -> Values:

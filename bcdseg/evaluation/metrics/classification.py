@@ -97,11 +97,11 @@ def mcc(table: Confusion) -> Values:
     It is 0 when all scans are predicted as one class, as in scikit-learn, and NaN where only one class occurs.
     """
     total, right = table.sum(axis=(1, 2)), _right(table).sum(axis=1)
-    true, called = table.sum(axis=2), table.sum(axis=1)
+    true, predicted = table.sum(axis=2), table.sum(axis=1)
     spread_true = total**2 - (true**2).sum(axis=1)
-    spread_called = total**2 - (called**2).sum(axis=1)
-    above = right * total - (true * called).sum(axis=1)
-    found = np.nan_to_num(divide(above, np.sqrt(spread_true * spread_called)))
+    spread_predicted = total**2 - (predicted**2).sum(axis=1)
+    above = right * total - (true * predicted).sum(axis=1)
+    found = np.nan_to_num(divide(above, np.sqrt(spread_true * spread_predicted)))
     return np.where(spread_true > 0, found, np.nan)
 
 

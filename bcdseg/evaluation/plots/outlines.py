@@ -12,7 +12,7 @@ from bcdseg.extras import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bcdseg.evaluation.gallery import GalleryItem
+    from bcdseg.evaluation.report.gallery import GalleryItem
     from bcdseg.types import Mask, Pixels
 
 TRUTH = {"color": SKY, "linestyle": "-", "linewidth": 1.4}

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bcdseg.evaluation.gallery import KINDS
 from bcdseg.evaluation.measures.clinical import THRESHOLDS
 from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.report import figures, tables
 from bcdseg.evaluation.report.blocks import Block, Document, Pictures, Points, Section, Text
+from bcdseg.evaluation.report.gallery import KINDS
 from bcdseg.evaluation.training_overlap import OVERLAP
 from bcdseg.model.card import DISCLAIMER
 

@@ -21,7 +21,7 @@ from bcdseg.evaluation.report.blocks import Picture
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bcdseg.evaluation.gallery import GalleryItem as Scan
+    from bcdseg.evaluation.report.gallery import GalleryItem as Scan
     from bcdseg.evaluation.results import Evaluation
     from bcdseg.evaluation.robustness import Robustness
 
