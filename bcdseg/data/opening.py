@@ -88,9 +88,9 @@ def open_dataset(
     if isinstance(source, (str, PathLike)):
         listing = _listing(Path(source), None if root is None else Path(root), given)
         chosen = layouts[layout] if layout != "auto" else _recognised(listing, layouts)
+        _check_used(listing, chosen, given, unasked=layout == "auto" and listing.annotation is None)
         found = _without_empty(chosen.read(listing), listing)
         own_name, title = listing.table.stem if listing.table else listing.root.resolve().name, chosen.title
-        _check_used(listing, chosen, given, unasked=layout == "auto" and listing.annotation is None)
     else:
         found, own_name, title = _from_memory(source, layout, Path(root or "."), given)
     name = name or own_name
@@ -190,7 +190,10 @@ def _check_used(listing: Listing, chosen: Layout, columns: Mapping[str, str | No
     if listing.table and name not in TABLE_LAYOUTS:
         raise OptionError(f"layout={name!r}: is a layout of folders, and {listing.table} is a table. Leave the layout out.")
     if columns and name != "table":
-        raise OptionError(f"columns: is for tables of your own; {listing.table or listing.root} has the layout {name!r}.")
+        raise OptionError(
+            f"columns: is for tables of your own; {listing.table or listing.root} has the layout {name!r}. "
+            "Give the path of the table, or layout='table'."
+        )
     if unasked and name not in TABLE_LAYOUTS and listing.tables:
         more = f" and {len(listing.tables) - MOST_NAMED} more" if len(listing.tables) > MOST_NAMED else ""
         message = (

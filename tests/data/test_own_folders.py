@@ -47,6 +47,16 @@ def test_the_folder_of_a_table_is_refused_until_one_of_both_is_named(tmp_path: P
         bcdseg.open_dataset(tmp_path)
 
 
+def test_a_layout_of_folders_and_columns_of_no_table_are_refused(tmp_path: Path) -> None:
+    path = made.table_beside_folders(tmp_path)
+    with pytest.raises(OptionError, match="layout='image_mask': is a layout of folders"):
+        bcdseg.open_dataset(path, "image_mask")
+    with pytest.raises(OptionError, match=r"columns: is for tables of your own.*Give the path of the table"):
+        bcdseg.open_dataset(tmp_path, "image_mask", columns={"image": "file"})
+    path.rename(tmp_path / "bus_data.csv")
+    assert facts(bcdseg.open_dataset(tmp_path / "bus_data.csv")) == TABLE
+
+
 def test_the_labels_of_a_named_table_win_over_folders(tmp_path: Path) -> None:
     data = bcdseg.open_dataset(made.table_beside_class_folders(tmp_path))
     assert [(sample.label, sample.group) for sample in data] == [

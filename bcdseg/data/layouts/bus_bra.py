@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bcdseg.data.layouts.listing import FolderListing, Listing
 from bcdseg.data.tables.facts import read_facts
-from bcdseg.data.tables.files import read_rows
+from bcdseg.data.tables.files import column_names, read_rows
 from bcdseg.errors import DatasetError
 from bcdseg.types import Sample
 
@@ -14,8 +14,11 @@ FACTS = {name: name for name in ("histology", "birads", "device", "side")}
 
 
 def recognise(listing: Listing) -> bool:
-    """Return whether the folder contains ``bus_data.csv``."""
-    return _table(listing) is not None
+    """Return whether the folder contains ``bus_data.csv``, or the user named such a table with the columns of BUS-BRA."""
+    table = _table(listing)
+    if table is None or listing.table is None:
+        return table is not None
+    return {name.lower() for name in column_names(listing.path(table))} >= NEEDED
 
 
 def read(listing: Listing) -> FolderListing:
