@@ -118,8 +118,8 @@ def _train(train: Callable[[], Run]) -> None:
 
 
 def _print(run: Run) -> None:
+    from bcdseg.training.engine import figures
     from bcdseg.training.loop.distributed import is_first
-    from bcdseg.training.training_metadata import figures
 
     if not is_first():
         return

@@ -187,16 +187,16 @@ def _training(models: Sequence[Model]) -> dict[str, Any]:
     if not any(model.training for model in models):
         return {}
     names = ", ".join(model.name for model in models)
-    told: dict[str, Any] = {
-        "summary": f"{len(models)} models that answer as one: {names}.",
+    training: dict[str, Any] = {
+        "summary": f"{len(models)} models whose predictions are averaged: {names}.",
         "method": "The mean of the members' probabilities, each after its own temperature.",
     }
     for title in SHARED:
         values = [model.training.get(title) for model in models]
         if values[0] and all(value == values[0] for value in values):
-            told[title] = values[0]
-    told["members"] = [
+            training[title] = values[0]
+    training["members"] = [
         {"name": model.name, **{key: value for key, value in model.training.items() if key not in ("name", "seen")}}
         for model in models
     ]
-    return told | {"seen": joint_training_overlap(models)}
+    return training | {"seen": joint_training_overlap(models)}

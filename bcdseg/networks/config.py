@@ -24,7 +24,7 @@ DECODERS = (
     "upernet",
     "segformer",
 )
-OWN_HEADS = ("guided", "global", "hierarchical")
+BUILT_IN_HEADS = ("guided", "global", "hierarchical")
 """Heads of the library, which are registered when a network is built."""
 
 ENCODER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -145,10 +145,10 @@ def check_temperature(value: Any) -> None:
         raise OptionError(f"temperature={value!r} is not possible: choose a number from {least:g} to {most:g}.")
 
 
-def no_lesion_class(classes: Sequence[str], asked: str | None = "auto") -> str | None:
+def no_lesion_class(classes: Sequence[str], given: str | None = "auto") -> str | None:
     """Return the negative class ('no lesion'): the given one, or for ``auto`` the class ``normal`` if there is one."""
-    if asked != "auto":
-        return asked
+    if given != "auto":
+        return given
     return next((name for name in classes if name.lower() == "normal"), None)
 
 
@@ -176,8 +176,8 @@ def _is_width(value: Any, most: int) -> bool:
 def _check_parts(decoder: str | None, head: str | None) -> None:
     if decoder is not None and decoder not in DECODERS:
         raise OptionError(f"decoder={decoder!r} is unknown: choose one of {', '.join(DECODERS)}, or None for classification only.")
-    if head is not None and head not in OWN_HEADS and head not in HEADS:
-        names = ", ".join(dict.fromkeys((*OWN_HEADS, *HEADS)))
+    if head is not None and head not in BUILT_IN_HEADS and head not in HEADS:
+        names = ", ".join(dict.fromkeys((*BUILT_IN_HEADS, *HEADS)))
         raise OptionError(f"head={head!r} is unknown: choose one of {names}, or None for segmentation only.")
     if decoder is None and head is None:
         raise OptionError("decoder=None and head=None leaves no output: keep one of them.")

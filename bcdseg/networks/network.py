@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from bcdseg.errors import OptionError
 from bcdseg.networks import encoders
-from bcdseg.networks.config import OWN_HEADS, NetworkConfig
+from bcdseg.networks.config import BUILT_IN_HEADS, NetworkConfig
 from bcdseg.networks.encoders import LEVELS, CustomEncoder
 from bcdseg.networks.fork_safety import use_own_threads
 from bcdseg.networks.heads import HeadConfig
@@ -100,7 +100,7 @@ def build_network(config: NetworkConfig, encoder: nn.Module | None = None) -> Ne
     if encoder is not None:
         encoders.check_encoder_module(encoder, config.in_channels)
     network = _assembled(config, encoder)
-    if config.head is not None and config.head not in OWN_HEADS:
+    if config.head is not None and config.head not in BUILT_IN_HEADS:
         _check_head(network)
     return network
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -173,7 +173,8 @@ class FitConfig:
             object.__setattr__(self, "loggers", tuple(self.loggers))
         object.__setattr__(self, "precision", str(self.precision))  # YAML parses 32 as a number
         for name, choices in CHOICES.items():
-            value, others = getattr(self, name), OPEN.get(name, {})
+            value = getattr(self, name)
+            others: Mapping[str, Any] = OPEN.get(name, {})
             if value not in choices and value not in others:
                 self._check(name, False, f"choose one of {', '.join(dict.fromkeys((*choices, *others)))}")
         for names, good, advice in RULES:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,12 +15,15 @@ import torch
 from pytorch_lightning.callbacks import Callback, LambdaCallback
 from torch.utils.data import DataLoader
 
+from bcdseg import __version__
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.leakage import check_disjoint
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.site import fit_class_rules
+from bcdseg.evaluation.training_overlap import remember_scans
 from bcdseg.model.loading import load_model
 from bcdseg.model.model import Model
+from bcdseg.model.registry import joint_training_overlap
 from bcdseg.runtimes.torch_runtime import choose_device
 from bcdseg.terminal import make_console
 from bcdseg.training import run as folders
@@ -27,6 +31,7 @@ from bcdseg.training.config import FitConfig
 from bcdseg.training.custom import CUSTOM, Custom, check_custom
 from bcdseg.training.data.loaders import Batch, make_room, set_epoch, training_loader, validation_loader
 from bcdseg.training.data.sampling import class_weights
+from bcdseg.training.finetune import INHERITED
 from bcdseg.training.loop.callbacks import CheckpointCallback, ProgressCallback, read_checkpoint
 from bcdseg.training.loop.distributed import from_first, is_first, synchronise
 from bcdseg.training.loop.global_state import keep_freed_memory, preserve_global_state, silence_lightning, translate_errors
@@ -36,9 +41,15 @@ from bcdseg.training.loop.trainer import build_trainer
 from bcdseg.training.pictures import pictures
 from bcdseg.training.plan import TrainingPlan, make_plan
 from bcdseg.training.run import BEST, CONFIG, LAST, MODEL, Run, best_epoch, is_finished
-from bcdseg.training.training_metadata import training_record
 
 History = list[dict[str, float]]
+PACKAGES = ("torch", "pytorch-lightning", "segmentation-models-pytorch", "timm", "monai", "albumentations")
+FIGURES = {
+    "val_dice": "Dice of lesions",
+    "val_clean": "scans without a lesion in which nothing is outlined",
+    "val_balanced_accuracy": "balanced accuracy",
+    "joint": "joint score",
+}
 
 
 def train_model(
@@ -204,3 +215,37 @@ def _best_model(plan: TrainingPlan, folder: Path, history: History) -> Model:
     record = training_record(plan, history, best_epoch(history))
     rules = replace(plan.model.rules, operating_points=(), conformal_coverage=None, conformal_thresholds=())
     return Model(network.eval(), plan.model.preprocessing, rules, training=record, name=folder.name, device=plan.model.device)
+
+
+def training_record(plan: TrainingPlan, history: Sequence[Mapping[str, float]], best: int) -> dict[str, Any]:
+    """Return the record of a run whose best epoch is known, of JSON types only, and without the name of any scan."""
+    row, config, start = history[best - 1], plan.config, plan.model
+    changed = ", ".join(f"{name}={value!r}" for name, value in config.changed().items())
+    return {
+        "summary": f"Trained with bcdseg {__version__} on {plan.train.name}.",
+        "data": {"training": f"{plan.train.name}: {plan.train_counts}", "validation": f"{plan.val.name}: {plan.val_counts}"},
+        "method": {
+            "begun from": start.name,
+            "options that differ from the defaults": changed or "none",
+            **{f"own {option}": name for option, name in plan.custom.description.items()},
+            "epochs": f"{len(history)} of {config.epochs}; the weights are those of epoch {best}",
+            "calibration": "temperature and confidence threshold, if the validation scans suffice" if config.calibrate else "none",
+            "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
+        },
+        "measured on": "The validation scans, at the network's size. They chose the epoch, so the figures are too good for others.",
+        "figures": {f"{name} (validation)": f"{value:.3f}" for name, value in figures(row).items()},
+        **{name: start.training[name] for name in INHERITED if name in start.training},
+        "seen": joint_training_overlap([start], also=remember_scans(plan.train, plan.val)),
+    }
+
+
+def figures(row: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics of an epoch under readable names."""
+    return {name: row[key] for key, name in FIGURES.items() if key in row}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -15,7 +15,7 @@ from bcdseg.model.model import Model
 from bcdseg.training.config import FitConfig
 from bcdseg.training.config_file import known_name, read_config
 from bcdseg.training.custom import Custom
-from bcdseg.training.data.adapter import MapDataset, converted
+from bcdseg.training.data.adapter import MapDataset, as_dataset
 from bcdseg.training.run import CONFIG, Run
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def fit(
     if config is None and options and resume and folder is not None and (folder / CONFIG).is_file():
         config = read_config(folder / CONFIG)
     chosen = _chosen(config, options)
-    with converted(model.classes, train=train, val=val) as (train, val):
-        return train_model(model, train, val, out=folder, config=chosen, custom=custom, teacher=teacher, resume=resume)
+    train, val = (as_dataset(part, name, model.classes) for name, part in (("train", train), ("val", val)))
+    return train_model(model, train, val, out=folder, config=chosen, custom=custom, teacher=teacher, resume=resume)
 
 
 def _check_models(*, model: Model, teacher: Model | None) -> None:

@@ -38,7 +38,7 @@ PANELS: tuple[tuple[str, dict[str, str]], ...] = (
         {
             "joint": "joint score",
             "val_dice": "Dice of lesions",
-            "val_clean": "scans without lesion left clean",
+            "val_clean": "scans without a lesion in which nothing is outlined",
             "val_balanced_accuracy": "balanced accuracy of classes",
         },
     ),
@@ -85,7 +85,7 @@ FIRST = 20.0
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class ValidationScan:
     """Validation scan as the network's input, with the true and the predicted mask."""
 
     case: ScanMetrics
@@ -94,14 +94,14 @@ class Look:
     predicted: Mask | None
 
     @property
-    def badness(self) -> float:
+    def error(self) -> float:
         """Error from 0 to 1: the mean of one minus Dice and one minus the true class's probability."""
-        case, lacks = self.case, []
+        case, errors = self.case, []
         if case.dice is not None:
-            lacks.append(1 - case.dice)
+            errors.append(1 - case.dice)
         if case.label is not None and case.probabilities is not None:
-            lacks.append(1 - float(case.probabilities[case.label]))
-        return sum(lacks) / len(lacks) if lacks else math.nan
+            errors.append(1 - float(case.probabilities[case.label]))
+        return sum(errors) / len(errors) if errors else math.nan
 
 
 class Pictures(pl.Callback):  # type: ignore[misc]
@@ -113,7 +113,7 @@ class Pictures(pl.Callback):  # type: ignore[misc]
     def __init__(self, folder: Path, classes: Sequence[str]) -> None:
         self.folder = folder
         self.classes = tuple(classes)
-        self._worst: list[Look] = []
+        self._worst: list[ValidationScan] = []
         self._failed: set[str] = set()
         self._waiting = False
         self._again_at = 0.0
@@ -123,7 +123,7 @@ class Pictures(pl.Callback):  # type: ignore[misc]
         self._again_at = time.monotonic() + FIRST
 
     def on_validation_epoch_start(self, *_: Any) -> None:
-        """Forget the worst scans of the last validation; called by Lightning."""
+        """Remove the worst scans of the last validation; called by Lightning."""
         self._worst = []
 
     def on_validation_batch_end(
@@ -131,8 +131,8 @@ class Pictures(pl.Callback):  # type: ignore[misc]
     ) -> None:
         """Keep the worst scans so far, with the masks of the validated weights."""
         if trainer.is_global_zero:
-            looks = [look for look in looks_of(batch, output) if not math.isnan(look.badness)]
-            self._worst = sorted([*self._worst, *looks], key=lambda look: -look.badness)[:SHOWN]
+            scans = [scan for scan in validation_scans(batch, output) if not math.isnan(scan.error)]
+            self._worst = sorted([*self._worst, *scans], key=lambda scan: -scan.error)[:SHOWN]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
         """Draw, unless the last drawing was too recent."""
@@ -150,7 +150,7 @@ class Pictures(pl.Callback):  # type: ignore[misc]
         self.on_train_end(trainer, task)
 
     def _draw(self, task: SegmentationClassificationTask) -> None:
-        began = time.monotonic()
+        started = time.monotonic()
         self._write(CURVES, lambda: curves_figure(task.history))
         if self._worst:
             self._write(WORST, lambda: worst_figure(self._worst, self.classes))
@@ -158,14 +158,14 @@ class Pictures(pl.Callback):  # type: ignore[misc]
             title = f"validation scans, epoch {len(task.history)}"
             self._write(CONFUSION, lambda: confusion_figure(count_confusions(task.validation), self.classes, title=title))
         self._waiting = False
-        self._again_at = time.monotonic() + REST * (time.monotonic() - began)
+        self._again_at = time.monotonic() + REST * (time.monotonic() - started)
 
     def _write(self, name: str, figure: Callable[[], Figure]) -> None:
         try:
             save_figure(figure(), self.folder / name, overwrite=True)
         except Exception as error:  # no error of a figure may stop the training
             if name not in self._failed:
-                warnings.warn(f"{self.folder / name}: can't be drawn or written ({error}). Training goes on.", stacklevel=2)
+                warnings.warn(f"{self.folder / name}: can't be drawn or written ({error}). Training continues.", stacklevel=2)
             self._failed.add(name)
 
 
@@ -179,28 +179,28 @@ def pictures(folder: Path, classes: Sequence[str]) -> list[pl.Callback]:
     return [Pictures(folder, classes)]
 
 
-def looks_of(batch: Batch, output: Output) -> list[Look]:
+def validation_scans(batch: Batch, output: Output) -> list[ValidationScan]:
     """Return the scans of a validation batch with their true and predicted masks."""
     images = batch.image.float().mean(dim=1).cpu().numpy()
     truths = (batch.truth.mask[:, 0] > 0.5).cpu().numpy()
     outlines = [None] * len(batch) if output.mask is None else list((output.mask[:, 0] > 0).cpu().numpy())
     return [
-        Look(case, _gray(images[row]), truths[row] if case.truth_area is not None else None, outlines[row])
+        ValidationScan(case, _gray(images[row]), truths[row] if case.truth_area is not None else None, outlines[row])
         for row, case in enumerate(scan_metrics(batch, output))
     ]
 
 
-def worst_figure(looks: Sequence[Look], classes: Sequence[str]) -> Figure:
+def worst_figure(scans: Sequence[ValidationScan], classes: Sequence[str]) -> Figure:
     """Draw the scans with their outlines, the worst first."""
-    columns = min(4, len(looks))
-    rows = -(-len(looks) // columns)
+    columns = min(4, len(scans))
+    rows = -(-len(scans) // columns)
     figure = new_figure(2.9 * columns, 3.7 * rows + 0.4)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
-    for axes, look in zip(grid, looks, strict=False):
-        draw_outlines(axes, look.image, truth=look.truth, predicted=look.predicted, title=_told(look.case, classes))
-    if any(look.truth is not None or look.predicted is not None for look in looks):
+    for axes, scan in zip(grid, scans, strict=False):
+        draw_outlines(axes, scan.image, truth=scan.truth, predicted=scan.predicted, title=_title(scan.case, classes))
+    if any(scan.truth is not None or scan.predicted is not None for scan in scans):
         name_outlines(figure)
     return figure
 
@@ -213,15 +213,15 @@ def count_confusions(cases: Sequence[ScanMetrics]) -> NDArray[np.int64]:
     return np.bincount(places, minlength=classes**2).reshape(classes, classes)
 
 
-def _told(case: ScanMetrics, classes: Sequence[str]) -> str:
+def _title(case: ScanMetrics, classes: Sequence[str]) -> str:
     lines = [case.id if len(case.id) <= 34 else f"…{case.id[-33:]}"]
     if case.probabilities is not None and len(classes):
-        called = int(case.probabilities.argmax())
+        predicted = int(case.probabilities.argmax())
         truth = f"{classes[case.label]} " if case.label is not None else ""
-        lines.append(f"{truth}called {classes[called]}, {case.probabilities[called]:.0%}")
+        lines.append(f"{truth}predicted {classes[predicted]}, {case.probabilities[predicted]:.0%}")
     if case.dice is not None:
         lines.append(
-            f"Dice {case.dice:.2f}" if case.truth_area else "no lesion, " + ("outlined one" if case.outlined else "left clean")
+            f"Dice {case.dice:.2f}" if case.truth_area else "no lesion, " + ("one outlined" if case.outlined else "none outlined")
         )
     return "\n".join(lines)
 

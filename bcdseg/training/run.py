@@ -76,15 +76,15 @@ def config_to_resume(folder: Path, given: FitConfig | None) -> FitConfig:
 def check_same_scans(folder: Path, train: Dataset, val: Dataset) -> None:
     """Raise a DatasetError when the scans differ from those that the run was started with."""
     try:
-        there = _rows((folder / SEEN).read_bytes())
+        recorded = _rows((folder / SEEN).read_bytes())
     except FileNotFoundError:
         raise DatasetError(f"{folder}: {SEEN} is missing: the scans of the run are not known. Start a new run.") from None
     now = _rows(_seen_csv(train, val))
-    if there != now:
-        changes = {"only now": sorted(now - there), "only then": sorted(there - now)}
-        said = "; ".join(f"{when}: {_named(rows)}" for when, rows in changes.items() if rows)
+    if recorded != now:
+        changes = {"only now": sorted(now - recorded), "only then": sorted(recorded - now)}
+        differences = "; ".join(f"{when}: {_named(rows)}" for when, rows in changes.items() if rows)
         raise DatasetError(
-            f"{folder}: the run was started with other scans (part, id, label, masks, group). {said}. "
+            f"{folder}: the run was started with other scans (part, id, label, masks, group). {differences}. "
             "Give the data of the run, or start a new run."
         )
 
@@ -117,9 +117,9 @@ def _seen_csv(train: Dataset, val: Dataset) -> bytes:
     return csv_text(["part", "id", "label", "masks", "group"], rows).encode("utf-8", "surrogateescape")
 
 
-def _rows(seen: bytes) -> set[str]:
+def _rows(table: bytes) -> set[str]:
     """Return the rows of a ``seen.csv``, each as text."""
-    return {",".join(map(str, row.values())) for row in read_csv(seen.decode("utf-8", "surrogateescape"))}
+    return {",".join(map(str, row.values())) for row in read_csv(table.decode("utf-8", "surrogateescape"))}
 
 
 def _named(rows: list[str]) -> str:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcdseg.training.data import mix
+from bcdseg.training.data import sampling
 from bcdseg.training.losses import NO_LABEL, Truth
 
 
@@ -24,7 +24,7 @@ def _batches() -> tuple[tuple[torch.Tensor, Truth], tuple[torch.Tensor, Truth]]:
 @pytest.mark.parametrize("how", ["mixup", "cutmix"])
 def test_scan_mask_and_label_are_blended_by_the_same_share(how: str) -> None:
     for number in range(20):
-        image, truth = mix.mixed(how, *_batches(), 2, seed=0, at=(1, number))
+        image, truth = sampling.mixed(how, *_batches(), 2, seed=0, at=(1, number))
         assert torch.equal(image, truth.mask)
         white = image.mean(dim=(1, 2, 3))
         torch.testing.assert_close(truth.label[:2], torch.stack([1 - white[:2], white[:2]], dim=1))
@@ -34,21 +34,21 @@ def test_scan_mask_and_label_are_blended_by_the_same_share(how: str) -> None:
 
 
 def test_steps_differ_and_one_step_is_always_the_same() -> None:
-    shares = [mix.mixed("mixup", *_batches(), 2, seed=0, at=(0, number))[0].mean().item() for number in (0, 1, 0)]
+    shares = [sampling.mixed("mixup", *_batches(), 2, seed=0, at=(0, number))[0].mean().item() for number in (0, 1, 0)]
     assert shares[0] == shares[2] != shares[1]
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20), st.integers(0, 5))
 def test_only_scans_of_which_the_same_is_known_are_mixed(known: list[tuple[bool, bool]], epoch: int) -> None:
     indices = list(range(len(known)))
-    partners = mix.pairing(known, share=1.0, seed=0)(epoch, 0, indices)
+    partners = sampling.pairing(known, share=1.0, seed=0)(epoch, 0, indices)
     assert partners is not None
     assert sorted(partners) == indices
     assert all(known[one] == known[other] for one, other in enumerate(partners))
 
 
 def test_the_share_of_steps_is_mixed() -> None:
-    pair = mix.pairing([(True, True)] * 4, share=0.3, seed=0)
+    pair = sampling.pairing([(True, True)] * 4, share=0.3, seed=0)
     mixed = Counter(pair(0, number, range(4)) is not None for number in range(1000))
     assert 250 < mixed[True] < 350
-    assert mix.pairing([(True, True)] * 4, share=0.0, seed=0)(0, 0, range(4)) is None
+    assert sampling.pairing([(True, True)] * 4, share=0.0, seed=0)(0, 0, range(4)) is None

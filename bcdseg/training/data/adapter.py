@@ -1,25 +1,17 @@
-"""Map-style data sets of torch, converted to data sets of this library."""
+"""Map-style data sets of torch, opened as data sets of this library."""
 
 from __future__ import annotations
 
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from bcdseg.data.dataset import Dataset
-from bcdseg.data.images import read_image
-from bcdseg.data.masks import mask_of
-from bcdseg.errors import BcdsegError, DatasetError, OptionError
-from bcdseg.types import Mask, Sample
+from bcdseg.data.opening import open_dataset
+from bcdseg.errors import DatasetError, OptionError
 
 FIELDS = ("image", "mask", "label", "group")
 UNKNOWN = -1
-"""Label of a scan whose class is unknown, besides None."""
+"""Number of the label of a scan whose class is unknown."""
 
 
 class MapDataset(Protocol):
@@ -28,10 +20,11 @@ class MapDataset(Protocol):
     An item is a mapping with the keys ``image``, ``mask``, ``label`` and ``group``, or a tuple of two to four of these in this
     order. All but the image may be missing or None, which means that they are unknown.
 
-    - ``image``: H x W, or H x W x 3 or 3 x H x W, uint8, uint16 or floats from 0 to 1: an array, a tensor or a PIL image.
-    - ``mask``: an array or tensor of the image's height and width; above 0 is lesion.
+    - ``image``: H x W, or H x W x 3 or 3 x H x W, uint8, uint16 or floats from 0 to 1: an array, a tensor or a PIL image; or the
+      path of a file.
+    - ``mask``: an array or tensor of the image's height and width, above 0 is lesion; or the path of a file.
     - ``label``: the name of a class, or its index among the data set's ``classes``, or else among the model's.
-    - ``group``: the patient, a text or a number. Groups may not be in both parts.
+    - ``group``: the patient, a text or a number. A group may not be in both parts.
     """
 
     def __len__(self) -> int: ...
@@ -39,84 +32,48 @@ class MapDataset(Protocol):
     def __getitem__(self, index: int) -> Any: ...
 
 
-@contextmanager
-def converted(model_classes: Sequence[str], **parts: Any) -> Iterator[list[Dataset]]:
-    """Yield the parts as data sets of this library, as long as the context is open.
+def as_dataset(part: Dataset | MapDataset, name: str, model_classes: Sequence[str]) -> Dataset:
+    """Return a map-style data set as a data set of this library; one of this library is returned unchanged.
 
-    The items of map-style data sets are read once, and stored in a temporary folder that only this user can read. Where data are
-    read at random, such as with augmentation, the first reading is stored.
+    The items are read once, in order. Where reading is random, such as with augmentation, the first reading is kept.
 
     Args:
+        part: The data set.
+        name: Name of the part for error messages.
         model_classes: Classes of the model, for labels that are numbers.
-        parts: Data sets by the names that error messages use.
+
+    Raises:
+        OptionError: The object is not a data set.
+        DatasetError: An item isn't as documented in ``MapDataset``.
     """
-    own = [part for part in parts.values() if isinstance(part, Dataset)]
-    if len(own) == len(parts):
-        yield own
-        return
-    with tempfile.TemporaryDirectory(prefix="bcdseg-") as folder:
-        yield [
-            part if isinstance(part, Dataset) else _stored(part, name, Path(folder) / name, model_classes)
-            for name, part in parts.items()
-        ]
-
-
-def _stored(items: MapDataset, name: str, folder: Path, model_classes: Sequence[str]) -> Dataset:
-    if not (hasattr(items, "__len__") and hasattr(items, "__getitem__")):
+    if isinstance(part, Dataset):
+        return part
+    if isinstance(part, str) or not (hasattr(part, "__len__") and hasattr(part, "__getitem__")):
         raise OptionError(
-            f"{name}={type(items).__name__}: give a data set of bcdseg.open_dataset, or any data set with __len__ and __getitem__ "
-            "whose items are image, mask, label and group."
+            f"{name}={part!r}: give a data set of bcdseg.open_dataset, or any data set with __len__ and __getitem__ whose items "
+            f"are {', '.join(FIELDS)}."
         )
-    classes = tuple(getattr(items, "classes", ())) or tuple(model_classes)
-    folder.mkdir()
-    samples = tuple(_sample(items[index], f"{name}[{index}]", folder / f"{index:06d}", classes) for index in range(len(items)))
-    return Dataset(samples, name=f"{type(items).__name__} ({name})")
+    classes = tuple(getattr(part, "classes", ())) or tuple(model_classes)
+    rows = [_row(part[index], f"{name}[{index}]", classes) for index in range(len(part))]
+    if not rows:
+        raise DatasetError(f"{name}: {type(part).__name__} has no items.")
+    return open_dataset(rows, name=f"{type(part).__name__} ({name})")
 
 
-def _sample(item: Any, name: str, path: Path, classes: Sequence[str]) -> Sample:
-    values = _fields(item, name)
-    try:
-        pixels = read_image(values["image"], name)
-    except BcdsegError as error:
-        raise DatasetError(f"{error}") from error
-    np.save(path.with_suffix(".npy"), pixels)
-    masks: tuple[Path, ...] = ()
-    if values.get("mask") is not None:
-        mask = _mask(values["mask"], pixels.shape[:2], name)
-        masks = (path.with_suffix(".mask.npy"),)
-        np.save(masks[0], mask)
-    group = values.get("group")
-    return Sample(
-        id=path.name,
-        image=path.with_suffix(".npy"),
-        masks=masks,
-        label=_label(values.get("label"), name, classes),
-        group=None if group is None else str(_scalar(group)),
-    )
-
-
-def _fields(item: Any, name: str) -> dict[str, Any]:
+def _row(item: Any, name: str, classes: Sequence[str]) -> dict[str, Any]:
+    """Return an item as a row of a table, with the label's name and the group as a text."""
     if isinstance(item, tuple) and 2 <= len(item) <= len(FIELDS):
-        return dict(zip(FIELDS, item, strict=False))
+        item = dict(zip(FIELDS, item, strict=False))
     if not isinstance(item, Mapping) or item.get("image") is None:
         found = f"a tuple of {len(item)}" if isinstance(item, tuple) else f"{type(item).__name__} without an image"
         raise DatasetError(
             f"{name}: is {found}: return a mapping with the keys {', '.join(FIELDS)}, or a tuple in this order, with None for what "
             "is unknown."
         )
-    if unused := [key for key in item if key not in FIELDS]:
-        warnings.warn(f"Items of the data set have keys that are not used: {', '.join(map(repr, unused))}.", stacklevel=2)
-    return dict(item)
-
-
-def _mask(values: Any, size: tuple[int, ...], name: str) -> Mask:
-    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-    if array.ndim < 2:
-        raise DatasetError(f"{name}: its mask is {array!r}: give an array of the image's size; a tuple is {', '.join(FIELDS)}.")
-    mask = mask_of(array)
-    if mask.shape != size:
-        raise DatasetError(f"{name}: its mask is {'x'.join(map(str, mask.shape))} and its image {'x'.join(map(str, size))} pixels.")
-    return mask
+    mask, group = item.get("mask"), _scalar(item.get("group"))
+    if mask is not None and isinstance(_scalar(mask), (bool, int, float)):
+        raise DatasetError(f"{name}: its mask is the number {_scalar(mask)}: a tuple is {', '.join(FIELDS)}, in this order.")
+    return {**item, "label": _label(item.get("label"), name, classes), "group": None if group is None else str(group)}
 
 
 def _label(label: Any, name: str, classes: Sequence[str]) -> str | None:
@@ -132,5 +89,5 @@ def _label(label: Any, name: str, classes: Sequence[str]) -> str | None:
 
 
 def _scalar(value: Any) -> Any:
-    """Return the Python value of a tensor or array with one element; other values unchanged."""
-    return value.item() if hasattr(value, "item") else value
+    """Return the Python value of a tensor or array without dimensions; other values unchanged."""
+    return value.item() if getattr(value, "shape", None) == () else value

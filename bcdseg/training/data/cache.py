@@ -30,7 +30,7 @@ MEMORY_SHARE = 0.25
 Item = dict[str, NDArray[Any]]
 
 
-class Shelf(Protocol):
+class ScanCache(Protocol):
     """Interface of what ``CacheDataset`` takes as its ``runtime_cache``."""
 
     def __len__(self) -> int: ...
@@ -40,7 +40,7 @@ class Shelf(Protocol):
     def __setitem__(self, at: int, item: Item) -> None: ...
 
 
-class MemoryShelf:
+class MemoryCache:
     """Cache of prepared scans in one block of shared memory; forked processes read what any of them writes.
 
     Pages that were never written take no memory. Spawned processes have a cache each.
@@ -51,12 +51,12 @@ class MemoryShelf:
         height, width = frame
         pixels = height * width
         self.kinds = np.frombuffer(mmap.mmap(-1, max(places, 1)), np.uint8)
-        held = mmap.mmap(-1, max(places * pixels * (channels * kind.itemsize + 1), 1))
-        self.images = np.frombuffer(held, kind, places * pixels * channels).reshape(places, pixels * channels)
-        self.masks = np.frombuffer(held, np.uint8, places * pixels, self.images.nbytes).reshape(places, height, width)
+        block = mmap.mmap(-1, max(places * pixels * (channels * kind.itemsize + 1), 1))
+        self.images = np.frombuffer(block, kind, places * pixels * channels).reshape(places, pixels * channels)
+        self.masks = np.frombuffer(block, np.uint8, places * pixels, self.images.nbytes).reshape(places, height, width)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MemoryShelf, self.made_of
+        return MemoryCache, self.made_of
 
     def __len__(self) -> int:
         return len(self.images)
@@ -78,7 +78,7 @@ class MemoryShelf:
         self.kinds[at] = 1 if image.ndim == 2 else image.shape[2]
 
 
-class DiskShelf:
+class DiskCache:
     """Cache of prepared scans in the user's cache folder, keyed by the paths, sizes and times of their files and the preprocessing.
 
     A damaged file counts as missing, and a full disk only stops further caching.
@@ -98,8 +98,8 @@ class DiskShelf:
 
     def __getitem__(self, at: int) -> Item | None:
         try:
-            with np.load(self.paths[at], allow_pickle=False) as held:
-                return {"image": held["image"], "mask": held["mask"]}
+            with np.load(self.paths[at], allow_pickle=False) as stored:
+                return {"image": stored["image"], "mask": stored["mask"]}
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
 
@@ -110,12 +110,12 @@ class DiskShelf:
             write_whole(self.paths[at], content.getvalue(), overwrite=True)
 
 
-def make_room(shelves: Sequence[Shelf | None], limit: float) -> None:
+def make_room(caches: Sequence[ScanCache | None], limit: float) -> None:
     """Remove other runs' least recently used items from the user's cache folder until these caches fit into ``limit`` bytes."""
-    on_disk = [shelf for shelf in shelves if isinstance(shelf, DiskShelf)]
-    for folder in {shelf.folder for shelf in on_disk}:
-        own = {path for shelf in on_disk for path in shelf.paths}
-        room = limit - sum(len(shelf) * shelf.item_bytes for shelf in on_disk)
+    on_disk = [one for one in caches if isinstance(one, DiskCache)]
+    for folder in {one.folder for one in on_disk}:
+        own = {path for one in on_disk for path in one.paths}
+        room = limit - sum(len(one) * one.item_bytes for one in on_disk)
         for path, stat in sorted(_others(folder, own), key=lambda other: other[1].st_mtime, reverse=True):
             room -= stat.st_size
             if room < 0:
@@ -123,7 +123,7 @@ def make_room(shelves: Sequence[Shelf | None], limit: float) -> None:
                     path.unlink(missing_ok=True)
 
 
-def shelf(
+def make_cache(
     where: str,
     samples: Sequence[Sample],
     preprocessing: Preprocessing,
@@ -132,7 +132,7 @@ def shelf(
     resize_masks: bool,
     gigabytes: float,
     sharers: int,
-) -> Shelf | None:
+) -> ScanCache | None:
     """Create the cache for as many of the first samples as fit; return None where nothing is cached.
 
     Args:
@@ -149,12 +149,12 @@ def shelf(
     limit = gigabytes * 1e9
     item_bytes = first.shape[0] * first.shape[1] * (preprocessing.channels * first.itemsize + 1)
     if where == "disk":
-        return DiskShelf(samples[: int(limit / item_bytes)], preprocessing, resize_masks, item_bytes)
+        return DiskCache(samples[: int(limit / item_bytes)], preprocessing, resize_masks, item_bytes)
     if preprocessing.resize == "none":
         return None
     limit = min(limit, _memory() * MEMORY_SHARE) if where == "auto" else limit
     places = min(len(samples), int(limit / sharers / item_bytes))
-    return MemoryShelf(places, first.dtype, preprocessing.frame, preprocessing.channels)
+    return MemoryCache(places, first.dtype, preprocessing.frame, preprocessing.channels)
 
 
 def _others(folder: Path, own: set[Path]) -> list[tuple[Path, os.stat_result]]:

@@ -22,10 +22,17 @@ from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
 from bcdseg.runtimes.torch_runtime import choose_device
 from bcdseg.training.config import FitConfig
-from bcdseg.training.data import cache, mix, sampling
-from bcdseg.training.data.augmentation import AlbumentationsStep, Changes, augmentation, try_out
+from bcdseg.training.data import cache, sampling
 from bcdseg.training.data.sampling import Draw, SampledStep
-from bcdseg.training.data.transforms import finishing, plain_errors, preparation
+from bcdseg.training.data.transforms import (
+    AlbumentationsStep,
+    Changes,
+    augmentation,
+    finishing,
+    plain_errors,
+    preparation,
+    try_out,
+)
 from bcdseg.training.losses import NO_LABEL, Truth
 
 
@@ -68,7 +75,7 @@ CORES_A_WORKER = 8
 A step takes so long there that one worker prepares scans fast enough for as many cores; with fewer cores none is needed.
 A fork has a cost too: the network's process then copies every page that it writes to.
 """
-Answer = Batch | BcdsegError
+BatchOrError = Batch | BcdsegError
 
 
 def training_loader(
@@ -108,7 +115,7 @@ def training_loader(
         config.batch_size,
         world=world,
         rank=rank,
-        pairing=None if config.mix == "none" else mix.pairing(scans.known, share=config.mix_share, seed=config.seed),
+        pairing=None if config.mix == "none" else sampling.pairing(scans.known, share=config.mix_share, seed=config.seed),
     )
     return _loader(scans, batches, config)
 
@@ -143,10 +150,10 @@ def set_epoch(loader: DataLoader[Batch], epoch: int) -> None:
 def make_room(loaders: Sequence[DataLoader[Batch]], config: FitConfig) -> None:
     """Where scans are cached on disk, remove other runs' until those of all these loaders fit into ``cache_gb``."""
     scans = [loader.dataset for loader in loaders]
-    cache.make_room([one.shelf for one in scans if isinstance(one, Scans)], config.cache_gb * 1e9)
+    cache.make_room([one.cache for one in scans if isinstance(one, Scans)], config.cache_gb * 1e9)
 
 
-class Scans(TorchDataset[Answer]):
+class Scans(TorchDataset[BatchOrError]):
     """Data set whose items are the batches of ``SampledStep``."""
 
     def __init__(
@@ -165,7 +172,7 @@ class Scans(TorchDataset[Answer]):
         self.labels = _labels(dataset, classes)
         self.has_mask = [bool(sample.masks) or (no_lesion is not None and sample.label == no_lesion) for sample in dataset]
         self.known = [(mask, label != NO_LABEL) for mask, label in zip(self.has_mask, self.labels, strict=True)]
-        self.prepared, self.shelf = _prepared(dataset, preprocessing, config, cache_part)
+        self.prepared, self.cache = _prepared(dataset, preprocessing, config, cache_part)
         self.changes = changes
         self.finish = finishing(preprocessing, changes)
 
@@ -174,7 +181,7 @@ class Scans(TorchDataset[Answer]):
         if isinstance(self.changes, AlbumentationsStep):
             self.changes.start()
 
-    def __getitems__(self, step: SampledStep) -> Answer:
+    def __getitems__(self, step: SampledStep) -> BatchOrError:
         """Return the batch of a step, or its error, because one raised in a worker would arrive as a traceback in a string."""
         try:
             return self._batch(step)
@@ -187,7 +194,7 @@ class Scans(TorchDataset[Answer]):
         if step.partners:
             other = self._stacked(step.partners, drawn)
             at = (step.epoch, step.number)
-            image, truth = mix.mixed(self.config.mix, (image, truth), other, len(self.classes), seed=self.config.seed, at=at)
+            image, truth = sampling.mixed(self.config.mix, (image, truth), other, len(self.classes), seed=self.config.seed, at=at)
         return Batch(image, truth, tuple(self.ids[draw.sample] for draw in step.draws))
 
     def _item(self, draw: Draw, epoch: int) -> dict[str, Tensor]:
@@ -211,11 +218,11 @@ class Loader(DataLoader[Any]):
         with warnings.catch_warnings():
             # Python 3.12 and later warn of a fork when there are threads. The forked workers only prepare scans, in one thread.
             warnings.filterwarnings("ignore", r".*use of fork\(\) may lead to deadlocks", DeprecationWarning)
-            answers = super().__iter__()
-        for answer in answers:
-            if isinstance(answer, BcdsegError):
-                raise answer
-            yield answer
+            batches = super().__iter__()
+        for batch in batches:
+            if isinstance(batch, BcdsegError):
+                raise batch
+            yield batch
 
 
 def workers(config: FitConfig) -> int:
@@ -254,12 +261,12 @@ def _loader(scans: Scans, steps: Any, config: FitConfig) -> DataLoader[Batch]:
 
 def _prepared(
     dataset: Dataset, preprocessing: Preprocessing, config: FitConfig, part: float
-) -> tuple[CacheDataset, cache.Shelf | None]:
+) -> tuple[CacheDataset, cache.ScanCache | None]:
     items = [{"sample": sample} for sample in dataset]
     prepare = preparation(dataset, preprocessing)
     with plain_errors():
         first = prepare(items[0])["image"]
-    shelf = cache.shelf(
+    made = cache.make_cache(
         config.cache,
         dataset.samples,
         preprocessing,
@@ -268,8 +275,8 @@ def _prepared(
         gigabytes=config.cache_gb * part,
         sharers=config.devices * (1 if start_method() == "fork" else max(1, workers(config))),
     )
-    places = 0 if shelf is None else len(shelf)
-    return CacheDataset(items, prepare, cache_num=places, copy_cache=False, progress=False, runtime_cache=shelf or False), shelf
+    places = 0 if made is None else len(made)
+    return CacheDataset(items, prepare, cache_num=places, copy_cache=False, progress=False, runtime_cache=made or False), made
 
 
 def _labels(dataset: Dataset, classes: tuple[str, ...]) -> list[int]:

@@ -11,7 +11,7 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Return whether this process is one of several."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
@@ -23,7 +23,7 @@ def is_first() -> bool:
 
 def mean_over_processes(value: Tensor) -> Tensor:
     """Return the mean of a value over all processes. Each process must call this."""
-    if not several():
+    if not is_distributed():
         return value
     total = value.detach().clone()
     if dist.get_backend() == "nccl":  # nccl reduces CUDA tensors only
@@ -34,7 +34,7 @@ def mean_over_processes(value: Tensor) -> Tensor:
 
 def gathered(items: list[Any]) -> list[Any]:
     """Return the items of all processes, in the order of their ranks. Each process must call this."""
-    if not several():
+    if not is_distributed():
         return items
     found: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
     dist.all_gather_object(found, items)
@@ -43,11 +43,11 @@ def gathered(items: list[Any]) -> list[Any]:
 
 def from_first(value: Any) -> Any:
     """Return the first process's value in all processes. Each process must call this."""
-    if not several():
+    if not is_distributed():
         return value
-    held = [value]
-    dist.broadcast_object_list(held, src=0)
-    return held[0]
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def synchronise(network: nn.Module, device: str) -> None:

@@ -21,7 +21,7 @@ from bcdseg.training.loop.epoch_metrics import VALIDATION_METRICS, LossMeter, Sc
 from bcdseg.training.loop.optimisers import Optimizers, build_optimizer, build_schedule, freeze_encoder
 from bcdseg.training.losses import JointLoss, Losses, Truth, make_part
 
-pl = require("pytorch_lightning", extra="train", purpose="Training")
+pl: Any = require("pytorch_lightning", extra="train", purpose="Training")
 JOINT = "joint"
 """Metric that selects the epoch."""
 

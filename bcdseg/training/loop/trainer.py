@@ -81,25 +81,25 @@ def average(decay: float) -> WeightAveraging:
     return WeightAveraging(multi_avg_fn=update)
 
 
-def choose_precision(asked: str, device: str) -> str:
+def choose_precision(precision: str, device: str) -> str:
     """Return the precision for a device; ``auto`` is bf16 on a GPU that supports it, else 32."""
     kind = device.partition(":")[0]
     has_bf16 = kind == "cpu" or (kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
     can = {"cpu": ("32", "bf16"), "cuda": ("32", "fp16", *(["bf16"] * has_bf16)), "mps": ("32", "fp16")}[kind]
-    if asked == "auto":
+    if precision == "auto":
         return "bf16" if kind == "cuda" and has_bf16 else "32"
-    if asked not in can:
-        raise OptionError(f"precision={asked!r}: {device} can't train in it: choose one of auto, {', '.join(can)}.")
-    return asked
+    if precision not in can:
+        raise OptionError(f"precision={precision!r}: {device} can't train in it: choose one of auto, {', '.join(can)}.")
+    return precision
 
 
 def check_compiler() -> None:
     """Raise an OptionError for ``compile=True`` where no C++ compiler is installed."""
-    asked = os.environ.get("CXX")
-    if not any(shutil.which(name) for name in ([asked] if asked else COMPILERS)):
+    compiler = os.environ.get("CXX")
+    if not any(shutil.which(name) for name in ([compiler] if compiler else COMPILERS)):
         raise OptionError(
-            f"compile=True needs a C++ compiler, and none of {asked or ', '.join(COMPILERS)} was found. Install one (or say in CXX "
-            "where it is), or train without compile."
+            f"compile=True needs a C++ compiler, and none of {compiler or ', '.join(COMPILERS)} was found. Install one (or set "
+            "CXX to its path), or train without compile."
         )
 
 
