@@ -46,6 +46,10 @@ QUICKER: dict[str, dict[str, str]] = {
         "folds=5": "folds=2, size=32, epochs=1",
     },
     "docs/how-to/evaluate.md": {'evaluate(model, test, out="report"': 'evaluate(model, test, out="report", draws=50'},
+    "docs/how-to/extend.md": {
+        "dict(epochs=1, batch_size=8)": 'dict(epochs=1, batch_size=8, pictures=False, calibrate=False, augment="none")',
+        "size=64": "size=32",
+    },
     "docs/how-to/recipes.md": {'"mobilenet_v2"': '"plain_cnn"'},
     "docs/how-to/fine-tune.md": {"bcdseg.load()": 'bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=64)'},
 }
@@ -63,6 +67,10 @@ LEAVES: dict[str, Callable[[Path, Names], bool]] = {
     ),
     "docs/how-to/data.md": lambda here, _: (here / "split.json").is_file(),
     "docs/how-to/evaluate.md": lambda here, _: (here / "report" / "report.html").is_file(),
+    "docs/how-to/extend.md": lambda here, names: (
+        bcdseg.load(str(here / "with-my-head")).network.config.head == "maximum"
+        and names["run"].model.network.config.encoder == "five_convolutions"
+    ),
     "docs/how-to/export.md": lambda here, _: (here / "model.onnx").is_file(),
     "docs/how-to/large-images.md": lambda _, names: bool(names["scan"].windows),
     "docs/how-to/fine-tune.md": lambda _, names: names["run"].model.classes == ("normal", "lesion"),
