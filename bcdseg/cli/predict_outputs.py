@@ -102,7 +102,7 @@ def predict_here(model: Model, run: PredictRun) -> None:
     settings = {**run.settings, "folder of the scans": str(common_folder(names))}
     journal = Journal(run.out, settings, resume=run.resume, overwrite=run.overwrite)
     overwrite = run.overwrite or journal.goes_on
-    wanted = {"masks": run.masks, "overlay": run.overlay, "annotations": run.annotations}
+    wanted: dict[str, Any] = {"masks": run.masks, "overlay": run.overlay, "annotations": run.annotations}
     folder = OutputFolder(run.out, names, **wanted, overwrite=overwrite) if run.out else None
     keeps = bool(run.asked["keep_identifiers"])
     clips = ClipFolder(run.out, names, kinds=run.kinds, overwrite=overwrite, keep_identifiers=keeps)

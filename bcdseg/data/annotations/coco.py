@@ -86,11 +86,12 @@ def _images(file: Path, problems: list[str]) -> Iterator[AnnotatedImage]:
 
 def _image(entry: Mapping[str, Any], file: Path) -> AnnotatedImage:
     name, path = str(entry["file_name"]), entry.get("path")
-    near = isinstance(path, str) and (file.parent / path).is_file()
+    if isinstance(path, str) and (file.parent / path).is_file():
+        name = path
     words = file.stem.lower().replace("-", "_").split("_")
     image = AnnotatedImage(
         file=file,
-        name=path if near else name,
+        name=name,
         size=check_size(entry["height"], entry["width"], f"image {name}"),
         outlined=entry.get("annotated") is True,
         part=next((PARTS[word] for word in words if word in PARTS), None),

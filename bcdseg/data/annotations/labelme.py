@@ -106,11 +106,11 @@ def _polygon(points: Any, kind: str, what: str) -> tuple[float, ...]:
         raise InputError(f"{what}: a point is not x and y")
     if kind == "polygon":
         return check_polygon([value for point in points for value in point], what)
-    (x, y), (other_x, other_y) = points if len(points) == 2 else ((None, None), (None, None))
-    if not all(isinstance(value, (int, float)) for value in (x, y, other_x, other_y)):
+    values = [value for point in points for value in point]
+    if len(values) != 4 or not all(isinstance(value, (int, float)) for value in values):
         raise InputError(f"{what}: a circle has its centre and one point")
-    radius = math.dist((x, y), (other_x, other_y))
-    return ellipse((x, y), (radius, radius))
+    radius = math.dist(values[:2], values[2:])
+    return check_polygon(ellipse((values[0], values[1]), (radius, radius)), what)
 
 
 def _bitmap(shape: Mapping[str, Any], what: str, image: AnnotatedImage) -> LesionMask:
@@ -131,7 +131,7 @@ def document(scan: OutlinedScan, image_path: str, tolerance: float = 0.0) -> dic
         image_path: Path of the image from the folder of the file.
         tolerance: Greatest distance in pixels by which polygons may be simplified.
     """
-    shapes = []
+    shapes: list[dict[str, Any]] = []
     for number, outline in enumerate(scan.outlines or (), start=1):
         polygons = trace(outline.mask, tolerance)
         for polygon in polygons:

@@ -45,7 +45,9 @@ def load_nifti(path: Path, largest: int) -> NDArray[Any]:
             raise ImageError(
                 f"{path}: an array of shape {image.shape} is not one two-dimensional image. Write each slice as a file."
             )
-        values = np.asarray(image.dataobj).reshape(image.shape[:2] if max(image.shape[2:], default=1) == 1 else plane).T
+        values: NDArray[Any] = (
+            np.asarray(image.dataobj).reshape(image.shape[:2] if max(image.shape[2:], default=1) == 1 else plane).T
+        )
     except FileNotFoundError:
         raise
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:

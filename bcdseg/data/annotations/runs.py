@@ -33,7 +33,8 @@ def decode_coco(counts: str | Sequence[int], size: tuple[int, int]) -> Mask:
         InputError: The runs are damaged, or their sum is not the number of pixels.
     """
     runs = _expanded(counts) if isinstance(counts, str) else counts
-    return _drawn(runs, (size[1], size[0])).T
+    mask: Mask = _drawn(runs, (size[1], size[0])).T
+    return mask
 
 
 def encode_coco(mask: Mask) -> dict[str, object]:

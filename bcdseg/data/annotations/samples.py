@@ -116,7 +116,7 @@ def starts_with_key(path: Path, keys: Sequence[str], also: str = "") -> bool:
 
 def _start(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
             return file.read(START)
     except OSError:
         return ""

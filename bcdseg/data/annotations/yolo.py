@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LABEL_FOLDER = "labels"
 CLASSES = ("classes.txt", "obj.names")
 BOX_NUMBERS = 5
-MARGIN = 0.001  # by which a rounded coordinate may be outside of the image
+MARGIN = 0.01  # by which a coordinate may be outside of the image, as in Ultralytics
 
 
 def recognise(listing: Listing) -> bool:
@@ -45,7 +45,7 @@ def read(listing: Listing) -> FolderListing:
     file = _names_file(listing)
     if file is None:
         raise DatasetError(f"{listing.root}: has neither a data.yaml with 'names' nor a {CLASSES[0]}, which name YOLO's classes.")
-    content = _yaml(file) if file.suffix.lower() in (".yaml", ".yml") else {"names": file.read_text(encoding="utf-8").splitlines()}
+    content = _yaml(file) if file.suffix.lower() in (".yaml", ".yml") else {"names": _text(file).splitlines()}
     names = _names(content["names"], file)
     texts, folders, cases = _texts(listing), _folders(content, file, listing), read_cases(listing.root)
     images, problems = [], []
@@ -84,11 +84,18 @@ def _labels_of(name: str) -> str:
     return "/".join(folders) + ".txt"
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DatasetError(f"{file}: is not UTF-8 text. Save it as UTF-8.") from None
+
+
 def _yaml(file: Path) -> Mapping[str, Any]:
     yaml = require("yaml", extra="train", purpose=f"Reading {file.name}")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(_text(file))
+    except yaml.YAMLError as error:
         raise DatasetError(f"{file}: is not valid YAML ({error}).") from error
     if not isinstance(content, dict) or "names" not in content:
         raise DatasetError(f"{file}: has no 'names' of the classes.")
@@ -120,11 +127,7 @@ def _folders(content: Mapping[str, Any], file: Path, listing: Listing) -> dict[s
 
 def _image(name: str, path: Path, text: Path, names: Mapping[int, str], part: str | None) -> AnnotatedImage:
     image = AnnotatedImage(file=text, name=name, size=_size(path), outlined=True, part=part)
-    try:
-        lines = text.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{text}: is not UTF-8 text") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_text(text).splitlines(), start=1):
         if line.strip():
             _add(line.split(), f"{text}: line {number}", names, image)
     return image
