@@ -25,6 +25,7 @@ from .evaluation.results import Evaluation as Evaluation
 from .evaluation.site import SiteFit as SiteFit
 from .evaluation.site import fit_site as fit_site
 from .evaluation.training_overlap import unseen as unseen
+from .inference.annotations import save_annotations as save_annotations
 from .inference.clips import ClipSummary as ClipSummary
 from .inference.clips import summarize_clip as summarize_clip
 from .inference.dicom_output import save_dicom_seg as save_dicom_seg

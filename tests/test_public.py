@@ -62,6 +62,7 @@ PUBLIC = {
     "recipes",
     "register",
     "sample_scans",
+    "save_annotations",
     "save_dicom_seg",
     "save_dicom_sr",
     "split",
