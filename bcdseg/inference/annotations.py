@@ -55,7 +55,7 @@ def save_annotations(
         OptionError: The format is unknown, or a prediction has no mask.
 
     Example:
-        >>> save_annotations(model.predict("scans/"), "outlines", format="labelme")
+        >>> bcdseg.save_annotations(model.predict("scans/"), "outlines", format="labelme")
     """
     check_format(format)
     made = list(_each(predictions))

@@ -23,7 +23,6 @@ import bcdseg
 from bcdseg.cli import app
 from bcdseg.data.annotations.polygons import fill
 from bcdseg.errors import OptionError, OutputExistsError
-from bcdseg.inference.annotations import save_annotations
 from bcdseg.inference.lesions import find_lesions
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
@@ -107,7 +106,7 @@ def test_several_scans_go_into_one_coco_file_and_dicom_becomes_png(
     path = tmp_path / "scans/b.dcm"
     made_dicom.save(made_dicom.dicom(scan, made_dicom.region((0, 0, *scan.shape))), path)
     other = small_model.predict(path)
-    files = save_annotations([prediction, other], tmp_path / "out")
+    files = bcdseg.save_annotations([prediction, other], tmp_path / "out")
     assert sorted(one.name for one in files) == ["annotations.json", "b.png"]
     data = bcdseg.open_dataset(tmp_path / "out/annotations.json")
     assert len(data) == 2
