@@ -67,10 +67,16 @@ def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
+RULES = {"threshold": 0.4, "min_confidence": 0.6, "temperature": 1.7, "presence_threshold": 0.2}
+
+
 @pytest.fixture(scope="module")
 def run(train: Dataset, val: Dataset, tmp_path_factory: pytest.TempPathFactory) -> bcdseg.Run:
     options = {**QUICK, "epochs": 2, "lr": 2e-3, "ema": 0.99, "pictures": True, "calibrate": True, "loggers": ["tensorboard"]}
-    return bcdseg.fit(_model(), train, val, out=tmp_path_factory.mktemp("runs") / "run", **options)
+    point = bcdseg.OperatingPoint(name="of the old weights", positive="benign", threshold=0.4)
+    model = _model()
+    model.rules = bcdseg.Rules(**RULES, operating_points=(point,))
+    return bcdseg.fit(model, train, val, out=tmp_path_factory.mktemp("runs") / "run", **options)
 
 
 def test_a_run_leaves_a_model_a_table_and_all_that_made_it(run: bcdseg.Run) -> None:
@@ -86,6 +92,11 @@ def test_a_run_leaves_a_model_a_table_and_all_that_made_it(run: bcdseg.Run) -> N
     mask = run.model.predict(np.zeros((40, 50), np.uint8)).mask
     assert mask is not None
     assert mask.shape == (40, 50)
+
+
+def test_too_few_validation_scans_leave_the_rules_of_the_model_that_it_started_from(run: bcdseg.Run) -> None:
+    assert run.model.rules == bcdseg.Rules(**RULES)  # type: ignore[arg-type]
+    assert "more are needed" in run.model.training["calibration"]
 
 
 def test_the_model_remembers_its_training_and_no_name_of_a_scan(run: bcdseg.Run, train: Dataset, val: Dataset) -> None:
