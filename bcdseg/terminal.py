@@ -68,7 +68,10 @@ def show_warning(
     file: TextIO | None = None,  # noqa: ARG001
     line: str | None = None,
 ) -> None:
-    """Print a warning, as a replacement of ``warnings.showwarning``."""
+    """Print a warning, as a replacement of ``warnings.showwarning``; one of the library's own is one line."""
+    if category.__module__.partition(".")[0] == "bcdseg":
+        echo(f"bcdseg: warning: {message}", err=True)
+        return
     echo(warnings.formatwarning(message, category, filename, lineno, line), err=True, newline=False)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from bcdseg.caller_warnings import warn_caller
 from bcdseg.data.layouts.listing import USUAL_ORDER
 from bcdseg.errors import DataWarning, OptionError
 from bcdseg.types import LesionMask, Sample, as_text
@@ -35,7 +35,7 @@ def unify_spellings(samples: Iterable[Sample], name: str) -> list[Sample]:
     merged = [f"{' and '.join(map(repr, alike))} are {kept[alike[0]]!r}" for alike in spellings.values() if len(alike) > 1]
     if merged:
         message = f"{name}: spellings of one class: {'; '.join(merged)}. Name classes yourself with class_map={{...}}."
-        warnings.warn(message, DataWarning, stacklevel=2)
+        warn_caller(message, DataWarning)
     return [sample if sample.label is None else _labelled(sample, kept[sample.label]) for sample in samples]
 
 

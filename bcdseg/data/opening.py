@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from bcdseg.caller_warnings import warn_caller
 from bcdseg.data.annotations.catalogue import ANNOTATION_FOLDERS, ANNOTATION_LAYOUTS
 from bcdseg.data.dataset import Dataset, check_choice, raise_problems
 from bcdseg.data.labels import ClassMap, map_samples, unify_spellings
@@ -200,7 +200,7 @@ def _check_used(listing: Listing, chosen: Layout, columns: Mapping[str, str | No
             f"{listing.root}: tables that aren't used: {', '.join(listing.tables[:MOST_NAMED])}{more}. "
             "To open a table, give its path in place of the folder's."
         )
-        warnings.warn(message, DataWarning, stacklevel=3)
+        warn_caller(message, DataWarning)
 
 
 def _from_memory(source: Any, layout: str, root: Path, columns: Mapping[str, str | None]) -> tuple[FolderListing, str, str]:

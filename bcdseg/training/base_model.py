@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
+from bcdseg.caller_warnings import warn_caller
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import LeakWarning
 from bcdseg.evaluation.training_overlap import find_seen
@@ -24,11 +23,10 @@ def warn_of_overlap(model: Model, train: Dataset, val: Dataset) -> None:
     shared = [find_seen(model, part) for part in (train, val)]
     counts = [len(part or ()) for part in shared]
     if any(counts):
-        warnings.warn(
+        warn_caller(
             f"{model.name} was trained or chosen on {counts[0]} of {len(train)} training scans and {counts[1]} of {len(val)} "
             "validation scans, or on copies or other scans of their groups. "
             + ("The validation results will be too good, and may choose the wrong epoch: " if counts[1] else "")
             + "bcdseg.unseen(model, data) returns the other scans.",
             LeakWarning,
-            stacklevel=2,
         )

@@ -157,6 +157,7 @@ def test_columns_name_the_fields_of_a_table_and_unused_ones_are_named_once(tmp_p
     with pytest.warns(DataWarning, match="aren't used: height") as caught:
         data = bcdseg.open_dataset(path, columns=columns, class_map={"B": "benign"})
     assert len(caught) == 1
+    assert caught[0].filename == __file__  # the caller's line, not the library's
     assert [(sample.label, sample.facts) for sample in data][1] == ("benign", {"age": 41})
     data = bcdseg.open_dataset(path, columns={**columns, "fact:height": "height"})
     assert data[0].facts == {"age": 40, "height": 7}
@@ -268,6 +269,8 @@ def test_what_is_no_data_set_is_refused() -> None:
         bcdseg.open_dataset([(np.zeros((32, 32)), 1)])
     with pytest.raises(OptionError, match="neither a folder nor a table"):
         bcdseg.open_dataset(7)
+    with pytest.raises(DatasetError, match="'image' is not a list or an array"):
+        bcdseg.open_dataset({"image": 3})
     with pytest.raises(DatasetError, match="different lengths"):
         bcdseg.open_dataset({"image": ["a", "b"], "label": ["x"]})
 

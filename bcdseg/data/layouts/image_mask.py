@@ -7,11 +7,11 @@ folders of other names are recognised by shared file names; then a few files are
 from __future__ import annotations
 
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from bcdseg.caller_warnings import warn_caller
 from bcdseg.data.layouts.listing import FolderListing, Listing, folder_labels, name_labels, split_path, take_part
 from bcdseg.data.layouts.shared_stems import CHANNEL, bare_stem, folders_of_same_files
 from bcdseg.errors import DataWarning
@@ -152,4 +152,4 @@ def _warn_of_others(listing: Listing, others: Iterable[str]) -> None:
         named = ", ".join(f"{folder}/ ({count})" for folder, count in list(counts.items())[:MOST_NAMED])
         more = f" and {len(counts) - MOST_NAMED} more" if len(counts) > MOST_NAMED else ""
         message = f"{listing.root}: images that aren't used, since they are neither images with masks nor masks: {named}{more}."
-        warnings.warn(message, DataWarning, stacklevel=2)
+        warn_caller(message, DataWarning)

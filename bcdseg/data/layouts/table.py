@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from bcdseg.caller_warnings import warn_caller
 from bcdseg.csv_text import csv_text
 from bcdseg.data.layouts.file_index import FileIndex
 from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing
@@ -58,11 +58,10 @@ def read_samples(table: Table, listing: Listing) -> FolderListing:
         )
     if columns.unused:
         example = columns.unused[0]
-        warnings.warn(
+        warn_caller(
             f"{table.name}: columns that aren't used: {', '.join(columns.unused)}. To use one, name it: "
             f"columns={{'label': {example!r}}}, or columns={{'{OWN_FACT}{example}': {example!r}}} for a fact.",
             DataWarning,
-            stacklevel=2,
         )
     facts = read_facts(table.rows, columns.facts)
     files, found = FileIndex(listing), FolderListing()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bcdseg.caller_warnings import warn_caller
 from bcdseg.csv_text import read_csv
 from bcdseg.errors import DatasetError, DataWarning
 from bcdseg.extras import require
@@ -129,6 +130,9 @@ def _of_rows(name: str, columns: Iterable[str], rows: Iterable[Mapping[Any, Any]
 
 
 def _of_columns(name: str, columns: Mapping[Any, Sequence[Any]]) -> Table:
+    single = [key for key, values in columns.items() if isinstance(values, str) or not hasattr(values, "__len__")]
+    if single:
+        raise DatasetError(f"{name}: the column {single[0]!r} is not a list or an array of one value per scan.")
     lengths = {str(key): len(values) for key, values in columns.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{key} {length}" for key, length in lengths.items())
@@ -193,7 +197,7 @@ def _excel(path: Path) -> Table:
         raise _damaged(path, "Excel", error) from error
     if len(names) > 1:
         message = f"{path}: the first sheet, {names[0]!r}, is read. Sheets that aren't used: {', '.join(names[1:])}."
-        warnings.warn(message, DataWarning, stacklevel=2)
+        warn_caller(message, DataWarning)
     rows = [row for row in sheet if any(not is_missing(cell) for cell in row)]
     header = [cell_text(cell) for cell in rows[0]] if rows else []
     named = [at for at, name in enumerate(header) if name]
