@@ -322,6 +322,27 @@ class Dataset:
 
         return nnunet.write(self, Path(folder), split=split, overwrite=overwrite)
 
+    def to_croissant(
+        self,
+        folder: str | PathLike[str],
+        *,
+        split: Iterable[Dataset] | None = None,
+        overwrite: bool = False,
+        **about: str | None,
+    ) -> list[Path]:
+        """Write Croissant metadata, ``croissant.json``, and the table that it describes, ``samples.csv``; images are not copied.
+
+        Args:
+            folder: Folder to write, such as the data set's own.
+            split: Split of this data set, for the parts; by default those that the data set prescribes.
+            overwrite: Whether existing files may be replaced.
+            about: Properties of the data set: ``description``, ``license``, ``url``, ``citeAs``, ``datePublished``, ``version``,
+                ``creator``, ``keywords``.
+        """
+        from bcdseg.data.annotations import croissant
+
+        return croissant.write(self, Path(folder), split=split, about=about, overwrite=overwrite)
+
     def apply_audit(self, audit: Findings, *, conflicts: str = "drop", duplicates: str = "group") -> Dataset:
         """Return the data set after the conflicts and duplicates that an audit found are resolved.
 
