@@ -29,6 +29,7 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("[0-9]*") if pa
 SLOW = {  # each trains several models, or draws several reports
     "docs/how-to/benchmark.md",
     "docs/how-to/evaluate.md",
+    "docs/how-to/extend.md",
     "docs/how-to/recipes.md",
     "docs/reference/evaluate.md",
     "05_cross_validate_and_report.py",
@@ -115,6 +116,7 @@ def _marked(names: list[str]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
 
 
+@pytest.mark.usefixtures("own_names")
 @pytest.mark.parametrize("page", _marked(PAGES))
 def test_the_blocks_of_a_page_run_one_after_another(page: str, here: Path) -> None:
     text, names = "\n".join(BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))), dict[str, Any]()
