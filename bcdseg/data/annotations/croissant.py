@@ -33,9 +33,10 @@ DESCRIPTIONS = {
     "spacing": "Millimetres per pixel, down and across, separated by a semicolon.",
     HASH: "SHA-256 of the image file.",
 }
-TERMS = ("column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes")
-TERMS += ("isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated")
-TERMS += ("replace", "samplingRate", "separator", "source", "subField", "transform", "citeAs")
+TERMS = (
+    "citeAs column equivalentProperty extract field fileObject fileProperty fileSet format includes isLiveDataset jsonPath key md5 "
+    "parentField path recordSet references regex repeated replace samplingRate separator source subField transform"
+).split()
 CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
