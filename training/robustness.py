@@ -2,7 +2,8 @@
 
     python training/robustness.py BUSI256 WORK --encoder tu-tf_efficientnet_lite0 > table.md
 
-Every degradation of ``bcdseg.measure_robustness`` at its middle strength, the same for each network of ``cross_validate.py``.
+Every degradation of ``bcdseg.measure_robustness`` at its middle strength, the same for each network of ``cross_validate.py``. The
+first row has 95 % intervals; the others have the difference from it, with an interval of the same draws (paired).
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from bcdseg import Model, Sample
 from bcdseg.evaluation.case_results import Change, predict_cases
 from bcdseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from bcdseg.evaluation.measures.catalogue import all_measures
-from bcdseg.evaluation.measures.format import shown
-from bcdseg.evaluation.measures.intervals import estimate
+from bcdseg.evaluation.measures.format import NONE, shown, shown_difference
+from bcdseg.evaluation.measures.format import number as number_text
+from bcdseg.evaluation.measures.intervals import Difference, compare, estimate
 from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.types import Mask, Pixels
 
@@ -57,11 +59,23 @@ def main() -> None:
     for number, (name, change) in enumerate(changes()):
         table = measured(scans, models, change)
         measures = tuple(measure for measure in all_measures(table) if measure.name in TOLD)
-        found = estimate(table, measures)
         if number == 0:
+            original = table
             print("| scans |", " | ".join(measure.title for measure in measures), "|")
             print("|---|" + "---|" * len(measures))
-        print(f"| {name} |", " | ".join(shown(found[measure.name], measure.unit) for measure in measures), "|", flush=True)
+            found = estimate(table, measures)
+            cells = [shown(found[measure.name], measure.unit) for measure in measures]
+        else:
+            apart = compare(original, table, measures, same_truth=False)
+            cells = [_change_cell(apart[measure.name]) for measure in measures]
+        print(f"| {name} |", " | ".join(cells), "|", flush=True)
+
+
+def _change_cell(found: Difference) -> str:
+    """Return a value, and its difference from the original scans with a paired interval."""
+    unit = found.measure.unit
+    value = NONE if found.second is None else number_text(found.second, unit)
+    return f"{value}; {shown_difference(found.difference, unit)}"
 
 
 if __name__ == "__main__":

@@ -44,7 +44,13 @@ class EvaluationOptions:
 
     def results(self, cases: Cases, rules: Rules | None = None) -> dict[str, Any]:
         """Return the fields of an ``Evaluation`` that follow from the results table."""
-        options = MeasureOptions(prevalences=self.prevalences, class_order=self.class_order, metrics=self.metrics, rules=rules)
+        options = MeasureOptions(
+            prevalences=self.prevalences,
+            class_order=self.class_order,
+            metrics=self.metrics,
+            tolerance_mm=self.tolerance_mm,
+            rules=rules,
+        )
         measures = all_measures(cases, options)
         again = {"draws": self.draws, "seed": self.seed}
         return {

@@ -17,6 +17,7 @@ from bcdseg.evaluation.measures.operating_points import point_measures
 from bcdseg.evaluation.measures.outlines import COLUMNS, outline_measures, subsets
 from bcdseg.evaluation.measures.sizes import size_measures
 from bcdseg.evaluation.metrics import classification
+from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean
 from bcdseg.evaluation.results_table import Cases
 from bcdseg.inference.rules import Rules
@@ -71,12 +72,14 @@ class MeasureOptions:
         prevalences: Prevalences of the positive class at which predictive values and net benefit are stated too.
         class_order: Classes from the lowest to the highest, for weighted kappas; empty where the classes have no order.
         metrics: Metrics of the user.
+        tolerance_mm: Tolerance of the normalised surface Dice in the table.
         rules: Decision rules of the model, None where they are unknown.
     """
 
     prevalences: tuple[float, ...] = ()
     class_order: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    tolerance_mm: float = TOLERANCE_MM
     rules: Rules | None = None
 
 
@@ -91,7 +94,7 @@ def all_measures(cases: Cases, options: MeasureOptions | None = None) -> tuple[M
     points = chosen.rules.operating_points if chosen.rules is not None else ()
     found: list[Measure] = []
     if outlines:
-        found += [*outline_measures(cases), *size_measures(cases), *detection_measures(cases)]
+        found += [*outline_measures(cases, chosen.tolerance_mm), *size_measures(cases), *detection_measures(cases)]
     if classes:
         found += class_measures(cases)
         found += agreement_measures(cases, chosen.class_order) if chosen.class_order else ()

@@ -226,7 +226,7 @@ def estimate_of(cases: Cases, parts: Mapping[str, Rows], bounds: Bounds, value: 
     if not groups[fewest]:
         return Estimate(value=None, note=f"there are no {fewest}", **facts)
     if np.isnan(value):
-        return Estimate(value=None, note="it would divide by 0 on these scans", **facts)
+        return Estimate(value=None, note="it is undefined on these scans", **facts)
     if not drawn.size:
         return Estimate(value=value, note="no interval was asked for", **facts)
     if groups[fewest] < FEWEST_GROUPS:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.evaluation.measures.measure import Measure, Rows, mean_of, median_of
+from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
 from bcdseg.evaluation.metrics.surface import TOLERANCE
 from bcdseg.evaluation.results_table import Cases
 
@@ -21,7 +22,7 @@ SIZE_RANGES = {
     "medium": f"{SMALL:.0%} to {LARGE:.0%} of the image",
     "large": f"{LARGE:.0%} of the image or more",
 }
-MISSED = "A missed lesion counts"
+MISSED = "A missed lesion counts as"
 COLUMNS = (
     ("dice", "Dice", "fraction", True, f"Twice the area of the overlap over the sum of both areas. {MISSED} 0."),
     ("iou", "IoU", "fraction", True, f"The area of the overlap over the area of the union. {MISSED} 0."),
@@ -39,7 +40,7 @@ COLUMNS = (
         "Surface Dice (NSD)",
         "fraction",
         True,
-        f"The fraction of both outlines within a tolerance in millimetres of the other, where the pixel size is known. {MISSED} 0.",
+        f"The fraction of both outlines that is within {{tolerance}} mm of the other, where the pixel size is known. {MISSED} 0.",
     ),
     (
         "hd95_px",
@@ -74,8 +75,13 @@ COLUMNS = (
 NEEDS_SPACING = ("surface_dice", "hd95_mm", "assd_mm")
 
 
-def outline_measures(cases: Cases) -> Iterator[Measure]:
-    """Yield the segmentation measures over scans with a lesion: all, by class and by size; in mm if any scan has a pixel size."""
+def outline_measures(cases: Cases, tolerance_mm: float = TOLERANCE_MM) -> Iterator[Measure]:
+    """Yield the segmentation measures over scans with a lesion: all, by class and by size; in mm if any scan has a pixel size.
+
+    Args:
+        cases: Results table.
+        tolerance_mm: Tolerance of the normalised surface Dice in the table, for its definition.
+    """
     chosen = [row for row in COLUMNS if row[0] not in NEEDS_SPACING or np.isfinite(cases.spacing).any()]
     for subset, (where, which) in subsets(cases).items():
         for name, title, unit, higher, definition in chosen:
@@ -85,7 +91,7 @@ def outline_measures(cases: Cases) -> Iterator[Measure]:
                 yield Measure(
                     name=f"{name}{subset and '/'}{subset}{end}",
                     title=f"{title}{shown}{subset and ', '}{subset}",
-                    definition=f"{definition} The {middle} over {which}.",
+                    definition=f"{definition.replace('{tolerance}', f'{tolerance_mm:g}')} The {middle} over {which}.",
                     section="segmentation",
                     unit=unit,
                     higher_is_better=higher,

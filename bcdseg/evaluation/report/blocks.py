@@ -48,6 +48,7 @@ class Picture:
         caption: Caption below the figure.
         alt: Alternative text for readers who can't see the figure.
         small: Whether it is one of many.
+        wide: Whether it takes the full width of the page.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Picture:
     caption: str
     alt: str
     small: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True)

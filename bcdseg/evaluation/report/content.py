@@ -175,7 +175,8 @@ def _subgroups(found: SubgroupAnalysis, evaluation: Evaluation) -> Iterator[Bloc
         "Each subgroup is compared with all other scans whose fact is known, on the same bootstrap draws of whole groups. "
         "These are "
         f"{number} comparisons without adjustment: about {max(1, round(number / 20))} intervals are expected to miss the true "
-        "difference by chance. A subgroup can also differ because it has other classes or lesion sizes."
+        "difference by chance. A subgroup can also differ because it has other classes or "
+        f"lesion sizes. Values of fewer than {FEWEST_GROUPS} groups have no interval."
     )
     for fact in found.facts:
         unknown = found.unknown[fact]

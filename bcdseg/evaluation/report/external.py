@@ -78,6 +78,7 @@ def _forests(found: ExternalValidation) -> Iterator[Picture]:
             "is the "
             "pooled value with its interval.",
             f"Values of {', '.join(one.title for one in some)} for each data set.",
+            wide=True,
         )
 
 

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 MOST_PANELS = 4  # measures in one forest plot
 
 
-def drawn(name: str, figure: Figure, title: str, caption: str, alt: str) -> Picture:
+def drawn(name: str, figure: Figure, title: str, caption: str, alt: str, *, wide: bool = False) -> Picture:
     """Return a figure as a block of the report, with PNG and SVG content."""
-    return Picture(name, figure_bytes(figure, "png"), figure_bytes(figure, "svg"), title, caption, alt)
+    return Picture(name, figure_bytes(figure, "png"), figure_bytes(figure, "svg"), title, caption, alt, wide=wide)
 
 
 def outline_pictures(evaluation: Evaluation) -> Iterator[Picture]:
@@ -187,6 +187,7 @@ def subgroup_picture(evaluation: Evaluation, found: SubgroupAnalysis, fact: str)
         f"Forest plot by {fact}",
         "Squares are values and lines their 95 % intervals; an open square has too few groups for an interval. Dashed: all scans.",
         f"Values of {', '.join(one.title for one in defined[:MOST_PANELS])} for each subgroup by {fact}.",
+        wide=True,
     )
 
 

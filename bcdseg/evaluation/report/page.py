@@ -32,7 +32,7 @@ table.wide tbody th{min-width:8rem}table.facts td{overflow-wrap:anywhere}table.f
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));gap:1rem;margin:.8rem 0}
 .pictures.small{grid-template-columns:repeat(auto-fill,minmax(min(46%,200px),1fr))}
 .pictures.pair{grid-template-columns:repeat(auto-fill,minmax(min(100%,240px),1fr))}
-figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.7rem}
+figure.wide{grid-column:1/-1}figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.7rem}
 figure img{display:block;width:100%;height:auto;border-radius:4px;background:#fff}.small img{background:#000}
 figcaption{font-size:.85rem;overflow-wrap:anywhere;margin-top:.5rem;line-height:1.4}figcaption b,figcaption span{display:block}
 li{margin:.4rem 0;max-width:46rem;overflow-wrap:anywhere}
@@ -113,7 +113,8 @@ def _figure(picture: Picture) -> str:
     kind, content = ("svg+xml", picture.svg) if picture.svg else ("jpeg", _jpeg(picture.png))
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
     caption = f"<b>{escape(picture.title)}</b><span>{escape(picture.caption)}</span>"
-    return f'<figure><img src="{source}" alt="{escape(picture.alt)}"><figcaption>{caption}</figcaption></figure>'
+    wide = ' class="wide"' if picture.wide else ""
+    return f'<figure{wide}><img src="{source}" alt="{escape(picture.alt)}"><figcaption>{caption}</figcaption></figure>'
 
 
 def _jpeg(png: bytes) -> bytes:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bcdseg.evaluation.robustness import Robustness
 
 OF_CLASS = ("class_recall", "class_precision", "class_specificity", "class_f1", "roc_auc", "pr_auc", "ece")
+MOST_BELOW = 24  # letters below a value in a table with many columns
 OF_SUBSET = (
     "dice",
     "dice/median",
@@ -128,7 +129,7 @@ def subgroup_table(found: SubgroupAnalysis, fact: str) -> Table:
     rows = [
         (
             Cell(one.name, f"{one.n} scans, {one.groups} groups"),
-            *(value_cell(one.estimates[measure.name], measure.unit) for measure in found.measures),
+            *(_without_note(value_cell(one.estimates[measure.name], measure.unit)) for measure in found.measures),
         )
         for one in found.of(fact)
     ]
@@ -138,10 +139,18 @@ def subgroup_table(found: SubgroupAnalysis, fact: str) -> Table:
 def subgroup_difference_table(found: SubgroupAnalysis, fact: str) -> Table:
     """Return a table of each measure's difference from all other scans (columns) by subgroup (rows)."""
     rows = [
-        (Cell(one.name), *(difference_cell(one.differences[measure.name], measure.unit) for measure in found.measures))
+        (
+            Cell(one.name),
+            *(_without_note(difference_cell(one.differences[measure.name], measure.unit)) for measure in found.measures),
+        )
         for one in found.of(fact)
     ]
     return Table((f"{fact}, difference from the others", *(measure.title for measure in found.measures)), tuple(rows))
+
+
+def _without_note(cell: Cell) -> Cell:
+    """Return a cell of a table with many columns, where there is room for an interval but not for a reason."""
+    return cell if " to " in cell.below and len(cell.below) < MOST_BELOW else Cell(cell.text, "no interval")
 
 
 def robustness_table(found: Robustness) -> Table:
