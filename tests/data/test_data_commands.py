@@ -40,7 +40,9 @@ def test_the_command_line_names_columns_and_classes(tmp_path: Path, monkeypatch:
     data = open_dataset(folder / "t.csv", columns={"image": "scan", "label": "finding", "group": "who"})
     train, val, test = load_split(out, data.map_labels({"b": "benign", "m": "malignant"}))
     assert {sample.group for sample in train}.isdisjoint(sample.group for part in (val, test) for sample in part)
-    trained = Command(data=str(folder / "t.csv"), split=str(out), columns="image=scan,label=finding,group=who", class_map=options[5])
+    trained = Command(
+        data=str(folder / "t.csv"), split=str(out), columns="image=scan,label=finding,group=who", class_map=options[5]
+    )
     assert trained.parts().train.ids == train.ids
     for wrong in (["--columns", "image"], ["--columns", "image=a,image=b"]):
         assert isinstance(CliRunner().invoke(app, ["split", str(folder), "--out", str(out), *wrong]).exception, OptionError)
