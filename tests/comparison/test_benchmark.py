@@ -79,7 +79,7 @@ def test_the_leak_is_shown_on_the_same_scans(finished: bcdseg.Benchmark) -> None
     assert finished.leaks[1].differences["dice"].first == finished["bare+mask"].estimates["dice"].value
     table = finished.table()
     assert "### bare+mask against bare" in table
-    assert "| | grouped folds | random folds |".replace("| |", "|  |") in table[table.index("What a random split") :]
+    assert "| | grouped folds | random folds |".replace("| |", "|  |") in table[table.index("Results on random splits") :]
 
 
 def test_costs_are_those_of_the_network(finished: bcdseg.Benchmark) -> None:
