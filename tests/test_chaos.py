@@ -1,4 +1,4 @@
-"""Saves that are killed at random moments: CHAOS_KILLS of them, or 2. `benchmarks/chaos.py` kills other work too, which takes longer."""
+"""Saves that are killed at random moments: CHAOS_KILLS of them, or 2. `benchmarks/chaos.py` kills other work too."""
 
 from __future__ import annotations
 
