@@ -139,9 +139,7 @@ def image_of(prediction: Prediction, name: str, folder: Path) -> tuple[str, byte
 
 
 def _each(predictions: Prediction | Iterable[Prediction]) -> Iterator[Prediction]:
-    from bcdseg.inference.prediction import Prediction
-
-    yield from [predictions] if isinstance(predictions, Prediction) else predictions
+    yield from predictions if isinstance(predictions, Iterable) else [predictions]
 
 
 def _scan(prediction: Prediction, name: str) -> OutlinedScan:
