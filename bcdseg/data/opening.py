@@ -11,6 +11,7 @@ from typing import Any
 
 from bcdseg.caller_warnings import warn_caller
 from bcdseg.data.annotations.catalogue import ANNOTATION_FOLDERS, ANNOTATION_LAYOUTS
+from bcdseg.data.annotations.samples import IMAGE_FOLDER
 from bcdseg.data.dataset import Dataset, check_choice, raise_problems
 from bcdseg.data.labels import ClassMap, map_samples, unify_spellings
 from bcdseg.data.layouts import LAYOUTS as FILE_LAYOUTS
@@ -26,6 +27,7 @@ from bcdseg.registry import LAYOUTS as REGISTERED_LAYOUTS
 from bcdseg.types import Sample
 
 TABLE_LAYOUTS = ("table", "bus_bra", "bus_uclm", "breast")
+MASK_LAYOUTS = ("busi", "image_mask")
 MOST_NAMED = 5
 LAYOUTS = {name: FILE_LAYOUTS[name] for name in TABLE_LAYOUTS[1:] + TABLE_LAYOUTS[:1]} | ANNOTATION_LAYOUTS | FILE_LAYOUTS
 """The library's own layouts by name, in the order in which ``"auto"`` tries them."""
@@ -166,7 +168,25 @@ def _recognised(listing: Listing, layouts: Mapping[str, Layout]) -> Layout:
             f"{listing.root}: contains a table of images, and has the layout {second!r}. "
             f"Give the path of the table, or layout={second!r} to leave it out."
         )
+    if listing.annotation is None and (second := _folders_beside(first, listing)):
+        # The annotations may be the ground truth, or predictions that were written into the folder: only the user knows.
+        raise DatasetError(
+            f"{listing.root}: contains annotations of the layout {first!r}, and has the layout {second!r}. "
+            f"Choose one: layout={second!r}, or layout={first!r}."
+        )
     return layouts[first]
+
+
+def _folders_beside(annotations: str, listing: Listing) -> str | None:
+    """Return the layout of folders that a folder with annotations has too, or None. nnU-Net's own folders are one layout."""
+    if annotations not in ANNOTATION_LAYOUTS or annotations == "nnunet":
+        return None
+    masked = next((name for name in MASK_LAYOUTS if FILE_LAYOUTS[name].recognise(listing)), None)
+    if masked or annotations != "coco":
+        return masked
+    # Annotation tools put the images into a folder of that name, so its folders are not the data set's classes.
+    in_classes = not any(IMAGE_FOLDER in name.lower().split("/") for name in listing.images)
+    return "class_folders" if in_classes and FILE_LAYOUTS["class_folders"].recognise(listing) else None
 
 
 def _hint(listing: Listing) -> str:

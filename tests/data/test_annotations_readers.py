@@ -179,6 +179,26 @@ def test_a_damaged_coco_file_is_named(tmp_path: Path, content: Any, message: str
         bcdseg.open_dataset(tmp_path)
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_folder_of_scans_with_a_coco_file_is_refused_until_one_of_both_is_named(tmp_path: Path, masked: bool) -> None:
+    layout = "busi" if masked else "class_folders"
+    for name in ("benign/benign (1)", "malignant/malignant (1)"):
+        save(tmp_path / f"{name}.png", scan(0)[0])
+        if masked:
+            save(tmp_path / f"{name}_mask.png", scan(0)[1])
+    write(tmp_path / "out/coco.json", coco({"segmentation": [SQUARE]}, names=("benign (1).png",)))
+    with pytest.raises(DatasetError, match=rf"layout 'coco', and has the layout '{layout}'\. Choose one: layout='{layout}'"):
+        bcdseg.open_dataset(tmp_path)
+    assert bcdseg.open_dataset(tmp_path, layout).classes == ("benign", "malignant")
+
+
+@pytest.mark.parametrize("content", [{"type": "FeatureCollection"}, {"info": {}, "images": []}])
+def test_json_files_of_other_formats_are_not_taken_for_coco(tmp_path: Path, content: Any) -> None:
+    images(tmp_path, "benign/a.png", "malignant/b.png")
+    write(tmp_path / "other.json", content)
+    assert bcdseg.open_dataset(tmp_path).layout == bcdseg.open_dataset(tmp_path, "class_folders").layout
+
+
 def labelme(*shapes: dict[str, Any], **options: Any) -> dict[str, Any]:
     return {
         "version": "5.5.0",

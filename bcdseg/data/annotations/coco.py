@@ -36,13 +36,13 @@ from bcdseg.types import LesionMask, Mask
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
 
-FIRST_KEYS = ("info", "licenses", "images", "annotations", "categories", "type")
 NEEDED = ("images", "annotations", "categories")
+FIRST_KEYS = ("info", "licenses", *NEEDED)
 SEGMENTATIONS = ("rle", "polygons")
 
 
 def recognise(listing: Listing) -> bool:
-    """Return whether there is a JSON file whose first key is one of COCO's."""
+    """Return whether there is a JSON file of COCO's keys."""
     return bool(_files(listing))
 
 
@@ -58,7 +58,14 @@ def read(listing: Listing) -> FolderListing:
 
 def _files(listing: Listing) -> list[Path]:
     names = [name for name in listing.annotations if name.lower().endswith(".json")]
-    return [listing.path(name) for name in names if starts_with_key(listing.path(name), FIRST_KEYS)]
+    return [path for path in map(listing.path, names) if _has_keys(path)]
+
+
+def _has_keys(path: Path) -> bool:
+    """Return whether the first key of a file is one of COCO's; ``info`` and ``licenses`` are also those of other files."""
+    if starts_with_key(path, NEEDED):
+        return True
+    return starts_with_key(path, FIRST_KEYS) and all(f'"{key}"'.encode() in path.read_bytes() for key in NEEDED)
 
 
 def _images(file: Path, problems: list[str]) -> Iterator[AnnotatedImage]:
