@@ -132,7 +132,7 @@ class Session:
         with self._lock:
             self.rows[model, scan.id] = table_rows([result], classes)[0]
             if scan.frame is not None:
-                self.frames[model, scan.id] = result if isinstance(result, Failure) else replace(without_maps(result), mask=None)
+                self.frames[model, scan.id] = result if isinstance(result, Failure) else _without_masks(result)
 
     def clips(self, model: str) -> list[ClipSummary]:
         """Return the summary of each clip over its predicted frames."""
@@ -155,6 +155,10 @@ class Session:
             self.scans.pop(key, None)
             self.rows = {place: row for place, row in self.rows.items() if place[1] != key}
             self.frames = {place: result for place, result in self.frames.items() if place[1] != key}
+
+
+def _without_masks(prediction: Prediction) -> Prediction:
+    return replace(without_maps(prediction), mask=None, candidate_mask=None)
 
 
 class Sessions:

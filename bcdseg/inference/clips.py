@@ -71,9 +71,9 @@ def clip_file(result: Prediction | Failure) -> str:
 
 
 def without_maps(prediction: Prediction) -> Prediction:
-    """Return the prediction with its mask as the only array, so that the predictions of a whole clip fit in memory."""
+    """Return the prediction with its masks as the only arrays, so that the predictions of a whole clip fit in memory."""
     maps = [field.name for field in fields(prediction) if isinstance(getattr(prediction, field.name), np.ndarray)]
-    dropped: dict[str, Any] = {name: None for name in maps if name not in ("mask", "image")}
+    dropped: dict[str, Any] = {name: None for name in maps if name not in ("mask", "candidate_mask", "image")}
     nothing = np.broadcast_to(np.uint8(0), prediction.size)
     return replace(prediction, image=nothing, **dropped)
 
