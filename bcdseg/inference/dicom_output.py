@@ -37,7 +37,8 @@ def save_dicom_seg(
 ) -> Path:
     """Write outlines as a DICOM segmentation that refers to the frames of its source.
 
-    Candidates, outlines below the presence threshold, are segments of their own. Their labels begin with ``candidate``.
+    Candidates, outlines below the presence threshold, are segments of their own. Their labels begin with ``candidate``. The
+    probability of each pixel is one segment, which has that label where there are only candidates.
     The file has the pixel spacing of the prediction. A clip whose frames differ in spacing, for example because their ultrasound
     regions differ, is written without spacing.
 
@@ -173,14 +174,22 @@ def _encoded(outlines: Sequence[_Outlines], reference: Any, *, kind: str, model:
 
 def _segments(outlines: Sequence[_Outlines]) -> list[Segment]:
     """Return a segment of all lesions, and one of all candidates if there are any."""
-    lesions = Segment(label="lesion", maps=np.stack([one.map for one in outlines]))
+    maps = np.stack([one.map for one in outlines])
+    warning = outlines[0].warning if len(outlines) == 1 else ""
     masks = [one.candidate_mask for one in outlines]
     if all(mask is None for mask in masks):
-        return [lesions]
+        if maps.dtype != bool and _only_candidates(outlines):
+            return [Segment(label=candidate_label(), maps=maps, description=warning)]
+        return [Segment(label="lesion", maps=maps)]
     none = np.zeros(outlines[0].map.shape, bool)
-    maps = np.stack([none if mask is None else mask for mask in masks])
-    warning = outlines[0].warning if len(outlines) == 1 else ""
-    return [lesions, Segment(label=candidate_label(), maps=maps, description=warning)]
+    candidate_maps = np.stack([none if mask is None else mask for mask in masks])
+    candidates = Segment(label=candidate_label(), maps=candidate_maps, description=warning)
+    return [Segment(label="lesion", maps=maps), candidates]
+
+
+def _only_candidates(outlines: Sequence[_Outlines]) -> bool:
+    """Return whether there are candidates and no lesions, so that a map of probabilities is that of candidates."""
+    return any(one.candidates for one in outlines) and not any(one.lesions for one in outlines)
 
 
 def _each_segment(one: _Outlines) -> list[Segment]:

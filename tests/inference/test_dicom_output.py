@@ -23,6 +23,7 @@ import bcdseg
 from bcdseg import Model, Prediction, errors
 from bcdseg.data.masks import read_mask
 from bcdseg.dicom.deidentify import new_uid
+from bcdseg.inference.clips import without_maps
 
 SIZE, BOX = (150, 203), (10, 20, 140, 190)  # a number of pixels that is no multiple of 8
 
@@ -150,6 +151,24 @@ def test_a_candidate_is_a_segment_of_its_own(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[..., -1], one.candidate_mask)
         assert not found[..., :-1].any()
         assert not read_mask([path], SIZE, resize=False).any(), "a candidate is no lesion of a data set"
+
+
+def test_the_probability_of_a_candidate_is_not_labelled_as_a_lesion(tmp_path: Path) -> None:
+    one = _cautious().predict(save(dicom(_pixels(), region(BOX, (0.02, 0.03))), tmp_path / "scan.dcm"))
+    assert isinstance(one, Prediction)
+    path = one.save_dicom_seg(tmp_path / "seg.dcm", kind="probability")
+    _check(path)
+    (segment,) = highdicom.seg.segread(path).SegmentSequence
+    (warning,) = [flag.message for flag in one.flags if flag.code == "candidate"]
+    assert (segment.SegmentLabel, segment.SegmentDescription) == ("candidate, below the presence threshold", warning)
+
+
+def test_candidates_are_kept_without_the_other_maps(tmp_path: Path) -> None:
+    one = _cautious().predict(save(dicom(_pixels(), region(BOX, (0.02, 0.03))), tmp_path / "scan.dcm"))
+    assert isinstance(one, Prediction)
+    path = without_maps(one).save_dicom_seg(tmp_path / "seg.dcm")
+    labels = [segment.SegmentLabel for segment in highdicom.seg.segread(path).SegmentSequence]
+    assert labels == ["lesion", "candidate, below the presence threshold"]
 
 
 def test_candidates_of_a_clip_refer_to_their_own_frames(clip: list[Prediction], tmp_path: Path) -> None:
