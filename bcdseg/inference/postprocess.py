@@ -53,22 +53,26 @@ class Postprocessing:
         """Return the prediction for a scan from the outputs of its regions."""
         rules, size = self.rules, scan.pixels.shape[:2]
         regions = [postprocess_region(*pair, rules, size) for pair in zip(scan.areas, outputs, strict=True)]
-        # Class and spacing are from the region with the largest lesion; without lesions, from the first, the largest region.
-        main = max(regions, key=lambda region: max((lesion.area_px for lesion in region.lesions), default=0))
-        mask = merged([region.mask for region in regions if region.mask is not None])
-        lesions = tuple(sorted((lesion for region in regions for lesion in region.lesions), key=lambda lesion: -lesion.area_px))
+        above = [region for region in regions if not self._only_candidates(region)]
+        below = [region for region in regions if self._only_candidates(region)]
+        outlined = [region for region in above if region.lesions] or below
+        # Class and spacing are from the region with the largest lesion, or with the largest candidate where there is no lesion;
+        # without either, from the first, the largest region.
+        main = max(outlined, key=lambda region: region.lesions[0].area_px) if outlined else regions[0]
+        lesions, candidates = _lesions_of(above), _lesions_of(below)
+        mask = merged([region.mask for region in above if region.mask is not None])
+        candidate_mask = merged([region.mask for region in below if region.mask is not None])
+        if mask is None and candidate_mask is not None:
+            mask = np.zeros_like(candidate_mask)
 
         probabilities = self._by_class(main.scores and main.scores.probabilities(rules.temperature))
         most_probable = max(probabilities, key=probabilities.__getitem__) if probabilities else None
         label = self.operating_point.choose(probabilities) if self.operating_point and probabilities else most_probable
 
-        presence = 1 - probabilities[self.no_lesion] if probabilities and self.no_lesion is not None else 1.0
-        candidates: tuple[Lesion, ...] = ()
-        candidate_mask: Mask | None = None
         flags: tuple[Flag, ...] = ()
-        if mask is not None and lesions and rules.presence_threshold is not None and presence < rules.presence_threshold:
-            candidates, candidate_mask, lesions, mask = lesions, mask, (), np.zeros_like(mask)
-            flags = (candidate_flag(presence, rules.presence_threshold),)
+        if below and rules.presence_threshold is not None:
+            highest = max(self._presence(region) for region in below)
+            flags = (candidate_flag(highest, rules.presence_threshold),)
         if self.operating_point and label != most_probable:
             flags += (operating_point_flag(label, most_probable, self.operating_point.name),)
         contradictions = prediction_flags(
@@ -102,8 +106,23 @@ class Postprocessing:
             label_set=rules.label_set(probabilities),
         )
 
+    def _presence(self, region: RegionResult) -> float:
+        """Return a region's probability of a lesion; 1 for a model without a negative class."""
+        probabilities = self._by_class(region.scores and region.scores.probabilities(self.rules.temperature))
+        return 1 - probabilities[self.no_lesion] if probabilities and self.no_lesion is not None else 1.0
+
+    def _only_candidates(self, region: RegionResult) -> bool:
+        """Return whether the outlines of a region are candidates: its probability of a lesion is below the threshold."""
+        threshold = self.rules.presence_threshold
+        return bool(region.lesions) and threshold is not None and self._presence(region) < threshold
+
     def _by_class(self, scores: Scores | None) -> dict[str, float]:
         return {} if scores is None else {name: float(score) for name, score in zip(self.classes, scores, strict=True)}
+
+
+def _lesions_of(regions: list[RegionResult]) -> tuple[Lesion, ...]:
+    """Return the lesions of several regions, the largest first."""
+    return tuple(sorted((lesion for region in regions for lesion in region.lesions), key=lambda lesion: -lesion.area_px))
 
 
 def postprocess_region(area: Area, output: RegionOutput, rules: Rules, size: tuple[int, ...]) -> RegionResult:

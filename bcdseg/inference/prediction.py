@@ -40,8 +40,8 @@ class Prediction:
         mask: True where a lesion is outlined, without small components; None for a model without a mask.
         mask_probability: Probability of 'lesion' for each pixel, 0 to 1; None for a model without a mask.
         lesions: Outlined lesions, the largest first.
-        candidates: Outlines in a scan whose probability of a lesion is below the model's presence threshold: not findings, but
-            worth a review; the largest first.
+        candidates: Outlines in a scan, or in one of its regions, whose probability of a lesion is below the model's presence
+            threshold: not findings, but worth a review; the largest first.
         candidate_mask: True where a candidate is outlined; None when there are no candidates.
         label_set: Classes that can't be excluded at the coverage of the model's conformal rules, see ``bcdseg.fit_site``; None for
             a model without such rules.

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from bright import bright_model
+import torch
+from bright import Bright, bright_model
 from drawn import draw_ellipse, draw_scan
 from made_dicom import IDENTIFIERS, content, dicom, region, save
 from numpy.typing import NDArray
@@ -136,6 +137,31 @@ def test_two_areas_side_by_side_are_each_outlined_with_their_own_scale(bright: M
     assert (scan.area, scan.spacing) == (right, pytest.approx((0.2, 0.2)))
     assert "several-regions" in [flag.code for flag in scan.flags]
     np.testing.assert_array_equal(scan.mask, small | large)
+
+
+def test_the_presence_threshold_is_applied_to_each_region(bright: Model) -> None:
+    size, left, right = (240, 500), (20, 10, 220, 250), (20, 255, 220, 495)
+    small, large = draw_ellipse(size, (100, 130), (15, 20)), draw_ellipse(size, (110, 370), (30, 50))
+    screen = _screen(small, left, size)
+    screen[20:220, 255:495] = np.where(large[20:220, 255:495], 230, 20)
+    scan = dicom(screen, region(left, (0.01, 0.01)), region(right, (0.02, 0.02)))
+    sized = Model(_Sized(bright.network), bright.preprocessing, bcdseg.Rules(presence_threshold=0.5))  # type: ignore[arg-type]
+    found = sized.predict(scan)
+    assert isinstance(found, bcdseg.Prediction)
+    assert ([one.area_px for one in found.lesions], [one.area_px for one in found.candidates]) == ([small.sum()], [large.sum()])
+    np.testing.assert_array_equal(found.mask, small)
+    np.testing.assert_array_equal(found.candidate_mask, large)
+    assert (found.area, found.label) == (left, "benign")
+    assert "candidate" in [flag.code for flag in found.flags]
+
+
+class _Sized(Bright):
+    """A network that outlines what is bright, and predicts the negative class where that is more than a twentieth of the region."""
+
+    def forward(self, image: torch.Tensor) -> bcdseg.Output:
+        output = super().forward(image)
+        large = (image[:, :1] > 0.5).float().mean(dim=(1, 2, 3)) > 0.05
+        return bcdseg.Output(output.mask, torch.stack([12.0 * large - 6, 0 * large + 1, 0 * large], dim=1).float())
 
 
 def test_regions_of_another_frame_size_are_not_believed(bright: Model) -> None:
