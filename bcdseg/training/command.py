@@ -23,6 +23,7 @@ from bcdseg.training.recipes import MASK, Recipe, recipe
 from bcdseg.training.run import COMMAND, CONFIG, LAST, SPLIT, Run
 
 FRACTIONS = (0.7, 0.1, 0.2)
+VAL_FRACTION = 0.125  # of the training part, as in FRACTIONS
 DEFAULT = "default"
 NOTHING = "none"
 PLACES = {"data", "recipe", "model", "weights", "teacher"}
@@ -92,9 +93,9 @@ class Command:
         dataset = open_dataset(self.data, self.layout, columns=columns, class_map=class_map)
         if self.split is not None:
             return load_split(self.split, dataset)
-        if {"train", "val"} <= {sample.part for sample in dataset} <= set(PARTS):
-            return _prescribed(dataset)
-        return split(dataset, FRACTIONS)
+        if all(sample.part is None for sample in dataset):
+            return split(dataset, FRACTIONS)
+        return _prescribed(dataset)
 
     def start(self, classes: Sequence[str], seed: int | None = None) -> Model:
         """Return the model that training starts from; the seed determines the random weights of a new model."""
@@ -155,6 +156,19 @@ def _absolute(place: str) -> str:
 
 
 def _prescribed(dataset: Dataset) -> Split:
+    """Return the parts that the data set prescribes; a validation part that it lacks is divided from its training part."""
+    without = [sample.id for sample in dataset if sample.part is None]
+    if without:
+        raise OptionError(
+            f"{dataset.name}: prescribes the part of {len(dataset) - len(without)} scans, and of {len(without)} none "
+            f"({without[0]}). Give each scan a part, or divide all scans with bcdseg split and give the file with --split."
+        )
     train, val, test = (replace(dataset, samples=tuple(one for one in dataset if one.part == name)) for name in PARTS)
+    if not len(train):
+        raise OptionError(
+            f"{dataset.name}: prescribes no training part. Divide all scans with bcdseg split and give the file with --split."
+        )
+    if not len(val):
+        train, val, _ = split(train, (1 - VAL_FRACTION, VAL_FRACTION, 0))
     shares = (len(train) / len(dataset), len(val) / len(dataset), len(test) / len(dataset))
     return Split(train, val, test, 0, shares)

@@ -129,6 +129,25 @@ def test_what_is_asked_of_a_new_model_holds_for_a_recipe_too() -> None:
     assert Command(data="data", recipe="cnn-3class", size=64, head="none", decoder="unet").start(("benign",)).classes == ()
 
 
+def test_prescribed_test_scans_are_never_trained_on(data: Path, tmp_path: Path) -> None:
+    def command(parts: list[str]) -> Command:
+        rows = [{"image": str(one.image), "label": one.label, "split": parts[at % 3]} for at, one in enumerate(dataset)]
+        table = tmp_path / "scans.csv"
+        table.write_text("image,label,split\n" + "".join(f"{','.join(map(str, row.values()))}\n" for row in rows))
+        return Command(data=str(table))
+
+    dataset = bcdseg.open_dataset(data)
+    parts = command(["train", "train", "test"]).parts()
+    assert {one.part for one in (*parts.train, *parts.val)} == {"train"}
+    assert len(parts.test) == sum(one.part == "test" for part in parts for one in part)
+    assert parts.val.classes == parts.train.classes == dataset.classes
+    assert not set(parts.train.ids) & set(parts.val.ids)
+    with pytest.raises(errors.OptionError, match=r"of 6 none .*--split"):
+        command(["train", "test", ""]).parts()
+    with pytest.raises(errors.OptionError, match="prescribes no training part"):
+        command(["val", "test", "test"]).parts()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
