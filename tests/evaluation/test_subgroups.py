@@ -74,6 +74,10 @@ def test_numbers_are_divided_at_cut_points_or_terciles() -> None:
     sizes = [int(rows.sum()) for _, rows in divide_by(cases, "age")]
     assert len(sizes) == 3
     assert sum(sizes) == 120
+    years = replace(cases, facts=tuple({"year": 2010.0 + at % 12} for at in range(120)))
+    parts = dict(divide_by(years, "year", [2015]))
+    assert {name: int(rows.sum()) for name, rows in parts.items()} == {"under 2015": 50, "2015 or more": 70}
+    assert [int(rows.sum()) for _, rows in divide_by(years, "year")] == [40, 40, 40]
     many = replace(cases, facts=tuple({"probe": f"P{at % 30}"} for at in range(120)))
     parts = dict(divide_by(many, "probe"))
     assert len(parts) == 13

@@ -6,6 +6,7 @@ so the interval of their difference holds whether or not a patient has scans in 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,8 +185,7 @@ def _of_texts(values: Sequence[str]) -> Iterator[tuple[str, Rows]]:
 
 def _of_ranges(column: np.ndarray, cuts: Cuts | None) -> Iterator[tuple[str, Rows]]:
     known = column[~np.isnan(column)]
-    chosen = np.quantile(known, (1 / 3, 2 / 3)) if cuts is None else cuts
-    edges = sorted({float(f"{cut:.3g}") for cut in chosen})
+    edges = sorted(_terciles(known) if cuts is None else {float(cut) for cut in cuts})
     if not edges or not np.isfinite(edges).all():
         raise OptionError(f"subgroups: {list(cuts or ())!r} are not cut points. Give numbers, such as [50, 70].")
     for low, high in zip((-np.inf, *edges), (*edges, np.inf), strict=True):
@@ -194,10 +194,16 @@ def _of_ranges(column: np.ndarray, cuts: Cuts | None) -> Iterator[tuple[str, Row
             yield _range(low, high), rows
 
 
+def _terciles(known: np.ndarray) -> set[float]:
+    """Return the terciles of numbers, rounded to about a hundredth of their range."""
+    digits = 2 - math.floor(math.log10(np.ptp(known)))
+    return {round(float(cut), digits) for cut in np.quantile(known, (1 / 3, 2 / 3))}
+
+
 def _range(low: float, high: float) -> str:
     if low == -np.inf:
-        return f"under {high:g}"
-    return f"{low:g} or more" if high == np.inf else f"{low:g} to under {high:g}"
+        return f"under {high:.12g}"
+    return f"{low:.12g} or more" if high == np.inf else f"{low:.12g} to under {high:.12g}"
 
 
 def _text(value: object) -> str:
