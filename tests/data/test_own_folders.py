@@ -169,6 +169,27 @@ def test_columns_name_the_fields_of_a_table_and_unused_ones_are_named_once(tmp_p
         bcdseg.open_dataset(path, columns={**columns, "fact:height": "height"}, class_map={"C": "benign"})
 
 
+def test_scans_are_grouped_by_patient_where_a_table_has_other_groups_too(tmp_path: Path) -> None:
+    made.pictures(tmp_path, made.names())
+    rows = zip(made.names(), "aaaa", made.PATIENTS, strict=True)
+    table = made.write_table(tmp_path / "scans.csv", [("image", "group", "patient_id"), *rows])
+    with pytest.warns(DataWarning, match="columns that aren't used: group"):
+        data = bcdseg.open_dataset(table)
+    assert [sample.group for sample in data] == list(made.PATIENTS)
+
+
+def test_a_column_without_a_name_is_no_field(tmp_path: Path) -> None:
+    made.pictures(tmp_path, made.names())
+    table = made.write_table(tmp_path / "scans.csv", [("", "image"), *enumerate(made.names())])
+    with pytest.warns(DataWarning, match="column without a name isn't used"):
+        data = bcdseg.open_dataset(table)
+    assert [(one.id, one.label, one.group, one.part, one.spacing) for one in data] == [
+        (name, None, None, None, None) for name in made.names()
+    ]
+    empty = made.write_table(tmp_path / "other.csv", [("image", "", ""), *((name, "", "") for name in made.names())])
+    assert bcdseg.open_dataset(empty).ids == data.ids
+
+
 @pytest.mark.parametrize("header", ["patient_id", "PatientID", "subject", "case", "Patient"])
 @pytest.mark.parametrize("label", ["Diagnosis", "pathology", "class"])
 def test_common_names_of_columns_are_recognised(tmp_path: Path, header: str, label: str) -> None:

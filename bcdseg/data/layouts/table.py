@@ -130,7 +130,7 @@ class _Cells:
         self.has_masks = "mask" in columns.fields
 
     def value(self, field: str) -> Any:
-        return self._row.get(self._columns.get(field, ""))
+        return self._row.get(self._columns[field]) if field in self._columns else None
 
     def text(self, field: str) -> str:
         return cell_text(self.value(field))

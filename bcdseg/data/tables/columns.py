@@ -19,7 +19,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         *("annotation path", "gt", "ground truth"),
     ),
     "label": ("label", "labels", "class", "class name", "diagnosis", "pathology", "classification", "category"),
-    "group": ("group", "patient", "patient id", "patient number", "subject", "subject id", "case", "case id"),
+    "group": ("patient", "patient id", "patient number", "subject", "subject id", "group", "case", "case id"),
     "split": ("split", "part", "subset", "partition"),
     "spacing": ("spacing", "pixel spacing", "spacing mm", "mm per pixel"),
 }

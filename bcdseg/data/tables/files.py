@@ -49,12 +49,15 @@ def read_table(path: Path) -> Table:
     if suffix == ".xlsx":
         return _excel(path)
     text = _text(path)
-    columns = tuple(_header(text, path))
+    columns = _header(text, path)
     rows = _csv_rows(text, path, strip=True)
     for number, row in enumerate(rows, start=2):
         if any(row.pop(None, None) or ()):
             raise DatasetError(f"{path} row {number}: has more cells than the header, which names {len(columns)} columns.")
-    return Table(str(path), columns, [{name.strip(): cell or "" for name, cell in row.items()} for row in rows])
+    if any(row.get("") for row in rows):  # such as the index that pandas writes
+        warn_caller(f"{path}: a column without a name isn't used. To use it, name it in the header.", DataWarning)
+    cells = [{name.strip(): cell or "" for name, cell in row.items() if name.strip()} for row in rows]
+    return Table(str(path), tuple(filter(None, columns)), cells)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
