@@ -38,7 +38,8 @@ class Command:
         layout: Layout of the data set on disk.
         columns: Columns of a table by field, such as ``image=file,label=diagnosis``, or None.
         class_map: Classes by label, such as ``Cancer=malignant``, or None.
-        split: A split file, or None to use the parts that the data set prescribes, or else to split it randomly.
+        split: A split file, or None to use the parts that the data set prescribes (without a validation part, one is divided from
+            the training part), or else to split it randomly.
         recipe: Name or file of a recipe; without recipe, model and encoder the library's default recipe is used.
         model: A trained model to continue from.
         encoder: Encoder of a new model. The next four fields are for a new model too; where they are None, the recipe or
