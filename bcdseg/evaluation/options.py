@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import OptionError
@@ -14,7 +17,8 @@ from bcdseg.evaluation.measures.catalogue import MeasureOptions, all_measures
 from bcdseg.evaluation.measures.custom import Metric, MetricLike, find_metrics
 from bcdseg.evaluation.measures.intervals import check_whole, estimate
 from bcdseg.evaluation.measures.subgroups import CLASS, SIZE, Cuts, Subgroups, analyse_subgroups
-from bcdseg.evaluation.results_table import Cases
+from bcdseg.evaluation.metrics.outline import score_mask
+from bcdseg.evaluation.results_table import Case, Cases, table_of
 from bcdseg.inference.rules import Rules
 
 BIRADS = re.compile(r"(?:bi-?rads)?[ _-]*([0-6])([abc]?)", re.IGNORECASE)
@@ -82,7 +86,14 @@ def check_options(
     """
     check_whole(draws=draws, seed=seed)
     found = find_metrics(metrics)
+    order, rates = _order(classes, class_order), _prevalences(prevalence)
+    built_in = _built_in_names(classes, order, rates)
     for metric in found:
+        if metric.title in built_in:
+            raise OptionError(
+                f"metrics: {metric.title} is the name of a built-in measure. "
+                "Give the metric its own name, with Metric(..., name=...)."
+            )
         if metric.inputs != "masks" and not classes:
             raise OptionError(f"metrics: {metric.title} needs {metric.inputs}, and no classes are predicted.")
     if not _is_number(tolerance_mm) or tolerance_mm < 0:
@@ -92,8 +103,8 @@ def check_options(
         seed=seed,
         metrics=found,
         subgroups=_subgroups(dataset, subgroups),
-        prevalences=_prevalences(prevalence),
-        class_order=_order(classes, class_order),
+        prevalences=rates,
+        class_order=order,
         tolerance_mm=tolerance_mm,
     )
 
@@ -117,7 +128,26 @@ def _prevalences(prevalence: float | Sequence[float] | None) -> tuple[float, ...
     for value in given:
         if not _is_number(value) or not 0 < float(value) < 1:
             raise OptionError(f"prevalence={value!r}: give a fraction above 0 and below 1, such as 0.05.")
-    return tuple(dict.fromkeys(map(float, given)))
+    rates = tuple(dict.fromkeys(map(float, given)))
+    for first, second in combinations(rates, 2):
+        if f"{first:.3g}" == f"{second:.3g}":
+            raise OptionError(f"prevalence: {first!r} and {second!r} are equal when rounded to three digits. Give one of them.")
+    return rates
+
+
+def _built_in_names(classes: Sequence[str], order: tuple[str, ...], prevalences: tuple[float, ...]) -> frozenset[str]:
+    """Return the names of the built-in measures, from a table with one scan of each class."""
+    mask = np.ones((8, 8), bool)
+    whole: dict[str, Any] = {
+        "size": mask.shape,
+        "outlined": True,
+        "outline": score_mask(mask, mask, spacing=(1, 1)),
+        "regions": [(1.0, True)],
+    }
+    shares = [1 / len(classes)] * len(classes) if classes else None
+    scans = [Case(id=name, label=name, probabilities=shares, **whole) for name in classes] or [Case(id="scan", **whole)]
+    options = MeasureOptions(prevalences=prevalences, class_order=order, rules=Rules())
+    return frozenset(measure.name for measure in all_measures(table_of(scans, classes=classes), options))
 
 
 def _order(classes: Sequence[str], order: Sequence[str] | None) -> tuple[str, ...]:

@@ -105,3 +105,18 @@ def test_a_metric_that_fails_is_named_with_the_scan(data: bcdseg.Dataset) -> Non
     masks = {one.id: ExternalPrediction(data.read(one)[1]) for one in data}
     with pytest.raises(OptionError, match="accuracy_score needs classes, and no classes are predicted"):
         evaluate_predictions(masks, data, metrics=[Metric(sk.accuracy_score, "classes")], draws=0)
+
+
+def test_a_name_of_a_built_in_measure_is_refused_before_prediction(data: bcdseg.Dataset) -> None:
+    for name in ("accuracy", "dice", "iou", "kappa", "ece", "joint_score", "sure_accuracy", "dice/benign"):
+        with pytest.raises(OptionError, match=f"metrics: {name} is the name of a built-in measure"):
+            bcdseg.evaluate(_unpredictable(data), data, metrics=[Metric(volume_overlap, name=name)], draws=0)
+    with pytest.raises(OptionError, match=r"0\.05 and 0\.05001 are equal when rounded"):
+        bcdseg.evaluate(_unpredictable(data), data, prevalence=[0.05, 0.05001], draws=0)
+
+
+def _unpredictable(data: bcdseg.Dataset) -> bcdseg.Model:
+    """A model that fails when it predicts."""
+    model = bcdseg.create("plain_cnn", classes=list(data.classes), size=32)
+    model.network.forward = lambda *_: pytest.fail("a scan was predicted")  # type: ignore[method-assign]
+    return model
