@@ -41,6 +41,24 @@ def test_a_folder_of_nifti_images_and_masks_opens(tmp_path: Path) -> None:
     assert (outline == mask).all()
 
 
+def test_masks_next_to_gzipped_images_are_masks_and_not_scans(tmp_path: Path) -> None:
+    pixels = np.full((40, 48), 90, np.uint8)
+    mask = np.zeros((40, 48), np.uint8)
+    mask[10:20, 10:20] = 1
+    for folder in ("benign", "malignant"):
+        write(tmp_path / folder / "x.nii.gz", pixels)
+        write(tmp_path / folder / "x_mask.nii.gz", mask)
+    data = bcdseg.open_dataset(tmp_path)
+    assert [(one.id, one.label, [path.name for path in one.masks]) for one in data] == [
+        ("benign/x.nii.gz", "benign", ["x_mask.nii.gz"]),
+        ("malignant/x.nii.gz", "malignant", ["x_mask.nii.gz"]),
+    ]
+    assert bcdseg.open_dataset(tmp_path, "class_folders").ids == data.ids
+    (tmp_path / "scans.csv").write_text("image,label\nbenign/x,cyst\n")
+    table = bcdseg.open_dataset(tmp_path / "scans.csv")
+    assert [path.name for path in table[0].files] == ["x.nii.gz", "x_mask.nii.gz"]
+
+
 def test_volumes_and_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"v\.nii: an array of shape .* is not one two-dimensional image"):
         read_image(write(tmp_path / "v.nii", np.zeros((4, 40, 40), np.uint8)))

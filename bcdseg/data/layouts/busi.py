@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from bcdseg.data.layouts.listing import FolderListing, Listing, folder_labels, name_labels, split_path, take_part
+from bcdseg.data.layouts.listing import FolderListing, Listing, folder_labels, name_labels, split_path, stem_of, take_part
 from bcdseg.types import Sample
 
 MASK = re.compile(r"^(?P<image>.+)_mask(_\d+)?$", re.IGNORECASE)
@@ -14,7 +14,7 @@ MASK = re.compile(r"^(?P<image>.+)_mask(_\d+)?$", re.IGNORECASE)
 def recognise(listing: Listing) -> bool:
     """Return whether some image has a mask next to it, with the image's name and ``_mask``."""
     images, masks = _pair(listing)
-    return any(path.rpartition(".")[0] in masks for path in images)
+    return any(stem_of(path) in masks for path in images)
 
 
 def read(listing: Listing) -> FolderListing:
@@ -27,7 +27,7 @@ def read(listing: Listing) -> FolderListing:
         labels = name_labels([stem for _, stem in places])
     found = FolderListing()
     for path, part, label in zip(images, parts, labels, strict=True):
-        own = tuple(listing.path(mask) for mask in masks.pop(path.rpartition(".")[0], ()))
+        own = tuple(listing.path(mask) for mask in masks.pop(stem_of(path), ()))
         found.samples.append(Sample(id=path, image=listing.path(path), masks=own, label=label, part=part))
     orphans = sorted(path for paths in masks.values() for path in paths)
     found.problems += [f"{path}: a mask without its image" for path in orphans]
@@ -37,14 +37,14 @@ def read(listing: Listing) -> FolderListing:
 def masks_of_images(listing: Listing) -> dict[str, list[str]]:
     """Return the mask files of each image, as relative paths."""
     images, masks = _pair(listing)
-    return {image: masks[stem] for image in images if (stem := image.rpartition(".")[0]) in masks}
+    return {image: masks[stem] for image in images if (stem := stem_of(image)) in masks}
 
 
 def _pair(listing: Listing) -> tuple[list[str], dict[str, list[str]]]:
     """Return the images, and the masks by the path of their image without its suffix."""
     images, masks = [], defaultdict(list)
     for path in listing.images:
-        match = MASK.match(path.rpartition(".")[0])
+        match = MASK.match(stem_of(path))
         if match:
             masks[match["image"]].append(path)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bcdseg.data.layouts.busi import MASK
-from bcdseg.data.layouts.listing import MOST_CLASSES, FolderListing, Listing, split_path, take_part
+from bcdseg.data.layouts.listing import MOST_CLASSES, FolderListing, Listing, split_path, stem_of, take_part
 from bcdseg.data.layouts.shared_stems import equal_folders
 from bcdseg.types import Sample
 
@@ -20,9 +20,9 @@ def recognise(listing: Listing) -> bool:
 def read(listing: Listing) -> FolderListing:
     """Read samples with the image's folder as the label; masks next to their images, as in BUSI, are left out."""
     found = FolderListing()
-    stems = {path.rpartition(".")[0] for path in listing.images}
+    stems = {stem_of(path) for path in listing.images}
     for path in listing.images:
-        mask = MASK.match(path.rpartition(".")[0])
+        mask = MASK.match(stem_of(path))
         if mask and mask["image"] in stems:
             continue
         part, folders = take_part(split_path(path)[0])

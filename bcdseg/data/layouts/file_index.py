@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bcdseg.data.layouts import busi, image_mask
-from bcdseg.data.layouts.listing import Listing
+from bcdseg.data.layouts.listing import Listing, stem_of
 
 
 class FileIndex:
@@ -65,7 +65,7 @@ class FileIndex:
         ends: dict[str, list[str]] = defaultdict(list)
         for path in self._listing.images:
             folders = _key(path).split("/")
-            stem = folders[-1].rpartition(".")[0]
+            stem = stem_of(folders[-1])
             for at in range(len(folders)):
                 for last in {folders[-1], stem}:
                     ends["/".join([*folders[at:-1], last])].append(path)

@@ -125,7 +125,13 @@ NUMBERED = re.compile(r"^([a-z]+(?:[ _-][a-z]+)*)[ _-]*\(?\d+\)?$", re.IGNORECAS
 def split_path(path: str) -> tuple[tuple[str, ...], str]:
     """Return the folders of a relative path and the stem of its file."""
     *folders, name = path.split("/")
-    return tuple(folders), name.rpartition(".")[0]
+    return tuple(folders), stem_of(name)
+
+
+def stem_of(name: str) -> str:
+    """Return a file's name, or its relative path, without the suffix; ``.nii.gz`` is one suffix."""
+    gzipped = next((suffix for suffix in NIFTI_SUFFIXES if suffix.count(".") > 1 and name.lower().endswith(suffix)), None)
+    return name[: -len(gzipped)] if gzipped else name.rpartition(".")[0]
 
 
 def take_part(folders: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
