@@ -131,6 +131,7 @@ def about_model(model: Model) -> dict[str, Any]:
     known = "none: the scans that it was trained on are not known"
     if record is not None:
         known = f"{len(record['contents'])} scans of its training and validation"
+        known += f"; those of {', '.join(record['unknown'])} are not known" if record.get("unknown") else ""
     rules = {
         "mask threshold": f"{model.rules.threshold:g}",
         "temperature": f"{model.rules.temperature:.3g}",

@@ -48,7 +48,10 @@ def remember_scans(*parts: Dataset) -> dict[str, list[str]]:
 
 
 def find_seen(model: Model, dataset: Dataset) -> tuple[Shared, ...] | None:
-    """Return the scans of a data set that overlap with the model's training data, or None when the model doesn't store that data.
+    """Return the scans of a data set that overlap with the model's training data, or None when that is unknown.
+
+    It is unknown when the model doesn't store that data. It is also unknown when nothing is found and the model was made from
+    models that don't store theirs.
 
     Scans overlap when they, a copy of them or their group were in the training or validation data. The fingerprint identifies
     copies that were scaled, mirrored or saved with loss, not those that were cropped or padded, which ``bcdseg.split`` keeps on one
@@ -62,7 +65,8 @@ def find_seen(model: Model, dataset: Dataset) -> tuple[Shared, ...] | None:
         differing = differing_bits([fingerprint(sample.image) for sample in dataset], seen.get("fingerprints", ()))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{model.name}: its record of training scans is damaged ({error!r}). Save the model again.") from error
-    return tuple(_shared(dataset, contents, groups, differing.tolist()))
+    shared = tuple(_shared(dataset, contents, groups, differing.tolist()))
+    return shared if shared or not seen.get("unknown") else None
 
 
 def unseen(model: Model, dataset: Dataset) -> Dataset:
@@ -75,11 +79,11 @@ def unseen(model: Model, dataset: Dataset) -> Dataset:
         dataset: Scans to select from.
 
     Raises:
-        InputError: The model doesn't store which scans it was trained on.
+        InputError: The model doesn't store all scans that it was trained on.
     """
     shared = find_seen(model, dataset)
-    if shared is None:
-        raise InputError(f"{model.name}: doesn't store which scans it was trained on, so they can't be excluded.")
+    if shared is None or model.training["seen"].get("unknown"):
+        raise InputError(f"{model.name}: doesn't store all scans that it was trained on, so they can't be excluded.")
     left_out = {one.id for one in shared}
     return dataset.select(name for name in dataset.ids if name not in left_out)
 
@@ -88,7 +92,7 @@ def refuse_seen(model: Model, dataset: Dataset) -> bool:
     """Raise when a data set shares a scan or a group with the training or validation data of a model.
 
     Returns:
-        True when nothing is shared, False when the model doesn't store which scans it was trained on.
+        True when nothing is shared, False when the model doesn't store all scans that it was trained on.
 
     Raises:
         LeakError: The data overlap; the message names the scans and what they share.

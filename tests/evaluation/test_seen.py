@@ -85,7 +85,7 @@ def test_the_unseen_is_what_can_be_measured_on(data: bcdseg.Dataset) -> None:
     rest = bcdseg.unseen(model, data)
     assert rest.ids == test.ids
     assert refuse_seen(model, rest)
-    with pytest.raises(bcdseg.errors.InputError, match="doesn't say which scans"):
+    with pytest.raises(bcdseg.errors.InputError, match="doesn't store all scans"):
         bcdseg.unseen(_model(None), data)
 
 
@@ -99,3 +99,13 @@ def test_a_model_that_says_nothing_is_not_refused_but_told_apart(data: bcdseg.Da
     assert refuse_seen(_model(None), data) is False
     with pytest.raises(bcdseg.errors.ModelFileError, match="damaged"):
         refuse_seen(_model({"contents": []}), data)  # type: ignore[arg-type]
+
+
+def test_a_record_with_unknown_parts_shows_no_absence_of_overlap(data: bcdseg.Dataset) -> None:
+    train, test = data.select(data.ids[:5]), data.select(data.ids[5:])
+    model = _model(remember_scans(train) | {"unknown": ["another model"]})
+    assert find_seen(model, test) is None
+    assert refuse_seen(model, test) is False
+    assert {one.id for one in find_seen(model, data) or ()} == set(train.ids)
+    with pytest.raises(bcdseg.errors.InputError, match="can't be excluded"):
+        bcdseg.unseen(model, data)
