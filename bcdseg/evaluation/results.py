@@ -142,12 +142,15 @@ class Evaluation:
     def compare(self, other: Evaluation) -> Comparison:
         """Compare this model with another on the same scans by a paired bootstrap over groups; differences are this minus other.
 
+        Each model is measured at its own operating points and thresholds.
+
         Raises:
             InputError: The scans, their groups, their truth or the classes differ.
         """
-        names = {measure.name for measure in other.measures}
-        shared = [measure for measure in self.measures if measure.name in names]
-        found = compare(other.cases, self.cases, shared, draws=self.draws, seed=self.seed)
+        others = {measure.name: measure for measure in other.measures}
+        shared = [measure for measure in self.measures if measure.name in others]
+        own = [others[measure.name] for measure in shared]
+        found = compare(other.cases, self.cases, shared, first_measures=own, draws=self.draws, seed=self.seed)
         return Comparison(first=other.model, second=self.model, differences=found)
 
     def save(

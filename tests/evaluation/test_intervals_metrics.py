@@ -9,10 +9,12 @@ import pytest
 from made_cases import CLASSES, made_case, made_table
 
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.measures.catalogue import MeasureOptions, all_measures
 from bcdseg.evaluation.measures.intervals import compare, estimate, matched, resamples
 from bcdseg.evaluation.measures.measure import Measure, by_selection
+from bcdseg.evaluation.results import Evaluation
 from bcdseg.evaluation.results_table import Case, Cases, table_of
+from bcdseg.inference.rules import OperatingPoint, Rules
 
 
 def named(cases: Cases, *names: str) -> list[Measure]:
@@ -188,3 +190,20 @@ def test_without_draws_there_are_values_and_no_intervals() -> None:
     found = estimate(made_table(30), named(made_table(30), "dice"), draws=0)["dice"]
     assert found.value is not None
     assert (found.low, found.note) == (None, "no interval was asked for")
+
+
+def test_each_model_is_compared_at_its_own_operating_point() -> None:
+    cases = made_table(90)
+    one, other = (_at_threshold(cases, threshold) for threshold in (0.2, 0.6))
+    found = one.compare(other).differences["sensitivity/screening"]
+    assert found.first == other["sensitivity/screening"].value
+    assert found.second == one["sensitivity/screening"].value
+    assert found.first != found.second
+
+
+def _at_threshold(cases: Cases, threshold: float) -> Evaluation:
+    point = OperatingPoint(name="screening", positive="malignant", threshold=threshold)
+    measures = all_measures(cases, MeasureOptions(rules=Rules(operating_points=(point,))))
+    estimates = estimate(cases, measures, draws=0)
+    facts = {"model": "made", "dataset": "made", "about": {}, "training_overlap": "none", "draws": 0}
+    return Evaluation(**facts, cases=cases, measures=measures, estimates=estimates)  # type: ignore[arg-type]

@@ -106,7 +106,7 @@ def estimate(cases: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, s
     Returns:
         Estimates by the measures' names. A measure of fewer than ten groups of some kind has no interval; its note says why.
     """
-    found = _values([cases], measures, draws, seed)
+    found = _values([cases], [(measure,) for measure in measures], draws, seed)
     return {
         measure.name: estimate_of(cases, measure.needs(cases), measure.bounds, float(value[0]), drawn[0])
         for measure, (value, drawn) in zip(measures, found.values(), strict=True)
@@ -114,7 +114,14 @@ def estimate(cases: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, s
 
 
 def compare(
-    first: Cases, second: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, seed: int = 0, same_truth: bool = True
+    first: Cases,
+    second: Cases,
+    measures: Sequence[Measure],
+    *,
+    first_measures: Sequence[Measure] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    same_truth: bool = True,
 ) -> dict[str, Difference]:
     """Return the differences of two models on the same scans by a paired bootstrap: both are measured on the same draws.
 
@@ -122,6 +129,7 @@ def compare(
         first: Results table of the first model.
         second: Results table of the second model for the same scans, in any order.
         measures: Measures to compare.
+        first_measures: The same measures for the first model, where they depend on a model's rules, such as its operating points.
         draws: Number of bootstrap draws; 0 computes no intervals.
         seed: Seed of the bootstrap; the same seed gives the same draws.
         same_truth: Whether different true masks are an error. Masks differ where a corruption crops the scans.
@@ -130,11 +138,12 @@ def compare(
         InputError: The scans, their groups, labels or true masks differ.
     """
     second = matched(first, second, same_truth=same_truth)
-    found = _values([first, second], measures, draws, seed)
+    pairs = list(zip(measures if first_measures is None else first_measures, measures, strict=True))
+    found = _values([first, second], pairs, draws, seed)
     compared = {}
-    for measure, (value, drawn) in zip(measures, found.values(), strict=True):
+    for (of_first, measure), (value, drawn) in zip(pairs, found.values(), strict=True):
         there, nowhere = measure.needs(second), np.zeros(len(first), bool)
-        both = {name: rows & there.get(name, nowhere) for name, rows in measure.needs(first).items()}
+        both = {name: rows & there.get(name, nowhere) for name, rows in of_first.needs(first).items()}
         known = [None if np.isnan(one) else float(one) for one in value]
         change = estimate_of(first, both, measure.difference_bounds, float(value[1] - value[0]), drawn[1] - drawn[0])
         compared[measure.name] = Difference(measure=measure, first=known[0], second=known[1], difference=change)
@@ -192,20 +201,30 @@ def _strata(cases: Cases) -> list[NDArray[np.int64]]:
     return [np.array(members, np.int64) for _, members in sorted(strata.items())]
 
 
-def _values(tables: Sequence[Cases], measures: Sequence[Measure], draws: int, seed: int) -> dict[str, tuple[Values, Weights]]:
-    """Return, for each measure, its value on each table and its values in the draws (tables x draws)."""
+def _values(
+    tables: Sequence[Cases], measures: Sequence[Sequence[Measure]], draws: int, seed: int
+) -> dict[str, tuple[Values, Weights]]:
+    """Return, for each measure, its value on each table and its values in the draws (tables x draws).
+
+    Args:
+        tables: Results tables of the same scans.
+        measures: Each measure as one object per table.
+        draws: Number of bootstrap draws.
+        seed: Seed of the bootstrap.
+    """
     whole = once(len(tables[0]))
-    drawn: dict[str, list[Weights]] = {measure.name: [] for measure in measures}
+    drawn: dict[str, list[Weights]] = {each[-1].name: [] for each in measures}
     for weights in resamples(tables[0], draws=draws, seed=seed):
-        for measure in measures:
-            drawn[measure.name].append(np.stack([measure.values(table, weights) for table in tables]))
+        for each in measures:
+            values = [measure.values(table, weights) for measure, table in zip(each, tables, strict=True)]
+            drawn[each[-1].name].append(np.stack(values))
     none = np.empty((len(tables), 0))
     return {
-        measure.name: (
-            np.concatenate([measure.values(table, whole) for table in tables]),
-            np.concatenate([none, *drawn[measure.name]], axis=1),
+        each[-1].name: (
+            np.concatenate([measure.values(table, whole) for measure, table in zip(each, tables, strict=True)]),
+            np.concatenate([none, *drawn[each[-1].name]], axis=1),
         )
-        for measure in measures
+        for each in measures
     }
 
 
