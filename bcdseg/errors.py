@@ -97,6 +97,10 @@ class RuntimeFallbackWarning(UserWarning):
     """Warning about a runtime that can't be used, or whose output differs from torch's, so that torch runs in its place."""
 
 
+class MetricWarning(UserWarning):
+    """Warning about a metric of the user that raised an exception on some of the scans, so that its value there is missing."""
+
+
 class PluginWarning(UserWarning):
     """Warning about an installed plug-in that can't be imported, so that what it registers is missing."""
 

@@ -9,11 +9,12 @@ from made_cases import made_table
 from sklearn import metrics as sk
 
 import bcdseg
-from bcdseg.errors import OptionError
+from bcdseg.errors import MetricWarning, OptionError
 from bcdseg.evaluation.external_predictions import ExternalPrediction, evaluate_predictions
 from bcdseg.evaluation.measures.catalogue import MeasureOptions, all_measures
 from bcdseg.evaluation.measures.custom import Metric, find_metrics
 from bcdseg.evaluation.measures.intervals import estimate
+from bcdseg.evaluation.measures.subgroups import analyse_subgroups
 
 
 @bcdseg.register("metric", "test_volume_overlap")
@@ -113,6 +114,18 @@ def test_a_name_of_a_built_in_measure_is_refused_before_prediction(data: bcdseg.
             bcdseg.evaluate(_unpredictable(data), data, metrics=[Metric(volume_overlap, name=name)], draws=0)
     with pytest.raises(OptionError, match=r"0\.05 and 0\.05001 are equal when rounded"):
         bcdseg.evaluate(_unpredictable(data), data, prevalence=[0.05, 0.05001], draws=0)
+
+
+def test_a_metric_that_raises_on_some_scans_is_undefined_there() -> None:
+    cases = made_table(60)
+    own = MeasureOptions(metrics=(Metric(sk.log_loss, "probabilities", higher_is_better=False),))
+    measures = [one for one in all_measures(cases, own) if one.name in ("log_loss", "nll")]
+    with pytest.warns(MetricWarning, match="'log_loss' raised ValueError on some of the scans") as issued:
+        found = analyse_subgroups(cases, measures, ["class"], draws=20)
+    assert len(issued) == 1
+    estimates = [one.estimates["log_loss"] for one in found.of("class")]
+    assert {(one.value, one.note) for one in estimates} == {(None, "it is undefined on these scans")}
+    assert estimate(cases, measures, draws=0)["log_loss"].value is not None
 
 
 def _unpredictable(data: bcdseg.Dataset) -> bcdseg.Model:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bcdseg.errors import OptionError
+from bcdseg.caller_warnings import warn_caller
+from bcdseg.errors import MetricWarning, OptionError
 from bcdseg.evaluation.measures.measure import Measure, Rows
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean
 from bcdseg.evaluation.results_table import Cases
@@ -99,9 +100,9 @@ def custom_measures(metrics: Sequence[Metric]) -> Iterator[Measure]:
     """Yield the measures of the user's metrics."""
     for metric in metrics:
         needs, values, scans = {
-            "masks": (_lesions, _mean, "The mean over the scans with a lesion"),
-            "classes": (_classified, _of_classes, "Over all scans of known class"),
-            "probabilities": (_classified, _of_probabilities, "Over all scans of known class"),
+            "masks": (_lesions, partial(_mean, metric=metric), "The mean over the scans with a lesion"),
+            "classes": (_classified, _OfDraws(metric), "Over all scans of known class"),
+            "probabilities": (_classified, _OfDraws(metric), "Over all scans of known class"),
         }[metric.inputs]
         origin = f"{metric.function.__module__}.{metric.title}" if hasattr(metric.function, "__module__") else metric.title
         yield Measure(
@@ -112,7 +113,7 @@ def custom_measures(metrics: Sequence[Metric]) -> Iterator[Measure]:
             unit=metric.unit,
             higher_is_better=metric.higher_is_better,
             needs=needs,
-            values=partial(values, metric=metric),
+            values=values,
         )
 
 
@@ -130,22 +131,36 @@ def _mean(cases: Cases, weights: Weights, *, metric: Metric) -> Values:
     return mean(column[rows], weights[:, rows])
 
 
-def _of_classes(cases: Cases, weights: Weights, *, metric: Metric) -> Values:
-    return _of_draws(cases, weights, metric, cases.predicted)
+@dataclass(eq=False)
+class _OfDraws:
+    """Values of a metric of classes or probabilities in each draw, whose scans are repeated as often as they were drawn.
 
+    A draw may lack what the metric needs, such as a class. Where the metric raises an exception, its value is NaN.
 
-def _of_probabilities(cases: Cases, weights: Weights, *, metric: Metric) -> Values:
-    return _of_draws(cases, weights, metric, cases.probabilities)
+    Attributes:
+        metric: Metric of classes or probabilities.
+        warned: Whether an exception was reported; further ones are not.
+    """
 
+    metric: Metric
+    warned: bool = False
 
-def _of_draws(cases: Cases, weights: Weights, metric: Metric, prediction: Any) -> Values:
-    """Return the metric for each draw, whose scans are repeated as often as they were drawn."""
-    known = np.flatnonzero(cases.has_class)
-    values = []
-    for draw in weights[:, known]:
-        rows = np.repeat(known, draw.astype(np.int64))
-        values.append(_number(metric, (cases.labels[rows], prediction[rows]), "the scans") if len(rows) else np.nan)
-    return np.array(values, np.float64)
+    def __call__(self, cases: Cases, weights: Weights) -> Values:
+        known = np.flatnonzero(cases.has_class)
+        prediction = cases.predicted if self.metric.inputs == "classes" else cases.probabilities
+        draws = (np.repeat(known, draw.astype(np.int64)) for draw in weights[:, known])
+        return np.array([self._value(cases.labels[rows], prediction[rows]) for rows in draws], np.float64)
+
+    def _value(self, y_true: Any, y_pred: Any) -> float:
+        if not len(y_true):
+            return np.nan
+        try:
+            return _number(self.metric, (y_true, y_pred), "some of the scans")
+        except OptionError as error:
+            if not self.warned:
+                warn_caller(f"{error}. It is left out where it raises an exception.", MetricWarning)
+            self.warned = True
+            return np.nan
 
 
 def _number(metric: Metric, arguments: tuple[Any, Any], where: str) -> float:
