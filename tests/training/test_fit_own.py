@@ -106,6 +106,13 @@ def test_objects_of_the_caller_are_trained_with_and_recorded(tmp_path: Path) -> 
     assert bcdseg.fit(_model(), TRAIN, VAL, out=run.folder, resume=True, **given).history == run.history
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_loss_of_ones_own_is_trained_with_on_a_gpu(tmp_path: Path) -> None:
+    run = bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", loss=MeanError(), **{**QUICK, "device": "cuda"})
+    assert run.history[0]["loss"] > 0
+
+
 def test_registered_names_are_options_of_their_own(tmp_path: Path) -> None:
     bcdseg.register("mask_loss", "mse")(lambda logits, mask: (logits.sigmoid() - mask).square().mean())
     bcdseg.register("optimizer", "nadam")(torch.optim.NAdam)

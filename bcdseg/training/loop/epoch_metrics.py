@@ -132,10 +132,12 @@ class LossMeter:
         return counts
 
     def add(self, losses: Losses) -> None:
-        """Add the losses of a batch whose counts the joint loss has just requested."""
+        """Add the losses of a batch whose counts the joint loss has just requested; other losses request none."""
+        device = losses.total.device
+        self._known, self._shared = self._known.to(device), self._shared.to(device)
         parts = [torch.zeros_like(losses.total) if part is None else part.detach() for part in (losses.mask, losses.classes)]
-        self._sums = self._sums.to(losses.total.device) + torch.stack(parts) * self._shared
-        self._total = self._total.to(losses.total.device) + losses.total.detach()
+        self._sums = self._sums.to(device) + torch.stack(parts) * self._shared
+        self._total = self._total.to(device) + losses.total.detach()
         self._batches += 1
 
     def so_far(self) -> dict[str, float]:
