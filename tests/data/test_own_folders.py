@@ -178,6 +178,13 @@ def test_scans_are_grouped_by_patient_where_a_table_has_other_groups_too(tmp_pat
     assert [sample.group for sample in data] == list(made.PATIENTS)
 
 
+def test_a_minus_is_a_negative_receptor_and_else_unknown(tmp_path: Path) -> None:
+    made.pictures(tmp_path, made.names(count=2))
+    rows = [("image", "ER", "her2 status", "margin"), ("001.png", "+", "-", "-"), ("002.png", "-", "unknown", "smooth")]
+    data = bcdseg.open_dataset(made.write_table(tmp_path / "scans.csv", rows))
+    assert [one.facts for one in data] == [{"er": "+", "her2": "-"}, {"er": "-", "margin": "smooth"}]
+
+
 def test_a_column_without_a_name_is_no_field(tmp_path: Path) -> None:
     made.pictures(tmp_path, made.names())
     table = made.write_table(tmp_path / "scans.csv", [("", "image"), *enumerate(made.names())])

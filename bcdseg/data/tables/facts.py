@@ -15,13 +15,15 @@ from bcdseg.types import Fact, Sample
 
 NUMBERS = ("age", "ki67")
 UNKNOWN = ("", "-", "?", "n/a", "na", "nan", "not available", "not applicable", "null", "unknown")
+RECEPTORS = ("er", "pr", "her2")
+NEGATIVE = "-"
 
 
 def read_facts(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[dict[str, Fact]]:
     """Return the facts of each row of a table, without the unknown ones.
 
-    Ages, and facts that the library has no name for, are numbers where all cells of their column are; other facts are texts, so
-    that BI-RADS 4 and 4a are values of one kind.
+    ``-`` is unknown, except as the status of a receptor, where it is negative. Ages, and facts that the library has no name for,
+    are numbers where all cells of their column are; other facts are texts, so that BI-RADS 4 and 4a are values of one kind.
 
     Args:
         rows: The rows.
@@ -30,7 +32,8 @@ def read_facts(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) ->
     facts: list[dict[str, Fact]] = [{} for _ in rows]
     for name, column in columns.items():
         cells = [cell_text(row.get(column)) for row in rows]
-        known = [cell if cell.lower() not in UNKNOWN else "" for cell in cells]
+        values = (NEGATIVE,) if name in RECEPTORS else ()
+        known = [cell if cell in values or cell.lower() not in UNKNOWN else "" for cell in cells]
         numbers = [_number(cell) for cell in known if cell] if name in NUMBERS or name not in FACTS else [None]
         in_numbers = all(number is not None for number in numbers)
         for own, cell in zip(facts, known, strict=True):
