@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-DEFAULT_MODEL = "busi-lite"
+DEFAULT_MODEL = "bus-multi"
 
 IN_PACKAGE = Path(__file__).parent / "sample"  # in an installed wheel
 IN_REPOSITORY = Path(__file__).parent.parent / "data" / "sample"  # in a clone, or installed from one with `pip install -e`
@@ -20,7 +20,7 @@ def sample_scans() -> Path:
         A folder with the class folders ``benign``, ``malignant`` and ``normal``; ``bcdseg.open_dataset`` reads it.
 
     Examples:
-        >>> scan = bcdseg.sample_scans() / "malignant" / "malignant (13).png"
+        >>> scan = bcdseg.sample_scans() / "malignant" / "malignant (30).png"
         >>> bcdseg.load().predict(scan).label
         'malignant'
     """

@@ -46,7 +46,7 @@ def test_the_generated_parts_hold_what_they_are_made_of(hooks: ModuleType) -> No
     assert "--spacing" in hooks.PARTS["command-line"]()
     assert "# Changelog" in hooks.PARTS["changelog"]()
     assert "(design.md)" in hooks.PARTS["contributing"]()
-    assert "## Limits" in hooks.PARTS["model-card"]()
+    assert "## Limits" in hooks.PARTS["model-card-bus-multi"]()
     assert hooks.PARTS["examples"]().count("??? example") == len(list((ROOT / "examples").glob("[0-9]*")))
     assert "| `default` |" in hooks.PARTS["recipes"]()
 

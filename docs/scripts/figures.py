@@ -65,7 +65,7 @@ def scan_and_outline() -> Pictures:
 
 def one_of_each() -> Pictures:
     """An overlay of one scan of each class."""
-    scans = (SAMPLE / "normal" / "normal (3).png", FIRST, SAMPLE / "malignant" / "malignant (13).png")
+    scans = (SAMPLE / "normal" / "normal (12).png", FIRST, SAMPLE / "malignant" / "malignant (30).png")
     return {"one-of-each.webp": _row([(predicted(scan).overlay(), f"{scan.stem}: {predicted(scan).label}") for scan in scans])}
 
 

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from figures import first_look
@@ -38,19 +39,7 @@ def command_line() -> str:
     return text.split("\n", 1)[1]  # the page has a title of its own
 
 
-def model_card() -> str:
-    """Return the card of the default model."""
-    from bcdseg.bundled import DEFAULT_MODEL
-
-    return _card(DEFAULT_MODEL)
-
-
-def multi_card() -> str:
-    """Return the card of the model that was trained on several hospitals."""
-    return _card("bus-multi")
-
-
-def _card(name: str) -> str:
+def model_card(name: str) -> str:
     """Return a bundled model's card without its front matter, one heading lower."""
     from bcdseg.model.registry import BUNDLED
 
@@ -99,7 +88,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "contributing": contributing,
     "examples": examples,
     "first-look": first_look,
-    "model-card": model_card,
-    "model-card-bus-multi": multi_card,
+    "model-card-bus-multi": partial(model_card, "bus-multi"),
+    "model-card-busi-lite": partial(model_card, "busi-lite"),
     "recipes": recipes,
 }

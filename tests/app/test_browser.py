@@ -25,7 +25,7 @@ import bcdseg
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ("background-networking", "component-update", "sync", "default-apps", "extensions")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", *(f"--disable-{one}" for one in QUIET)]
-SCAN = Path(bcdseg.__file__).parent / "app/samples/malignant (13).png"
+SCAN = Path(bcdseg.__file__).parent / "app/samples/malignant (30).png"
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright, of the extra dev, is not installed")
 pytestmark = [
@@ -119,7 +119,7 @@ def test_upload_see_move_the_slider_download(page: Any) -> None:
 
     with page.expect_download() as download:
         page.click("#downloads a:text-is('Mask PNG')")
-    assert download.value.suggested_filename == "malignant (13)_mask.png"
+    assert download.value.suggested_filename == "malignant (30)_mask.png"
     assert (np.asarray(Image.open(download.value.path())) == after.mask).all()
     assert page.get_attribute("#downloads a:text-is('DICOM-SEG')", "aria-disabled") == "true"
 
@@ -145,7 +145,7 @@ def test_a_dropped_bad_file_a_batch_and_a_report_on_a_phone(page: Any, tmp_path:
         page.click("#csv")
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
     assert sorted(row["source"] for row in rows) == names
-    page.click("#table-body th button:text-is('malignant (13).png')")
+    page.click("#table-body th button:text-is('malignant (30).png')")
     page.wait_for_selector("#marks .line", state="attached")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

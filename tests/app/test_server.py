@@ -320,12 +320,12 @@ def test_a_report_is_shown_in_a_cage(page: Page) -> None:
 
 
 def test_models_are_offered_and_their_cards_can_be_read(page: Page) -> None:
-    assert page.told["models"] == ["drawn", "busi-lite", "bus-multi"]
+    assert page.told["models"] == ["drawn", "bus-multi", "busi-lite"]
     card = page.client.get(f"{page.root}/card", params={"model": "drawn"}).json()["html"]
     assert "<h1>drawn</h1>" in card
     assert "not trained" in card
     unknown = page.get(page.add(_png(draw_scan(1)))[0], "answer", model="gpt")
-    assert "drawn, busi-lite, bus-multi" in unknown.json()["error"]
+    assert "drawn, bus-multi, busi-lite" in unknown.json()["error"]
 
 
 def test_markup_in_a_card_stays_text() -> None:

@@ -44,5 +44,5 @@ def test_models_of_one_name_can_be_told_apart(tmp_path: Path) -> None:
     model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
     folders = [str(model.save(tmp_path / place / "mine")) for place in ("first", "second")]
     models = ModelStore(folders)
-    assert models.names == ("mine", folders[1], "busi-lite", "bus-multi")
+    assert models.names == ("mine", folders[1], "bus-multi", "busi-lite")
     assert models.get().classes == ("a", "b")

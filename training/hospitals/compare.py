@@ -25,7 +25,7 @@ FOLD = 0
 def cases(model: Model, data: Dataset, hospital: int) -> Cases:
     """Predict every scan at its own size and compare it with the truth."""
     rows = []
-    groups = {name: number for number, name in enumerate(sorted({str(one.group) for one in data}))}
+    groups = {name: number for number, name in enumerate(sorted({one.group or one.id for one in data}))}
     for sample, found in zip(data, model.predict([one.image for one in data]), strict=True):
         truth = data.read(sample)[1]
         outlined = found.mask if found.candidate_mask is None else found.candidate_mask
@@ -34,7 +34,7 @@ def cases(model: Model, data: Dataset, hospital: int) -> Cases:
         rows.append(
             (
                 CLASSES.index(str(sample.label)),
-                groups[str(sample.group)],
+                groups[sample.group or sample.id],
                 dice(truth, outlined),
                 bool(outlined.any()),
                 tuple(found.probabilities.values()),

@@ -81,7 +81,10 @@ def card(packed: Packed, sets: list[Unseen], folders: dict[str, Path]) -> dict[s
     kept = ~packed.shown & (packed.folds != FOLD)
     counts = {name: int((kept & (packed.hospitals == number)).sum()) for number, name in enumerate(("busi", "bra", "uclm"))}
     written["data"] = written["data"].format(scans=int(kept.sum()), **counts)
-    written["figures"] = "\n" + table(measured(packed, sets), intervals=True)
+    shown = [one.name for one in sets if one.left_out or one.run == "release"]
+    written["figures"] = "\n" + table(
+        {name: some for name, some in measured(packed, sets).items() if name in shown}, intervals=True
+    )
     seen_ids = set(packed.ids[kept].tolist())
     parts = [open_hospital(name, folder)[0] for name, folder in folders.items()]
     trained = [
