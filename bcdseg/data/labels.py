@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
 from bcdseg.caller_warnings import warn_caller
@@ -27,7 +27,7 @@ def unify_spellings(samples: Iterable[Sample], name: str) -> list[Sample]:
         name: Name of the data set in the warning.
     """
     samples = list(samples)
-    counts = Counter(sample.label for sample in samples if sample.label is not None)
+    counts = Counter(label for sample in samples for label in _labels(sample))
     spellings: dict[str, list[str]] = defaultdict(list)
     for label in sorted(counts, key=lambda label: (-counts[label], label)):
         spellings[_plain(label)].append(label)
@@ -36,33 +36,55 @@ def unify_spellings(samples: Iterable[Sample], name: str) -> list[Sample]:
     if merged:
         message = f"{name}: spellings of one class: {'; '.join(merged)}. Name classes yourself with class_map={{...}}."
         warn_caller(message, DataWarning)
-    return [sample if sample.label is None else _labelled(sample, kept[sample.label]) for sample in samples]
+    renamed = {label: spelling for label, spelling in kept.items() if label != spelling}
+    return [_mapped(sample, renamed) for sample in samples]
 
 
 def map_samples(samples: Iterable[Sample], class_map: ClassMap) -> list[Sample]:
-    """Return the samples with their labels mapped, without those whose label is mapped to None.
+    """Return the samples with their labels and those of their lesions mapped, without those whose label is mapped to None.
+
+    A scan whose lesions had several classes, and have one after the mapping, gets this class as its label.
 
     Raises:
-        OptionError: The mapping names a label that no sample has.
+        OptionError: The mapping names a label that no sample and no lesion has.
     """
     samples = list(samples)
     classes = {as_text(label): value if value is None else as_text(value) for label, value in class_map.items()}
-    labels = sorted({sample.label for sample in samples if sample.label is not None})
+    labels = sorted({label for sample in samples for label in _labels(sample)})
     unknown = [label for label in classes if label not in labels]
     if unknown:
         raise OptionError(f"class_map: no sample is labelled {unknown[0]!r}. The labels are {', '.join(labels) or 'none'}.")
-    mapped = ((sample, classes.get(sample.label, sample.label) if sample.label else None) for sample in samples)
-    return [_labelled(sample, label) for sample, label in mapped if label is not None or sample.label is None]
+    removed = {label for label, value in classes.items() if value is None}
+    return [_mapped(sample, classes) for sample in samples if not _is_removed(sample, removed)]
 
 
-def _labelled(sample: Sample, label: str | None) -> Sample:
-    """Return the sample with another label, which its lesions with the former one get too."""
-    if sample.label == label:
+def _is_removed(sample: Sample, removed: Set[str]) -> bool:
+    """Return whether the label of a sample is removed, or without a label those of all its lesions."""
+    labels = _lesion_labels(sample) if sample.label is None else {sample.label}
+    return bool(labels) and labels <= removed
+
+
+def _mapped(sample: Sample, classes: ClassMap) -> Sample:
+    """Return the sample with its label and those of its lesions mapped."""
+    if classes.keys().isdisjoint(_labels(sample)):
         return sample
-    masks = (
-        replace(mask, label=label) if isinstance(mask, LesionMask) and mask.label == sample.label else mask for mask in sample.masks
+    masks = tuple(
+        replace(mask, label=classes.get(mask.label, mask.label)) if isinstance(mask, LesionMask) and mask.label else mask
+        for mask in sample.masks
     )
-    return replace(sample, label=label, masks=tuple(masks))
+    if sample.label is not None:
+        return replace(sample, label=classes.get(sample.label, sample.label), masks=masks)
+    several = {classes.get(label, label) for label in _lesion_labels(sample)}
+    return replace(sample, label=several.pop() if len(several) == 1 else None, masks=masks)
+
+
+def _labels(sample: Sample) -> set[str]:
+    """Return the labels of a sample and of its lesions."""
+    return _lesion_labels(sample) | ({sample.label} if sample.label is not None else set())
+
+
+def _lesion_labels(sample: Sample) -> set[str]:
+    return {mask.label for mask in sample.masks if isinstance(mask, LesionMask) and mask.label}
 
 
 def _plain(label: str) -> str:

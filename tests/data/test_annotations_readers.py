@@ -18,6 +18,7 @@ from skimage.draw import ellipse
 
 import bcdseg
 from bcdseg.errors import DatasetError, DataWarning
+from bcdseg.types import LesionMask
 
 SIZE = (48, 64)
 SQUARE = [10.0, 5.0, 30.0, 5.0, 30.0, 25.0, 10.0, 25.0]  # x from 10 to 30, y from 5 to 25
@@ -101,6 +102,23 @@ def test_the_name_of_the_object_is_not_a_class(tmp_path: Path) -> None:
     content = coco({"segmentation": [SQUARE]})
     content["categories"] = [{"id": 2, "name": "tumor"}]
     assert bcdseg.open_dataset(write(tmp_path / "coco.json", content)).classes == ()
+
+
+@pytest.mark.filterwarnings("ignore::bcdseg.errors.DataWarning")
+def test_classes_are_mapped_in_scans_of_several_classes_too(tmp_path: Path) -> None:
+    images(tmp_path, "a.png", "b.png")
+    several = [{"image_id": 0, "category_id": one, "segmentation": [SQUARE]} for one in (1, 2)]
+    content = coco(*several, {"image_id": 1, "category_id": 2, "segmentation": [SQUARE]}, names=("a.png", "b.png"))
+    path = write(tmp_path / "coco.json", content)
+
+    def labels(class_map: dict[str, str | None]) -> list[tuple[str | None, list[str | None]]]:
+        data = bcdseg.open_dataset(path, class_map=class_map)
+        return [(one.label, [mask.label for mask in one.masks if isinstance(mask, LesionMask)]) for one in data]
+
+    assert labels({"malignant": "cancer"}) == [(None, ["benign", "cancer"]), ("cancer", ["cancer"])]
+    assert labels({"benign": "mass", "malignant": "mass"}) == [("mass", ["mass", "mass"]), ("mass", ["mass"])]
+    assert labels({"malignant": None}) == [(None, ["benign", None])]
+    assert labels({"benign": "Malignant"}) == [("malignant", ["malignant"] * 2), ("malignant", ["malignant"])]
 
 
 def test_images_without_annotations_are_named(tmp_path: Path) -> None:
