@@ -9,7 +9,7 @@ from typing import Any
 
 from bcdseg.batch.run_manifest import Journal, Record, stamp_of
 from bcdseg.dicom.scan import DicomFrame
-from bcdseg.errors import ImageError, OptionError, OutputError, OutputExistsError
+from bcdseg.errors import BcdsegError, ImageError, OptionError, OutputError, OutputExistsError
 from bcdseg.files import can_write, check_free, write_whole
 from bcdseg.inference.annotations import COCO_FILE, annotation, annotation_endings, annotation_files, coco_file
 from bcdseg.inference.clips import ClipSummary, clip_file, summarize_clip, without_maps
@@ -115,9 +115,9 @@ def _gather_file(
     whole, problems = False, len(clips.problems)
     try:
         for answer in stream:
-            result, pictures = (answer, []) if folder is None else folder.add(answer)
+            result, pictures, entries = (answer, [], []) if folder is None else folder.add(answer)
             found["pictures"] += pictures
-            found["annotations"] += [] if folder is None else folder.coco_entries(result)
+            found["annotations"] += entries
             found["results"].append(result.to_dict())
             found["rows"] += table_rows([result], classes)
             held.append(result if isinstance(result, Failure) else without_maps(result))
@@ -162,29 +162,30 @@ class OutputFolder:
         tables = [*self.tables, *[folder / COCO_FILE] * (annotations == "coco")]
         check_free([*tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite)
 
-    def add(self, result: Result) -> tuple[Result, list[str]]:
-        """Write the mask and the overlays of one result.
+    def add(self, result: Result) -> tuple[Result, list[str], list[dict[str, Any]]]:
+        """Write the mask, the overlays and the annotation of one result.
 
         Returns:
-            The result and the names of its files. Where a file can't be written and others can, a ``Failure`` and no names.
+            The result, the names of its files, and its entries for the COCO file. Where its outlines can't be annotated, or a file
+            can't be written and others can, a ``Failure``, no names and no entries.
 
         Raises:
             OutputError: Nothing can be written any more, as on a full disk.
         """
         if isinstance(result, Failure):
-            return result, []
+            return result, [], []
         name = self._names[result.source]
         pictures = pictures_of(result, name, masks=self.masks, overlay=self.overlay)
-        if self.annotations is not None:
-            pictures |= annotation_files(result, self.annotations, name, self.folder)
+        entries: list[dict[str, Any]] = []
+        try:
+            if self.annotations is not None:
+                pictures |= annotation_files(result, self.annotations, name, self.folder)
+            if self.annotations == "coco":
+                entries = [annotation(result, self.annotations, name, self.folder)]
+        except BcdsegError as problem:
+            return Failure(result.source, problem), [], []
         error = write_pictures(self.folder, pictures, overwrite=self.overwrite)
-        return (result, list(pictures)) if error is None else (Failure(result.source, error), [])
-
-    def coco_entries(self, result: Result) -> list[dict[str, Any]]:
-        """Return the entry of a result for the COCO file, where one is written."""
-        if isinstance(result, Failure) or self.annotations != "coco":
-            return []
-        return [annotation(result, self.annotations, self._names[result.source], self.folder)]
+        return (result, list(pictures), entries) if error is None else (Failure(result.source, error), [], [])
 
     def write_tables(self, records: Sequence[Record], classes: Sequence[str]) -> None:
         """Write ``predictions.csv``, one row per scan, ``predictions.json``, all results, and ``clips.json`` for clips.

@@ -49,12 +49,15 @@ def predict_command(
     bcdseg predict s3://bucket/archive --engine ray --out results --no-overlay
     """
     from bcdseg.batch.run_manifest import fingerprint, settings_of
+    from bcdseg.errors import OptionError
     from bcdseg.inference.sliding_window import Tiles
     from bcdseg.model.registry import load
 
     _check_annotations(annotations, out, engine)
     _check_engine(engine, out, format, dicom=dicom_seg or dicom_sr, ray_only=(ray_address, workers))
     loaded = load(model, device=device, runtime=runtime, precision=precision)
+    if annotations is not None and loaded.network.config.decoder is None:
+        raise OptionError(f"--annotations: {loaded.name} only classifies, so that there are no outlines to write.")
     asked: dict[str, Any] = {
         "spacing": spacing,
         "threshold": threshold,
