@@ -6,9 +6,10 @@ The files can be opened in an annotation tool, corrected, and opened again with 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +18,11 @@ from bcdseg.data.annotations.outlines import LESION, Outline, OutlinedScan, json
 from bcdseg.data.annotations.polygons import Polygon, components, to_corners, trace
 from bcdseg.data.images import SUFFIXES
 from bcdseg.errors import OptionError
+from bcdseg.inference.clips import without_maps
 from bcdseg.inference.writers import output_names
 
 if TYPE_CHECKING:
+    from bcdseg.inference.lesions import Lesion
     from bcdseg.inference.prediction import Prediction
 
 FORMATS = ("coco", "labelme", "geojson")
@@ -38,7 +41,8 @@ def save_annotations(
 ) -> list[Path]:
     """Write outlines as annotations.
 
-    A scan that annotation tools can't open, such as DICOM, is written as a PNG file too.
+    A scan that annotation tools can't open, such as DICOM, is written as a PNG file too. Predictions with the same source, such as
+    arrays of one shape, get files with a number.
 
     Args:
         predictions: Prediction for one scan, or several.
@@ -58,18 +62,47 @@ def save_annotations(
         >>> bcdseg.save_annotations(model.predict("scans/"), "outlines", format="labelme")
     """
     check_format(format)
-    made = list(_each(predictions))
-    names = output_names([Path(one.source) for one in made])
-    images = {one.source: image_of(one, names[one.source], Path(folder)) for one in made}
-    pictures = [path for path, content in images.values() if content is not None]
-    files = [COCO_FILE] if format == "coco" else [names[one.source] + ENDINGS[format] for one in made]
+    made = [_kept(one) for one in _each(predictions)]
+    sources = _numbered([one.prediction.source for one in made])
+    by_source = output_names([Path(source) for source in sources])
+    names = [by_source[source] for source in sources]
+    pictures = {f"{name}.png": one.picture for one, name in zip(made, names, strict=True) if one.picture is not None}
+    files = [COCO_FILE] if format == "coco" else [name + ENDINGS[format] for name in names]
 
     def contents() -> Iterator[tuple[str, bytes]]:
-        yield from ((path, content) for path, content in images.values() if content is not None)
-        values = [annotation(one, format, names[one.source], Path(folder), tolerance) for one in made]
+        yield from pictures.items()
+        pairs = zip(made, names, strict=True)
+        values = [annotation(one.prediction, format, name, Path(folder), tolerance) for one, name in pairs]
         yield from zip(files, [coco_file(values)] if format == "coco" else map(json_file, values), strict=True)
 
     return write_all(Path(folder), [*pictures, *files], contents(), overwrite=overwrite)
+
+
+class _Kept(NamedTuple):
+    """A prediction without its image and probabilities, so that many fit in memory.
+
+    The picture is the content of a PNG file, where annotation tools can't open the scan.
+    """
+
+    prediction: Prediction
+    picture: bytes | None
+
+
+def _kept(prediction: Prediction) -> _Kept:
+    return _Kept(without_maps(prediction), None if _is_readable(prediction) else png_file(prediction.image))
+
+
+def _numbered(sources: Sequence[str]) -> list[str]:
+    """Return the sources with a number at each repeated one: arrays of one shape have the same source."""
+    last, numbered = Counter[str](), dict[str, None]()
+    for source in sources:
+        path = Path(source)
+        name = str(path)
+        while name in numbered:
+            last[source] += 1
+            name = str(path.with_name(f"{path.stem}_{last[source] + 1}{path.suffix}"))
+        numbered[name] = None
+    return list(numbered)
 
 
 def check_format(format: str) -> None:
@@ -108,7 +141,7 @@ def annotation(prediction: Prediction, format: str, name: str, folder: Path, tol
     """
     if prediction.mask is None:
         raise OptionError(f"{prediction.source}: has no mask, its model only classifies, so that there are no outlines to write.")
-    path, _ = image_of(prediction, name, folder)
+    path = _image_path(prediction, name, folder)
     if format == "geojson":
         return _geojson(prediction, tolerance)
     if format == "labelme":
@@ -120,22 +153,27 @@ def annotation(prediction: Prediction, format: str, name: str, folder: Path, tol
 
 def annotation_files(prediction: Prediction, format: str, name: str, folder: Path) -> dict[str, bytes]:
     """Return the names and contents of the files of one scan: its annotation, which COCO has in one file of all, and its image."""
-    path, content = image_of(prediction, name, folder)
-    files = {} if content is None else {path: content}
+    files = {} if _is_readable(prediction) else {f"{name}.png": png_file(prediction.image)}
     if format != "coco":
         files[name + ENDINGS[format]] = json_file(annotation(prediction, format, name, folder))
     return files
 
 
-def image_of(prediction: Prediction, name: str, folder: Path) -> tuple[str, bytes | None]:
-    """Return the path of the scan's image from the folder, and the content of a PNG file where tools can't open the scan."""
+def _is_readable(prediction: Prediction) -> bool:
+    """Return whether annotation tools can open the scan itself."""
     source = Path(prediction.source)
-    if source.suffix.lower() in SUFFIXES and os.path.isfile(source):  # noqa: PTH113 - Path.is_file raises for impossible names
-        try:
-            return Path(os.path.relpath(source, folder)).as_posix(), None
-        except ValueError:  # the file is on another drive
-            return source.absolute().as_posix(), None
-    return f"{name}.png", png_file(prediction.image)
+    return source.suffix.lower() in SUFFIXES and os.path.isfile(source)  # noqa: PTH113 - Path.is_file raises for impossible names
+
+
+def _image_path(prediction: Prediction, name: str, folder: Path) -> str:
+    """Return the path of the scan's image from the folder."""
+    if not _is_readable(prediction):
+        return f"{name}.png"
+    source = Path(prediction.source)
+    try:
+        return Path(os.path.relpath(source, folder)).as_posix()
+    except ValueError:  # the file is on another drive
+        return source.absolute().as_posix()
 
 
 def _each(predictions: Prediction | Iterable[Prediction]) -> Iterator[Prediction]:
@@ -152,19 +190,28 @@ def _scan(prediction: Prediction, name: str) -> OutlinedScan:
 
 def _outlines(prediction: Prediction, label: str) -> Iterator[Outline]:
     assert prediction.mask is not None
-    for (window, region), lesion in zip(components(prediction.mask), prediction.lesions, strict=True):
+    regions = list(components(prediction.mask))
+    for (window, region), lesion in zip(regions, _lesions(prediction, len(regions)), strict=True):
         mask = np.zeros(prediction.size, bool)
         mask[window] = region
-        yield Outline(label, mask, round(lesion.probability, 4))
+        yield Outline(label, mask, None if lesion is None else round(lesion.probability, 4))
+
+
+def _lesions(prediction: Prediction, count: int) -> Sequence[Lesion | None]:
+    """Return the lesion of each connected region of the mask; None where lesions of two scan regions touch and are one there."""
+    return prediction.lesions if len(prediction.lesions) == count else [None] * count
 
 
 def _geojson(prediction: Prediction, tolerance: float) -> dict[str, Any]:
     """Return a collection of polygons with holes; coordinates are x and y in pixels from the upper left corner of the scan."""
     assert prediction.mask is not None
     features: list[Mapping[str, Any]] = []
-    for polygon, lesion in zip(trace(prediction.mask, tolerance), prediction.lesions, strict=True):
+    polygons = trace(prediction.mask, tolerance)
+    for polygon, lesion in zip(polygons, _lesions(prediction, len(polygons)), strict=True):
         rings = [_closed(to_corners(ring)) for ring in (polygon.outer, *polygon.holes)]
-        properties = {"label": prediction.label, "probability": round(lesion.probability, 4), "area_px": lesion.area_px}
+        properties: dict[str, Any] = {"label": prediction.label}
+        if lesion is not None:
+            properties |= {"probability": round(lesion.probability, 4), "area_px": lesion.area_px}
         features.append({"type": "Feature", "geometry": {"type": "Polygon", "coordinates": rings}, "properties": properties})
     height, width = prediction.size
     about = {"source": prediction.source, "height": height, "width": width, "label": prediction.label}

@@ -173,3 +173,30 @@ def test_annotations_need_a_folder_and_this_process(folders: tuple[str, ...], tm
         run(*folders, "--annotations", "coco")
     with pytest.raises(OptionError, match="--engine ray writes no --annotations"):
         run(*folders, "--annotations", "coco", "--engine", "ray", "--out", str(tmp_path / "out"))
+
+
+def test_arrays_of_one_shape_get_files_of_their_own(small_model: bcdseg.Model, scan: NDArray[np.uint8], tmp_path: Path) -> None:
+    predictions = (small_model.predict(pixels) for pixels in (scan, scan[::-1].copy(), scan[:, ::-1].copy()))
+    written = bcdseg.save_annotations(predictions, tmp_path / "out")  # type: ignore[arg-type]
+    images = [one["file_name"] for one in json.loads((tmp_path / "out/annotations.json").read_text())["images"]]
+    assert len(set(images)) == 3
+    assert sorted(tmp_path / "out" / one for one in [*images, "annotations.json"]) == sorted(written)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / images[1])), scan[::-1])
+
+
+@pytest.mark.parametrize("format", ["coco", "labelme", "geojson"])
+def test_lesions_of_two_regions_that_touch_are_one_outline(prediction: bcdseg.Prediction, format: str, tmp_path: Path) -> None:
+    touching = replace(prediction, lesions=(*prediction.lesions, prediction.lesions[0]))
+    assert len(touching.polygons) == 2
+    for path in bcdseg.save_annotations(touching, tmp_path / "out", format=format):
+        assert "0.75" not in path.read_text()
+
+
+def test_a_model_without_masks_is_refused_before_prediction(scan: NDArray[np.uint8], tmp_path: Path) -> None:
+    model = bcdseg.create("plain_cnn", classes=["benign", "malignant"], decoder=None, size=32).save(tmp_path / "model")
+    image = save(tmp_path / "a.png", scan)
+    arguments = ["predict", str(image), "--model", str(model), "--out", str(tmp_path / "out"), "--annotations", "coco"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code != 0
+    assert not (tmp_path / "out").exists()
+    assert "only classifies" in str(result.exception) + result.output
