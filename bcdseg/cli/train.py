@@ -84,7 +84,22 @@ def train_command(
         raise OptionError(f"{min(twice)} is given twice, as an option of its own and with --set: give it once.")
     settings = [*(set or []), *(f"{name}={value}" for name, value in given.items())]
     if resume is not None:
-        refused = {"--recipe": recipe, "--model": model, "--encoder": encoder, "--config": config, "--split": split, "--out": out}
+        refused = {
+            "--recipe": recipe,
+            "--model": model,
+            "--encoder": encoder,
+            "--decoder": decoder,
+            "--head": head,
+            "--size": size,
+            "--weights": weights,
+            "--teacher": teacher,
+            "--config": config,
+            "--split": split,
+            "--layout": None if layout == "auto" else layout,
+            "--columns": columns or None,
+            "--class-map": class_map or None,
+            "--out": out,
+        }
         if fixed := [name for name, value in refused.items() if value is not None]:
             raise OptionError(f"{', '.join(fixed)}: a resumed run has its own; give --resume without.")
         _train(lambda: resume_run(resume, data, settings))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.errors import OptionError
 
 if TYPE_CHECKING:
+    from bcdseg.model.model import Model
     from bcdseg.training.loop.task import SegmentationClassificationTask
 
 CUSTOM = "custom.txt"
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,7 @@ class Custom:
         callbacks: Lightning callbacks.
         loggers: Lightning loggers, besides those of the options.
         task: Subclass of ``SegmentationClassificationTask``.
+        teacher: Teacher whose outputs are distilled.
     """
 
     augment: Any = None
@@ -34,12 +39,18 @@ class Custom:
     callbacks: tuple[Any, ...] = ()
     loggers: tuple[Any, ...] = ()
     task: type[SegmentationClassificationTask] | None = None
+    teacher: Model | None = None
 
     @property
     def description(self) -> dict[str, str]:
         """Names of the objects that determine the result and that no option names."""
         given = {"loss": self.loss, "optimizer": self.optimizer, "task": self.task}
-        return {option: _name(value) for option, value in given.items() if value is not None}
+        named = {option: _name(value) for option, value in given.items() if value is not None}
+        if self.augment is not None:
+            named["augment"] = _augmentation(self.augment)
+        if self.teacher is not None:
+            named["teacher"] = _weights(self.teacher)
+        return named
 
     @property
     def text(self) -> bytes:
@@ -50,8 +61,9 @@ class Custom:
         """Raise an OptionError where a run was started with other objects."""
         path = folder / CUSTOM
         started = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if started != self.text.decode():
-            was, now = (text.strip().replace("\n", ", ") or "none" for text in (started, self.text.decode()))
+        given = self.text.decode()
+        if started != given:
+            was, now = (text.strip().replace("\n", ", ") or "none" for text in (started, given))
             raise OptionError(f"{folder}: the run was started with other objects of your own: {was}; now {now}. Give the same.")
 
 
@@ -85,3 +97,21 @@ def check_custom(custom: Custom) -> None:
 def _name(value: Any) -> str:
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _augmentation(compose: Any) -> str:
+    """Return the transforms of a ``Compose`` with their parameters; those of MONAI report no parameters."""
+    has_text = type(compose).__repr__ is not object.__repr__
+    text = repr(compose) if has_text else f"{_name(compose)}({', '.join(map(repr, getattr(compose, 'transforms', ())))})"
+    return " ".join(ADDRESS.sub("", text).split())
+
+
+def _weights(model: Model) -> str:
+    """Return the checksum of a model's weights and its temperature, which determine its outputs."""
+    import torch
+
+    checksum = sha256()
+    for name, value in model.network.state_dict().items():
+        checksum.update(name.encode())
+        checksum.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return f"weights {checksum.hexdigest()[:16]}, temperature {model.rules.temperature:g}"

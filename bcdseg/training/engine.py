@@ -66,6 +66,7 @@ def train_model(
 ) -> Run:
     """Train a model as ``fit`` does; ``notes`` are files to write into a new run's folder before it starts."""
     check_custom(custom)
+    custom = replace(custom, teacher=teacher)
     existing = out if resume and out is not None and (out / CONFIG).is_file() else None
     if existing is not None:
         config = folders.config_to_resume(existing, config)

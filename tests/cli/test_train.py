@@ -159,6 +159,10 @@ def test_prescribed_test_scans_are_never_trained_on(data: Path, tmp_path: Path) 
         (("data", "--encoder", "plain_cnn", "--set", "epoch=1"), "Did you mean 'epochs'"),
         (("--resume", "nothing"), "contains no run"),
         (("--resume", "runs/x", "--out", "y"), "--out: a resumed run has its own"),
+        (
+            ("--resume", "runs/x", "--class-map", "a=b", "--layout", "busi", "--teacher", "busi-lite", "--size", "64"),
+            "--size, --teacher, --layout, --class-map: a resumed run has its own",
+        ),
         (("data", "--epochs", "3", "--set", "epochs=4"), "epochs is given twice"),
     ],
 )

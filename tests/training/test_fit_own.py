@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import albumentations
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -104,6 +105,17 @@ def test_objects_of_the_caller_are_trained_with_and_recorded(tmp_path: Path) -> 
     with pytest.raises(errors.OptionError, match=r"started with other objects of your own: loss: .*MeanError.*now none"):
         bcdseg.fit(_model(), TRAIN, VAL, out=run.folder, resume=True)
     assert bcdseg.fit(_model(), TRAIN, VAL, out=run.folder, resume=True, **given).history == run.history
+
+
+def test_a_run_resumes_with_the_same_augmentation_and_teacher_only(tmp_path: Path) -> None:
+    def given(p: float = 0.5, seed: int = 1) -> dict[str, Any]:
+        return {**QUICK, "augment": albumentations.Compose([albumentations.HorizontalFlip(p=p)]), "teacher": _model(seed=seed)}
+
+    run = bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", **given())
+    assert bcdseg.fit(_model(), TRAIN, VAL, out=run.folder, resume=True, **given()).history == run.history
+    for other in (given(p=0.25), given(seed=2), {}):
+        with pytest.raises(errors.OptionError, match=r"started with other objects of your own: augment: .*, teacher: weights"):
+            bcdseg.fit(_model(), TRAIN, VAL, out=run.folder, resume=True, **other)
 
 
 @pytest.mark.gpu
