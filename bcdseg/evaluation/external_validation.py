@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "external"
 FORMAT, VERSION = "bcdseg-external-validation", 1
+INTERVAL = 3.92  # width of a 95 % interval in standard errors
 COLUMNS = ("value", "low", "high", "se", "n", "groups", "note")
 
 
@@ -60,13 +61,21 @@ class ExternalValidation:
         """Pooled value and heterogeneity for each measure's name, where at least two data sets have an interval.
 
         It is a random-effects meta-analysis with the bootstrap's standard errors, see ``metrics.meta_analysis.random_effects``.
+        Where all draws are equal, as those of a rate of 0 are, the standard error is that of a normal distribution with the same
+        width of the 95 % interval. The ends of intervals are clipped to the possible values.
         """
         found = {}
         for measure in self.measures:
-            known = [one for one in self.estimates(measure.name) if one.value is not None and one.se]
+            known = [(one.value, error) for one in self.estimates(measure.name) if one.value is not None and (error := _error(one))]
             if len(known) > 1:
-                found[measure.name] = random_effects([one.value for one in known], [one.se for one in known])  # type: ignore[arg-type]
+                values, errors = zip(*known, strict=True)
+                found[measure.name] = _clipped(random_effects(values, errors), *measure.bounds)
         return found
+
+    def not_pooled(self, measure: str) -> tuple[str, ...]:
+        """Return the names of the data sets that have no interval of a measure and are not in its pooled value."""
+        pairs = zip(self.evaluations, self.estimates(measure), strict=True)
+        return tuple(name for name, one in pairs if one.value is None or not _error(one))
 
     def estimates(self, measure: str) -> tuple[Estimate, ...]:
         """Return the estimates of one measure, in the order of the data sets."""
@@ -80,7 +89,7 @@ class ExternalValidation:
         lines.append("|---" * (len(self.evaluations) + 3) + "|")
         for measure in self.measures:
             cells = [shown(one, measure.unit) for one in self.estimates(measure.name)]
-            lines.append(f"| {' | '.join([measure.title, *cells, *pooled_text(self.heterogeneity.get(measure.name), measure)])} |")
+            lines.append(f"| {' | '.join([measure.title, *cells, *pooled_text(self, measure)])} |")
         return "\n".join(lines) + "\n"
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -130,8 +139,23 @@ class ExternalValidation:
                 }
                 for name, one in self.evaluations.items()
             ],
-            "heterogeneity": {name: one._asdict() for name, one in self.heterogeneity.items()},
+            "heterogeneity": {
+                name: {**one._asdict(), "not_pooled": list(self.not_pooled(name))} for name, one in self.heterogeneity.items()
+            },
         }
+
+
+def _error(one: Estimate) -> float | None:
+    """Return the standard error of an estimate, from its interval where the draws don't give one; None without an interval."""
+    if one.se or one.low is None or one.high is None:
+        return one.se
+    return (one.high - one.low) / INTERVAL
+
+
+def _clipped(pooled: Pooled, least: float, most: float) -> Pooled:
+    """Return a pooled value with all ends of its intervals in the range of possible values."""
+    ends = {name: getattr(pooled, name) for name in ("low", "high", "next_low", "next_high")}
+    return pooled._replace(**{name: None if end is None else min(max(end, least), most) for name, end in ends.items()})
 
 
 def check_external_free(folder: Path, names: Sequence[str], *, overwrite: bool) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import bcdseg
 from bcdseg.cli import app
 from bcdseg.evaluation.external_validation import ExternalValidation, evaluate_external
+from bcdseg.evaluation.measures.measure import Estimate
 from bcdseg.evaluation.metrics.meta_analysis import random_effects
 
 
@@ -81,3 +82,22 @@ def test_the_command_takes_several_data_sets(small_model: bcdseg.Model, folders:
     assert (tmp_path / "out" / "south" / "report.json").is_file()
     refused = CliRunner().invoke(app, [*command, "--overwrite", "--split", "split.json"])
     assert isinstance(refused.exception, bcdseg.errors.OptionError)
+
+
+def test_a_rate_of_0_is_pooled_and_a_data_set_without_an_interval_is_named(found: ExternalValidation) -> None:
+    rates = {
+        "north": Estimate(value=0.0, low=0.0, high=0.1),
+        "south": Estimate(value=0.1, low=0.04, high=0.16, se=0.03),
+        "east": Estimate(value=0.5, note="too few groups"),
+    }
+    made = {
+        name: replace(found["north"], estimates={**found["north"].estimates, "false_lesion_rate": one})
+        for name, one in rates.items()
+    }
+    validation = ExternalValidation(model="made", evaluations=made)
+    expected = random_effects([0.0, 0.1], [0.1 / 3.92, 0.03])
+    pooled = validation.heterogeneity["false_lesion_rate"]
+    assert pooled.value == pytest.approx(expected.value)
+    assert (expected.low < 0, pooled.low) == (True, 0)
+    assert validation.not_pooled("false_lesion_rate") == ("east",)
+    assert "2 of 3 pooled, without east" in validation.table()

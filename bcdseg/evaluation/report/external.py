@@ -16,7 +16,6 @@ from bcdseg.model.card import DISCLAIMER
 if TYPE_CHECKING:
     from bcdseg.evaluation.external_validation import ExternalValidation
     from bcdseg.evaluation.measures.measure import Measure
-    from bcdseg.evaluation.metrics.meta_analysis import Pooled
 
 
 def external_document(found: ExternalValidation) -> Document:
@@ -38,12 +37,15 @@ def external_document(found: ExternalValidation) -> Document:
     )
 
 
-def pooled_text(pooled: Pooled | None, measure: Measure) -> tuple[str, str]:
-    """Return the pooled value with its interval, and I², as text."""
+def pooled_text(found: ExternalValidation, measure: Measure) -> tuple[str, str]:
+    """Return the pooled value with its interval, and I², as text; data sets that are not pooled are named."""
+    pooled, left_out = found.heterogeneity.get(measure.name), found.not_pooled(measure.name)
     if pooled is None:
         return NONE, NONE
     ends = f"({number(pooled.low, measure.unit)} to {number(pooled.high, measure.unit)})"
-    return f"{with_unit(pooled.value, measure.unit)} {ends}", f"{pooled.i2:.0%}"
+    sets = len(found.evaluations)
+    some = f"; {sets - len(left_out)} of {sets} pooled, without {', '.join(left_out)}" if left_out else ""
+    return f"{with_unit(pooled.value, measure.unit)} {ends}{some}", f"{pooled.i2:.0%}"
 
 
 def _performance(found: ExternalValidation) -> Iterator[Block]:
@@ -98,9 +100,8 @@ def _heterogeneity(found: ExternalValidation) -> Iterator[Block]:
             continue
         ahead = NONE
         if over.next_low is not None and over.next_high is not None:
-            least, most = measure.bounds
-            ahead = f"{number(max(over.next_low, least), measure.unit)} to {number(min(over.next_high, most), measure.unit)}"
-        value, i2 = pooled_text(over, measure)
+            ahead = f"{number(over.next_low, measure.unit)} to {number(over.next_high, measure.unit)}"
+        value, i2 = pooled_text(found, measure)
         rows.append((Cell(measure.title), Cell(value), Cell(ahead), Cell(i2), Cell(f"{over.q:.1f}", f"p = {over.p:.3f}")))
     yield Table(("measure", "pooled (95 % interval)", "95 % prediction interval", "I²", "Cochran's Q"), tuple(rows))
 
