@@ -225,6 +225,17 @@ def test_a_file_name_that_several_files_have_is_refused(tmp_path: Path) -> None:
     assert [sample.image.name for sample in bcdseg.open_dataset(path, on_problem="skip")] == ["b.png", "a.png"]
 
 
+def test_a_mask_is_found_by_its_name_alone_and_never_a_scan(tmp_path: Path) -> None:
+    made.pictures(tmp_path / "images", ["1.png", "2.png"])
+    made.masks(tmp_path / "masks", ["mask_1.png", "outline of 2.png"])
+    rows = [("image", "mask"), ("1.png", "mask_1.png"), ("2", "outline of 2")]
+    data = bcdseg.open_dataset(made.write_table(tmp_path / "t.csv", rows))
+    assert [path.name for one in data for path in one.files] == ["1.png", "mask_1.png", "2.png", "outline of 2.png"]
+    path = made.write_table(tmp_path / "wrong.csv", [("image", "mask"), ("mask_1.png", "1.png")])
+    with pytest.raises(DatasetError, match=r"mask_1\.png: no such file(.|\n)*1\.png: no such file"):
+        bcdseg.open_dataset(path)
+
+
 def in_memory(kind: str, path: Path) -> object:
     import polars
 

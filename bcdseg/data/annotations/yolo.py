@@ -37,7 +37,10 @@ MARGIN = 0.01  # by which a coordinate may be outside of the image, as in Ultral
 
 def recognise(listing: Listing) -> bool:
     """Return whether classes are named in YOLO's way, and an image has a text file."""
-    return _names_file(listing) is not None and any(_labels_of(name) in _texts(listing) for name in listing.images)
+    if _names_file(listing) is None:
+        return False
+    texts = _texts(listing)
+    return any(_labels_of(name) in texts for name in listing.images)
 
 
 def read(listing: Listing) -> FolderListing:

@@ -31,19 +31,24 @@ class FileIndex:
         problem = _problem(path)
         if problem != MISSING or Path(name).is_absolute():
             return path, problem and f"{path}: {problem}"
-        found = [one for one in self._by_end.get(_key(name), ()) if (one in self._masks) == mask]
-        if len(found) == 1:
+        found = self._by_end.get(_key(name), [])
+        if len(found) > 1:
+            found = [one for one in found if (one in self._masks) == mask] or found
+        if len(found) == 1 and not (self._is_scan(found[0]) if mask else found[0] in self._masks):
             path = self._listing.path(found[0])
             problem = _problem(path)
             return path, problem and f"{path}: {problem}"
-        if found:
+        if len(found) > 1:
             return path, f"{path}: no such file, and {len(found)} files have this name: {found[0]}, {found[1]}"
         return path, f"{path}: {problem}"
 
     def masks_of(self, image: Path) -> tuple[Path, ...]:
         """Return the masks of an image, paired by their names."""
-        key = _key(os.path.abspath(image))  # noqa: PTH100 - links stay
-        return tuple(map(self._listing.path, self._pairs.get(key, ())))
+        return tuple(map(self._listing.path, self._pairs.get(_full_key(image), ())))
+
+    def _is_scan(self, name: str) -> bool:
+        """Return whether a file is the scan of a mask."""
+        return _full_key(self._listing.root / name) in self._pairs
 
     @cached_property
     def _pairs(self) -> Mapping[str, Sequence[str]]:
@@ -77,6 +82,10 @@ MISSING = "no such file"
 
 def _key(path: str) -> str:
     return unicodedata.normalize("NFC", path).lower()
+
+
+def _full_key(path: Path) -> str:
+    return _key(os.path.abspath(path))  # noqa: PTH100 - links stay
 
 
 def _problem(path: Path) -> str:
