@@ -19,7 +19,7 @@ from bcdseg.data.layouts import Layout
 from bcdseg.data.layouts.listing import ANNOTATION_SUFFIXES, FolderListing, Listing
 from bcdseg.data.layouts.shared_stems import equal_folders
 from bcdseg.data.layouts.table import read_samples
-from bcdseg.data.tables.arrays import store_arrays
+from bcdseg.data.tables.arrays import ArrayFiles, store_arrays
 from bcdseg.data.tables.facts import with_header_facts
 from bcdseg.data.tables.files import SUFFIXES, memory_table
 from bcdseg.errors import DatasetError, DataWarning, ImageNotFoundError, OptionError
@@ -225,7 +225,8 @@ def _check_used(listing: Listing, chosen: Layout, columns: Mapping[str, str | No
 
 def _from_memory(source: Any, layout: str, root: Path, columns: Mapping[str, str | None]) -> tuple[FolderListing, str, str]:
     """Return the samples of a table in memory, a name for it, and its layout."""
-    table = memory_table(source)
+    files = ArrayFiles(columns)
+    table = memory_table(source, files.stored_item)
     if table is None:
         raise OptionError(
             f"source={type(source).__name__}: is neither a folder nor a table. Give a path, a DataFrame, a list of dicts, "
@@ -233,7 +234,7 @@ def _from_memory(source: Any, layout: str, root: Path, columns: Mapping[str, str
         )
     if layout not in ("auto", "table"):
         raise OptionError(f"layout={layout!r}: a table in memory has the layout 'table'.")
-    found = read_samples(store_arrays(table, columns), Listing(root, columns=columns))
+    found = read_samples(store_arrays(table, columns, files), Listing(root, columns=columns))
     return found, type(source).__name__, LAYOUTS["table"].title
 
 

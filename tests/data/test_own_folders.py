@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -289,6 +290,22 @@ def test_arrays_and_map_style_data_sets_open(make: Callable[[], object]) -> None
         pixels, mask = data.read(sample)
         np.testing.assert_array_equal(pixels, scan(number)[0])
         np.testing.assert_array_equal(mask, scan(number)[1])
+
+
+def test_each_item_of_a_data_set_is_stored_before_the_next_is_read() -> None:
+    arrays: list[weakref.ref[np.ndarray]] = []
+
+    class Items:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, number: int) -> dict[str, object]:
+            assert sum(one() is not None for one in arrays) <= 2  # the scan and the mask of one item
+            pixels, mask = (values.copy() for values in scan(number))
+            arrays.extend((weakref.ref(pixels), weakref.ref(mask)))
+            return {"image": pixels, "mask": mask}
+
+    assert len(bcdseg.open_dataset(Items())) == 3
 
 
 def test_missing_cells_in_memory_are_unknown(tmp_path: Path) -> None:

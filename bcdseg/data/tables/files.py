@@ -6,7 +6,7 @@ import csv
 import io
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,16 @@ def column_names(path: Path) -> list[str]:
     return _header(header, path)
 
 
-def memory_table(source: Any) -> Table | None:
+def memory_table(source: Any, store: Callable[[Row, int, str], Row]) -> Table | None:
     """Return a table in memory as rows, or None for an object of another kind.
 
     A table is a DataFrame (pandas, Polars), an Arrow table, a mapping of columns, or a sequence of mappings, such as a list of
     dicts or a map-style data set of torch whose items are dicts.
+
+    Args:
+        source: The table.
+        store: Function of an item, its number and the table's name, which is called as soon as the item is read, so that the
+            arrays of all items need not fit into memory.
     """
     name = f"{type(source).__name__} in memory"
     if hasattr(source, "to_dicts"):  # Polars
@@ -95,12 +100,8 @@ def memory_table(source: Any) -> Table | None:
     if isinstance(source, Mapping):
         return _of_columns(name, source)
     if hasattr(source, "__len__") and hasattr(source, "__getitem__") and not isinstance(source, (str, bytes)):
-        items = [source[at] for at in range(len(source))]
-        if any(not isinstance(item, Mapping) for item in items):
-            raise DatasetError(
-                f"{name}: its items are not dicts. Give dicts with 'image', and with 'mask', 'label' and 'group' where known."
-            )
-        return _of_rows(name, dict.fromkeys(str(key) for item in items for key in item), items)
+        items = [store(_item(source[at], name), at, name) for at in range(len(source))]
+        return _of_rows(name, dict.fromkeys(key for item in items for key in item), items)
     return None
 
 
@@ -121,6 +122,14 @@ def is_missing(value: Any) -> bool:
         return bool(value != value)
     except (TypeError, ValueError):  # pandas.NA
         return True
+
+
+def _item(item: Any, name: str) -> Row:
+    if not isinstance(item, Mapping):
+        raise DatasetError(
+            f"{name}: its items are not dicts. Give dicts with 'image', and with 'mask', 'label' and 'group' where known."
+        )
+    return {str(key): value for key, value in item.items()}
 
 
 def _of_rows(name: str, columns: Iterable[str], rows: Iterable[Mapping[Any, Any]]) -> Table:

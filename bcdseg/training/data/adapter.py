@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bcdseg.data.dataset import Dataset
@@ -54,10 +55,24 @@ def as_dataset(part: Dataset | MapDataset, name: str, model_classes: Sequence[st
             f"are {', '.join(FIELDS)}."
         )
     classes = tuple(getattr(part, "classes", ())) or tuple(model_classes)
-    rows = [_row(part[index], f"{name}[{index}]", classes) for index in range(len(part))]
-    if not rows:
+    if not len(part):
         raise DatasetError(f"{name}: {type(part).__name__} has no items.")
-    return open_dataset(rows, name=f"{type(part).__name__} ({name})")
+    return open_dataset(_Rows(part, name, classes), name=f"{type(part).__name__} ({name})")
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The items of a data set as rows of a table, each read when it is needed."""
+
+    part: MapDataset
+    name: str
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return _row(self.part[index], f"{self.name}[{index}]", self.classes)
 
 
 def _row(item: Any, name: str, classes: Sequence[str]) -> dict[str, Any]:
