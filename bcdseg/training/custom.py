@@ -101,8 +101,9 @@ def _name(value: Any) -> str:
 
 def _augmentation(compose: Any) -> str:
     """Return the transforms of a ``Compose`` with their parameters; those of MONAI report no parameters."""
-    has_text = type(compose).__repr__ is not object.__repr__
-    text = repr(compose) if has_text else f"{_name(compose)}({', '.join(map(repr, getattr(compose, 'transforms', ())))})"
+    text = repr(compose)
+    if ADDRESS.search(text):  # the default text of an object, as MONAI's, doesn't list the transforms
+        text = f"{_name(compose)}({', '.join(map(repr, getattr(compose, 'transforms', ())))})"
     return " ".join(ADDRESS.sub("", text).split())
 
 
