@@ -13,7 +13,7 @@ from bcdseg.evaluation.measures.custom import MetricLike
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
 from bcdseg.evaluation.measures.subgroups import Subgroups
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
-from bcdseg.evaluation.options import check_options
+from bcdseg.evaluation.options import EvaluationOptions, check_options
 from bcdseg.evaluation.report.files import check_report_free
 from bcdseg.evaluation.report.gallery import GalleryItem, choose
 from bcdseg.evaluation.results import Evaluation, tracked
@@ -82,15 +82,11 @@ def evaluate(
         InputError: A scan has a class that the model doesn't know or a mask of another size, or no scan has a true mask or class.
         OptionError: An option is not possible, or no scan has a fact that ``subgroups`` names.
     """
-    check_model(model)
-    check_data(test)
-    check_whole(gallery=gallery)
     if out is not None:
         check_report_free(Path(out), overwrite=overwrite)
-    check_measurable(model.name, model.classes, test)
-    chosen = check_options(
+    chosen, overlap = check_evaluation(
+        model,
         test,
-        model.classes,
         draws=draws,
         seed=seed,
         metrics=metrics,
@@ -98,9 +94,10 @@ def evaluate(
         prevalence=prevalence,
         class_order=class_order,
         tolerance_mm=tolerance_mm,
+        gallery=gallery,
+        allow_seen=allow_seen,
     )
     options: dict[str, Any] = {"threshold": threshold, "batch_size": batch_size}
-    overlap = _overlap(model, test, allow_seen)
     results = predict_cases(model, test, metrics=chosen.metrics, tolerance_mm=tolerance_mm, **options)
     stream = tracked(results, "Evaluating", len(test), progress)
     cases = table_of((result.case for result in stream), classes=model.classes, no_lesion=model.no_lesion)
@@ -121,6 +118,43 @@ def evaluate(
     if out is not None:
         result.save(out, overwrite=overwrite)
     return result
+
+
+def check_evaluation(
+    model: Model,
+    test: Dataset,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    subgroups: Subgroups = (),
+    metrics: Sequence[MetricLike] = (),
+    prevalence: float | Sequence[float] | None = None,
+    class_order: Sequence[str] | None = None,
+    tolerance_mm: float = TOLERANCE_MM,
+    gallery: int = 4,
+    allow_seen: bool = False,
+) -> tuple[EvaluationOptions, str]:
+    """Check all that can be checked before any scan is predicted; the arguments are those of ``evaluate``.
+
+    Returns:
+        The options, and the overlap of the scans with the model's training data: ``none``, ``unknown`` or ``allowed``.
+    """
+    check_model(model)
+    check_data(test)
+    check_whole(gallery=gallery)
+    check_measurable(model.name, model.classes, test)
+    chosen = check_options(
+        test,
+        model.classes,
+        draws=draws,
+        seed=seed,
+        metrics=metrics,
+        subgroups=subgroups,
+        prevalence=prevalence,
+        class_order=class_order,
+        tolerance_mm=tolerance_mm,
+    )
+    return chosen, _overlap(model, test, allow_seen)
 
 
 def about_model(model: Model) -> dict[str, Any]:

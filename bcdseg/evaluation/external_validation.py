@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from bcdseg.csv_text import csv_text
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.case_results import check_data
-from bcdseg.evaluation.evaluate import evaluate
+from bcdseg.evaluation.evaluate import check_evaluation, evaluate
 from bcdseg.evaluation.measures.format import shown
 from bcdseg.evaluation.measures.measure import Estimate, Measure
 from bcdseg.evaluation.metrics.meta_analysis import Pooled, random_effects
@@ -154,8 +155,8 @@ def _error(one: Estimate) -> float | None:
 
 def _clipped(pooled: Pooled, least: float, most: float) -> Pooled:
     """Return a pooled value with all ends of its intervals in the range of possible values."""
-    ends = {name: getattr(pooled, name) for name in ("low", "high", "next_low", "next_high")}
-    return pooled._replace(**{name: None if end is None else min(max(end, least), most) for name, end in ends.items()})
+    next_low, next_high = (None if end is None else min(max(end, least), most) for end in (pooled.next_low, pooled.next_high))
+    return pooled._replace(low=max(pooled.low, least), high=min(pooled.high, most), next_low=next_low, next_high=next_high)
 
 
 def check_external_free(folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
@@ -175,8 +176,9 @@ def evaluate_external(
 ) -> ExternalValidation:
     """Evaluate a model on several data sets, such as those of other hospitals, and compare them.
 
-    Each data set is evaluated as by ``bcdseg.evaluate``. A random-effects meta-analysis over the data sets gives, for each measure,
-    the pooled value, the interval in which the value of one more data set is expected, and the heterogeneity (I², tau²).
+    Each data set is evaluated as by ``bcdseg.evaluate``. All data sets are checked before the first scan is predicted. A
+    random-effects meta-analysis over the data sets gives, for each measure, the pooled value, the interval in which the value of
+    one more data set is expected, and the heterogeneity (I², tau²).
 
     Args:
         model: Model to evaluate.
@@ -200,6 +202,9 @@ def evaluate_external(
     named = _named(datasets)
     if out is not None:
         check_external_free(Path(out), tuple(named), overwrite=overwrite)
+    checked = signature(check_evaluation).parameters
+    for dataset in named.values():
+        check_evaluation(model, dataset, **{name: value for name, value in options.items() if name in checked})
     found = ExternalValidation(
         model=model.name, evaluations={name: evaluate(model, dataset, **options) for name, dataset in named.items()}
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from numbers import Real
@@ -110,21 +111,41 @@ def check_options(
 
 
 def _subgroups(dataset: Dataset, subgroups: Subgroups) -> dict[str, Cuts | None]:
-    if isinstance(subgroups, str):
+    if isinstance(subgroups, str) or not isinstance(subgroups, Iterable):
         raise OptionError(f"subgroups={subgroups!r}: give a list, such as subgroups=[{subgroups!r}].")
-    wanted = dict(subgroups) if isinstance(subgroups, Mapping) else dict.fromkeys(subgroups)
-    known = {CLASS, SIZE, *(name for sample in dataset for name in sample.facts)}
+    wanted = dict(subgroups) if isinstance(subgroups, Mapping) else dict.fromkeys(map(_text, subgroups))
+    facts = {name for sample in dataset for name, value in sample.facts.items() if value is not None}
+    known = {*facts, *[CLASS] * any(sample.label is not None for sample in dataset), SIZE}
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise OptionError(
             f"subgroups: no scan of {dataset.name} has the fact {', '.join(map(repr, unknown))}. "
             f"Choose from {', '.join(sorted(known))}; facts are read from a data set's table and from DICOM headers."
         )
-    return wanted
+    return {fact: None if cuts is None else _cuts(dataset, fact, cuts) for fact, cuts in wanted.items()}
+
+
+def _text(name: object) -> str:
+    if not isinstance(name, str):
+        raise OptionError(f"subgroups: {name!r} is not the name of a fact. Give texts, such as 'device'.")
+    return name
+
+
+def _cuts(dataset: Dataset, fact: str, cuts: object) -> tuple[float, ...]:
+    """Return the cut points; raise where they are not numbers, or are given for a fact that is not a number."""
+    given = tuple(cuts) if isinstance(cuts, Iterable) and not isinstance(cuts, str) else ()
+    if not given or not all(_is_number(cut) for cut in given):
+        raise OptionError(f"subgroups: {cuts!r} are not cut points of {fact!r}. Give a list of numbers, such as [50, 70].")
+    values = [value for sample in dataset if (value := sample.facts.get(fact)) is not None]
+    if fact in (CLASS, SIZE) or not all(_is_number(value) for value in values):
+        raise OptionError(f"subgroups: {fact!r} is not a number for all scans and takes no cut points.")
+    return given
 
 
 def _prevalences(prevalence: float | Sequence[float] | None) -> tuple[float, ...]:
-    given = () if prevalence is None else (prevalence,) if isinstance(prevalence, Real) else tuple(prevalence)  # type: ignore[arg-type]
+    if prevalence is not None and (isinstance(prevalence, str) or not isinstance(prevalence, (Real, Iterable))):
+        raise OptionError(f"prevalence={prevalence!r}: give a fraction above 0 and below 1, such as 0.05, or a list of them.")
+    given = () if prevalence is None else (prevalence,) if isinstance(prevalence, Real) else tuple(prevalence)
     for value in given:
         if not _is_number(value) or not 0 < float(value) < 1:
             raise OptionError(f"prevalence={value!r}: give a fraction above 0 and below 1, such as 0.05.")
@@ -163,4 +184,4 @@ def _order(classes: Sequence[str], order: Sequence[str] | None) -> tuple[str, ..
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

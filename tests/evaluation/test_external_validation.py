@@ -101,3 +101,23 @@ def test_a_rate_of_0_is_pooled_and_a_data_set_without_an_interval_is_named(found
     assert (expected.low < 0, pooled.low) == (True, 0)
     assert validation.not_pooled("false_lesion_rate") == ("east",)
     assert "2 of 3 pooled, without east" in validation.table()
+
+
+def test_all_data_sets_are_checked_before_the_first_prediction(folders: list[Path]) -> None:
+    model = bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=32)
+    model.network.forward = lambda *_: pytest.fail("a scan was predicted")  # type: ignore[method-assign]
+    first, second = (bcdseg.open_dataset(one) for one in folders)
+    aged = replace(first, samples=tuple(replace(one, facts={"age": 50.0, "device": "A"}) for one in first))
+    options: list[tuple[object, str]] = [
+        (["age"], "no scan of south has the fact 'age'"),
+        ({"age": 50}, "50 are not cut points of 'age'"),
+        ({"age": ["old"]}, "are not cut points of 'age'"),
+        ({"age": []}, "are not cut points of 'age'"),
+        ({"device": [3]}, "'device' is not a number"),
+        ({"class": [3]}, "'class' is not a number"),
+        ([3], "3 is not the name of a fact"),
+        (3, "give a list"),
+    ]
+    for subgroups, message in options:
+        with pytest.raises(bcdseg.errors.OptionError, match=message):
+            evaluate_external(model, {"north": aged, "south": second}, subgroups=subgroups)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -99,11 +99,9 @@ def mask_values(metrics: Sequence[Metric], y_true: Mask, y_pred: Mask, *, name: 
 def custom_measures(metrics: Sequence[Metric]) -> Iterator[Measure]:
     """Yield the measures of the user's metrics."""
     for metric in metrics:
-        needs, values, scans = {
-            "masks": (_lesions, partial(_mean, metric=metric), "The mean over the scans with a lesion"),
-            "classes": (_classified, _OfDraws(metric), "Over all scans of known class"),
-            "probabilities": (_classified, _OfDraws(metric), "Over all scans of known class"),
-        }[metric.inputs]
+        needs: Callable[[Cases], Mapping[str, Rows]] = _lesions if metric.inputs == "masks" else _classified
+        values: Callable[[Cases, Weights], Values] = partial(_mean, metric=metric) if metric.inputs == "masks" else _OfDraws(metric)
+        scans = "The mean over the scans with a lesion" if metric.inputs == "masks" else "Over all scans of known class"
         origin = f"{metric.function.__module__}.{metric.title}" if hasattr(metric.function, "__module__") else metric.title
         yield Measure(
             name=metric.title,
