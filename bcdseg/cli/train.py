@@ -58,8 +58,9 @@ def train_command(
 ) -> None:
     """Train a model for segmentation and classification.
 
-    Without --split the data are divided by patients and duplicates: 70 % for training, 10 % for the choice of the epoch, and 20 %
-    for testing, which the run doesn't read. All options of training: bcdseg recipes default, or the documentation of FitConfig.
+    Without --split the parts that the data prescribe are used; a missing validation part is divided from the training part. Other
+    data are divided by patients and duplicates: 70 % for training, 10 % for the choice of the epoch, and 20 % for testing, which
+    the run doesn't read. All options of training: bcdseg recipes default, or the documentation of FitConfig.
 
     Examples:  bcdseg train Dataset_BUSI_with_GT  |  bcdseg train DATA --recipe resnet50-3class+mask --epochs 20  |
     bcdseg train DATA --model busi-lite --lr 1e-4 -o fine-tuned  |  bcdseg train --resume runs/resnet50-1  |
