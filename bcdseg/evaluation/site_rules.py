@@ -106,11 +106,14 @@ def at_temperature(table: SiteTable, rules: Rules, temperature: float) -> Rules:
         return moved(threshold, before[:, at], after[:, at])
 
     presence = rules.presence_threshold
+    if presence:
+        found = moved(presence, table.presence(rules.temperature), table.presence(temperature))
+        presence = min(found, max(presence, HIGHEST))
     return replace(
         rules,
         temperature=temperature,
         min_confidence=moved(rules.min_confidence, before.max(axis=1), after.max(axis=1)),
-        presence_threshold=presence and moved(presence, table.presence(rules.temperature), table.presence(temperature)),
+        presence_threshold=presence,
         operating_points=tuple(
             replace(point, threshold=of_class(point.threshold, point.positive)) for point in rules.operating_points
         ),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_cases import made_table
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -15,7 +16,7 @@ import bcdseg
 from bcdseg import Dataset, Model, Output, Rules, errors
 from bcdseg.cli import app
 from bcdseg.evaluation.site import fit_class_rules
-from bcdseg.evaluation.site_rules import needed_groups
+from bcdseg.evaluation.site_rules import SiteTable, at_temperature, needed_groups
 
 CLASSES = ["normal", "benign", "malignant"]
 TRUE_TEMPERATURE, SEPARATION = 3.0, 1.5
@@ -170,3 +171,11 @@ def test_the_command_line_and_wrong_input(model: Model, tmp_path: Path) -> None:
     ):
         with pytest.raises(errors.OptionError, match=reason):
             bcdseg.fit_site(model, site, **options)  # type: ignore[arg-type]
+
+
+def test_a_presence_threshold_stays_below_1_at_a_low_temperature() -> None:
+    missing = np.full((30, 1), np.nan)
+    table = SiteTable(cases=made_table(30, skill=9), thresholds=(0.5,), dice=missing, outlined=missing)
+    moved = at_temperature(table, Rules(presence_threshold=0.99), 0.01)
+    assert moved.presence_threshold is not None
+    assert 0.99 < moved.presence_threshold < 1
