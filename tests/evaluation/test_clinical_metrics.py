@@ -127,3 +127,11 @@ def test_clinical_measures_of_a_table() -> None:
     again = estimate(cases, [one for one in reverse if one.name == "kappa_quadratic"], draws=0)
     assert again["kappa_quadratic"].value == pytest.approx(found["kappa_quadratic"].value)
     assert not any(name.startswith("kappa_") for name in estimate(cases, all_measures(cases), draws=0))
+
+
+def test_equal_probabilities_have_no_calibration_slope() -> None:
+    truth, weights = np.array([True, False] * 3), np.array([[1.0, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
+    assert np.isnan(calibration_slope(truth, np.full(6, 0.3))).all()
+    found = calibration_slope(truth, np.array([0.3, 0.3, 0.2, 0.4, 0.4, 0.2]), weights)
+    assert np.isnan(found[0])
+    assert np.isfinite(found[1])

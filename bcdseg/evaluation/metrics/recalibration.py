@@ -11,6 +11,7 @@ from bcdseg.evaluation.metrics.weighted import Values, Weights, once
 SMALLEST = 1e-12  # probabilities are clipped to this, because 0 has no logit
 STEPS = 50  # of Newton's method
 CLOSE = 1e-9  # last step of a fit that has converged
+SAME = 1e-9  # difference of logits up to which probabilities are equal
 STEEP = 1e3  # coefficients above this mean that the classes are separated, and have no finite fit
 
 
@@ -18,7 +19,7 @@ def calibration_slope(y_true: Positive, y_prob: Scores, weights: Weights | None 
     """Return the calibration slope: b of the logistic regression logit P(y = 1) = a + b logit(p).
 
     It is 1 for calibrated probabilities. Below 1 they are too extreme, above 1 too moderate. It is NaN without positive or without
-    other scans, and where the probabilities separate them completely.
+    other scans, where the probabilities separate them completely, and where they are all equal.
 
     Reference: Van Calster et al., "Calibration: the Achilles heel of predictive analytics", BMC Medicine 2019.
 
@@ -28,7 +29,10 @@ def calibration_slope(y_true: Positive, y_prob: Scores, weights: Weights | None 
         weights: How often each scan counts in each draw; by default once.
     """
     score = _logit(y_prob)
-    return _fit(y_true, np.stack([np.ones_like(score), score], axis=1), np.zeros_like(score), weights)[:, 1]
+    slope = _fit(y_true, np.stack([np.ones_like(score), score], axis=1), np.zeros_like(score), weights)[:, 1]
+    drawn = (once(len(score)) if weights is None else weights) > 0
+    lowest, highest = (np.where(drawn, score, end) for end in (np.inf, -np.inf))
+    return np.where(highest.max(axis=1, initial=-np.inf) - lowest.min(axis=1, initial=np.inf) > SAME, slope, np.nan)
 
 
 def calibration_intercept(y_true: Positive, y_prob: Scores, weights: Weights | None = None) -> Values:
