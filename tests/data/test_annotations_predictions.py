@@ -20,6 +20,7 @@ from skimage.draw import disk
 from typer.testing import CliRunner
 
 import bcdseg
+from bcdseg.batch.runner import OutputFolder
 from bcdseg.cli import app
 from bcdseg.data.annotations.polygons import fill
 from bcdseg.errors import OptionError, OutputExistsError
@@ -200,3 +201,13 @@ def test_a_model_without_masks_is_refused_before_prediction(scan: NDArray[np.uin
     assert result.exit_code != 0
     assert not (tmp_path / "out").exists()
     assert "only classifies" in str(result.exception) + result.output
+
+
+def test_a_scan_that_cannot_be_annotated_is_a_failure_of_its_own(prediction: bcdseg.Prediction, tmp_path: Path) -> None:
+    folder = OutputFolder(
+        tmp_path / "out", [Path(prediction.source)], masks=False, overlay=False, annotations="coco", overwrite=False
+    )
+    result, files, entries = folder.add(replace(prediction, mask=None, lesions=()))
+    assert isinstance(result, bcdseg.Failure)
+    assert "only classifies" in str(result.error)
+    assert (files, entries) == ([], [])
