@@ -367,7 +367,9 @@ def test_models_that_only_outline_or_only_classify(lacking: str, tmp_path: Path)
 
 @pytest.mark.parametrize("sample", ["normal", "benign", "malignant"])
 def test_samples_come_with_the_page(page: Page, sample: str) -> None:
-    scan = page.client.post(f"{page.root}/samples/{sample}").json()["scans"][0]
+    response = page.client.post(f"{page.root}/samples/{sample}").json()
+    assert "scans" in response, response
+    scan = response["scans"][0]
     assert scan["name"].startswith(sample)
 
 

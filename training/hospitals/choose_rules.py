@@ -106,6 +106,13 @@ def measured(packed: Packed, sets: list[Unseen]) -> dict[str, Cases]:
     return found
 
 
+def one_per_group(some: Cases) -> Cases:
+    """Return the first case of each group."""
+    first = np.zeros(len(some.label), bool)
+    first[np.unique(some.group, return_index=True)[1]] = True
+    return some.select(first)
+
+
 def trade_off(some: Cases, thresholds: Numbers) -> str:
     """Missed lesions against false ones at each presence threshold."""
     lines = ["| presence threshold | missed | false lesions | Dice |", "|---|---|---|---|"]
@@ -134,12 +141,17 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--intervals", action="store_true")
+    parser.add_argument(
+        "--one-per-group", action="store_true", help="measure the first scan of each patient or group of copies only"
+    )
     options = parser.parse_args()
     packed = Packed.load(options.packed)
     sets = read(packed, options.runs, options.size)
     print(asdict(fit(packed, sets)), "\n")
     print(presence_decisions(packed, sets), "\n")
     every = measured(packed, sets)
+    if options.one_per_group:
+        every = {name: one_per_group(some) for name, some in every.items()}
     print(table(every, intervals=options.intervals))
     for name, some in every.items():
         print(f"\n{name}, its rules' threshold {some.rules.presence_threshold:.3f}")
