@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from public_api import LIST, public_api
+
 import bcdseg
 
 PUBLIC = {
@@ -104,3 +106,8 @@ def test_predicting_imports_neither_training_nor_augmentation() -> None:
 
 def _python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_public_signatures_are_those_that_are_listed() -> None:
+    """A change here is one that users notice: deprecate first, then run ``python tests/public_api.py``."""
+    assert public_api() == LIST.read_text(encoding="utf-8").splitlines()
