@@ -1,4 +1,4 @@
-"""List the public names of the library with their signatures; ``python tests/public_api.py`` writes the list that a test compares."""
+"""The public names of the library with their signatures; ``python tests/public_api.py`` writes the list that a test compares."""
 
 from __future__ import annotations
 
