@@ -113,7 +113,7 @@ def _shared(dataset: Dataset, contents: frozenset[str], groups: frozenset[str], 
     hashes = _group_hashes(dataset)
     for sample, bits in zip(dataset, differing, strict=True):
         if (content := content_hash(sample.image)) in contents:
-            yield Shared(sample.id, f"the model was trained or chosen on this file (hash {content[:12]})")
+            yield Shared(sample.id, f"the model was trained or chosen on this image (hash {content[:12]})")
         elif bits <= NEAR:
             yield Shared(
                 sample.id, f"the model was trained or chosen on a copy of it ({bits} of the {BITS} bits of its fingerprint differ)"
