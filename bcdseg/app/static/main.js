@@ -88,7 +88,7 @@ class Page {
   }
 
   #hold(scans) {
-    this.#entries.push(...scans.map((scan) => ({ ...scan, row: null, doubts: null, error: null, step: null, point: null, spacing: null })));
+    this.#entries.push(...scans.map((scan) => ({ ...scan, row: null, warnings: null, error: null, step: null, point: null, spacing: null })));
     this.#refresh();
   }
 
@@ -164,7 +164,7 @@ class Page {
       const model = by("model").value;
       try {
         const { row, flags } = await this.server.answer(entry.id, { model });
-        if (model === by("model").value) Object.assign(entry, { row, doubts: flags.map((flag) => flag.message) });
+        if (model === by("model").value) Object.assign(entry, { row, warnings: flags.map((flag) => flag.message) });
       } catch (error) {
         entry.error = error.message;
         if (error.gone) complain(error.message);
@@ -231,7 +231,7 @@ class Page {
   }
 
   #changeModel() {
-    for (const entry of this.#entries) Object.assign(entry, { row: null, doubts: null, error: null, step: null, point: null });
+    for (const entry of this.#entries) Object.assign(entry, { row: null, warnings: null, error: null, step: null, point: null });
     this.#refresh();
     if (this.scan.entry) this.scan.open(this.scan.entry).then(() => this.#fill());
     else this.#fill();

@@ -12,12 +12,12 @@ const CANDIDATE = "No lesion is found. The dashed outline is a candidate: the pr
 const NO_SEG = "DICOM-SEG refers to the DICOM image that it outlines, so it can be written for a DICOM scan only.";
 const SEG = "The DICOM-SEG carries no name, number or date of the patient; its UIDs are replaced.";
 
-/** Class, probabilities, doubts, lesions and scale of an answer. */
+/** Class, probabilities, warnings, lesions and scale of a prediction. */
 export function showAnswer(answer) {
   by("panel").classList.remove("stale");
   verdict(answer);
   points(answer);
-  doubts(answer);
+  warnings(answer);
   lesions(answer);
   scale(answer);
 }
@@ -36,10 +36,10 @@ export function showDownloads(answer, address) {
 
 /** One sentence for those who hear the page. */
 export function inWords(answer) {
-  const called = answer.label === null ? "No class" : `Called ${answer.label}, ${percent(answer.confidence)}`;
+  const predicted = answer.label === null ? "No class" : `Predicted ${answer.label}, ${percent(answer.confidence)}`;
   const count = answer.lesions.length;
   const outlined = answer.edges === null ? "" : !count ? ", nothing outlined" : `, ${count === 1 ? "one lesion" : `${count} lesions`} outlined: ${answer.sizes.join(", ")}`;
-  return `${answer.source}: ${called}${outlined}. ${answer.flags.length ? `Doubts: ${answer.flags.map((flag) => flag.message).join(" ")}` : "No doubts flagged."}`;
+  return `${answer.source}: ${predicted}${outlined}. ${answer.flags.length ? `Warnings: ${answer.flags.map((flag) => flag.message).join(" ")}` : "No warnings."}`;
 }
 
 function verdict(answer) {
@@ -65,11 +65,11 @@ function points(answer) {
   by("point-note").textContent = answer.points[chosen] ?? "";
 }
 
-function doubts(answer) {
+function warnings(answer) {
   const words = answer.flags.map((flag) => flag.message);
-  if (!answer.trained) words.unshift("This model was not trained: its answers mean nothing.");
+  if (!answer.trained) words.unshift("This model was not trained: its predictions mean nothing.");
   const items = words.map((one) => make("li", {}, one));
-  by("doubts").replaceChildren(...(items.length ? items : [make("li", { class: "none" }, "Nothing was flagged. The model can still be wrong.")]));
+  by("warnings").replaceChildren(...(items.length ? items : [make("li", { class: "none" }, "Nothing was flagged. The model can still be wrong.")]));
 }
 
 function lesions(answer) {

@@ -8,7 +8,7 @@ const COLUMNS = [
   ["probability", "Probability", (entry) => share(entry) ?? -1],
   ["lesions", "Lesions", (entry) => entry.row?.lesions ?? -1],
   ["size", "Largest", (entry) => length(entry.row ?? {})],
-  ["doubts", "Doubts", (entry) => entry.doubts?.length ?? -1],
+  ["warnings", "Warnings", (entry) => entry.warnings?.length ?? -1],
 ];
 const natural = new Intl.Collator(undefined, { numeric: true });
 
@@ -73,7 +73,7 @@ export class Table {
       make("td", {}, share(entry) === undefined ? "" : percent(share(entry))),
       make("td", {}, String(row.lesions ?? "")),
       make("td", { class: "size" }, size(row)),
-      entry.doubts?.length ? make("td", { class: "doubtful" }, entry.doubts.join(" ")) : make("td", { class: "soft" }, "none flagged"),
+      entry.warnings?.length ? make("td", { class: "warned" }, entry.warnings.join(" ")) : make("td", { class: "soft" }, "none"),
       remove,
     );
   }
