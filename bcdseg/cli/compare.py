@@ -22,7 +22,7 @@ def benchmark_command(
     path: Annotated[Path, typer.Argument(metavar="DATA", help="A data set: a folder or a table.")],
     recipes: Annotated[str, typer.Option(help="Recipes, with commas between; `bcdseg recipes` lists them.")] = "default",
     folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
-    out: Annotated[Path, typer.Option(help="Folder for everything. One that was stopped goes on.")] = Path("benchmark"),
+    out: Annotated[Path, typer.Option(help="Folder for everything. A stopped benchmark in it resumes.")] = Path("benchmark"),
     set: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A training option for all: epochs=20. Repeat it."),
@@ -110,7 +110,7 @@ def _print_table(recipes: tuple[Recipe, ...], console: Console) -> None:
 def _print_one(recipe: Recipe, console: Console) -> None:
     console.print(f"{recipe.name}: {_task(recipe)}", markup=False)
     origin = "\n".join([recipe.source, *recipe.links])
-    facts = {"what it is": recipe.summary, "from where": origin, "chosen here, not told there": recipe.chosen}
+    facts = {"what it is": recipe.summary, "from where": origin, "chosen here, not stated there": recipe.chosen}
     for title, text in facts.items():
         if text:
             console.print(f"\n{title}:\n{text}", markup=False, soft_wrap=True)

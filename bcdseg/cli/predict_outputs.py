@@ -46,7 +46,7 @@ class PredictRun:
 
 def interrupted(done: int, total: int, out: Path | None) -> typer.Exit:
     """Report an interruption by Ctrl-C, and return the exit with its status."""
-    go_on = f" Their answers are in {out}/; the same command with --resume goes on." if out else ""
+    go_on = f" Their predictions are in {out}/; the same command with --resume continues." if out else ""
     echo(f"bcdseg: interrupted: {done} of {total} files are done.{go_on}", err=True)
     return typer.Exit(130)
 

@@ -14,7 +14,7 @@ from bcdseg.types import Mask, Sample
 
 NORMAL = "normal"
 TINY = 0.001  # fraction of the scan
-SPECK = 9  # pixels; smaller components are drawing errors, not lesions
+SMALLEST_LESION = 9  # pixels; smaller components are drawing errors, not lesions
 OTHER_OUTLINE = 0.8  # two masks of one lesion with a Dice below this contradict each other
 GRID = 256
 
@@ -36,7 +36,7 @@ def mask_findings(sample: Sample, mask: Mask) -> Iterator[Finding]:
     pieces, count = label(mask)
     boxes: list[Box] = [(down.start, across.start, down.stop, across.stop) for down, across in find_objects(pieces)]
     areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-    lesions = [box for box, area in zip(boxes, areas, strict=True) if area >= SPECK]
+    lesions = [box for box, area in zip(boxes, areas, strict=True) if area >= SMALLEST_LESION]
     if normal:
         yield Finding("lesion on normal", ids, f"The label is {sample.label}, and the mask shows a lesion.", _around(boxes), share)
     if len(lesions) > 1:

@@ -84,7 +84,7 @@ def _finding(name: str, inside: NDArray[np.bool_], values: NDArray[np.float64], 
     yield Finding(
         "shortcut",
         (),
-        f"The {what} alone tells {name} from the others with an AUC of {strength:.2f}: {which} {higher} than {rest}. "
+        f"The {what} alone separates {name} from the others with an AUC of {strength:.2f}: {which} {higher} than {rest}. "
         "A model may learn that instead of the lesion.",
         None,
         round(strength, 4),

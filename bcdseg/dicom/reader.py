@@ -48,8 +48,8 @@ def shown_as(header: Any, index: int) -> Any:
         for sequence, keywords in REPLACED.items():
             for item in (group.get(sequence) or ())[:1]:
                 kept = {element.tag: element for element in shown if element.keyword not in keywords}
-                told = {item[keyword].tag: item[keyword] for keyword in keywords if keyword in item}
-                shown = pydicom("pydicom.dataset").Dataset({**kept, **told})
+                declared = {item[keyword].tag: item[keyword] for keyword in keywords if keyword in item}
+                shown = pydicom("pydicom.dataset").Dataset({**kept, **declared})
     return shown
 
 
@@ -197,7 +197,7 @@ def _check_kind(header: Any, name: str) -> None:
         )
     if kind not in PHOTOMETRIC:
         raise ImageError(
-            f"{name}: its colours are told in a way that isn't read. Known are {', '.join(PHOTOMETRIC)}: export it so."
+            f"{name}: its photometric interpretation isn't supported. Supported are {', '.join(PHOTOMETRIC)}: export it so."
         )
     gray = kind in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
     if samples != (1 if gray else 3):
@@ -206,7 +206,9 @@ def _check_kind(header: Any, name: str) -> None:
 
 def _check_syntax(syntax: Any, name: str) -> None:
     if syntax is None:
-        raise ImageError(f"{name}: names no transfer syntax, so its pixels can't be told. Save it with its file meta information.")
+        raise ImageError(
+            f"{name}: names no transfer syntax, so its pixels can't be decoded. Save it with its file meta information."
+        )
     try:
         decoder = pydicom("pydicom.pixels").get_decoder(syntax)
     except NotImplementedError:

@@ -208,7 +208,7 @@ def _merged(found: Any, size: tuple[int, int]) -> Mask:
     frames = pydicom("pydicom.pixels").pixel_array(found)  # all at once: single frames fail if their bits do not fill bytes
     candidates = {int(one.SegmentNumber) for one in found.SegmentSequence if str(one.get("SegmentLabel", "")).endswith(BELOW)}
     shared, own = (found.get(SHARED) or [{}])[0], found.get(PER_FRAME) or []
-    kept = [_told(group, shared, *SEGMENT) not in candidates for group in own] if candidates else slice(None)
+    kept = [_declared(group, shared, *SEGMENT) not in candidates for group in own] if candidates else slice(None)
     merged: Mask = (frames > least).reshape(-1, *size)[kept].any(axis=0)
     return merged
 
@@ -217,7 +217,7 @@ def _check_kinds(found: Any, name: str) -> None:
     segments = [one for one in found.SegmentSequence if int(one.SegmentNumber)]  # 0 is the background of label maps
     kinds = {str(code.get("CodeValue")) for one in segments for code in one.get("SegmentedPropertyTypeCodeSequence", ())}
     if len(kinds) > 1:
-        raise ImageError(f"{name}: marks {len(kinds)} kinds of tissue, so which of them is the lesion can't be told. {INSTEAD}")
+        raise ImageError(f"{name}: marks {len(kinds)} kinds of tissue, so which of them is the lesion is unknown. {INSTEAD}")
 
 
 def _check_place(found: Any, name: str) -> None:
@@ -226,21 +226,21 @@ def _check_place(found: Any, name: str) -> None:
     own = found.get(PER_FRAME) or [{}]
     if len({_source(group, shared) for group in own}) > 1:
         raise ImageError(f"{name}: outlines several images or frames. Each image of a data set has mask files of its own.")
-    if {_told(group, shared, *ORIENTATION) for group in own} - {None, UPRIGHT}:
+    if {_declared(group, shared, *ORIENTATION) for group in own} - {None, UPRIGHT}:
         raise ImageError(f"{name}: its outline lies turned or mirrored. {INSTEAD}")
 
 
 def _source(group: Any, shared: Any) -> tuple[Any, ...]:
     """Return the image and frame that a frame of the segmentation refers to, and its position in space."""
-    return tuple(_told(group, shared, *path) for path in ((*SOURCE, "ReferencedSOPInstanceUID"), (*SOURCE, FRAME), POSITION))
+    return tuple(_declared(group, shared, *path) for path in ((*SOURCE, "ReferencedSOPInstanceUID"), (*SOURCE, FRAME), POSITION))
 
 
-def _told(group: Any, shared: Any, *path: str) -> Any:
+def _declared(group: Any, shared: Any, *path: str) -> Any:
     """Return the value at the end of a path of sequences in a frame's own group, else in the shared group, else None."""
-    for told in (group, shared):
+    for value in (group, shared):
         for keyword in path:
-            told = told.get(keyword) if told else None
-            told = told[0] if told and keyword.endswith("Sequence") else told
-        if told:
-            return told if isinstance(told, (str, int)) else tuple(map(float, told))
+            value = value.get(keyword) if value else None
+            value = value[0] if value and keyword.endswith("Sequence") else value
+        if value:
+            return value if isinstance(value, (str, int)) else tuple(map(float, value))
     return None

@@ -207,7 +207,7 @@ def _apart(mask: Mask, lesions: int) -> Iterator[tuple[int, Mask]]:
     """Yield the number and the mask of each lesion, the largest first, in the order of ``find_lesions``."""
     regions, count = label(mask, connectivity=EVERY_NEIGHBOUR, return_num=True)
     if count != lesions:
-        raise OptionError("kind='lesions': two lesions of different scan areas touch and can't be told apart. Take kind='binary'.")
+        raise OptionError("kind='lesions': two lesions of different scan areas touch and can't be separated. Take kind='binary'.")
     areas = np.bincount(regions.ravel())[1:]
     for number, region in enumerate(np.argsort(-areas, kind="stable"), 1):
         yield number, regions == 1 + region

@@ -35,7 +35,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Put each generated part in its place, and note which public names the page tells of."""
+    """Put each generated part in its place, and record which public names the page documents."""
     documented.update(DOCUMENTED.findall(markdown))
     unknown = set(MADE.findall(markdown)) - PARTS.keys()
     if unknown:

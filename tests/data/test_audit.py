@@ -127,7 +127,7 @@ def test_properties_that_give_the_class_away_are_named(tmp_path: Path) -> None:
         pictures[name] = scan(number, 96, 96 + 32 * malignant)
         labels[name] = "malignant" if malignant else "benign"
     messages = [finding.message for finding in of(audit(write(tmp_path, pictures, labels)), "shortcut")]
-    assert any("The width alone tells benign from the others with an AUC of 1.00" in message for message in messages)
+    assert any("The width alone separates benign from the others with an AUC of 1.00" in message for message in messages)
     assert any("file format alone" in message and ".png" in message for message in messages)
     assert not any("height alone" in message for message in messages)
 

@@ -19,7 +19,7 @@ export function maskFromEdges(edges, length) {
   return mask;
 }
 
-/** The pixels whose probability reaches a step of the slider: what the library outlines, specks still among it. */
+/** The pixels whose probability reaches a step of the slider: what the library outlines, small components included. */
 export function maskFromLevels(levels, step) {
   const mask = new Uint8Array(levels.length);
   for (let at = 0; at < levels.length; at++) mask[at] = levels[at] >= step ? 1 : 0;

@@ -23,7 +23,7 @@ export function debounced(action, milliseconds) {
   };
 }
 
-/** Tells those who can't see the page what has changed. */
+/** Announces a change to screen readers. */
 export function say(words) {
   by("status").textContent = words;
 }

@@ -7,7 +7,7 @@ import { Table } from "./table.js";
 import { openTab, startTabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
 
-const FEW = 4; // problems that are told one by one
+const FEW = 4; // problems that are listed one by one
 const EMPTY = "Several scans at once, in a table that sorts. Add some, or drop them anywhere on this page.";
 
 class Page {

@@ -103,7 +103,7 @@ function scale(answer) {
   const size = down === across ? `${number(down)} mm per pixel` : `${number(down)} mm per pixel down, ${number(across)} across`;
   by("scale-words").textContent = answer.spacing_mm
     ? `Scale: ${size}, ${answer.origin}.`
-    : "The file tells of no scale, so sizes are in pixels. Do you know it?";
+    : "The file has no scale, so sizes are in pixels. Do you know it?";
   by("spacing-reset").hidden = answer.spacing_from !== "given";
 }
 

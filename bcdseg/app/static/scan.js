@@ -16,7 +16,7 @@ export class ScanView {
   #asked = new AbortController();
   #ask = debounced(() => this.#measure(), STILL);
 
-  /** `model` tells the name of the chosen model; `failed` is called with a scan that can't be read, and why. */
+  /** `model` returns the name of the chosen model; `failed` is called with a scan that can't be read, and why. */
   constructor(server, model, failed) {
     this.server = server;
     this.model = model;

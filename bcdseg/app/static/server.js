@@ -17,17 +17,17 @@ async function request(path, options = {}) {
     throw new Refused("The program does not answer. Is bcdseg app still running?");
   }
   if (reply.ok) return reply;
-  const told = await reply.json().catch(() => ({}));
-  throw new Refused(told.error ?? `The program answered with ${reply.status}.`, reply.status, told.gone);
+  const refusal = await reply.json().catch(() => ({}));
+  throw new Refused(refusal.error ?? `The program responded with ${reply.status}.`, reply.status, refusal.gone);
 }
 
 export class Server {
   /** A new page: what it may offer comes with it. */
   static async open() {
     const server = new Server();
-    const told = await (await request("/api/session", { method: "POST" })).json();
-    server.root = `/api/${told.token}`;
-    return Object.assign(server, { models: told.models, samples: told.samples, limits: told.limits });
+    const session = await (await request("/api/session", { method: "POST" })).json();
+    server.root = `/api/${session.token}`;
+    return Object.assign(server, { models: session.models, samples: session.samples, limits: session.limits });
   }
 
   /** Lets all scans of the page go; the browser may be closing. */

@@ -147,8 +147,8 @@ def _of_columns(name: str, columns: Mapping[Any, Sequence[Any]]) -> Table:
         raise DatasetError(f"{name}: the column {single[0]!r} is not a list or an array of one value per scan.")
     lengths = {str(key): len(values) for key, values in columns.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{key} {length}" for key, length in lengths.items())
-        raise DatasetError(f"{name}: its columns have different lengths ({told}).")
+        counts = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        raise DatasetError(f"{name}: its columns have different lengths ({counts}).")
     count = next(iter(lengths.values()), 0)
     return _of_rows(name, lengths, ({key: values[at] for key, values in columns.items()} for at in range(count)))
 
