@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def train(
 ) -> Model:
     """One network through all stages; each begins with the best epoch of the one before. Stopped, it goes on where it was."""
     model = bcdseg.create(encoder, classes=CLASSES, weights=weights, size=STAGES[0].size)
+    warnings.simplefilter("ignore", bcdseg.errors.LeakWarning)  # a later stage trains on the scans of the one before, on purpose
     for stage in STAGES:
         print(f"{out.name}: {stage}", flush=True)
         run = bcdseg.fit(

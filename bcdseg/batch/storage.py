@@ -15,7 +15,7 @@ from bcdseg.data.readers import NO_SCAN, is_single, list_images, natural
 from bcdseg.dicom.scan import is_directory_file, listed, members
 from bcdseg.errors import ImageNotFoundError
 from bcdseg.extras import require
-from bcdseg.inference.writers import columns_of
+from bcdseg.inference.writers import columns_of, table_cell
 from bcdseg.sources import MARK_ENDS, ImageSource, is_dicom
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 
@@ -128,7 +128,7 @@ def parquet_bytes(records: Iterable[Record], classes: Sequence[str]) -> bytes:
 
 
 def _row(row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-    known = {name: value for name, value in row.items() if value != "" or name == "flags"}
+    known = {name: table_cell(name, value) for name, value in row.items() if value != "" or name == "flags"}
     text = {name: _text(known[name]) for name in TEXT if name in known}
     return {**known, **text, DETAILS: json.dumps(result)}
 

@@ -124,11 +124,13 @@ def table_rows(results: Iterable[Result], classes: Sequence[str]) -> list[dict[s
 def csv_bytes(rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
     """Return the rows of ``table_rows`` as the content of a CSV file, with two decimals for sizes."""
     columns = columns_of(classes)
-    return csv_text(columns, ([_cell(name, row.get(name, "")) for name in columns] for row in rows)).encode("utf-8", NOT_UNICODE)
+    return csv_text(columns, ([table_cell(name, row.get(name, "")) for name in columns] for row in rows)).encode(
+        "utf-8", NOT_UNICODE
+    )
 
 
-def _cell(name: str, value: Any) -> Any:
-    """Return a cell of the CSV; sizes are rounded here only, so that no other output rounds them a second time."""
+def table_cell(name: str, value: Any) -> Any:
+    """Return a cell of a CSV or Parquet table; sizes are rounded here only, so that no other output rounds them a second time."""
     return round(value, 2) if name in SIZE_COLUMNS and value != "" else value
 
 

@@ -175,7 +175,7 @@ class FitConfig:
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             others: Mapping[str, Any] = OPEN.get(name, {})
-            if value not in choices and value not in others:
+            if not isinstance(value, str) or (value not in choices and value not in others):
                 self._check(name, False, f"choose one of {', '.join(dict.fromkeys((*choices, *others)))}")
         for names, good, advice in RULES:
             for name in names:

@@ -168,7 +168,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "a wrong syntax": (lambda: _with_syntax("1.2.840.10008.1.2.4.50"), "cut off"),
     "32 bits": (lambda: _declares(dicom(GRAY), BitsAllocated=32, BitsStored=32, HighBit=31), "32 bits; 8 and 16"),
     "more bits stored than allocated": (lambda: _declares(dicom(GRAY), BitsStored=99), "8 bits"),
-    "unknown colours": (lambda: _declares(dicom(COLOUR), PhotometricInterpretation="CMYK"), "photometric interpretation isn.t supported"),
+    "unknown colours": (lambda: _declares(dicom(COLOUR), PhotometricInterpretation="CMYK"), "photometric interpretation"),
     "gray of three numbers": (lambda: _declares(dicom(COLOUR), PhotometricInterpretation="MONOCHROME2"), "can't be"),
     "no palette": (lambda: content(dicom(GRAY, photometric="PALETTE COLOR")), "palette is missing"),
     "an impossible window": (lambda: _declares(dicom(GRAY), WindowCenter="1", WindowWidth="-5"), "truncated or damaged"),
