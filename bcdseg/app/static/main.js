@@ -94,8 +94,11 @@ class Page {
 
   #present(added, asBatch) {
     if (!added.length) return;
-    if (added.length === 1 && !asBatch) this.#open(added[0]);
-    else openTab("batch");
+    if (added.length === 1 && !asBatch) {
+      this.#open(added[0]); // fills the table once it is shown, or removed because it can't be read
+      return;
+    }
+    openTab("batch");
     this.#fill();
   }
 
@@ -166,6 +169,7 @@ class Page {
         const { row, flags } = await this.server.answer(entry.id, { model });
         if (model === by("model").value) Object.assign(entry, { row, warnings: flags.map((flag) => flag.message) });
       } catch (error) {
+        if (!this.#entries.includes(entry)) continue; // removed meanwhile
         entry.error = error.message;
         if (error.gone) complain(error.message);
       }
