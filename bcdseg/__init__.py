@@ -10,7 +10,7 @@ For research. Not a medical device.
 
 import lazy_loader
 
-from bcdseg.privacy import disable_telemetry
+from bcdseg.extras import disable_telemetry
 
 disable_telemetry()  # before any dependency is imported
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bcdseg.errors import OutputError, OutputExistsError
+from bcdseg.messages import name_some
 from bcdseg.partial import LONGEST, aside_of, fit_name, locked, part_of, remove_leftovers, remove_parts_below, restore
 
 __all__ = [
@@ -108,9 +109,8 @@ def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
     """Raise an error if a file exists already and may not be replaced."""
     taken = [] if overwrite else [path for path in paths if exists(path)]
     if taken:
-        more = f" (and {len(taken) - 1} more)" if len(taken) > 1 else ""
         raise OutputExistsError(
-            f"{taken[0]}{more}: exists already. Choose another place, or allow it: overwrite=True, --overwrite."
+            f"{name_some(taken, 1)}: exists already. Choose another place, or allow it: overwrite=True, --overwrite."
         )
 
 

@@ -113,7 +113,7 @@ class Archive:
             write_whole(self.folder / CLIPS, json_bytes(clips), overwrite=self.overwrite)
 
 
-SILENT = {"RAY_enable_metrics_collection": "0"}  # usage statistics: see bcdseg.privacy
+SILENT = {"RAY_enable_metrics_collection": "0"}  # usage statistics: see bcdseg.extras
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # on every system: listen on the loopback only
 OBJECT_STORE = 256 * 2**20  # bytes of shared memory for results that wait to be written
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bcdseg.cli.data_options import LAYOUT, ClassMap, Columns, open_data
+from bcdseg.messages import list_some
 from bcdseg.terminal import echo, make_console
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bcdseg.data_audit.audit import Audit
-
-SHOWN = 10  # most conflicts that are printed
 
 
 def audit_command(
@@ -70,10 +69,7 @@ def print_audit(audit: Audit, console: Console) -> None:
             console.print(finding.message, markup=False)
     if audit.conflicts:
         console.print(f"The same scan under two labels ({len(audit.conflicts)} groups):")
-        for group in audit.conflicts[:SHOWN]:
-            console.print("  " + ", ".join(group), markup=False, soft_wrap=True)
-        if len(audit.conflicts) > SHOWN:
-            console.print(f"  and {len(audit.conflicts) - SHOWN} more")
+        console.print(list_some([", ".join(group) for group in audit.conflicts]), markup=False, soft_wrap=True)
 
 
 def split_command(

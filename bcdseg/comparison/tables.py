@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
-from bcdseg.csv_text import csv_text
 from bcdseg.evaluation.measures.format import NONE, shown, shown_difference, with_unit
 from bcdseg.evaluation.measures.intervals import Difference, estimate
+from bcdseg.table_text import csv_text
 
 if TYPE_CHECKING:
     from bcdseg.comparison.result import Benchmark, Entry, PairedDifference

@@ -16,13 +16,13 @@ from bcdseg.data.layouts.listing import class_order
 from bcdseg.data.readers import read_sample
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
 from bcdseg.extras import require
-from bcdseg.html_table import html_table
+from bcdseg.messages import list_some
+from bcdseg.table_text import html_table
 from bcdseg.types import Mask, Pixels, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_NAMED = 20
 FILTERED = ("label", "group", "part")
 
 
@@ -372,11 +372,9 @@ def raise_problems(name: str, problems: Sequence[str]) -> None:
     """Raise one error that lists all problems of a data set, if there are any."""
     if not problems:
         return
-    shown = "\n".join(f"  {problem}" for problem in problems[:MOST_NAMED])
-    more = len(problems) - MOST_NAMED
-    rest = f"\n  and {more} more, all in the error's .problems" if more > 0 else ""
     raise DatasetError(
-        f'{name}: {len(problems)} problems. Correct them, or leave them out with on_problem="skip".\n{shown}{rest}',
+        f"{name}: {len(problems)} problems, all in the error's .problems. "
+        f'Correct them, or leave them out with on_problem="skip".\n{list_some(problems, 20)}',
         problems,
     )
 

@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
-from bcdseg.caller_warnings import warn_caller
 from bcdseg.data.layouts.listing import USUAL_ORDER
 from bcdseg.errors import DataWarning, OptionError
+from bcdseg.messages import warn_caller
 from bcdseg.types import LesionMask, Sample, as_text
 
 ClassMap = Mapping[str, str | None]

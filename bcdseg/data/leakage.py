@@ -8,9 +8,8 @@ from itertools import combinations
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.hashing import content_hash
 from bcdseg.errors import LeakError
+from bcdseg.messages import list_some
 from bcdseg.types import Sample
-
-MOST_NAMED = 10
 
 
 def check_disjoint(**parts: Dataset) -> None:
@@ -32,9 +31,7 @@ def check_disjoint(**parts: Dataset) -> None:
         ]
         found += [f"{a.id} ({one}) and {b.id} ({other}): {what}" for a, b, what in shared]
     if found:
-        lines = "\n".join(f"  {line}" for line in found[:MOST_NAMED])
-        more = f"\n  and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-        raise LeakError(f"Parts share groups or scans; make them with bcdseg.split, or leave these out.\n{lines}{more}")
+        raise LeakError(f"Parts share groups or scans; make them with bcdseg.split, or leave these out.\n{list_some(found)}")
 
 
 def _shared(first: Dataset, second: Dataset, key: Callable[[Sample], str | None]) -> Iterator[tuple[Sample, Sample]]:

@@ -9,7 +9,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from bcdseg.caller_warnings import warn_caller
 from bcdseg.data.annotations.catalogue import ANNOTATION_FOLDERS, ANNOTATION_LAYOUTS
 from bcdseg.data.annotations.samples import IMAGE_FOLDER
 from bcdseg.data.dataset import Dataset, check_choice, raise_problems
@@ -23,12 +22,12 @@ from bcdseg.data.tables.arrays import ArrayFiles, store_arrays
 from bcdseg.data.tables.facts import with_header_facts
 from bcdseg.data.tables.files import SUFFIXES, memory_table
 from bcdseg.errors import DatasetError, DataWarning, ImageNotFoundError, OptionError
+from bcdseg.messages import name_some, warn_caller
 from bcdseg.registry import LAYOUTS as REGISTERED_LAYOUTS
 from bcdseg.types import Sample
 
 TABLE_LAYOUTS = ("table", "bus_bra", "bus_uclm", "breast")
 MASK_LAYOUTS = ("busi", "image_mask")
-MOST_NAMED = 5
 LAYOUTS = {name: FILE_LAYOUTS[name] for name in TABLE_LAYOUTS[1:] + TABLE_LAYOUTS[:1]} | ANNOTATION_LAYOUTS | FILE_LAYOUTS
 """The library's own layouts by name, in the order in which ``"auto"`` tries them."""
 
@@ -215,9 +214,8 @@ def _check_used(listing: Listing, chosen: Layout, columns: Mapping[str, str | No
             "Give the path of the table, or layout='table'."
         )
     if unasked and name not in TABLE_LAYOUTS and listing.tables:
-        more = f" and {len(listing.tables) - MOST_NAMED} more" if len(listing.tables) > MOST_NAMED else ""
         message = (
-            f"{listing.root}: tables that aren't used: {', '.join(listing.tables[:MOST_NAMED])}{more}. "
+            f"{listing.root}: tables that aren't used: {name_some(listing.tables)}. "
             "To open a table, give its path in place of the folder's."
         )
         warn_caller(message, DataWarning)

@@ -21,11 +21,11 @@ from bcdseg.data.layouts.listing import PARTS as PART_OF
 from bcdseg.data.stratification import assign_groups, count_features, number_groups
 from bcdseg.errors import DatasetError, LeakWarning, OptionError
 from bcdseg.files import write_whole
-from bcdseg.html_table import html_table
+from bcdseg.messages import name_some
+from bcdseg.table_text import html_table
 
 FORMAT = "bcdseg split"
 VERSION = 1
-MOST_NAMED = 10
 PARTS = ("train", "val", "test")
 ROW = {"id", "part", "group", "hash"}
 
@@ -124,8 +124,7 @@ def _check_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _named(what: str, ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
-    return f"{len(ids)} {what} ({', '.join(ids[:MOST_NAMED])}{more})"
+    return f"{len(ids)} {what} ({name_some(ids, 10)})"
 
 
 Duplicates = Sequence[Sequence[str]]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from bcdseg.data.duplicates.search import SURE, DuplicatePair, Progress, find_duplicates
 from bcdseg.data_audit.finding import Finding
-from bcdseg.html_table import html_table
+from bcdseg.table_text import html_table
 from bcdseg.types import Sample
 
 if TYPE_CHECKING:

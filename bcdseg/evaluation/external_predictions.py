@@ -28,13 +28,13 @@ from bcdseg.evaluation.report.gallery import GalleryItem, choose
 from bcdseg.evaluation.results import Evaluation, tracked
 from bcdseg.evaluation.results_table import Case, Cases, table_of
 from bcdseg.inference.writers import fit_path
+from bcdseg.messages import name_some
 from bcdseg.networks.config import no_lesion_class
 from bcdseg.types import Mask, Sample
 
 TABLE, PROBABILITY = "predictions.csv", "probability_"
 WRITTEN = (0, 1, 255)  # allowed pixel values of a mask
 OFF = 0.01  # allowed difference of a sum of probabilities from 1, because files contain rounded ones
-MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,16 +197,13 @@ def _check_ids(title: str, given: Mapping[str, ExternalPrediction], test: Datase
     extra = [] if subset else [name for name in given if name not in test]
     masks = [name for name in test.ids if name in given and given[name].mask is None]
     if masks and len(masks) < len(test) - len(missing):
-        raise InputError(f"{title}: has no mask for {_few(masks)}, but for others. Write an empty mask where nothing is outlined.")
-    faults = [f"has no prediction for {_few(missing)}"] * bool(missing)
-    faults += [f"has predictions for {_few(extra)}, not among these scans (subset=True leaves them out)"] * bool(extra)
+        raise InputError(
+            f"{title}: has no mask for {name_some(masks)}, but for others. Write an empty mask where nothing is outlined."
+        )
+    faults = [f"has no prediction for {name_some(missing)}"] * bool(missing)
+    faults += [f"has predictions for {name_some(extra)}, not among these scans (subset=True leaves them out)"] * bool(extra)
     if faults:
         raise InputError(f"{title}: {'; and '.join(faults)}. Ids are paths such as {test.ids[0]!r}.")
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
 def _case(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
-from bcdseg.csv_text import csv_text
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.case_results import check_data
@@ -22,6 +21,7 @@ from bcdseg.evaluation.report.files import check_report_free, save_document
 from bcdseg.evaluation.results import Evaluation
 from bcdseg.files import check_free
 from bcdseg.inference.writers import json_bytes
+from bcdseg.table_text import csv_text
 
 if TYPE_CHECKING:
     from bcdseg.model.model import Model

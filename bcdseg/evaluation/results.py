@@ -21,7 +21,7 @@ from bcdseg.evaluation.metrics.classification import confusion
 from bcdseg.evaluation.metrics.weighted import once
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
 from bcdseg.evaluation.training_overlap import OVERLAP
-from bcdseg.html_table import html_table
+from bcdseg.table_text import html_table
 from bcdseg.terminal import make_console
 
 if TYPE_CHECKING:

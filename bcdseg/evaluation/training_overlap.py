@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.hashing import BITS, NEAR, content_hash, differing_bits, fingerprint
 from bcdseg.errors import InputError, LeakError, ModelFileError
+from bcdseg.messages import list_some
 
 if TYPE_CHECKING:
     from bcdseg.model.model import Model
-
-MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -99,12 +98,11 @@ def refuse_seen(model: Model, dataset: Dataset) -> bool:
     """
     shared = find_seen(model, dataset)
     if shared:
-        lines = "\n".join(f"  {one.id}: {one.what}" for one in shared[:MOST_NAMED])
-        more = f"\n  and {len(shared) - MOST_NAMED} more" if len(shared) > MOST_NAMED else ""
+        lines = list_some([f"{one.id}: {one.what}" for one in shared])
         raise LeakError(
             f"{dataset.name}: {model.name} was trained or chosen on {len(shared)} of these {len(dataset)} scans or their groups; "
             "the results would be too good. Exclude them (bcdseg.unseen, --unseen), "
-            f"or allow them on purpose (allow_seen=True, --allow-seen).\n{lines}{more}"
+            f"or allow them on purpose (allow_seen=True, --allow-seen).\n{lines}"
         )
     return shared is not None
 

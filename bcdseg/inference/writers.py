@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from bcdseg.csv_text import csv_text
 from bcdseg.errors import BcdsegError, OptionError, OutputError, OutputExistsError
 from bcdseg.files import LONGEST, can_write, check_free, fit_name, write_whole
+from bcdseg.table_text import csv_text
 from bcdseg.types import Failure
 
 if TYPE_CHECKING:

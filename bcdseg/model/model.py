@@ -13,7 +13,6 @@ from bcdseg.data.dataset import check_choice
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import each_frame, expand, is_single
 from bcdseg.errors import OptionError
-from bcdseg.html_table import html_table
 from bcdseg.inference.lesions import check_spacing
 from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import MODES, NATIVE, TILES, WHOLE, Predictor
@@ -25,6 +24,7 @@ from bcdseg.runtimes.base import Runtime
 from bcdseg.runtimes.choice import TORCH, Choice, choose_precision, choose_runtime, has_lost_runtime, make_runtime, preprocess_scans
 from bcdseg.runtimes.torch_runtime import choose_device
 from bcdseg.sources import ImageSource
+from bcdseg.table_text import html_table
 
 if TYPE_CHECKING:
     from bcdseg.export.export import Exported

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bcdseg.caller_warnings import warn_caller
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import LeakWarning
 from bcdseg.evaluation.training_overlap import find_seen
+from bcdseg.messages import warn_caller
 from bcdseg.model.model import Model
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from torch import nn
 
-from bcdseg.csv_text import csv_text, read_csv
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import DatasetError, OptionError, OutputError, OutputExistsError
 from bcdseg.files import write_whole
-from bcdseg.html_table import html_table
+from bcdseg.messages import name_some
 from bcdseg.model.model import Model
+from bcdseg.table_text import csv_text, html_table, read_csv
 from bcdseg.training.config import FitConfig
 from bcdseg.training.config_file import read_config, to_toml
 
@@ -25,7 +25,6 @@ MAY_DIFFER = ("workers", "cache", "cache_gb", "device", "devices", "nodes", "str
 
 COPIES = 8
 """Copies of the weights in two checkpoints: weights, average, and two numbers per weight of the optimiser."""
-MOST_NAMED = 5
 
 
 def new_folder(out: Path | None, encoder: str) -> Path:
@@ -82,7 +81,7 @@ def check_same_scans(folder: Path, train: Dataset, val: Dataset) -> None:
     now = _rows(_seen_csv(train, val))
     if recorded != now:
         changes = {"only now": sorted(now - recorded), "only then": sorted(recorded - now)}
-        differences = "; ".join(f"{when}: {_named(rows)}" for when, rows in changes.items() if rows)
+        differences = "; ".join(f"{when}: {name_some([f'({row})' for row in rows])}" for when, rows in changes.items() if rows)
         raise DatasetError(
             f"{folder}: the run was started with other scans (part, id, label, masks, group). {differences}. "
             "Give the data of the run, or start a new run."
@@ -120,11 +119,6 @@ def _seen_csv(train: Dataset, val: Dataset) -> bytes:
 def _rows(table: bytes) -> set[str]:
     """Return the rows of a ``seen.csv``, each as text."""
     return {",".join(map(str, row.values())) for row in read_csv(table.decode("utf-8", "surrogateescape"))}
-
-
-def _named(rows: list[str]) -> str:
-    more = f" and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
-    return ", ".join(f"({row})" for row in rows[:MOST_NAMED]) + more
 
 
 CONFIG, METRICS, LAST, BEST, MODEL, SEEN = "config.toml", "metrics.csv", "last.ckpt", "best.ckpt", "model", "seen.csv"

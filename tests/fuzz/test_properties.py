@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcdseg.csv_text import csv_text, read_csv
 from bcdseg.errors import OptionError
+from bcdseg.table_text import csv_text, read_csv
 from bcdseg.training.config import CHOICES, FitConfig
 from bcdseg.training.config_file import read_config, to_toml
 

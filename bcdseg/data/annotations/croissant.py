@@ -11,10 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcdseg.csv_text import csv_text
 from bcdseg.data.annotations.outlines import PARTS, json_file, with_parts, write_all
 from bcdseg.data.layouts.table import table_of
 from bcdseg.errors import OptionError
+from bcdseg.table_text import csv_text
 
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset

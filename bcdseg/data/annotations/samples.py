@@ -14,9 +14,9 @@ from bcdseg.data.layouts.file_index import FileIndex
 from bcdseg.data.layouts.listing import USUAL_ORDER, FolderListing, Listing, folder_labels, name_labels, split_path, take_part
 from bcdseg.data.readers import NO_SCAN
 from bcdseg.errors import DatasetError, DataWarning, InputError
+from bcdseg.messages import name_some
 from bcdseg.types import Fact, LesionMask, Sample, Spacing
 
-MOST_NAMED = 5
 IMAGE_FOLDER = "images"
 START = 4096  # characters of a file that show its format
 SEVERAL = "have lesions of several classes: their label is unknown, and each lesion keeps its class"
@@ -207,5 +207,4 @@ def _warn_of_unused(listing: Listing, used: set[str]) -> None:
 
 def warn_of(root: Path, ids: Sequence[str], text: str) -> None:
     """Warn of some images of a data set."""
-    more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
-    warnings.warn(f"{root}: {len(ids)} images {text} ({', '.join(ids[:MOST_NAMED])}{more}).", DataWarning, stacklevel=5)
+    warnings.warn(f"{root}: {len(ids)} images {text} ({name_some(ids)}).", DataWarning, stacklevel=5)

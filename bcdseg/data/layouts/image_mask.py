@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from bcdseg.caller_warnings import warn_caller
 from bcdseg.data.layouts.listing import FolderListing, Listing, folder_labels, name_labels, split_path, take_part
 from bcdseg.data.layouts.shared_stems import CHANNEL, bare_stem, folders_of_same_files
 from bcdseg.errors import DataWarning
+from bcdseg.messages import name_some, warn_caller
 from bcdseg.types import Sample
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "original", "originals")
@@ -24,7 +24,6 @@ MASK_FOLDERS = (
 )
 NNUNET = re.compile(r"^(?P<kind>images|labels)(?P<part>tr|ts|val)$", re.IGNORECASE)
 NNUNET_PARTS = {"tr": "train", "ts": "test", "val": "val"}
-MOST_NAMED = 5
 Key = tuple[tuple[str, ...], str]
 Kind = Callable[[int, str], tuple[bool, str] | None]
 """Function of a folder's depth and name: whether it contains masks, and the rest of its name; None for other folders."""
@@ -149,7 +148,6 @@ def _warn_of_others(listing: Listing, others: Iterable[str]) -> None:
     for path in others:
         counts[path.rpartition("/")[0] or "."] += 1
     if counts:
-        named = ", ".join(f"{folder}/ ({count})" for folder, count in list(counts.items())[:MOST_NAMED])
-        more = f" and {len(counts) - MOST_NAMED} more" if len(counts) > MOST_NAMED else ""
-        message = f"{listing.root}: images that aren't used, since they are neither images with masks nor masks: {named}{more}."
+        named = name_some([f"{folder}/ ({count})" for folder, count in counts.items()])
+        message = f"{listing.root}: images that aren't used, since they are neither images with masks nor masks: {named}."
         warn_caller(message, DataWarning)

@@ -8,8 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from bcdseg.caller_warnings import warn_caller
-from bcdseg.csv_text import csv_text
 from bcdseg.data.layouts.file_index import FileIndex
 from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing
 from bcdseg.data.tables.columns import FACTS, OWN_FACT, Columns, describe, has_image_column, match_columns
@@ -17,6 +15,8 @@ from bcdseg.data.tables.facts import read_facts
 from bcdseg.data.tables.files import Row, Table, cell_text, column_names, csv_rows, is_missing, read_rows, read_table
 from bcdseg.errors import DatasetError, DataWarning
 from bcdseg.files import write_whole
+from bcdseg.messages import warn_caller
+from bcdseg.table_text import csv_text
 from bcdseg.types import LesionMask, Sample, Spacing
 
 __all__ = ["COLUMNS", "csv_rows", "read", "read_rows", "read_samples", "recognise", "table_of", "write"]

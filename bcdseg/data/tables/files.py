@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bcdseg.caller_warnings import warn_caller
-from bcdseg.csv_text import read_csv
 from bcdseg.errors import DatasetError, DataWarning
 from bcdseg.extras import require
+from bcdseg.messages import warn_caller
+from bcdseg.table_text import read_csv
 from bcdseg.types import as_text
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx")

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from bcdseg.caller_warnings import warn_caller
 from bcdseg.errors import MetricWarning, OptionError
 from bcdseg.evaluation.measures.measure import Measure, Rows
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean
 from bcdseg.evaluation.results_table import Cases
+from bcdseg.messages import warn_caller
 from bcdseg.registry import METRICS
 from bcdseg.types import Mask
 

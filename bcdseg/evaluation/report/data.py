@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
-from bcdseg.csv_text import csv_text
+from bcdseg.table_text import csv_text
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.measures.measure import Estimate, Measure

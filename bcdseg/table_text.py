@@ -1,8 +1,8 @@
-"""CSV text in which spreadsheet programs show file names and class names and never run them as formulas.
+"""Tables as CSV for spreadsheet programs and as HTML for notebooks: foreign text in a cell is shown and never run.
 
-A text cell that begins with ``=``, ``+``, ``-``, ``@`` (also in full width), a tab or a line break gets an apostrophe in front, as
-OWASP advises; a cell that is a plain number does not. ``read_csv`` removes the apostrophe, so that a table is read as it was before
-writing. A text that begins with such an apostrophe itself gets another one.
+In CSV a text cell that begins with ``=``, ``+``, ``-``, ``@`` (also in full width), a tab or a line break gets an apostrophe in
+front, as OWASP advises; a cell that is a plain number does not. ``read_csv`` removes the apostrophe, so that a table is read as it
+was before writing. A text that begins with such an apostrophe itself gets another one.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any
 
+CELL_STYLE = "text-align:left;padding:2px 12px 2px 0"
 FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 NUMBER = re.compile(r"[+-](\d+(\.\d*)?([eE][+-]?\d+)?|inf|nan)")
 
@@ -39,6 +41,19 @@ def read_csv(text: str, delimiter: str = ",", *, strip: bool = False) -> list[di
     return [{name: _original(cell, strip) for name, cell in row.items()} for row in rows]
 
 
+def html_table(title: str, rows: Iterable[Sequence[object]], header: Sequence[object] = ()) -> str:
+    """Return a table with a title as HTML, with all texts escaped.
+
+    Args:
+        title: Text above the table.
+        rows: Rows of cells.
+        header: Names of the columns, if they have names.
+    """
+    lines = [_row("th", header)] if header else []
+    lines += [_row("td", row) for row in rows]
+    return f"<div><b>{escape(title)}</b><table>{''.join(lines)}</table></div>"
+
+
 def _line(cells: Sequence[Any]) -> str:
     held = io.StringIO(newline="")
     csv.writer(held).writerow([_safe(cell) for cell in cells])  # with \r\n as line end every Python quotes cells with either
@@ -55,3 +70,7 @@ def _original(cell: Any, strip: bool) -> Any:
         return cell
     cell = cell.strip() if strip else cell
     return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+
+
+def _row(tag: str, cells: Sequence[object]) -> str:
+    return "<tr>" + "".join(f'<{tag} style="{CELL_STYLE}">{escape(str(cell))}</{tag}>' for cell in cells) + "</tr>"

@@ -1,0 +1,31 @@
+"""Parts of messages to the user: lists that are cut short, and warnings that point to the caller's line, not to the library's."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+PACKAGE = __name__.partition(".")[0]
+
+
+def name_some(names: Sequence[object], most: int = 5) -> str:
+    """Return the first names on one line, and the number of the others: ``a, b and 3 more``."""
+    return ", ".join(map(str, names[:most])) + _rest(" ", names, most)
+
+
+def list_some(lines: Sequence[object], most: int = 10) -> str:
+    """Return the first lines indented, each on a line of its own, and the number of the others."""
+    return "\n".join(f"  {line}" for line in lines[:most]) + _rest("\n  ", lines, most)
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Issue a warning that names the innermost line outside of the library."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _rest(before: str, items: Sequence[object], most: int) -> str:
+    return f"{before}and {len(items) - most} more" if len(items) > most else ""
