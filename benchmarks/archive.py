@@ -92,7 +92,7 @@ def make(folder: Path, count: int, side: int) -> list[Path]:
 def plain(model: bcdseg.Model, files: list[Path], out: Path, asked: dict[str, float]) -> Spent:
     journal = Journal(out, {}, resume=False, overwrite=False)
     folder = OutputFolder(out, files, overlay=False, overwrite=False)
-    clips = ClipFolder(out, files, kinds=[], overwrite=False, keep_identifiers=False)
+    clips = ClipFolder(out, files, kinds=[], overwrite=False)
     named = by_file(files)
     journal.begin()
     start, cpu = time.perf_counter(), time.process_time()

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from bcdseg.app.sessions import UploadedScan
-from bcdseg.dicom.deidentify import read_reference
+from bcdseg.dicom.deidentify import SHARED, read_reference
 from bcdseg.errors import OptionError
 from bcdseg.extras import require
 from bcdseg.inference.dicom_output import encode_dicom_seg
@@ -110,7 +110,7 @@ def _segmentation(prediction: Prediction, scan: UploadedScan) -> bytes:
     """Return what ``bcdseg.save_dicom_seg`` writes, without a file: nothing of the page is ever written to disk."""
     if prediction.mask is None:
         raise OptionError(NO_MASK)
-    reference = read_reference(scan.content, keep_identifiers=False)
+    reference = read_reference(scan.content, identity=SHARED)
     return encode_dicom_seg(prediction, reference, name=scan.name)
 
 

@@ -31,11 +31,9 @@ class ClipFolder:
         problems: Messages for files whose DICOM output could not be written.
     """
 
-    def __init__(
-        self, folder: Path | None, sources: Sequence[Path], *, kinds: Iterable[str], overwrite: bool, keep_identifiers: bool
-    ) -> None:
+    def __init__(self, folder: Path | None, sources: Sequence[Path], *, kinds: Iterable[str], overwrite: bool) -> None:
         self.folder, self.kinds = folder, tuple(kinds)
-        self.overwrite, self.keep_identifiers = overwrite, keep_identifiers
+        self.overwrite = overwrite
         self.problems: list[str] = []
         self._targets: dict[str, Path] = {}
         if self.kinds and folder is None:
@@ -64,7 +62,7 @@ class ClipFolder:
                 continue
             save = save_dicom_seg if kind == "seg" else save_dicom_sr
             try:
-                save(predictions, self._target(file, kind), keep_identifiers=self.keep_identifiers, overwrite=self.overwrite)
+                save(predictions, self._target(file, kind), overwrite=self.overwrite)
             except (ImageError, OptionError) as error:  # an error of this file alone
                 self.problems.append(str(error))
             except (OutputError, OutputExistsError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.cli import predict_options as option
 from bcdseg.cli.predict_outputs import PredictRun, predict_archive, predict_here
+from bcdseg.terminal import echo
 
 
 def predict_command(
@@ -35,6 +36,7 @@ def predict_command(
     annotations: option.Annotations = None,
     dicom_seg: option.DicomSeg = False,
     dicom_sr: option.DicomSr = False,
+    identity: option.IdentityOption = None,
     keep_identifiers: option.KeepIdentifiers = False,
     engine: option.EngineName = option.Engine.plain,
     ray_address: option.RayAddress = None,
@@ -63,7 +65,7 @@ def predict_command(
         "threshold": threshold,
         "explain": explain,
         "operating_point": operating_point,
-        "keep_identifiers": keep_identifiers,
+        "identity": _identity(identity, keep_identifiers),
         "mode": mode.value,
         "tta": tta.value,
     }
@@ -95,6 +97,16 @@ def predict_command(
         predict_archive(loaded, run, address=ray_address, workers=workers)
     else:
         predict_here(loaded, run)
+
+
+def _identity(identity: option.IdentityName | None, keep_identifiers: bool) -> str:
+    from bcdseg.errors import OptionError
+
+    if keep_identifiers and identity is not None:
+        raise OptionError("--keep-identifiers is deprecated and means --identity pacs: give --identity alone.")
+    if keep_identifiers:
+        echo("bcdseg: --keep-identifiers is deprecated: write --identity pacs.", err=True)
+    return "pacs" if keep_identifiers else identity.value if identity else "shared"
 
 
 def _check_annotations(annotations: option.AnnotationFormat | None, out: Path | None, engine: option.Engine) -> None:

@@ -41,6 +41,13 @@ class AnnotationFormat(str, Enum):
     geojson = "geojson"
 
 
+class IdentityName(str, Enum):
+    """Use of DICOM output."""
+
+    pacs = "pacs"
+    shared = "shared"
+
+
 class Engine(str, Enum):
     """Engine that runs the predictions."""
 
@@ -91,9 +98,16 @@ Annotations = Annotated[
 ]
 DicomSeg = Annotated[bool, typer.Option("--dicom-seg", help="Write outlines of DICOM scans as DICOM-SEG too.")]
 DicomSr = Annotated[bool, typer.Option("--dicom-sr", help="Write measurements of DICOM scans as DICOM reports too.")]
-KeepIdentifiers = Annotated[
-    bool, typer.Option("--keep-identifiers", help="Leave patients' names, numbers and dates in DICOM output and in overlays.")
+IdentityOption = Annotated[
+    IdentityName | None,
+    typer.Option(
+        "--identity",
+        show_default="shared",
+        help="Use of DICOM output and overlays: pacs keeps patient, study and UIDs, so that a PACS files results with their scans; "
+        "shared removes them.",
+    ),
 ]
+KeepIdentifiers = Annotated[bool, typer.Option("--keep-identifiers", hidden=True, help="Deprecated: --identity pacs.")]
 EngineName = Annotated[Engine, typer.Option(help="plain: this process; ray: workers on this machine or on a cluster.")]
 RayAddress = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster; without, Ray starts here.")]
 WorkerCount = Annotated[int | None, typer.Option("--workers", min=1, help="Of the engine ray; by default one a core, or a GPU.")]

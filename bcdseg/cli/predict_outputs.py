@@ -104,8 +104,7 @@ def predict_here(model: Model, run: PredictRun) -> None:
     overwrite = run.overwrite or journal.goes_on
     wanted: dict[str, Any] = {"masks": run.masks, "overlay": run.overlay, "annotations": run.annotations}
     folder = OutputFolder(run.out, names, **wanted, overwrite=overwrite) if run.out else None
-    keeps = bool(run.asked["keep_identifiers"])
-    clips = ClipFolder(run.out, names, kinds=run.kinds, overwrite=overwrite, keep_identifiers=keeps)
+    clips = ClipFolder(run.out, names, kinds=run.kinds, overwrite=overwrite)
     left = {file: files[file] for file in journal.left(files)}
     sources = [scan for scans in left.values() for scan in scans]
     with window_progress(0 if run.asked["mode"] == "whole" else len(sources)) as progress:

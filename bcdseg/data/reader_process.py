@@ -25,7 +25,7 @@ from PIL import Image
 from bcdseg import errors
 from bcdseg.data.images import FORMATS
 from bcdseg.data.readers import read_scan
-from bcdseg.dicom.deidentify import read_reference, reference_from, reference_values
+from bcdseg.dicom.deidentify import SHARED, read_reference, reference_from, reference_values
 from bcdseg.dicom.guard import pydicom
 from bcdseg.dicom.reader import open_dicom
 from bcdseg.dicom.scan import DicomFrame, read_frame
@@ -92,7 +92,7 @@ def read_upload(content: bytes, wanted: Wanted) -> Upload:
             raise OptionError(f"frame={wanted.frame}: only DICOM clips have more frames than one.")
         _check_pixels(_declared_size(file), wanted)
         scan = read_scan(file)
-    return Upload(scan=scan, reference=read_reference(file, keep_identifiers=False) if wanted.reference else None)
+    return Upload(scan=scan, reference=read_reference(file, identity=SHARED) if wanted.reference else None)
 
 
 def _read_dicom(file: NamedBytes, wanted: Wanted) -> ScanImage:

@@ -1,9 +1,9 @@
-"""Patient identity of a written DICOM object: kept or de-identified.
+"""Patient identity of a written DICOM object: that of its source for a PACS, or de-identified for sharing.
 
-The rule: name and ID of the patient become one generated pseudonym; birth date, sex, accession number, study ID, dates, times and
-the referring physician become empty; every UID becomes its ``new_uid``. So files that are made of the same study belong together,
-and match a source whose UIDs were replaced by the same function. The function is a hash without a secret: whoever has the original
-UIDs can find out that they match.
+The rule of de-identification: name and ID of the patient become one generated pseudonym; birth date, sex, accession number, study
+ID, dates, times and the referring physician become empty; every UID becomes its ``new_uid``. So files that are made of the same study
+belong together, and match a source whose UIDs were replaced by the same function. The function is a hash without a secret: whoever
+has the original UIDs can find out that they match.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from typing import Any
 from bcdseg.dicom.guard import guarded, pydicom
 from bcdseg.dicom.header_limits import AT_PIXELS, convert_header, plain, read_header
 from bcdseg.errors import ImageError, OptionError
+from bcdseg.messages import warn_caller
 from bcdseg.sources import is_dataset, is_dicom, open_regular, source_name
+
+PACS, SHARED = "pacs", "shared"
+IDENTITIES = (PACS, SHARED)
+DEPRECATED = "keep_identifiers is deprecated: use identity='pacs' in place of True, and identity='shared' in place of False."
 
 UIDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 EMPTIED = (
@@ -30,17 +35,40 @@ FACTS = ("SOPClassUID", "Modality", "Rows", "Columns")
 METHOD = "bcdseg: names, numbers and dates left out, UIDs hashed"
 
 
+def choose_identity(identity: str | None, keep_identifiers: bool | None, default: str = SHARED) -> str:
+    """Return the identity of an output, from the option or from the deprecated one that it replaces.
+
+    Args:
+        identity: ``"pacs"``, ``"shared"``, or None for the default.
+        keep_identifiers: Deprecated option of the same meaning; None unless it is given.
+        default: Identity where none is given.
+
+    Raises:
+        OptionError: The identity is unknown, or both options are given.
+    """
+    if keep_identifiers is not None:
+        if identity is not None:
+            raise OptionError(f"identity={identity!r} and keep_identifiers={keep_identifiers}: give identity alone.")
+        warn_caller(DEPRECATED, DeprecationWarning)
+        return PACS if keep_identifiers else SHARED
+    if identity is not None and identity not in IDENTITIES:
+        raise OptionError(
+            f"identity={identity!r} is unknown: choose 'pacs' (patient, study and UIDs of the source) or 'shared' (de-identified)."
+        )
+    return identity or default
+
+
 def new_uid(uid: str) -> str:
     """Return the UID that replaces another one in de-identified files; it is always the same."""
     return f"2.25.{int.from_bytes(blake2b(f'bcdseg {uid}'.encode(), digest_size=16).digest(), 'big')}"
 
 
-def read_reference(source: Any, *, keep_identifiers: bool) -> Any:
+def read_reference(source: Any, *, identity: str) -> Any:
     """Return the elements of a source that DICOM output refers to, as a pydicom ``Dataset``.
 
     Args:
         source: A path, the bytes of a file, an open file or a pydicom ``Dataset``.
-        keep_identifiers: Whether to keep the source's own patient identity and UIDs.
+        identity: ``"pacs"`` for the source's own patient, study and UIDs, ``"shared"`` for de-identified ones.
     """
     if not is_dicom(source):
         shown = source_name(source)
@@ -54,10 +82,10 @@ def read_reference(source: Any, *, keep_identifiers: bool) -> Any:
         for keyword in (*FACTS, *UIDS):
             setattr(reference, keyword, header[keyword].value)
         for keyword in (*EMPTIED, *NAMED):
-            value = header[keyword].value if keep_identifiers and keyword in header else ""
+            value = header[keyword].value if identity == PACS and keyword in header else ""
             if value or keyword != "SpecificCharacterSet":
                 setattr(reference, keyword, value)
-        return reference if keep_identifiers else _without_identity(reference)
+        return reference if identity == PACS else _without_identity(reference)
 
 
 def reference_values(reference: Any) -> dict[str, str | int]:

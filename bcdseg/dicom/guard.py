@@ -15,9 +15,7 @@ from bcdseg.sources import EXITS
 
 TALKERS = ("pydicom", "highdicom")
 DAMAGED = "the DICOM file is truncated or damaged ({}). Copy or export it again."
-UNFIT = (
-    "what its header says can't be copied into another DICOM file ({}). Write it without keep_identifiers, or correct the header."
-)
+UNFIT = "what its header says can't be copied into another DICOM file ({}). Write it with identity='shared', or correct the header."
 PURPOSE = "Reading and writing DICOM"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
 
-from bcdseg.dicom.deidentify import read_reference
+from bcdseg.dicom.deidentify import choose_identity, read_reference
 from bcdseg.dicom.report import Algorithm, FrameFindings, MeasuredLesion, encode_report
 from bcdseg.dicom.segmentation import Segment, candidate_label, encode_segmentation
 from bcdseg.errors import OptionError
@@ -32,7 +32,8 @@ def save_dicom_seg(
     *,
     source: Any = None,
     kind: str = "binary",
-    keep_identifiers: bool = False,
+    identity: str | None = None,
+    keep_identifiers: bool | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write outlines as a DICOM segmentation that refers to the frames of its source.
@@ -48,23 +49,26 @@ def save_dicom_seg(
         source: DICOM file, bytes or ``Dataset`` that was predicted; by default the path in the prediction.
         kind: ``"binary"`` for the mask, ``"probability"`` for the probability of each pixel, ``"lesions"`` for the mask
             of one image with one segment per lesion and candidate, in the order of ``prediction.lesions`` and ``candidates``.
-        keep_identifiers: Whether patient and UIDs are written as in the source. Otherwise they are replaced, always by the
-            same values, so that the file refers to a source that was de-identified in the same way.
+        identity: ``"pacs"`` writes patient, study and UIDs of the source, so that a PACS files the object in the same study.
+            ``"shared"`` replaces them, always by the same values, so that the object refers to a source that was de-identified
+            in the same way. By default the identity for which the scan was predicted: ``model.predict(..., identity=...)``.
+        keep_identifiers: Deprecated: True is ``identity="pacs"``, False is ``identity="shared"``.
         overwrite: Whether an existing file may be replaced.
     """
     if kind not in KINDS:
         raise OptionError(f"kind={kind!r} is unknown: choose one of {', '.join(KINDS)}.")
     outlines: list[_Outlines] = []
-    facts: set[tuple[str, str]] = set()
+    facts: set[tuple[str, str, str]] = set()
     for prediction in _each(predictions):
         if kind == "lesions" and prediction.frame is not None:
             raise OptionError(f"{prediction.source}: kind='lesions' is for one image, not for a clip, whose lesions move.")
         outlines.append(_outlines(prediction, kind))
-        facts.add((clip_file(prediction), prediction.model))
+        facts.add((clip_file(prediction), prediction.model, prediction.identity))
         if sum(one.nbytes for one in outlines) > MOST_BYTES:
             raise OptionError(f"{path}: {len(outlines)} frames are too many for one file. Write fewer: frames=10 takes each tenth.")
-    (file, model) = _one(facts, path)
-    reference = _reference(file if source is None else source, outlines[0].map.shape, keep_identifiers)
+    file, model, predicted_for = _one(facts, path)
+    chosen = choose_identity(identity, keep_identifiers, predicted_for)
+    reference = _reference(file if source is None else source, outlines[0].map.shape, chosen)
     return write_whole(Path(path), _encoded(outlines, reference, kind=kind, model=model, name=file), overwrite=overwrite)
 
 
@@ -85,7 +89,8 @@ def save_dicom_sr(
     path: str | Path,
     *,
     source: Any = None,
-    keep_identifiers: bool = False,
+    identity: str | None = None,
+    keep_identifiers: bool | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write measurements as a DICOM structured report (TID 1500): axes, area, class and probabilities.
@@ -97,16 +102,18 @@ def save_dicom_sr(
         predictions: Prediction for one image, or predictions for frames of one clip.
         path: File to write.
         source: As in ``save_dicom_seg``.
+        identity: As in ``save_dicom_seg``.
         keep_identifiers: As in ``save_dicom_seg``.
         overwrite: Whether an existing file may be replaced.
     """
     findings: list[FrameFindings] = []
-    facts: set[tuple[str, str, tuple[int, int]]] = set()
+    facts: set[tuple[str, str, str, tuple[int, int]]] = set()
     for prediction in _each(predictions):
         findings.append(_findings(prediction))
-        facts.add((clip_file(prediction), prediction.model, prediction.size))
-    (file, model, size) = _one(facts, path)
-    reference = _reference(file if source is None else source, size, keep_identifiers)
+        facts.add((clip_file(prediction), prediction.model, prediction.identity, prediction.size))
+    file, model, predicted_for, size = _one(facts, path)
+    chosen = choose_identity(identity, keep_identifiers, predicted_for)
+    reference = _reference(file if source is None else source, size, chosen)
     return write_whole(Path(path), encode_report(reference, findings, algorithm=Algorithm(model), name=file), overwrite=overwrite)
 
 
@@ -116,12 +123,14 @@ def _each(predictions: Prediction | Iterable[Prediction]) -> Iterable[Prediction
 
 def _one(facts: set[Any], path: str | Path) -> Any:
     if len(facts) != 1:
-        raise OptionError(f"{path}: {len(facts)} different sources, models or sizes. Give predictions of one image or of one clip.")
+        raise OptionError(
+            f"{path}: {len(facts)} different sources, models, sizes or identities. Give predictions of one image or of one clip."
+        )
     return facts.pop()
 
 
-def _reference(source: Any, size: tuple[int, ...], keep_identifiers: bool) -> Any:
-    reference = read_reference(source, keep_identifiers=keep_identifiers)
+def _reference(source: Any, size: tuple[int, ...], identity: str) -> Any:
+    reference = read_reference(source, identity=identity)
     if (reference.Rows, reference.Columns) != tuple(size):
         raise OptionError(
             f"source is {reference.Rows}x{reference.Columns} pixels and the prediction {size[0]}x{size[1]}: give the file it is of."

@@ -40,6 +40,7 @@ class Postprocessing:
         operating_point: Operating point that chooses the class; None for the most probable class.
         model: Name of the model.
         uncertainty_from: Origin of several raw outputs, or None.
+        identity: Use of the prediction, ``"pacs"`` or ``"shared"``; see ``Prediction``.
     """
 
     rules: Rules
@@ -48,6 +49,7 @@ class Postprocessing:
     operating_point: OperatingPoint | None = None
     model: str = "untitled"
     uncertainty_from: str | None = None
+    identity: str = "shared"
 
     def __call__(self, scan: ScanImage, outputs: list[RegionOutput]) -> Prediction:
         """Return the prediction for a scan from the outputs of its regions."""
@@ -104,6 +106,7 @@ class Postprocessing:
             candidates=candidates,
             candidate_mask=candidate_mask,
             label_set=rules.label_set(probabilities),
+            identity=self.identity,
         )
 
     def _presence(self, region: RegionResult) -> float:

@@ -51,7 +51,8 @@ class Prediction:
         operating_point: Name of the operating point that chose the class; None when the label is the most probable class.
         heatmap: Grad-CAM of the class ``explained``, 0 to 1; None unless requested. It is a coarse hint and not evidence.
         explained: Class of the heat map.
-        image: Scan as it was read; in a DICOM frame, pixels outside its scan regions are black unless identifiers are kept.
+        image: Scan as it was read; in a DICOM frame, pixels outside its scan regions are black unless
+            ``identity`` is ``"pacs"``.
         spacing_from: Source of the spacing: ``"given"``, ``"ultrasound region"``, ``"pixel spacing"``,
             ``"imager pixel spacing"`` (at an X-ray detector, where everything is magnified), or None.
         area: Region of the scan from which class and spacing are: top, left, bottom and right.
@@ -61,6 +62,8 @@ class Prediction:
         spread: Standard deviation of each class's probability over several raw outputs; None when there is only one.
         uncertainty_from: Origin of the several raw outputs, such as ``"3 members x 2 views"``: members of an ensemble, views of
             test-time augmentation. None when there is only one; ``spread`` and ``entropy`` are then None too.
+        identity: Use for which the scan was predicted: ``"pacs"`` keeps patient, study and UIDs of the source in DICOM output,
+            and burned-in annotations in ``image``; ``"shared"`` removes them.
     """
 
     source: str
@@ -86,6 +89,7 @@ class Prediction:
     candidates: tuple[Lesion, ...] = ()
     candidate_mask: Mask | None = None
     label_set: tuple[str, ...] | None = None
+    identity: str = "shared"
 
     @property
     def entropy(self) -> NDArray[np.float32] | None:
@@ -200,20 +204,35 @@ class Prediction:
         return save_annotations(self, folder, format=format, tolerance=tolerance, overwrite=overwrite)
 
     def save_dicom_seg(
-        self, path: str | Path, *, source: Any = None, kind: str = "binary", keep_identifiers: bool = False, overwrite: bool = False
+        self,
+        path: str | Path,
+        *,
+        source: Any = None,
+        kind: str = "binary",
+        identity: str | None = None,
+        keep_identifiers: bool | None = None,
+        overwrite: bool = False,
     ) -> Path:
         """Write the mask or the mask probability as a DICOM segmentation; see ``bcdseg.save_dicom_seg`` (extra ``dicom``)."""
         from bcdseg.inference.dicom_output import save_dicom_seg
 
-        return save_dicom_seg(self, path, source=source, kind=kind, keep_identifiers=keep_identifiers, overwrite=overwrite)
+        chosen: dict[str, Any] = {"identity": identity, "keep_identifiers": keep_identifiers}
+        return save_dicom_seg(self, path, source=source, kind=kind, **chosen, overwrite=overwrite)
 
     def save_dicom_sr(
-        self, path: str | Path, *, source: Any = None, keep_identifiers: bool = False, overwrite: bool = False
+        self,
+        path: str | Path,
+        *,
+        source: Any = None,
+        identity: str | None = None,
+        keep_identifiers: bool | None = None,
+        overwrite: bool = False,
     ) -> Path:
         """Write the measurements as a DICOM structured report; see ``bcdseg.save_dicom_sr`` (extra ``dicom``)."""
         from bcdseg.inference.dicom_output import save_dicom_sr
 
-        return save_dicom_sr(self, path, source=source, keep_identifiers=keep_identifiers, overwrite=overwrite)
+        chosen: dict[str, Any] = {"identity": identity, "keep_identifiers": keep_identifiers}
+        return save_dicom_sr(self, path, source=source, **chosen, overwrite=overwrite)
 
     def __repr__(self) -> str:
         label = "no class" if self.label is None else f"{self.label} {self.confidence:.0%}"

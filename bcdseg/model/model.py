@@ -12,6 +12,7 @@ from torch.nn import Module
 from bcdseg.data.dataset import check_choice
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import each_frame, expand, is_single
+from bcdseg.dicom.deidentify import PACS, choose_identity
 from bcdseg.errors import OptionError
 from bcdseg.inference.lesions import check_spacing
 from bcdseg.inference.postprocess import Postprocessing
@@ -97,7 +98,8 @@ class Model:
         explain: bool | str = False,
         operating_point: str | None = None,
         frames: str | int = "all",
-        keep_identifiers: bool = False,
+        identity: str | None = None,
+        keep_identifiers: bool | None = None,
         mode: str = "whole",
         tiles: Tiles | None = None,
         tta: str = "none",
@@ -120,7 +122,10 @@ class Model:
             operating_point: Name of one of ``rules.operating_points`` that chooses the class. The probabilities don't change; a
                 warning reports that another class is the most probable one.
             frames: Frames of a DICOM clip: ``"all"``, or n for each n-th frame, starting from the first.
-            keep_identifiers: Whether ``image`` keeps burned-in annotations (names, dates) outside the regions of a DICOM frame.
+            identity: Use of DICOM output and pictures: ``"pacs"`` keeps patient, study and UIDs in what ``save_dicom_seg`` and
+                ``save_dicom_sr`` write, and burned-in annotations (names, dates) outside the regions of a DICOM frame in ``image``;
+                ``"shared"``, the default, removes them.
+            keep_identifiers: Deprecated: True is ``identity="pacs"``, False is ``identity="shared"``.
             mode: Inference mode: ``"whole"`` resizes each scan to the size of the network input, ``"tiles"`` runs a sliding window
                 of that size at native resolution, for mammograms and panoramic scans; ``"auto"`` is ``"tiles"`` for scans of more
                 than 2,048 pixels in height or width. Docs: how-to/large-images.md.
@@ -141,6 +146,7 @@ class Model:
             raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
         each_frame(frames)
         self._check_heads(explain, mode)
+        chosen = choose_identity(identity, keep_identifiers)
         config, views = self.network.config, VIEWS[tta]
         rules = self.rules if threshold is None else dataclasses.replace(self.rules, threshold=float(threshold))
         runtime = self._current_runtime()
@@ -154,9 +160,10 @@ class Model:
                 operating_point=None if operating_point is None else self.rules.operating_point(operating_point),
                 model=self.name,
                 uncertainty_from=describe_sources(members=len(getattr(self.network, "members", [None])), views=len(views)),
+                identity=chosen,
             ),
             spacing=None if spacing is None else check_spacing(spacing),
-            keep_identifiers=keep_identifiers,
+            keep_identifiers=chosen == PACS,
             mode=WHOLE if config.decoder is None else mode,
             tiles=tiles or NATIVE,
             batch_size=batch_size or (1 if self.device == "cpu" else 16),

@@ -149,7 +149,7 @@ def test_a_deflated_file_is_read_as_any_other(tmp_path: Path) -> None:
     for source in (path, path.read_bytes()):
         image = open_dicom(source, "deflated")
         assert [read_pixels(image, index).tolist() for index in range(2)] == clip.tolist()
-    assert read_reference(path, keep_identifiers=True).PatientName == made.PatientName
+    assert read_reference(path, identity="pacs").PatientName == made.PatientName
 
 
 def test_deep_pixels_without_a_window_are_spread_and_padding_is_black() -> None:

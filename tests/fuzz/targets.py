@@ -68,7 +68,7 @@ def _dicoms(folder: Path) -> Iterator[Read]:
     def read(name: str, content: bytes) -> None:
         path = folder / name
         path.write_bytes(content)
-        _refused(lambda: read_reference(path, keep_identifiers=False))
+        _refused(lambda: read_reference(path, identity="shared"))
         _refused(lambda: read_mask((path,), (24, 32), resize=True))
         for frame in list(expand(path))[:3]:
             read_scan(frame)

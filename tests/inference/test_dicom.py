@@ -81,7 +81,7 @@ def test_the_screen_around_the_scan_reaches_neither_network_nor_picture(bright: 
     assert not np.asarray(scan.overlay())[outside].any()
     assert not scan.mask_probability[outside].any()
     assert "saturated" not in [flag.code for flag in scan.flags]
-    kept = bright.predict(content(made), keep_identifiers=True)
+    kept = bright.predict(content(made), identity="pacs")
     assert (kept.image[outside] == 255).all()
     np.testing.assert_array_equal(kept.mask, scan.mask)
 
@@ -370,6 +370,21 @@ def test_a_header_that_cannot_be_referred_to_stops_no_run(tmp_path: Path) -> Non
     assert {"a_mask.png", "b_mask.png", "b_sr.dcm", "predictions.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
+@pytest.mark.parametrize("option", [["--identity", "pacs"], ["--keep-identifiers"], ["--identity", "shared"], []])
+def test_one_option_decides_for_all_files_of_a_run(option: list[str], tmp_path: Path) -> None:
+    model = bcdseg.create("plain_cnn", classes=["benign", "malignant"], size=32).save(tmp_path / "model")
+    source = dicom(draw_scan(0))
+    path = save(source, tmp_path / "in" / "a.dcm")
+    arguments = ["predict", str(path), "--model", str(model), "--out", str(tmp_path / "out"), "--dicom-sr", "--dicom-seg"]
+    done = CliRunner().invoke(app, [*arguments, *option])
+    assert done.exit_code == 0, done.output
+    assert ("deprecated" in done.stderr) == ("--keep-identifiers" in option)
+    for kind in ("seg", "sr"):
+        made = pydicom.dcmread(tmp_path / "out" / f"a_{kind}.dcm")
+        kept = (made.PatientID, made.StudyInstanceUID) == (source.PatientID, source.StudyInstanceUID)
+        assert kept == (option in (["--identity", "pacs"], ["--keep-identifiers"]))
+
+
 def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lesion = draw_ellipse((320, 400), (150, 210), (20, 40))
     save(dicom(_screen(lesion), region(BOX, (0.02, 0.02))), tmp_path / "scan.dcm")
@@ -381,4 +396,5 @@ def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         exec(compile(block, "dicom.md", "exec"), names)
     assert {path.name for path in tmp_path.glob("*.dcm")} == {
         "scan.dcm", "clip.dcm", "outline.dcm", "probability.dcm", "lesions.dcm", "report.dcm", "clip_outlines.dcm",
+        "for_the_pacs.dcm", "report_for_the_pacs.dcm",
     }  # fmt: skip

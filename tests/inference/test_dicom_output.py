@@ -71,7 +71,7 @@ def _check(path: Path) -> None:
 
 
 def test_an_outline_is_found_again_pixel_for_pixel(scan: Prediction, tmp_path: Path) -> None:
-    path = scan.save_dicom_seg(tmp_path / "seg.dcm", keep_identifiers=True)
+    path = scan.save_dicom_seg(tmp_path / "seg.dcm", identity="pacs")
     _check(path)
     made, source = highdicom.seg.segread(path), pydicom.dcmread(scan.source)
     assert made.get_source_image_uids() == [(source.StudyInstanceUID, source.SeriesInstanceUID, source.SOPInstanceUID)]
@@ -91,7 +91,7 @@ def test_each_lesion_is_a_segment(bright: Model, clip: list[Prediction], tmp_pat
     pixels = np.maximum(_pixels(), np.where(draw_ellipse(SIZE, (120, 160), (20, 20), 25), 230, 20).astype(np.uint8))
     two = bright.predict(save(dicom(pixels, region(BOX, (0.02, 0.03))), tmp_path / "two.dcm"))
     assert isinstance(two, Prediction)
-    path = two.save_dicom_seg(tmp_path / "seg.dcm", kind="lesions", keep_identifiers=True)
+    path = two.save_dicom_seg(tmp_path / "seg.dcm", kind="lesions", identity="pacs")
     _check(path)
     made = highdicom.seg.segread(path)
     assert [segment.SegmentLabel for segment in made.SegmentSequence] == ["lesion 1", "lesion 2"]
@@ -142,7 +142,7 @@ def test_a_candidate_is_a_segment_of_its_own(tmp_path: Path) -> None:
         "lesions": ["candidate 1, below the presence threshold"],
     }
     for kind, labels in named.items():
-        path = one.save_dicom_seg(tmp_path / f"{kind}.dcm", kind=kind, keep_identifiers=True)
+        path = one.save_dicom_seg(tmp_path / f"{kind}.dcm", kind=kind, identity="pacs")
         _check(path)
         made = highdicom.seg.segread(path)
         assert [segment.SegmentLabel for segment in made.SegmentSequence] == labels
@@ -212,7 +212,7 @@ def test_a_clip_whose_lesion_moves_to_a_region_of_another_scale_is_written_witho
 
 
 def test_a_report_states_axes_area_class_and_probabilities(scan: Prediction, tmp_path: Path) -> None:
-    path = scan.save_dicom_sr(tmp_path / "sr.dcm", keep_identifiers=True)
+    path = scan.save_dicom_sr(tmp_path / "sr.dcm", identity="pacs")
     _check(path)
     report = highdicom.sr.srread(path)
     assert report.ContentTemplateSequence[0].TemplateIdentifier == "1500"
@@ -265,6 +265,34 @@ def test_empty_outlines_and_models_that_only_outline(tmp_path: Path) -> None:
         classified.save_dicom_seg(tmp_path / "seg2.dcm")
 
 
+def test_the_identity_is_given_once_and_never_mixed(bright: Model, tmp_path: Path) -> None:
+    path = save(dicom(_pixels(), region(BOX, (0.02, 0.03))), tmp_path / "scan.dcm")
+    source, shared, kept = pydicom.dcmread(path), bright.predict(path), bright.predict(path, identity="pacs")
+    for write, end in ((bcdseg.save_dicom_seg, "seg"), (bcdseg.save_dicom_sr, "sr")):
+        made = pydicom.dcmread(write(kept, tmp_path / f"pacs_{end}.dcm"))
+        assert (made.PatientID, made.StudyInstanceUID) == (source.PatientID, source.StudyInstanceUID)
+        made = pydicom.dcmread(write(shared, tmp_path / f"shared_{end}.dcm"))
+        assert made.PatientID != source.PatientID
+        made = pydicom.dcmread(write(kept, tmp_path / f"again_{end}.dcm", identity="shared"))
+        assert made.PatientID != source.PatientID
+        with pytest.raises(errors.OptionError, match="identities"):
+            write([shared, kept], tmp_path / "mixed.dcm")
+        with pytest.raises(errors.OptionError, match=r"'pacs' .* or 'shared'"):
+            write(kept, tmp_path / "unknown.dcm", identity="PACS")
+
+
+def test_the_argument_of_earlier_versions_still_works(bright: Model, tmp_path: Path) -> None:
+    path = save(dicom(_pixels(), region(BOX, (0.02, 0.03))), tmp_path / "scan.dcm")
+    with pytest.warns(DeprecationWarning, match="identity='pacs'"):
+        kept = bright.predict(path, keep_identifiers=True)
+    assert kept.identity == "pacs"
+    with pytest.warns(DeprecationWarning, match="identity='shared'"):
+        made = pydicom.dcmread(kept.save_dicom_seg(tmp_path / "seg.dcm", keep_identifiers=False))
+    assert made.PatientIdentityRemoved == "YES"
+    with pytest.raises(errors.OptionError, match="give identity alone"):
+        kept.save_dicom_sr(tmp_path / "sr.dcm", identity="pacs", keep_identifiers=True)
+
+
 def test_identifiers_are_replaced_by_one_rule(scan: Prediction, tmp_path: Path) -> None:
     source = pydicom.dcmread(scan.source)
     seg, sr = scan.save_dicom_seg(tmp_path / "seg.dcm"), scan.save_dicom_sr(tmp_path / "sr.dcm")
@@ -304,5 +332,5 @@ def test_wrong_calls_are_told(scan: Prediction, clip: list[Prediction], bright: 
     found = bright.predict(path)
     found.save_dicom_seg(tmp_path / "odd_seg.dcm")
     with pytest.raises(errors.ImageError, match="correct the header") as caught:
-        found.save_dicom_seg(tmp_path / "odd_seg2.dcm", keep_identifiers=True)
+        found.save_dicom_seg(tmp_path / "odd_seg2.dcm", identity="pacs")
     assert "SECRET" not in str(caught.value)
