@@ -3,11 +3,12 @@ from .bundled import sample_scans as sample_scans
 from .comparison.benchmark import benchmark as benchmark
 from .comparison.result import Benchmark as Benchmark
 from .data.dataset import Dataset as Dataset
-from .data.fetch import fetch_busi as fetch_busi
 from .data.leakage import check_disjoint as check_disjoint
 from .data.opening import combine as combine
 from .data.opening import open_dataset as open_dataset
 from .data.preprocessing import Preprocessing as Preprocessing
+from .data.public_sets.fetch import fetch_busi as fetch_busi
+from .data.public_sets.fetch import fetch_dataset as fetch_dataset
 from .data.splits import Split as Split
 from .data.splits import folds as folds
 from .data.splits import load_split as load_split

@@ -82,6 +82,18 @@ def locked(path: Path, handle: int | None = None) -> Iterator[bool]:
             os.close(own)
 
 
+def lock_until_closed(handle: int) -> bool:
+    """Lock an open file until it is closed, and return False if another process has locked it."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # some file systems have no locks
+    return True
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove what killed writers of a path left next to it, as far as that is possible."""
     for part in _siblings(path, PART):

@@ -53,6 +53,7 @@ PUBLIC = {
     "evaluate_predictions",
     "fetch_busi",
     "fit",
+    "fetch_dataset",
     "fit_site",
     "folds",
     "load",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcdseg.cli.data_options import LAYOUT, ClassMap, Columns, open_data
+from bcdseg.cli import options as common
+from bcdseg.cli.options import OUTPUT, DataOptions
 from bcdseg.messages import list_some
 from bcdseg.terminal import echo, make_console
 
@@ -17,15 +18,36 @@ if TYPE_CHECKING:
     from bcdseg.data_audit.audit import Audit
 
 
+SPLIT = "Split"
+
+AuditFolder = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="FOLDER", help="Folder for audit.json, audit.csv and index.html.", rich_help_panel=OUTPUT),
+]
+SplitFile = Annotated[
+    Path, typer.Option("--out", "-o", metavar="FILE", help="File to write the split to (JSON).", rich_help_panel=OUTPUT)
+]
+Fractions = Annotated[
+    tuple[float, float, float],
+    typer.Option(metavar="TRAIN VAL TEST", help="Fractions of the parts.", rich_help_panel=SPLIT),
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same split.", rich_help_panel=SPLIT)]
+
+
 def audit_command(
-    path: Annotated[Path, typer.Argument(help="A data set: a folder or a table.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for audit.json, audit.csv and index.html.")] = None,
-    layout: Annotated[str, typer.Option(help=LAYOUT)] = "auto",
-    columns: Columns = None,
-    class_map: ClassMap = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an audit that is in the folder already.")] = False,
+    data: common.DataSet,
+    out: AuditFolder = None,
+    overwrite: common.Overwrite = False,
+    layout: common.Layout = "auto",
+    columns: common.Columns = None,
+    class_map: common.ClassMap = None,
 ) -> None:
-    """Find near-duplicates, conflicting labels and masks, burned-in annotations and class shortcuts."""
+    """Find near-duplicates, conflicting labels and masks, burned-in annotations and class shortcuts.
+
+    Examples:
+        bcdseg audit Dataset_BUSI_with_GT
+        bcdseg audit scans.csv --columns image=file,label=finding -o audit
+    """
     from rich.progress import Progress
 
     from bcdseg.data_audit.audit import audit
@@ -34,7 +56,7 @@ def audit_command(
 
     if out is not None:
         check_free(places(out), overwrite=overwrite)
-    dataset = open_data(path, layout, columns, class_map)
+    dataset = DataOptions(layout, columns, class_map).open(data)
     with Progress(console=make_console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}
 
@@ -73,33 +95,44 @@ def print_audit(audit: Audit, console: Console) -> None:
 
 
 def split_command(
-    path: Annotated[Path, typer.Argument(help="The data set: a folder or a table.")],
-    out: Annotated[Path, typer.Option(help="Where to write the split (JSON).")],
-    fractions: Annotated[tuple[float, float, float], typer.Option(help="Fractions of train, val and test.")] = (0.7, 0.1, 0.2),
-    seed: Annotated[int, typer.Option(help="The same seed gives the same split.")] = 0,
-    layout: Annotated[str, typer.Option(help=LAYOUT)] = "auto",
-    columns: Columns = None,
-    class_map: ClassMap = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing split.")] = False,
+    data: common.DataSet,
+    out: SplitFile,
+    overwrite: common.Overwrite = False,
+    fractions: Fractions = (0.7, 0.1, 0.2),
+    seed: Seed = 0,
+    layout: common.Layout = "auto",
+    columns: common.Columns = None,
+    class_map: common.ClassMap = None,
 ) -> None:
-    """Split a data set into train, val and test parts that share no patient and no copy of a scan."""
+    """Split a data set into train, val and test parts that share no patient and no copy of a scan.
+
+    Examples:
+        bcdseg split Dataset_BUSI_with_GT -o split.json
+        bcdseg split scans.csv -o split.json --fractions 0.6 0.2 0.2
+    """
     from bcdseg.data.splits import split
 
-    parts = split(open_data(path, layout, columns, class_map), fractions, seed=seed)
+    parts = split(DataOptions(layout, columns, class_map).open(data), fractions, seed=seed)
     parts.save(out, overwrite=overwrite)
     echo(repr(parts))
     echo(f"Written to {out}")
 
 
 def fetch_command(
-    name: Annotated[str, typer.Argument(help="The data set: busi.")],
-    source: Annotated[str, typer.Option(help="Where to download it from: kaggle or cairo.")] = "kaggle",
+    name: Annotated[str, typer.Argument(help="The data set: busi, bus-bra, breast or bus-uclm.")],
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the licence that is shown; needed for the first download.")
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option(help="Where to download it from: its publisher, or kaggle (only busi).", show_default="publisher")
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Where to keep it; by default the user's cache folder.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Expected SHA-256 of the archive, in place of the known one.")] = None,
 ) -> None:
     """Download a public data set once, and print its folder."""
-    from bcdseg.data.dataset import check_choice
-    from bcdseg.data.fetch import fetch_busi
+    from bcdseg.data.public_sets.fetch import fetch_dataset
 
-    check_choice("name", name, ("busi",))
-    folder = fetch_busi(source, cache=cache, say=lambda line: echo(line, err=True))
+    folder = fetch_dataset(
+        name, accept_licence=accept_licence, source=source, cache=cache, sha256=sha256, say=lambda line: echo(line, err=True)
+    )
     echo(str(folder))

@@ -8,7 +8,6 @@ from made import busi, zipped
 from typer.testing import CliRunner
 
 from bcdseg.cli.data import fetch_command, split_command
-from bcdseg.data.fetch import ARCHIVE
 from bcdseg.data.opening import open_dataset
 from bcdseg.data.splits import load_split
 from bcdseg.errors import OptionError
@@ -50,8 +49,8 @@ def test_the_command_line_names_columns_and_classes(tmp_path: Path, monkeypatch:
 
 def test_fetch_prints_the_folder_alone_on_standard_output(tmp_path: Path) -> None:
     (tmp_path / "cache/busi").mkdir(parents=True)
-    (tmp_path / "cache/busi" / ARCHIVE).write_bytes(zipped(busi(tmp_path / "made/BUSI")))
-    done = CliRunner().invoke(app, ["fetch", "busi", "--source", "cairo", "--cache", str(tmp_path / "cache")])
+    (tmp_path / "cache/busi/Dataset_BUSI.zip").write_bytes(zipped(busi(tmp_path / "made/BUSI")))
+    done = CliRunner().invoke(app, ["fetch", "busi", "--accept-licence", "--cache", str(tmp_path / "cache")])
     assert done.exit_code == 0, done.output
     assert len(open_dataset(done.stdout.strip())) == 8
     assert "CC BY 4.0" in done.stderr
@@ -60,3 +59,4 @@ def test_fetch_prints_the_folder_alone_on_standard_output(tmp_path: Path) -> Non
 def test_an_unknown_data_set_is_refused() -> None:
     done = CliRunner().invoke(app, ["fetch", "imagenet"])
     assert isinstance(done.exception, OptionError)
+    assert "'busi', 'bus-bra', 'breast', 'bus-uclm'" in str(done.exception)
