@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
@@ -10,44 +10,17 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bcdseg.app.limits import Limits, sample_scans
-from bcdseg.app.prediction_cache import PredictionCache, PredictRequest
+from bcdseg.app.app_state import AppState, predict_request
+from bcdseg.app.limits import sample_scans
 from bcdseg.app.responses import DOWNLOADS, card_html, facts, file_name, levels
-from bcdseg.app.sessions import Session, Sessions, UploadedScan, scans_in
+from bcdseg.app.sessions import scans_in
 from bcdseg.data.images import to_uint8
 from bcdseg.errors import BcdsegError, GoneError, InputError, OptionError
-from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import csv_bytes, png_bytes
 from bcdseg.types import Failure
 
 REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
 LONGEST_NAME = 200
-
-
-@dataclass(frozen=True)
-class AppState:
-    """State of the application that outlives a request."""
-
-    sessions: Sessions
-    predictions: PredictionCache
-    limits: Limits
-
-    def session(self, request: Request) -> Session:
-        """Return the session of a request."""
-        return self.sessions.get(request.path_params["token"])
-
-    def scan(self, request: Request) -> UploadedScan:
-        """Return the scan of a request."""
-        return self.session(request).scan(request.path_params["scan"])
-
-    def predict(self, request: Request, *, explain: bool = False) -> Prediction:
-        """Return the prediction of a request."""
-        return self.predictions.predict(self.scan(request), _options(self, request, explain=explain))
-
-    def sweep(self) -> None:
-        """Remove what idle and closed sessions stored."""
-        self.sessions.sweep()
-        self.predictions.keep_only(self.sessions.scan_ids())
 
 
 def open_session(state: AppState, _: Request) -> Response:
@@ -58,6 +31,8 @@ def open_session(state: AppState, _: Request) -> Response:
             "models": state.predictions.models.names,
             "samples": list(sample_scans()),
             "limits": asdict(state.limits),
+            "corrections": None if state.corrections is None else str(state.corrections.folder),
+            "reader": state.reader,
         }
     )
 
@@ -99,7 +74,7 @@ def remove_scan(state: AppState, request: Request) -> Response:
 
 def answer(state: AppState, request: Request) -> Response:
     """Return the prediction of a scan as JSON."""
-    session, scan, options = state.session(request), state.scan(request), _options(state, request)
+    session, scan, options = state.session(request), state.scan(request), predict_request(state, request)
     model = state.predictions.models.get(options.model)
     try:
         prediction = state.predictions.predict(scan, options)
@@ -138,7 +113,7 @@ def download(state: AppState, request: Request) -> Response:
 
 def table(state: AppState, request: Request) -> Response:
     """Return the table as the library writes it: each scan at the model's own threshold, with its file's own scale."""
-    session, options = state.session(request), _options(state, request)
+    session, options = state.session(request), predict_request(state, request)
     model = state.predictions.models.get(options.model)
     rows = [row for key in list(session.scans) if (row := session.rows.get((options.model, key))) is not None]
     return _attachment(csv_bytes(rows, model.classes), "predictions.csv", "text/csv")
@@ -146,14 +121,14 @@ def table(state: AppState, request: Request) -> Response:
 
 def clips(state: AppState, request: Request) -> Response:
     """Return the summary of each clip over its frames."""
-    found = state.session(request).clips(_options(state, request).model)
+    found = state.session(request).clips(predict_request(state, request).model)
     return JSONResponse({"clips": [{"name": one.source, "words": str(one)} for one in found]})
 
 
 def card(state: AppState, request: Request) -> Response:
     """Return a model's card."""
     state.session(request)
-    return JSONResponse({"html": card_html(state.predictions.models.get(_options(state, request).model))})
+    return JSONResponse({"html": card_html(state.predictions.models.get(predict_request(state, request).model))})
 
 
 def take_report(state: AppState, request: Request, content: bytes) -> Response:
@@ -170,24 +145,6 @@ def report(state: AppState, request: Request) -> Response:
     if content is None:
         raise GoneError("No report is open.")
     return Response(content, media_type="text/html; charset=utf-8", headers={"content-security-policy": REPORT_POLICY})
-
-
-def _options(state: AppState, request: Request, *, explain: bool = False) -> PredictRequest:
-    query = request.query_params
-    return PredictRequest(
-        model=query.get("model") or state.predictions.models.names[0],
-        threshold=_number(query.get("threshold"), "threshold"),
-        spacing=_number(query.get("spacing"), "spacing"),
-        operating_point=query.get("operating_point") or None,
-        explain=query.get("explain") if explain else None,
-    )
-
-
-def _number(text: str | None, name: str) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        raise OptionError(f"{name}={text!r}: is not a number.") from None
 
 
 def _attachment(content: bytes, name: str, media_type: str) -> Response:

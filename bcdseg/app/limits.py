@@ -28,6 +28,8 @@ class Limits:
         stall_seconds: Longest time without a byte of an upload.
         arrival_seconds: Longest time for a whole file to arrive.
         connections: Open connections; a new one replaces the one that has been idle for longest.
+        review_bytes: Bytes of one review: what a reader states about a scan, with the outline.
+        corrections_bytes: Bytes of all files in the folder of corrections.
         kept_pixels: Pixels of the latest predictions, which are cached so that nothing is computed twice.
     """
 
@@ -45,6 +47,8 @@ class Limits:
     arrival_seconds: float = 120.0
     connections: int = 128
     kept_pixels: int = 50_000_000
+    review_bytes: int = 4 * MEGA
+    corrections_bytes: int = 8_000 * MEGA
 
 
 STATIC = Path(__file__).parent / "static"

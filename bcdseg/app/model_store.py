@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
+from bcdseg.batch.run_manifest import fingerprint
 from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.errors import ModelNotFoundError
 from bcdseg.model.model import Model
@@ -26,6 +27,7 @@ class ModelStore:
         for name in dict.fromkeys([*names, *bundled]):
             shown = name if name in bundled or name.startswith("hf://") else Path(name).resolve().name
             self._paths[name if shown in self._paths else shown] = name
+        self._hashes: dict[str, str] = {}
         self._loaded = {key: self._load(key) for key, name in self._paths.items() if name not in bundled}
 
     @property
@@ -42,6 +44,13 @@ class ModelStore:
             if name not in self._loaded:
                 self._loaded[name] = self._load(name)
             return self._loaded[name]
+
+    def content_hash(self, name: str) -> str:
+        """Return a hash of all that a model's predictions depend on."""
+        if name not in self._hashes:
+            model = self.get(name)
+            self._hashes[name] = fingerprint(model.network, model.preprocessing, model.rules)
+        return self._hashes[name]
 
     def _load(self, name: str) -> Model:
         return load(self._paths[name], device=self._device)

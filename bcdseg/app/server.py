@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bcdseg.app import handlers
-from bcdseg.app.handlers import AppState
+from bcdseg.app import handlers, review_handlers
+from bcdseg.app.app_state import AppState
+from bcdseg.app.corrections import Corrections
 from bcdseg.app.limits import Limits, sample_scans, static_files
 from bcdseg.app.model_store import ModelStore
 from bcdseg.app.origin_check import HEADERS, WRONG_HOST, CheckOrigin
@@ -36,18 +37,27 @@ STATUS: dict[type[BaseException], int] = {SlowError: 408, CrowdedError: 503, Lim
 BROKEN = "The program met an unexpected error; the window that it runs in shows it."
 
 
-def create_app(models: ModelStore, *, host: str = "127.0.0.1", limits: Limits | None = None) -> Starlette:
+def create_app(
+    models: ModelStore,
+    *,
+    host: str = "127.0.0.1",
+    limits: Limits | None = None,
+    corrections: Corrections | None = None,
+    reader: str = "reader",
+) -> Starlette:
     """Create the page as an ASGI application.
 
     Args:
         models: The models that the page offers.
         host: The address that the server listens on, which determines the host names that it accepts.
         limits: Limits on uploads and memory.
+        corrections: Folder of corrections; None where none are saved.
+        reader: Name of the reader that the page suggests.
     """
     limits = limits or Limits()
     readers = ReaderPool(limits.at_once, seconds=limits.read_seconds, most_pixels=limits.pixels)
     predictions = PredictionCache(models, readers, most_pixels=limits.pixels, kept_pixels=limits.kept_pixels)
-    state = AppState(Sessions(limits), predictions, limits)
+    state = AppState(Sessions(limits), predictions, limits, corrections, reader)
     in_parallel = anyio.CapacityLimiter(limits.at_once)
     bodies = Bodies(seconds=limits.arrival_seconds, stall_seconds=limits.stall_seconds, bytes_together=limits.arriving_bytes)
 
@@ -85,6 +95,8 @@ def create_app(models: ModelStore, *, host: str = "127.0.0.1", limits: Limits | 
         Route(f"{scan}/levels", handle(handlers.level_map)),
         Route(f"{scan}/heat.png", handle(handlers.heat)),
         Route(f"{scan}/files/{{kind}}", handle(handlers.download)),
+        Route(f"{scan}/reviews", handle(review_handlers.reviews)),
+        Route(f"{scan}/review", receive(review_handlers.take_review, limits.review_bytes), methods=["PUT"]),
     ]
     return Starlette(
         routes=routes,

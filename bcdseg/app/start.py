@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
 import socket
 import threading
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from bcdseg.app.corrections import Corrections
+from bcdseg.app.limits import Limits
 from bcdseg.app.model_store import ModelStore
+from bcdseg.app.reviews import check_reader
+from bcdseg.errors import InputError
 from bcdseg.extras import require
 from bcdseg.web.hosts import is_loopback
 from bcdseg.web.listening import listen
@@ -26,11 +32,15 @@ class Page:
         models: The models that the page offers.
         host: The address that it listens on.
         listener: Its open socket.
+        corrections: Folder of corrections; None where none are saved.
+        reader: Name of the reader that the page suggests.
     """
 
     models: ModelStore
     host: str
     listener: socket.socket
+    corrections: Corrections | None = None
+    reader: str = "reader"
 
     @property
     def url(self) -> str:
@@ -46,14 +56,13 @@ class Page:
 
     def serve(self, *, browser: bool) -> None:
         """Serve until Ctrl-C."""
-        from bcdseg.app.limits import Limits
         from bcdseg.app.server import create_app
         from bcdseg.web.connections import ConnectionLimits
         from bcdseg.web.ending import BoundedServer
 
         limits = Limits()
         server = BoundedServer(
-            create_app(self.models, host=self.host, limits=limits),
+            create_app(self.models, host=self.host, limits=limits, corrections=self.corrections, reader=self.reader),
             connections=ConnectionLimits(most=limits.connections, request_seconds=LONGEST_REQUEST),
             grace=GRACE,
             log_level="warning",
@@ -64,20 +73,40 @@ class Page:
         server.run(sockets=[self.listener])
 
 
-def open_page(models: Sequence[str] = (), *, host: str = "127.0.0.1", port: int = 8765, device: str = "auto") -> Page:
-    """Load the given models, and listen.
+def open_page(
+    models: Sequence[str] = (),
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    device: str = "auto",
+    corrections: Path | None = None,
+    reader: str | None = None,
+) -> Page:
+    """Load the given models, open the folder of corrections, and listen.
 
     Args:
         models: Bundled names, folders or ``hf://owner/name``; the bundled ones are always offered.
         host: Address to listen on; anything but the loopback is reachable for others.
         port: Port to listen on; 0 takes any that is free.
         device: Device of the predictions.
+        corrections: Folder in which corrections are saved; None saves none.
+        reader: Name of the reader that the page suggests; by default the name of the user of this computer.
     """
     for package in ("uvicorn", "starlette"):
         require(package, extra="app", purpose=PURPOSE)
+    name = _user() if reader is None else check_reader(reader)
+    store = None if corrections is None else Corrections(corrections, most_bytes=Limits().corrections_bytes)
     listener = listen(host, port)
     try:
-        return Page(ModelStore(models, device=device), host, listener)
+        return Page(ModelStore(models, device=device), host, listener, store, name)
     except BaseException:
         listener.close()
         raise
+
+
+def _user() -> str:
+    """Return the name of the user of this computer, if the system knows a printable one."""
+    try:
+        return check_reader(getpass.getuser())
+    except (OSError, KeyError, ImportError, InputError):
+        return "reader"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,8 @@ import typer
 from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.terminal import echo
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+CORRECTIONS = "bcdseg-corrections"
 OPEN = (
     "bcdseg: others on the network can reach this page, unencrypted and without a password. "
     "Use it with scans that name nobody, or listen at 127.0.0.1."
@@ -23,24 +26,41 @@ def app_command(
     host: Annotated[str, typer.Option(help="Where to listen. Anything but the loopback lets others in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes any that is free.")] = 8765,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    corrections: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder in which corrections are saved with their scans, a data set for bcdseg train.  "
+            f"[default: {CORRECTIONS}, created with the first correction; none if others can reach the page]",
+            show_default=False,
+        ),
+    ] = None,
+    save: Annotated[bool, typer.Option("--save/--no-save", help="Whether corrections are saved at all.")] = True,
+    reader: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the reader in the corrections.  [default: this computer's user]")
+    ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open the page in the browser.")] = True,
 ) -> None:
-    """Open a page in the browser: drop scans, see outlines and sizes.
+    """Open a page in the browser: drop scans, see outlines and sizes, correct them.
 
-    Runs on this machine alone and sends nothing anywhere. Scans are held in memory while the page is open.
+    Runs on this machine alone and sends nothing anywhere. Scans are in memory while the page is open; a scan that is corrected or
+    judged is saved with its correction.
 
-    Examples:  bcdseg app  |  bcdseg app --model my-model --no-browser
+    Examples:  bcdseg app  |  bcdseg app --model my-model --no-browser  |  bcdseg app --corrections to-learn --reader "A. Lee"  |
+    bcdseg train to-learn --model bus-multi
     """
     from bcdseg.app.start import open_page
+    from bcdseg.errors import OptionError
 
-    page = open_page(model or (), host=host, port=port, device=device)
+    if corrections is not None and not save:
+        raise OptionError("--corrections and --no-save contradict each other: give one of them.")
+    folder = corrections or (Path(CORRECTIONS) if save and host in LOOPBACK else None)
+    page = open_page(model or (), host=host, port=port, device=device, corrections=folder, reader=reader)
     echo(f"The page is at {page.url}  (Ctrl-C ends it)")
+    echo(f"Corrections are saved in {page.corrections.folder}" if page.corrections else "Corrections are not saved")
     if not page.is_private:
         echo(OPEN, err=True)
     page.serve(browser=browser)
-
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def serve_command(

@@ -22,6 +22,7 @@ from drawn import draw_ellipse, draw_scan
 from made_dicom import IDENTIFIERS, content, dicom, panicking_rle, region
 from made_jpeg import endless_jpeg
 from made_tiff import far_strips
+from page_client import ORIGIN, Page, png, save_model
 from PIL import Image
 from pydicom import dcmread
 from starlette.applications import Starlette
@@ -36,39 +37,12 @@ from bcdseg.inference.rules import OperatingPoint
 from bcdseg.web.connections import ConnectionLimits
 from bcdseg.web.ending import BoundedServer
 
-ORIGIN = "http://127.0.0.1:8765"
 LIMITS = Limits(file_bytes=200_000, pixels=300_000, frames=3, scans=4, session_bytes=300_000, sessions=2)
-
-
-class Page:
-    """A page's side of the talk."""
-
-    def __init__(self, client: TestClient) -> None:
-        self.client = client
-        self.told = client.post("/api/session").json()
-        self.root = f"/api/{self.told['token']}"
-
-    def add(self, file: bytes, name: str = "scan.png") -> list[dict[str, str]]:
-        reply = self.client.post(f"{self.root}/scans", params={"name": name}, content=file)
-        assert reply.status_code == 200, reply.text
-        return reply.json()["scans"]
-
-    def get(self, scan: dict[str, str], what: str, **asked: object) -> Any:
-        return self.client.get(f"{self.root}/scans/{scan['id']}/{what}", params=asked)
-
-    def answer(self, scan: dict[str, str], **asked: object) -> dict[str, Any]:
-        reply = self.get(scan, "answer", **asked)
-        assert reply.status_code == 200, reply.text
-        return reply.json()
 
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import torch
-
-    torch.manual_seed(1)
-    model = bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=64, decoder_channels=(32, 16, 16, 8, 8))
-    return model.save(tmp_path_factory.mktemp("models") / "drawn")
+    return save_model(tmp_path_factory.mktemp("models") / "drawn")
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +56,6 @@ def client(model_folder: Path) -> Iterator[TestClient]:
 @pytest.fixture
 def page(client: TestClient) -> Page:
     return Page(client)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 @cache
@@ -110,7 +78,7 @@ def _mask(answer: dict[str, Any]) -> np.ndarray:
 def test_the_page_says_what_the_library_says(page: Page, model_folder: Path, asked: dict[str, float]) -> None:
     pixels = draw_scan(3)
     direct = _direct(model_folder, pixels, **asked)
-    answer = page.answer(page.add(_png(pixels))[0], **asked)
+    answer = page.answer(page.add(png(pixels))[0], **asked)
     assert {key: answer[key] for key in direct.to_dict() if key != "source"} == {
         key: value for key, value in json.loads(json.dumps(direct.to_dict())).items() if key != "source"
     }
@@ -121,7 +89,7 @@ def test_the_page_says_what_the_library_says(page: Page, model_folder: Path, ask
 
 def test_the_map_cuts_at_each_step_of_the_slider_as_the_library_does(page: Page, model_folder: Path) -> None:
     pixels = draw_scan(4)
-    reply = page.get(page.add(_png(pixels))[0], "levels")
+    reply = page.get(page.add(png(pixels))[0], "levels")
     levels = np.frombuffer(reply.content, np.uint8).reshape(pixels.shape)
     probability = _direct(model_folder, pixels).mask_probability
     assert probability is not None
@@ -131,7 +99,7 @@ def test_the_map_cuts_at_each_step_of_the_slider_as_the_library_does(page: Page,
 
 def test_downloads_are_the_librarys_own_files(page: Page, model_folder: Path, tmp_path: Path) -> None:
     pixels = draw_scan(5)
-    scan = page.add(_png(pixels), "my scan é.png")[0]
+    scan = page.add(png(pixels), "my scan é.png")[0]
     direct = _direct(model_folder, pixels, threshold=0.5)
     direct.save(tmp_path, name="direct")
     for kind, name in (("mask.png", "direct_mask.png"), ("overlay.png", "direct_overlay.png")):
@@ -176,7 +144,7 @@ def test_a_clip_becomes_a_bounded_number_of_frames(page: Page) -> None:
 
 def test_the_frames_of_a_clip_are_summed_up(page: Page, model_folder: Path) -> None:
     clip = np.stack([draw_scan(seed) for seed in range(3)])
-    frames, _ = page.add(content(dicom(clip, clip=True)), "clip.dcm"), page.add(_png(draw_scan(9)))
+    frames, _ = page.add(content(dicom(clip, clip=True)), "clip.dcm"), page.add(png(draw_scan(9)))
     asked = f"{page.root}/clips"
     assert page.client.get(asked).json() == {"clips": []}
     for frame in frames:
@@ -196,7 +164,7 @@ def test_an_operating_point_calls_the_class(tmp_path: Path) -> None:
         create_app(ModelStore([str(model.save(tmp_path / "drawn"))]), limits=LIMITS), base_url=ORIGIN, headers={"origin": ORIGIN}
     ) as client:
         page = Page(client)
-        scan = page.add(_png(draw_scan(3)))[0]
+        scan = page.add(png(draw_scan(3)))[0]
         plain, called = page.answer(scan), page.answer(scan, operating_point=point.name)
         assert plain["points"] == {point.name: str(point)}
         assert plain["operating_point"] is None
@@ -206,14 +174,14 @@ def test_an_operating_point_calls_the_class(tmp_path: Path) -> None:
 
 
 def test_a_heat_map_is_made_on_demand(page: Page) -> None:
-    scan = page.add(_png(draw_scan(8)))[0]
+    scan = page.add(png(draw_scan(8)))[0]
     reply = page.get(scan, "heat.png", explain="benign")
     assert Image.open(io.BytesIO(reply.content)).size == (160, 120)
     assert "choose" in page.get(scan, "heat.png", explain="cyst").json()["error"]
 
 
 def test_the_table_has_a_row_for_each_scan_read_or_not(page: Page, model_folder: Path) -> None:
-    good, bad = page.add(_png(draw_scan(9)), "good.png")[0], page.add(b"no image", "bad.png")[0]
+    good, bad = page.add(png(draw_scan(9)), "good.png")[0], page.add(b"no image", "bad.png")[0]
     page.answer(good)
     page.answer(good, threshold=0.6)  # the table stays with the model's own
     assert page.get(bad, "answer").status_code == 422
@@ -227,7 +195,7 @@ def test_the_table_has_a_row_for_each_scan_read_or_not(page: Page, model_folder:
 
 
 def test_a_name_in_the_table_is_no_formula(page: Page) -> None:
-    page.answer(page.add(_png(draw_scan(9)), "=cmd()|A1.png")[0])
+    page.answer(page.add(png(draw_scan(9)), "=cmd()|A1.png")[0])
     rows = csv.DictReader(io.StringIO(page.client.get(f"{page.root}/table.csv").text))
     assert [row["source"] for row in rows] == ["'=cmd()|A1.png"]
 
@@ -237,9 +205,9 @@ def test_a_name_in_the_table_is_no_formula(page: Page) -> None:
     [
         ("notes.png", b"plain text", "is not an image"),
         ("empty.png", b"", "empty"),
-        ("cut.png", _png(draw_scan(1))[:300], "truncated or damaged"),
+        ("cut.png", png(draw_scan(1))[:300], "truncated or damaged"),
         ("cut.dcm", b"\0" * 128 + b"DICM" + b"\x02\0", "DICOM"),
-        ("small.png", _png(np.zeros((4, 4), np.uint8)), "smallest"),
+        ("small.png", png(np.zeros((4, 4), np.uint8)), "smallest"),
     ],
 )
 def test_a_bad_file_is_told_in_words(page: Page, name: str, file: bytes, words: str) -> None:
@@ -254,16 +222,16 @@ def test_what_is_too_much_is_refused_and_what_was_held_stays(page: Page) -> None
         reply = page.client.post(f"{page.root}/scans", params={"name": "a.png"}, content=file)
         return reply.status_code, reply.json().get("error", "")
 
-    held = page.add(_png(draw_scan(1)))[0]
+    held = page.add(png(draw_scan(1)))[0]
     assert send(b"x" * 200_001)[0] == 413
-    assert "million pixels" in send(_png(np.zeros((600, 600), np.uint8)))[1]
-    huge = _png(np.zeros((6, 60_000), np.uint8))
+    assert "million pixels" in send(png(np.zeros((600, 600), np.uint8)))[1]
+    huge = png(np.zeros((6, 60_000), np.uint8))
     assert send(huge)[0] == 413
     assert send(b"x" * 199_000)[0] == 200
     assert "MB of scans" in send(b"y" * 199_000)[1]
     for _ in range(2):
-        assert send(_png(draw_scan(1)))[0] == 200
-    assert "4 scans at most" in send(_png(draw_scan(1)))[1]
+        assert send(png(draw_scan(1)))[0] == 200
+    assert "4 scans at most" in send(png(draw_scan(1)))[1]
     assert page.answer(held)["label"]
 
 
@@ -274,7 +242,7 @@ def test_a_body_without_a_length_is_cut_off_too(page: Page) -> None:
 
 def test_a_page_sees_its_own_scans_only_and_they_go_with_it(client: TestClient) -> None:
     one, other = Page(client), Page(client)
-    scan = one.add(_png(draw_scan(2)))[0]
+    scan = one.add(png(draw_scan(2)))[0]
     assert other.get(scan, "answer").status_code == 404
     assert one.answer(scan)["label"]
     client.post(f"{one.root}/close")
@@ -282,8 +250,8 @@ def test_a_page_sees_its_own_scans_only_and_they_go_with_it(client: TestClient) 
     assert (gone.status_code, gone.json()["gone"]) == (404, True)
     third, fourth = Page(client), Page(client)
     assert client.get(f"{other.root}/table.csv").status_code == 404  # two pages at most: the oldest gave way
-    assert third.add(_png(draw_scan(2)))
-    assert fourth.add(_png(draw_scan(2)))
+    assert third.add(png(draw_scan(2)))
+    assert fourth.add(png(draw_scan(2)))
 
 
 def test_nothing_of_a_closed_page_stays_in_memory(client: TestClient) -> None:
@@ -293,7 +261,7 @@ def test_nothing_of_a_closed_page_stays_in_memory(client: TestClient) -> None:
         return [name for thing in things if "kept" in (name := thing.name if isinstance(thing, UploadedScan) else thing.source)]
 
     page = Page(client)
-    page.answer(page.add(_png(draw_scan(2)), "kept.png")[0])
+    page.answer(page.add(png(draw_scan(2)), "kept.png")[0])
     assert sorted(held()) == ["kept.png", "kept.png"]
     client.post(f"{page.root}/close")
     assert held() == []
@@ -324,7 +292,7 @@ def test_models_are_offered_and_their_cards_can_be_read(page: Page) -> None:
     card = page.client.get(f"{page.root}/card", params={"model": "drawn"}).json()["html"]
     assert "<h1>drawn</h1>" in card
     assert "not trained" in card
-    unknown = page.get(page.add(_png(draw_scan(1)))[0], "answer", model="gpt")
+    unknown = page.get(page.add(png(draw_scan(1)))[0], "answer", model="gpt")
     assert "drawn, bus-multi, busi-lite" in unknown.json()["error"]
 
 
@@ -341,7 +309,7 @@ def test_markup_in_a_card_stays_text() -> None:
 
 @pytest.mark.parametrize("name", [".", "..", "../../a.png", "C:\\scans\\a.png", 'a\nb".png', "a.png#3", "\u202eé" * 200])
 def test_any_name_will_do(page: Page, name: str) -> None:
-    scan = page.add(_png(draw_scan(1)), name)[0]
+    scan = page.add(png(draw_scan(1)), name)[0]
     assert not {"/", "\\"} & set(scan["name"])
     assert page.get(scan, "files/mask.png").headers["content-disposition"].endswith("_mask.png")
 
@@ -354,7 +322,7 @@ def test_models_that_only_outline_or_only_classify(lacking: str, tmp_path: Path)
     app = create_app(ModelStore([str(model.save(tmp_path / "part"))]), limits=LIMITS)
     with TestClient(app, base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
         page = Page(client)
-        scan = page.add(_png(draw_scan(1)))[0]
+        scan = page.add(png(draw_scan(1)))[0]
         answer = page.answer(scan)
         has_mask = lacking == "head"
         assert (answer["edges"] is not None) is has_mask
@@ -407,7 +375,7 @@ def _posted(port: int, path: str, body: bytes, sent: int | None = None) -> http.
 
 
 def test_uploads_that_stall_keep_no_other_waiting_and_are_given_up(model_folder: Path) -> None:
-    app, scan = create_app(ModelStore([str(model_folder)]), limits=replace(LIMITS, stall_seconds=2)), _png(draw_scan(1))
+    app, scan = create_app(ModelStore([str(model_folder)]), limits=replace(LIMITS, stall_seconds=2)), png(draw_scan(1))
     with listening(app) as port:
         token = _replied(_posted(port, "/api/session", b""))[1]["token"]
         stalled = [_posted(port, f"/api/{token}/scans?name=a.png", scan, sent=100) for _ in range(6)]
@@ -432,14 +400,14 @@ def test_files_that_arrive_together_are_bounded_together(model_folder: Path) -> 
     with TestClient(app, base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
         page = Page(client)
         for _ in range(2):  # what was refused is not counted any more
-            reply = client.post(f"{page.root}/scans", params={"name": "a.png"}, content=_png(draw_scan(1)))
+            reply = client.post(f"{page.root}/scans", params={"name": "a.png"}, content=png(draw_scan(1)))
             assert (reply.status_code, "at once" in reply.json()["error"]) == (503, True)
-            assert page.add(_png(np.zeros((40, 40), np.uint8)))
+            assert page.add(png(np.zeros((40, 40), np.uint8)))
 
 
 @pytest.mark.parametrize("kind", ["RLE", "TIFF", "spacing"])
 def test_foreign_exceptions_are_told_in_words(page: Page, kind: str) -> None:
-    files = {"RLE": lambda: panicking_rle(draw_scan(1)), "TIFF": far_strips, "spacing": lambda: _png(draw_scan(1))}
+    files = {"RLE": lambda: panicking_rle(draw_scan(1)), "TIFF": far_strips, "spacing": lambda: png(draw_scan(1))}
     reply = page.get(page.add(files[kind](), "odd")[0], "answer", spacing=1e200 if kind == "spacing" else "")
     assert reply.status_code == 422
     assert {"RLE": "PanicException", "TIFF": "OverflowError", "spacing": "0.001 to 10"}[kind] in reply.json()["error"]
@@ -453,7 +421,7 @@ def test_a_file_that_takes_too_long_to_decode_is_refused_and_others_are_read(mod
         page = Page(client)
         reply = page.get(page.add(endless_jpeg(), "endless.jpg")[0], "answer")
         assert (reply.status_code, "longer than 2 s" in reply.json()["error"]) == (422, True)
-        assert page.answer(page.add(_png(draw_scan(1)))[0])["label"]
+        assert page.answer(page.add(png(draw_scan(1)))[0])["label"]
 
 
 def test_an_old_dicom_file_without_its_mark_is_read(page: Page) -> None:

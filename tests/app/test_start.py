@@ -36,6 +36,9 @@ def test_what_keeps_the_page_from_opening_is_said(monkeypatch: pytest.MonkeyPatc
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert "port 0" in refused("--port", str(taken.getsockname()[1]))
     assert "neither a folder nor" in refused("--port", "0", "--model", "nowhere")
+    assert "--no-save" in refused("--corrections", "mine", "--no-save")
+    assert "is not a folder" in refused("--corrections", __file__)
+    assert "reader's name" in refused("--reader", "")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert "pip install 'bcdseg[app]'" in refused()
 
@@ -46,3 +49,22 @@ def test_models_of_one_name_can_be_told_apart(tmp_path: Path) -> None:
     models = ModelStore(folders)
     assert models.names == ("mine", folders[1], "bus-multi", "busi-lite")
     assert models.get().classes == ("a", "b")
+
+
+def test_corrections_are_saved_only_where_nobody_else_can_send_them_or_the_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: dict[str, object] = {}
+
+    def open_page(*_: object, **options: object) -> None:
+        opened.update(options)
+        raise bcdseg.errors.OutputError("stop")
+
+    monkeypatch.setattr("bcdseg.app.start.open_page", open_page)
+
+    def folder(*arguments: str) -> object:
+        CliRunner().invoke(app, ["app", "--no-browser", *arguments])
+        return opened["corrections"]
+
+    assert folder() == Path("bcdseg-corrections")
+    assert folder("--host", "0.0.0.0") is None
+    assert folder("--host", "0.0.0.0", "--corrections", "mine") == Path("mine")
+    assert folder("--no-save") is None

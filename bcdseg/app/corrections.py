@@ -1,0 +1,266 @@
+"""Folder of corrections: a data set that ``bcdseg.open_dataset`` reads and ``bcdseg train`` learns from.
+
+    corrections.csv            one row per scan and reader
+    files/SCAN.png             the scan
+    files/SCAN.READER.N.png    the outline of a reader's N-th review
+    files/SCAN.READER.json     the latest review of a reader, from which the row is made
+    files/SCAN.READER.N.json   an earlier review, where another window had saved it meanwhile
+
+Each review is written at once and durably. SCAN is a hash of the file and the frame.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from hashlib import blake2b
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bcdseg.app.reviews import Review
+from bcdseg.app.sessions import UploadedScan
+from bcdseg.data.images import to_uint8
+from bcdseg.data.masks import read_mask
+from bcdseg.errors import InputError, LimitError, OptionError, OutputError
+from bcdseg.files import write_whole
+from bcdseg.inference.prediction import Prediction
+from bcdseg.inference.writers import json_bytes, png_bytes
+from bcdseg.partial import locked
+from bcdseg.table_text import csv_text
+from bcdseg.types import Mask, Pixels
+from bcdseg.web.bodies import MEGA
+
+TABLE, FILES = "corrections.csv", "files"
+FACTS = ("reader", "saved", "verdict", "predicted_label", "outline", "predicted_by", "model_hash", "threshold", "source", "frame")
+COLUMNS = ("id", "image", "mask", "label", "group", "spacing", *(f"fact:{name}" for name in FACTS))
+LATEST = re.compile(r"[0-9a-f]{32}\.[^.]+\.json")
+DRAWN, UNCHANGED = "corrected", "as predicted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Saved review.
+
+    Attributes:
+        scan: Hash of the file and the frame.
+        source: Name of the file.
+        frame: Frame of a clip, counted from 1.
+        file_hash: Hash of the file: the frames of a clip share it.
+        spacing: Millimetres per pixel, down and across.
+        reader: Name of the reader.
+        saved: Time of saving, in UTC.
+        revision: Number of the reader's reviews of this scan.
+        verdict: One of ``reviews.VERDICTS``, or None.
+        label: Class that the reader chose, or None.
+        predicted_label: Class that the model predicted.
+        outline: ``"corrected"``, or ``"as predicted"`` where the reader accepted the model's outline; None where there is none.
+        mask: File of the outline.
+        predicted_by: Name of the model.
+        model_hash: Hash of all that the model's predictions depend on.
+        threshold: Mask probability from which the model's outline was drawn.
+    """
+
+    scan: str
+    source: str
+    frame: int | None
+    file_hash: str
+    spacing: tuple[float, float] | None
+    reader: str
+    saved: str
+    revision: int
+    verdict: str | None
+    label: str | None
+    predicted_label: str | None
+    outline: str | None
+    mask: str | None
+    predicted_by: str
+    model_hash: str
+    threshold: float
+
+    @property
+    def name(self) -> str:
+        """Beginning of the names of its files."""
+        return f"{self.scan}.{reader_key(self.reader)}"
+
+    @property
+    def image(self) -> str:
+        """File of the scan."""
+        return f"{self.scan}.png"
+
+    def row(self) -> list[Any]:
+        """Return its row of the table.
+
+        Only what the reader has confirmed is ground truth: both outline and class of an accepted scan, and what was changed by hand
+        in a scan without verdict. The others have neither a mask nor a label.
+        """
+        drawn = self.mask if self.verdict == "accepted" or (self.verdict is None and self.outline == DRAWN) else None
+        label = (self.label or self.predicted_label) if self.verdict == "accepted" else self.label if self.verdict is None else None
+        spacing = None if self.spacing is None else ";".join(map(repr, self.spacing))
+        mask = None if drawn is None else f"{FILES}/{drawn}"
+        facts = [getattr(self, name) for name in FACTS]
+        return [self.name, f"{FILES}/{self.image}", mask, label, self.file_hash, spacing, *facts]
+
+
+def file_hash(scan: UploadedScan) -> str:
+    """Return a hash of the content of a scan's file."""
+    return blake2b(scan.content, digest_size=16).hexdigest()
+
+
+def scan_key(scan: UploadedScan) -> str:
+    """Return a hash of a scan's file and frame: the same file has the same key in each session."""
+    return blake2b(f"{file_hash(scan)}#{scan.frame or ''}".encode(), digest_size=16).hexdigest()
+
+
+def reader_key(name: str) -> str:
+    """Return a name of a reader for file names; two readers never share one."""
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:30]}-{blake2b(name.encode(), digest_size=4).hexdigest()}"
+
+
+class Corrections:
+    """Corrections in a folder, which is created with the first one. Several servers and windows can use it at once.
+
+    Args:
+        folder: The folder: new, empty, or one that was written here before.
+        most_bytes: Largest size of all its files together.
+
+    Raises:
+        OptionError: The folder contains something else.
+        InputError: A review in it is damaged.
+    """
+
+    def __init__(self, folder: Path, *, most_bytes: int) -> None:
+        self.folder, self._most_bytes = folder.absolute(), most_bytes
+        self._lock = Lock()
+        self._read: dict[str, tuple[tuple[int, ...], Record]] = {}
+        if folder.exists() and not folder.is_dir():
+            raise OptionError(f"{folder}: is not a folder. Choose another one for the corrections.")
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / TABLE).exists() and not (folder / FILES).is_dir():
+            raise OptionError(f"{folder}: contains files that are no corrections. Choose a new or an empty folder.")
+        self.records()
+
+    def of(self, scan: UploadedScan) -> list[Record]:
+        """Return the latest review of a scan by each reader, in the order of saving."""
+        key = scan_key(scan)
+        return [record for record in self.records() if record.scan == key]
+
+    def records(self) -> list[Record]:
+        """Return the latest reviews of all scans, in the order of saving."""
+        with self._lock:
+            found = {}
+            for path in (self.folder / FILES).glob("*.json"):
+                if LATEST.fullmatch(path.name):
+                    stat = path.stat()
+                    stamp, before = (stat.st_mtime_ns, stat.st_size, stat.st_ino), self._read.get(path.name)
+                    found[path.name] = before if before and before[0] == stamp else (stamp, _record(path))
+            self._read = found
+        return sorted((record for _, record in found.values()), key=lambda record: (record.saved, record.name))
+
+    def mask(self, record: Record, size: tuple[int, int]) -> Mask | None:
+        """Return the outline of a review."""
+        return None if record.mask is None else read_mask([self.folder / FILES / record.mask], size)
+
+    def save(self, scan: UploadedScan, review: Review, prediction: Prediction, model_hash: str) -> tuple[Record, bool]:
+        """Write a review, and the table again; return the review, and whether an earlier one was kept next to it.
+
+        An earlier review of the same reader is kept where the page has not displayed it: another window has saved it meanwhile.
+
+        Args:
+            scan: The scan.
+            review: The review.
+            prediction: The prediction that the page displayed.
+            model_hash: Hash of the model.
+
+        Raises:
+            LimitError: The folder has reached its size.
+            OutputError: It can't be written.
+        """
+        files = self.folder / FILES
+        try:
+            files.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{files}: can't be created ({error.strerror}). Choose another folder: --corrections.") from error
+        with locked(self.folder):
+            before = next((one for one in self.of(scan) if one.reader == review.reader), None)
+            record, mask = _new_record(scan, review, prediction, model_hash, before)
+            contents = {} if mask is None or record.mask is None else {record.mask: png_bytes(Image.fromarray(mask))}
+            if not (files / record.image).exists():
+                contents[record.image] = scan_png(prediction.image)
+            self._check_room(sum(map(len, contents.values())))
+            kept = before is not None and before.revision != review.revision
+            if before is not None and kept:
+                contents[f"{before.name}.{before.revision}.json"] = json_bytes(asdict(before))
+            for name, content in contents.items():
+                write_whole(files / name, content, overwrite=True, durable=True)
+            write_whole(files / f"{record.name}.json", json_bytes(asdict(record)), overwrite=True, durable=True)
+            write_whole(self.folder / TABLE, table(self.records()), overwrite=True, durable=True)
+            if before is not None and before.mask is not None and not kept:
+                (files / before.mask).unlink(missing_ok=True)
+        return record, kept
+
+    def contents(self, scans: Sequence[UploadedScan]) -> Mapping[str, Path | bytes]:
+        """Return the files of a data set with the reviews of some scans: each by its name, as a path or as its content."""
+        keys = {scan_key(scan) for scan in scans}
+        records = [record for record in self.records() if record.scan in keys]
+        names = dict.fromkeys(name for record in records for name in (record.image, record.mask, f"{record.name}.json") if name)
+        return {TABLE: table(records), **{f"{FILES}/{name}": self.folder / FILES / name for name in names}} if records else {}
+
+    def _check_room(self, size: int) -> None:
+        used = sum(path.stat().st_size for path in (self.folder / FILES).iterdir() if path.is_file())
+        if used + size > self._most_bytes:
+            raise LimitError(f"{self.folder}: has {self._most_bytes // MEGA} MB, the most for corrections. Choose another folder.")
+
+
+def table(records: Sequence[Record]) -> bytes:
+    """Return the table of a data set of reviews."""
+    return csv_text(COLUMNS, [record.row() for record in records]).encode("utf-8", "backslashreplace")
+
+
+def scan_png(pixels: Pixels) -> bytes:
+    """Return the pixels of a scan as PNG; gray ones of more than 8 bits with 16."""
+    if pixels.dtype == np.uint8 or pixels.ndim == 3:
+        return png_bytes(Image.fromarray(to_uint8(pixels)))
+    return png_bytes(Image.fromarray((pixels * 65535 + 0.5).astype(np.uint16)))
+
+
+def _new_record(
+    scan: UploadedScan, review: Review, prediction: Prediction, model_hash: str, before: Record | None
+) -> tuple[Record, Mask | None]:
+    accepted = prediction.mask if review.verdict == "accepted" else None
+    mask = accepted if review.mask is None else review.mask
+    outline = None if mask is None else DRAWN if prediction.mask is None or (mask != prediction.mask).any() else UNCHANGED
+    key, revision = scan_key(scan), 1 + (before.revision if before else 0)
+    record = Record(
+        scan=key,
+        source=scan.file_name,
+        frame=scan.frame,
+        file_hash=file_hash(scan),
+        spacing=prediction.spacing,
+        reader=review.reader,
+        saved=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        revision=revision,
+        verdict=review.verdict,
+        label=review.label,
+        predicted_label=prediction.label,
+        outline=outline,
+        mask=None if mask is None else f"{key}.{reader_key(review.reader)}.{revision}.png",
+        predicted_by=prediction.model,
+        model_hash=model_hash,
+        threshold=prediction.threshold,
+    )
+    return record, mask
+
+
+def _record(path: Path) -> Record:
+    try:
+        fields = json.loads(path.read_bytes())
+        spacing = fields["spacing"]
+        return Record(**{**fields, "spacing": None if spacing is None else (float(spacing[0]), float(spacing[1]))})
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path}: is not a review that bcdseg app has written ({error}). Move it out of the folder.") from error
