@@ -1,0 +1,165 @@
+"""Train the recipes of the field and measure what they are worth: one command, which resumes.
+
+    python training/field/run.py DATA WORK                    # everything, the cheapest and most telling runs first
+    python training/field/run.py DATA WORK --only cnn-3class --seeds 1 --budget-seconds 3600
+    python training/field/run.py DATA WORK --estimate         # seconds per epoch of each recipe on this machine
+
+``DATA`` holds the folders busi256, bus_bra, bus_uclm and mias150. Each recipe is trained on BUSI by random split, as its authors
+did, and by groups of near-duplicates, and tested on the part that was held back and on both other hospitals; the mammogram recipe
+is trained on mias150 by scan and by patient. Finished runs are skipped; a run that was stopped resumes after its last complete
+epoch. Two cores can't run all recipes at full length: each has a cap of epochs in ``plan.py``, ``--full`` lifts it, and every
+result states the epochs run of those claimed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from parts import open_data, other_hospitals, parts
+from plan import SEEDS, RunPlan, all_runs, recipe_of
+from speed import estimate
+from store import Result, is_finished, save
+
+import bcdseg
+from bcdseg import Dataset, Model
+from bcdseg.errors import WeightsUnavailableError
+from bcdseg.evaluation.case_results import predict_cases
+from bcdseg.evaluation.measures.catalogue import all_measures, headlines
+from bcdseg.evaluation.measures.intervals import estimate as estimates_of
+from bcdseg.evaluation.results_table import Cases, table_of
+from bcdseg.training.recipes import Recipe
+
+HELD_BACK = "held back"
+
+
+def run_one(run: RunPlan, data: Path, work: Path, options: argparse.Namespace) -> None:
+    """Train one run, test it, and write its result; what training needs on disk is removed then."""
+    start, (recipe, model, weights) = time.monotonic(), _start(run, data, options)
+    narrowed = recipe.narrow(open_data(data, run.data))
+    train, val, test = parts(run, narrowed)
+    claimed = recipe.config().epochs
+    epochs = claimed if options.full else min(run.entry.epochs, claimed)
+    epochs = min(epochs, options.epochs or epochs)
+    fitted = bcdseg.fit(
+        model,
+        train,
+        val,
+        out=work / "runs" / run.name,
+        config=recipe.config(
+            epochs=epochs, seed=run.seed, precision=run.entry.precision, pictures=False, progress=False, workers=0
+        ),
+        resume=True,
+    )
+    tests = {HELD_BACK: test, **other_hospitals(data, run, recipe)}
+    cases = {name: _measured(fitted.model, scans) for name, scans in tests.items()}
+    facts = {
+        "recipe": run.recipe,
+        "data": run.data,
+        "way": run.way,
+        "seed": run.seed,
+        "weights": weights,
+        "precision": run.entry.precision,
+        "epochs claimed": claimed,
+        "epochs run": len(fitted.history),
+        "best epoch": fitted.best_epoch,
+        "scans": {"train": len(train), "val": len(val), **{name: len(scans) for name, scans in tests.items()}},
+        "training seconds": round(sum(row["seconds"] for row in fitted.history), 1),
+        "seconds": round(time.monotonic() - start, 1),
+        "figures": {name: _figures(table) for name, table in cases.items()},
+        "versions": {name: version(name) for name in ("torch", "timm", "segmentation_models_pytorch")},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    save(Result(facts, cases), work, run.name)
+    shutil.rmtree(work / "runs" / run.name)
+
+
+def _start(run: RunPlan, data: Path, options: argparse.Namespace) -> tuple[Recipe, Model, str]:
+    """Return the recipe, its initial model, and where its weights come from."""
+    recipe = recipe_of(run, weights=True)
+    classes = recipe.narrow(open_data(data, run.data)).classes
+    if recipe.network.get("weights") is None:
+        return recipe, recipe.model(classes, seed=run.seed), "random, as the recipe says"
+    file = None if options.weights is None else options.weights / f"{recipe.network['encoder']}.pth"
+    if file is not None and file.is_file():
+        return recipe, recipe.model(classes, weights=file, seed=run.seed), "ImageNet"
+    try:
+        return recipe, recipe.model(classes, seed=run.seed), "ImageNet"
+    except WeightsUnavailableError:
+        recipe = recipe_of(run, weights=False)
+        return recipe, recipe.model(classes, seed=run.seed), "random, because ImageNet weights could not be had"
+
+
+def _measured(model: Model, scans: Dataset) -> Cases:
+    results = (result.case for result in predict_cases(model, scans))
+    return table_of(results, classes=model.classes, no_lesion=model.no_lesion)
+
+
+def _figures(cases: Cases) -> dict[str, Mapping[str, Any]]:
+    """Return the headline figures of one test set with their intervals."""
+    measures = headlines(all_measures(cases), cases.positive, distance="hd95_share")
+    found = estimates_of(cases, measures)
+    return {
+        name: {end: None if (at := getattr(one, end)) is None else round(at, 4) for end in ("value", "low", "high")}
+        for name, one in found.items()
+    }
+
+
+def train_all(runs: list[RunPlan], options: argparse.Namespace) -> None:
+    """Run what is not finished, until the time is over."""
+    start = time.monotonic()
+    for run in runs:
+        if is_finished(options.work, run.name):
+            continue
+        if options.budget_seconds is not None and time.monotonic() - start > options.budget_seconds:
+            _say(f"stopped after {options.budget_seconds} seconds, before {run.name}; the same command resumes")
+            return
+        _say(f"{run.name} starts")
+        run_one(run, options.data, options.work, options)
+        _say(f"{run.name} is finished")
+
+
+def _say(text: str) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%S} {text}", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of busi256, bus_bra, bus_uclm and mias150")
+    parser.add_argument("work", type=Path, help="folder of the results; what is finished in it is skipped")
+    parser.add_argument("--only", nargs="*", metavar="RECIPE", help="these recipes, in the form that is named")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="number of seeds")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--epochs", type=int, help="lower cap of epochs for all recipes, for a trial")
+    parser.add_argument("--full", action="store_true", help="all epochs that each recipe claims")
+    parser.add_argument("--budget-seconds", type=float, help="start no further run after so long")
+    parser.add_argument("--weights", type=Path, help="folder of ImageNet weights, ENCODER.pth, used before the hub")
+    parser.add_argument("--estimate", action="store_true", help="print what an epoch of each recipe costs here, and train nothing")
+    return parser
+
+
+def main() -> None:
+    parser = _parser()
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    warnings.simplefilter("ignore", bcdseg.errors.LeakWarning)
+    runs = all_runs(options.seeds)
+    if unknown := sorted(set(options.only or ()) - {run.recipe for run in runs}):
+        parser.error(f"--only {unknown[0]}: is not a recipe of the field; there are {', '.join({run.recipe: 0 for run in runs})}")
+    chosen = [run for run in runs if not options.only or run.recipe in options.only]
+    if options.estimate:
+        print(estimate(dict.fromkeys(run.recipe for run in chosen)))
+    else:
+        train_all(chosen, options)
+
+
+if __name__ == "__main__":
+    main()
