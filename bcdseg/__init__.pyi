@@ -25,6 +25,7 @@ from .evaluation.measures.custom import Metric as Metric
 from .evaluation.results import Evaluation as Evaluation
 from .evaluation.site import SiteFit as SiteFit
 from .evaluation.site import fit_site as fit_site
+from .evaluation.training_overlap import exclude_training_samples as exclude_training_samples
 from .evaluation.training_overlap import unseen as unseen
 from .inference.annotations import save_annotations as save_annotations
 from .inference.clips import ClipSummary as ClipSummary

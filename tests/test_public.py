@@ -51,6 +51,7 @@ PUBLIC = {
     "evaluate",
     "evaluate_external",
     "evaluate_predictions",
+    "exclude_training_samples",
     "fetch_busi",
     "fit",
     "fetch_dataset",
@@ -70,7 +71,7 @@ PUBLIC = {
     "save_dicom_sr",
     "split",
     "summarize_clip",
-    "unseen",
+    "unseen",  # deprecated
 }
 
 

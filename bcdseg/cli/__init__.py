@@ -13,9 +13,11 @@ from bcdseg import __version__
 from bcdseg.cli.compare import benchmark_command, recipes_command
 from bcdseg.cli.data import audit_command, fetch_command, split_command
 from bcdseg.cli.evaluate import evaluate_command
-from bcdseg.cli.models import export_command, fit_site_command, info_command, models_command
+from bcdseg.cli.models import export_command, info_command, models_command
+from bcdseg.cli.options import Command
 from bcdseg.cli.predict import predict_command
 from bcdseg.cli.servers import app_command, serve_command
+from bcdseg.cli.site import fit_site_command
 from bcdseg.cli.train import train_command
 from bcdseg.errors import BcdsegError
 from bcdseg.terminal import echo, show_warning
@@ -27,21 +29,25 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("predict")(predict_command)
-app.command("info")(info_command)
-app.command("models")(models_command)
-app.command("export")(export_command)
-app.command("audit")(audit_command)
-app.command("split")(split_command)
-app.command("recipes")(recipes_command)
-app.command("train")(train_command)
-app.command("evaluate")(evaluate_command)
-app.command("fit-site")(fit_site_command)
-app.command("benchmark")(benchmark_command)
-app.command("serve")(serve_command)
-app.command("app")(app_command)
+COMMANDS = {
+    "predict": predict_command,
+    "info": info_command,
+    "models": models_command,
+    "export": export_command,
+    "audit": audit_command,
+    "split": split_command,
+    "recipes": recipes_command,
+    "train": train_command,
+    "evaluate": evaluate_command,
+    "fit-site": fit_site_command,
+    "benchmark": benchmark_command,
+    "serve": serve_command,
+    "app": app_command,
+}
+for name, command in COMMANDS.items():
+    app.command(name, cls=Command)(command)
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Get public data sets.")
-data.command("fetch")(fetch_command)
+data.command("fetch", cls=Command)(fetch_command)
 data.callback()(lambda: None)  # keeps `fetch` a subcommand of its own
 app.add_typer(data, name="data")
 
@@ -52,12 +58,10 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(
-    epilog="Examples:  bcdseg predict scan.png   |   bcdseg predict scans/ --out results   |   bcdseg info",
-)
+@app.callback(epilog="\b\nExamples:\n  bcdseg predict scan.png\n  bcdseg predict scans/ -o results\n  bcdseg info")
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Segment and classify breast-ultrasound scans.

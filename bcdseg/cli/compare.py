@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bcdseg.cli.data_options import LAYOUT, ClassMap, Columns, open_data
+from bcdseg.cli import options as common
+from bcdseg.cli.options import DataOptions
 from bcdseg.terminal import make_console, printable
 
 if TYPE_CHECKING:
@@ -17,34 +18,77 @@ if TYPE_CHECKING:
     from bcdseg.comparison.result import Benchmark
     from bcdseg.training.recipes import Recipe
 
+COMPARISON = "Comparison"
+
+RecipeNames = Annotated[
+    str,
+    typer.Option(metavar="NAMES", help="Recipes, with commas between; bcdseg recipes lists them.", rich_help_panel=COMPARISON),
+]
+Folds = Annotated[int, typer.Option(min=2, metavar="N", help="Number of folds.", rich_help_panel=COMPARISON)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A training option of all recipes, such as epochs=20; may be repeated.",
+        rich_help_panel=COMPARISON,
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of folds, training and intervals.", rich_help_panel=COMPARISON)]
+Val = Annotated[
+    float,
+    typer.Option(metavar="FRACTION", help="Fraction of each training part for validation.", rich_help_panel=COMPARISON),
+]
+ShowLeak = Annotated[
+    bool,
+    typer.Option("--show-leak", help="Compare with random folds: by how much a leaky split flatters.", rich_help_panel=COMPARISON),
+]
+Copies = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Measure on all scans, or on the first of each set of copies: all, first.", rich_help_panel=COMPARISON
+    ),
+]
+FromScratch = Annotated[
+    bool,
+    typer.Option(
+        "--from-scratch", help="Start from random weights where a recipe would download some.", rich_help_panel=COMPARISON
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        min=32,
+        metavar="PIXELS",
+        help="Height and width of the input of all recipes.  [default: each recipe's]",
+        rich_help_panel=COMPARISON,
+    ),
+]
+
 
 def benchmark_command(
-    path: Annotated[Path, typer.Argument(metavar="DATA", help="A data set: a folder or a table.")],
-    recipes: Annotated[str, typer.Option(help="Recipes, with commas between; `bcdseg recipes` lists them.")] = "default",
-    folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
-    out: Annotated[Path, typer.Option(help="Folder for everything. A stopped benchmark in it resumes.")] = Path("benchmark"),
-    set: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A training option for all: epochs=20. Repeat it."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of folds, training and intervals.")] = 0,
-    val: Annotated[float, typer.Option(help="Share of each training part to validate on.")] = 0.15,
-    show_leak: Annotated[
-        bool, typer.Option("--show-leak", help="The same on random folds too: by how much a leaky split flatters.")
-    ] = False,
-    copies: Annotated[str, typer.Option(help="Measure on all scans, or on the first of each set of copies: all, first.")] = "all",
-    from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Start from random weights where a recipe would download some.")
-    ] = False,
-    size: Annotated[int | None, typer.Option(min=32, help="Bring scans to this size for all recipes; each has its own.")] = None,
-    draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 leaves the intervals out.")] = 1000,
-    layout: Annotated[str, typer.Option(help=LAYOUT)] = "auto",
-    columns: Columns = None,
-    class_map: ClassMap = None,
+    data: common.DataSet,
+    out: common.Out = Path("benchmark"),
+    recipes: RecipeNames = "default",
+    folds: Folds = 5,
+    set: Settings = None,
+    seed: Seed = 0,
+    val: Val = 0.15,
+    show_leak: ShowLeak = False,
+    copies: Copies = "all",
+    from_scratch: FromScratch = False,
+    size: Size = None,
+    draws: common.Draws = 1000,
+    layout: common.Layout = "auto",
+    columns: common.Columns = None,
+    class_map: common.ClassMap = None,
 ) -> None:
     """Train and measure recipes on the same folds, which no patient and no copy of a scan crosses.
 
-    Example:  bcdseg benchmark Dataset_BUSI_with_GT --recipes default,resnet50-3class --folds 5 --set epochs=30
+    A benchmark that was stopped resumes when the command is repeated with the same folder.
+
+    Examples:
+        bcdseg benchmark Dataset_BUSI_with_GT --recipes default,resnet50-3class --folds 5 --set epochs=30
     """
     from bcdseg.comparison.benchmark import benchmark
     from bcdseg.errors import OptionError
@@ -54,7 +98,7 @@ def benchmark_command(
     if "seed" in options:
         raise OptionError("--set seed=...: the seed of everything is --seed.")
     result = benchmark(
-        open_data(path, layout, columns, class_map),
+        DataOptions(layout, columns, class_map).open(data),
         [name.strip() for name in recipes.split(",") if name.strip()],
         folds=folds,
         out=out,
@@ -79,11 +123,14 @@ def print_benchmark(result: Benchmark, console: Console) -> None:
 
 
 def recipes_command(
-    name: Annotated[str | None, typer.Argument(help="One of them, to see all that it sets.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A recipe, to list all that it sets.")] = None,
 ) -> None:
     """List the named ways to train, and where they come from.
 
-    Examples:  bcdseg recipes  |  bcdseg recipes vgg16-binary  |  bcdseg train DATA --recipe vgg16-binary
+    Examples:
+        bcdseg recipes
+        bcdseg recipes vgg16-binary
+        bcdseg train DATA --recipe vgg16-binary
     """
     from bcdseg.training.recipes import recipe, recipes
 

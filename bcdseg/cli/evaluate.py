@@ -3,72 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from bcdseg.cli.data_options import LAYOUT, ClassMap, Columns, open_data
+from bcdseg.cli import evaluate_options as own
+from bcdseg.cli import options as common
+from bcdseg.cli.options import DataOptions
 from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
     from bcdseg.evaluation.results import Evaluation
+    from bcdseg.model.model import Model
 
 PARTS = ("train", "val", "test")
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """Part of the split to calibrate on, and operating points to choose there."""
+
+    part: str | None
+    sensitivity: list[float] | None
+    specificity: list[float] | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Scans to evaluate on."""
+
+    split: Path | None
+    part: str | None
+    exclude_training_samples: bool
+
+    @property
+    def name(self) -> str | None:
+        """The part, or None for the whole data set."""
+        return self.part or ("test" if self.split else None)
+
+    @property
+    def is_subset(self) -> bool:
+        """Whether scans of the data set are left out."""
+        return self.name is not None or self.exclude_training_samples
+
+
 def evaluate_command(
-    model: Annotated[
-        str, typer.Argument(help="A bundled model, a model folder, hf://owner/name; or a folder or table of predictions.")
-    ],
-    data: Annotated[
-        list[Path], typer.Argument(help="The data set: a folder or a table; several for an external validation in one table.")
-    ],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the report.")] = Path("report"),
-    split: Annotated[Path | None, typer.Option(metavar="FILE", help="A split that bcdseg split wrote.")] = None,
-    part: Annotated[
-        str | None, typer.Option(help="The part to evaluate on: test, val or train.  [default: test, of a split]")
-    ] = None,
-    subgroup: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FACT", help="Compare by a fact, such as device, or by class or size; cut points: age:50,70. Repeat it."
-        ),
-    ] = None,
-    metric: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A registered metric; repeat it.")] = None,
-    prevalence: Annotated[
-        list[float] | None,
-        typer.Option(help="Prevalence of the positive class at which to state predictive values; repeat it."),
-    ] = None,
-    class_order: Annotated[
-        str | None, typer.Option(metavar="CLASSES", help="Classes from the lowest to the highest, for weighted kappas: 2,3,4,5.")
-    ] = None,
-    tolerance_mm: Annotated[float, typer.Option(min=0, help="Tolerance of the surface Dice in millimetres.")] = 1.0,
-    calibrate_on: Annotated[
-        str | None, typer.Option(metavar="PART", help="Calibrate on this part of the split first: val.")
-    ] = None,
-    sensitivity: Annotated[list[float] | None, typer.Option(help="With --calibrate-on: a sensitivity to reach; repeat it.")] = None,
-    specificity: Annotated[list[float] | None, typer.Option(help="With --calibrate-on: a specificity to reach; repeat it.")] = None,
-    compare: Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Another model to compare with; repeat it.")] = None,
-    robustness: Annotated[
-        bool, typer.Option("--robustness", help="Evaluate on corrupted scans too; takes some 25 times as long.")
-    ] = False,
-    explain: Annotated[bool, typer.Option("--explain", help="Show Grad-CAM maps of the predicted class in the gallery.")] = False,
-    allow_seen: Annotated[
-        bool, typer.Option("--allow-seen", help="Evaluate on scans that the model was trained on; the report states it.")
-    ] = False,
-    only_unseen: Annotated[
-        bool, typer.Option("--unseen", help="Leave out scans that the model was trained on, copies of them and their groups.")
-    ] = False,
-    gallery: Annotated[int, typer.Option(min=0, help="Scans of each kind to show.")] = 4,
-    draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 leaves the intervals out.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same intervals.")] = 0,
-    layout: Annotated[str, typer.Option(help=LAYOUT)] = "auto",
-    columns: Columns = None,
-    class_map: ClassMap = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a report that is in the folder already.")] = False,
+    model: own.ModelOrPredictions,
+    data: own.DataSets,
+    out: common.Out = Path("report"),
+    overwrite: common.Overwrite = False,
+    gallery: own.Gallery = 4,
+    explain: own.Explain = False,
+    split: own.SplitFile = None,
+    part: own.Part = None,
+    layout: common.Layout = "auto",
+    columns: common.Columns = None,
+    class_map: common.ClassMap = None,
+    allow_training_samples: common.AllowTrainingSamples = False,
+    allow_seen: common.AllowSeen = False,
+    exclude_training_samples: common.ExcludeTrainingSamples = False,
+    unseen: common.Unseen = False,
+    subgroup: own.SubgroupFacts = None,
+    metric: own.Metrics = None,
+    prevalence: own.Prevalences = None,
+    class_order: own.ClassOrder = None,
+    tolerance_mm: own.Tolerance = 1.0,
+    compare: own.Compare = None,
+    robustness: own.Robustness = False,
+    draws: common.Draws = 1000,
+    seed: own.Seed = 0,
+    calibrate_on: own.CalibrateOn = None,
+    sensitivity: own.Sensitivities = None,
+    specificity: own.Specificities = None,
+    device: common.Device = "auto",
 ) -> None:
     """Evaluate a model on scans that it was not trained on, and write a report.
 
@@ -77,13 +85,17 @@ def evaluate_command(
 
     Exit status: 0 success, 2 wrong usage, data that can't be evaluated on, or scans that the model was trained on.
 
-    Examples:  bcdseg evaluate runs/resnet50-1/model DATA --split split.json  |  bcdseg evaluate busi-lite DATA --out report
-    --robustness  |  bcdseg evaluate mine DATA --subgroup device --subgroup age:50,70 --prevalence 0.05  |  bcdseg evaluate mine
-    HOSPITAL_A HOSPITAL_B --out external
+    Examples:
+        bcdseg evaluate runs/resnet50-1/model DATA --split split.json
+        bcdseg evaluate busi-lite DATA -o report --robustness
+        bcdseg evaluate mine DATA --subgroup device --subgroup age:50,70 --prevalence 0.05
+        bcdseg evaluate mine HOSPITAL_A HOSPITAL_B -o external
     """
-    from bcdseg.errors import LeakError, OptionError
     from bcdseg.evaluation.report.files import check_report_free
 
+    data_options = DataOptions(layout, columns, class_map)
+    selection = Selection(split, part, exclude_training_samples or unseen)
+    calibration = Calibration(calibrate_on, sensitivity, specificity)
     options: dict[str, Any] = {
         "draws": draws,
         "seed": seed,
@@ -94,42 +106,31 @@ def evaluate_command(
         "class_order": class_order.split(",") if class_order else None,
         "tolerance_mm": tolerance_mm,
     }
+    for_models = {
+        "robustness": robustness,
+        "explain": explain,
+        "allow_training_samples": allow_training_samples or allow_seen,
+    }
+    _check_combination(model, data, selection, calibration, compare, robustness or explain)
     if len(data) > 1:
-        if split or part or calibrate_on or compare or only_unseen or _is_predictions(model):
-            raise OptionError(
-                "Several data sets are evaluated as a whole, by one model: leave out --split, --part, --calibrate-on, "
-                "--compare and "
-                "--unseen, and give a model, not predictions."
-            )
-        datasets = [open_data(path, layout, columns, class_map) for path in data]
-        _evaluate_external(model, datasets, device, out, overwrite, robustness, explain, allow_seen, options)
+        _evaluate_external(model, [data_options.open(path) for path in data], device, out, overwrite, {**for_models, **options})
         return
     check_report_free(out, overwrite=overwrite)
-    parts = _parts(open_data(data[0], layout, columns, class_map), split, {part or ("test" if split else None), calibrate_on})
-    test = parts[part or ("test" if split else None)]
+    parts = _parts(data_options.open(data[0]), split, {selection.name, calibrate_on})
+    test = parts[selection.name]
     if _is_predictions(model):
-        if calibrate_on or robustness or explain or only_unseen:
-            raise OptionError(
-                f"{model}: contains predictions, not a model: leave out --calibrate-on, --robustness, --explain and --unseen."
-            )
         from bcdseg.evaluation.external_predictions import evaluate_predictions
 
-        result, curves = evaluate_predictions(model, test, subset=part is not None or split is not None, **options), None
+        result, curves = evaluate_predictions(model, test, subset=selection.is_subset, **options), None
     else:
-        from bcdseg.evaluation.calibrate import calibrate
         from bcdseg.evaluation.evaluate import evaluate
-        from bcdseg.evaluation.training_overlap import unseen
-        from bcdseg.model.registry import load
 
-        loaded, curves = load(model, device=device), _curves(Path(model))
-        if (sensitivity or specificity) and not calibrate_on:
-            raise OptionError("--sensitivity and --specificity choose a threshold: give the scans for it, with --calibrate-on val.")
-        if calibrate_on:
-            loaded = calibrate(loaded, parts[calibrate_on], sensitivity=sensitivity, specificity=specificity)
-        if only_unseen and not (test := unseen(loaded, test)):
-            raise LeakError(f"{data[0]}: {loaded.name} was trained or chosen on all of these scans or their groups: none is left.")
-        result = evaluate(loaded, test, robustness=robustness, explain=explain, allow_seen=allow_seen, **options)
-    others = [_other(name, test, device, allow_seen, draws, seed, split is not None or only_unseen) for name in compare or ()]
+        loaded, curves = _load_calibrated(model, device, calibration, parts), _curves(Path(model))
+        test = without_training_samples(loaded, test) if selection.exclude_training_samples else test
+        result = evaluate(loaded, test, **for_models, **options)
+    few: dict[str, Any] = {"draws": draws, "seed": seed, "gallery": 0}
+    allowed = for_models["allow_training_samples"]
+    others = [_evaluate_other(name, test, device, allowed, selection.is_subset, few) for name in compare or ()]
     page = result.save(out, compared_with=others, training_curves=curves, overwrite=overwrite)
     echo(repr(result)[1:-1])
     for other in others:
@@ -137,24 +138,67 @@ def evaluate_command(
     echo(f"\nThe report is {page}")
 
 
+def without_training_samples(model: Model, scans: Dataset) -> Dataset:
+    """Return the scans that the model was not trained on; an error if there are none."""
+    from bcdseg.errors import LeakError
+    from bcdseg.evaluation.training_overlap import exclude_training_samples
+
+    left = exclude_training_samples(model, scans)
+    if not left:
+        raise LeakError(f"{scans.name}: {model.name} was trained or chosen on all of these scans or their groups: none is left.")
+    return left
+
+
+def _check_combination(
+    model: str, data: Sequence[Path], selection: Selection, calibration: Calibration, compare: Sequence[str] | None, costly: bool
+) -> None:
+    from bcdseg.errors import OptionError
+
+    predictions = _is_predictions(model)
+    chosen = selection.split or selection.part or selection.exclude_training_samples
+    if len(data) > 1 and (chosen or calibration.part or compare or predictions):
+        raise OptionError(
+            "Several data sets are evaluated as a whole, by one model: leave out --split, --part, --calibrate-on, --compare and "
+            "--exclude-training-samples, and give a model, not predictions."
+        )
+    if predictions and (calibration.part or selection.exclude_training_samples or costly):
+        raise OptionError(
+            f"{model}: contains predictions, not a model: leave out --calibrate-on, --robustness, --explain and "
+            "--exclude-training-samples."
+        )
+    if (calibration.sensitivity or calibration.specificity) and not (calibration.part or predictions):
+        raise OptionError("--sensitivity and --specificity choose a threshold: give the scans for it, with --calibrate-on val.")
+
+
+def _load_calibrated(name: str, device: str, calibration: Calibration, parts: dict[str | None, Dataset]) -> Model:
+    from bcdseg.evaluation.calibrate import calibrate
+    from bcdseg.model.registry import load
+
+    model = load(name, device=device)
+    if calibration.part is None:
+        return model
+    return calibrate(model, parts[calibration.part], sensitivity=calibration.sensitivity, specificity=calibration.specificity)
+
+
 def _evaluate_external(
-    model: str,
-    datasets: Sequence[Dataset],
-    device: str,
-    out: Path,
-    overwrite: bool,
-    robustness: bool,
-    explain: bool,
-    allow_seen: bool,
-    options: dict[str, Any],
+    model: str, datasets: Sequence[Dataset], device: str, out: Path, overwrite: bool, options: dict[str, Any]
 ) -> None:
     from bcdseg.evaluation.external_validation import evaluate_external
     from bcdseg.model.registry import load
 
-    more = {"robustness": robustness, "explain": explain, "allow_seen": allow_seen, **options}
-    found = evaluate_external(load(model, device=device), datasets, out=out, overwrite=overwrite, **more)
+    found = evaluate_external(load(model, device=device), datasets, out=out, overwrite=overwrite, **options)
     echo(found.table())
     echo(f"The report is {out / 'external.html'}")
+
+
+def _evaluate_other(name: str, test: Dataset, device: str, allowed: bool, subset: bool, options: dict[str, Any]) -> Evaluation:
+    from bcdseg.evaluation.evaluate import evaluate
+    from bcdseg.evaluation.external_predictions import evaluate_predictions
+    from bcdseg.model.registry import load
+
+    if _is_predictions(name):
+        return evaluate_predictions(name, test, subset=subset, **options)
+    return evaluate(load(name, device=device), test, allow_training_samples=allowed, **options)
 
 
 def _subgroups(texts: Sequence[str]) -> dict[str, list[float] | None]:
@@ -188,16 +232,6 @@ def _is_predictions(name: str) -> bool:
     path = Path(name)
     holds_model = any(path.glob("config.json")) or any(path.glob("*/config.json"))  # a run's folder contains it one level deeper
     return path.suffix.lower() == ".csv" or (path.is_dir() and not holds_model)
-
-
-def _other(name: str, test: Dataset, device: str, allow_seen: bool, draws: int, seed: int, subset: bool) -> Evaluation:
-    from bcdseg.evaluation.evaluate import evaluate
-    from bcdseg.evaluation.external_predictions import evaluate_predictions
-    from bcdseg.model.registry import load
-
-    if _is_predictions(name):
-        return evaluate_predictions(name, test, subset=subset, draws=draws, seed=seed, gallery=0)
-    return evaluate(load(name, device=device), test, allow_seen=allow_seen, draws=draws, seed=seed, gallery=0)
 
 
 def _curves(model: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Commands ``bcdseg models``, ``bcdseg info``, ``bcdseg export`` and ``bcdseg fit-site``."""
+"""Commands ``bcdseg models``, ``bcdseg info`` and ``bcdseg export``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bcdseg.bundled import DEFAULT_MODEL
+from bcdseg.cli import options as common
+from bcdseg.cli.options import OUTPUT
 from bcdseg.terminal import echo, make_console, printable
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 def models_command() -> None:
     """List the models that come in the package.
 
-    Example:  bcdseg models
+    Examples:
+        bcdseg models
     """
     from rich.markup import escape
     from rich.table import Table
@@ -47,17 +50,27 @@ def models_command() -> None:
 PACKAGES = ("torch", "openvino", "onnxruntime", "segmentation-models-pytorch", "timm", "monai", "scikit-image", "numpy", "pillow")
 
 
+Diagram = Annotated[
+    Path | None, typer.Option(metavar="FILE.svg", help="Draw the network into this file instead.", rich_help_panel=OUTPUT)
+]
+Agreement = Annotated[
+    str | None,
+    typer.Option("--drift", metavar="FOLDER", help="Measure on these scans how closely runtimes agree with torch instead."),
+]
+
+
 def info_command(
-    model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")] = DEFAULT_MODEL,
-    diagram: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw the network into this file instead.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file when it is there already.")] = False,
-    drift: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Measure on these scans how far each runtime drifts from torch instead.")
-    ] = None,
+    model: common.ModelArgument = DEFAULT_MODEL,
+    diagram: Diagram = None,
+    overwrite: common.Overwrite = False,
+    drift: Agreement = None,
 ) -> None:
     """Show a model's card, and the versions and devices it runs on.
 
-    Examples:  bcdseg info  |  bcdseg info my-model --diagram network.svg  |  bcdseg info my-model --drift my-scans
+    Examples:
+        bcdseg info
+        bcdseg info my-model --diagram network.svg
+        bcdseg info my-model --drift my-scans
     """
     if drift is not None:
         print_drift(model, drift)
@@ -155,23 +168,41 @@ def _row(runtime: str, precision: str, found: RuntimeAgreement) -> str:
     return ROW.format(runtime, precision, dice, same, difference, "yes" if found.within else "no")
 
 
+OutFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", metavar="FILE", help="File to write.  [default: the model's name, in this folder]", rich_help_panel=OUTPUT
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="onnx (.onnx), openvino (.xml), litert (.tflite), torch (.pt2) or monai (.zip).  [default: by the suffix of --out]",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Precision = Annotated[str, typer.Option(metavar="NAME", help="fp32, fp16 or int8.")]
+CheckOn = Annotated[Path | None, typer.Option(metavar="SCANS", help="Scans to compare the outputs on: an image or a folder.")]
+CalibrateOn = Annotated[Path | None, typer.Option(metavar="FOLDER", help="For int8: scans that determine the ranges.")]
+
+
 def export_command(
-    model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")] = DEFAULT_MODEL,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="By default the model's name in this folder.")] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(help="onnx (.onnx), openvino (.xml), litert (.tflite), torch (.pt2) or monai (.zip); else --out's suffix."),
-    ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
-    check_on: Annotated[Path | None, typer.Option(help="Scans to check the answers on: an image or a folder.")] = None,
-    calibrate_on: Annotated[Path | None, typer.Option(help="For int8: a folder of scans to take ranges from.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file when it is there already.")] = False,
+    model: common.ModelArgument = DEFAULT_MODEL,
+    out: OutFile = None,
+    format: Format = None,
+    precision: Precision = "fp32",
+    check_on: CheckOn = None,
+    calibrate_on: CalibrateOn = None,
+    overwrite: common.Overwrite = False,
 ) -> None:
     """Write a model, from scan to mask and probabilities, as a file that runs without this library.
 
-    The file is run first: one that doesn't answer as the model does is not written.
+    The file is run before it is written; one whose outputs differ from the model's is not written.
 
-    Examples:  bcdseg export --format onnx  |  bcdseg export my-model --out model.xml --precision int8 --calibrate-on scans/
+    Examples:
+        bcdseg export --format onnx
+        bcdseg export my-model -o model.xml --precision int8 --calibrate-on scans/
     """
     from bcdseg.errors import OptionError
     from bcdseg.export.formats import FORMATS
@@ -186,63 +217,3 @@ def export_command(
         out, format=format, precision=precision, check_on=check_on, calibrate_on=calibrate_on, overwrite=overwrite
     )
     echo(str(written))
-
-
-def fit_site_command(
-    model: Annotated[str, typer.Argument(help="A bundled model, a model folder, or hf://owner/name.")],
-    data: Annotated[Path, typer.Argument(help="Scans of the site with labels, masks or both: a folder or a table.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the model with the fitted rules.")],
-    coverage: Annotated[float, typer.Option(help="Probability that a label set contains the true class.")] = 0.9,
-    lesions_shown: Annotated[
-        float, typer.Option(help="Fraction of the outlined lesions that the presence threshold leaves findings.")
-    ] = 0.95,
-    sensitivity: Annotated[
-        list[float] | None, typer.Option(help="A sensitivity to reach; repeat it.  [default: 0.9 and 0.95]")
-    ] = None,
-    specificity: Annotated[list[float] | None, typer.Option(help="A specificity to reach; repeat it.  [default: 0.9]")] = None,
-    positive: Annotated[str, typer.Option(help="Class of the operating points; auto is malignant.")] = "auto",
-    only_unseen: Annotated[
-        bool, typer.Option("--unseen", help="Leave out scans that the model was trained on, copies of them and their groups.")
-    ] = False,
-    report: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the changes and their effects here too.")] = None,
-    draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds and of the bootstrap.")] = 0,
-    layout: Annotated[str, typer.Option(help="How the data set lies on disk.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model and a report that exist already.")] = False,
-) -> None:
-    """Fit a model's decision rules to some 30 to 300 scans of your site, without training.
-
-    Rules that the scans are too few to determine are kept, and the command prints how many more are needed.
-
-    Exit status: 0 all good, 2 wrong usage, or scans that the model was trained on.
-
-    Examples:  bcdseg fit-site bus-multi my-scans --out my-site  |  bcdseg fit-site mine scans.csv --out my-site --coverage 0.95
-    """
-    from bcdseg.data.opening import open_dataset
-    from bcdseg.errors import LeakError
-    from bcdseg.evaluation.site import fit_site
-    from bcdseg.evaluation.training_overlap import unseen
-    from bcdseg.files import check_free, write_whole
-    from bcdseg.inference.writers import json_bytes
-    from bcdseg.model.registry import load
-
-    check_free([out] if report is None else [out, report], overwrite=overwrite)
-    loaded, scans = load(model, device=device), open_dataset(data, layout)
-    if only_unseen and not (scans := unseen(loaded, scans)):
-        raise LeakError(f"{data}: {loaded.name} was trained or chosen on all of these scans or their groups: none is left.")
-    fitted = fit_site(
-        loaded,
-        scans,
-        coverage=coverage,
-        lesions_shown=lesions_shown,
-        sensitivity=sensitivity or (0.9, 0.95),
-        specificity=specificity or 0.9,
-        positive=positive,
-        draws=draws,
-        seed=seed,
-    )
-    fitted.model.save(out, overwrite=overwrite)
-    if report is not None:
-        write_whole(report, json_bytes(fitted.to_dict()), overwrite=overwrite)
-    echo("\n".join([*fitted.lines, f"\nThe model is {out}"]))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bcdseg.cli.data_options import LAYOUT, ClassMap, Columns
+from bcdseg.cli import options as common
+from bcdseg.cli import train_options as own
 from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
@@ -16,45 +16,31 @@ if TYPE_CHECKING:
 
 
 def train_command(
-    data: Annotated[
-        Path | None, typer.Argument(metavar="DATA", help="A data set: a folder or a table.", show_default=False)
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="Name of a recipe (see bcdseg recipes), or a TOML file.  [default: default]")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Trained model to start from: bundled, a folder, or hf://owner/name.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Encoder of a new model, such as resnet50.")] = None,
-    decoder: Annotated[
-        str | None, typer.Option(help="Decoder of a new model; none is classification only.  [default: unet]")
-    ] = None,
-    head: Annotated[
-        str | None, typer.Option(help="Class head: guided, global, or none for segmentation only.  [default: guided]")
-    ] = None,
-    size: Annotated[int | None, typer.Option(help="Height and width of a new model's input.  [default: 256]")] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Weights of the encoder: imagenet, a file, or none.  [default: the recipe's]")
-    ] = None,
-    teacher: Annotated[str | None, typer.Option(help="Model whose outputs are distilled.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Number of epochs.  [default: the recipe's]")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Scans per step.  [default: the recipe's]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Highest learning rate.  [default: the recipe's]")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the training and of new weights.  [default: 0]")] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Options of training, a TOML or YAML file.")] = None,
-    set: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any other option of training; may be repeated.")
-    ] = None,
-    split: Annotated[Path | None, typer.Option(metavar="FILE", help="Split that bcdseg split wrote.")] = None,
-    layout: Annotated[str, typer.Option(help=LAYOUT)] = "auto",
-    columns: Columns = None,
-    class_map: ClassMap = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="New folder of the run.  [default: runs/ENCODER-N]")
-    ] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Resume the stopped run in a folder.")] = None,
-    device: Annotated[str | None, typer.Option(help="Device: auto, cpu, cuda or mps.")] = None,
-    devices: Annotated[int | None, typer.Option(min=1, help="Number of devices of each machine; on a CPU, of processes.")] = None,
-    num_nodes: Annotated[int | None, typer.Option(min=1, help="Number of machines.")] = None,
-    strategy: Annotated[str | None, typer.Option(help="Strategy: auto or ddp.")] = None,
+    data: own.DataSet = None,
+    recipe: own.RecipeName = None,
+    model: own.ModelName = None,
+    encoder: own.Encoder = None,
+    decoder: own.Decoder = None,
+    head: own.Head = None,
+    size: own.Size = None,
+    weights: own.Weights = None,
+    teacher: own.Teacher = None,
+    epochs: own.Epochs = None,
+    batch_size: own.BatchSize = None,
+    lr: own.LearningRate = None,
+    seed: own.Seed = None,
+    config: own.ConfigFile = None,
+    set: own.Settings = None,
+    split: own.SplitFile = None,
+    layout: common.Layout = "auto",
+    columns: common.Columns = None,
+    class_map: common.ClassMap = None,
+    out: own.Out = None,
+    resume: own.Resume = None,
+    device: own.Device = None,
+    devices: own.Devices = None,
+    num_nodes: own.Nodes = None,
+    strategy: own.Strategy = None,
 ) -> None:
     """Train a model for segmentation and classification.
 
@@ -62,67 +48,51 @@ def train_command(
     data are divided by patients and duplicates: 70 % for training, 10 % for the choice of the epoch, and 20 % for testing, which
     the run doesn't read. All options of training: bcdseg recipes default, or the documentation of FitConfig.
 
-    Examples:  bcdseg train Dataset_BUSI_with_GT  |  bcdseg train DATA --recipe resnet50-3class+mask --epochs 20  |
-    bcdseg train DATA --model busi-lite --lr 1e-4 -o fine-tuned  |  bcdseg train --resume runs/resnet50-1  |
-    bcdseg train DATA --devices 4 --num-nodes 2 --strategy ddp
+    Examples:
+        bcdseg train Dataset_BUSI_with_GT
+        bcdseg train DATA --recipe resnet50-3class+mask --epochs 20
+        bcdseg train DATA --model busi-lite --lr 1e-4 -o fine-tuned
+        bcdseg train --resume runs/resnet50-1
+        bcdseg train DATA --devices 4 --num-nodes 2 --strategy ddp
     """
     from bcdseg.errors import OptionError
     from bcdseg.training.command import Command, resume_run, start_run
-    from bcdseg.training.config_file import split_settings
 
-    named = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "seed": seed,
-        "device": device,
-        "devices": devices,
-        "nodes": num_nodes,
-        "strategy": strategy,
+    hardware = {"device": device, "devices": devices, "nodes": num_nodes, "strategy": strategy}
+    settings = _settings(set or [], {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, **hardware})
+    new_model = {"recipe": recipe, "model": model, "encoder": encoder, "decoder": decoder, "head": head, "weights": weights}
+    new_run: dict[str, Any] = {
+        **new_model,
+        "size": size,
+        "teacher": teacher,
+        "split": None if split is None else str(split),
+        "layout": None if layout == "auto" else layout,
+        "columns": ",".join(columns or ()) or None,
+        "class_map": ",".join(class_map or ()) or None,
     }
-    given = {name: str(value) for name, value in named.items() if value is not None}
-    if twice := given.keys() & split_settings(set or []):
-        raise OptionError(f"{min(twice)} is given twice, as an option of its own and with --set: give it once.")
-    settings = [*(set or []), *(f"{name}={value}" for name, value in given.items())]
+    given = {name: value for name, value in new_run.items() if value is not None}
     if resume is not None:
-        refused = {
-            "--recipe": recipe,
-            "--model": model,
-            "--encoder": encoder,
-            "--decoder": decoder,
-            "--head": head,
-            "--size": size,
-            "--weights": weights,
-            "--teacher": teacher,
-            "--config": config,
-            "--split": split,
-            "--layout": None if layout == "auto" else layout,
-            "--columns": columns or None,
-            "--class-map": class_map or None,
-            "--out": out,
-        }
-        if fixed := [name for name, value in refused.items() if value is not None]:
-            raise OptionError(f"{', '.join(fixed)}: a resumed run has its own; give --resume without.")
+        fixed = [*given, *(name for name, value in (("config", config), ("out", out)) if value is not None)]
+        if fixed:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in fixed)
+            raise OptionError(f"{named}: a resumed run has its own; give --resume without.")
         _train(lambda: resume_run(resume, data, settings))
         return
     if data is None:
         raise OptionError("DATA is missing: give a folder or a table, or --resume FOLDER.")
-    command = Command(
-        data=str(data),
-        layout=layout,
-        columns=",".join(columns) if columns else None,
-        class_map=",".join(class_map) if class_map else None,
-        split=None if split is None else str(split),
-        recipe=recipe,
-        model=model,
-        encoder=encoder,
-        decoder=decoder,
-        head=head,
-        weights=weights,
-        size=size,
-        teacher=teacher,
-    )
+    command = Command(data=str(data), **given)
     _train(lambda: start_run(command, command.config(config, settings), out))
+
+
+def _settings(texts: list[str], options: dict[str, Any]) -> list[str]:
+    """Return all options of training as ``key=value``; an error for one that is given twice."""
+    from bcdseg.errors import OptionError
+    from bcdseg.training.config_file import split_settings
+
+    given = {name: str(value) for name, value in options.items() if value is not None}
+    if twice := given.keys() & split_settings(texts):
+        raise OptionError(f"{min(twice)} is given twice, as an option of its own and with --set: give it once.")
+    return [*texts, *(f"{name}={value}" for name, value in given.items())]
 
 
 def _train(train: Callable[[], Run]) -> None:

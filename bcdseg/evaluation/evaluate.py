@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.dataset import Dataset
+from bcdseg.deprecation import renamed_arguments
 from bcdseg.evaluation.case_results import check_data, check_measurable, check_model, predict_cases
 from bcdseg.evaluation.measures.custom import MetricLike
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
@@ -28,6 +29,7 @@ REPORTED = ("summary", "data", "method", "calibration", "limits", "licence", "ci
 """Parts of a model's training metadata that a report states."""
 
 
+@renamed_arguments("0.2.0", allow_seen="allow_training_samples")
 def evaluate(
     model: Model,
     test: Dataset,
@@ -42,7 +44,7 @@ def evaluate(
     out: str | Path | None = None,
     overwrite: bool = False,
     robustness: bool = False,
-    allow_seen: bool = False,
+    allow_training_samples: bool = False,
     gallery: int = 4,
     explain: bool = False,
     progress: bool = True,
@@ -70,7 +72,7 @@ def evaluate(
         out: Folder for the report, see ``Evaluation.save``.
         overwrite: Whether an existing report may be replaced.
         robustness: Whether to evaluate on corrupted scans too, which takes about 25 times as long.
-        allow_seen: Whether the model may have been trained on some of the scans; the report then states it.
+        allow_training_samples: Whether the model may have been trained on some of the scans; the report then states it.
         gallery: Number of scans of each kind (best, median, worst, ...) in the gallery; 0 leaves it out.
         explain: Whether the gallery shows Grad-CAM heat maps of the predicted class.
         progress: Whether to show progress on a terminal.
@@ -95,7 +97,7 @@ def evaluate(
         class_order=class_order,
         tolerance_mm=tolerance_mm,
         gallery=gallery,
-        allow_seen=allow_seen,
+        allow_training_samples=allow_training_samples,
     )
     options: dict[str, Any] = {"threshold": threshold, "batch_size": batch_size}
     results = predict_cases(model, test, metrics=chosen.metrics, tolerance_mm=tolerance_mm, **options)
@@ -132,7 +134,7 @@ def check_evaluation(
     class_order: Sequence[str] | None = None,
     tolerance_mm: float = TOLERANCE_MM,
     gallery: int = 4,
-    allow_seen: bool = False,
+    allow_training_samples: bool = False,
 ) -> tuple[EvaluationOptions, str]:
     """Check all that can be checked before any scan is predicted; the arguments are those of ``evaluate``.
 
@@ -154,7 +156,7 @@ def check_evaluation(
         class_order=class_order,
         tolerance_mm=tolerance_mm,
     )
-    return chosen, _overlap(model, test, allow_seen)
+    return chosen, _overlap(model, test, allow_training_samples)
 
 
 def about_model(model: Model) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.hashing import BITS, NEAR, content_hash, differing_bits, fingerprint
+from bcdseg.deprecation import deprecate
 from bcdseg.errors import InputError, LeakError, ModelFileError
 from bcdseg.messages import list_some
 
@@ -68,7 +69,7 @@ def find_seen(model: Model, dataset: Dataset) -> tuple[Shared, ...] | None:
     return shared if shared or not seen.get("unknown") else None
 
 
-def unseen(model: Model, dataset: Dataset) -> Dataset:
+def exclude_training_samples(model: Model, dataset: Dataset) -> Dataset:
     """Return the scans of a data set without overlap with a model's training data: neither scan, nor copy, nor group was in it.
 
     Copies that were scaled, mirrored or saved with loss are found; cropped ones are not.
@@ -87,6 +88,12 @@ def unseen(model: Model, dataset: Dataset) -> Dataset:
     return dataset.select(name for name in dataset.ids if name not in left_out)
 
 
+def unseen(model: Model, dataset: Dataset) -> Dataset:
+    """Do the same as ``exclude_training_samples``, which replaces it."""
+    deprecate("bcdseg.unseen", "bcdseg.exclude_training_samples", since="0.2.0")
+    return exclude_training_samples(model, dataset)
+
+
 def refuse_seen(model: Model, dataset: Dataset) -> bool:
     """Raise when a data set shares a scan or a group with the training or validation data of a model.
 
@@ -101,8 +108,8 @@ def refuse_seen(model: Model, dataset: Dataset) -> bool:
         lines = list_some([f"{one.id}: {one.what}" for one in shared])
         raise LeakError(
             f"{dataset.name}: {model.name} was trained or chosen on {len(shared)} of these {len(dataset)} scans or their groups; "
-            "the results would be too good. Exclude them (bcdseg.unseen, --unseen), "
-            f"or allow them on purpose (allow_seen=True, --allow-seen).\n{lines}"
+            "the results would be too good. Exclude them (bcdseg.exclude_training_samples, --exclude-training-samples), "
+            f"or allow them on purpose (allow_training_samples=True, --allow-training-samples).\n{lines}"
         )
     return shared is not None
 

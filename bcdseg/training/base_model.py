@@ -27,6 +27,6 @@ def warn_of_overlap(model: Model, train: Dataset, val: Dataset) -> None:
             f"{model.name} was trained or chosen on {counts[0]} of {len(train)} training scans and {counts[1]} of {len(val)} "
             "validation scans, or on copies or other scans of their groups. "
             + ("The validation results will be too good, and may choose the wrong epoch: " if counts[1] else "")
-            + "bcdseg.unseen(model, data) returns the other scans.",
+            + "bcdseg.exclude_training_samples(model, data) returns the other scans.",
             LeakWarning,
         )

@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 
 from figures import first_look
 
 ROOT = Path(__file__).parents[2]
+EXAMPLES = re.compile(r"Examples:\n((?: +.+\n)+)")
 
 
 def changelog() -> str:
@@ -33,8 +35,9 @@ def command_line() -> str:
     from bcdseg.cli import app
 
     command = get_command(app)
-    for one in command.commands.values():
-        one.short_help = one.short_help or str(one.help).partition("\n")[0]  # or the list of commands cuts them short
+    command.epilog = None  # each command has examples of its own
+    for one in [*command.commands.values(), *command.commands["data"].commands.values()]:
+        one.help = EXAMPLES.sub(lambda found: f"Examples:\n\n```console\n{dedent(found[1])}```", str(one.help) + "\n")
     text = get_docs_for_click(obj=command, ctx=Context(command, info_name="bcdseg", **command.context_settings), name="bcdseg")
     return text.split("\n", 1)[1]  # the page has a title of its own
 

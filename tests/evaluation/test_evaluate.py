@@ -206,7 +206,7 @@ def test_scans_seen_in_training_are_refused_or_told_of(data: bcdseg.Dataset, fou
     model.training = {"summary": "made", "seen": remember_scans(data.select(data.ids[:2]))}
     with pytest.raises(bcdseg.errors.LeakError, match=r"2 of these 33 scans"):
         bcdseg.evaluate(model, data)
-    told = bcdseg.evaluate(model, data, allow_seen=True, draws=0, gallery=0)
+    told = bcdseg.evaluate(model, data, allow_training_samples=True, draws=0, gallery=0)
     assert told.training_overlap == "allowed"
     assert "evaluated on them on purpose" in repr(told)
     assert bcdseg.evaluate(model, data.select(data.ids[2:]), draws=0, gallery=0).training_overlap == "none"

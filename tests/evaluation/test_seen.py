@@ -76,17 +76,17 @@ def test_a_copy_that_was_saved_anew_is_refused(tmp_path: Path, change: str) -> N
     ) as caught:
         refuse_seen(model, test)
     assert "benign/0.png" not in str(caught.value)
-    assert bcdseg.unseen(model, test).ids == ("benign/0.png",)
+    assert bcdseg.exclude_training_samples(model, test).ids == ("benign/0.png",)
 
 
 def test_the_unseen_is_what_can_be_measured_on(data: bcdseg.Dataset) -> None:
     train, test = data.select(data.ids[:5]), data.select(data.ids[5:])
     model = _model(remember_scans(train))
-    rest = bcdseg.unseen(model, data)
+    rest = bcdseg.exclude_training_samples(model, data)
     assert rest.ids == test.ids
     assert refuse_seen(model, rest)
     with pytest.raises(bcdseg.errors.InputError, match="doesn't store all scans"):
-        bcdseg.unseen(_model(None), data)
+        bcdseg.exclude_training_samples(_model(None), data)
 
 
 def _written(folder: Path, pictures: list[np.ndarray]) -> bcdseg.Dataset:
@@ -108,4 +108,4 @@ def test_a_record_with_unknown_parts_shows_no_absence_of_overlap(data: bcdseg.Da
     assert refuse_seen(model, test) is False
     assert {one.id for one in find_seen(model, data) or ()} == set(train.ids)
     with pytest.raises(bcdseg.errors.InputError, match="can't be excluded"):
-        bcdseg.unseen(model, data)
+        bcdseg.exclude_training_samples(model, data)

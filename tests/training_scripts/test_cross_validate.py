@@ -32,7 +32,7 @@ def test_each_scan_is_measured_once_by_the_network_blind_to_it(
     for number in range(2):
         model = bcdseg.load(work / "plain_cnn" / f"fold-{number}" / "model")
         assert model.preprocessing.size == (48, 48)
-        seen = bcdseg.evaluate(model, scans, draws=0, gallery=0, progress=False, allow_seen=True)
+        seen = bcdseg.evaluate(model, scans, draws=0, gallery=0, progress=False, allow_training_samples=True)
         blind += seen.training_overlap == "allowed"
     assert blind == 2
     capsys.readouterr()

@@ -57,7 +57,7 @@ def main() -> None:
         data, _ = open_hospital(hospital, getattr(options, hospital.replace("-", "_")))
         _, test = bcdseg.folds(data, FOLDS, duplicates=())[FOLD]
         for name, model in models.items():
-            if len(bcdseg.unseen(model, test)) == len(test):
+            if len(bcdseg.exclude_training_samples(model, test)) == len(test):
                 found[f"{hospital}, {name}"] = cases(model, test, number)
     print(table(found, intervals=True))
 

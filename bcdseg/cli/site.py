@@ -1,0 +1,89 @@
+"""Command ``bcdseg fit-site``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bcdseg.cli import options as common
+from bcdseg.cli.evaluate import without_training_samples
+from bcdseg.cli.options import OUTPUT, RESULTS, DataOptions
+from bcdseg.terminal import echo
+
+Coverage = Annotated[
+    float, typer.Option(metavar="FRACTION", help="Probability that a label set contains the true class.", rich_help_panel=RESULTS)
+]
+LesionsShown = Annotated[
+    float,
+    typer.Option(
+        metavar="FRACTION",
+        help="Fraction of the outlined lesions that the presence threshold leaves findings.",
+        rich_help_panel=RESULTS,
+    ),
+]
+Positive = Annotated[
+    str, typer.Option(metavar="CLASS", help="Class of the operating points; auto is malignant.", rich_help_panel=RESULTS)
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the folds and of the bootstrap.", rich_help_panel=RESULTS)]
+Report = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help="Write the changes and their effects here too.", rich_help_panel=OUTPUT)
+]
+
+
+def fit_site_command(
+    model: common.ModelArgument,
+    data: common.DataSet,
+    out: common.Out,
+    overwrite: common.Overwrite = False,
+    report: Report = None,
+    layout: common.Layout = "auto",
+    columns: common.Columns = None,
+    class_map: common.ClassMap = None,
+    exclude_training_samples: common.ExcludeTrainingSamples = False,
+    unseen: common.Unseen = False,
+    coverage: Coverage = 0.9,
+    lesions_shown: LesionsShown = 0.95,
+    sensitivity: common.Sensitivities = None,
+    specificity: common.Specificities = None,
+    positive: Positive = "auto",
+    draws: common.Draws = 1000,
+    seed: Seed = 0,
+    device: common.Device = "auto",
+) -> None:
+    """Fit a model's decision rules to some 30 to 300 scans of your site, without training.
+
+    Rules that the scans are too few to determine are kept, and the command prints how many more are needed. Without --sensitivity
+    the operating points have a sensitivity of 0.9 and 0.95, without --specificity a specificity of 0.9.
+
+    Exit status: 0 all good, 2 wrong usage, or scans that the model was trained on.
+
+    Examples:
+        bcdseg fit-site bus-multi my-scans -o my-site
+        bcdseg fit-site mine scans.csv -o my-site --coverage 0.95
+    """
+    from bcdseg.evaluation.site import fit_site
+    from bcdseg.files import check_free, write_whole
+    from bcdseg.inference.writers import json_bytes
+    from bcdseg.model.registry import load
+
+    check_free([out] if report is None else [out, report], overwrite=overwrite)
+    loaded, scans = load(model, device=device), DataOptions(layout, columns, class_map).open(data)
+    if exclude_training_samples or unseen:
+        scans = without_training_samples(loaded, scans)
+    fitted = fit_site(
+        loaded,
+        scans,
+        coverage=coverage,
+        lesions_shown=lesions_shown,
+        sensitivity=sensitivity or (0.9, 0.95),
+        specificity=specificity or 0.9,
+        positive=positive,
+        draws=draws,
+        seed=seed,
+    )
+    fitted.model.save(out, overwrite=overwrite)
+    if report is not None:
+        write_whole(report, json_bytes(fitted.to_dict()), overwrite=overwrite)
+    echo("\n".join([*fitted.lines, f"\nThe model is {out}"]))
