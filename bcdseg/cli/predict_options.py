@@ -8,6 +8,10 @@ from typing import Annotated
 
 import typer
 
+from bcdseg.cli.options import DATA, HARDWARE, MODEL, OUTPUT
+
+INFERENCE, DICOM, ARCHIVE = "Inference", "DICOM", "Archives"
+
 
 class Format(str, Enum):
     """Format of the printed table."""
@@ -58,46 +62,95 @@ class Engine(str, Enum):
 Paths = Annotated[
     list[str],
     typer.Argument(
-        metavar="PATH...",
+        metavar="PATH",
         help="Images, DICOM clips, folders or patterns; with --engine ray also addresses such as s3://bucket/folder. "
         "Masks and overlays (*_mask.png, *_overlay.png) are left out.",
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="Folder for masks, overlays and the table: CSV and JSON, or Parquet.")]
-Printed = Annotated[Format, typer.Option(help="How the table is printed.")]
-Masks = Annotated[bool, typer.Option("--masks/--no-masks", help="Whether to write the outlined areas as pictures.")]
-Overlay = Annotated[bool, typer.Option("--overlay/--no-overlay", help="Whether to write pictures with the outlines drawn.")]
-ModelName = Annotated[str, typer.Option(help="A bundled model, a model folder, or hf://owner/name.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        help="Folder of masks, overlays and the table: CSV and JSON, or Parquet.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Printed = Annotated[Format, typer.Option(help="Format of the printed table.", rich_help_panel=OUTPUT)]
+Masks = Annotated[
+    bool, typer.Option("--masks/--no-masks", help="Whether to write the outlined areas as images.", rich_help_panel=OUTPUT)
+]
+Overlay = Annotated[
+    bool, typer.Option("--overlay/--no-overlay", help="Whether to write images with the outlines drawn.", rich_help_panel=OUTPUT)
+]
+Annotations = Annotated[
+    AnnotationFormat | None,
+    typer.Option("--annotations", help="Also write outlines as polygons, for annotation tools.", rich_help_panel=OUTPUT),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume the stopped run in the folder.", rich_help_panel=OUTPUT)]
 RuntimeName = Annotated[
-    str, typer.Option(help="What runs the network: auto (the fastest installed), openvino, onnxruntime, torch or compile.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Runtime of the network: auto (the fastest installed), openvino, onnxruntime, torch or compile.",
+        rich_help_panel=HARDWARE,
+    ),
 ]
-Precision = Annotated[str, typer.Option(help="auto (fp16 on CUDA, else fp32), fp32, fp16, or bf16: faster, with a little drift.")]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Scans, or windows of large ones, through the network at once.")]
-Threshold = Annotated[float | None, typer.Option(help="Mask probability from which a pixel is outlined.")]
-Spacing = Annotated[
-    float | None, typer.Option(help="Millimetres per pixel, in place of DICOM's own; sizes then come in millimetres.")
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="auto (fp16 on CUDA, else fp32), fp32, fp16, or bf16, which is less exact.", rich_help_panel=HARDWARE
+    ),
 ]
-Explain = Annotated[
-    bool, typer.Option("--explain", help="Also write heat maps of where each class came from: a hint, no evidence.")
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Scans, or windows of large scans, per forward pass.", rich_help_panel=HARDWARE),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(metavar="PROBABILITY", help="Mask probability from which a pixel is outlined.", rich_help_panel=MODEL),
 ]
 OperatingPoint = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Call classes at this stored point, such as 'sensitivity 0.95'.")
+    str | None,
+    typer.Option(metavar="NAME", help="Decide the class at this stored point, such as 'sensitivity 0.95'.", rich_help_panel=MODEL),
 ]
-Mode = Annotated[ModeName, typer.Option(help="Scans as a whole, large ones in tiles at native resolution, or as their size asks.")]
-TileScale = Annotated[float, typer.Option(help="Scans are resized by this before they are cut into tiles; 1 is native.")]
-TileOverlap = Annotated[float, typer.Option(help="Share of a tile's side that the next one shares.")]
+Spacing = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MM", help="Millimetres per pixel, in place of DICOM's own; sizes are then in millimetres.", rich_help_panel=DATA
+    ),
+]
+Frames = Annotated[int, typer.Option(min=1, metavar="N", help="Each n-th frame of DICOM clips.", rich_help_panel=DATA)]
+Mode = Annotated[
+    ModeName,
+    typer.Option(help="Whole scans, tiles at native resolution, or (auto) tiles for large scans.", rich_help_panel=INFERENCE),
+]
+TileScale = Annotated[
+    float,
+    typer.Option(metavar="FACTOR", help="Scale of a scan before it is cut into tiles; 1 is native.", rich_help_panel=INFERENCE),
+]
+TileOverlap = Annotated[
+    float, typer.Option(metavar="FRACTION", help="Fraction of a tile's side that the next tile shares.", rich_help_panel=INFERENCE)
+]
 Tta = Annotated[
-    Augmentation, typer.Option(help="Test-time augmentation: also mirrored (flip), also smaller (full); adds a spread.")
+    Augmentation,
+    typer.Option(
+        help="Test-time augmentation: mirrored (flip), also at a smaller scale (full); adds a spread.", rich_help_panel=INFERENCE
+    ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are in the folder already.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, after what is done.")]
-Frames = Annotated[int, typer.Option(min=1, help="Of DICOM clips, each n-th frame.")]
-Annotations = Annotated[
-    AnnotationFormat | None, typer.Option("--annotations", help="Also write outlines as polygons, for annotation tools.")
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain", help="Also write Grad-CAM maps of the predicted class: a hint, no evidence.", rich_help_panel=INFERENCE
+    ),
 ]
-DicomSeg = Annotated[bool, typer.Option("--dicom-seg", help="Write outlines of DICOM scans as DICOM-SEG too.")]
-DicomSr = Annotated[bool, typer.Option("--dicom-sr", help="Write measurements of DICOM scans as DICOM reports too.")]
+DicomSeg = Annotated[
+    bool, typer.Option("--dicom-seg", help="Write outlines of DICOM scans as DICOM-SEG too.", rich_help_panel=DICOM)
+]
+DicomSr = Annotated[
+    bool, typer.Option("--dicom-sr", help="Write measurements of DICOM scans as DICOM reports too.", rich_help_panel=DICOM)
+]
 IdentityOption = Annotated[
     IdentityName | None,
     typer.Option(
@@ -105,9 +158,24 @@ IdentityOption = Annotated[
         show_default="shared",
         help="Use of DICOM output and overlays: pacs keeps patient, study and UIDs, so that a PACS files results with their scans; "
         "shared removes them.",
+        rich_help_panel=DICOM,
     ),
 ]
-KeepIdentifiers = Annotated[bool, typer.Option("--keep-identifiers", hidden=True, help="Deprecated: --identity pacs.")]
-EngineName = Annotated[Engine, typer.Option(help="plain: this process; ray: workers on this machine or on a cluster.")]
-RayAddress = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a running Ray cluster; without, Ray starts here.")]
-WorkerCount = Annotated[int | None, typer.Option("--workers", min=1, help="Of the engine ray; by default one a core, or a GPU.")]
+KeepIdentifiers = Annotated[bool, typer.Option("--keep-identifiers", hidden=True)]
+EngineName = Annotated[
+    Engine, typer.Option(help="plain: this process; ray: workers on this machine or on a cluster.", rich_help_panel=ARCHIVE)
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Address of a running Ray cluster; by default Ray starts here.", rich_help_panel=ARCHIVE),
+]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        metavar="N",
+        help="Workers of the engine ray; by default one per core, or per GPU.",
+        rich_help_panel=ARCHIVE,
+    ),
+]

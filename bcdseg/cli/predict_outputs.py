@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from bcdseg.cli.predict_options import Format
-from bcdseg.cli.progress import window_progress, with_progress
 from bcdseg.terminal import echo, make_console, printable_name, write_data
 
 if TYPE_CHECKING:
     from bcdseg.batch.run_manifest import Record
     from bcdseg.model.model import Model
+
+FEW = 5  # scans with a progress bar over their windows
+SHOWN = 20  # most errors that are printed; all are in the table
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Files and table that a command writes.
+
+    Attributes:
+        annotations: Format of annotations, or None.
+        kinds: Kinds of DICOM output.
+    """
+
+    out: Path | None
+    format: Format
+    masks: bool
+    overlay: bool
+    annotations: str | None
+    kinds: list[str]
+    overwrite: bool
+    resume: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,24 +47,15 @@ class PredictRun:
     """Options of one command.
 
     Attributes:
-        settings: Settings that must be equal for a run to resume.
         asked: Options of ``Model.predict``.
-        annotations: Format of annotations, or None.
-        kinds: Kinds of DICOM output.
+        settings: Settings that must be equal for a run to resume.
     """
 
     paths: list[str]
-    out: Path | None
-    format: Format
-    settings: dict[str, Any]
-    asked: dict[str, Any]
     frames: int
-    masks: bool
-    overlay: bool
-    annotations: str | None
-    kinds: list[str]
-    resume: bool
-    overwrite: bool
+    asked: dict[str, Any]
+    settings: dict[str, Any]
+    outputs: Outputs
 
 
 def interrupted(done: int, total: int, out: Path | None) -> typer.Exit:
@@ -97,14 +111,15 @@ def predict_here(model: Model, run: PredictRun) -> None:
     from bcdseg.batch.runner import ClipFolder, OutputFolder, by_file, gather, paths_of
     from bcdseg.inference.writers import common_folder
 
+    outputs = run.outputs
     files = by_file(_sources(run.paths, run.frames))
     names = paths_of(files)
     settings = {**run.settings, "folder of the scans": str(common_folder(names))}
-    journal = Journal(run.out, settings, resume=run.resume, overwrite=run.overwrite)
-    overwrite = run.overwrite or journal.goes_on
-    wanted: dict[str, Any] = {"masks": run.masks, "overlay": run.overlay, "annotations": run.annotations}
-    folder = OutputFolder(run.out, names, **wanted, overwrite=overwrite) if run.out else None
-    clips = ClipFolder(run.out, names, kinds=run.kinds, overwrite=overwrite)
+    journal = Journal(outputs.out, settings, resume=outputs.resume, overwrite=outputs.overwrite)
+    overwrite = outputs.overwrite or journal.goes_on
+    wanted: dict[str, Any] = {"masks": outputs.masks, "overlay": outputs.overlay, "annotations": outputs.annotations}
+    folder = OutputFolder(outputs.out, names, **wanted, overwrite=overwrite) if outputs.out else None
+    clips = ClipFolder(outputs.out, names, kinds=outputs.kinds, overwrite=overwrite)
     left = {file: files[file] for file in journal.left(files)}
     sources = [scan for scans in left.values() for scan in scans]
     with window_progress(0 if run.asked["mode"] == "whole" else len(sources)) as progress:
@@ -114,12 +129,12 @@ def predict_here(model: Model, run: PredictRun) -> None:
         try:
             gather(with_progress(stream, len(sources)), left, journal, folder=folder, clips=clips, classes=model.classes)
         except KeyboardInterrupt:
-            raise interrupted(sum(1 for _ in journal.records(files)), len(files), run.out) from None
+            raise interrupted(sum(1 for _ in journal.records(files)), len(files), outputs.out) from None
         finally:  # also when it is stopped, the tables contain what is done
             records = list(journal.records(files))
             if folder is not None:
                 folder.write_tables(records, model.classes)
-    _show(records, model.classes, run.format, run.out)
+    _show(records, model.classes, outputs.format, outputs.out)
     failed = [*(row["error"] for record in records for row in record.rows if row.get("error")), *clips.problems]
     for error in failed:
         echo(f"bcdseg: {printable_name(error)}", err=True)
@@ -151,9 +166,6 @@ def _sources(paths: Iterable[str], frames: int) -> list[Any]:
     return list({source_name(source): source for source in found}.values())
 
 
-SHOWN = 20  # most errors that are printed; all are in the table
-
-
 def predict_archive(model: Model, run: PredictRun, *, address: str | None, workers: int | None) -> None:
     """Predict an archive into the output folder, and print a summary."""
     from bcdseg.batch.archive import TABLE, Archive, Workers
@@ -162,21 +174,45 @@ def predict_archive(model: Model, run: PredictRun, *, address: str | None, worke
     from bcdseg.batch.worker import Asked
     from bcdseg.inference.writers import common_folder
 
-    assert run.out is not None
+    outputs = run.outputs
+    assert outputs.out is not None
     found = list_files(run.paths)
     files, named = list(found), frozenset(file for file, alone in found.items() if alone)
     settings = {**run.settings, "folder of the scans": str(common_folder([as_path(file) for file in files]))}
-    journal = Journal(run.out, settings, resume=run.resume, overwrite=run.overwrite)
-    archive = Archive(run.out, files, journal, overwrite=run.overwrite)
-    asked = Asked(options=run.asked, frames=run.frames, masks=run.masks, overlay=run.overlay, named=named)
+    journal = Journal(outputs.out, settings, resume=outputs.resume, overwrite=outputs.overwrite)
+    archive = Archive(outputs.out, files, journal, overwrite=outputs.overwrite)
+    asked = Asked(options=run.asked, frames=run.frames, masks=outputs.masks, overlay=outputs.overlay, named=named)
     try:
         archive.fill(model, asked, Workers(address=address, count=workers), with_progress)
     except KeyboardInterrupt:
-        raise interrupted(sum(1 for _ in journal.records(files)), len(files), run.out) from None
+        raise interrupted(sum(1 for _ in journal.records(files)), len(files), outputs.out) from None
     errors = [row["error"] for record in journal.records(files) for row in record.rows if row.get("error")]
     for error in errors[:SHOWN]:
         echo(f"bcdseg: {printable_name(error)}", err=True)
     more = f" ({len(errors) - SHOWN} more in the table)" if len(errors) > SHOWN else ""
-    echo(f"{len(files)} files, {len(errors)} scans not read{more}. The table is {run.out / TABLE}")
+    echo(f"{len(files)} files, {len(errors)} scans not read{more}. The table is {outputs.out / TABLE}")
     if errors:
         raise typer.Exit(1)
+
+
+def with_progress(stream: Iterator[Item], total: int) -> Iterator[Item]:
+    """Show a progress bar over scans or files, where there are more than a few."""
+    if total <= FEW or not sys.stderr.isatty():
+        yield from stream
+        return
+    from rich.progress import track
+
+    yield from track(stream, description="Predicting", total=total, console=make_console(stderr=True))
+
+
+@contextmanager
+def window_progress(scans: int) -> Iterator[Callable[[int, int], object] | None]:
+    """Show a progress bar over the windows of each scan, where there are only a few scans."""
+    if not 0 < scans <= FEW or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=make_console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Windows", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

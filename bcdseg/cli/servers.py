@@ -8,46 +8,113 @@ from typing import Annotated
 import typer
 
 from bcdseg.bundled import DEFAULT_MODEL
+from bcdseg.cli import options as common
+from bcdseg.cli.options import HARDWARE, MODEL, OUTPUT
 from bcdseg.terminal import echo
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 CORRECTIONS = "bcdseg-corrections"
+NETWORK, LIMITS = "Network", "Limits"
 OPEN = (
     "bcdseg: others on the network can reach this page, unencrypted and without a password. "
     "Use it with scans that name nobody, or listen at 127.0.0.1."
 )
 
 
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="A model folder or hf://owner/name to offer besides the bundled ones; may be repeated.",
+        rich_help_panel=MODEL,
+    ),
+]
+Host = Annotated[
+    str,
+    typer.Option(metavar="ADDRESS", help="Address to listen at; others can reach all but the loopback.", rich_help_panel=NETWORK),
+]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen at; 0 takes one that is free.", rich_help_panel=NETWORK)
+]
+Corrections = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder in which corrections are saved with their scans, a data set for bcdseg train.  "
+        f"[default: {CORRECTIONS}, created with the first correction; none if others can reach the page]",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
+Save = Annotated[bool, typer.Option("--save/--no-save", help="Whether corrections are saved at all.", rich_help_panel=OUTPUT)]
+Reader = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Name of the reader in the corrections.  [default: this computer's user]", rich_help_panel=OUTPUT
+    ),
+]
+Browser = Annotated[
+    bool, typer.Option("--browser/--no-browser", help="Whether to open the page in the browser.", rich_help_panel=OUTPUT)
+]
+RuntimeName = Annotated[
+    str, typer.Option(metavar="NAME", help="auto (the fastest), openvino, onnxruntime or torch.", rich_help_panel=HARDWARE)
+]
+Queue = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="Requests that may wait; the next ones get the status 429.", rich_help_panel=LIMITS),
+]
+MaxMb = Annotated[float, typer.Option(metavar="MB", help="Million bytes of an upload.", rich_help_panel=LIMITS)]
+MaxMegapixels = Annotated[float, typer.Option(metavar="MP", help="Million pixels of a scan.", rich_help_panel=LIMITS)]
+Timeout = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", help="Seconds for an upload to arrive, and as many for its response.", rich_help_panel=LIMITS),
+]
+ReadTimeout = Annotated[float, typer.Option(metavar="SECONDS", help="Seconds for a file to be decoded.", rich_help_panel=LIMITS)]
+Connections = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Connections at once; the one that was idle for longest is closed for a new one.",
+        rich_help_panel=LIMITS,
+    ),
+]
+Grace = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", help="Seconds to finish requests when the server is asked to end.", rich_help_panel=LIMITS),
+]
+AllowedHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        metavar="NAME",
+        help="A name that clients may use for this server; may be repeated. * allows any name.",
+        rich_help_panel=NETWORK,
+    ),
+]
+
+
 def app_command(
-    model: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A model folder or hf://owner/name to offer besides the bundled ones; may be repeated."),
-    ] = None,
-    host: Annotated[str, typer.Option(help="Where to listen. Anything but the loopback lets others in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes any that is free.")] = 8765,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    corrections: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder in which corrections are saved with their scans, a data set for bcdseg train.  "
-            f"[default: {CORRECTIONS}, created with the first correction; none if others can reach the page]",
-            show_default=False,
-        ),
-    ] = None,
-    save: Annotated[bool, typer.Option("--save/--no-save", help="Whether corrections are saved at all.")] = True,
-    reader: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the reader in the corrections.  [default: this computer's user]")
-    ] = None,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open the page in the browser.")] = True,
+    model: Models = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    corrections: Corrections = None,
+    save: Save = True,
+    reader: Reader = None,
+    browser: Browser = True,
+    device: common.Device = "auto",
 ) -> None:
     """Open a page in the browser: drop scans, see outlines and sizes, correct them.
 
     Runs on this machine alone and sends nothing anywhere. Scans are in memory while the page is open; a scan that is corrected or
     judged is saved with its correction.
 
-    Examples:  bcdseg app  |  bcdseg app --model my-model --no-browser  |  bcdseg app --corrections to-learn --reader "A. Lee"  |
-    bcdseg train to-learn --model bus-multi
+    Examples:
+        bcdseg app
+        bcdseg app --model my-model --no-browser
+        bcdseg app --corrections to-learn --reader "A. Lee"
+        bcdseg train to-learn --model bus-multi
     """
     from bcdseg.app.start import open_page
     from bcdseg.errors import OptionError
@@ -64,28 +131,27 @@ def app_command(
 
 
 def serve_command(
-    model: Annotated[str, typer.Option(help="A bundled model, a model folder, or hf://owner/name.")] = DEFAULT_MODEL,
-    host: Annotated[str, typer.Option(help="Address to listen at; by default only this machine can reach it.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
-    queue: Annotated[int, typer.Option(min=1, help="Requests held at once; more are answered with 429.")] = 64,
-    max_mb: Annotated[float, typer.Option(help="Million bytes of an upload.")] = 32,
-    max_megapixels: Annotated[float, typer.Option(help="Million pixels of a scan.")] = 25,
-    timeout: Annotated[float, typer.Option(help="Seconds for an upload to arrive, and as many for its answer.")] = 30,
-    read_timeout: Annotated[float, typer.Option(help="Seconds for a file to be decoded.")] = 10,
-    connections: Annotated[int, typer.Option(min=1, help="Connections at once; the longest idle gives way to a new one.")] = 256,
-    grace: Annotated[float, typer.Option(help="Seconds to finish requests when the server is asked to end.")] = 7,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A name that clients may use for this server; may be repeated. * allows any name."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    runtime: Annotated[str, typer.Option(help="auto (the fastest), openvino, onnxruntime or torch.")] = "auto",
+    model: common.ModelName = DEFAULT_MODEL,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    allow_host: AllowedHosts = None,
+    queue: Queue = 64,
+    max_mb: MaxMb = 32,
+    max_megapixels: MaxMegapixels = 25,
+    timeout: Timeout = 30,
+    read_timeout: ReadTimeout = 10,
+    connections: Connections = 256,
+    grace: Grace = 7,
+    device: common.Device = "auto",
+    runtime: RuntimeName = "auto",
 ) -> None:
-    """Answer scans over HTTP: PNG, JPEG or DICOM in; JSON, PNG mask or DICOM-SEG out. Nothing that is sent is kept.
+    """Serve predictions over HTTP: PNG, JPEG or DICOM in; JSON, PNG mask or DICOM-SEG out. Nothing that is sent is kept.
 
     There is no password and no encryption: beyond this machine, put it behind a proxy that has both.
 
-    Examples:  bcdseg serve  |  curl -F file=@scan.png http://127.0.0.1:8000/predict
+    Examples:
+        bcdseg serve
+        curl -F file=@scan.png http://127.0.0.1:8000/predict
     """
     from bcdseg.model.registry import load
     from bcdseg.serve.limits import Limits

@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 import bcdseg
 from bcdseg import Model, Output, Rules, Tiles, errors
 from bcdseg.cli import app
-from bcdseg.cli.progress import window_progress
+from bcdseg.cli.predict_outputs import window_progress
 from bcdseg.inference import streaming_components
 from bcdseg.inference.lesions import find_lesions
 from bcdseg.inference.sliding_window import Windows, background, cut_axis
