@@ -10,6 +10,7 @@ sample scans; writes its folder, its card made of the reports. Stopped, it goes 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from calibration import blind_answers, calibrated
@@ -20,20 +21,23 @@ from recipe import train
 from scans import Scans, open_scans
 
 import bcdseg
-from bcdseg import Model
+from bcdseg import Dataset, Model
 from bcdseg.evaluation.training_overlap import remember_scans
+from bcdseg.training.training_images import describe_training_images
 
 NAME, ENCODER, WEIGHTS = "busi-lite", "tu-tf_efficientnet_lite0", "imagenet"
 
 
-def release(scans: Scans, work: Path) -> Model:
+def release(scans: Scans, native: Dataset, work: Path) -> Model:
     """The network that is handed out, with the rules and the card that belong to it."""
     parts = scans.release()
     trained = train(ENCODER, WEIGHTS, parts, work / "release", seed=0)
     model = calibrated(trained, list(blind_answers(scans, networks(work)).values()))
     told = words(scans, work / REPORT / "report.json", work / REPORT_NATIVE / "report.json")
     told |= {"name": NAME, "seen": remember_scans(*parts)}
-    return Model(model.network, model.preprocessing, model.rules, training=told, name=NAME)
+    ids = {sample.id for part in parts for sample in part}
+    images = describe_training_images(native.select([sample.id for sample in native if sample.id in ids]))
+    return Model(model.network, model.preprocessing, replace(model.rules, training_images=images), training=told, name=NAME)
 
 
 def main() -> None:
@@ -47,7 +51,7 @@ def main() -> None:
     cross_validate(scans, ENCODER, WEIGHTS, work)
     measure(scans, work, work / REPORT)
     measure(scans, work, work / REPORT_NATIVE, drawn_from=native)
-    release(scans, work).save(options.out, half=True, overwrite=True)
+    release(scans, native, work).save(options.out, half=True, overwrite=True)
     print(bcdseg.load(options.out).card)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bcdseg.inference.lesions import Lesion, find_lesions
+from bcdseg.inference.out_of_distribution import image_statistics, ood_flags, ood_score
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.quality import candidate_flag, image_flags, operating_point_flag, prediction_flags
 from bcdseg.inference.regions import RegionOutput
@@ -15,7 +16,7 @@ from bcdseg.inference.rules import OperatingPoint, Rules
 from bcdseg.inference.streaming_components import at_least, in_frame, is_huge, merged, stream_lesions
 from bcdseg.runtimes.base import Array
 from bcdseg.runtimes.class_scores import ClassScores, Scores
-from bcdseg.types import Area, Flag, Mask, ScanImage
+from bcdseg.types import Area, Flag, Mask, Pixels, ScanImage
 
 
 class RegionResult(NamedTuple):
@@ -77,6 +78,7 @@ class Postprocessing:
             flags = (candidate_flag(highest, rules.presence_threshold),)
         if self.operating_point and label != most_probable:
             flags += (operating_point_flag(label, most_probable, self.operating_point.name),)
+        score, of_image = self._check_image(scan.pixels[main.area.window])
         contradictions = prediction_flags(
             label=label,
             confidence=1.0 if label is None else probabilities[label],
@@ -91,7 +93,7 @@ class Postprocessing:
             mask=mask,
             mask_probability=merged([region.probability for region in regions if region.probability is not None]),
             lesions=lesions,
-            flags=(*contradictions, *flags, *image_flags(scan.pixels[main.area.window]), *scan.warnings),
+            flags=(*contradictions, *flags, *of_image, *scan.warnings),
             spacing=main.area.spacing,
             threshold=rules.threshold,
             image=scan.pixels,
@@ -106,8 +108,17 @@ class Postprocessing:
             candidates=candidates,
             candidate_mask=candidate_mask,
             label_set=rules.label_set(probabilities),
+            ood_score=score,
             identity=self.identity,
         )
+
+    def _check_image(self, pixels: Pixels) -> tuple[float | None, tuple[Flag, ...]]:
+        """Return the out-of-distribution score of an image, and the warnings about it."""
+        known = self.rules.training_images
+        if not known:
+            return None, image_flags(pixels)
+        statistics = image_statistics(pixels)
+        return ood_score(known, statistics), (*image_flags(pixels), *ood_flags(known, statistics))
 
     def _presence(self, region: RegionResult) -> float:
         """Return a region's probability of a lesion; 1 for a model without a negative class."""

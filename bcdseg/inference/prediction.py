@@ -45,6 +45,9 @@ class Prediction:
         candidate_mask: True where a candidate is outlined; None when there are no candidates.
         label_set: Classes that can't be excluded at the coverage of the model's conformal rules, see ``bcdseg.fit_site``; None for
             a model without such rules.
+        ood_score: Out-of-distribution score: distance of the image from the training images, as a multiple of the distance from
+            which the prediction gets a warning. It depends on the image alone; None for a model without statistics of its training
+            images.
         flags: Warnings about the quality of the scan or of the prediction.
         spacing: Millimetres per pixel, down and across, or None.
         threshold: Mask probability from which a pixel is outlined.
@@ -89,6 +92,7 @@ class Prediction:
     candidates: tuple[Lesion, ...] = ()
     candidate_mask: Mask | None = None
     label_set: tuple[str, ...] | None = None
+    ood_score: float | None = None
     identity: str = "shared"
 
     @property
@@ -132,6 +136,7 @@ class Prediction:
             "label": self.label,
             "probabilities": dict(self.probabilities),
             "label_set": None if self.label_set is None else list(self.label_set),
+            "ood_score": None if self.ood_score is None else round(self.ood_score, 4),
             "lesions": [_json(asdict(lesion)) for lesion in self.lesions],
             "candidates": [_json(asdict(candidate)) for candidate in self.candidates],
             "flags": [{"code": flag.code, "message": flag.message} for flag in self.flags],

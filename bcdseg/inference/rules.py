@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bcdseg.errors import OptionError
+from bcdseg.inference.out_of_distribution import TrainingImages
 from bcdseg.networks.config import check_name, check_temperature
 
 
@@ -87,6 +88,8 @@ class Rules:
         operating_points: Class thresholds chosen on validation scans, for ``predict(..., operating_point=NAME)``.
         conformal_coverage: Fraction of scans whose label set contains the true class; None for a model without label sets.
         conformal_thresholds: Probability from which each class is in the label set, in the order of the model's classes.
+        training_images: Statistics of the images that the model was trained on, one set per training, for the
+            out-of-distribution score; empty for a model without such a score.
     """
 
     threshold: float = 0.5
@@ -97,6 +100,7 @@ class Rules:
     operating_points: tuple[OperatingPoint, ...] = ()
     conformal_coverage: float | None = None
     conformal_thresholds: tuple[float, ...] = ()
+    training_images: tuple[TrainingImages, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -122,7 +126,8 @@ class Rules:
         """Build the rules from their ``dataclasses.asdict``, also after a round trip through JSON."""
         points = tuple(OperatingPoint(**point) for point in values.get("operating_points", ()))
         thresholds = tuple(values.get("conformal_thresholds", ()))
-        return cls(**{**values, "operating_points": points, "conformal_thresholds": thresholds})
+        images = tuple(TrainingImages.from_dict(one) for one in values.get("training_images", ()))
+        return cls(**{**values, "operating_points": points, "conformal_thresholds": thresholds, "training_images": images})
 
     def label_set(self, probabilities: Mapping[str, float]) -> tuple[str, ...] | None:
         """Return the conformal label set: the classes that these rules can't exclude, at least the most probable one.

@@ -136,13 +136,18 @@ def table_cell(name: str, value: Any) -> Any:
 
 def columns_of(classes: Sequence[str]) -> list[str]:
     """Return the column names of a table."""
-    known = ["spread", "lesions", "candidates", "area_px", "area_mm2", *LESION_COLUMNS, "spacing_from", "flags", "error"]
+    known = ["label_set", "ood_score", "spread"]
+    known += ["lesions", "candidates", "area_px", "area_mm2", *LESION_COLUMNS, "spacing_from", "flags", "error"]
     return ["source", "label", *(f"probability_{name}" for name in classes), *known]
 
 
 def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {"source": prediction.source, "label": prediction.label or ""}
     row |= {f"probability_{name}": round(prediction.probabilities[name], 4) for name in classes}
+    if prediction.label_set is not None:
+        row["label_set"] = " ".join(prediction.label_set)
+    if prediction.ood_score is not None:
+        row["ood_score"] = round(prediction.ood_score, 4)
     if prediction.spread is not None and prediction.label is not None:
         row["spread"] = round(prediction.spread[prediction.label], 4)
     row["flags"] = " ".join(flag.code for flag in prediction.flags)

@@ -34,13 +34,18 @@ from bcdseg.training.data.sampling import class_weights
 from bcdseg.training.finetune import INHERITED
 from bcdseg.training.loop.callbacks import CheckpointCallback, ProgressCallback, read_checkpoint
 from bcdseg.training.loop.distributed import from_first, is_first, synchronise
-from bcdseg.training.loop.global_state import keep_freed_memory, preserve_global_state, silence_lightning, translate_errors
-from bcdseg.training.loop.optimisers import build_optimizer
-from bcdseg.training.loop.task import SegmentationClassificationTask
-from bcdseg.training.loop.trainer import build_trainer
+from bcdseg.training.loop.task import SegmentationClassificationTask, build_optimizer
+from bcdseg.training.loop.trainer import (
+    build_trainer,
+    keep_freed_memory,
+    preserve_global_state,
+    silence_lightning,
+    translate_errors,
+)
 from bcdseg.training.pictures import pictures
 from bcdseg.training.plan import TrainingPlan, make_plan
 from bcdseg.training.run import BEST, CONFIG, LAST, MODEL, Run, best_epoch, is_finished
+from bcdseg.training.training_images import describe_training_images
 
 History = list[dict[str, float]]
 PACKAGES = ("torch", "pytorch-lightning", "segmentation-models-pytorch", "timm", "monai", "albumentations")
@@ -214,7 +219,13 @@ def _best_model(plan: TrainingPlan, folder: Path, history: History) -> Model:
     own = {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
     network.load_state_dict(own)
     record = training_record(plan, history, best_epoch(history))
-    rules = replace(plan.model.rules, operating_points=(), conformal_coverage=None, conformal_thresholds=())
+    rules = replace(
+        plan.model.rules,
+        operating_points=(),
+        conformal_coverage=None,
+        conformal_thresholds=(),
+        training_images=(*plan.model.rules.training_images, *describe_training_images(plan.train)),
+    )
     return Model(network.eval(), plan.model.preprocessing, rules, training=record, name=folder.name, device=plan.model.device)
 
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,18 @@ import torch
 from choose_rules import SIZE, Unseen, fit, measured, read
 from figures import Rules as Chosen
 from figures import table
+from numpy.typing import NDArray
 from pack import CLASSES, HOSPITALS, Packed, open_hospital
 from predict import load_network
 
 import bcdseg
-from bcdseg import Model, OperatingPoint, Preprocessing, Rules
+from bcdseg import Dataset, Model, OperatingPoint, Preprocessing, Rules
 from bcdseg.evaluation.calibrate import fit_rules
 from bcdseg.evaluation.metrics.ranking import steps
 from bcdseg.evaluation.training_overlap import remember_scans
 from bcdseg.networks.network import Network
-from bcdseg.training.config_file import from_toml
+from bcdseg.training.config import from_toml
+from bcdseg.training.training_images import describe_training_images
 
 WORDS = Path(__file__).parent / "card.toml"
 FOLD = 0  # of the groups: not trained on, so that the released network itself can be measured
@@ -75,22 +78,29 @@ def _point(kind: str, share: float, score: Any, truth: Any) -> OperatingPoint:
     )
 
 
-def card(packed: Packed, sets: list[Unseen], folders: dict[str, Path]) -> dict[str, Any]:
+def training_parts(packed: Packed, folders: dict[str, Path]) -> list[Dataset]:
+    """Return the scans of each hospital that the released network was trained on."""
+    seen_ids = set(packed.ids[_trained_on(packed)].tolist())
+    parts = {name: open_hospital(name, folder)[0] for name, folder in folders.items()}
+    return [part.select([one.id for one in part if f"{name}/{one.id}" in seen_ids]) for name, part in parts.items()]
+
+
+def _trained_on(packed: Packed) -> NDArray[np.bool_]:
+    chosen: NDArray[np.bool_] = ~packed.shown & (packed.folds != FOLD)
+    return chosen
+
+
+def card(packed: Packed, sets: list[Unseen], parts: list[Dataset]) -> dict[str, Any]:
     """Words, figures, and what the model has seen."""
     written: dict[str, Any] = from_toml(WORDS.read_text(encoding="utf-8"))
-    kept = ~packed.shown & (packed.folds != FOLD)
+    kept = _trained_on(packed)
     counts = {name: int((kept & (packed.hospitals == number)).sum()) for number, name in enumerate(("busi", "bra", "uclm"))}
     written["data"] = written["data"].format(scans=int(kept.sum()), **counts)
     shown = [one.name for one in sets if one.left_out or one.run == "release"]
     written["figures"] = "\n" + table(
         {name: some for name, some in measured(packed, sets).items() if name in shown}, intervals=True
     )
-    seen_ids = set(packed.ids[kept].tolist())
-    parts = [open_hospital(name, folder)[0] for name, folder in folders.items()]
-    trained = [
-        part.select([one.id for one in part if f"{name}/{one.id}" in seen_ids]) for name, part in zip(folders, parts, strict=True)
-    ]
-    return {**written, "seen": remember_scans(*trained)}
+    return {**written, "seen": remember_scans(*parts)}
 
 
 def main() -> None:
@@ -105,11 +115,13 @@ def main() -> None:
     sets = read(packed, options.runs)
     chosen = fit(packed, sets)
     folders = {name: getattr(options, name.replace("-", "_")) for name in HOSPITALS}
-    written = card(packed, sets, folders)
+    parts = training_parts(packed, folders)
+    written = card(packed, sets, parts)
     network = calibrated(load_network(options.runs / "release" / "network.safetensors"), chosen)
     preprocessing = Preprocessing(size=(SIZE, SIZE), resize="fit", channels=1)
     assert tuple(network.config.classes) == CLASSES
-    model = Model(network, preprocessing, rules(packed, sets, chosen), training=written, name=str(written["name"]))
+    decided = replace(rules(packed, sets, chosen), training_images=describe_training_images(*parts))
+    model = Model(network, preprocessing, decided, training=written, name=str(written["name"]))
     model.save(options.out, half=True, overwrite=True)
     print(bcdseg.load(options.out).card)
 
