@@ -16,7 +16,7 @@ import bcdseg
 from bcdseg import Dataset, Model, Output, Rules, errors
 from bcdseg.cli import app
 from bcdseg.evaluation.site import fit_class_rules
-from bcdseg.evaluation.site_rules import SiteTable, at_temperature, needed_groups
+from bcdseg.evaluation.site.rules import SiteTable, at_temperature, needed_groups
 
 CLASSES = ["normal", "benign", "malignant"]
 TRUE_TEMPERATURE, SEPARATION = 3.0, 1.5

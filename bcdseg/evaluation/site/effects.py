@@ -15,7 +15,7 @@ from bcdseg.evaluation.measures.measure import Estimate
 from bcdseg.evaluation.metrics.calibration import calibration_error
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean, once
 from bcdseg.evaluation.results_table import Cases, Column
-from bcdseg.evaluation.site_rules import Rows, SiteTable
+from bcdseg.evaluation.site.rules import Rows, SiteTable
 from bcdseg.inference.rules import Rules
 
 SMALLEST = 1e-12  # probabilities are clipped to this, because 0 has no logarithm

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.results_table import Cases
-from bcdseg.evaluation.site_effects import (
+from bcdseg.evaluation.site.effects import (
     Outcome,
     Quantity,
     SiteEffect,
@@ -21,7 +21,7 @@ from bcdseg.evaluation.site_effects import (
     outcome,
     outline_quantities,
 )
-from bcdseg.evaluation.site_rules import (
+from bcdseg.evaluation.site.rules import (
     UNSURE,
     RuleFit,
     SiteTable,
