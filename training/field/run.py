@@ -3,6 +3,7 @@
     python training/field/run.py DATA WORK                    # everything, the cheapest and most telling runs first
     python training/field/run.py DATA WORK --only cnn-3class --seeds 1 --budget-seconds 3600
     python training/field/run.py DATA WORK --estimate         # seconds per epoch of each recipe on this machine
+    python training/field/run.py DATA WORK --page             # the page and its picture from the finished runs
 
 ``DATA`` holds the folders busi256, bus_bra, bus_uclm and mias150. Each recipe is trained on BUSI by random split, as its authors
 did, and by groups of near-duplicates, and tested on the part that was held back and on both other hospitals; the mammogram recipe
@@ -18,12 +19,14 @@ import shutil
 import time
 import warnings
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from figures import HELD_BACK
+from page import write_page
 from parts import open_data, other_hospitals, parts
 from plan import SEEDS, RunPlan, all_runs, recipe_of
 from speed import estimate
@@ -38,7 +41,7 @@ from bcdseg.evaluation.measures.intervals import estimate as estimates_of
 from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.training.recipes import Recipe
 
-HELD_BACK = "held back"
+PAGES = Path(__file__).parents[2] / "docs" / "benchmarks"
 
 
 def run_one(run: RunPlan, data: Path, work: Path, options: argparse.Namespace) -> None:
@@ -76,7 +79,7 @@ def run_one(run: RunPlan, data: Path, work: Path, options: argparse.Namespace) -
         "seconds": round(time.monotonic() - start, 1),
         "figures": {name: _figures(table) for name, table in cases.items()},
         "versions": {name: version(name) for name in ("torch", "timm", "segmentation_models_pytorch")},
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     save(Result(facts, cases), work, run.name)
     shutil.rmtree(work / "runs" / run.name)
@@ -128,7 +131,7 @@ def train_all(runs: list[RunPlan], options: argparse.Namespace) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"{datetime.now(UTC):%H:%M:%S} {text}", flush=True)
+    print(f"{datetime.now(timezone.utc):%H:%M:%S} {text}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -143,6 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--budget-seconds", type=float, help="start no further run after so long")
     parser.add_argument("--weights", type=Path, help="folder of ImageNet weights, ENCODER.pth, used before the hub")
     parser.add_argument("--estimate", action="store_true", help="print what an epoch of each recipe costs here, and train nothing")
+    parser.add_argument(
+        "--page", nargs="?", type=Path, const=PAGES, help="write the page from the finished runs, and train nothing"
+    )
     return parser
 
 
@@ -155,7 +161,9 @@ def main() -> None:
     if unknown := sorted(set(options.only or ()) - {run.recipe for run in runs}):
         parser.error(f"--only {unknown[0]}: is not a recipe of the field; there are {', '.join({run.recipe: 0 for run in runs})}")
     chosen = [run for run in runs if not options.only or run.recipe in options.only]
-    if options.estimate:
+    if options.page is not None:
+        write_page(runs, options.work, options.page)
+    elif options.estimate:
         print(estimate(dict.fromkeys(run.recipe for run in chosen)))
     else:
         train_all(chosen, options)

@@ -32,7 +32,7 @@ def estimate(recipes: Iterable[str]) -> str:
 def step_seconds(recipe: Recipe, precision: str) -> float:
     """Return the processor seconds that the network takes to learn from one scan; reading and augmenting come on top."""
     model = recipe.model(recipe.classes or ("normal", "benign", "malignant"))
-    network = model.network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = model.network.train().to(memory_format=torch.channels_last)
     side = -(-model.preprocessing.size[0] // 32) * 32
     scans = torch.rand(BATCH, model.preprocessing.channels, side, side).to(memory_format=torch.channels_last)
     frozen = recipe.config().freeze_encoder_epochs == -1

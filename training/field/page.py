@@ -1,0 +1,256 @@
+"""The page "What 98 % is worth", written from the finished runs; what is not finished is listed as not run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from figures import (
+    ACCURACY,
+    AUC,
+    COLUMNS,
+    DICE,
+    HELD_BACK,
+    Finished,
+    columns_of,
+    finished,
+    gain,
+    masked_form,
+    mean_over_seeds,
+    share,
+)
+from picture import Row, draw
+from plan import FIELD, MAMMOGRAMS, RANDOM, WAYS, RunPlan
+
+from bcdseg.evaluation.measures.measure import Estimate
+from bcdseg.evaluation.results_table import Cases
+from bcdseg.files import write_whole
+from bcdseg.training.recipes import MASK
+
+NAME = "what-98-percent-is-worth"
+NONE = "–"  # noqa: RUF001 - an en dash, as in the library's tables
+CONSTANT = "benign"
+NOTES = """\
+Brackets are 95 % intervals from a bootstrap over patients and groups of near-duplicates. They cover the choice of test scans for
+these networks; where several seeds were run, figures are their means.
+
+- **claimed**: the accuracy that the authors of such systems state.
+- **random split**: a fifth of BUSI's scans is held back at random, as these authors do. Near-copies of test scans are among the
+  training scans.
+- **no copies across**: the same, but near-duplicates stay in one part.
+- **other hospital**: the networks of the random split, on all scans of BUS-BRA and BUS-UCLM, of which they were trained on none.
+  BUS-BRA has no normal scans; recipes for two classes are tested on benign and malignant scans only.
+- **benign for every scan**: the accuracy of a program that doesn't look at the scan.
+- The mammogram recipe is trained and tested on mini-MIAS: by scan (random split), and by patient (no copies across).
+"""
+MASKS = """\
+## What masks buy
+
+The same recipe with a decoder that also learns the masks (`+mask`) minus the bare one, on the same scans and draws.
+
+| recipe | tested on | seeds | accuracy | ROC-AUC, malignant | Dice |
+|---|---|---|---|---|---|"""
+AGAIN = """\
+## How to run it
+
+```console
+$ python training/field/run.py DATA WORK            # trains and tests; a stopped run resumes
+$ python training/field/run.py DATA WORK --page     # writes this page from what is finished
+```
+
+`DATA` holds the folders `busi256`, `bus_bra`, `bus_uclm` and `mias150`. Two CPU cores can't run every recipe at full length:
+`training/field/plan.py` caps the epochs, `--full` lifts the caps, and `--estimate` measures what an epoch costs on a machine.
+The epoch is chosen on a validation part, a tenth of the scans that are not tested, which shares no group with the training part.
+ImageNet weights come from the hub, or from files in a folder (`--weights`). Where neither has them, a recipe starts from random
+weights, and the table above says which.
+"""
+
+
+def write_page(runs: Sequence[RunPlan], work: Path, folder: Path) -> None:
+    """Write page and picture into a folder."""
+    found = finished(runs, work)
+    bare = [one for one in found if not one.recipe.endswith(MASK)]
+    measured = {id(one): {name: _column(one, name) for name in (ACCURACY, AUC)} for one in found}
+    rows = [
+        Row(_title(one), _claimed(one), measured[id(one)][ACCURACY], share(_held_back(one), CONSTANT))
+        for one in bare
+        if _held_back(one)
+    ]
+    text = "\n".join(
+        [
+            "# What 98 % is worth",
+            "",
+            *_lead(rows),
+            f"![Accuracy of each recipe: claimed, by random split, without copies across parts, at other hospitals]({NAME}.png)",
+            "",
+            *_table("Accuracy", rows, bare, measured, ACCURACY),
+            NOTES,
+            *_table("ROC-AUC, malignant against the rest", [], bare, measured, AUC),
+            "The ROC-AUC depends neither on the threshold nor on how common each class is: 0.5 is chance.",
+            "",
+            *_masks(found),
+            *_runs(found, runs),
+            AGAIN,
+        ]
+    )
+    write_whole(folder / f"{NAME}.png", draw(rows), overwrite=True)
+    write_whole(folder / f"{NAME}.md", text.encode(), overwrite=True)
+
+
+def _column(of: Finished, measure: str) -> dict[str, Estimate]:
+    """Return the estimate of a measure in each column of the table that was run."""
+    tables = {title: of.tables(*place) for title, place in columns_of(of.data).items()}
+    return {title: found for title, some in tables.items() if (found := mean_over_seeds(some, [measure]).get(measure)) is not None}
+
+
+def _lead(rows: Sequence[Row]) -> Iterator[str]:
+    """One paragraph: what is claimed, and what the same recipe reaches."""
+    for row in rows:
+        if row.claimed is not None and row.measured:
+            parts = [f"{_percent(one)} ({_where(title)})" for title, one in row.measured.items()]
+            yield f"**For systems like `{row.name}`, {row.claimed:.0%} accuracy is claimed."
+            yield f"The same recipe reaches {_list(parts)}.**"
+            yield ""
+            return
+
+
+def _where(title: str) -> str:
+    return {"random split": "random split", "no copies across": "no copy of a training scan in the test"}.get(
+        title, f"at {title.removeprefix('other hospital: ').replace('_', '-').upper()}, another hospital"
+    )
+
+
+def _table(
+    title: str, rows: Sequence[Row], bare: Sequence[Finished], measured: dict[int, dict[str, dict[str, Estimate]]], measure: str
+) -> Iterator[str]:
+    claims = bool(rows)
+    head = ["recipe", *(["claimed"] if claims else []), *COLUMNS]
+    yield from (f"## {title}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|")
+    shown = _percent if measure == ACCURACY else _score
+    for one in bare:
+        cells = [shown(found) if (found := measured[id(one)][measure].get(name)) else _missing(one, name) for name in COLUMNS]
+        claimed = _claimed(one)
+        yield f"| {' | '.join([_title(one), *([f'{claimed:.0%}' if claimed else NONE] if claims else []), *cells])} |"
+    if claims:
+        for name, one in _constant(bare):
+            cells = [
+                f"{share(some, CONSTANT):.0%}".replace("%", " %") if (some := one.tables(*place)) else NONE
+                for place in COLUMNS.values()
+            ]
+            yield f"| *{name}* | {NONE} | {' | '.join(cells)} |"
+    yield ""
+
+
+def _constant(bare: Sequence[Finished]) -> Iterator[tuple[str, Finished]]:
+    """Yield, once for three and once for two classes, the first recipe by whose scans the constant prediction is measured."""
+    for suffix, classes in (("3class", "three classes"), ("binary", "two classes")):
+        for one in bare:
+            if one.recipe.endswith(suffix) and one.data != MAMMOGRAMS:
+                yield f"benign for every scan, {classes}", one
+                break
+
+
+def _missing(one: Finished, column: str) -> str:
+    return "not run" if column in columns_of(one.data) else NONE
+
+
+def _masks(found: Sequence[Finished]) -> Iterator[str]:
+    yield from (
+        "## What masks buy",
+        "",
+        "The same recipe with a decoder that also learns the masks (`+mask`) minus the bare one,",
+        "",
+    )
+    yield from (
+        "on the same scans and draws.",
+        "",
+        "| recipe | tested on | seeds | accuracy | ROC-AUC, malignant | Dice |",
+        "|---|---|---|---|---|---|",
+    )
+    lines = [line for one in found if (other := masked_form(one, found)) is not None for line in _gains(one, other)]
+    yield from (lines or [f"| {NONE} | not run | 0 | {NONE} | {NONE} | {NONE} |"])
+    yield from ("", "Dice is that of the `+mask` form, over scans with a lesion; a missed lesion counts as 0.", "")
+
+
+def _gains(bare: Finished, masked: Finished) -> Iterator[str]:
+    for title, (way, test) in columns_of(bare.data).items():
+        seeds, changes = gain(bare, masked, way, test, (ACCURACY, AUC))
+        if seeds:
+            dice = mean_over_seeds(masked.tables(way, test), [DICE]).get(DICE)
+            cells = [
+                _points(changes[ACCURACY].difference),
+                _signed(changes[AUC].difference),
+                NONE if dice is None else _score(dice),
+            ]
+            yield f"| {_title(bare)} | {title} | {seeds} | {' | '.join(cells)} |"
+
+
+def _runs(found: Sequence[Finished], runs: Sequence[RunPlan]) -> Iterator[str]:
+    yield from ("## What was run", "", "| recipe | split | seeds | epochs run of claimed | initial weights | minutes per run |")
+    yield "|---|---|---|---|---|---|"
+    for one in found:
+        for way in WAYS:
+            some = [result.facts for (of, _), result in one.results.items() if of == way]
+            if some:
+                epochs = _range([fact["epochs run"] for fact in some])
+                minutes = _range([round(fact["training seconds"] / 60) for fact in some])
+                cells = (len(some), f"{epochs} of {some[0]['epochs claimed']}", some[0]["weights"], minutes)
+                yield f"| {_title(one)} | {way} | {' | '.join(map(str, cells))} |"
+    done = {(one.recipe, way, seed) for one in found for way, seed in one.results}
+    left = [run for run in runs if (run.recipe, run.way, run.seed) not in done]
+    yield from ("", f"{len(runs) - len(left)} of {len(runs)} planned runs are finished. Not run:", "", *_left(left))
+
+
+def _left(left: Sequence[RunPlan]) -> Iterator[str]:
+    for way in WAYS:
+        seeds: dict[str, list[str]] = {}
+        for run in left:
+            if run.way == way:
+                seeds.setdefault(run.recipe, []).append(str(run.seed))
+        if seeds:
+            listed = "; ".join(f"`{name}` (seeds {', '.join(some)})" for name, some in seeds.items())
+            yield f"- {'random split' if way == RANDOM else 'no copies across'}: {listed}"
+    yield ""
+
+
+def _held_back(one: Finished) -> dict[int, Cases]:
+    return one.tables(RANDOM, HELD_BACK)
+
+
+def _claimed(one: Finished) -> float | None:
+    return next(entry.claimed for entry in FIELD if entry.recipe == one.recipe.removesuffix(MASK))
+
+
+def _title(one: Finished) -> str:
+    return f"{one.recipe}, mammograms" if one.data == MAMMOGRAMS else one.recipe
+
+
+def _percent(one: Estimate) -> str:
+    return _shown(one, lambda value: f"{100 * value:.0f}", " %")
+
+
+def _score(one: Estimate) -> str:
+    return _shown(one, lambda value: f"{value:.2f}")
+
+
+def _points(one: Estimate) -> str:
+    return _shown(one, lambda value: f"{100 * value:+.0f}", " points")
+
+
+def _signed(one: Estimate) -> str:
+    return _shown(one, lambda value: f"{value:+.2f}")
+
+
+def _shown(one: Estimate, number: Callable[[float], str], unit: str = "") -> str:
+    if one.value is None:
+        return NONE
+    ends = "" if one.low is None or one.high is None else f" ({number(one.low)} to {number(one.high)})"
+    return f"{number(one.value)}{unit}{ends}"
+
+
+def _range(values: Sequence[int]) -> str:
+    return str(min(values)) if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
+def _list(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
