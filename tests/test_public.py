@@ -62,6 +62,7 @@ PUBLIC = {
     "models",
     "open_dataset",
     "read_config",
+    "load_folds",
     "recipe",
     "recipes",
     "register",

@@ -79,13 +79,18 @@ def fingerprint_of(pixels: Pixels) -> str:
     return np.packbits(waves.ravel()[1:] > 0).tobytes().hex()
 
 
+def bit_distances(one: Sequence[str], other: Sequence[str]) -> NDArray[np.int64]:
+    """Return by how many bits each of the first (rows) differs from each of the second (columns), or from its mirror image."""
+    if not one or not other:
+        return np.empty((len(one), len(other)), np.int64)
+    first, second = _signs(one), _signs(other)
+    equal = np.maximum(first @ second.T, (first * _mirror()) @ second.T)
+    return np.asarray((BITS - equal) / 2, np.int64)
+
+
 def differing_bits(one: Sequence[str], other: Sequence[str]) -> NDArray[np.int64]:
     """Return by how many bits each of the first differs from the nearest second or its mirror image; ``BITS`` if there is none."""
-    if not other:
-        return np.full(len(one), BITS)
-    first, second = _signs(one), _signs(other)
-    equal = np.maximum((first @ second.T).max(axis=1, initial=-BITS), ((first * _mirror()) @ second.T).max(axis=1, initial=-BITS))
-    return np.asarray((BITS - equal) / 2, np.int64)
+    return bit_distances(one, other).min(axis=1, initial=BITS)
 
 
 def _signs(fingerprints: Sequence[str]) -> Signs:

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.data.dataset import Dataset, check_same_data
-from bcdseg.data.grouping import merged_groups
+from bcdseg.data.grouping import assign_groups, count_features, merged_groups, number_groups
 from bcdseg.data.hashing import content_hash
 from bcdseg.data.layouts.listing import PARTS as PART_OF
-from bcdseg.data.stratification import assign_groups, count_features, number_groups
+from bcdseg.data.public_sets.frozen_folds import FILES as FROZEN
+from bcdseg.data.public_sets.frozen_folds import frozen_folds
 from bcdseg.errors import DatasetError, LeakWarning, OptionError
 from bcdseg.files import write_whole
 from bcdseg.messages import name_some
@@ -30,15 +31,27 @@ PARTS = ("train", "val", "test")
 ROW = {"id", "part", "group", "hash"}
 
 
-def load_split(path: str | PathLike[str], dataset: Dataset) -> Split:
-    """Load a split that ``Split.save`` wrote, for the data set from which it was made.
+def load_split(path: str | PathLike[str], dataset: Dataset, *, fold: int | None = None, on_problem: str = "error") -> Split:
+    """Load a split that ``Split.save`` wrote, or one of the frozen folds of a public data set.
 
-    Labels and masks may have been corrected since; the scans must be unchanged.
+    Of a file, labels and masks may have been corrected since; the scans must be unchanged. Frozen folds come with the package, see
+    ``load_folds``: the test part is a fold, the val part is the next one, and the train part is the others.
+
+    Args:
+        path: The file, or ``"busi-v1"``, ``"bus-bra-v1"`` or ``"bus-uclm-v1"``.
+        dataset: The data set from which the split was made.
+        fold: Number of the test fold, for frozen folds only; by default 0.
+        on_problem: ``"skip"`` uses the scans that both have, with a warning, for frozen folds only.
 
     Raises:
         DatasetError: The file is not a split, or the data set's scans differ from the split's; the message names those that were
             added, removed and changed.
+        OptionError: There is no such fold, or a file has no folds to choose from.
     """
+    if str(path) in FROZEN:
+        return _frozen_split(str(path), dataset, fold or 0, on_problem)
+    if fold is not None or on_problem != "error":
+        raise OptionError(f"fold and on_problem are for frozen folds ({', '.join(FROZEN)}); {path} is a split. Leave them out.")
     content = _content(Path(path))
     rows = {row["id"]: row for row in content["samples"]}
     changes = {
@@ -57,6 +70,40 @@ def load_split(path: str | PathLike[str], dataset: Dataset) -> Split:
         replace(dataset, samples=tuple(samples[one] for one, row in rows.items() if row["part"] == name)) for name in PARTS
     )
     return Split(train, val, test, content["seed"], tuple(content["fractions"]))
+
+
+def load_folds(name: str, dataset: Dataset, *, on_problem: str = "error") -> list[tuple[Dataset, Dataset]]:
+    """Load the frozen folds of a public data set as a list of (train, test), so that results of different authors can be compared.
+
+    Patients and copies of a scan are in one fold. Scans are found by their pixels, so the files may have other names. A scan that
+    has a copy with another label has the fact ``label_conflict``.
+
+    Args:
+        name: ``"busi-v1"``, ``"bus-bra-v1"`` or ``"bus-uclm-v1"``.
+        dataset: The data set; copies of other pixels, such as a rescaled one, are recognised too.
+        on_problem: ``"error"`` raises an error if the scans are not the same; ``"skip"`` uses those that both have, with a warning.
+
+    Raises:
+        DatasetError: Scans are missing, or not in the list of folds; the message names them.
+        OptionError: There are no such folds.
+    """
+    tests = frozen_folds(name, dataset, on_problem)
+    return [(_all_but(tests, [number]), test) for number, test in enumerate(tests)]
+
+
+def _frozen_split(name: str, dataset: Dataset, fold: int, on_problem: str) -> Split:
+    tests = frozen_folds(name, dataset, on_problem)
+    if not 0 <= fold < len(tests):
+        raise OptionError(f"fold={fold}: {name} has the folds 0 to {len(tests) - 1}.")
+    following = (fold + 1) % len(tests)
+    fractions = ((len(tests) - 2) / len(tests), 1 / len(tests), 1 / len(tests))
+    return Split(_all_but(tests, [fold, following]), tests[following], tests[fold], 0, fractions)
+
+
+def _all_but(parts: Sequence[Dataset], left_out: Sequence[int]) -> Dataset:
+    """Return the samples of all parts but some."""
+    kept = [sample for number, part in enumerate(parts) if number not in left_out for sample in part]
+    return replace(parts[0], samples=tuple(kept))
 
 
 def write(split: Split, path: str | PathLike[str], overwrite: bool) -> None:
