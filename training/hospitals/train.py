@@ -3,7 +3,7 @@
     python training/hospitals/train.py PACKED.npz RUN --leave-out bus-uclm --fold 0
 
 ``--leave-out`` leaves a whole hospital out, ``--fold`` a fifth of the groups of each of the others; what is left out is never
-trained on, and ``measure.py`` measures on it. ``--release`` leaves out the groups of ``data/sample`` alone. A run that was
+trained on, and ``predict.py`` predicts it. ``--release`` leaves out the groups of ``data/sample`` alone. A run that was
 stopped resumes, to the same weights. The same script runs on a CPU and on a GPU.
 """
 
@@ -188,13 +188,15 @@ def new_network(start: str) -> Network:
     """A network with a hierarchical head.
 
     Args:
-        start: ``imagenet`` starts from the encoder's ImageNet weights; the name of a bundled model from that model's own, where the
-            last layer is new: presence is the lesion classes against normal.
+        start: ``imagenet`` starts from the encoder's ImageNet weights; the name of a bundled model from that model's own. Where that
+            has no hierarchical head, the last layer is new: presence is the lesion classes against normal.
     """
     if start == "imagenet":
         model = bcdseg.create(ENCODER, classes=CLASSES, weights="imagenet", head="hierarchical", decoder_channels=DECODER, size=160)
         return model.network  # type: ignore[return-value]
     old: Any = bcdseg.load(start, runtime="torch", device="cpu").network
+    if old.config.head == "hierarchical":
+        return old  # type: ignore[no-any-return]
     network: Any = bcdseg.create(ENCODER, classes=CLASSES, head="hierarchical", size=160, device="cpu").network
     for part in ("encoder", "decoder", "mask_head"):
         getattr(network, part).load_state_dict(getattr(old, part).state_dict())
