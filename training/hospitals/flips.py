@@ -75,7 +75,7 @@ def outcomes(model: Model, scans: list[tuple[str, Gray]], change: Callable[[Gray
 
 
 def row(before: list[Outcome], after: list[Outcome]) -> str:
-    """Return the cells of a change: flips, flips of malignant against benign, false lesions on normals, lesions without an outline, warnings."""
+    """Return the cells of a change."""
     flips = [a.predicted != b.predicted for b, a in zip(before, after, strict=True)]
     severe = [{a.predicted, b.predicted} == {"benign", "malignant"} for b, a in zip(before, after, strict=True)]
     normal = [one.shown for one in after if one.label == NORMAL]

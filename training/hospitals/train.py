@@ -188,8 +188,8 @@ def new_network(start: str) -> Network:
     """A network with a hierarchical head.
 
     Args:
-        start: ``imagenet`` starts from the encoder's ImageNet weights; the name of a bundled model from that model's own. Where that
-            has no hierarchical head, the last layer is new: presence is the lesion classes against normal.
+        start: ``imagenet`` starts from the encoder's ImageNet weights; the name of a bundled model from that model's own. Where
+            that has no hierarchical head, the last layer is new: presence is the lesion classes against normal.
     """
     if start == "imagenet":
         model = bcdseg.create(ENCODER, classes=CLASSES, weights="imagenet", head="hierarchical", decoder_channels=DECODER, size=160)
