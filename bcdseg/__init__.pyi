@@ -48,6 +48,9 @@ from .model.registry import models as models
 from .networks.config import NetworkConfig as NetworkConfig
 from .networks.network import Network as Network
 from .networks.network import Output as Output
+from .pacs.dicomweb import PacsResult as PacsResult
+from .pacs.dicomweb import predict_dicomweb as predict_dicomweb
+from .pacs.server import DicomWebServer as DicomWebServer
 from .registry import register as register
 from .training.config import FitConfig as FitConfig
 from .training.config_file import read_config as read_config

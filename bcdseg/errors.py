@@ -121,5 +121,13 @@ class GoneError(BcdsegError, LookupError):
     """Error for a requested object that is not stored any more."""
 
 
+class PacsError(BcdsegError, ConnectionError):
+    """Error for a PACS that can't be reached, that refuses the user, or whose answer is not DICOMweb."""
+
+
+class PacsObjectError(PacsError):
+    """Error for one object that a PACS does not deliver or does not store; others are not affected."""
+
+
 class ClusterError(BcdsegError, ConnectionError):
     """Error for Ray when it can't be started or reached, or its workers can't start."""

@@ -21,7 +21,10 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 Names = dict[str, Any]
 
-TESTED_ELSEWHERE = {"docs/how-to/dicom.md", "08_onnx_without_torch.py", "13_litert_without_torch.py"}  # in inference, export
+TESTED_ELSEWHERE = {  # in inference, pacs and export
+    *("docs/how-to/dicom.md", "docs/how-to/pacs.md", "docs/reference/pacs.md"),
+    *("08_onnx_without_torch.py", "13_litert_without_torch.py"),
+}
 PAGES = ["README.md", *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in sorted(PAGES) if page not in TESTED_ELSEWHERE and BLOCK.search((ROOT / page).read_text(encoding="utf-8"))]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("[0-9]*") if path.name not in TESTED_ELSEWHERE)

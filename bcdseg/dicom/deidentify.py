@@ -1,9 +1,9 @@
 """Patient identity of a written DICOM object: that of its source for a PACS, or de-identified for sharing.
 
 The rule of de-identification: name and ID of the patient become one generated pseudonym; birth date, sex, accession number, study
-ID, dates, times and the referring physician become empty; every UID becomes its ``new_uid``. So files that are made of the same study
-belong together, and match a source whose UIDs were replaced by the same function. The function is a hash without a secret: whoever
-has the original UIDs can find out that they match.
+ID, dates, times and the referring physician become empty; every UID becomes its ``new_uid``. So files that are made of the same
+study belong together, and match a source whose UIDs were replaced by the same function. The function is a hash without a secret:
+whoever has the original UIDs can find out that they match.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ EMPTIED = (
     *("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
     "SpecificCharacterSet",
 )
+KEPT = ("IssuerOfPatientID", "StudyDescription")  # written for a PACS only
 NAMED = ("PatientName", "PatientID")
 FACTS = ("SOPClassUID", "Modality", "Rows", "Columns")
 METHOD = "bcdseg: names, numbers and dates left out, UIDs hashed"
@@ -85,6 +86,9 @@ def read_reference(source: Any, *, identity: str) -> Any:
             value = header[keyword].value if identity == PACS and keyword in header else ""
             if value or keyword != "SpecificCharacterSet":
                 setattr(reference, keyword, value)
+        for keyword in KEPT:
+            if identity == PACS and header.get(keyword):
+                setattr(reference, keyword, header[keyword].value)
         return reference if identity == PACS else _without_identity(reference)
 
 
@@ -114,7 +118,7 @@ def _without_identity(reference: Any) -> Any:
 def _header(source: Any) -> Any:
     if is_dataset(source):
         return source
-    wanted = [*UIDS, *FACTS, *EMPTIED, *NAMED]
+    wanted = [*UIDS, *FACTS, *EMPTIED, *NAMED, *KEPT]
     name = source_name(source)
     if hasattr(source, "read"):
         place = source.tell()

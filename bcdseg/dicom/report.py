@@ -12,6 +12,7 @@ import numpy as np
 from bcdseg import __version__
 from bcdseg.dicom.deidentify import new_uid
 from bcdseg.dicom.guard import UNFIT, guarded, pydicom
+from bcdseg.dicom.uids import RANDOM, ObjectUids
 from bcdseg.types import Point
 
 SCHEME = "99BCDSEG"
@@ -43,7 +44,9 @@ class FrameFindings:
     candidates: Sequence[MeasuredLesion] = ()
 
 
-def encode_report(reference: Any, findings: Sequence[FrameFindings], *, algorithm: Algorithm, name: str) -> bytes:
+def encode_report(
+    reference: Any, findings: Sequence[FrameFindings], *, algorithm: Algorithm, name: str, uids: ObjectUids = RANDOM
+) -> bytes:
     """Encode a report as the bytes of a DICOM file.
 
     Args:
@@ -51,16 +54,16 @@ def encode_report(reference: Any, findings: Sequence[FrameFindings], *, algorith
         findings: Findings of each frame.
         algorithm: Algorithm that made the findings.
         name: Name of the source in errors.
+        uids: UIDs of the report.
     """
     with guarded(name, UNFIT):
-        return _Writer(reference, algorithm).write(findings)
+        return _Writer(reference, algorithm, uids).write(findings)
 
 
 class _Writer:
-    def __init__(self, reference: Any, algorithm: Algorithm) -> None:
+    def __init__(self, reference: Any, algorithm: Algorithm, uids: ObjectUids) -> None:
         self.sr, self.codes = pydicom("highdicom.sr"), pydicom("pydicom.sr.codedict").codes
-        self.uid = pydicom("highdicom").UID
-        self.reference, self.algorithm = reference, algorithm
+        self.reference, self.algorithm, self.uids = reference, algorithm, uids
         self.method = self.sr.AlgorithmIdentification(name=algorithm.name, version=algorithm.version)
 
     def write(self, findings: Sequence[FrameFindings]) -> bytes:
@@ -73,9 +76,9 @@ class _Writer:
         document = self.sr.ComprehensiveSR(
             evidence=[self.reference],
             content=report[0],
-            series_instance_uid=self.uid(),
+            series_instance_uid=self.uids("series"),
             series_number=9002,
-            sop_instance_uid=self.uid(),
+            sop_instance_uid=self.uids("instance"),
             instance_number=1,
             is_complete=True,
             coding_schemes=[self._own_scheme()],
@@ -158,7 +161,8 @@ class _Writer:
         return self.sr.Measurement(name=name, value=round(float(value), 4), unit=unit)
 
     def _tracking(self, what: str, frame: int | None) -> Any:
-        return self.sr.TrackingIdentifier(uid=self.uid(), identifier=what if frame is None else f"frame {frame}, {what}")
+        identifier = what if frame is None else f"frame {frame}, {what}"
+        return self.sr.TrackingIdentifier(uid=self.uids(identifier), identifier=identifier)
 
     def _class(self, label: str) -> Any:
         keyword = KNOWN_CLASSES.get(label.lower())

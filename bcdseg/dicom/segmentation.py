@@ -16,6 +16,7 @@ from bcdseg.dicom.guard import UNFIT, guarded, pydicom
 from bcdseg.dicom.header_limits import HeaderBudget, plain
 from bcdseg.dicom.reader import PER_FRAME, SHARED
 from bcdseg.dicom.report import Algorithm, file_content
+from bcdseg.dicom.uids import RANDOM, ObjectUids
 from bcdseg.errors import ImageError
 from bcdseg.sources import check_size, open_regular
 from bcdseg.types import Mask, Spacing
@@ -53,6 +54,7 @@ def encode_segmentation(
     spacing: Spacing | None,
     algorithm: Algorithm,
     name: str,
+    uids: ObjectUids = RANDOM,
 ) -> bytes:
     """Encode a segmentation as the bytes of a DICOM file.
 
@@ -63,9 +65,10 @@ def encode_segmentation(
         spacing: Millimetres per pixel.
         algorithm: Algorithm that made the maps.
         name: Name of the source in errors.
+        uids: UIDs of the segmentation.
     """
     with guarded(name, UNFIT):
-        made = _first_frame(reference, segments, spacing, algorithm)
+        made = _first_frame(reference, segments, spacing, algorithm, uids)
         _set_class(made, reference.SOPClassUID)
         made.PatientOrientation = ""
         if frames[0] is not None:
@@ -73,19 +76,21 @@ def encode_segmentation(
         return file_content(made)
 
 
-def _first_frame(reference: Any, segments: Sequence[Segment], spacing: Spacing | None, algorithm: Algorithm) -> Any:
+def _first_frame(
+    reference: Any, segments: Sequence[Segment], spacing: Spacing | None, algorithm: Algorithm, uids: ObjectUids
+) -> Any:
     """Create the segmentation of the first frame."""
-    highdicom, seg = pydicom("highdicom"), pydicom("highdicom.seg")
+    seg = pydicom("highdicom.seg")
     first = np.stack([segment.maps[0] for segment in segments], axis=-1)[None]
     return seg.Segmentation(
-        source_images=[_as_still(reference, spacing)],
+        source_images=[_as_still(reference, spacing, uids)],
         pixel_array=first.astype(np.uint8) if first.dtype == np.bool_ else first,
         segmentation_type="BINARY" if first.dtype == np.bool_ else "FRACTIONAL",
         max_fractional_value=WHOLE,
-        segment_descriptions=[_described(number, segment, algorithm) for number, segment in enumerate(segments, 1)],
-        series_instance_uid=highdicom.UID(),
+        segment_descriptions=[_described(number, segment, algorithm, uids) for number, segment in enumerate(segments, 1)],
+        series_instance_uid=uids("series"),
         series_number=9001,
-        sop_instance_uid=highdicom.UID(),
+        sop_instance_uid=uids("instance"),
         instance_number=1,
         series_description=f"Outlines by {algorithm.name}"[:64],
         content_label="LESIONS",
@@ -94,7 +99,7 @@ def _first_frame(reference: Any, segments: Sequence[Segment], spacing: Spacing |
     )
 
 
-def _described(number: int, segment: Segment, algorithm: Algorithm) -> Any:
+def _described(number: int, segment: Segment, algorithm: Algorithm, uids: ObjectUids) -> Any:
     highdicom, seg, codes = pydicom("highdicom"), pydicom("highdicom.seg"), pydicom("pydicom.sr.codedict").codes
     identification = highdicom.AlgorithmIdentificationSequence(
         name=algorithm.name, family=codes.DCM.ArtificialIntelligence, version=algorithm.version
@@ -106,7 +111,7 @@ def _described(number: int, segment: Segment, algorithm: Algorithm) -> Any:
         segmented_property_type=codes.SCT.Mass,
         algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=identification,
-        tracking_uid=highdicom.UID(),
+        tracking_uid=uids(segment.label),
         tracking_id=segment.label,
         anatomic_regions=[codes.SCT.Breast],
     )
@@ -115,7 +120,7 @@ def _described(number: int, segment: Segment, algorithm: Algorithm) -> Any:
     return described
 
 
-def _as_still(reference: Any, spacing: Spacing | None) -> Any:
+def _as_still(reference: Any, spacing: Spacing | None, uids: ObjectUids) -> Any:
     """Return the source as a still image, because highdicom accepts clips only in the enhanced form.
 
     If the spacing is known, the image gets a frame of reference of its own, which other readers need to show millimetres: columns
@@ -125,7 +130,7 @@ def _as_still(reference: Any, spacing: Spacing | None) -> Any:
     still = copy.deepcopy(reference)
     still.SOPClassUID = pydicom("pydicom.uid").UltrasoundImageStorage
     if spacing is not None:
-        still.FrameOfReferenceUID = pydicom("highdicom").UID()
+        still.FrameOfReferenceUID = uids("frame of reference")
         still.ImagePositionPatient, still.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
         still.PixelSpacing = [f"{value:.10g}" for value in spacing]
         still.SliceThickness = still.PixelSpacing[0]  # unknown but required: a pixel is as thick as it is high

@@ -13,6 +13,7 @@ from skimage.measure import label
 from bcdseg.dicom.deidentify import choose_identity, read_reference
 from bcdseg.dicom.report import Algorithm, FrameFindings, MeasuredLesion, encode_report
 from bcdseg.dicom.segmentation import Segment, candidate_label, encode_segmentation
+from bcdseg.dicom.uids import RANDOM, ObjectUids
 from bcdseg.errors import OptionError
 from bcdseg.files import write_whole
 from bcdseg.inference.clips import clip_file
@@ -72,16 +73,28 @@ def save_dicom_seg(
     return write_whole(Path(path), _encoded(outlines, reference, kind=kind, model=model, name=file), overwrite=overwrite)
 
 
-def encode_dicom_seg(prediction: Prediction, reference: Any, *, kind: str = "binary", name: str) -> bytes:
-    """Encode the outlines of one prediction as ``save_dicom_seg`` does, as the bytes of a DICOM file.
+def encode_dicom_seg(
+    predictions: Prediction | Sequence[Prediction], reference: Any, *, kind: str = "binary", name: str, uids: ObjectUids = RANDOM
+) -> bytes:
+    """Encode outlines as ``save_dicom_seg`` does, as the bytes of a DICOM file.
 
     Args:
-        prediction: Prediction for one image or frame, of a model with a mask.
+        predictions: Prediction for one image or frame, or predictions for frames of one clip, of a model with a mask.
         reference: Reference that ``read_reference`` returned.
         kind: ``"binary"``, ``"probability"`` or ``"lesions"``.
         name: Name of the source in errors.
+        uids: UIDs of the segmentation.
     """
-    return _encoded([_outlines(prediction, kind)], reference, kind=kind, model=prediction.model, name=name)
+    each = list(_each(predictions))
+    return _encoded([_outlines(one, kind) for one in each], reference, kind=kind, model=each[0].model, name=name, uids=uids)
+
+
+def encode_dicom_sr(
+    predictions: Prediction | Sequence[Prediction], reference: Any, *, name: str, uids: ObjectUids = RANDOM
+) -> bytes:
+    """Encode measurements as ``save_dicom_sr`` does, as the bytes of a DICOM file; see ``encode_dicom_seg``."""
+    each = list(_each(predictions))
+    return encode_report(reference, [_findings(one) for one in each], algorithm=Algorithm(each[0].model), name=name, uids=uids)
 
 
 def save_dicom_sr(
@@ -169,7 +182,9 @@ def _outlines(prediction: Prediction, kind: str) -> _Outlines:
     )
 
 
-def _encoded(outlines: Sequence[_Outlines], reference: Any, *, kind: str, model: str, name: str) -> bytes:
+def _encoded(
+    outlines: Sequence[_Outlines], reference: Any, *, kind: str, model: str, name: str, uids: ObjectUids = RANDOM
+) -> bytes:
     scales = {one.spacing for one in outlines}
     return encode_segmentation(
         reference,
@@ -178,6 +193,7 @@ def _encoded(outlines: Sequence[_Outlines], reference: Any, *, kind: str, model:
         spacing=scales.pop() if len(scales) == 1 else None,
         algorithm=Algorithm(model),
         name=name,
+        uids=uids,
     )
 
 

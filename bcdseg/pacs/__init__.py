@@ -1,0 +1,1 @@
+"""Results in a picture archive (PACS): over DICOMweb, and for what arrives in a folder (extra ``pacs``)."""

@@ -1,0 +1,121 @@
+"""Prediction of studies of a PACS over DICOMweb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bcdseg.data.readers import each_frame
+from bcdseg.errors import BcdsegError, OptionError, PacsError, PacsObjectError
+from bcdseg.pacs.results import KINDS, ResultMaker
+from bcdseg.pacs.server import DicomWebServer, Instance, check_uid
+
+if TYPE_CHECKING:
+    from bcdseg.inference.prediction import Prediction
+    from bcdseg.model.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class PacsResult:
+    """The outcome for one image or clip of a study.
+
+    Attributes:
+        study: Study Instance UID.
+        series: Series Instance UID of the image.
+        image: SOP Instance UID of the image.
+        stored: SOP Instance UIDs of the objects that were stored now; empty if the server had all of them.
+        predictions: Prediction for the image, or for each frame of the clip, with masks as the only arrays; empty if nothing was
+            predicted.
+        error: Reason why there is no result; None after success.
+    """
+
+    study: str
+    series: str
+    image: str
+    stored: tuple[str, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    error: BcdsegError | None = None
+
+
+def predict_dicomweb(
+    model: Model,
+    server: DicomWebServer,
+    *,
+    study: str | Iterable[str] | None = None,
+    query: Mapping[str, str] | None = None,
+    kinds: Iterable[str] = KINDS,
+    frames: str | int = "all",
+    threshold: float | None = None,
+    operating_point: str | None = None,
+) -> Iterator[PacsResult]:
+    """Predict the ultrasound images of studies in a PACS, and store the results in the same studies.
+
+    Outlines are stored as a DICOM segmentation and measurements as a structured report, for each image or clip, with its patient
+    and study. What the server has from an earlier run with the same model and options is neither predicted nor stored again, so a
+    run that was stopped resumes when it is started again.
+
+    Args:
+        model: Model that predicts.
+        server: The PACS.
+        study: Study Instance UID, or several.
+        query: In place of ``study``, a search by DICOM keyword, such as ``{"PatientID": "4711"}``.
+        kinds: Objects to store: ``"seg"``, ``"sr"`` or both.
+        frames: Frames of clips: ``"all"``, or n for each n-th frame, starting from the first.
+        threshold: Mask probability from which a pixel is outlined; by default the model's threshold.
+        operating_point: As in ``Model.predict``.
+
+    Returns:
+        An iterator of results, one per image or clip, which predicts and stores lazily. An image that can't be read, or an object
+        that the server refuses, is a result with an error.
+
+    Raises:
+        OptionError: An option is not possible.
+        PacsError: The server can't be reached or refuses the user. All results before it are stored.
+    """
+    if (study is None) == (query is None):
+        raise OptionError("Give either study=, the UID of a study, or query=, what to search for.")
+    each_frame(frames)
+    options = {"frames": frames, "threshold": threshold, "operating_point": operating_point}
+    maker = ResultMaker.of(model, kinds, options)
+    named = [study] if isinstance(study, str) else list(study or ())
+    for uid in named:
+        check_uid(uid)
+    return _predict_all(maker, server, named, query)
+
+
+def _predict_all(
+    maker: ResultMaker, server: DicomWebServer, studies: Iterable[str], query: Mapping[str, str] | None
+) -> Iterator[PacsResult]:
+    if query is not None:
+        studies = server.search(query)
+        if not studies:
+            raise PacsError(
+                f"{server.url}: has no study with ultrasound that matches the query. Check it, and what the user may see."
+            )
+    for study in studies:
+        found = server.instances(study)
+        images = [one for one in found if one.is_ultrasound]
+        if not images and query is None:
+            raise PacsError(f"{server.url}: study {study} has no ultrasound among its {len(found)} objects.")
+        stored = {one.uid for one in found}
+        for image in images:
+            yield predict_instance(maker, server, image, stored)
+
+
+def predict_instance(maker: ResultMaker, server: DicomWebServer, image: Instance, stored: Iterable[str]) -> PacsResult:
+    """Predict an image of a server and store its results, except those that are stored."""
+    place = {"study": image.study, "series": image.series, "image": image.uid}
+    missing = maker.missing(image.uid, stored)
+    if not missing:
+        return PacsResult(**place)
+    try:
+        dataset = server.retrieve(image)
+        predictions = maker.predict(dataset)
+        objects = maker.objects(dataset, predictions, missing)
+        server.store(image.study, list(objects.values()))
+    except BcdsegError as error:
+        if isinstance(error, PacsError) and not isinstance(error, PacsObjectError):
+            raise
+        return PacsResult(**place, error=error)
+    return PacsResult(**place, stored=tuple(objects), predictions=tuple(predictions))
