@@ -23,7 +23,7 @@ ACCURACY, AUC, DICE = "accuracy", "roc_auc/malignant", "dice"
 COLUMNS = {
     "random split": (RANDOM, HELD_BACK),
     "no copies across": (GROUPED, HELD_BACK),
-    **{f"other hospital: {name}": (RANDOM, name) for name in OTHER_HOSPITALS},
+    **{name.replace("_", "-").upper(): (RANDOM, name) for name in OTHER_HOSPITALS},
 }
 """Columns of the table: how the scans were split, and what was tested. The networks of a random split go to other hospitals."""
 

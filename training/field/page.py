@@ -30,6 +30,12 @@ from bcdseg.training.recipes import MASK
 NAME = "what-98-percent-is-worth"
 NONE = "–"  # noqa: RUF001 - an en dash, as in the library's tables
 CONSTANT = "benign"
+WHERE = {
+    "random split": "by random split",
+    "no copies across": "when no near-copy of a training scan is among the test scans",
+    "BUS-BRA": "at the hospital of BUS-BRA",
+    "BUS-UCLM": "at the hospital of BUS-UCLM",
+}
 NOTES = """\
 Brackets are 95 % intervals from a bootstrap over patients and groups of near-duplicates. They cover the choice of test scans for
 these networks; where several seeds were run, figures are their means.
@@ -38,7 +44,7 @@ these networks; where several seeds were run, figures are their means.
 - **random split**: a fifth of BUSI's scans is held back at random, as these authors do. Near-copies of test scans are among the
   training scans.
 - **no copies across**: the same, but near-duplicates stay in one part.
-- **other hospital**: the networks of the random split, on all scans of BUS-BRA and BUS-UCLM, of which they were trained on none.
+- **BUS-BRA, BUS-UCLM**: the networks of the random split on all scans of two other hospitals, of which they were trained on none.
   BUS-BRA has no normal scans; recipes for two classes are tested on benign and malignant scans only.
 - **benign for every scan**: the accuracy of a program that doesn't look at the scan.
 - The mammogram recipe is trained and tested on mini-MIAS: by scan (random split), and by patient (no copies across).
@@ -107,17 +113,11 @@ def _lead(rows: Sequence[Row]) -> Iterator[str]:
     """One paragraph: what is claimed, and what the same recipe reaches."""
     for row in rows:
         if row.claimed is not None and row.measured:
-            parts = [f"{_percent(one)} ({_where(title)})" for title, one in row.measured.items()]
-            yield f"**For systems like `{row.name}`, {row.claimed:.0%} accuracy is claimed."
+            parts = [f"{100 * one.value:.0f} % {WHERE[title]}" for title, one in row.measured.items() if one.value is not None]
+            yield f"**{_claim(row.claimed)} accuracy is claimed for systems like `{row.name}`."
             yield f"The same recipe reaches {_list(parts)}.**"
             yield ""
             return
-
-
-def _where(title: str) -> str:
-    return {"random split": "random split", "no copies across": "no copy of a training scan in the test"}.get(
-        title, f"at {title.removeprefix('other hospital: ').replace('_', '-').upper()}, another hospital"
-    )
 
 
 def _table(
@@ -133,10 +133,7 @@ def _table(
         yield f"| {' | '.join([_title(one), *([f'{claimed:.0%}' if claimed else NONE] if claims else []), *cells])} |"
     if claims:
         for name, one in _constant(bare):
-            cells = [
-                f"{share(some, CONSTANT):.0%}".replace("%", " %") if (some := one.tables(*place)) else NONE
-                for place in COLUMNS.values()
-            ]
+            cells = [_claim(share(some, CONSTANT)) if (some := one.tables(*place)) else NONE for place in COLUMNS.values()]
             yield f"| *{name}* | {NONE} | {' | '.join(cells)} |"
     yield ""
 
@@ -155,18 +152,7 @@ def _missing(one: Finished, column: str) -> str:
 
 
 def _masks(found: Sequence[Finished]) -> Iterator[str]:
-    yield from (
-        "## What masks buy",
-        "",
-        "The same recipe with a decoder that also learns the masks (`+mask`) minus the bare one,",
-        "",
-    )
-    yield from (
-        "on the same scans and draws.",
-        "",
-        "| recipe | tested on | seeds | accuracy | ROC-AUC, malignant | Dice |",
-        "|---|---|---|---|---|---|",
-    )
+    yield MASKS
     lines = [line for one in found if (other := masked_form(one, found)) is not None for line in _gains(one, other)]
     yield from (lines or [f"| {NONE} | not run | 0 | {NONE} | {NONE} | {NONE} |"])
     yield from ("", "Dice is that of the `+mask` form, over scans with a lesion; a missed lesion counts as 0.", "")
@@ -203,13 +189,13 @@ def _runs(found: Sequence[Finished], runs: Sequence[RunPlan]) -> Iterator[str]:
 
 def _left(left: Sequence[RunPlan]) -> Iterator[str]:
     for way in WAYS:
-        seeds: dict[str, list[str]] = {}
+        seeds: dict[str, list[int]] = {}
         for run in left:
             if run.way == way:
-                seeds.setdefault(run.recipe, []).append(str(run.seed))
+                seeds.setdefault(run.recipe, []).append(run.seed)
         if seeds:
-            listed = "; ".join(f"`{name}` (seeds {', '.join(some)})" for name, some in seeds.items())
-            yield f"- {'random split' if way == RANDOM else 'no copies across'}: {listed}"
+            listed = ", ".join(f"`{name}` ({min(some)} to {max(some)})" for name, some in seeds.items())
+            yield f"- {'random split' if way == RANDOM else 'no copies across'}, recipe and seeds: {listed}"
     yield ""
 
 
@@ -223,6 +209,10 @@ def _claimed(one: Finished) -> float | None:
 
 def _title(one: Finished) -> str:
     return f"{one.recipe}, mammograms" if one.data == MAMMOGRAMS else one.recipe
+
+
+def _claim(value: float) -> str:
+    return f"{100 * value:.0f} %"
 
 
 def _percent(one: Estimate) -> str:

@@ -12,6 +12,7 @@ from bcdseg.evaluation.measures.measure import Estimate
 from bcdseg.evaluation.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, figure_bytes, new_figure, style_axes
 
 MARKS = dict(zip(COLUMNS, ((BLUE, "o"), (GREEN, "s"), (VERMILLION, "^"), (ORANGE, "v")), strict=True))
+TITLES = {"random split": "random split", "no copies across": "no copies across"}
 APART = 0.17  # of a row: distance of the marks of one recipe
 
 
@@ -40,14 +41,14 @@ def draw(rows: Sequence[Row]) -> bytes:
     for at, row in enumerate(rows):
         if row.claimed is not None:
             axes.plot(100 * row.claimed, at - 0.36, marker="D", markersize=8, color=BLACK, markerfacecolor="white", linestyle="")
-            axes.annotate(f"claimed {row.claimed:.0%}", (100 * row.claimed, at - 0.36), (-9, 0), textcoords="offset points",
+            axes.annotate(f"claimed {100 * row.claimed:.0f} %", (100 * row.claimed, at - 0.36), (-9, 0), textcoords="offset points",
                           ha="right", va="center", fontsize="small")  # fmt: skip
         axes.plot([100 * row.constant] * 2, [at - 0.42, at + 0.42], color="#8c959f", linewidth=1, linestyle=":")
         for place, (title, (colour, marker)) in enumerate(MARKS.items()):
             if (one := row.measured.get(title)) is not None and one.value is not None:
                 _mark(axes, one, at - 0.17 + APART * place, colour, marker)
     for title, (colour, marker) in MARKS.items():
-        axes.plot([], [], marker=marker, color=colour, label=title)
+        axes.plot([], [], marker=marker, color=colour, label=TITLES.get(title, f"another hospital: {title}"))
     axes.plot([], [], color="#8c959f", linestyle=":", label="benign predicted for every held-back scan")
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(len(rows) - 0.45, -0.6)
