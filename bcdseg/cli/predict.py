@@ -41,6 +41,7 @@ def predict_command(
     engine: own.EngineName = own.Engine.plain,
     ray_address: own.RayAddress = None,
     workers: own.WorkerCount = None,
+    shard: own.Shard = None,
 ) -> None:
     """Outline and classify scans.
 
@@ -51,9 +52,11 @@ def predict_command(
         bcdseg predict scans/ -o results --spacing 0.1
         bcdseg predict 'scans/*.png' --format csv > table.csv
         bcdseg predict mammogram.dcm --mode tiles
+        bcdseg predict archive/ --shard 2/8 -o results/2
         bcdseg predict s3://bucket/archive --engine ray -o results --no-overlay
     """
     from bcdseg.batch.run_manifest import fingerprint, settings_of
+    from bcdseg.batch.shards import Shard
     from bcdseg.errors import OptionError
     from bcdseg.inference.sliding_window import Tiles
     from bcdseg.model.registry import load
@@ -76,7 +79,8 @@ def predict_command(
     }
     run_on = {"device": loaded.device, "runtime": loaded.runtime, "precision": loaded.precision, "engine": engine.value}
     written = {"annotations": named, "masks": masks, "overlay": overlay, "dicom": kinds}
-    read = {"frames": frames, "tile_scale": tile_scale, "tile_overlap": tile_overlap}
+    part = Shard.parse(shard) if shard is not None else None
+    read = {"frames": frames, "tile_scale": tile_scale, "tile_overlap": tile_overlap, "shard": shard}
     weights = fingerprint(loaded.network, loaded.preprocessing, loaded.rules)
     run = PredictRun(
         paths=paths,
@@ -84,6 +88,7 @@ def predict_command(
         asked={**asked, "batch_size": batch_size, "tiles": Tiles(scale=tile_scale, overlap=tile_overlap)},
         settings=settings_of(loaded.name, weights, {**asked, **run_on, **written, **read}),
         outputs=outputs,
+        shard=part,
     )
     if engine is own.Engine.ray:
         predict_archive(loaded, run, address=ray_address, workers=workers)

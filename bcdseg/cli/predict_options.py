@@ -122,6 +122,14 @@ Spacing = Annotated[
     ),
 ]
 Frames = Annotated[int, typer.Option(min=1, metavar="N", help="Each n-th frame of DICOM clips.", rich_help_panel=DATA)]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Only part I of N parts of the files, such as 2/8: each machine predicts one part into a folder of its own.",
+        rich_help_panel=ARCHIVE,
+    ),
+]
 Mode = Annotated[
     ModeName,
     typer.Option(help="Whole scans, tiles at native resolution, or (auto) tiles for large scans.", rich_help_panel=INFERENCE),

@@ -16,6 +16,7 @@ from bcdseg.terminal import echo, make_console, printable_name, write_data
 
 if TYPE_CHECKING:
     from bcdseg.batch.run_manifest import Record
+    from bcdseg.batch.shards import Shard
     from bcdseg.model.model import Model
 
 FEW = 5  # scans with a progress bar over their windows
@@ -49,6 +50,7 @@ class PredictRun:
     Attributes:
         asked: Options of ``Model.predict``.
         settings: Settings that must be equal for a run to resume.
+        shard: Part of the files to predict; None for all.
     """
 
     paths: list[str]
@@ -56,6 +58,7 @@ class PredictRun:
     asked: dict[str, Any]
     settings: dict[str, Any]
     outputs: Outputs
+    shard: Shard | None = None
 
 
 def interrupted(done: int, total: int, out: Path | None) -> typer.Exit:
@@ -112,7 +115,7 @@ def predict_here(model: Model, run: PredictRun) -> None:
     from bcdseg.inference.writers import common_folder
 
     outputs = run.outputs
-    files = by_file(_sources(run.paths, run.frames))
+    files = _in_shard(by_file(_sources(run.paths, run.frames)), run.shard)
     names = paths_of(files)
     settings = {**run.settings, "folder of the scans": str(common_folder(names))}
     journal = Journal(outputs.out, settings, resume=outputs.resume, overwrite=outputs.overwrite)
@@ -140,6 +143,17 @@ def predict_here(model: Model, run: PredictRun) -> None:
         echo(f"bcdseg: {printable_name(error)}", err=True)
     if failed:
         raise typer.Exit(1)
+
+
+def _in_shard(files: dict[str, Item], shard: Shard | None) -> dict[str, Item]:
+    """Return the files of a shard. Without any, there is nothing to do: report it and exit."""
+    if shard is None:
+        return files
+    kept = {file: value for file, value in files.items() if file in shard}
+    if not kept:
+        echo(f"bcdseg: none of the {len(files)} files is in the shard {shard}: nothing to do.", err=True)
+        raise typer.Exit(0)
+    return kept
 
 
 def _show(records: list[Record], classes: tuple[str, ...], format: Format, out: Path | None) -> None:
@@ -176,7 +190,7 @@ def predict_archive(model: Model, run: PredictRun, *, address: str | None, worke
 
     outputs = run.outputs
     assert outputs.out is not None
-    found = list_files(run.paths)
+    found = _in_shard(list_files(run.paths), run.shard)
     files, named = list(found), frozenset(file for file, alone in found.items() if alone)
     settings = {**run.settings, "folder of the scans": str(common_folder([as_path(file) for file in files]))}
     journal = Journal(outputs.out, settings, resume=outputs.resume, overwrite=outputs.overwrite)

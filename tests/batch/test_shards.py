@@ -1,0 +1,74 @@
+"""Shards of an archive: each file in one of them, whoever starts first."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from bcdseg.batch.shards import Shard
+from bcdseg.cli import app
+from bcdseg.errors import OptionError
+
+SCANS = 8
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number in range(SCANS):
+        Image.fromarray(np.full((70, 80), 20 * number, np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def _predict(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments), "--model", "busi-lite", "--no-overlay"])
+
+
+def _names(folder: Path) -> list[str]:
+    with (folder / "predictions.csv").open() as table:
+        return [Path(row["source"]).name for row in csv.DictReader(table)]
+
+
+def test_three_shards_predict_each_scan_once(scans: Path, tmp_path: Path) -> None:
+    found: list[str] = []
+    for index in (1, 2, 3):
+        result = _predict(scans, "--shard", f"{index}/3", "--out", tmp_path / str(index))
+        assert result.exit_code == 0, result.output
+        if (tmp_path / str(index)).exists():
+            found += _names(tmp_path / str(index))
+    assert sorted(found) == sorted(path.name for path in scans.iterdir())
+
+
+def test_an_empty_shard_is_nothing_to_do(scans: Path, tmp_path: Path) -> None:
+    empty = next(n for n in range(1, 1001) if not any(str(path) in Shard(n, 1000) for path in scans.iterdir()))
+    result = _predict(scans, "--shard", f"{empty}/1000", "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "nothing to do" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_one_shard_is_not_resumed_by_another(scans: Path, tmp_path: Path) -> None:
+    other = next(index for index in (1, 2) if any(str(path) in Shard(index, 2) for path in scans.iterdir()))
+    assert _predict(scans, "--shard", "1/1", "--out", tmp_path / "out").exit_code == 0
+    result = _predict(scans, "--shard", f"{other}/2", "--out", tmp_path / "out", "--resume")
+    assert isinstance(result.exception, OptionError)
+    assert "shard '1/1'" in str(result.exception)
+
+
+def test_new_files_do_not_move_others_to_another_shard() -> None:
+    names = [f"archive/{number:05}.png" for number in range(3000)]
+    sizes = [sum(name in Shard(index, 4) for name in names) for index in (1, 2, 3, 4)]
+    assert sum(sizes) == 3000
+    assert min(sizes) > 650
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/", "a/b", "-1/2", "1/2/3", "1.5/2", "¹/2"])
+def test_a_shard_that_does_not_exist_is_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="shard="):
+        Shard.parse(text)
