@@ -19,7 +19,7 @@ from bcdseg.inference.rules import Rules
 from bcdseg.networks.ensemble import AnyNetwork
 
 NAME = ".progress.jsonl"
-GO_ON = "Go on with the same model and options, or choose another folder."
+GO_ON = "Resume with the same model and options, or choose another folder."
 
 Stamp = tuple[int, int]
 """Size of a file, and its modification time in nanoseconds."""
@@ -142,7 +142,7 @@ def _check_same(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any],
     names = [name for name in {**there, **here} if name != "model"]
     other = [f"{name} {there.get(name)!r}, not {here.get(name)!r}" for name in names if there.get(name) != here.get(name)]
     if other:
-        raise OptionError(f"{folder}: holds answers given with {'; '.join(other)}. {GO_ON}")
+        raise OptionError(f"{folder}: contains predictions made with {'; '.join(other)}. {GO_ON}")
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
