@@ -1,6 +1,8 @@
 from . import errors as errors
 from .bundled import sample_scans as sample_scans
 from .comparison.benchmark import benchmark as benchmark
+from .comparison.cross_validation import CrossValidation as CrossValidation
+from .comparison.cross_validation import cross_validate as cross_validate
 from .comparison.result import Benchmark as Benchmark
 from .data.dataset import Dataset as Dataset
 from .data.leakage import check_disjoint as check_disjoint

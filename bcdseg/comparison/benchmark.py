@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bcdseg.comparison.cost import Cost, gflops, parameters, seconds_per_scan
-from bcdseg.comparison.plan import GROUPED, LEAKY, Fold, FoldPlan, keep_plan, make_plan
+from bcdseg.comparison.plan import GROUPED, LEAKY, Fold, FoldPairs, FoldPlan, keep_plan, make_plan
 from bcdseg.comparison.result import Benchmark, Entry, gather
 from bcdseg.comparison.store import FoldResult, keep_settings, load_result, save_result
 from bcdseg.data.dataset import Dataset, check_choice
@@ -38,7 +38,7 @@ def benchmark(
     data: Dataset,
     recipes: Sequence[str | Recipe] = ("default",),
     *,
-    folds: int = 5,
+    folds: int | FoldPairs = 5,
     out: str | PathLike[str] = "benchmark",
     seed: int = 0,
     val: float = 0.15,
@@ -62,7 +62,7 @@ def benchmark(
     Args:
         data: Scans of the benchmark.
         recipes: Names of recipes, or recipes. Those for two classes are evaluated on the scans of these classes.
-        folds: Number of folds.
+        folds: Number of folds, or a list of (train, test), such as ``bcdseg.load_folds`` returns.
         out: Folder for ``benchmark.md``, ``.csv`` and ``.json``, and for each recipe a folder with ``cases.csv`` and its folds.
         seed: Seed of the folds, the training and the bootstrap.
         val: Fraction of each training part that is used for validation.

@@ -12,11 +12,14 @@ from bcdseg.data.dataset import Dataset
 from bcdseg.data.duplicates.search import duplicate_groups
 from bcdseg.data.grouping import merged_groups
 from bcdseg.data.splits import folds, split
-from bcdseg.errors import LeakWarning, OptionError, OutputExistsError
+from bcdseg.errors import LeakError, LeakWarning, OptionError, OutputExistsError
 from bcdseg.files import write_whole
 from bcdseg.inference.writers import json_bytes
+from bcdseg.messages import name_some
 
 GROUPED, LEAKY = "grouped", "leaky"
+FoldPairs = Sequence[tuple[Dataset, Dataset]]
+"""Folds as pairs of the training part and the test part, such as those of ``bcdseg.load_folds``."""
 FILE = "plan.json"
 FORMAT, VERSION = "bcdseg benchmark", 1
 
@@ -66,13 +69,19 @@ class FoldPlan:
 
 
 def make_plan(
-    dataset: Dataset, k: int, *, seed: int, val: float, leaky: bool, duplicates: Sequence[Sequence[str]] | None = None
+    dataset: Dataset,
+    k: int | FoldPairs,
+    *,
+    seed: int,
+    val: float,
+    leaky: bool,
+    duplicates: Sequence[Sequence[str]] | None = None,
 ) -> FoldPlan:
     """Draw the folds, and the validation part of each training part.
 
     Args:
         dataset: Scans to split. Copies are searched once; patients are the samples' groups.
-        k: Number of folds.
+        k: Number of folds, or folds that are drawn already.
         seed: Seed of the split; the same seed and scans give the same folds.
         val: Fraction of each training part that is used for validation.
         leaky: Whether to draw random folds too.
@@ -80,22 +89,50 @@ def make_plan(
     """
     if not 0 < val < 1:
         raise OptionError(f"val={val!r}: give the fraction of each training part that is used for validation, above 0 and below 1.")
-    known = duplicate_groups(dataset) if duplicates is None else duplicates
-    groups = merged_groups(dataset.samples, known)
-    samples = tuple(replace(sample, group=group) for sample, group in zip(dataset, groups, strict=True))
-    grouped = replace(dataset, samples=samples)
-    drawn = [(GROUPED, folds(grouped, k, seed=seed, duplicates=()))]
+    pairs = None if isinstance(k, int) else list(k)
+    chosen = dataset if pairs is None else _tested(dataset, pairs)
+    known = duplicate_groups(chosen) if duplicates is None else duplicates
+    groups = merged_groups(chosen.samples, known)
+    samples = tuple(replace(sample, group=group) for sample, group in zip(chosen, groups, strict=True))
+    grouped = replace(chosen, samples=samples)
+    count = k if isinstance(k, int) else len(k)
+    drawn = [(GROUPED, folds(grouped, count, seed=seed, duplicates=()) if pairs is None else _without_leak(grouped, pairs))]
     if leaky:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LeakWarning)  # the leak is intended: its effect is measured
-            drawn.append((LEAKY, folds(dataset, k, seed=seed, group=None)))
+            drawn.append((LEAKY, folds(chosen, count, seed=seed, group=None)))
     rounds = tuple(
         _fold(grouped, kind, number, train, test, val, seed)
         for kind, parts in drawn
         for number, (train, test) in enumerate(parts, 1)
     )
-    facts = {"dataset": dataset.name, "folds": k, "seed": seed, "val": val, "samples": _rows(grouped, rounds)}
+    facts = {"dataset": dataset.name, "folds": count, "seed": seed, "val": val, "samples": _rows(grouped, rounds)}
     return FoldPlan(grouped, tuple(tuple(group) for group in known), rounds, facts)
+
+
+def _tested(dataset: Dataset, pairs: FoldPairs) -> Dataset:
+    """Return the scans of all test parts, with their groups, in the order of the data set.
+
+    Raises:
+        OptionError: There are fewer than two folds, or a scan is in two test parts.
+    """
+    tested = {sample.id: sample for _, test in pairs for sample in test}
+    if len(pairs) < 2 or len(tested) < sum(len(test) for _, test in pairs):
+        raise OptionError(f"folds: {len(pairs)} pairs of (train, test). Give two or more, with each scan in one test part.")
+    chosen = dataset.select({one for train, test in pairs for one in (*train.ids, *test.ids)})
+    unpredicted = [one for one in chosen.ids if one not in tested]
+    if unpredicted:
+        raise OptionError(f"folds: no test part contains {name_some(unpredicted)}. Give folds in which each scan is tested once.")
+    return replace(chosen, samples=tuple(tested[one] for one in chosen.ids))
+
+
+def _without_leak(dataset: Dataset, pairs: FoldPairs) -> list[tuple[Dataset, Dataset]]:
+    """Return the folds, or raise an error if a group is on both sides of one."""
+    for number, (train, test) in enumerate(pairs, 1):
+        groups = {dataset[one].group for one in train.ids} & {dataset[one].group for one in test.ids} - {None}
+        if groups:
+            raise LeakError(f"folds: fold {number} has groups on both sides: {name_some(sorted(map(str, groups)))}.")
+    return list(pairs)
 
 
 def keep_plan(plan: FoldPlan, folder: Path) -> None:
