@@ -6,6 +6,7 @@ import csv
 import json
 import multiprocessing
 import random
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -209,6 +210,16 @@ def test_a_mixture_trains_both_and_says_what_it_saw(
     assert "Training: 9 scans: " in said
     assert "epoch 1/1  mask loss" in said
     assert "\x1b" not in said, "plain lines where there is no terminal"
+
+
+def test_the_total_time_is_stated_after_ten_steps(
+    train: Dataset, val: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {**QUICK, "progress": True, "batch_size": 1, "epochs": 2}
+    bcdseg.fit(_model(), train.select(train.ids[:6]), val.select(val.ids[:2]), out=tmp_path / "run", **options)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("about")]
+    assert len(lines) == 1
+    assert re.fullmatch(r"about \d+ s without validation: [\d.e-]+ s per step, 6 steps per epoch, 1 epochs", lines[0])
 
 
 def _one_class(dataset: Dataset) -> Dataset:

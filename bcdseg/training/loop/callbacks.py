@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,9 @@ NAMES = {
 SHOW_EVERY = 10
 """Batches between two updates of the displayed losses, because each update waits for the device."""
 
+WARM_UP, MEASURED = 2, 8
+"""Steps of a run after which the time of a step is measured, and the number of steps of the measurement."""
+
 
 class ProgressCallback(Callback):  # type: ignore[misc]
     """Callback that shows the losses and metrics of both tasks during training."""
@@ -89,6 +93,8 @@ class ProgressCallback(Callback):  # type: ignore[misc]
         losses = TextColumn("{task.fields[losses]}")
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), losses
         self.console = console
+        self.steps = 0
+        self.start = 0.0
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
@@ -98,12 +104,28 @@ class ProgressCallback(Callback):  # type: ignore[misc]
         self.bar = self.progress.add_task(name, total=trainer.num_training_batches, losses="")
 
     def on_train_batch_end(
-        self, _trainer: pl.Trainer, task: SegmentationClassificationTask, _outputs: Any, _batch: Any, number: int
+        self, trainer: pl.Trainer, task: SegmentationClassificationTask, _outputs: Any, _batch: Any, number: int
     ) -> None:
         """Advance the progress bar; called by Lightning."""
         self.progress.advance(self.bar)
+        self._print_total_time(trainer, task)
         if self.console.is_terminal and number % SHOW_EVERY == 0:
             self.progress.update(self.bar, losses=_named(task.running))
+
+    def _print_total_time(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
+        """Print the expected time of the run once, as soon as some of its steps have been measured."""
+        self.steps += 1
+        if self.steps not in (WARM_UP, WARM_UP + MEASURED):
+            return
+        if task.device.type == "cuda":
+            torch.cuda.synchronize(task.device)
+        if self.steps == WARM_UP:
+            self.start = time.monotonic()
+            return
+        step = (time.monotonic() - self.start) / MEASURED
+        epochs, batches = task.config.epochs - task.epoch, trainer.num_training_batches
+        text = f"about {duration(step * epochs * batches)} without validation: {step:.2g} s per step, {batches} steps per epoch"
+        self.console.print(f"{text}, {epochs} epochs", highlight=False, markup=False, soft_wrap=True)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:  # noqa: ARG002
         """Print the epoch's row of the history, which is complete when Lightning calls this method."""
@@ -118,6 +140,19 @@ class ProgressCallback(Callback):  # type: ignore[misc]
     def on_exception(self, *_: Any) -> None:
         """Stop the progress bar; called by Lightning."""
         self.progress.stop()
+
+
+def duration(seconds: float) -> str:
+    """Return a time as text, in its two largest units.
+
+    Examples:
+        >>> duration(7384), duration(95), duration(12.4)
+        ('2 h 3 min', '1 min 35 s', '12 s')
+    """
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
 def line(row: Mapping[str, float], epochs: int) -> str:
