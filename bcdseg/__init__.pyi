@@ -55,7 +55,7 @@ from .pacs.dicomweb import predict_dicomweb as predict_dicomweb
 from .pacs.server import DicomWebServer as DicomWebServer
 from .registry import register as register
 from .training.config import FitConfig as FitConfig
-from .training.config_file import read_config as read_config
+from .training.config import read_config as read_config
 from .training.fit import fit as fit
 from .training.loop.task import SegmentationClassificationTask as SegmentationClassificationTask
 from .training.recipes import Recipe as Recipe

@@ -38,7 +38,7 @@ from bcdseg.networks import encoders  # noqa: E402
 from bcdseg.training.config import AUGMENT, FitConfig  # noqa: E402
 from bcdseg.training.data import loaders  # noqa: E402
 from bcdseg.training.data.sampling import class_weights  # noqa: E402
-from bcdseg.training.loop.optimisers import build_optimizer  # noqa: E402
+from bcdseg.training.loop.task import build_optimizer  # noqa: E402
 from bcdseg.training.losses import JointLoss  # noqa: E402
 
 BATCH = 16

@@ -9,7 +9,7 @@ from typing import Any
 from reports import figures
 from scans import Scans
 
-from bcdseg.training.config_file import from_toml
+from bcdseg.training.config import from_toml
 
 WORDS = Path(__file__).parent / "card.toml"
 

@@ -92,7 +92,7 @@ def benchmark_command(
     """
     from bcdseg.comparison.benchmark import benchmark
     from bcdseg.errors import OptionError
-    from bcdseg.training.config_file import split_settings
+    from bcdseg.training.config import split_settings
 
     options = split_settings(set or [])
     if "seed" in options:

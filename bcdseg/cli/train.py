@@ -87,7 +87,7 @@ def train_command(
 def _settings(texts: list[str], options: dict[str, Any]) -> list[str]:
     """Return all options of training as ``key=value``; an error for one that is given twice."""
     from bcdseg.errors import OptionError
-    from bcdseg.training.config_file import split_settings
+    from bcdseg.training.config import split_settings
 
     given = {name: str(value) for name, value in options.items() if value is not None}
     if twice := given.keys() & split_settings(texts):

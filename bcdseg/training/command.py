@@ -16,8 +16,7 @@ from bcdseg.extras import require
 from bcdseg.model.create import create
 from bcdseg.model.model import Model
 from bcdseg.model.registry import load
-from bcdseg.training.config import FitConfig
-from bcdseg.training.config_file import from_settings, from_values, read_values, toml_lines
+from bcdseg.training.config import FitConfig, from_settings, from_values, read_values, toml_lines
 from bcdseg.training.custom import Custom
 from bcdseg.training.recipes import MASK, Recipe, recipe
 from bcdseg.training.run import COMMAND, CONFIG, LAST, SPLIT, Run

@@ -205,7 +205,8 @@ def _check_fit(teacher: Model, model: Model) -> None:
         theirs, ours = getattr(teacher.preprocessing, facts), getattr(model.preprocessing, facts)
         if theirs != ours:
             raise OptionError(
-                f"teacher={teacher.name}: sees scans at the {facts} {theirs}, the model at {ours}: create it with the same."
+                f"teacher={teacher.name}: its input has the {facts} {theirs}, and the model's has {ours}: "
+                "create the model with the teacher's."
             )
     heads = [(one.network.config.decoder is not None, bool(one.classes)) for one in (teacher, model)]
     if not any(has and learns for has, learns in zip(*heads, strict=True)):

@@ -11,18 +11,18 @@ from typing import Any
 import torch
 
 from bcdseg.data.dataset import Dataset
-from bcdseg.errors import DatasetError
+from bcdseg.errors import DatasetError, LeakWarning
+from bcdseg.evaluation.training_overlap import find_seen
+from bcdseg.messages import warn_caller
 from bcdseg.model.model import Model
 from bcdseg.networks.network import Network, check_rebuildable
 from bcdseg.terminal import make_console
-from bcdseg.training.base_model import warn_of_overlap
 from bcdseg.training.config import FitConfig
 from bcdseg.training.custom import Custom
 from bcdseg.training.finetune import Teacher, adapt
 from bcdseg.training.loop.distributed import is_first
-from bcdseg.training.loop.global_state import preserve_global_state
-from bcdseg.training.loop.optimisers import freeze_encoder
-from bcdseg.training.loop.trainer import check_compiler
+from bcdseg.training.loop.task import freeze_encoder
+from bcdseg.training.loop.trainer import check_compiler, preserve_global_state
 from bcdseg.types import Sample
 
 SPLIT_IT = "Divide the data with bcdseg.split, which gives every part its share of each class, with and without masks"
@@ -225,3 +225,26 @@ def _has_lesion(dataset: Dataset, no_lesion: str | None) -> bool:
     likely = sorted((sample for sample in dataset if sample.masks), key=lambda sample: sample.label == no_lesion)
     masks = (dataset.read(sample)[1] for sample in likely)
     return any(mask is not None and mask.any() for mask in masks)
+
+
+def warn_of_overlap(model: Model, train: Dataset, val: Dataset) -> None:
+    """Warn if the model was trained or chosen on scans of a run, or on copies or other scans of their groups.
+
+    Validation scans that the model was trained on look better than new ones, and choose the wrong epoch. A new model, or one that
+    doesn't store its training data, is not checked.
+
+    Args:
+        model: Model that the run starts from.
+        train: Training part.
+        val: Validation part.
+    """
+    shared = [find_seen(model, part) for part in (train, val)]
+    counts = [len(part or ()) for part in shared]
+    if any(counts):
+        warn_caller(
+            f"{model.name} was trained or chosen on {counts[0]} of {len(train)} training scans and {counts[1]} of {len(val)} "
+            "validation scans, or on copies or other scans of their groups. "
+            + ("The validation results will be too good, and may choose the wrong epoch: " if counts[1] else "")
+            + "bcdseg.exclude_training_samples(model, data) returns the other scans.",
+            LeakWarning,
+        )

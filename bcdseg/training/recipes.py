@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.errors import OptionError
-from bcdseg.training.config import FitConfig
-from bcdseg.training.config_file import from_values, read_values
+from bcdseg.training.config import FitConfig, from_values, read_values
 
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset

@@ -16,8 +16,7 @@ from bcdseg.files import write_whole
 from bcdseg.messages import name_some
 from bcdseg.model.model import Model
 from bcdseg.table_text import csv_text, html_table, read_csv
-from bcdseg.training.config import FitConfig
-from bcdseg.training.config_file import read_config, to_toml
+from bcdseg.training.config import FitConfig, read_config, to_toml
 
 RUNS = Path("runs")
 MAY_DIFFER = ("workers", "cache", "cache_gb", "device", "devices", "nodes", "strategy", "loggers", "pictures", "progress")

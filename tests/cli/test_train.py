@@ -14,7 +14,7 @@ import bcdseg
 from bcdseg import errors
 from bcdseg.cli import app
 from bcdseg.training.command import Command
-from bcdseg.training.config_file import read_config
+from bcdseg.training.config import read_config
 
 QUICK = ("--set", "epochs=1", "--set", "batch_size=8", "--set", "workers=0", "--set", "pictures=no", "--set", "augment=none")
 

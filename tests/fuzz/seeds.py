@@ -16,8 +16,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
-from bcdseg.training.config import FitConfig
-from bcdseg.training.config_file import to_toml
+from bcdseg.training.config import FitConfig, to_toml
 
 GRAY = np.random.default_rng(0).integers(0, 255, (24, 32), dtype=np.uint8)
 LARGER = np.tile(GRAY, (2, 2))  # JPEG 2000 takes nothing smaller

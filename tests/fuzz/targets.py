@@ -133,7 +133,7 @@ def _split_seeds() -> dict[str, bytes]:
 
 @contextmanager
 def _configs(folder: Path) -> Iterator[Read]:
-    from bcdseg.training.config_file import read_config
+    from bcdseg.training.config import read_config
 
     def read(name: str, content: bytes) -> None:
         (folder / name).write_bytes(content)

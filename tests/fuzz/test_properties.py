@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from bcdseg.errors import OptionError
 from bcdseg.table_text import csv_text, read_csv
-from bcdseg.training.config import CHOICES, FitConfig
-from bcdseg.training.config_file import read_config, to_toml
+from bcdseg.training.config import CHOICES, FitConfig, read_config, to_toml
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=40)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 import bcdseg
 from bcdseg import FitConfig
 from bcdseg.errors import OptionError
-from bcdseg.training.config import CHOICES, LOGGERS
-from bcdseg.training.config_file import from_settings, read_config, to_toml
+from bcdseg.training.config import CHOICES, LOGGERS, from_settings, read_config, to_toml
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_a_setting_that_is_wrong_says_what_is_right(setting: str, advice: str) -
     [
         ("a.toml", "lr = ", "no valid TOML"),
         ("a.yaml", "lr: [", "no valid YAML"),
-        ("a.yaml", "- lr", "holds no options"),
+        ("a.yaml", "- lr", "contains no options"),
         ("a.json", "{}", "ends in .toml, .yaml or .yml"),
         ("a.toml", "epochs = -1", "a.toml: epochs=-1"),
         ("a.toml", "learning_rate = 1", "a.toml: 'learning_rate'"),

@@ -61,11 +61,16 @@ def _epochs(loader: Any, epochs: Iterable[int] = range(2)) -> list[Batch]:
     return batches
 
 
-def _same(ones: list[Batch], others: list[Batch]) -> None:
-    assert [one.ids for one in ones] == [other.ids for other in others]
-    for one, other in zip(ones, others, strict=True):
-        assert torch.equal(one.image, other.image)
-        assert all(torch.equal(getattr(one.truth, name), getattr(other.truth, name)) for name in ("mask", "has_mask", "label"))
+def _equal(ones: list[Batch], others: list[Batch]) -> bool:
+    """Return whether two lists of batches have the same scans in the same order, with equal tensors."""
+    if [one.ids for one in ones] != [other.ids for other in others]:
+        return False
+    truths = ("mask", "has_mask", "label")
+    return all(
+        torch.equal(one.image, other.image)
+        and all(torch.equal(getattr(one.truth, name), getattr(other.truth, name)) for name in truths)
+        for one, other in zip(ones, others, strict=True)
+    )
 
 
 def _joined(parts: list[Batch]) -> dict[str, torch.Tensor]:
@@ -167,18 +172,18 @@ def test_a_damaged_scan_is_told_of_as_it_is(tmp_path: Path, workers: int) -> Non
 
 
 @pytest.mark.parametrize("mix", ["none", "mixup"])
-def test_any_number_of_workers_and_any_cache_gives_the_same(data: Dataset, mix: str) -> None:
+def test_batches_depend_neither_on_workers_nor_on_the_cache(data: Dataset, mix: str) -> None:
     config = replace(QUICK, mix=mix, mix_share=0.7)
     alone = _epochs(_training(data, config))
     for changes in ({"workers": 1}, {"workers": 2, "cache": "none"}, {"cache": "disk"}):
-        _same(_epochs(_training(data, replace(config, **changes))), alone)
+        assert _equal(_epochs(_training(data, replace(config, **changes))), alone)
 
 
-def test_going_on_is_the_same_as_not_having_stopped(data: Dataset) -> None:
+def test_batches_after_a_resume_are_those_of_an_uninterrupted_run(data: Dataset) -> None:
     for balance in ("none", "sample"):
         config = replace(QUICK, balance=balance, mix="cutmix")
         whole = _epochs(_training(data, config), range(4))
-        _same(_epochs(_training(data, config), (2, 3)), whole[len(whole) // 2 :])
+        assert _equal(_epochs(_training(data, config), (2, 3)), whole[len(whole) // 2 :])
 
 
 def test_epochs_and_seeds_differ(data: Dataset) -> None:
@@ -251,7 +256,7 @@ def test_a_memory_cache_reads_files_once_and_stays_within_its_limit(tmp_path: Pa
     list(small)
     for sample in data:
         sample.image.unlink()
-    _same(list(loader), first)
+    assert _equal(list(loader), first)
     kept = small.dataset.prepared
     assert [kept[at]["image"].shape for at in range(2)] == [(32, 32)] * 2
     with pytest.raises(RuntimeError):
@@ -274,7 +279,7 @@ def test_a_disk_cache_is_used_again_until_a_file_changes(tmp_path: Path, monkeyp
     monkeypatch.setattr(Dataset, "read", counted)
     loader = _validation(data, config)
     read.clear()  # the first sample is looked at when a loader is made
-    _same(list(loader), first)
+    assert _equal(list(loader), first)
     assert read == []
     changed = data[2]
     made.save(changed.image, 255 - read_image(changed.image))

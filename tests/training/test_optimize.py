@@ -8,7 +8,7 @@ from torch import nn
 import bcdseg
 from bcdseg import FitConfig
 from bcdseg.networks.network import Network
-from bcdseg.training.loop.optimisers import PLATEAU_PATIENCE, build_optimizer, build_schedule, parameter_groups, plateau_factor
+from bcdseg.training.loop.task import PLATEAU_PATIENCE, build_optimizer, build_schedule, parameter_groups, plateau_factor
 from bcdseg.training.losses import JointLoss
 
 STEPS = 10

@@ -1,13 +1,28 @@
-"""Construction of the Lightning trainer from the options of a run."""
+"""Lightning's trainer for a run, and the process-wide settings and error translation around it.
+
+glibc returns large freed blocks to the system at once, and a training step on a CPU frees and allocates the same gigabytes
+again: a fifth of its time is spent on fresh, zeroed pages (benchmarks/train.py).
+"""
 
 from __future__ import annotations
 
+import ctypes
+import logging
+import multiprocessing
 import os
+import platform
+import random
 import shutil
-from collections.abc import Sequence
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ProgressBar, WeightAveraging
@@ -18,7 +33,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from bcdseg.errors import OptionError
+from bcdseg.errors import MemoryLimitError, OptionError
 from bcdseg.extras import require
 from bcdseg.runtimes.torch_runtime import choose_device
 from bcdseg.training.config import FitConfig
@@ -131,3 +146,120 @@ def _loggers(config: FitConfig, folder: Path) -> list[Logger]:
         else:
             made.append(loggers.WandbLogger(name=folder.name, project="bcdseg", save_dir=folder))
     return made
+
+
+LOGGERS = ("pytorch_lightning", "lightning_fabric")
+VARIABLES = ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
+
+
+@contextmanager
+def preserve_global_state() -> Iterator[None]:
+    """Restore random states, torch's switches, threads, the start method of processes, and Ctrl-C's handler on exit."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng())
+        stack.callback(np.random.set_state, np.random.get_state())
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        stack.callback(torch.set_flush_denormal, _flushes_denormals())
+        deterministic, warn_only = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        stack.callback(torch.use_deterministic_algorithms, deterministic, warn_only=warn_only)
+        for switch in ("benchmark", "deterministic"):
+            stack.callback(setattr, torch.backends.cudnn, switch, getattr(torch.backends.cudnn, switch))
+        stack.callback(multiprocessing.set_start_method, multiprocessing.get_start_method(allow_none=True), force=True)
+        if "cv2" in sys.modules:
+            stack.callback(sys.modules["cv2"].setNumThreads, sys.modules["cv2"].getNumThreads())
+        stack.callback(_set_variables, {name: os.environ.get(name) for name in VARIABLES})
+        if threading.current_thread() is threading.main_thread():
+            stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+        yield
+
+
+@contextmanager
+def silence_lightning() -> Iterator[None]:
+    """Silence Lightning's tips, and its warnings that a user of this library can't act on."""
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    with warnings.catch_warnings():
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+            warnings.filterwarnings("ignore", module=rf"{name}\..*")
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+def _flushes_denormals() -> bool:
+    """Return whether torch flushes denormals; torch has a setter and no getter."""
+    return bool((torch.tensor([1e-38]) * 1e-3 == 0).all())
+
+
+def _set_variables(values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "killed by signal", "out of memory")
+
+
+@contextmanager
+def translate_errors(folder: Path, config: FitConfig) -> Iterator[None]:
+    """Translate torch's errors that a user can act on into the library's; all others pass."""
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits the program at Ctrl-C
+            raise KeyboardInterrupt(f"Stopped. {_how_to_resume(folder)}") from None
+        raise
+    except torch.OutOfMemoryError as error:
+        raise MemoryLimitError(_no_memory(folder, config)) from error
+    except RuntimeError as error:
+        if any(words in str(error) for words in NO_MEMORY):
+            raise MemoryLimitError(_no_memory(folder, config)) from error
+        if "deterministic" in str(error) and config.deterministic:
+            raise OptionError(f"deterministic=True is not possible with this network on this device: {error}") from error
+        raise
+
+
+def _no_memory(folder: Path, config: FitConfig) -> str:
+    smaller = max(1, config.batch_size // 2)
+    return (
+        f"The memory does not suffice for batch_size={config.batch_size}. Try batch_size={smaller} with accumulate="
+        f"{2 * config.accumulate}, which trains alike; a smaller size of the model's scans; precision='bf16' or 'fp16' on a GPU; "
+        f"or, if it is the machine's memory that is full, workers=0 or a smaller cache_gb. {_how_to_resume(folder)}"
+    )
+
+
+def _how_to_resume(folder: Path) -> str:
+    return f"{folder} contains whole files only; resume=True, --resume, resumes the run with the same options."
+
+
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # parameters of mallopt(3)
+KEEP = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 256 << 20}
+AS_USUAL = {MMAP_MAX: 65_536, TRIM_THRESHOLD: 128 << 10, TOP_PAD: 128 << 10}
+
+
+@contextmanager
+def keep_freed_memory() -> Iterator[None]:
+    """Keep freed blocks for the next step, and release them at the end. Does nothing without glibc, or where the user set it."""
+    if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    _set(libc, KEEP)
+    try:
+        yield
+    finally:
+        _set(libc, AS_USUAL)
+        libc.malloc_trim(0)
+
+
+def _set(libc: ctypes.CDLL, values: dict[int, int]) -> None:
+    for name, value in values.items():
+        libc.mallopt(name, value)
