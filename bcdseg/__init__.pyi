@@ -25,6 +25,10 @@ from .evaluation.external_predictions import evaluate_predictions as evaluate_pr
 from .evaluation.external_validation import ExternalValidation as ExternalValidation
 from .evaluation.external_validation import evaluate_external as evaluate_external
 from .evaluation.measures.custom import Metric as Metric
+from .evaluation.readers.difference import ReaderComparison as ReaderComparison
+from .evaluation.readers.difference import compare_readers as compare_readers
+from .evaluation.readers.study import ReaderStudy as ReaderStudy
+from .evaluation.readers.study import evaluate_readers as evaluate_readers
 from .evaluation.results import Evaluation as Evaluation
 from .evaluation.site import SiteFit as SiteFit
 from .evaluation.site import fit_site as fit_site

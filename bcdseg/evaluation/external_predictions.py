@@ -74,9 +74,9 @@ def evaluate_predictions(
     Args:
         predictions: A folder in the format of ``bcdseg predict DATA --out FOLDER``: masks named after the scans' ids
             (``benign/benign (1)_mask.png``) and, for classes, ``predictions.csv`` with a column ``id`` or ``source`` and one
-            column ``probability_CLASS`` for each class; a column ``mask`` names other mask files. Or that table alone. Or a
-            mapping from ids to ``ExternalPrediction``. Or a folder that nnU-Net predicted, for a data set in nnU-Net's format or
-            one that ``Dataset.to_nnunet`` wrote.
+            column ``probability_CLASS`` for each class, or a column ``label`` of one class per scan; a column ``mask`` names
+            other mask files. Or that table alone. Or a mapping from ids to ``ExternalPrediction``. Or a folder that nnU-Net
+            predicted, for a data set in nnU-Net's format or one that ``Dataset.to_nnunet`` wrote.
         test: Test scans.
         name: Name of the predictions in the report; by default the folder's name.
         no_lesion: Class that means 'no lesion'; ``"auto"`` uses ``normal`` where it exists.
@@ -116,7 +116,7 @@ def evaluate_predictions(
         class_order=class_order,
         tolerance_mm=tolerance_mm,
     )
-    _check_ids(title, given, test, subset)
+    check_ids(title, given, test, subset)
     rows = (_case(one, given[one.id], test, classes, none, chosen) for one in test)
     cases = table_of(tracked(rows, "Evaluating", len(test), progress), classes=classes, no_lesion=none if classes else None)
     result = Evaluation(
@@ -143,7 +143,7 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]
         for number, row in enumerate(csv_rows(table), start=2):
             if row.get("error"):
                 continue
-            name, one = _row(row, number, table, ids, folder)
+            name, one = _row(row, number, table, ids, folder, test.classes)
             if name in given:
                 raise InputError(f"{table} row {number}: {name} occurs a second time. Keep one prediction for each scan.")
             given[name] = one
@@ -154,7 +154,9 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]
     return {name: ExternalPrediction(mask=file) for name, file in found.items() if file is not None}
 
 
-def _row(row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str], folder: Path) -> tuple[str, ExternalPrediction]:
+def _row(
+    row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str], folder: Path, classes: Sequence[str]
+) -> tuple[str, ExternalPrediction]:
     key = row.get("id") or row.get("source") or ""
     if not key:
         raise InputError(f"{table} row {number}: no scan is named. Add a column 'id' or 'source'.")
@@ -164,6 +166,8 @@ def _row(row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str
         probabilities = {one: float(cell) for one, cell in cells.items()} or None
     except (ValueError, TypeError):
         raise InputError(f"{table} row {number}: {key}: a probability is not a number: {cells}.") from None
+    if probabilities is None and (label := row.get("label")):  # a person names one class, and no probabilities
+        probabilities = {one: float(one == label) for one in dict.fromkeys((*classes, label))}
     mask = folder / row["mask"] if row.get("mask") else _mask_file(folder, name)
     return name, ExternalPrediction(mask, probabilities)
 
@@ -186,13 +190,19 @@ def _classes(given: Mapping[str, ExternalPrediction]) -> tuple[str, ...]:
                 f"{name}: its probabilities are of {', '.join(classes) or 'no class'}; others have {', '.join(first)}."
             )
         first = first if first is not None else classes
-        values = list((one.probabilities or {}).values())
-        if values and not (all(math.isfinite(value) and value >= 0 for value in values) and abs(sum(values) - 1) <= OFF):
-            raise InputError(f"{name}: {values} are not probabilities: none may be negative, and their sum must be 1.")
+        check_probabilities(name, one)
     return first or ()
 
 
-def _check_ids(title: str, given: Mapping[str, ExternalPrediction], test: Dataset, subset: bool) -> None:
+def check_probabilities(name: str, given: ExternalPrediction) -> None:
+    """Raise for probabilities that are negative, not finite, or don't add up to 1."""
+    values = list((given.probabilities or {}).values())
+    if values and not (all(math.isfinite(value) and value >= 0 for value in values) and abs(sum(values) - 1) <= OFF):
+        raise InputError(f"{name}: {values} are not probabilities: none may be negative, and their sum must be 1.")
+
+
+def check_ids(title: str, given: Mapping[str, ExternalPrediction], test: Dataset, subset: bool) -> None:
+    """Raise when a scan has no prediction, a prediction belongs to no scan, or some predictions have masks and others have none."""
     missing = [name for name in test.ids if name not in given]
     extra = [] if subset else [name for name in given if name not in test]
     masks = [name for name in test.ids if name in given and given[name].mask is None]
@@ -217,7 +227,7 @@ def _case(
     scan = read_scan(sample.image)
     height, width = scan.pixels.shape[:2]
     truth = true_mask(sample, (height, width), no_lesion, resize=test.resize_masks)
-    mask = _predicted(given, (height, width), sample.id)
+    mask = predicted_mask(given, (height, width), sample.id)
     spacing = sample.spacing or area_of(scan, mask).spacing
     probabilities = None if given.probabilities is None else [given.probabilities[name] for name in classes]
     return Case(
@@ -231,7 +241,8 @@ def _case(
     )
 
 
-def _predicted(given: ExternalPrediction, size: tuple[int, int], name: str) -> Mask | None:
+def predicted_mask(given: ExternalPrediction, size: tuple[int, int], name: str) -> Mask | None:
+    """Return the mask of a prediction, from its array or its file; None where none was predicted."""
     if given.mask is None or isinstance(given.mask, Path):
         return None if given.mask is None else read_mask([given.mask], size)
     mask = np.asarray(given.mask)
@@ -248,4 +259,4 @@ def _pictures(
         image = read_scan(sample.image).pixels
         size = (image.shape[0], image.shape[1])
         truth = true_mask(sample, size, no_lesion, resize=test.resize_masks)
-        yield GalleryItem(sample.id, kind, row, image, truth, _predicted(given[sample.id], size, sample.id))
+        yield GalleryItem(sample.id, kind, row, image, truth, predicted_mask(given[sample.id], size, sample.id))

@@ -130,7 +130,7 @@ def _table(
     for one in bare:
         cells = [shown(found) if (found := measured[id(one)][measure].get(name)) else _missing(one, name) for name in COLUMNS]
         claimed = _claimed(one)
-        yield f"| {' | '.join([_title(one), *([f'{claimed:.0%}' if claimed else NONE] if claims else []), *cells])} |"
+        yield f"| {' | '.join([_title(one), *([_claim(claimed) if claimed else NONE] if claims else []), *cells])} |"
     if claims:
         for name, one in _constant(bare):
             cells = [_claim(share(some, CONSTANT)) if (some := one.tables(*place)) else NONE for place in COLUMNS.values()]

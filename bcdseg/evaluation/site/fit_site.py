@@ -13,8 +13,8 @@ from bcdseg.errors import OptionError
 from bcdseg.evaluation.calibrate import Fractions, choose_positive, class_results, wanted_fractions, with_rules
 from bcdseg.evaluation.case_results import check_data, check_measurable, check_model
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
-from bcdseg.evaluation.site.effects import SiteEffect
 from bcdseg.evaluation.site.cross_fitting import Fitting, RuleChange
+from bcdseg.evaluation.site.effects import SiteEffect
 from bcdseg.evaluation.site.rules import SiteTable, site_table
 from bcdseg.evaluation.training_overlap import refuse_seen, remember_scans
 from bcdseg.model.model import Model

@@ -1,0 +1,185 @@
+"""Readers: their agreement, and differences over readers and scans, against published examples and simple counts."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import busi
+from sklearn.metrics import cohen_kappa_score
+
+import bcdseg
+from bcdseg import Dataset, errors
+from bcdseg.data.masks import read_mask
+from bcdseg.evaluation.external_predictions import ExternalPrediction
+from bcdseg.evaluation.metrics.readers import fleiss_kappa, majority, random_readers
+from bcdseg.table_text import csv_text
+
+CLASSES = ("normal", "benign", "malignant")
+SKILL = {"A": 0.9, "B": 0.8, "C": 0.6}
+Readings = dict[str, ExternalPrediction]
+
+
+def test_the_difference_over_readers_and_scans_is_that_of_a_published_study() -> None:
+    # Van Dyke's study, as the R package MRMCaov analyses it (Smith and Hillis, vignette and README).
+    first = np.array([0.9196457, 0.8587762, 0.9038647, 0.9731079, 0.8297907])
+    second = np.array([0.9478261, 0.9053140, 0.9217391, 0.9993559, 0.9299517])
+    shared = 2 * (0.0003440748 - 0.0002390284)  # covariance of the differences of two readers
+    covariance = np.full((5, 5), shared) + np.diag([0.001] * 5)
+    found = random_readers(first - second, covariance)
+    assert found.difference == pytest.approx(-0.04380032, abs=1e-6)
+    assert found.se == pytest.approx(0.02074862, abs=1e-6)
+    assert found.df == pytest.approx(15.25967, abs=1e-3)
+    assert (found.low, found.high) == pytest.approx((-0.0879594986, 0.0003588544), abs=1e-6)
+    assert found.p == pytest.approx(0.05166569, abs=1e-5)
+
+
+def test_readers_that_differ_alike_have_no_variance_between_them() -> None:
+    assert random_readers(np.zeros(3), np.zeros((3, 3))).p == 1
+    found = random_readers(np.full(3, 0.2), np.full((3, 3), 0.01))
+    assert found.se == pytest.approx(0.1)
+
+
+def test_fleiss_kappa_is_that_of_the_published_table() -> None:
+    # 10 subjects, 14 raters, 5 categories: Fleiss' worked example, kappa 0.210
+    votes = np.array(
+        [
+            [0, 0, 0, 0, 14],
+            [0, 2, 6, 4, 2],
+            [0, 0, 3, 5, 6],
+            [0, 3, 9, 2, 0],
+            [2, 2, 8, 1, 1],
+            [7, 7, 0, 0, 0],
+            [3, 2, 6, 3, 0],
+            [2, 5, 3, 2, 2],
+            [6, 5, 2, 1, 0],
+            [0, 2, 2, 3, 7],
+        ],
+        np.float64,
+    )
+    assert fleiss_kappa(votes)[0] == pytest.approx(0.210, abs=5e-4)
+    twice = fleiss_kappa(votes, np.array([[2.0] * 10]))
+    assert twice[0] == pytest.approx(fleiss_kappa(np.repeat(votes, 2, axis=0))[0])
+    assert np.isnan(fleiss_kappa(np.array([[3.0, 0.0], [3.0, 0.0]]))[0])
+
+
+def test_half_of_the_readers_is_no_majority() -> None:
+    one, other = np.array([True, True, False]), np.array([True, False, False])
+    assert majority([one, other]).tolist() == [True, False, False]
+    assert majority([one, one, other]).tolist() == [True, True, False]
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return bcdseg.open_dataset(busi(tmp_path_factory.mktemp("scans"), (12, 12, 12)))
+
+
+def reading(scans: Dataset, skill: float, seed: int) -> Readings:
+    """A reader who cuts the lesion at the side, and names a wrong class now and then."""
+    random = np.random.default_rng(seed)
+    found = {}
+    for one in scans:
+        mask = read_mask(one.masks, scans.read(one)[0].shape[:2])
+        kept = int(mask.shape[1] * (0.5 + 0.5 * min(1.0, skill * random.uniform(0.8, 1.2))))
+        mask[:, kept:] = False
+        label = one.label if random.uniform() < skill else CLASSES[random.integers(3)]
+        found[one.id] = ExternalPrediction(mask, {name: float(name == label) for name in CLASSES})
+    return found
+
+
+@pytest.fixture(scope="module")
+def readings(scans: Dataset) -> dict[str, Readings]:
+    return {name: reading(scans, skill, seed) for seed, (name, skill) in enumerate(SKILL.items())}
+
+
+def label(one: ExternalPrediction) -> str:
+    assert one.probabilities is not None
+    return max(one.probabilities, key=one.probabilities.__getitem__)
+
+
+def simple_dice(one: ExternalPrediction, other: ExternalPrediction) -> float:
+    both = np.sum(one.mask) + np.sum(other.mask)
+    return 1.0 if both == 0 else 2 * np.sum(np.logical_and(one.mask, other.mask)) / both
+
+
+def test_agreement_of_readers_is_what_simple_counts_give(scans: Dataset, readings: dict[str, Readings]) -> None:
+    study = bcdseg.evaluate_readers(readings, scans, draws=200, progress=False)
+    dices = []
+    for first, second in combinations(readings, 2):
+        expected = np.mean([simple_dice(readings[first][one], readings[second][one]) for one in scans.ids])
+        found = study.agreement("dice", first, second)
+        assert found.value == pytest.approx(expected)
+        assert found.low < found.value < found.high
+        dices.append(expected)
+        labels = [[label(readings[name][one]) for one in scans.ids] for name in (first, second)]
+        assert study.agreement("kappa", second, first).value == pytest.approx(cohen_kappa_score(*labels))
+    assert study.agreement("dice").value == pytest.approx(np.mean(dices))
+    assert "| A and B |" in study.table()
+    assert study.differences == {}
+    with pytest.raises(errors.OptionError, match="not in this study"):
+        study.agreement("dice", "A", "Z")
+
+
+def test_a_model_is_compared_with_the_consensus_of_the_others(scans: Dataset, readings: dict[str, Readings]) -> None:
+    perfect = reading(scans, 2.0, 9)
+    study = bcdseg.evaluate_readers(readings, scans, model=perfect, model_name="net", draws=200, progress=False)
+    changes = []
+    for left_out in readings:
+        others = [one for name, one in readings.items() if name != left_out]
+        agreed = {
+            one: ExternalPrediction(np.logical_and(others[0][one].mask, others[1][one].mask)) for one in scans.ids
+        }  # more than half of two readers is both
+        values = [np.mean([simple_dice(agreed[one], of[one]) for one in scans.ids]) for of in (perfect, readings[left_out])]
+        assert study.agreement("dice", left_out, "consensus of the others").value == pytest.approx(values[1])
+        changes.append(values[0] - values[1])
+    found = study.differences["dice"]
+    assert found.value == pytest.approx(np.mean(changes))
+    assert found.low <= found.value <= found.high
+    assert "net minus readers" in study.table()
+    assert study.to_dict()["readers"] == ("A", "B", "C")
+
+
+def test_readers_and_a_model_are_compared_over_readers_and_scans(scans: Dataset, readings: dict[str, Readings]) -> None:
+    quiet = {"draws": 0, "gallery": 0, "progress": False}
+    alone = {name: bcdseg.evaluate_predictions(one, scans, name=name, **quiet) for name, one in readings.items()}
+    model = bcdseg.evaluate_predictions(reading(scans, 2.0, 9), scans, name="net", **quiet)
+    found = bcdseg.compare_readers(alone, model, draws=300)
+    one = found["accuracy"]
+    assert one.difference.value == pytest.approx(
+        model["accuracy"].value - np.mean([alone[name]["accuracy"].value for name in alone])
+    )
+    assert one.difference.low < one.difference.value < one.difference.high
+    assert one.first["C"] == alone["C"]["accuracy"].value
+    back = bcdseg.compare_readers(dict.fromkeys(alone, model), alone, draws=300, names=("with net", "alone"))["accuracy"]
+    assert back.difference.value == pytest.approx(-one.difference.value)
+    assert back.p == pytest.approx(one.p)
+    assert "net minus readers, mean over 3 readers" in repr(found)
+    with pytest.raises(errors.OptionError, match="two or more readers"):
+        bcdseg.compare_readers({"A": alone["A"]}, model)
+    with pytest.raises(errors.OptionError, match="'C'"):
+        bcdseg.compare_readers(alone, {name: alone[name] for name in "AB"})
+
+
+def test_a_table_names_classes_without_probabilities(scans: Dataset, tmp_path: Path) -> None:
+    for name in "AB":
+        table = csv_text(["id", "label"], [[one.id, "benign" if name == "B" else one.label] for one in scans])
+        (tmp_path / f"{name}.csv").write_text(table)
+    study = bcdseg.evaluate_readers({name: tmp_path / f"{name}.csv" for name in "AB"}, scans, draws=0, progress=False)
+    assert study.agreement("kappa", "A", "B").value == pytest.approx(0, abs=1e-9)
+    with pytest.raises(errors.OptionError, match="not in this study"):
+        study.agreement("dice")
+
+
+def test_what_readers_lack_is_named(scans: Dataset, readings: dict[str, Readings]) -> None:
+    with pytest.raises(errors.OptionError, match="two or more"):
+        bcdseg.evaluate_readers({"A": readings["A"]}, scans)
+    fewer = {scan: one for scan, one in readings["B"].items() if scan != scans.ids[0]}
+    with pytest.raises(errors.InputError, match="B: has no prediction"):
+        bcdseg.evaluate_readers({"A": readings["A"], "B": fewer}, scans)
+    only_classes = {scan: ExternalPrediction(None, one.probabilities) for scan, one in readings["B"].items()}
+    with pytest.raises(errors.InputError, match="B: has no masks, and A has"):
+        bcdseg.evaluate_readers({"A": readings["A"], "B": only_classes}, scans)
+    with pytest.raises(errors.OptionError, match="name of a reader"):
+        bcdseg.evaluate_readers(readings, scans, model=readings["A"], model_name="A")
