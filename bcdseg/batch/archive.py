@@ -14,7 +14,7 @@ from typing import Any
 from bcdseg.batch.dispatch import Dispatch
 from bcdseg.batch.run_manifest import Journal, Record
 from bcdseg.batch.storage import as_path, parquet_bytes
-from bcdseg.batch.worker import Asked, Worker, WorkerJob, WorkerResult, failure_answer
+from bcdseg.batch.worker import Asked, Worker, WorkerJob, WorkerResult, failed_result
 from bcdseg.errors import ClusterError, OptionError
 from bcdseg.extras import require
 from bcdseg.files import check_free, write_whole
@@ -93,17 +93,17 @@ class Archive:
                 classes=model.classes,
             )
             try:
-                for answer in dispatch.answers([WorkerJob(file, self._names[file]) for file in left]):
-                    record = self._written(answer, model.classes)
+                for result in dispatch.results([WorkerJob(file, self._names[file]) for file in left]):
+                    record = self._written(result, model.classes)
                     self.journal.add(record)
                     yield record
             finally:
                 dispatch.stop()
 
-    def _written(self, answer: WorkerResult, classes: Sequence[str]) -> Record:
+    def _written(self, result: WorkerResult, classes: Sequence[str]) -> Record:
         """Write the masks and overlays of a file; return its record, or a failure where one can't be written."""
-        error = write_pictures(self.folder, answer.pictures, overwrite=self.overwrite)
-        return answer.record if error is None else failure_answer(Failure(answer.record.file, error), classes).record
+        error = write_pictures(self.folder, result.pictures, overwrite=self.overwrite)
+        return result.record if error is None else failed_result(Failure(result.record.file, error), classes).record
 
     def _write_tables(self, classes: Sequence[str]) -> None:
         table = parquet_bytes(self.journal.records(self.files), classes)

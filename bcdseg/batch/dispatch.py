@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bcdseg.batch.worker import WorkerJob, WorkerResult, failure_answer
+from bcdseg.batch.worker import WorkerJob, WorkerResult, failed_result
 from bcdseg.errors import ClusterError, ImageError
 from bcdseg.types import Failure
 
@@ -35,7 +35,7 @@ class Dispatch:
         self._in_hand: dict[Any, int] = {start(): 0 for _ in range(workers)}
         self._running: dict[Any, tuple[Any, FileTask]] = {}
 
-    def answers(self, jobs: Sequence[WorkerJob]) -> Iterator[WorkerResult]:
+    def results(self, jobs: Sequence[WorkerJob]) -> Iterator[WorkerResult]:
         """Yield a result for each file, in the order of completion."""
         first = deque(FileTask(tuple(jobs[at : at + self._together])) for at in range(0, len(jobs), self._together))
         again: deque[FileTask] = deque()
@@ -43,9 +43,9 @@ class Dispatch:
             self._hand_out(first, again)
             [done], _ = self._ray.wait(list(self._running), num_returns=1)
             worker, task = self._running.pop(done)
-            for job, answer in self._taken(done, worker, task):
-                if answer.record.whole or task.tries + 1 == TRIES:
-                    yield answer
+            for job, result in self._taken(done, worker, task):
+                if result.record.whole or task.tries + 1 == TRIES:
+                    yield result
                 else:
                     again.append(FileTask((job,), task.tries + 1))
 
@@ -62,7 +62,7 @@ class Dispatch:
                 self._submit(worker, again.popleft())
 
     def _submit(self, worker: Any, task: FileTask) -> None:
-        self._running[worker.answer.remote(task.jobs)] = worker, task
+        self._running[worker.predict.remote(task.jobs)] = worker, task
         self._in_hand[worker] += 1
 
     def _taken(self, done: Any, worker: Any, task: FileTask) -> Iterator[tuple[WorkerJob, WorkerResult]]:
@@ -71,13 +71,13 @@ class Dispatch:
         if worker in self._in_hand:
             self._in_hand[worker] -= 1
         try:
-            found = {answer.record.file: answer for answer in self._ray.get(done)}
+            found = {result.record.file: result for result in self._ray.get(done)}
         except errors.RayError as error:
             if isinstance(error, errors.RayActorError):
                 self._replace(worker, error)
             why = f"its worker failed ({_last_line(error)})."
             lost = [Failure(job.file, ImageError(f"{job.file}: {why}")) for job in task.jobs]
-            found = {failure.source: failure_answer(failure, self._classes) for failure in lost}
+            found = {failure.source: failed_result(failure, self._classes) for failure in lost}
         for job in task.jobs:
             yield job, found[job.file]
 

@@ -138,7 +138,7 @@ def stamp_of(file: str) -> Stamp | None:
 
 def _check_same(folder: Path, there: Mapping[str, Any], here: Mapping[str, Any], *, model: str) -> None:
     if there.get("weights") != here["weights"]:
-        raise OptionError(f"{folder}: holds answers of another model ({there.get('model')}), not of {model}. {GO_ON}")
+        raise OptionError(f"{folder}: contains predictions of another model ({there.get('model')}), not of {model}. {GO_ON}")
     names = [name for name in {**there, **here} if name != "model"]
     other = [f"{name} {there.get(name)!r}, not {here.get(name)!r}" for name in names if there.get(name) != here.get(name)]
     if other:

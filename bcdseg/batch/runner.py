@@ -112,8 +112,8 @@ def _gather_file(
     found: dict[str, Any] = {"rows": [], "results": [], "pictures": [], "annotations": []}
     whole, problems = False, len(clips.problems)
     try:
-        for answer in stream:
-            result, pictures, entries = (answer, [], []) if folder is None else folder.add(answer)
+        for predicted in stream:
+            result, pictures, entries = (predicted, [], []) if folder is None else folder.add(predicted)
             found["pictures"] += pictures
             found["annotations"] += entries
             found["results"].append(result.to_dict())

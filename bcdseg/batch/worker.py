@@ -65,14 +65,14 @@ class Worker:
         torch.set_num_threads(asked.threads)
         self._model, self._asked = model, asked
 
-    def answer(self, jobs: Sequence[WorkerJob]) -> list[WorkerResult]:
+    def predict(self, jobs: Sequence[WorkerJob]) -> list[WorkerResult]:
         """Return a result for each file; one that can't be read has rows with the error, one without a scan has no rows."""
         names = {job.file: job.name for job in jobs}
         without: list[WorkerResult] = []
         stream = self._model.predict(self._scans(jobs, without), on_error="keep", **self._asked.options)
         by_file = groupby(stream, key=lambda result: result.source if result.source in names else clip_file(result))
-        answers = [self._answer_or_fail(file, names[file], results) for file, results in by_file]
-        return [*answers, *without]
+        results = [self._result_or_failure(file, names[file], of_file) for file, of_file in by_file]
+        return [*results, *without]
 
     def _scans(self, jobs: Sequence[WorkerJob], without: list[WorkerResult]) -> Iterator[ImageSource]:
         for job in jobs:
@@ -82,22 +82,22 @@ class Worker:
                 raise
             except BaseException as error:  # a remote file system or a decoder may raise anything
                 why = error if isinstance(error, BcdsegError) else _not_fetched(job.file, error)
-                without.append(failure_answer(Failure(job.file, why), self._model.classes))
+                without.append(failed_result(Failure(job.file, why), self._model.classes))
                 continue
             if not scans:
                 without.append(WorkerResult(Record(file=job.file, rows=[], results=[], stamp=stamp_of(job.file)), {}))
             yield from scans
 
-    def _answer_or_fail(self, file: str, name: str, stream: Iterator[Result]) -> WorkerResult:
+    def _result_or_failure(self, file: str, name: str, stream: Iterator[Result]) -> WorkerResult:
         try:
-            return self._answer(file, name, stream)
+            return self._result(file, name, stream)
         except EXITS:
             raise
         except BaseException as error:
             why = error if isinstance(error, BcdsegError) else unexpected_error(file, "can't be predicted", error)
-            return failure_answer(Failure(file, why), self._model.classes)
+            return failed_result(Failure(file, why), self._model.classes)
 
-    def _answer(self, file: str, name: str, stream: Iterator[Result]) -> WorkerResult:
+    def _result(self, file: str, name: str, stream: Iterator[Result]) -> WorkerResult:
         rows: list[dict[str, Any]] = []
         details: list[dict[str, Any]] = []
         pictures: dict[str, bytes] = {}
@@ -122,7 +122,7 @@ class Worker:
         return WorkerResult(record, pictures)
 
 
-def failure_answer(failure: Failure, classes: Sequence[str]) -> WorkerResult:
+def failed_result(failure: Failure, classes: Sequence[str]) -> WorkerResult:
     """Return the result of a file that can't be predicted."""
     rows = table_rows([failure], classes)
     return WorkerResult(Record(file=failure.source, rows=rows, results=[failure.to_dict()], whole=False), {})

@@ -69,7 +69,7 @@ def export(
     check_free(targets, overwrite=overwrite)
     difference = _checked(subject, chosen, contents, compared)
     if reason := BOUNDS[precision].exceeded(difference):
-        raise ParityError(f"{path}: is not written, since it would not answer as the model does: {reason}.")
+        raise ParityError(f"{path}: is not written, since its outputs would differ from the model's: {reason}.")
     for target, content in targets.items():
         write_whole(target, content, overwrite=overwrite)
     return Exported(path=path, format=name, precision=precision, size=sum(map(len, contents.values())), difference=difference)

@@ -77,8 +77,8 @@ def open_litert(path: Path, subject: Subject) -> Callable[[NDArray[np.uint8]], I
         return {name: maps.get(name, found[name]) for name in subject.outputs}
 
     def each(scans: NDArray[np.uint8]) -> Inputs:
-        answers = [one(scan) for scan in scans]
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in subject.outputs}
+        outputs = [one(scan) for scan in scans]
+        return {name: np.concatenate([output[name] for output in outputs]) for name in subject.outputs}
 
     return each
 

@@ -102,13 +102,13 @@ def open_bundle(path: Path, subject: Subject) -> Callable[[NDArray[np.uint8]], d
         image = image.movedim(-1, 1) if subject.preprocessing.channels == 3 else image[:, None]
         with torch.inference_mode():
             found = network(image.mT)
-        answer: dict[str, NDArray[Any]] = {}
+        outputs: dict[str, NDArray[Any]] = {}
         if MASK in found:
-            answer["mask_probability"] = np.asarray(found[MASK][:, 0].mT)
-            answer["mask"] = answer["mask_probability"] >= np.float32(subject.rules.threshold)
+            outputs["mask_probability"] = np.asarray(found[MASK][:, 0].mT)
+            outputs["mask"] = outputs["mask_probability"] >= np.float32(subject.rules.threshold)
         if CLASSES in found:
-            answer["probabilities"] = np.asarray(found[CLASSES])
-        return answer
+            outputs["probabilities"] = np.asarray(found[CLASSES])
+        return outputs
 
     return run
 

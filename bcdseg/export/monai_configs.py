@@ -51,7 +51,7 @@ def metadata(subject: Subject) -> dict[str, Any]:
         },
         "name": subject.name,
         "task": "Outline and class of breast lesions in ultrasound" if classes else "Outline of breast lesions in ultrasound",
-        "description": f"The model {subject.name} of bcdseg, from scan to answer. Docs: docs/README.md.",
+        "description": f"The model {subject.name} of bcdseg, from scan to mask and probabilities. Docs: docs/README.md.",
         "authors": "See docs/README.md.",
         "copyright": "See docs/README.md.",
         "intended_use": USE,

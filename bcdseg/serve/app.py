@@ -21,7 +21,7 @@ from bcdseg.serve.access_log import AccessLog
 from bcdseg.serve.limits import Limits
 from bcdseg.serve.readers import Readers
 from bcdseg.serve.request_queue import RequestQueue
-from bcdseg.serve.responses import USE, Answer, json_body, mask_body, segmentation_body
+from bcdseg.serve.responses import USE, PredictionResponse, json_body, mask_body, segmentation_body
 from bcdseg.serve.upload import FORM, RAW
 from bcdseg.serve.workers import FAILED, READY, Workers
 from bcdseg.types import SPACING_RANGE
@@ -30,8 +30,8 @@ from bcdseg.web.middleware import COMMON, AddHeaders, CheckHost
 from bcdseg.web.unread import CloseUnread
 
 HEADERS = {**COMMON, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
-WRONG_HOST = "This server does not answer under the name that was asked for. Allow it with bcdseg serve --allow-host NAME."
-LAST_SECONDS = 1.0  # for work whose client is gone: servers shut an application down when its requests are answered
+WRONG_HOST = "This server does not accept the host name of the request. Allow it with bcdseg serve --allow-host NAME."
+LAST_SECONDS = 1.0  # for work whose client is gone: servers shut an application down when its requests are complete
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 FILE_IN_FORM = {"schema": {"type": "object", "properties": {"file": BINARY["schema"]}, "required": ["file"]}}
 BODY = {"requestBody": {"required": True, "content": {FORM: FILE_IN_FORM, **dict.fromkeys(RAW, BINARY)}}}
@@ -86,9 +86,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         408: "The upload didn't arrive in time.",
         413: "The file has too many bytes, or the scan too many pixels.",
         415: "Files of this kind can't be read here.",
-        422: "The file is no scan that can be read, or an option is not possible; the message says why.",
-        429: "Too many requests wait already; Retry-After says in how many seconds to try again.",
-        503: "Not ready yet, busy, stopping, or the prediction took too long; Retry-After says in how many seconds to try again.",
+        422: "The file can't be read as a scan, or an option is not possible; the message states the reason.",
+        429: "Too many requests are waiting; Retry-After is the number of seconds to wait.",
+        503: "Not ready yet, busy, stopping, or the prediction took too long; Retry-After is the number of seconds to wait.",
     }.items()
 }
 
@@ -143,7 +143,7 @@ def _add_predictions(app: FastAPI, requests: RequestQueue) -> None:
         )
         return app.post(path, response_class=Response, responses={**PROBLEMS, **content}, openapi_extra=BODY, **options)
 
-    @post("/predict", "application/json", response_model=Answer, summary="Class, probabilities, lesions, flags")
+    @post("/predict", "application/json", response_model=PredictionResponse, summary="Class, probabilities, lesions, flags")
     async def predict(
         request: Request,
         mask: WithMask = False,

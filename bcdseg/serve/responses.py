@@ -28,7 +28,7 @@ class FlagFound(BaseModel):
     message: str
 
 
-class Answer(BaseModel):
+class PredictionResponse(BaseModel):
     """Prediction of a scan."""
 
     source: str = Field(description="Always 'upload': names of files are not read; of a clip, with the frame's number.")

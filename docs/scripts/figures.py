@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import design
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -35,7 +36,7 @@ def true_mask() -> np.ndarray:
 
 
 def first_look() -> str:
-    """The home page's picture: scan and outline as images, class and size as text that can be read aloud."""
+    """The home page's picture: scan and outline as images, class and size as text for screen readers."""
     prediction = predicted()
     bars = "".join(_bar(name, value) for name, value in prediction.probabilities.items())
     sizes = "".join(
@@ -79,7 +80,7 @@ def heat() -> Pictures:
 
 
 def twins() -> Pictures:
-    """A scan and a copy of it, as they lie in public data sets, with the score that the audit gives the pair."""
+    """A scan and a copy of it, as found in public data sets, with the audit's score of the pair."""
     scan = Image.open(FIRST).convert("L")
     width, height = scan.size
     copy = scan.crop((width // 12, height // 14, width, height)).resize((round(width * 0.8), round(height * 0.8)))
@@ -134,7 +135,12 @@ def reliability() -> Pictures:
     return {"reliability.webp": _row(list(zip(pictures, ("too sure", "the same, calibrated"), strict=True)), height=420)}
 
 
-FIGURES: tuple[Callable[[], Pictures], ...] = (scan_and_outline, one_of_each, heat, twins, overlaps, network, reliability)
+def rooms() -> Pictures:
+    """The rooms of the package, and three ways through them."""
+    return {"rooms.svg": design.picture().encode()}
+
+
+FIGURES: tuple[Callable[[], Pictures], ...] = (scan_and_outline, one_of_each, heat, twins, overlaps, network, reliability, rooms)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Parts of pages that are made from the code and the files they tell of, so that they can't go stale."""
+"""Parts of pages that are made from the code and from the files that they describe, so that they stay correct."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
+import design
 from figures import first_look
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,7 @@ def recipes() -> str:
 
 
 def _of_root(name: str) -> str:
-    """A page that lies in the root of the repository, with its links bent to the site's."""
+    """A page of the repository's root, with links to the site's pages."""
     return (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
 
 
@@ -94,4 +95,5 @@ PARTS: dict[str, Callable[[], str]] = {
     "model-card-bus-multi": partial(model_card, "bus-multi"),
     "model-card-busi-lite": partial(model_card, "busi-lite"),
     "recipes": recipes,
+    "rooms": design.rooms,
 }

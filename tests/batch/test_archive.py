@@ -1,4 +1,4 @@
-"""Archives predicted by the workers of Ray: the answers of the plain command, whatever dies on the way."""
+"""Archives predicted by the workers of Ray: the results of the plain command, whatever dies on the way."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_file_that_kills_its_workers_is_a_row_and_takes_no_other_with_it(
     ray.cloudpickle.register_pickle_by_value(fragile)  # workers know nothing of the tests
     remote = ray.remote(fragile.Fragile)
     given = Dispatch(ray, lambda: remote.remote(loaded, asked), workers=1, together=1, classes=loaded.classes)
-    poison, scan = sorted((answer.record for answer in given.answers(jobs)), key=lambda record: record.file)
+    poison, scan = sorted((result.record for result in given.results(jobs)), key=lambda record: record.file)
     given.stop()
     assert (scan.file, scan.whole, scan.rows[0].get("error")) == (jobs[1].file, True, None)
     assert (poison.file, poison.whole) == (jobs[0].file, False)
@@ -192,7 +192,7 @@ def test_ray_is_silent_and_listens_to_this_machine_alone(ray: Any) -> None:
     assert ray.get_runtime_context().worker.node.webui_url in (None, "")
 
 
-def test_a_worker_alone_answers_as_the_model_and_says_what_it_could_not_fetch(model: Path, scans: Path) -> None:
+def test_a_worker_alone_predicts_as_the_model_and_reports_what_it_could_not_fetch(model: Path, scans: Path) -> None:
     gone, numbered = f"file://{scans}/gone.png", scans / "IM#3"
     numbered.write_bytes(b"no scan")
     report = scans / "report.dcm"
@@ -206,7 +206,7 @@ def test_a_worker_alone_answers_as_the_model_and_says_what_it_could_not_fetch(mo
         WorkerJob(gone, "gone"),
         WorkerJob(str(report), "report"),
     ]
-    found = {answer.record.file: answer for answer in worker.answer(jobs)}
+    found = {result.record.file: result for result in worker.predict(jobs)}
     assert len(found) == 4
     assert "report.dcm" in found[str(report)].record.rows[0]["error"]
     assert "IM#3: is not an image" in found[str(numbered)].record.rows[0]["error"]
@@ -238,7 +238,7 @@ def test_one_file_never_ends_a_task_whatever_it_raises(model: Path, tmp_path: Pa
     for job in jobs:
         Image.fromarray(draw_scan(1)).save(job.file)
     asked = Asked(options={}, frames=1, masks=False, overlay=False, threads=torch.get_num_threads())
-    found = {answer.record.file: answer.record for answer in Worker(bcdseg.load(model), asked).answer(jobs)}
+    found = {result.record.file: result.record for result in Worker(bcdseg.load(model), asked).predict(jobs)}
     assert [found[job.file].whole for job in jobs] == [False, False, True]
     for job in jobs[:2]:
         assert job.file in found[job.file].rows[0]["error"]
