@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist
 # Silences a notice about the next major version of mkdocs, which pyproject.toml excludes.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
-.PHONY: demo test test-all check fuzz audit-pins sbom licences docs docs-serve format clean
+.PHONY: demo test test-all gpu check fuzz audit-pins sbom licences docs docs-serve format clean
 
 demo: $(VENV)/demo.done ## outline and classify the sample scans
 	$(BIN)/bcdseg predict data/sample --out demo-output --overwrite
@@ -18,6 +18,10 @@ test: $(VENV)/dev.done ## run all tests but the slow ones
 
 test-all: $(VENV)/dev.done ## run all tests, and measure which lines they run
 	$(PYTEST) --cov --cov-report term:skip-covered
+
+gpu: $(VENV)/dev.done ## on a machine with a CUDA device: run the tests that need one, and print one table of speeds
+	$(BIN)/python -m pytest -m gpu -q
+	$(BIN)/python benchmarks/gpu.py --out gpu.md
 
 check: $(VENV)/dev.done ## format, lint, types, import direction, the documentation
 	$(BIN)/ruff format --check $(SOURCES)
