@@ -66,7 +66,7 @@ def main() -> None:
     usual = [statistics_of(images) for images in scans]
     foreign = {
         "photographs and documents": statistics_of(photographs()),
-        "mammograms": statistics_of(scans_of(bcdseg.open_dataset(options.mias150))),
+        "mammograms": statistics_of(scans_of(bcdseg.open_dataset(options.mias150, layout="class_folders"))),
     }
     rows: dict[str, list[str]] = {}
     for left_out, images in enumerate(scans):
