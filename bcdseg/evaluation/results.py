@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.errors import OptionError
 from bcdseg.evaluation.measures.catalogue import Spread, headlines, spreads
-from bcdseg.evaluation.measures.intervals import Difference, compare
 from bcdseg.evaluation.measures.measure import Estimate, Measure
 from bcdseg.evaluation.metrics.calibration import Bin, reliability, risk_coverage
 from bcdseg.evaluation.metrics.classification import confusion
 from bcdseg.evaluation.metrics.weighted import once
+from bcdseg.evaluation.model_comparison import Comparison, compare_evaluations, named
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
 from bcdseg.evaluation.training_overlap import OVERLAP
 from bcdseg.table_text import html_table
@@ -30,31 +29,6 @@ if TYPE_CHECKING:
     from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
     from bcdseg.evaluation.report.gallery import GalleryItem
     from bcdseg.evaluation.robustness import Robustness
-
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The differences between two models on the same scans.
-
-    Attributes:
-        first: Name of the reference model.
-        second: Name of the model that is compared with it.
-        differences: Second minus first for each measure, with paired intervals.
-    """
-
-    first: str
-    second: str
-    differences: Mapping[str, Difference]
-
-    def sentence(self, measure: str) -> str:
-        """Return a sentence on which model is better in a measure, by how much, and with which interval."""
-        return _named(self.differences, measure).sentence(self.first, self.second)
-
-    def __repr__(self) -> str:
-        shown = [name for name in self.differences if "/" not in name][:12]
-        return "\n".join([f"<Comparison of {self.second} with {self.first}>", *(f"  {self.sentence(name)}" for name in shown)])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -97,7 +71,7 @@ class Evaluation:
 
     def __getitem__(self, measure: str) -> Estimate:
         """Return the estimate of a measure, such as ``"dice"`` or ``"dice/malignant"``."""
-        return _named(self.estimates, measure)
+        return named(self.estimates, measure)
 
     @cached_property
     def spreads(self) -> tuple[Spread, ...]:
@@ -142,16 +116,13 @@ class Evaluation:
     def compare(self, other: Evaluation) -> Comparison:
         """Compare this model with another on the same scans by a paired bootstrap over groups; differences are this minus other.
 
-        Each model is measured at its own operating points and thresholds.
+        Each model is measured at its own operating points and thresholds. Areas under the ROC curve are also compared by DeLong's
+        test. Models of different classes are compared on the classes and the scans that both know.
 
         Raises:
-            InputError: The scans, their groups, their truth or the classes differ.
+            InputError: The scans, their groups or their truth differ.
         """
-        others = {measure.name: measure for measure in other.measures}
-        shared = [measure for measure in self.measures if measure.name in others]
-        own = [others[measure.name] for measure in shared]
-        found = compare(other.cases, self.cases, shared, first_measures=own, draws=self.draws, seed=self.seed)
-        return Comparison(first=other.model, second=self.model, differences=found)
+        return compare_evaluations(other, self)
 
     def save(
         self,
@@ -202,12 +173,6 @@ def _confidence(cases: Cases) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return whether the predicted class is correct, and its probability, for scans whose true class is known."""
     known = cases.has_class
     return cases.predicted[known] == cases.labels[known], cases.probabilities[known].max(axis=1, initial=0.0)
-
-
-def _named(found: Mapping[str, Item], name: str) -> Item:
-    if name not in found:
-        raise OptionError(f"{name!r}: no measure has this name. There are {', '.join(found)}.")
-    return found[name]
 
 
 Step = TypeVar("Step")

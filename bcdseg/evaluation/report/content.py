@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
-    from bcdseg.evaluation.results import Comparison, Evaluation
+    from bcdseg.evaluation.model_comparison import Comparison
+    from bcdseg.evaluation.results import Evaluation
 
 LEGEND = "Solid blue: the true outline. Dashed yellow: the predicted outline."
 HEAT = (
@@ -84,13 +85,23 @@ def _summary(evaluation: Evaluation) -> Iterator[Block]:
 
 def _comparison(evaluation: Evaluation, found: Comparison) -> Iterator[Block]:
     names = [one.name for one in evaluation.headlines if one.name in found.differences]
+    if found.shared:
+        classes = ", ".join(found.shared)
+        yield Text(
+            f"The models know different classes. They are compared on those that both know: {classes} ({found.scans} scans)."
+        )
     yield Text(
         f"Both models predicted the same scans. The difference is {found.second} minus {found.first}, and its interval comes from "
-        "drawing the same groups for both. Where the interval contains 0, no difference is shown. One interval in twenty "
-        "misses the "
-        "true difference by chance."
+        "drawing the same groups for both. Where the interval contains 0, no difference is shown. One interval in twenty misses "
+        f"the true difference by chance, and here are {len(names)}: a single one that excludes 0 proves little."
     )
     yield tables.comparison_table(found, names)
+    if found.auc_tests:
+        yield Text(
+            "The same areas under the ROC curve by DeLong's test, where scans of one patient or group of copies count as dependent "
+            "(Obuchowski). Below each p-value is the one after Holm's correction for the number of classes."
+        )
+        yield tables.auc_test_table(found)
 
 
 def _segmentation(evaluation: Evaluation) -> Iterator[Block]:

@@ -13,7 +13,8 @@ from bcdseg.table_text import csv_text
 if TYPE_CHECKING:
     from bcdseg.evaluation.measures.measure import Estimate, Measure
     from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
-    from bcdseg.evaluation.results import Comparison, Evaluation
+    from bcdseg.evaluation.model_comparison import Comparison
+    from bcdseg.evaluation.results import Evaluation
     from bcdseg.evaluation.results_table import Cases
     from bcdseg.evaluation.robustness import Robustness
 
@@ -116,6 +117,8 @@ def _comparison(found: Comparison) -> dict[str, Any]:
             {"name": name, "first": one.first, "second": one.second, **asdict(one.difference)}
             for name, one in found.differences.items()
         ],
+        "shared_classes": list(found.shared),
+        "delong": {name: {**one.result._asdict(), "p_holm": one.p_holm} for name, one in found.auc_tests.items()},
     }
 
 

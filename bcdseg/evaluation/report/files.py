@@ -18,7 +18,8 @@ from bcdseg.inference.writers import NOT_UNICODE, json_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bcdseg.evaluation.results import Comparison, Evaluation
+    from bcdseg.evaluation.model_comparison import Comparison
+    from bcdseg.evaluation.results import Evaluation
 
 NAMES = ("report.html", "report.md", "report.json", "cases.csv", "checklist.md", "paper.md", "paper.tex")
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.evaluation.corruptions import CORRUPTIONS
-from bcdseg.evaluation.measures.format import NONE, UNITS, interval, number, signed_interval, signed_with_unit, with_unit
+from bcdseg.evaluation.measures.format import NONE, UNITS, interval, number, signed, signed_interval, signed_with_unit, with_unit
 from bcdseg.evaluation.measures.outlines import COLUMNS, SIZE_RANGES
 from bcdseg.evaluation.report.blocks import Cell, Table
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.measures.measure import Estimate, Measure
     from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
-    from bcdseg.evaluation.results import Comparison, Evaluation
+    from bcdseg.evaluation.model_comparison import Comparison
+    from bcdseg.evaluation.results import Evaluation
     from bcdseg.evaluation.robustness import Robustness
 
 OF_CLASS = ("class_recall", "class_precision", "class_specificity", "class_f1", "roc_auc", "pr_auc", "ece")
@@ -183,6 +184,24 @@ def comparison_table(found: Comparison, names: Sequence[str]) -> Table:
             (Cell(one.measure.title, f"{sentence[:1].upper()}{sentence[1:]}"), *values, difference_cell(one.difference, unit))
         )
     return Table(("measure", found.first, found.second, "difference"), tuple(rows))
+
+
+def auc_test_table(found: Comparison) -> Table:
+    """Return a table of DeLong's test for each class."""
+    rows = tuple(
+        (
+            Cell(f"ROC-AUC, {name} against rest"),
+            Cell(number(test.result.first, "fraction")),
+            Cell(number(test.result.second, "fraction")),
+            Cell(
+                signed(test.result.difference, "fraction"),
+                f"{signed(test.result.low, 'fraction')} to {signed(test.result.high, 'fraction')}",
+            ),
+            Cell(f"{test.result.p:.3f}", f"{test.p_holm:.3f} after Holm"),
+        )
+        for name, test in found.auc_tests.items()
+    )
+    return Table(("DeLong's test", found.first, found.second, "difference", "p"), rows)
 
 
 def fact_table(facts: Mapping[str, Any], title: str = "") -> Table:

@@ -1,0 +1,165 @@
+"""Comparison of two models on the same scans: paired intervals for every measure, and DeLong's test for areas under the curve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from bcdseg.errors import OptionError
+from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.measures.format import signed
+from bcdseg.evaluation.measures.intervals import Difference, compare, matched
+from bcdseg.evaluation.metrics.paired_auc import PairedAuc, holm, paired_auc
+from bcdseg.evaluation.results_table import UNKNOWN, Cases
+
+if TYPE_CHECKING:
+    from bcdseg.evaluation.results import Evaluation
+
+Item = TypeVar("Item")
+MOST_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class AucTest:
+    """DeLong's test of two areas under the ROC curve, of one class against the rest.
+
+    Attributes:
+        result: Both areas, their difference with its interval, and the p-value.
+        p_holm: The p-value after Holm's correction for all classes of the comparison.
+    """
+
+    result: PairedAuc
+    p_holm: float
+
+    def __str__(self) -> str:
+        found = self.result
+        ends = f"{signed(found.low, 'fraction')} to {signed(found.high, 'fraction')}"
+        return f"{signed(found.difference, 'fraction')} ({ends}), p = {found.p:.3f}, after Holm {self.p_holm:.3f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The differences between two models on the same scans.
+
+    Attributes:
+        first: Name of the reference model.
+        second: Name of the model that is compared with it.
+        differences: Second minus first for each measure, with paired intervals.
+        auc_tests: DeLong's test for each class; scans of one group count as dependent (Obuchowski).
+        shared: Classes that both models know, where one of them knows others too; empty where both know the same.
+        scans: Number of scans that both were measured on.
+    """
+
+    first: str
+    second: str
+    differences: Mapping[str, Difference]
+    auc_tests: Mapping[str, AucTest] = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
+    scans: int = 0
+
+    def sentence(self, measure: str) -> str:
+        """Return a sentence on which model is better in a measure, by how much, and with which interval."""
+        return named(self.differences, measure).sentence(self.first, self.second)
+
+    def __repr__(self) -> str:
+        shown = [name for name in self.differences if "/" not in name][:MOST_SHOWN]
+        tests = [f"  ROC-AUC, {label} against rest, DeLong: {test}" for label, test in self.auc_tests.items()]
+        narrowed = [f"  on the classes that both know: {', '.join(self.shared)} ({self.scans} scans)"] if self.shared else []
+        head = f"<Comparison of {self.second} with {self.first}>"
+        return "\n".join([head, *narrowed, *(f"  {self.sentence(name)}" for name in shown), *tests])
+
+
+def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
+    """Compare the second model with the first; where their classes differ, on the classes and scans that both know."""
+    old, new = first.cases, second.cases
+    own = [{one.name: one for one in evaluation.measures} for evaluation in (first, second)]
+    shared = ()
+    if old.classes and new.classes and old.classes != new.classes:
+        shared = tuple(name for name in old.classes if name in new.classes)
+        old, new = _of_shared_scans(old, new)
+        old, new = narrowed(old, shared), narrowed(new, shared)
+        wanted = own[0].keys() & own[1].keys()
+        own = [{one.name: one for one in all_measures(cases) if one.name in wanted} for cases in (old, new)]
+    names = [name for name in own[1] if name in own[0]]
+    differences = compare(
+        old,
+        new,
+        [own[1][name] for name in names],
+        first_measures=[own[0][name] for name in names],
+        draws=second.draws,
+        seed=second.seed,
+    )
+    reported = shared if set(shared) != set(first.cases.classes) or set(shared) != set(second.cases.classes) else ()
+    return Comparison(
+        first=first.model,
+        second=second.model,
+        differences=differences,
+        auc_tests=auc_tests(old, matched(old, new)),
+        shared=reported,
+        scans=len(old),
+    )
+
+
+def narrowed(cases: Cases, classes: Sequence[str]) -> Cases:
+    """Return a table of some of its classes: probabilities are those among these, and scans of others have no known class.
+
+    With fewer than two classes it has none, and only masks are compared.
+    """
+    kept = tuple(classes) if len(classes) > 1 else ()
+    numbers = [cases.classes.index(name) for name in kept]
+    labels = np.full(len(cases), UNKNOWN)
+    for new, old in enumerate(numbers):
+        labels[cases.labels == old] = new
+    chosen = cases.probabilities[:, numbers]
+    total = chosen.sum(axis=1, keepdims=True)
+    even = np.full(chosen.shape, 1 / max(len(kept), 1))
+    return replace(
+        cases,
+        classes=kept,
+        labels=labels,
+        probabilities=np.divide(chosen, total, out=even, where=total > 0),
+        logits=cases.logits[:, numbers],
+        positive=cases.positive if cases.positive in kept else None,
+        no_lesion=cases.no_lesion if cases.no_lesion in kept else None,
+    )
+
+
+def auc_tests(first: Cases, second: Cases) -> dict[str, AucTest]:
+    """Return DeLong's test for each class of two tables of the same scans, in the same order."""
+    found = dict(_auc_tests(first, second))
+    corrected = holm(np.array([one.p for one in found.values()]))
+    return {name: AucTest(result=one, p_holm=float(p)) for (name, one), p in zip(found.items(), corrected, strict=True)}
+
+
+def named(found: Mapping[str, Item], name: str) -> Item:
+    """Return the item of a measure, or raise an OptionError that lists the measures."""
+    if name not in found:
+        raise OptionError(f"{name!r}: no measure has this name. There are {', '.join(found)}.")
+    return found[name]
+
+
+def _auc_tests(first: Cases, second: Cases) -> Iterator[tuple[str, PairedAuc]]:
+    rows = first.has_class & second.has_class
+    if first.classes != second.classes or not rows.any():
+        return
+    for number, name in enumerate(first.classes):
+        if len(first.classes) == 2 and name != (first.positive or first.classes[-1]):
+            continue  # with two classes, the area of one is that of the other
+        scores = (cases.probabilities[rows, number] for cases in (first, second))
+        found = paired_auc(first.labels[rows] == number, *scores, groups=first.group_numbers[rows])
+        if found is not None:
+            yield name, found
+
+
+def _of_shared_scans(first: Cases, second: Cases) -> tuple[Cases, Cases]:
+    """Return both tables without the scans of a class that the other model doesn't know, and that it was not measured on."""
+    both = set(first.ids) & set(second.ids)
+
+    def kept(cases: Cases, others: Cases) -> Cases:
+        unknown = [(name := cases.label(at)) is not None and name not in others.classes for at in range(len(cases))]
+        return cases.select([one in both or not odd for one, odd in zip(cases.ids, unknown, strict=True)])
+
+    return kept(first, second), kept(second, first)

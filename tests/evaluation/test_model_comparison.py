@@ -1,0 +1,125 @@
+"""Two models on the same scans: DeLong's test against a published example and plain loops, and models of different classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import busi
+from made_cases import made_table
+from sklearn.metrics import roc_auc_score
+
+import bcdseg
+from bcdseg import Dataset
+from bcdseg.evaluation.external_predictions import ExternalPrediction
+from bcdseg.evaluation.metrics.paired_auc import auc_covariance, holm, paired_auc
+from bcdseg.evaluation.model_comparison import narrowed
+
+OVARIAN = """
+3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0  1.6 5.6 5 1  3.8 5.7 5 1
+3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1  4.3 7.0 4 1  3.6 6.7 4 0  2.3 4.4 6 1  4.2 7.6 4 0
+4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1  3.0 4.7 8 0  4.5 7.4 5 1  3.7 7.4 5 1  3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1
+4.3 6.5 4 1  3.2 5.1 5 1  2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1  3.5 6.2 5 1
+2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1  3.6 6.6 5 1
+"""
+"""Albumin, total protein, K-G score and outcome of 43 patients, from DeLong, DeLong and Clarke-Pearson (1988)."""
+
+
+def test_delong_gives_the_figures_of_the_published_example() -> None:
+    # Areas, standard errors and chi-square as SAS states them for this example (SAS/STAT user's guide, PROC LOGISTIC).
+    albumin, protein, score, outcome = np.array(OVARIAN.split(), np.float64).reshape(-1, 4).T
+    areas, covariance = auc_covariance(outcome == 1, np.stack([albumin, 10 - score, protein]), np.arange(43))
+    assert areas == pytest.approx([0.7366, 0.7258, 0.6478], abs=5e-5)
+    assert np.sqrt(np.diag(covariance)) == pytest.approx([0.0927, 0.1028, 0.1000], abs=5e-5)
+    contrast = np.array([[1.0, -1, 0], [0, -1, 1]])
+    change = contrast @ areas
+    assert change @ np.linalg.inv(contrast @ covariance @ contrast.T) @ change == pytest.approx(2.5340, abs=5e-5)
+
+
+@pytest.mark.parametrize("per_group", [1, 3])
+def test_the_covariance_is_that_of_plain_loops(per_group: int) -> None:
+    random = np.random.default_rng(per_group)
+    truth, scores = random.uniform(size=60) < 0.4, random.integers(0, 8, (2, 60)).astype(np.float64)
+    groups = np.arange(60) // per_group
+    areas, covariance = auc_covariance(truth, scores, groups)
+    assert areas == pytest.approx([roc_auc_score(truth, one) for one in scores])
+    positive, other = np.flatnonzero(truth), np.flatnonzero(~truth)
+
+    def wins(score: np.ndarray, i: int, j: int) -> float:
+        return 1.0 if score[i] > score[j] else 0.5 if score[i] == score[j] else 0.0
+
+    expected = np.zeros((2, 2))
+    parts = []
+    for score, area in zip(scores, areas, strict=True):
+        of_positive, of_other = {}, {}
+        for group in set(groups):
+            of_positive[group] = sum(np.mean([wins(score, i, j) for j in other]) - area for i in positive if groups[i] == group)
+            of_other[group] = sum(np.mean([wins(score, i, j) for i in positive]) - area for j in other if groups[j] == group)
+        parts.append((of_positive, of_other))
+    with_positive, with_other, every = len(set(groups[positive])), len(set(groups[other])), len(set(groups))
+    m, n = len(positive), len(other)
+    for a in range(2):
+        for b in range(2):
+            tens = sum(parts[a][0][g] * parts[b][0][g] for g in set(groups)) * with_positive / (with_positive - 1)
+            ones = sum(parts[a][1][g] * parts[b][1][g] for g in set(groups)) * with_other / (with_other - 1)
+            mixed = (
+                sum(parts[a][0][g] * parts[b][1][g] + parts[a][1][g] * parts[b][0][g] for g in set(groups)) * every / (every - 1)
+            )
+            expected[a, b] = tens / m**2 + ones / n**2 + mixed / (m * n)
+    assert covariance == pytest.approx(expected)
+
+
+def test_equal_scores_do_not_differ_and_too_few_groups_have_no_test() -> None:
+    truth, score = np.array([True, True, False, False]), np.array([0.9, 0.4, 0.5, 0.1])
+    assert paired_auc(truth, score, score).p == 1
+    assert paired_auc(truth, score, score, np.array([0, 0, 1, 2])) is None
+
+
+def test_holm_corrects_for_the_number_of_tests() -> None:
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([])).tolist() == []
+
+
+def test_a_narrowed_table_has_the_probabilities_among_its_classes() -> None:
+    cases = made_table(60)
+    two = narrowed(cases, ("benign", "malignant"))
+    at = [cases.classes.index(name) for name in two.classes]
+    pair = cases.probabilities[:, at]
+    assert two.probabilities == pytest.approx(pair / pair.sum(axis=1, keepdims=True))
+    assert [two.label(row) for row in range(60)] == [name if name in two.classes else None for name in map(cases.label, range(60))]
+    assert two.no_lesion is None
+    assert narrowed(cases, ("benign",)).classes == ()
+
+
+def predictions(scans: Dataset, classes: tuple[str, ...], skill: float) -> dict[str, ExternalPrediction]:
+    random = np.random.default_rng(len(classes))
+    found = {}
+    for one in scans:
+        scores = random.uniform(size=len(classes)) + skill * np.array([name == one.label for name in classes])
+        found[one.id] = ExternalPrediction(None, dict(zip(classes, (scores / scores.sum()).tolist(), strict=True)))
+    return found
+
+
+def test_models_of_different_classes_are_compared_on_those_that_both_know(tmp_path: Path) -> None:
+    scans = bcdseg.open_dataset(busi(tmp_path, (12, 30, 30)))
+    two = scans.select([one.id for one in scans if one.label != "normal"])
+    quiet = {"draws": 200, "gallery": 0, "progress": False}
+    three = bcdseg.evaluate_predictions(predictions(scans, ("normal", "benign", "malignant"), 0.3), scans, name="three", **quiet)
+    both = bcdseg.evaluate_predictions(predictions(two, ("benign", "malignant"), 1.0), two, name="two", **quiet)
+    found = both.compare(three)
+    assert (found.shared, found.scans) == (("benign", "malignant"), 60)
+    assert found.differences["accuracy"].second == both["accuracy"].value
+    assert found.differences["roc_auc/malignant"].second == both["roc_auc/malignant"].value
+    test = found.auc_tests["malignant"]
+    assert test.result.difference == pytest.approx(found.differences["roc_auc/malignant"].difference.value)
+    assert test.p_holm == test.result.p  # one test needs no correction
+    assert "on the classes that both know: benign, malignant (60 scans)" in repr(found)
+    page = both.save(tmp_path / "report", compared_with=[three]).read_text()
+    assert "They are compared on those that both know: benign, malignant (60 scans)." in page
+    assert "DeLong" in page
+    same = replace(three, model="same").compare(three)
+    assert same.shared == ()
+    assert set(same.auc_tests) == {"normal", "benign", "malignant"}
+    assert all(one.result.p == 1 for one in same.auc_tests.values())
