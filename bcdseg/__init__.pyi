@@ -57,6 +57,8 @@ from .networks.network import Output as Output
 from .pacs.dicomweb import PacsResult as PacsResult
 from .pacs.dicomweb import predict_dicomweb as predict_dicomweb
 from .pacs.server import DicomWebServer as DicomWebServer
+from .pacs.watch import ArrivedScan as ArrivedScan
+from .pacs.watch import watch_folder as watch_folder
 from .registry import register as register
 from .training.config import FitConfig as FitConfig
 from .training.config import read_config as read_config

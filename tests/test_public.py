@@ -11,6 +11,7 @@ from public_api import LIST, public_api
 import bcdseg
 
 PUBLIC = {
+    "ArrivedScan",
     "Audit",
     "Benchmark",
     "ClipSummary",
@@ -77,6 +78,7 @@ PUBLIC = {
     "save_dicom_sr",
     "split",
     "summarize_clip",
+    "watch_folder",
     "unseen",  # deprecated
 }
 

@@ -20,6 +20,7 @@ from bcdseg.cli.predict import predict_command
 from bcdseg.cli.servers import app_command, serve_command
 from bcdseg.cli.site import fit_site_command
 from bcdseg.cli.train import train_command
+from bcdseg.cli.watch import watch_command
 from bcdseg.errors import BcdsegError
 from bcdseg.terminal import echo, show_warning
 
@@ -45,6 +46,7 @@ COMMANDS = {
     "serve": serve_command,
     "app": app_command,
     "dicomweb": dicomweb_command,
+    "watch": watch_command,
 }
 for name, command in COMMANDS.items():
     app.command(name, cls=Command)(command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +16,7 @@ from bcdseg.cli.options import DATA
 from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
+    from bcdseg.inference.prediction import Prediction
     from bcdseg.pacs.dicomweb import PacsResult
     from bcdseg.pacs.server import DicomWebServer
 
@@ -120,10 +121,8 @@ def dicomweb_command(
 
     if not study and not query:
         raise OptionError("Name the studies: --study UID, or --query KEYWORD=VALUE.")
-    kinds = [kind for kind, wanted in (("seg", seg), ("sr", sr)) if wanted]
-    if not kinds:
-        raise OptionError("--no-seg and --no-sr leave nothing to store: give one of them.")
-    pacs = _server(server, user, password_file, token_file, ca_file, timeout, attempts)
+    kinds = kinds_of(seg, sr)
+    pacs = open_server(server, user, password_file, token_file, ca_file, timeout, attempts)
     results = predict_dicomweb(
         load(model, device=device),
         pacs,
@@ -137,7 +136,17 @@ def dicomweb_command(
     _print_results(results)
 
 
-def _server(
+def kinds_of(seg: bool, sr: bool) -> list[str]:
+    """Return the kinds of DICOM objects that the options choose."""
+    from bcdseg.errors import OptionError
+
+    kinds = [kind for kind, wanted in (("seg", seg), ("sr", sr)) if wanted]
+    if not kinds:
+        raise OptionError("--no-seg and --no-sr leave nothing to store: give one of them.")
+    return kinds
+
+
+def open_server(
     url: str,
     user: str | None,
     password_file: Path | None,
@@ -213,15 +222,21 @@ def _print_results(results: Iterable[PacsResult]) -> None:
 
 
 def _line(result: PacsResult) -> str:
-    from bcdseg.inference.clips import summarize_clip
-
     if result.error is not None:
         return f"failed: {result.error}"
     if not result.stored:
         return "its results are stored already"
-    if result.predictions[0].frame is not None:
-        return f"{summarize_clip(result.predictions)}; {len(result.stored)} objects stored"
-    (one,) = result.predictions
+    return f"{summary_of(result.predictions)}; {len(result.stored)} objects stored"
+
+
+def summary_of(predictions: Sequence[Prediction]) -> str:
+    """Return class and sizes of an image, or the summary of a clip."""
+    from bcdseg.inference.clips import summarize_clip
+
+    if not predictions:
+        return "has no image"
+    if predictions[0].frame is not None:
+        return str(summarize_clip(predictions))
+    (one,) = predictions
     label = "no class" if one.label is None else f"{one.label} {one.confidence:.0%}"
-    sizes = ", ".join(map(str, one.lesions)) or "nothing outlined"
-    return f"{label}, {sizes}; {len(result.stored)} objects stored"
+    return f"{label}, {', '.join(map(str, one.lesions)) or 'nothing outlined'}"

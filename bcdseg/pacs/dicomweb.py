@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bcdseg.data.readers import each_frame
+from bcdseg.dicom.deidentify import PACS
 from bcdseg.errors import BcdsegError, OptionError, PacsError, PacsObjectError
 from bcdseg.pacs.results import KINDS, ResultMaker
 from bcdseg.pacs.server import DicomWebServer, Instance, check_uid
@@ -25,8 +26,8 @@ class PacsResult:
         series: Series Instance UID of the image.
         image: SOP Instance UID of the image.
         stored: SOP Instance UIDs of the objects that were stored now; empty if the server had all of them.
-        predictions: Prediction for the image, or for each frame of the clip, with masks as the only arrays; empty if nothing was
-            predicted.
+        predictions: Prediction for the image, or for each frame of the clip, then with masks as the only arrays; empty if nothing
+            was predicted.
         error: Reason why there is no result; None after success.
     """
 
@@ -77,7 +78,7 @@ def predict_dicomweb(
         raise OptionError("Give either study=, the UID of a study, or query=, what to search for.")
     each_frame(frames)
     options = {"frames": frames, "threshold": threshold, "operating_point": operating_point}
-    maker = ResultMaker.of(model, kinds, options)
+    maker = ResultMaker.of(model, kinds, options, identity=PACS)
     named = [study] if isinstance(study, str) else list(study or ())
     for uid in named:
         check_uid(uid)
@@ -95,6 +96,8 @@ def _predict_all(
             )
     for study in studies:
         found = server.instances(study)
+        if not found:
+            raise PacsError(f"{server.url}: has no study {study}. Check the UID, and what the user may see.")
         images = [one for one in found if one.is_ultrasound]
         if not images and query is None:
             raise PacsError(f"{server.url}: study {study} has no ultrasound among its {len(found)} objects.")
@@ -118,4 +121,5 @@ def predict_instance(maker: ResultMaker, server: DicomWebServer, image: Instance
         if isinstance(error, PacsError) and not isinstance(error, PacsObjectError):
             raise
         return PacsResult(**place, error=error)
-    return PacsResult(**place, stored=tuple(objects), predictions=tuple(predictions))
+    stored_now = tuple(str(maker.uids(image.uid, kind)("instance")) for kind in objects)
+    return PacsResult(**place, stored=stored_now, predictions=tuple(predictions))

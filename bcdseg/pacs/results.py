@@ -1,14 +1,15 @@
-"""Results of a model for one image of a PACS, as DICOM objects whose UIDs follow from the image and the model."""
+"""Results of a model for one image, as DICOM objects whose UIDs follow from the image and the model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.batch.run_manifest import fingerprint, settings_of
-from bcdseg.dicom.deidentify import PACS, read_reference
+from bcdseg.dicom.deidentify import choose_identity, read_reference
 from bcdseg.dicom.uids import ObjectUids
 from bcdseg.errors import OptionError
 from bcdseg.inference.clips import without_maps
@@ -33,16 +34,23 @@ class ResultMaker:
         model: The model.
         kinds: Kinds of objects: ``"seg"``, ``"sr"`` or both.
         options: Options of ``Model.predict``.
+        identity: ``"pacs"`` or ``"shared"``; see ``Model.predict``.
+        settings: Weights, options and versions on which the results depend.
     """
 
     model: Model
     kinds: tuple[str, ...]
     options: Mapping[str, Any]
-    key: str
+    identity: str
+    settings: Mapping[str, Any]
 
     @classmethod
-    def of(cls, model: Model, kinds: Iterable[str], options: Mapping[str, Any]) -> ResultMaker:
-        """Return the maker of a model's results."""
+    def of(cls, model: Model, kinds: Iterable[str], options: Mapping[str, Any], *, identity: str) -> ResultMaker:
+        """Return the maker of a model's results.
+
+        Raises:
+            OptionError: A kind or the identity is unknown, or the model doesn't make any of the kinds.
+        """
         chosen = tuple(dict.fromkeys(kinds))
         if not chosen or not set(chosen) <= set(KINDS):
             raise OptionError(f"kinds={chosen!r}: choose 'seg' (outlines), 'sr' (measurements) or both.")
@@ -51,8 +59,13 @@ class ResultMaker:
                 raise OptionError(f"kinds={chosen!r}: {model.name} only classifies and has no outlines. Choose 'sr'.")
             chosen = (SR,)
         weights = fingerprint(model.network, model.preprocessing, model.rules)
-        settings = sorted(settings_of(model.name, weights, options).items())
-        return cls(model=model, kinds=chosen, options=options, key=blake2b(repr(settings).encode(), digest_size=16).hexdigest())
+        settings = settings_of(model.name, weights, options)
+        return cls(model=model, kinds=chosen, options=options, identity=choose_identity(identity, None), settings=settings)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of everything but the image on which a result depends."""
+        return blake2b(repr(sorted(self.settings.items())).encode(), digest_size=16).hexdigest()
 
     def uids(self, image: str, kind: str) -> ObjectUids:
         """Return the UIDs of the object of a kind for the image with this UID."""
@@ -63,16 +76,18 @@ class ResultMaker:
         there = set(stored)
         return [kind for kind in self.kinds if self.uids(image, kind)("instance") not in there]
 
-    def predict(self, dataset: Any) -> list[Prediction]:
-        """Return the predictions for an image, or for the frames of a clip, with masks as their only arrays.
+    def predict(self, source: Any) -> list[Prediction]:
+        """Return the prediction for an image, or those for the frames of a clip, with masks as their only arrays.
 
         Raises:
             ImageError: The image, or a frame of the clip, can't be read.
         """
-        found = self.model.predict(dataset, identity=PACS, **self.options)
+        found = self.model.predict(source, identity=self.identity, **self.options)
+        if isinstance(found, Prediction):
+            return [found]
         predictions: list[Prediction] = []
         size = 0
-        for one in [found] if isinstance(found, Prediction) else found:
+        for one in found:
             predictions.append(without_maps(one))
             size += sum(0 if mask is None else mask.nbytes for mask in (one.mask, one.candidate_mask))
             if size > MOST_BYTES:
@@ -80,11 +95,13 @@ class ResultMaker:
         return predictions
 
     def objects(self, dataset: Any, predictions: Sequence[Prediction], kinds: Iterable[str]) -> dict[str, bytes]:
-        """Return the files of DICOM objects by their UID: for a PACS, in the study of the image."""
-        image, reference = str(dataset.SOPInstanceUID), read_reference(dataset, identity=PACS)
+        """Return the files of DICOM objects by their kind.
+
+        Args:
+            dataset: DICOM image or clip, as a pydicom ``Dataset``.
+            predictions: Its predictions.
+            kinds: Kinds of objects.
+        """
+        image, reference = str(dataset.SOPInstanceUID), read_reference(dataset, identity=self.identity)
         encoders = {SEG: encode_dicom_seg, SR: encode_dicom_sr}
-        made = {}
-        for kind in kinds:
-            uids = self.uids(image, kind)
-            made[str(uids("instance"))] = encoders[kind](predictions, reference, name=image, uids=uids)
-        return made
+        return {kind: encoders[kind](predictions, reference, name=image, uids=self.uids(image, kind)) for kind in kinds}

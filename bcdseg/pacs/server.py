@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bcdseg.dicom.guard import pydicom
-from bcdseg.errors import OptionError, PacsError, PacsObjectError
+from bcdseg.errors import OptionError, PacsObjectError
 from bcdseg.pacs.connection import connect, translated_errors
 
 PAGE = 500  # instances asked for at once
@@ -118,14 +118,12 @@ class DicomWebServer:
         return [study["StudyInstanceUID"] for study in found]
 
     def instances(self, study: str) -> list[Instance]:
-        """Return the objects of a study (QIDO-RS).
+        """Return the objects of a study, none if the server doesn't have it (QIDO-RS).
 
         Raises:
-            PacsError: The server has no such study, can't be reached, refuses the user, or is no DICOMweb server.
+            PacsError: The server can't be reached, refuses the user, or is no DICOMweb server.
         """
-        found = list(self._pages(lambda **page: self._client.search_for_instances(check_uid(study), **page), "SOPInstanceUID"))
-        if not found:
-            raise PacsError(f"{self.url}: has no study {study}. Check the UID, and what the user may see.")
+        found = self._pages(lambda **page: self._client.search_for_instances(check_uid(study), **page), "SOPInstanceUID")
         return [
             Instance(
                 study=study,

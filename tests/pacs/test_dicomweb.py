@@ -17,7 +17,7 @@ import pydicom
 import pytest
 from bright import bright_model
 from drawn import draw_ellipse
-from made_dicom import PATIENT_ID, content, dicom, region
+from made_dicom import PATIENT_ID, content, dicom, region, save
 from numpy.typing import NDArray
 from orthanc import PASSWORD, USER, Orthanc, Proxy
 from pydicom.uid import generate_uid
@@ -347,9 +347,11 @@ def test_a_connection_that_others_can_read_is_reported(saved: Path, run_main: Ru
 
 
 @pytest.mark.parametrize("page", ["how-to/pacs.md", "reference/pacs.md"])
-def test_the_blocks_of_the_page_run(page: str, pacs: Orthanc, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_of_the_page_run(page: str, pacs: Orthanc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study, _ = _study(pacs, PatientID=(patient := f"page-{generate_uid()[-20:]}"))
     monkeypatch.setenv("BCDSEG_PACS_PASSWORD", PASSWORD)
+    monkeypatch.chdir(tmp_path)
+    save(dicom(_pixels()), tmp_path / "incoming" / "scan.dcm")
     text = (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
     names: dict[str, object] = {}
     stand_ins = {"https://pacs.example.org/dicom-web": pacs.url, '"4711"': f'"{patient}"', '"1.2.840.1"': f'"{study}"'}
@@ -358,3 +360,4 @@ def test_the_blocks_of_the_page_run(page: str, pacs: Orthanc, monkeypatch: pytes
             block = block.replace(given, used)
         exec(compile(block, page, "exec"), names)
     assert len(_results(pacs, study)) == 2
+    assert (tmp_path / "results" / "scan.dcm_sr.dcm").is_file()

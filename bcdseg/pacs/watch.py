@@ -1,0 +1,223 @@
+"""Prediction of scans as they arrive in a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from bcdseg.batch.run_manifest import Journal, Record, Stamp, stamp_of
+from bcdseg.data.readers import each_frame, list_images
+from bcdseg.dicom.deidentify import PACS, SHARED
+from bcdseg.dicom.guard import guarded, pydicom
+from bcdseg.errors import BcdsegError, ImageNotFoundError, NotAScanError, OptionError, OutputError, PacsError, PacsObjectError
+from bcdseg.files import write_whole
+from bcdseg.inference.prediction import Prediction
+from bcdseg.inference.writers import json_bytes
+from bcdseg.pacs.results import KINDS, ResultMaker
+from bcdseg.sources import is_dicom, unexpected_error
+
+if TYPE_CHECKING:
+    from bcdseg.model.model import Model
+    from bcdseg.pacs.server import DicomWebServer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrivedScan:
+    """The outcome for one file that arrived.
+
+    Attributes:
+        file: The file.
+        written: Files that were written.
+        predictions: Prediction for the image, or for each frame of the clip, then with masks as the only arrays.
+        error: Reason why there is no result; None after success.
+        will_retry: Whether the file is tried again, since the server is what failed.
+    """
+
+    file: Path
+    written: tuple[Path, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    error: BcdsegError | None = None
+    will_retry: bool = False
+
+
+def watch_folder(
+    model: Model,
+    folder: str | Path,
+    out: str | Path,
+    *,
+    identity: str | None = None,
+    server: DicomWebServer | None = None,
+    kinds: Iterable[str] = KINDS,
+    frames: str | int = "all",
+    threshold: float | None = None,
+    operating_point: str | None = None,
+    settle: float = 5.0,
+    retry: float = 60.0,
+    once: bool = False,
+    stop: Event | None = None,
+) -> Iterator[ArrivedScan]:
+    """Predict the scans in a folder and those that arrive in it, until it is stopped.
+
+    A file is read when it has not changed for some seconds. Its results are written to another folder, together with a record of
+    it, so that it isn't predicted again after a restart, unless it changes. A file that can't be read is recorded with its error.
+    The folder is polled, which also works on network drives.
+
+    Args:
+        model: Model that predicts.
+        folder: Folder to watch, with the folders in it. Hidden files, masks and overlays are left out, and DICOM files without an
+            image.
+        out: Folder of the results: JSON, mask and overlay, and for DICOM a segmentation and a report.
+        identity: Use of the results, ``"pacs"`` or ``"shared"``; see ``Model.predict``. By default ``"pacs"`` with a server, else
+            ``"shared"``.
+        server: PACS in which the results of DICOM scans are stored too. While it can't be reached, files wait.
+        kinds: DICOM objects: ``"seg"``, ``"sr"`` or both.
+        frames: Frames of clips: ``"all"``, or n for each n-th frame, starting from the first.
+        threshold: Mask probability from which a pixel is outlined; by default the model's threshold.
+        operating_point: As in ``Model.predict``.
+        settle: Seconds for which a file must not change before it is read; the folder is polled twice as often.
+        retry: Seconds to wait after the server failed.
+        once: Whether to end when all files in the folder are done, or when the server fails.
+        stop: Event that ends the watch; files that arrived stay for the next one.
+
+    Returns:
+        An iterator of outcomes, one per file, which waits for the next file.
+
+    Raises:
+        OptionError: An option is not possible, or the folder of the results belongs to another model or other options.
+    """
+    folder, out = Path(folder), Path(out)
+    if not folder.is_dir():
+        raise OptionError(f"{folder}: is not a folder. Create it, or name another one.")
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise OptionError(f"{out}: is in the watched folder, so that its pictures would be predicted too. Choose another folder.")
+    if server is not None and identity == SHARED:
+        raise OptionError("identity='shared' contradicts server=: results of another patient and study don't belong there.")
+    if settle < 0 or retry < 0:
+        raise OptionError(f"settle={settle}, retry={retry}: choose 0 seconds or more.")
+    each_frame(frames)
+    options = {"frames": frames, "threshold": threshold, "operating_point": operating_point}
+    maker = ResultMaker.of(model, kinds, options, identity=identity or (SHARED if server is None else PACS))
+    settings = {**maker.settings, "identity": maker.identity, "kinds": list(maker.kinds), "server": server and server.url}
+    journal = Journal(out, settings, resume=True, overwrite=False)
+    journal.begin()
+    arrivals = Arrivals(folder, journal, settle)
+    return _watch(arrivals, Results(maker, folder, out, server), retry, once, stop or Event())
+
+
+def _watch(arrivals: Arrivals, results: Results, retry: float, once: bool, stop: Event) -> Iterator[ArrivedScan]:
+    while not stop.is_set():
+        pause = arrivals.settle / 2
+        for file, stamp in arrivals.complete():
+            scan = results.make(Path(file))
+            if scan.will_retry:
+                pause = retry
+            else:
+                names = [path.relative_to(results.out).as_posix() for path in scan.written]
+                arrivals.finish(file, stamp, names, scan.error)
+            yield scan
+            if scan.will_retry and once:
+                return
+            if scan.will_retry or stop.is_set():
+                break
+        if once and not arrivals.waiting:
+            return
+        stop.wait(pause)
+
+
+class Arrivals:
+    """Files of a folder that have no result yet.
+
+    Attributes:
+        settle: Seconds for which a file must not change before it is complete.
+        waiting: Stamp of each file without a result, and the time since when it has been the same.
+    """
+
+    def __init__(self, folder: Path, journal: Journal, settle: float) -> None:
+        self.settle = settle
+        self.waiting: dict[str, tuple[Stamp, float]] = {}
+        self._folder, self._journal = folder, journal
+        files = [str(path) for path in _images(folder)]
+        left = set(journal.left(files))
+        self._done = {file: stamp_of(file) for file in files if file not in left}
+
+    def complete(self) -> list[tuple[str, Stamp]]:
+        """Return the files that have not changed for long enough, with their stamps."""
+        now, before = time.monotonic(), self.waiting
+        self.waiting = {}
+        for file in map(str, _images(self._folder)):
+            stamp = stamp_of(file)
+            if stamp is not None and stamp != self._done.get(file):
+                known, since = before.get(file, (None, now))
+                self.waiting[file] = (stamp, since if stamp == known else now)
+        return [(file, stamp) for file, (stamp, since) in self.waiting.items() if now - since >= self.settle]
+
+    def finish(self, file: str, stamp: Stamp, written: list[str], error: BcdsegError | None) -> None:
+        """Record that a file has its results, or an error."""
+        rows = [] if error is None else [{"source": file, "error": str(error)}]
+        self._journal.add(Record(file=file, rows=rows, results=[], pictures=written, stamp=stamp))
+        self._done[file] = stamp
+        self.waiting.pop(file, None)
+
+
+def _images(folder: Path) -> list[Path]:
+    try:
+        return list_images(folder)
+    except ImageNotFoundError:
+        return []
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where the results of files go."""
+
+    maker: ResultMaker
+    folder: Path
+    out: Path
+    server: DicomWebServer | None
+
+    def make(self, file: Path) -> ArrivedScan:
+        """Predict a file, write its results, and store them on the server."""
+        try:
+            predictions = self.maker.predict(file)
+            objects = self._objects(file, predictions)
+            return ArrivedScan(file=file, written=self._write(file, predictions, objects), predictions=tuple(predictions))
+        except NotAScanError:
+            return ArrivedScan(file=file)
+        except OutputError:
+            raise
+        except BcdsegError as error:
+            retry = isinstance(error, PacsError) and not isinstance(error, PacsObjectError)
+            return ArrivedScan(file=file, error=error, will_retry=retry)
+        except Exception as error:
+            return ArrivedScan(file=file, error=unexpected_error(str(file), "can't be predicted", error))
+
+    def _objects(self, file: Path, predictions: list[Prediction]) -> dict[str, bytes]:
+        """Return the DICOM objects of a file by kind, after those that the server lacks are stored."""
+        if not is_dicom(file):
+            if self.server is not None:
+                raise OptionError(f"{file}: is not DICOM, so that it belongs to no study of the server.")
+            return {}
+        with guarded(str(file)):
+            dataset = pydicom().dcmread(file, stop_before_pixels=True)
+            image, study = str(dataset.get("SOPInstanceUID")), str(dataset.get("StudyInstanceUID"))
+        objects = self.maker.objects(dataset, predictions, self.maker.kinds)
+        if self.server is not None:
+            missing = self.maker.missing(image, [one.uid for one in self.server.instances(study)])
+            if missing:
+                self.server.store(study, [objects[kind] for kind in missing])
+        return objects
+
+    def _write(self, file: Path, predictions: list[Prediction], objects: dict[str, bytes]) -> tuple[Path, ...]:
+        """Write the results next to each other; their names are those of the file with endings."""
+        place = self.out / file.relative_to(self.folder)
+        written = [
+            write_whole(place.with_name(f"{file.name}_{kind}.dcm"), content, overwrite=True) for kind, content in objects.items()
+        ]
+        if predictions[0].frame is None:
+            return (*written, *predictions[0].save(place.parent, name=file.name, overwrite=True))
+        facts = json_bytes([one.to_dict() for one in predictions])
+        return (*written, write_whole(place.with_name(f"{file.name}.json"), facts, overwrite=True))

@@ -1,0 +1,222 @@
+"""Scans that arrive in a folder are predicted once each: when they are complete, whatever is next to them, also after a restart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orthanc
+import pydicom
+import pytest
+from bright import bright_model
+from drawn import draw_ellipse
+from made_dicom import content, dicom, region, save
+from numpy.typing import NDArray
+from orthanc import PASSWORD, USER, Orthanc
+from PIL import Image
+from pynetdicom import AE
+
+import bcdseg
+from bcdseg import ArrivedScan, DicomWebServer, Model, errors, watch_folder
+from bcdseg.pacs.dimse import received_scans
+
+SIZE, BOX = (150, 203), (10, 20, 140, 190)
+
+
+@pytest.fixture(scope="module")
+def bright() -> Model:
+    return bright_model()
+
+
+@pytest.fixture
+def incoming(tmp_path: Path) -> Path:
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    return folder
+
+
+def _pixels(step: int = 0) -> NDArray[np.uint8]:
+    return np.where(draw_ellipse(SIZE, (70, 90), (20 + step, 40 + step), 25), 230, 20).astype(np.uint8)
+
+
+def _scan(path: Path, step: int = 0, **elements: Any) -> Any:
+    made = dicom(_pixels(step), region(BOX, (0.02, 0.03)), **elements)
+    save(made, path)
+    return made
+
+
+def _all(model: Model, incoming: Path, **options: Any) -> list[ArrivedScan]:
+    return list(watch_folder(model, incoming, incoming.parent / "out", **{"settle": 0, "once": True, **options}))
+
+
+def test_each_file_is_predicted_once(bright: Model, incoming: Path) -> None:
+    source = _scan(incoming / "ward" / "a.dcm")
+    Image.fromarray(_pixels()).save(incoming / "b.png")
+    save(dicom(np.stack([_pixels(step) for step in range(3)]), clip=True), incoming / "clip")
+    first = {scan.file.name: scan for scan in _all(bright, incoming, identity="pacs")}
+    assert {name: len(scan.predictions) for name, scan in first.items()} == {"a.dcm": 1, "b.png": 1, "clip": 3}
+    out = incoming.parent / "out"
+    written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and not path.name.startswith(".")}
+    ends = (".json", "_mask.png", "_overlay.png")
+    assert written == {
+        *(f"ward/a.dcm{end}" for end in (*ends, "_seg.dcm", "_sr.dcm")),
+        *(f"b.png{end}" for end in ends),
+        *("clip.json", "clip_seg.dcm", "clip_sr.dcm"),
+    }
+    made = pydicom.dcmread(out / "ward" / "a.dcm_seg.dcm")
+    assert (made.PatientID, made.StudyInstanceUID) == (source.PatientID, source.StudyInstanceUID)
+    assert _all(bright, incoming, identity="pacs") == [], "a restart predicts nothing again"
+    Image.fromarray(_pixels(3)).save(incoming / "b.png")
+    _scan(incoming / "c.dcm")
+    assert sorted(scan.file.name for scan in _all(bright, incoming, identity="pacs")) == ["b.png", "c.dcm"]
+    with pytest.raises(errors.OptionError, match="identity 'pacs', not 'shared'"):
+        _all(bright, incoming)
+    with pytest.raises(errors.OptionError, match="another model"):
+        _all(bright_model(rules=bcdseg.Rules(threshold=0.6)), incoming, identity="pacs")
+
+
+def test_for_sharing_the_results_name_nobody(bright: Model, incoming: Path) -> None:
+    source = _scan(incoming / "a.dcm")
+    (scan,) = _all(bright, incoming)
+    made = [pydicom.dcmread(path) for path in scan.written if path.suffix == ".dcm"]
+    assert len(made) == 2
+    assert all(one.PatientID != source.PatientID and one.PatientIdentityRemoved == "YES" for one in made)
+
+
+def test_a_bad_file_is_reported_once_and_ends_nothing(bright: Model, incoming: Path) -> None:
+    (incoming / "a.png").write_bytes(b"\x89PNG cut off")
+    (incoming / "empty.dcm").touch()
+    report = bright.predict(save(dicom(_pixels()), incoming.parent / "scan.dcm")).save_dicom_sr(incoming / "report.dcm")
+    _scan(incoming / "z.dcm")
+    found = {scan.file.name: scan for scan in _all(bright, incoming)}
+    assert isinstance(found["a.png"].error, errors.ImageError)
+    assert isinstance(found["empty.dcm"].error, errors.ImageError)
+    assert (found[report.name].error, found[report.name].predictions) == (None, ())
+    assert len(found["z.dcm"].predictions) == 1
+    assert _all(bright, incoming) == []
+
+
+def test_a_file_is_read_when_it_no_longer_grows(bright: Model, incoming: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = content(dicom(_pixels(), region(BOX, (0.02, 0.03))))
+    growing, stop = incoming / "a.dcm", threading.Event()
+    growing.write_bytes(whole[:1000])
+    clock = [0.0]
+
+    def wait(seconds: float) -> bool:
+        clock[0] += seconds
+        if clock[0] == 1.5:
+            growing.write_bytes(whole)
+        return False
+
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(stop, "wait", wait)
+    (scan,) = _all(bright, incoming, settle=3, stop=stop)
+    assert (scan.error, len(scan.predictions)) == (None, 1)
+    assert clock[0] == 4.5
+
+
+def test_a_killed_run_repeats_only_what_was_not_recorded(bright: Model, incoming: Path) -> None:
+    for step in range(3):
+        _scan(incoming / f"{step}.dcm", step)
+    watching = watch_folder(bright, incoming, incoming.parent / "out", settle=0)
+    done = {next(watching).file.name, next(watching).file.name}
+    watching.close()  # type: ignore[attr-defined]
+    assert {scan.file.name for scan in _all(bright, incoming)} == {"0.dcm", "1.dcm", "2.dcm"} - done
+
+
+def test_the_watch_ends_when_it_is_stopped(bright: Model, incoming: Path) -> None:
+    stop = threading.Event()
+    _scan(incoming / "a.dcm")
+    for _ in watch_folder(bright, incoming, incoming.parent / "out", settle=0, stop=stop):
+        stop.set()
+
+
+def test_wrong_options_are_refused(bright: Model, incoming: Path) -> None:
+    with pytest.raises(errors.OptionError, match="is not a folder"):
+        watch_folder(bright, incoming / "none", incoming.parent / "out")
+    with pytest.raises(errors.OptionError, match="is in the watched folder"):
+        watch_folder(bright, incoming, incoming / "out")
+    with pytest.raises(errors.OptionError, match="0 seconds or more"):
+        watch_folder(bright, incoming, incoming.parent / "out", settle=-1)
+    with pytest.raises(errors.OptionError, match="contradicts server="):
+        watch_folder(bright, incoming, incoming.parent / "out", identity="shared", server=DicomWebServer("http://localhost"))
+
+
+@pytest.fixture
+def pacs(tmp_path: Path) -> Iterator[Orthanc]:
+    if not orthanc.is_installed():
+        pytest.skip(orthanc.MISSING)
+    running = Orthanc(tmp_path / "orthanc").start()
+    yield running
+    running.kill()
+
+
+def test_results_are_stored_in_a_pacs_also_after_it_failed(pacs: Orthanc, bright: Model, incoming: Path) -> None:
+    server = DicomWebServer(pacs.url, USER, PASSWORD, attempts=1)
+    source = _scan(incoming / "a.dcm")
+    Image.fromarray(_pixels()).save(incoming / "b.png")
+    pacs.kill()
+    first = {scan.file.name: scan for scan in _all(bright, incoming, server=server)}
+    assert first["a.dcm"].will_retry
+    assert isinstance(first["a.dcm"].error, errors.PacsError)
+    pacs.start()
+    again = {scan.file.name: scan for scan in _all(bright, incoming, server=server)}
+    assert (again["a.dcm"].error, again["a.dcm"].will_retry) == (None, False)
+    assert "belongs to no study" in str({**first, **again}["b.png"].error)
+    stored = [pydicom.dcmread(pydicom.filebase.DicomBytesIO(file)) for file in pacs.instances().values()]
+    assert sorted(one.Modality for one in stored) == ["SEG", "SR"]
+    assert {one.StudyInstanceUID for one in stored} == {source.StudyInstanceUID}
+    assert _all(bright, incoming, server=server) == []
+
+
+def _send(port: int, *scans: Any, title: str = "BCDSEG", sender: str = "SCANNER1") -> list[int | None]:
+    entity = AE(ae_title=sender)
+    entity.add_requested_context("1.2.840.10008.5.1.4.1.1.6.1")
+    association = entity.associate("127.0.0.1", port, ae_title=title)
+    if not association.is_established:
+        return [None]
+    statuses = [int(association.send_c_store(scan).Status) for scan in scans]
+    association.release()
+    return statuses
+
+
+def test_scans_that_machines_send_arrive_whole_and_once(bright: Model, incoming: Path) -> None:
+    scan = dicom(_pixels(), region(BOX, (0.02, 0.03)))
+    with received_scans(incoming, port=0, senders=["SCANNER1"]) as port:
+        assert _send(port, scan) == [0]
+        (file,) = incoming.iterdir()
+        before = file.stat().st_mtime_ns
+        assert _send(port, scan) == [0]
+        assert file.stat().st_mtime_ns == before, "the same scan again replaces nothing"
+        assert _send(port, scan, title="OTHER") == [None]
+        assert _send(port, scan, sender="STRANGER") == [None]
+        with pytest.raises(errors.OptionError, match="can't listen"), received_scans(incoming, port=port):
+            pass
+    assert pydicom.dcmread(file).PixelData == scan.PixelData
+    (found,) = _all(bright, incoming)
+    assert found.predictions[0].lesions == bright.predict(scan).lesions
+
+
+Run = Callable[..., Any]
+
+
+def test_the_command_predicts_what_is_in_a_folder(incoming: Path, run_main: Run) -> None:
+    model = bcdseg.create("plain_cnn", classes=["benign", "malignant"], size=32).save(incoming.parent / "model")
+    source = _scan(incoming / "a.dcm")
+    (incoming / "bad.png").write_bytes(b"no image")
+    arguments = ["watch", incoming, "--out", incoming.parent / "out", "--model", model, "--settle", "0", "--once", "--no-seg"]
+    done = run_main(*arguments, "--identity", "pacs")
+    assert done.returncode == 1
+    assert "a.dcm: " in done.stdout
+    assert "bad.png: " in done.stderr
+    made = pydicom.dcmread(incoming.parent / "out" / "a.dcm_sr.dcm")
+    assert made.PatientID == source.PatientID
+    assert not (incoming.parent / "out" / "a.dcm_seg.dcm").exists()
+    again = run_main(*arguments, "--identity", "pacs", "--dimse", "0")
+    assert again.returncode == 0
+    assert "unencrypted" in again.stderr
+    assert "give --dimse too" in run_main(*arguments, "--sender", "X").stderr
+    assert "give --server too" in run_main(*arguments, "--user", "X").stderr
