@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import anyio
 from starlette.requests import Request
 
-from bcdseg.app.corrections import Corrections
 from bcdseg.app.limits import Limits
 from bcdseg.app.prediction_cache import PredictionCache, PredictRequest
+from bcdseg.app.reviews.corrections import Corrections
 from bcdseg.app.sessions import Session, Sessions, UploadedScan
-from bcdseg.errors import OptionError
+from bcdseg.errors import BcdsegError, OptionError
 from bcdseg.inference.prediction import Prediction
+from bcdseg.types import Failure
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class AppState:
         limits: Limits of the page.
         corrections: Folder of corrections; None where none are saved.
         reader: Name of the reader that the page suggests.
+        in_parallel: Limiter of the requests that are handled in parallel.
     """
 
     sessions: Sessions
@@ -31,6 +34,7 @@ class AppState:
     limits: Limits
     corrections: Corrections | None
     reader: str
+    in_parallel: anyio.CapacityLimiter
 
     def session(self, request: Request) -> Session:
         """Return the session of a request."""
@@ -43,6 +47,19 @@ class AppState:
     def predict(self, request: Request, *, explain: bool = False) -> Prediction:
         """Return the prediction of a request."""
         return self.predictions.predict(self.scan(request), predict_request(self, request, explain=explain))
+
+    def predict_for_table(self, session: Session, scan: UploadedScan, request: PredictRequest) -> Prediction:
+        """Return a prediction; where all options are those of model and file, its row of the table is stored in the session."""
+        model = self.predictions.models.get(request.model)
+        try:
+            prediction = self.predictions.predict(scan, request)
+        except BcdsegError as error:
+            if request.is_plain:
+                session.keep(request.model, scan, Failure(scan.name, error), model.classes)
+            raise
+        if request.is_plain:
+            session.keep(request.model, scan, prediction, model.classes)
+        return prediction
 
     def sweep(self) -> None:
         """Remove what idle and closed sessions stored."""

@@ -13,11 +13,12 @@ from starlette.responses import JSONResponse, Response
 from bcdseg.app.app_state import AppState, predict_request
 from bcdseg.app.limits import sample_scans
 from bcdseg.app.responses import DOWNLOADS, card_html, facts, file_name, levels
+from bcdseg.app.reviews.handlers import SHOWN
+from bcdseg.app.reviews.priority import priority
 from bcdseg.app.sessions import scans_in
 from bcdseg.data.images import to_uint8
-from bcdseg.errors import BcdsegError, GoneError, InputError, OptionError
+from bcdseg.errors import GoneError, InputError, OptionError
 from bcdseg.inference.writers import csv_bytes, png_bytes
-from bcdseg.types import Failure
 
 REPORT_POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
 LONGEST_NAME = 200
@@ -76,15 +77,14 @@ def answer(state: AppState, request: Request) -> Response:
     """Return the prediction of a scan as JSON."""
     session, scan, options = state.session(request), state.scan(request), predict_request(state, request)
     model = state.predictions.models.get(options.model)
-    try:
-        prediction = state.predictions.predict(scan, options)
-    except BcdsegError as error:
-        if options.is_plain:
-            session.keep(options.model, scan, Failure(scan.name, error), model.classes)
-        raise
-    if options.is_plain:
-        session.keep(options.model, scan, prediction, model.classes)
-    return JSONResponse(facts(prediction, model, dicom=scan.is_dicom) | {"row": session.rows.get((options.model, scan.id))})
+    prediction = state.predict_for_table(session, scan, options)
+    records = [] if state.corrections is None else state.corrections.of(scan)
+    shown = {
+        "row": session.rows.get((options.model, scan.id)),
+        "priority": priority(prediction, model)._asdict(),
+        "reviews": [{name: getattr(record, name) for name in SHOWN} for record in records],
+    }
+    return JSONResponse(facts(prediction, model, dicom=scan.is_dicom) | shown)
 
 
 def image(state: AppState, request: Request) -> Response:

@@ -63,8 +63,12 @@ MEDIA_TYPES = {
 
 @cache
 def static_files() -> dict[str, tuple[bytes, str]]:
-    """Return content and media type of each static file of the page, by name."""
-    return {path.name: (path.read_bytes(), MEDIA_TYPES[path.suffix]) for path in STATIC.iterdir() if path.suffix in MEDIA_TYPES}
+    """Return content and media type of each static file of the page, by its path below the folder."""
+    return {
+        path.relative_to(STATIC).as_posix(): (path.read_bytes(), MEDIA_TYPES[path.suffix])
+        for path in STATIC.rglob("*")
+        if path.suffix in MEDIA_TYPES
+    }
 
 
 @cache

@@ -10,6 +10,7 @@ from bcdseg.app.model_store import ModelStore
 from bcdseg.app.sessions import UploadedScan
 from bcdseg.data.reader_process import Wanted
 from bcdseg.inference.prediction import Prediction
+from bcdseg.types import ScanImage
 from bcdseg.web.reader_pool import ReaderPool
 
 
@@ -74,6 +75,10 @@ class PredictionCache:
             while len(self._cached) > 1 and sum(one.size[0] * one.size[1] for one in self._cached.values()) > self._kept_pixels:
                 self._cached.popitem(last=False)
         return prediction
+
+    def read(self, content: bytes, name: str) -> ScanImage:
+        """Read a file that is not predicted, such as a mask, in a process of its own."""
+        return self._readers.read(content, Wanted(name=name, most_pixels=self._most_pixels)).scan
 
     def keep_only(self, scans: set[str]) -> None:
         """Remove all predictions but those of scans that are still stored."""

@@ -15,13 +15,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bcdseg.app import handlers, review_handlers
+from bcdseg.app import handlers
 from bcdseg.app.app_state import AppState
-from bcdseg.app.corrections import Corrections
 from bcdseg.app.limits import Limits, sample_scans, static_files
 from bcdseg.app.model_store import ModelStore
 from bcdseg.app.origin_check import HEADERS, WRONG_HOST, CheckOrigin
 from bcdseg.app.prediction_cache import PredictionCache
+from bcdseg.app.reviews import archive, comparison
+from bcdseg.app.reviews import handlers as reviews
+from bcdseg.app.reviews.corrections import Corrections
 from bcdseg.app.sessions import Sessions
 from bcdseg.errors import BcdsegError, GoneError, LimitError
 from bcdseg.sources import EXITS, unexpected_error
@@ -57,8 +59,8 @@ def create_app(
     limits = limits or Limits()
     readers = ReaderPool(limits.at_once, seconds=limits.read_seconds, most_pixels=limits.pixels)
     predictions = PredictionCache(models, readers, most_pixels=limits.pixels, kept_pixels=limits.kept_pixels)
-    state = AppState(Sessions(limits), predictions, limits, corrections, reader)
     in_parallel = anyio.CapacityLimiter(limits.at_once)
+    state = AppState(Sessions(limits), predictions, limits, corrections, reader, in_parallel)
     bodies = Bodies(seconds=limits.arrival_seconds, stall_seconds=limits.stall_seconds, bytes_together=limits.arriving_bytes)
 
     def handle(handler: Callable[[AppState, Request], Response]) -> Callable[[Request], Any]:
@@ -78,13 +80,14 @@ def create_app(
     scan = "/api/{token}/scans/{scan}"
     routes = [
         Route("/", _page),
-        Route("/static/{name}", _static),
+        Route("/static/{name:path}", _static),
         Route("/samples/{sample}.png", _sample),
         Route("/api/session", handle(handlers.open_session), methods=["POST"]),
         Route("/api/{token}/close", handle(handlers.close_session), methods=["POST"]),
         Route("/api/{token}/card", handle(handlers.card)),
         Route("/api/{token}/clips", handle(handlers.clips)),
         Route("/api/{token}/table.csv", handle(handlers.table)),
+        Route("/api/{token}/batch.zip", handle(archive.archive)),
         Route("/api/{token}/report", receive(handlers.take_report, limits.file_bytes), methods=["POST"]),
         Route("/api/{token}/report.html", handle(handlers.report)),
         Route("/api/{token}/samples/{sample}", handle(handlers.take_sample), methods=["POST"]),
@@ -95,8 +98,11 @@ def create_app(
         Route(f"{scan}/levels", handle(handlers.level_map)),
         Route(f"{scan}/heat.png", handle(handlers.heat)),
         Route(f"{scan}/files/{{kind}}", handle(handlers.download)),
-        Route(f"{scan}/reviews", handle(review_handlers.reviews)),
-        Route(f"{scan}/review", receive(review_handlers.take_review, limits.review_bytes), methods=["PUT"]),
+        Route(f"{scan}/truth", handle(comparison.truth)),
+        Route(f"{scan}/truth", receive(comparison.take_truth, limits.file_bytes), methods=["POST"]),
+        Route(f"{scan}/second", handle(comparison.second_model)),
+        Route(f"{scan}/reviews", handle(reviews.reviews)),
+        Route(f"{scan}/review", receive(reviews.take_review, limits.review_bytes), methods=["PUT"]),
     ]
     return Starlette(
         routes=routes,

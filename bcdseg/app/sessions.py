@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import secrets
 import time
+import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from bcdseg.app.limits import Limits
@@ -22,7 +24,7 @@ from bcdseg.inference.clips import ClipSummary, summarize_clip, without_maps
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import table_rows
 from bcdseg.sources import SUFFIXES, is_dicom
-from bcdseg.types import Failure
+from bcdseg.types import Failure, Mask
 from bcdseg.web.bodies import MEGA
 
 
@@ -94,6 +96,25 @@ def _check_pixels(size: tuple[int, int], name: str, limits: Limits) -> None:
         )
 
 
+@dataclass(frozen=True)
+class PackedMask:
+    """Mask in little memory: its bits, compressed."""
+
+    size: tuple[int, int]
+    content: bytes
+
+    @classmethod
+    def pack(cls, mask: Mask) -> PackedMask:
+        """Compress a mask."""
+        return cls((mask.shape[0], mask.shape[1]), zlib.compress(np.packbits(mask).tobytes(), 1))
+
+    def unpack(self) -> Mask:
+        """Return the mask."""
+        bits = np.frombuffer(zlib.decompress(self.content), np.uint8)
+        mask: Mask = np.unpackbits(bits, count=self.size[0] * self.size[1]).astype(bool).reshape(self.size)
+        return mask
+
+
 CLOSED = "The scans of this page are gone: it was idle for long, many others were opened, or the program was restarted. Reload it."
 
 
@@ -105,6 +126,7 @@ class Session:
         scans: Scans by their id, in the order of upload.
         rows: Table row of each scan, by model and scan.
         frames: Prediction of each frame of a clip, without pixels, by model and scan.
+        truths: Ground truth that was uploaded next to a scan, by scan.
         report: The evaluation report that is open.
         used: Time of the last request.
     """
@@ -112,6 +134,7 @@ class Session:
     scans: dict[str, UploadedScan] = field(default_factory=dict)
     rows: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     frames: dict[tuple[str, str], Prediction | Failure] = field(default_factory=dict)
+    truths: dict[str, PackedMask] = field(default_factory=dict)
     report: bytes | None = None
     used: float = 0.0
     _lock: Lock = field(default_factory=Lock)
@@ -122,10 +145,15 @@ class Session:
             wanted = {**self.scans, **{scan.id: scan for scan in scans}}
             if len(wanted) > limits.scans:
                 raise LimitError(f"The page keeps {limits.scans} scans at most. Remove some, or use bcdseg predict for an archive.")
-            sizes = {id(scan.content): len(scan.content) for scan in wanted.values()}
-            if sum(sizes.values()) > limits.session_bytes:
-                raise LimitError(f"The page keeps {limits.session_bytes // MEGA} MB of scans at most. Remove some.")
+            _check_bytes(wanted, self.truths, limits)
             self.scans = wanted
+
+    def keep_truth(self, scan: UploadedScan, mask: PackedMask, limits: Limits) -> None:
+        """Store the ground truth of a scan, in place of the one before."""
+        with self._lock:
+            wanted = {**self.truths, scan.id: mask}
+            _check_bytes(self.scans, wanted, limits)
+            self.truths = wanted
 
     def keep(self, model: str, scan: UploadedScan, result: Prediction | Failure, classes: Sequence[str]) -> None:
         """Store the table row of a scan and, for a frame, its prediction for the clip's summary."""
@@ -153,8 +181,15 @@ class Session:
         """Remove a scan and its results."""
         with self._lock:
             self.scans.pop(key, None)
+            self.truths.pop(key, None)
             self.rows = {place: row for place, row in self.rows.items() if place[1] != key}
             self.frames = {place: result for place, result in self.frames.items() if place[1] != key}
+
+
+def _check_bytes(scans: Mapping[str, UploadedScan], truths: Mapping[str, PackedMask], limits: Limits) -> None:
+    sizes = {id(scan.content): len(scan.content) for scan in scans.values()}
+    if sum(sizes.values()) + sum(len(mask.content) for mask in truths.values()) > limits.session_bytes:
+        raise LimitError(f"The page keeps {limits.session_bytes // MEGA} MB of scans at most. Remove some.")
 
 
 def _without_masks(prediction: Prediction) -> Prediction:

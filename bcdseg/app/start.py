@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bcdseg.app.corrections import Corrections
 from bcdseg.app.limits import Limits
 from bcdseg.app.model_store import ModelStore
-from bcdseg.app.reviews import check_reader
+from bcdseg.app.reviews.corrections import Corrections
+from bcdseg.app.reviews.review import check_reader
 from bcdseg.errors import InputError
 from bcdseg.extras import require
 from bcdseg.web.hosts import is_loopback

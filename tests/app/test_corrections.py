@@ -21,10 +21,10 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 import bcdseg
-from bcdseg.app.corrections import Corrections
 from bcdseg.app.limits import Limits
 from bcdseg.app.model_store import ModelStore
 from bcdseg.app.responses import edges
+from bcdseg.app.reviews.corrections import Corrections
 from bcdseg.app.server import create_app
 from bcdseg.cli import app
 from bcdseg.evaluation.metrics.outline import dice

@@ -453,11 +453,12 @@ def test_the_page_asks_for_nothing_outside_and_lets_nothing_in(client: TestClien
     assert "unsafe" not in reply.headers["content-security-policy"]
     assert reply.headers["referrer-policy"] == "no-referrer"
     static = Path(bcdseg.__file__).parent / "app/static"
-    for path in static.iterdir():
+    for path in filter(Path.is_file, static.rglob("*")):
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert "://" not in text, path.name
-        assert client.get(f"/static/{path.name}").content == path.read_bytes()
-    assert client.get("/static/nothing.js").status_code == 404
+        assert client.get(f"/static/{path.relative_to(static).as_posix()}").content == path.read_bytes()
+    for name in ("nothing.js", "review", "review/", "%2e%2e/server.py", "%2fetc/passwd", "review/%2e%2e/main.js"):
+        assert client.get(f"/static/{name}").status_code == 404, name
 
 
 def test_the_page_says_what_it_is_not() -> None:

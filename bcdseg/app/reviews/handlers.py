@@ -10,15 +10,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bcdseg.app.app_state import AppState, predict_request
-from bcdseg.app.corrections import Corrections, Record
 from bcdseg.app.responses import edges
-from bcdseg.app.reviews import parse_review
+from bcdseg.app.reviews.corrections import Corrections, Record
+from bcdseg.app.reviews.review import parse_review
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.metrics.outline import dice
 from bcdseg.inference.lesions import find_lesions
 from bcdseg.inference.prediction import Prediction
 from bcdseg.types import Mask
 
+SHOWN = ("reader", "verdict", "label", "outline", "revision", "saved", "predicted_by", "predicted_label")
 OFF = "Corrections are not saved: start bcdseg app with --corrections FOLDER."
 
 
@@ -61,6 +62,5 @@ def _corrections(state: AppState) -> Corrections:
 
 
 def _shown(record: Record, corrections: Corrections, prediction: Prediction) -> dict[str, Any]:
-    shown = ("reader", "verdict", "label", "outline", "revision", "saved", "predicted_by", "predicted_label")
     mask = corrections.mask(record, prediction.size)
-    return {name: getattr(record, name) for name in shown} | outlined(prediction, mask)
+    return {name: getattr(record, name) for name in SHOWN} | outlined(prediction, mask)

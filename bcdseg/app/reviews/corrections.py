@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bcdseg.app.reviews import Review
+from bcdseg.app.reviews.review import Review
 from bcdseg.app.sessions import UploadedScan
 from bcdseg.data.images import to_uint8
 from bcdseg.data.masks import read_mask
@@ -57,7 +57,7 @@ class Record:
         reader: Name of the reader.
         saved: Time of saving, in UTC.
         revision: Number of the reader's reviews of this scan.
-        verdict: One of ``reviews.VERDICTS``, or None.
+        verdict: One of ``review.VERDICTS``, or None.
         label: Class that the reader chose, or None.
         predicted_label: Class that the model predicted.
         outline: ``"corrected"``, or ``"as predicted"`` where the reader accepted the model's outline; None where there is none.

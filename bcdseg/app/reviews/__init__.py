@@ -1,0 +1,1 @@
+"""Reviews: corrections of outlines and classes, what they are compared with, and which scan to review first."""
