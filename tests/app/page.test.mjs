@@ -6,6 +6,12 @@ import { mock, test } from "node:test";
 import { maskFromEdges, maskFromLevels, outline } from "../../bcdseg/app/static/contour.js";
 import { debounced, percent } from "../../bcdseg/app/static/dom.js";
 import { inWords } from "../../bcdseg/app/static/panel.js";
+import { distance } from "../../bcdseg/app/static/review/calipers.js";
+import { scanOfMask, stem } from "../../bcdseg/app/static/review/comparison.js";
+import { nameOf } from "../../bcdseg/app/static/review/keys.js";
+import { edgesOf, fillPolygon, History, paintDisc, paintStroke } from "../../bcdseg/app/static/review/mask.js";
+import { othersInWords, readingOf, reviewOf, withReading } from "../../bcdseg/app/static/review/reading.js";
+import { toneOf } from "../../bcdseg/app/static/review/tone.js";
 import { Refused, Server } from "../../bcdseg/app/static/server.js";
 
 /** Pseudo-random numbers from 0 to 1 that are the same in each run (Park and Miller, 1988). */
@@ -134,4 +140,102 @@ test("what the program refuses has its words and its status", async (context) =>
 test("a request that was given up stays an abort, so that nothing is shown", async (context) => {
   const { server } = await opened(context, new DOMException("given up", "AbortError"));
   await assert.rejects(server.answer(1, {}), { name: "AbortError" });
+});
+
+test("a mask becomes runs and runs become the mask", () => {
+  const random = randoms(3);
+  for (let round = 0; round < 30; round++) {
+    const mask = Uint8Array.from({ length: 40 }, () => (random.next().value < 0.5 ? 1 : 0));
+    assert.deepEqual(maskFromEdges(edgesOf(mask), 40), mask);
+  }
+  assert.deepEqual(edgesOf(Uint8Array.of(0, 1, 1)), [1, 3]);
+  assert.deepEqual(edgesOf(new Uint8Array(5)), []);
+});
+
+test("a brush paints the pixels whose middle is within its radius, and at least one", () => {
+  const width = 12, height = 9, random = randoms(5);
+  for (let round = 0; round < 40; round++) {
+    const point = [random.next().value * width, random.next().value * height], radius = 0.2 + 4 * random.next().value;
+    const mask = new Uint8Array(width * height);
+    paintDisc(mask, width, height, point, radius, 1);
+    mask.forEach((value, at) => {
+      const [x, y] = [(at % width) + 0.5, Math.floor(at / width) + 0.5];
+      const own = Math.floor(point[0]) === at % width && Math.floor(point[1]) === Math.floor(at / width);
+      assert.equal(value === 1, own || Math.hypot(x - point[0], y - point[1]) <= radius);
+    });
+  }
+});
+
+test("a stroke has no gaps, an eraser takes it away again, and both may leave the scan", () => {
+  const mask = new Uint8Array(200);
+  paintStroke(mask, 20, 10, [-5, 5.2], [30, 5.2], 1, 1);
+  assert.deepEqual([...mask.slice(100, 120)], new Array(20).fill(1));
+  paintStroke(mask, 20, 10, [-5, 5], [30, 5], 3, 0);
+  assert.ok(!mask.includes(1));
+});
+
+test("a polygon fills the pixels whose middle is inside", () => {
+  const width = 20, height = 15, random = randoms(11);
+  for (let round = 0; round < 20; round++) {
+    const corners = Array.from({ length: 3 + (round % 4) }, () => [random.next().value * 24 - 2, random.next().value * 19 - 2]);
+    const mask = new Uint8Array(width * height);
+    fillPolygon(mask, width, height, corners, 1);
+    mask.forEach((value, at) => assert.equal(value === 1, inside([corners], (at % width) + 0.5, Math.floor(at / width) + 0.5)));
+  }
+});
+
+test("states can be undone and redone, and a new one ends what could be redone", () => {
+  const history = new History(null);
+  for (const state of [[0, 1], [0, 2], null]) history.push(state);
+  assert.deepEqual([history.undo(), history.undo(), history.undo(), history.undo()], [[0, 2], [0, 1], null, null]);
+  assert.equal(history.canUndo, false);
+  assert.deepEqual(history.redo(), [0, 1]);
+  history.push([7, 9]);
+  assert.equal(history.canRedo, false);
+  assert.deepEqual([history.redo(), history.undo()], [[7, 9], [0, 1]]);
+});
+
+test("distances are in millimetres where the spacing is known", () => {
+  assert.equal(distance([0, 0], [3, 4], null), "5 px");
+  assert.equal(distance([0, 0], [30, 40], [0.1, 0.1]), "5.0 mm");
+  assert.equal(distance([0, 0], [30, 0], [9, 0.2]), "6.0 mm"); // down, across
+  assert.equal(distance([0, 0], [0, 10], [0.5, 9]), "5.0 mm");
+});
+
+test("sliders in the middle leave the scan as it is", () => {
+  assert.deepEqual(toneOf({ brightness: 0, contrast: 0, gamma: 0 }), { slope: 1, intercept: 0, exponent: 1 });
+  const { slope, intercept } = toneOf({ brightness: 0, contrast: 50, gamma: 0 });
+  assert.equal(slope * 0.5 + intercept, 0.5); // contrast turns around the middle gray
+  assert.ok(toneOf({ brightness: 0, contrast: 0, gamma: 50 }).exponent < 1); // brighter
+});
+
+test("a mask file belongs to the scan that it is named after", () => {
+  assert.deepEqual(["a b (1)_mask.png", "a_mask_1.PNG", "a.png", "_mask.png", "mask.png"].map(scanOfMask), ["a b (1)", "a", null, null, null]);
+  assert.deepEqual(["a.b.png", "a"].map(stem), ["a.b", "a"]);
+});
+
+test("keys have the names of the list", () => {
+  const press = (key, held = {}) => nameOf({ key, ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, ...held });
+  assert.equal(press("a"), "a");
+  assert.equal(press("K", { shiftKey: true }), "K");
+  assert.equal(press("?", { shiftKey: true }), "?");
+  assert.equal(press("Z", { metaKey: true, shiftKey: true }), "Ctrl+Shift+z");
+  assert.equal(press("z", { ctrlKey: true }), "Ctrl+z");
+});
+
+test("a saved review becomes the reading, and what was accepted is the reader's own", () => {
+  const stored = { reader: "A", verdict: null, label: "benign", outline: "corrected", edges: [1, 2], lesions: [{}], sizes: ["1 x 1 px"], revision: 4 };
+  const reading = readingOf(stored);
+  assert.deepEqual(reviewOf(reading, "A"), { reader: "A", verdict: null, label: "benign", edges: [1, 2], revision: 4 });
+  assert.deepEqual(readingOf({ ...stored, verdict: "accepted", outline: "as predicted" }).edges, [1, 2]);
+  assert.equal(readingOf({ ...stored, outline: null, edges: null }).edges, null);
+  assert.deepEqual(reviewOf(readingOf(undefined), "B"), { reader: "B", verdict: null, label: null, edges: null, revision: 0 });
+  const answer = { edges: [5, 9], lesions: [], sizes: [], candidates: [{}], candidate_edges: [5, 9], label: "malignant" };
+  assert.deepEqual(withReading(answer, reading), { ...answer, edges: [1, 2], lesions: [{}], sizes: ["1 x 1 px"], candidates: [], candidate_edges: null, own: true });
+  assert.equal(withReading(answer, readingOf(undefined)), answer);
+});
+
+test("the reading of another is summed up", () => {
+  assert.equal(othersInWords({ reader: "B", verdict: "accepted", label: null, outline: "corrected", predicted_label: "benign" }), "B: accepted, benign, outline corrected");
+  assert.equal(othersInWords({ reader: "B", verdict: null, label: null, outline: null, predicted_label: "benign" }), "B: no verdict");
 });

@@ -10,7 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +36,27 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Of a page that `bcdseg app` serves."""
-    command = [sys.executable, "-m", "bcdseg", "app", "--no-browser", "--port", "0"]
+@contextmanager
+def _serving(corrections: Path, end: signal.Signals = signal.SIGINT) -> Iterator[str]:
+    """The address of a page that `bcdseg app` serves, which is ended by a signal."""
+    command = [sys.executable, "-m", "bcdseg", "app", "--no-browser", "--port", "0", "--reader", "A. Lee"]
+    command += ["--corrections", str(corrections)]
     app = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
     assert app.stdout is not None
     with app.stdout:
-        found = re.search(r"http://127\.0\.0\.1:\d+/", app.stdout.readline())
-        assert found
-        yield found.group()
-        app.send_signal(signal.SIGINT)
-        app.wait(20)
+        try:
+            found = re.search(r"http://127\.0\.0\.1:\d+/", app.stdout.readline())
+            assert found
+            yield found.group()
+        finally:
+            app.send_signal(end)
+            app.wait(60)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with _serving(tmp_path_factory.mktemp("page") / "corrections") as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +67,12 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
+@contextmanager
+def _opened(browser: Any, address: str, **options: Any) -> Iterator[Any]:
     """A page of its own, of which nothing may leave the loopback and nothing may go wrong unseen."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     opened = context.new_page()
-    opened.set_default_timeout(90_000)
+    opened.set_default_timeout(300_000)
     asked: list[str] = []
     wrong: list[str] = []
     opened.on("request", lambda request: asked.append(request.url))
@@ -73,6 +84,12 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     context.close()
     assert not [url for url in asked if not url.startswith(address)]
     assert not wrong
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    with _opened(browser, address) as opened:
+        yield opened
 
 
 DROP = """() => {
@@ -163,3 +180,132 @@ def test_a_clip_is_summed_up_above_its_frames(page: Any, tmp_path: Path) -> None
     assert page.inner_text("#clips li") == f"clip.dcm {bcdseg.summarize_clip(bcdseg.load().predict(file))}"
     page.click("#clear")
     page.wait_for_selector("#clips", state="hidden")
+
+
+def _on_screen(page: Any, point: tuple[float, float], size: tuple[int, int]) -> tuple[float, float]:
+    """Where a row and column of the scan is on the screen."""
+    box = page.locator("#stage").bounding_box()
+    return box["x"] + box["width"] * point[1] / size[1], box["y"] + box["height"] * point[0] / size[0]
+
+
+def _drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=6)
+    page.mouse.up()
+
+
+def _saved(page: Any, folder: Path) -> dict[str, Any]:
+    """The only row of the corrections, once everything is saved."""
+    page.wait_for_selector("#saved:has-text('Saved at')")
+    (sample,) = bcdseg.open_dataset(folder)
+    return {"mask": bcdseg.open_dataset(folder).read(sample)[1], "label": sample.label, **sample.facts}
+
+
+def test_a_corrected_outline_is_saved_at_once_and_survives_a_killed_server(browser: Any, tmp_path: Path) -> None:
+    folder, before = tmp_path / "corrections", bcdseg.load().predict(SCAN)
+    rows, columns = np.indices(before.size)
+    with _serving(folder, signal.SIGKILL) as address, _opened(browser, address) as page:
+        page.set_input_files("#files", SCAN)
+        page.wait_for_selector("#marks .line", state="attached")
+        page.locator("#scan-name").focus()
+        page.keyboard.press("b")
+        row, first, last, radius = 40.5, 30.5, 90.5, 12
+        _drag(page, _on_screen(page, (row, first), before.size), _on_screen(page, (row, last), before.size))
+        saved = _saved(page, folder)
+        stroke = np.hypot(rows + 0.5 - row, np.clip(columns + 0.5, first, last) - columns - 0.5)
+        added = saved["mask"] & ~before.mask
+        assert not (before.mask & ~saved["mask"]).any()
+        assert (stroke[added] <= radius + 1).all()
+        assert added[(stroke <= radius - 1) & ~before.mask].all()
+        assert (saved.get("verdict"), saved["outline"], saved["label"]) == (None, "corrected", None)
+        page.wait_for_selector(f"#lesions dd:has-text('{int(before.lesions[0].area_px)} px')")
+        assert (_drawn(page, before.size) == saved["mask"]).all()
+    with _serving(folder) as address, _opened(browser, address) as page:  # the server was killed
+        page.set_input_files("#files", SCAN)
+        page.wait_for_selector("#saved:has-text('Saved at')")
+        assert (_drawn(page, before.size) == saved["mask"]).all()
+        assert page.is_disabled("#threshold")
+        page.locator("#scan-name").focus()
+        page.keyboard.press("r")  # back to the model's
+        page.wait_for_selector("#threshold:enabled")
+        assert (_drawn(page, before.size) == before.mask).all()
+        page.keyboard.press("Control+z")
+        page.wait_for_selector("#threshold:disabled")
+        page.keyboard.press("2")
+        page.keyboard.press("a")
+        page.wait_for_selector("#accepted[aria-pressed=true]")
+        page.wait_for_function("!document.querySelector('#saved').textContent.startsWith('Saving')")
+        final = _saved(page, folder)
+        assert (final["verdict"], final["label"], final["predicted_label"]) == ("accepted", "benign", before.label)
+        assert (final["mask"] == saved["mask"]).all()
+
+
+def test_drawing_by_keyboard_and_by_finger_and_measuring(browser: Any, address: str) -> None:
+    with _opened(browser, address, has_touch=True) as page:
+        page.click("#samples li:nth-child(1) button")  # no lesion
+        page.wait_for_selector("#waiting", state="hidden")
+        page.fill("#spacing", "0.1")
+        page.click("#scale button[type=submit]")
+        page.wait_for_selector("#scale-words:has-text('given by you')")
+        page.locator("#frame").focus()
+        page.keyboard.press("c")
+        for key in (" ", *["Shift+ArrowRight"] * 4, " "):
+            page.keyboard.press(key)
+        page.wait_for_selector("#calipers text:text-is('4.0 mm')", state="attached")
+        page.keyboard.press("Escape")
+        assert page.locator("#calipers text").count() == 0
+
+        page.keyboard.press("p")
+        for key in (" ", *["Shift+ArrowRight"] * 3, " ", *["Shift+ArrowDown"] * 3, " ", "Enter"):
+            page.keyboard.press(key)
+        page.wait_for_selector("#lesions dd:has-text('450 px'), #lesions dd:has-text('435 px'), #lesions dd:has-text('465 px')")
+        page.keyboard.press("Delete")
+        page.wait_for_selector("#lesions:has-text('Nothing is outlined')")
+
+        page.keyboard.press("b")
+        box = page.locator("#stage").bounding_box()
+        point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        session = page.context.new_cdp_session(page)
+        session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{**point, "x": point["x"] + 40}]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        page.wait_for_selector("#lesions .lesion")
+        page.wait_for_selector("#undo:enabled")
+
+
+def test_ground_truth_a_second_model_and_the_order_of_review(page: Any, tmp_path: Path) -> None:
+    names = ["malignant (30)", "benign"]
+    files = []
+    for name, path in zip(names, [SCAN, next(SCAN.parent.glob("benign*.png"))], strict=True):
+        files.append(tmp_path / f"{name}.png")
+        files[-1].write_bytes(path.read_bytes())
+    truth = bcdseg.load().predict(SCAN, threshold=0.7).mask
+    Image.fromarray(truth).save(tmp_path / "malignant (30)_mask.png")
+    page.set_input_files("#files", [*files, tmp_path / "malignant (30)_mask.png"])
+    page.wait_for_selector("#batch-words:has-text('2 of 2 scans read')")
+    page.click("#table-head button:text-is('Review first')")
+    order = page.locator("#table-body th").all_inner_texts()
+    page.click("#table-body tr:nth-child(1) th button")
+    page.wait_for_selector("#waiting", state="hidden")
+    seen = [page.inner_text("#scan-name")]
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#waiting", state="hidden")
+    seen.append(page.inner_text("#scan-name"))
+    assert seen == order
+    if seen[-1] != "malignant (30).png":
+        page.keyboard.press("ArrowRight")
+    dice = 2 * truth.sum() / (truth.sum() + bcdseg.load().predict(SCAN).mask.sum())
+    page.wait_for_selector(f"#compared-rows tr:has-text('Ground truth'):has-text('{dice:.2f}')")
+    page.locator("#others .truth").wait_for(state="attached")
+    page.keyboard.press("m")
+    page.keyboard.press("m")
+    page.wait_for_selector("#compared-rows tr:has-text('busi-lite')")
+    page.locator("#others .second").wait_for(state="attached")
+    page.keyboard.press("g")
+    assert page.locator("#others path").count() == 0
+    page.click("#tab-batch")
+    with page.expect_download() as download:
+        page.click("#zip")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert {"predictions.csv", "masks/benign_mask.png", "overlays/malignant (30)_overlay.png"} <= set(archive.namelist())

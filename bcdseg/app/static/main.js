@@ -1,6 +1,10 @@
 // The page: what is open, what is shown, and what is asked of the server when.
 
 import { by, complain, make, say } from "./dom.js";
+import { scanOfMask, stem } from "./review/comparison.js";
+import { Keys } from "./review/keys.js";
+import { readingOf } from "./review/reading.js";
+import { Tone } from "./review/tone.js";
 import { ScanView } from "./scan.js";
 import { Server } from "./server.js";
 import { Table } from "./table.js";
@@ -8,6 +12,7 @@ import { openTab, startTabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
 
 const FEW = 4; // problems that are listed one by one
+const UNREAD = { row: null, warnings: null, priority: null, error: null, step: null, point: null };
 const EMPTY = "Several scans at once, in a table that sorts. Add some, or drop them anywhere on this page.";
 
 class Page {
@@ -16,12 +21,62 @@ class Page {
 
   constructor(server) {
     this.server = server;
-    this.scan = new ScanView(server, () => by("model").value, (entry, error) => this.#failed(entry, error));
+    this.scan = new ScanView(server, () => by("model").value, (entry, error) => this.#failed(entry, error), () => this.#refresh());
     this.table = new Table((entry) => this.#open(entry), (entry) => this.#remove(entry));
     by("model").replaceChildren(...server.models.map((name) => make("option", { value: name }, name)));
     by("samples").replaceChildren(...server.samples.map((name) => this.#sample(name)));
+    by("storage-note").textContent = server.corrections ? `A scan that you correct or judge is saved in ${server.corrections}` : "";
     this.#listen();
     this.#refresh();
+    this.#listenForKeys(new Tone());
+  }
+
+  #listenForKeys(tone) {
+    const { editor, reading, comparison, viewer } = this.scan;
+    const corrects = (action) => () => this.server.corrections && action();
+    const flip = (id) => () => by(id).click();
+    const groups = [
+      ["Scans", [["ArrowLeft", "Previous scan", () => this.#step(-1)], ["ArrowRight", "Next scan", () => this.#step(1)]]],
+      ["Reading", [
+        ["a", "Accept", corrects(() => reading.judge("accepted"))],
+        ["u", "Uncertain", corrects(() => reading.judge("uncertain"))],
+        ["x", "Reject", corrects(() => reading.judge("rejected"))],
+        ["1 2 3 4 5 6 7 8 9", "Class, in the order of the page", (event) => this.server.corrections && reading.chooseClass(Number(event.key) - 1)],
+      ]],
+      ["Outline", [
+        ["v", "Move the scan", () => editor.choose("move")],
+        ["b", "Brush", corrects(() => editor.choose("brush"))],
+        ["e", "Eraser", corrects(() => editor.choose("eraser"))],
+        ["p", "Polygon", corrects(() => editor.choose("polygon"))],
+        ["c", "Calipers", () => editor.choose("calipers")],
+        ["[", "Smaller brush", () => editor.changeSize(-4)],
+        ["]", "Larger brush", () => editor.changeSize(4)],
+        ["Ctrl+z", "Undo", corrects(() => editor.undo())],
+        ["Ctrl+y Ctrl+Shift+z", "Redo", corrects(() => editor.redo())],
+        ["r", "Back to the model's outline", corrects(() => editor.reset())],
+        ["Delete", "Clear the outline", corrects(() => editor.clear())],
+        ["Escape", "Give up a line, remove a caliper, put the tool away", () => editor.escape()],
+      ]],
+      ["Display", [
+        ["+ =", "Zoom in", () => viewer.zoomBy(1)],
+        ["-", "Zoom out", () => viewer.zoomBy(-1)],
+        ["0", "Fit", () => viewer.zoomToFit()],
+        ["o", "Outline on or off", flip("show-outline")],
+        ["l", "Axes on or off", flip("show-axes")],
+        ["g", "Compared outlines on or off", () => comparison.toggle()],
+        ["m", "Next model to compare with", () => comparison.nextModel()],
+        ["h", "Heat map on or off", flip("show-heat")],
+        ["j", "Darker", () => tone.change("brightness", -1)],
+        ["k", "Brighter", () => tone.change("brightness", 1)],
+        ["J", "Less contrast", () => tone.change("contrast", -1)],
+        ["K", "More contrast", () => tone.change("contrast", 1)],
+        [",", "Lower gamma", () => tone.change("gamma", -1)],
+        [".", "Higher gamma", () => tone.change("gamma", 1)],
+        ["i", "As recorded", () => tone.reset()],
+      ]],
+      ["Help", [["?", "This list", () => keys.show()]]],
+    ];
+    const keys = new Keys(groups, () => this.scan.entry && !by("view-scan").hidden);
   }
 
   #listen() {
@@ -72,9 +127,10 @@ class Page {
       return;
     }
     const before = this.#entries.length, problems = [];
-    if (files.length > 1 || asBatch) openTab("batch");
-    for (const [at, file] of files.entries()) {
-      if (files.length > 1) this.#tellProgress(`Opening ${at + 1} of ${files.length} files`, at, files.length);
+    const [scans, masks] = this.#divide(files);
+    if (scans.length > 1 || asBatch) openTab("batch");
+    for (const [at, file] of scans.entries()) {
+      if (scans.length > 1) this.#tellProgress(`Opening ${at + 1} of ${scans.length} files`, at, scans.length);
       try {
         this.#hold(await this.server.upload(file));
       } catch (error) {
@@ -82,13 +138,22 @@ class Page {
         if (error.gone) break;
       }
     }
+    for (const mask of masks) for (const entry of this.#entries) if (stem(entry.name.split("#")[0]) === scanOfMask(mask.name)) entry.masks.push(mask);
     const more = problems.length > FEW ? [`and ${problems.length - FEW} more`] : [];
     complain([...problems.slice(0, FEW), ...more].join("\n"));
     this.#present(this.#entries.slice(before), asBatch);
+    if (masks.length && !scans.length && this.scan.entry) this.#open(this.scan.entry);
+  }
+
+  /** Scans, and the mask files of those scans or of scans that are open; a mask alone is opened as it is. */
+  #divide(files) {
+    const names = new Set([...files.map((file) => file.name), ...this.#entries.map((entry) => entry.name.split("#")[0])].map(stem));
+    const isMask = (file) => names.has(scanOfMask(file.name));
+    return [files.filter((file) => !isMask(file)), files.filter(isMask)];
   }
 
   #hold(scans) {
-    this.#entries.push(...scans.map((scan) => ({ ...scan, row: null, warnings: null, error: null, step: null, point: null, spacing: null })));
+    this.#entries.push(...scans.map((scan) => ({ ...scan, ...UNREAD, spacing: null, masks: [], reading: null })));
     this.#refresh();
   }
 
@@ -133,15 +198,15 @@ class Page {
   }
 
   #place(entry) {
-    const at = this.#entries.indexOf(entry), count = this.#entries.length;
+    const at = this.table.sorted.indexOf(entry), count = this.#entries.length;
     by("scan-place").textContent = count > 1 ? `${at + 1} of ${count}` : "";
     for (const id of ["previous", "next"]) by(id).hidden = count < 2;
   }
 
   #step(count) {
-    const readable = this.#entries.filter((entry) => !entry.error);
+    const readable = this.table.sorted.filter((entry) => !entry.error);
     const at = readable.indexOf(this.scan.entry);
-    this.#open(readable[(at + count + readable.length) % readable.length]);
+    if (readable.length > 1) this.#open(readable[(at + count + readable.length) % readable.length]);
   }
 
   /** A scan that was opened by itself can't be read: it is said, and it does not stay. */
@@ -166,8 +231,10 @@ class Page {
     for (let entry; (entry = this.#entries.find((one) => !one.row && !one.error)); this.#refresh()) {
       const model = by("model").value;
       try {
-        const { row, flags } = await this.server.answer(entry.id, { model });
-        if (model === by("model").value) Object.assign(entry, { row, warnings: flags.map((flag) => flag.message) });
+        const { row, flags, priority, reviews } = await this.server.answer(entry.id, { model });
+        if (model !== by("model").value) continue;
+        Object.assign(entry, { row, priority, warnings: flags.map((flag) => flag.message) });
+        entry.reading ??= readingOf(reviews.find((review) => review.reader === this.scan.reading.reader));
       } catch (error) {
         if (!this.#entries.includes(entry)) continue; // removed meanwhile
         entry.error = error.message;
@@ -196,8 +263,9 @@ class Page {
     const read = `${count - unread} of ${count} scans read with ${by("model").value}.`;
     const words = done < count ? `${done} of ${count} scans done` : read;
     this.#tellProgress(count ? words : EMPTY, done, count);
-    for (const id of ["table-frame", "batch-rule", "clear", "csv"]) by(id).hidden = !count;
+    for (const id of ["table-frame", "batch-rule", "clear", "csv", "zip"]) by(id).hidden = !count;
     by("csv").href = this.server.table(by("model").value);
+    by("zip").href = this.server.archive(by("model").value);
     if (count > 1 && done === count) say(`All ${count} scans are read.`);
     if (this.scan.entry) this.#place(this.scan.entry);
   }
@@ -235,7 +303,7 @@ class Page {
   }
 
   #changeModel() {
-    for (const entry of this.#entries) Object.assign(entry, { row: null, warnings: null, error: null, step: null, point: null });
+    for (const entry of this.#entries) Object.assign(entry, UNREAD);
     this.#refresh();
     if (this.scan.entry) this.scan.open(this.scan.entry).then(() => this.#fill());
     else this.#fill();

@@ -2,6 +2,9 @@
 
 import { by, complain, debounced, make, say } from "./dom.js";
 import { inWords, showAnswer, showDownloads } from "./panel.js";
+import { Comparison } from "./review/comparison.js";
+import { Editor } from "./review/editor.js";
+import { Reading, withReading } from "./review/reading.js";
 import { Viewer } from "./viewer.js";
 
 const STILL = 180; // milliseconds of rest after which the library is asked to measure
@@ -9,18 +12,23 @@ const ASKING = "Asking the model.", FIRST = " The first answer takes some second
 const LOOKING = "Looking where the class came from. The first time takes some seconds.";
 
 export class ScanView {
-  #viewer = new Viewer();
+  viewer = new Viewer();
   #entry = null;
   #answer = null;
   #warm = false;
   #asked = new AbortController();
   #ask = debounced(() => this.#measure(), STILL);
 
-  /** `model` returns the name of the chosen model; `failed` is called with a scan that can't be read, and why. */
-  constructor(server, model, failed) {
+  /** `model` returns the name of the chosen model; `failed` is called with a scan that can't be read, and why;
+   * `read` when a reading was saved. */
+  constructor(server, model, failed, read) {
     this.server = server;
     this.model = model;
     this.failed = failed;
+    this.read = read;
+    this.editor = new Editor(this.viewer, (edges) => this.#correct(edges));
+    this.comparison = new Comparison(server, this.viewer);
+    this.reading = new Reading(server, (entry) => this.#saved(entry), () => this.#measure());
     by("threshold").addEventListener("input", () => this.#slide());
     by("threshold-reset").addEventListener("click", () => this.#setThreshold(null));
     by("scale").addEventListener("submit", (event) => this.#setScale(event));
@@ -45,18 +53,22 @@ export class ScanView {
     this.leave();
     this.#entry = entry;
     this.#asked = new AbortController();
-    this.#viewer.clear(this.#warm ? ASKING : ASKING + FIRST);
+    this.viewer.clear(this.#warm ? ASKING : ASKING + FIRST);
     by("scan-name").textContent = entry.name;
-    for (const id of ["panel", "heat-tools"]) by(id).inert = true; // no number of another scan beside this one
+    for (const id of ["panel", "heat-tools", "correct-tools"]) by(id).inert = true; // no number of another scan beside this one
     by("spacing").value = entry.spacing ?? "";
     by("heat").removeAttribute("src");
     try {
       const answer = await this.server.answer(entry.id, this.#question(), this.#asked.signal);
       const levels = await this.server.levels(entry.id, this.#question());
+      const reviews = await this.server.reviews(entry.id, this.#question(), this.#asked.signal);
       if (this.#entry !== entry) return;
-      this.#tell(answer);
+      this.#tell(answer, reviews);
+      this.editor.load(answer, entry.reading.edges);
       this.#offerClasses(answer);
-      await this.#viewer.show(answer, this.#address("image.png"), levels);
+      await this.viewer.show(withReading(answer, entry.reading), this.#address("image.png"), levels);
+      if (this.#entry !== entry) return;
+      await this.comparison.load(entry, this.#question(), answer, this.#others(reviews));
       if (by("show-heat").checked) this.#heat();
     } catch (error) {
       if (error.name !== "AbortError" && this.#entry === entry) this.failed(entry, error);
@@ -72,19 +84,44 @@ export class ScanView {
     return this.server.address(this.#entry.id, what, { ...this.#question(), ...more });
   }
 
-  #tell(answer) {
+  #tell(answer, reviews) {
     this.#answer = answer;
     this.#warm = true;
-    for (const id of ["panel", "heat-tools"]) by(id).inert = false;
-    showAnswer(answer);
+    for (const id of ["panel", "heat-tools", "correct-tools"]) by(id).inert = false;
+    this.reading.load(this.#entry, answer, reviews, this.#question());
+    const shown = withReading(answer, this.#entry.reading);
+    showAnswer(shown);
     showDownloads(answer, (file) => this.#address(`files/${file}`));
     this.#showThreshold();
-    say(inWords(answer));
+    say(inWords(shown));
+  }
+
+  #others(reviews) {
+    return reviews.filter((review) => review.reader !== this.reading.reader);
+  }
+
+  /** The reader has changed the outline; the library measures it when it is saved. */
+  #correct(edges) {
+    by("panel").classList.add("stale");
+    this.reading.setOutline(edges);
+    this.#showThreshold();
+  }
+
+  /** A reading was saved: what was measured is shown, unless the outline was changed again. */
+  #saved(entry) {
+    this.read(entry);
+    const { reading } = entry;
+    if (entry !== this.#entry || !this.#answer || reading.problem || reading.saved < reading.changes) return;
+    this.editor.adopt(reading.edges);
+    const shown = withReading(this.#answer, reading);
+    showAnswer(shown);
+    this.viewer.draw(shown);
+    this.#showThreshold();
   }
 
   #slide() {
     this.#entry.step = Number(by("threshold").value);
-    this.#viewer.preview(this.#entry.step);
+    this.viewer.preview(this.#entry.step);
     this.#showThreshold();
     by("panel").classList.add("stale");
     this.#ask();
@@ -117,12 +154,16 @@ export class ScanView {
   }
 
   #showThreshold() {
-    const own = this.#answer.own_threshold;
-    const at = this.#entry.step == null ? own : this.#entry.step / 100;
+    const usual = this.#answer.own_threshold;
+    const at = this.#entry.step == null ? usual : this.#entry.step / 100;
     by("threshold").value = Math.round(at * 100);
     by("threshold-value").textContent = `${Number((at * 100).toFixed(1))} %`;
-    by("threshold-own").textContent = `The model's own is ${Number((own * 100).toFixed(1))} %. Spots below ${Number((this.#answer.min_lesion_share * 100).toFixed(2))} % of the scan are dropped.`;
-    by("threshold-reset").hidden = this.#entry.step == null;
+    by("threshold-own").textContent = `The model's own is ${Number((usual * 100).toFixed(1))} %. Spots below ${Number((this.#answer.min_lesion_share * 100).toFixed(2))} % of the scan are dropped.`;
+    const own = Boolean(this.#entry.reading?.edges);
+    by("threshold").disabled = own;
+    by("threshold-own").hidden = own;
+    by("threshold-fixed").hidden = !own;
+    by("threshold-reset").hidden = own || this.#entry.step == null;
   }
 
   /** The library's numbers for what the slider and the scale say now. */
@@ -133,10 +174,15 @@ export class ScanView {
     this.#asked = new AbortController();
     try {
       const answer = await this.server.answer(entry.id, this.#question(), this.#asked.signal);
+      const reviews = await this.server.reviews(entry.id, this.#question(), this.#asked.signal);
       if (this.#entry !== entry) return;
       complain("");
-      this.#tell(answer);
-      this.#viewer.draw(answer);
+      const before = entry.reading;
+      this.#tell(answer, reviews);
+      if (entry.reading.edges === before?.edges || entry.reading.revision === before?.revision) this.editor.refresh(answer);
+      else this.editor.load(answer, entry.reading.edges);
+      this.viewer.draw(withReading(answer, entry.reading));
+      await this.comparison.load(entry, this.#question(), answer, this.#others(reviews));
     } catch (error) {
       if (error.name !== "AbortError") complain(error.message);
     }
@@ -151,7 +197,7 @@ export class ScanView {
   async #heat() {
     const entry = this.#entry, picture = by("heat");
     if (!by("show-heat").checked || !entry || !by("heat-class").value) return;
-    this.#viewer.wait(LOOKING);
+    this.viewer.wait(LOOKING);
     picture.src = this.#address("heat.png", { explain: by("heat-class").value });
     try {
       await picture.decode();
@@ -160,6 +206,6 @@ export class ScanView {
     } catch {
       if (this.#entry === entry) complain(`The heat map could not be made. ${await this.server.reason(picture.src)}`);
     }
-    if (this.#entry === entry) this.#viewer.wait("");
+    if (this.#entry === entry) this.viewer.wait("");
   }
 }

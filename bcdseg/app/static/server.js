@@ -1,5 +1,7 @@
 // All that is asked of the page's own server. The token is in the path: no cookie, so no other page can borrow it.
 
+const MOST_KEPT_ALIVE = 60_000; // bytes that a browser sends for a page that is gone
+
 export class Refused extends Error {
   /** `status` is 422 where the library refused what it was given. */
   constructor(message, status = 0, gone = false) {
@@ -27,7 +29,8 @@ export class Server {
     const server = new Server();
     const session = await (await request("/api/session", { method: "POST" })).json();
     server.root = `/api/${session.token}`;
-    return Object.assign(server, { models: session.models, samples: session.samples, limits: session.limits });
+    const { models, samples, limits, corrections, reader } = session;
+    return Object.assign(server, { models, samples, limits, corrections, reader });
   }
 
   /** Lets all scans of the page go; the browser may be closing. */
@@ -61,6 +64,32 @@ export class Server {
     return new Uint8Array(await (await request(this.address(scan, "levels", question))).arrayBuffer());
   }
 
+  /** The latest review of a scan by each reader; none where corrections are not saved. */
+  async reviews(scan, question, signal) {
+    if (!this.corrections) return [];
+    return (await (await request(this.address(scan, "reviews", question), { signal })).json()).reviews;
+  }
+
+  /** Saves a review, also while the page is being left, and returns it with the library's measurements. */
+  async saveReview(scan, question, review) {
+    const body = JSON.stringify(review);
+    return (await request(this.address(scan, "review", question), { method: "PUT", body, keepalive: body.length < MOST_KEPT_ALIVE })).json();
+  }
+
+  /** Adds a mask file to the ground truth of a scan. */
+  async addTruth(scan, file, question) {
+    await request(this.address(scan, "truth", { ...question, name: file.name }), { method: "POST", body: await this.#content(file) });
+  }
+
+  async truth(scan, question) {
+    return (await request(this.address(scan, "truth", question))).json();
+  }
+
+  /** What a second model predicts, and how far it agrees. */
+  async second(scan, question, model) {
+    return (await request(this.address(scan, "second", { ...question, second: model }))).json();
+  }
+
   /** What the frames of each clip say together. */
   async clips(model) {
     return (await (await request(`${this.root}/clips?${new URLSearchParams({ model })}`)).json()).clips;
@@ -82,6 +111,10 @@ export class Server {
 
   table(model) {
     return `${this.root}/table.csv?${new URLSearchParams({ model })}`;
+  }
+
+  archive(model) {
+    return `${this.root}/batch.zip?${new URLSearchParams({ model })}`;
   }
 
   /** Where something of a scan is; a question is a model, and a threshold, spacing or class to explain where given. */

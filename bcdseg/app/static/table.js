@@ -9,7 +9,10 @@ const COLUMNS = [
   ["lesions", "Lesions", (entry) => entry.row?.lesions ?? -1],
   ["size", "Largest", (entry) => length(entry.row ?? {})],
   ["warnings", "Warnings", (entry) => entry.warnings?.length ?? -1],
+  ["priority", "Review first", (entry) => entry.priority?.score ?? -1],
+  ["reading", "Your reading", (entry) => readingInWords(entry)],
 ];
+const TEXTS = ["name", "label", "reading"]; // sorted upwards first
 const natural = new Intl.Collator(undefined, { numeric: true });
 
 // Pixels and millimetres can't be compared: what is known in millimetres comes after the rest.
@@ -37,8 +40,19 @@ export class Table {
     this.#draw();
   }
 
+  /** The scans in the order of the table. */
+  get sorted() {
+    const value = COLUMNS.find(([key]) => key === this.#by)?.[2];
+    const turn = this.#falling ? -1 : 1;
+    const order = (one, other) => {
+      const [a, b] = [value(one), value(other)];
+      return turn * (typeof a === "string" ? natural.compare(a, b) : a - b);
+    };
+    return value ? this.#entries.toSorted(order) : this.#entries;
+  }
+
   #sort(key) {
-    this.#falling = this.#by === key ? !this.#falling : key !== "name" && key !== "label";
+    this.#falling = this.#by === key ? !this.#falling : !TEXTS.includes(key);
     this.#by = key;
     this.#draw();
   }
@@ -48,22 +62,15 @@ export class Table {
       if (head.dataset.key === this.#by) head.setAttribute("aria-sort", this.#falling ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     }
-    const value = COLUMNS.find(([key]) => key === this.#by)?.[2];
-    const turn = this.#falling ? -1 : 1;
-    const order = (one, other) => {
-      const [a, b] = [value(one), value(other)];
-      return turn * (typeof a === "string" ? natural.compare(a, b) : a - b);
-    };
-    const sorted = value ? this.#entries.toSorted(order) : this.#entries;
-    by("table-body").replaceChildren(...sorted.map((entry) => this.#row(entry)));
+    by("table-body").replaceChildren(...this.sorted.map((entry) => this.#row(entry)));
   }
 
   #row(entry) {
     const link = () => make("button", { type: "button", class: "link", onclick: () => this.open(entry) }, entry.name);
     const name = make("th", { scope: "row" }, entry.error ? entry.name : link());
     const remove = make("td", {}, make("button", { type: "button", class: "quiet icon", "aria-label": `Remove ${entry.name}`, onclick: () => this.remove(entry) }, "×"));
-    if (entry.error) return make("tr", {}, name, make("td", { class: "unread", colspan: "5" }, make("span", {}, `Not read. ${entry.error}`)), remove);
-    if (!entry.row) return make("tr", {}, name, make("td", { class: "soft", colspan: "5" }, "Waiting"), remove);
+    if (entry.error) return make("tr", {}, name, make("td", { class: "unread", colspan: "7" }, make("span", {}, `Not read. ${entry.error}`)), remove);
+    if (!entry.row) return make("tr", {}, name, make("td", { class: "soft", colspan: "7" }, "Waiting"), remove);
     const { row } = entry;
     return make(
       "tr",
@@ -74,9 +81,17 @@ export class Table {
       make("td", {}, String(row.lesions ?? "")),
       make("td", { class: "size" }, size(row)),
       entry.warnings?.length ? make("td", { class: "warned" }, entry.warnings.join(" ")) : make("td", { class: "soft" }, "none"),
+      make("td", { class: "reasons", title: `Score ${entry.priority.score.toFixed(2)} of 2` }, entry.priority.reasons.join("; ") || "clear"),
+      make("td", {}, readingInWords(entry)),
       remove,
     );
   }
+}
+
+/** Verdict and corrections of the reader at the page, also of scans that were not opened yet. */
+function readingInWords(entry) {
+  const { verdict, label, outline } = entry.reading?.stored ?? {};
+  return [verdict, label, outline === "corrected" && "outline corrected"].filter(Boolean).join(", ");
 }
 
 function size(row) {

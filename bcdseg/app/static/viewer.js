@@ -2,15 +2,9 @@
 
 import { by } from "./dom.js";
 import { maskFromEdges, maskFromLevels, outline } from "./contour.js";
+import { shape } from "./svg.js";
 
-const SVG = "http://www.w3.org/2000/svg";
-const NEAREST = 12, STEP = 1.4, NEAR = 3, MARGIN = 12;
-
-function shape(tag, attributes) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
-}
+const NEAREST = 12, STEP = 1.4, NEAR = 3, MARGIN = 12, SCROLL = 60;
 
 export class Viewer {
   #frame = by("frame");
@@ -19,13 +13,15 @@ export class Viewer {
   #zoom = 1;
   #answer = null;
   #levels = new Uint8Array();
+  #next = null;
+  #frameRequest = null;
 
   constructor() {
     new ResizeObserver(() => this.#layOut()).observe(this.#frame);
-    by("zoom-in").addEventListener("click", () => this.#zoomTo(this.#zoom * STEP));
-    by("zoom-out").addEventListener("click", () => this.#zoomTo(this.#zoom / STEP));
-    by("zoom-fit").addEventListener("click", () => this.#zoomTo(1));
-    this.#frame.addEventListener("keydown", (event) => this.#key(event));
+    by("zoom-in").addEventListener("click", () => this.zoomBy(1));
+    by("zoom-out").addEventListener("click", () => this.zoomBy(-1));
+    by("zoom-fit").addEventListener("click", () => this.zoomToFit());
+    this.#frame.addEventListener("keydown", (event) => this.#scroll(event));
     this.#frame.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     this.#frame.addEventListener("pointerdown", (event) => this.#drag(event));
     for (const name of ["show-outline", "show-axes", "fill"]) by(name).addEventListener("input", () => this.#style());
@@ -36,7 +32,7 @@ export class Viewer {
   /** Nothing to see yet. */
   clear(words) {
     this.#answer = null;
-    this.#marks.replaceChildren();
+    for (const id of ["marks", "others", "calipers", "sketch", "pointer"]) by(id).replaceChildren();
     by("picture").removeAttribute("src");
     this.wait(words);
   }
@@ -51,7 +47,7 @@ export class Viewer {
     this.#answer = answer;
     this.#levels = levels;
     this.#zoom = 1;
-    this.#marks.setAttribute("viewBox", `0 0 ${answer.width} ${answer.height}`);
+    by("overlay").setAttribute("viewBox", `0 0 ${answer.width} ${answer.height}`);
     this.#layOut();
     by("picture").src = picture;
     await by("picture").decode().catch(() => {});
@@ -62,10 +58,11 @@ export class Viewer {
   /** What the library outlines and measures. */
   draw(answer) {
     this.#answer = answer;
+    this.#next = null;
     by("picture").alt = describe(answer);
     const { width, height } = answer;
     const mask = maskFromEdges(answer.edges ?? [], width * height);
-    this.#trace(mask, answer.threshold);
+    this.#trace(mask, answer.own ? [] : this.#levels, answer.threshold);
     this.#marks.classList.remove("moving");
     if (answer.candidate_edges) this.#traceCandidates(maskFromEdges(answer.candidate_edges, width * height), answer.threshold);
     for (const lesion of answer.lesions) {
@@ -82,11 +79,38 @@ export class Viewer {
   preview(step) {
     if (!this.#answer || !this.#levels.length) return;
     this.#marks.classList.add("moving");
-    this.#trace(maskFromLevels(this.#levels, step), step / 100, true);
+    this.#trace(maskFromLevels(this.#levels, step), this.#levels, step / 100, true);
   }
 
-  #trace(mask, threshold, keepAxes = false) {
-    const path = outline(mask, this.#levels, this.#answer.width, this.#answer.height, threshold);
+  /** An outline while it is corrected. */
+  previewMask(mask) {
+    this.#marks.classList.add("moving");
+    this.#next = mask;
+    this.#frameRequest ??= requestAnimationFrame(() => {
+      this.#frameRequest = null;
+      if (this.#answer && this.#next) this.#trace(this.#next, [], 0.5, true);
+    });
+  }
+
+  /** Outlines next to the main one, by their names: ground truth, a second model, another reader. */
+  drawOthers(outlines) {
+    if (!this.#answer) return;
+    const { width, height } = this.#answer;
+    const paths = Object.entries(outlines).flatMap(([name, edges]) => {
+      const d = outline(maskFromEdges(edges, width * height), [], width, height, 0.5);
+      return [shape("path", { class: "halo", d }), shape("path", { class: `other ${name}`, d })];
+    });
+    by("others").replaceChildren(...paths);
+  }
+
+  /** The point of the scan under a pointer: across and down, in pixels. */
+  pointAt(event) {
+    const box = this.#stage.getBoundingClientRect();
+    return [((event.clientX - box.left) / box.width) * this.#answer.width, ((event.clientY - box.top) / box.height) * this.#answer.height];
+  }
+
+  #trace(mask, levels, threshold, keepAxes = false) {
+    const path = outline(mask, levels, this.#answer.width, this.#answer.height, threshold);
     const kept = keepAxes ? [...this.#marks.querySelectorAll(".axis, .tag")] : [];
     this.#marks.replaceChildren(shape("path", { class: "halo", d: path }), shape("path", { class: "line", d: path }), ...kept);
     this.#style();
@@ -106,8 +130,8 @@ export class Viewer {
   }
 
   #size(tag) {
-    tag.setAttribute("font-size", 17 / this.#scale);
-    tag.setAttribute("dy", -4 / this.#scale);
+    tag.setAttribute("font-size", 17 / this.scale);
+    tag.setAttribute("dy", -4 / this.scale);
   }
 
   #style() {
@@ -119,7 +143,8 @@ export class Viewer {
     by("heat").style.opacity = by("heat-strength").value / 100;
   }
 
-  get #scale() {
+  /** Pixels of the screen per pixel of the scan. */
+  get scale() {
     return this.#stage.offsetWidth / (this.#answer?.width ?? 1) || 1;
   }
 
@@ -131,6 +156,7 @@ export class Viewer {
     this.#stage.style.height = `${height * fit * this.#zoom}px`;
     this.#stage.classList.toggle("near", fit * this.#zoom > NEAR);
     for (const tag of this.#marks.querySelectorAll(".tag")) this.#size(tag);
+    this.onLayOut?.();
   }
 
   /** Zooms so that what is under a point stays there; the middle by default. */
@@ -143,11 +169,21 @@ export class Viewer {
     frame.scrollTop = down * this.#stage.offsetHeight - y;
   }
 
-  #key(event) {
-    const to = { "+": this.#zoom * STEP, "=": this.#zoom * STEP, "-": this.#zoom / STEP, 0: 1 }[event.key];
-    if (to === undefined || event.ctrlKey || event.metaKey) return;
+  /** Zooms in by some steps, out where negative. */
+  zoomBy(steps) {
+    this.#zoomTo(this.#zoom * STEP ** steps);
+  }
+
+  zoomToFit() {
+    this.#zoomTo(1);
+  }
+
+  /** Moves a scan that is larger than its frame. */
+  #scroll(event) {
+    const step = { ArrowLeft: [-SCROLL, 0], ArrowRight: [SCROLL, 0], ArrowUp: [0, -SCROLL], ArrowDown: [0, SCROLL] }[event.key];
+    if (!step || this.#zoom === 1 || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    this.#zoomTo(to);
+    this.#frame.scrollBy(...step);
   }
 
   #wheel(event) {
@@ -173,7 +209,7 @@ export class Viewer {
 }
 
 function describe(answer) {
-  const called = answer.label === null ? "" : `, called ${answer.label}`;
+  const called = answer.label === null ? "" : `, predicted ${answer.label}`;
   const lesions = answer.edges === null ? "" : answer.lesions.length ? `, outlined: ${answer.sizes.join(", ")}` : ", nothing outlined";
   return `Ultrasound scan ${answer.source}${called}${lesions}`;
 }

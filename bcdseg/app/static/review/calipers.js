@@ -1,0 +1,77 @@
+// Distances between two points of the scan. Millimetres need the scan's spacing; lines stay until they are removed.
+
+import { by } from "../dom.js";
+import { shape } from "../svg.js";
+
+/** The distance between two points in words: millimetres where the spacing, down and across, is known, else pixels. */
+export function distance([x1, y1], [x2, y2], spacing) {
+  const [down, across] = spacing ?? [1, 1];
+  const length = Math.hypot((x2 - x1) * across, (y2 - y1) * down);
+  return spacing ? `${length.toFixed(1)} mm` : `${length.toFixed(0)} px`;
+}
+
+export class Calipers {
+  #lines = [];
+  #spacing = null;
+  #layer = by("calipers");
+
+  /** Removes all lines: another scan is shown. */
+  clear() {
+    this.#lines = [];
+    this.#draw();
+  }
+
+  /** Removes the latest line. */
+  removeLast() {
+    this.#lines.pop();
+    this.#draw();
+  }
+
+  get count() {
+    return this.#lines.length;
+  }
+
+  /** The spacing of the scan has changed. */
+  setSpacing(spacing) {
+    this.#spacing = spacing;
+    this.#draw();
+  }
+
+  start(point) {
+    this.#lines.push([point, point]);
+    this.#draw();
+  }
+
+  move(point) {
+    this.#lines[this.#lines.length - 1][1] = point;
+    this.#draw();
+  }
+
+  /** Keeps the latest line, unless it is a mere click; returns its length in words. */
+  end() {
+    const [from, to] = this.#lines.at(-1);
+    if (Math.hypot(to[0] - from[0], to[1] - from[1]) >= 1) return distance(from, to, this.#spacing);
+    this.removeLast();
+    return "";
+  }
+
+  /** Draws the lines in the size of the screen: `scale` is in screen pixels per pixel of the scan. */
+  resize(scale) {
+    for (const text of this.#layer.querySelectorAll("text")) {
+      text.setAttribute("font-size", 15 / scale);
+      text.setAttribute("dy", -7 / scale);
+    }
+    for (const end of this.#layer.querySelectorAll("circle")) end.setAttribute("r", 4 / scale);
+  }
+
+  #draw() {
+    const all = this.#lines.flatMap(([from, to]) => {
+      const text = shape("text", { class: "tag caliper", x: (from[0] + to[0]) / 2, y: (from[1] + to[1]) / 2 });
+      text.textContent = distance(from, to, this.#spacing);
+      const ends = [from, to].map(([cx, cy]) => shape("circle", { class: "caliper", cx, cy, r: 1 }));
+      return [shape("line", { class: "caliper halo", x1: from[0], y1: from[1], x2: to[0], y2: to[1] }), shape("line", { class: "caliper", x1: from[0], y1: from[1], x2: to[0], y2: to[1] }), ...ends, text];
+    });
+    this.#layer.replaceChildren(...all);
+    this.onDraw?.();
+  }
+}

@@ -1,0 +1,105 @@
+// What the outline is compared with: ground truth from a mask file, a second model, other readers.
+
+import { by, complain, make, percent } from "../dom.js";
+import { othersInWords } from "./reading.js";
+
+const MASK = /^(.+?)_mask(?:_\d+)?\.[a-z]+$/i;
+
+/** The name of the scan that a mask file belongs to, without its suffix; null for a file that is no mask. */
+export const scanOfMask = (name) => MASK.exec(name)?.[1] ?? null;
+
+/** A file's name without its suffix. */
+export const stem = (name) => name.replace(/\.[^.]+$/, "");
+
+export class Comparison {
+  #entry = null;
+  #question = null;
+  #outlines = {};
+  #readers = [];
+  #loaded = 0;
+
+  constructor(server, viewer) {
+    this.server = server;
+    this.viewer = viewer;
+    by("second").replaceChildren(make("option", { value: "" }, "none"), ...server.models.map((name) => make("option", { value: name }, name)));
+    by("second").addEventListener("change", () => this.#reload());
+    by("show-others").addEventListener("change", () => this.#draw());
+    by("truth-file").addEventListener("change", (event) => {
+      const files = [...event.target.files];
+      event.target.value = "";
+      if (this.#entry && files.length) this.#add(files);
+    });
+  }
+
+  /** Shows what a scan is compared with; `reviews` are those of other readers. */
+  async load(entry, question, answer, reviews) {
+    this.answer = answer;
+    this.#entry = entry;
+    this.#question = question;
+    this.#readers = reviews;
+    this.#outlines = {};
+    await this.#reload();
+  }
+
+  /** Sends the mask files that were opened with a scan, once the scan itself is read. */
+  async sendTruth(entry, question) {
+    while (entry.masks.length) {
+      const file = entry.masks.shift();
+      await this.server.addTruth(entry.id, file, question).catch((error) => complain(error.message));
+    }
+  }
+
+  /** Shows or hides the other outlines. */
+  toggle() {
+    by("show-others").checked = !by("show-others").checked;
+    this.#draw();
+  }
+
+  /** The next model to compare with, after the last none. */
+  nextModel() {
+    const options = by("second").options;
+    by("second").selectedIndex = (by("second").selectedIndex + 1) % options.length;
+    this.#reload();
+  }
+
+  async #add(files) {
+    this.#entry.masks.push(...files);
+    await this.#reload();
+  }
+
+  async #reload() {
+    const entry = this.#entry, turn = ++this.#loaded;
+    if (!entry) return;
+    await this.sendTruth(entry, this.#question);
+    const name = by("second").value;
+    const [truth, second] = await Promise.all([
+      this.server.truth(entry.id, this.#question).catch(() => null),
+      name ? this.server.second(entry.id, this.#question, name).catch((error) => complain(error.message)) : null,
+    ]);
+    if (turn !== this.#loaded) return;
+    this.#show(truth?.edges ? truth : null, second);
+  }
+
+  #show(truth, second) {
+    const { answer } = this;
+    const row = (kind, name, words) => make("tr", {}, make("th", { scope: "row" }, make("span", { class: `key ${kind}` }), name), ...words.map((one) => make("td", {}, one)));
+    const sure = (one) => (one.label === null ? "no class" : `${one.label}, ${percent(one.confidence)}`);
+    const dice = (value) => (value == null ? "" : value.toFixed(2));
+    const size = (one) => one.sizes.join(", ") || "no outline";
+    const rows = [row("model", by("model").value, [sure(answer), answer.edges === null ? "" : size(answer), ""])];
+    if (second) rows.push(row("second", second.model, [sure(second), size(second), dice(second.dice)]));
+    if (truth) rows.push(row("truth", "Ground truth", ["", size(truth), dice(truth.dice)]));
+    for (const one of this.#readers) rows.push(row("reader", othersInWords(one), ["", size(one), dice(one.dice)]));
+    by("compared").hidden = rows.length === 1;
+    by("compared-rows").replaceChildren(...rows);
+    by("second-note").textContent = second?.same_label == null ? "" : second.same_label ? "Both models predict the same class." : "The models predict different classes.";
+    const outlines = { second: second?.edges, truth: truth?.edges, reader: this.#readers.flatMap((one) => (one.edges?.length ? [one.edges] : []))[0] };
+    this.#outlines = Object.fromEntries(Object.entries(outlines).filter(([, edges]) => edges?.length));
+    by("others-switch").hidden = !Object.keys(this.#outlines).length;
+    this.#draw();
+  }
+
+  #draw() {
+    this.viewer.drawOthers(by("show-others").checked ? this.#outlines : {});
+  }
+}

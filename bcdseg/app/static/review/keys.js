@@ -1,0 +1,80 @@
+// Keys: one table from which they act and in which they are listed.
+
+import { by, make } from "../dom.js";
+
+const OWN_KEYS = "input:not([type=checkbox], [type=file], [type=range]), select, textarea";
+const MOVING = "input[type=range], [role=tab]"; // the arrow keys are their own
+
+const hasOwn = ({ target, key }) => target.closest?.(OWN_KEYS) || (key.startsWith("Arrow") && target.closest?.(MOVING));
+
+/** The name of a key with its modifiers, as the table writes it: `Ctrl+z`, `Shift+J`, `ArrowLeft`. */
+export function nameOf({ key, ctrlKey, metaKey, altKey, shiftKey }) {
+  const held = [(ctrlKey || metaKey) && "Ctrl", altKey && "Alt", shiftKey && (ctrlKey || metaKey) && "Shift"];
+  return [...held.filter(Boolean), ctrlKey || metaKey ? key.toLowerCase() : key].join("+");
+}
+
+export class Keys {
+  #groups;
+  #actions = new Map();
+
+  /**
+   * `groups` are [title, [[keys, words, action], ...]]; keys with the same action are separated by spaces.
+   * `active` says whether keys act at all: a scan is shown.
+   */
+  constructor(groups, active) {
+    this.#groups = groups;
+    this.active = active;
+    for (const [, rows] of groups) for (const [keys, , action] of rows) for (const key of keys.split(" ")) this.#actions.set(key, action);
+    this.#list();
+    addEventListener("keydown", (event) => this.#press(event));
+    by("keys-open").addEventListener("click", () => this.show());
+    by("keys-close").addEventListener("click", () => by("keys").close());
+    by("keys-on").addEventListener("change", () => this.#store());
+    by("keys-on").checked = stored() !== "off";
+  }
+
+  show() {
+    by("keys").showModal();
+  }
+
+  #press(event) {
+    if (event.defaultPrevented || hasOwn(event) || document.querySelector("dialog[open]")) return;
+    if (!by("keys-on").checked && !event.ctrlKey && !event.metaKey) return;
+    const action = this.#actions.get(nameOf(event));
+    if (!action || (nameOf(event) !== "?" && !this.active())) return;
+    event.preventDefault();
+    action(event);
+  }
+
+  #list() {
+    const tables = this.#groups.map(([title, rows]) =>
+      make("section", {}, make("h3", {}, title), make("dl", {}, ...rows.flatMap(([keys, words]) => [make("dt", {}, ...keys.split(" ").flatMap((key, at) => [at ? " " : "", make("kbd", {}, shown(key))])), make("dd", {}, words)]))),
+    );
+    by("keys-list").replaceChildren(...tables);
+  }
+
+  #store() {
+    try {
+      localStorage.setItem("keys", by("keys-on").checked ? "on" : "off");
+    } catch {
+      // it lasts as long as the page does
+    }
+  }
+}
+
+function stored() {
+  try {
+    return localStorage.getItem("keys");
+  } catch {
+    return null;
+  }
+}
+
+const SHOWN = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", "+": "+" };
+
+/** A key as it is printed on a keyboard. */
+function shown(key) {
+  if (key in SHOWN) return SHOWN[key];
+  if (/^[A-Z]$/.test(key)) return `Shift + ${key}`;
+  return key.split("+").map((part) => (/^[a-z]$/.test(part) ? part.toUpperCase() : part)).join(" + ");
+}

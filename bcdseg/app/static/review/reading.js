@@ -1,0 +1,160 @@
+// The reading of a scan: verdict, class and outline of the reader. Each change is saved at once by the server.
+
+import { by, make, say } from "../dom.js";
+
+const VERDICTS = ["accepted", "uncertain", "rejected"];
+const OFF = "Corrections are not saved: start bcdseg app with --corrections FOLDER to correct outlines and classes here.";
+
+/** What is sent for a reading; the runs of the outline are null where it is the model's. */
+export const reviewOf = ({ verdict, label, edges, revision }, reader) => ({ reader, verdict, label, edges, revision });
+
+/** A reading from the review that was saved, or an empty one. An accepted outline is the reader's own, whoever drew it. */
+export function readingOf(stored) {
+  const own = stored && (stored.outline === "corrected" || stored.verdict === "accepted");
+  return { verdict: stored?.verdict ?? null, label: stored?.label ?? null, edges: own ? (stored.edges ?? null) : null, revision: stored?.revision ?? 0, stored: stored ?? null, changes: 0, saved: 0, saving: false, problem: "" };
+}
+
+/** An answer with the reader's own outline, as it was measured, in place of the model's. */
+export function withReading(answer, reading) {
+  if (!reading?.edges || !reading.stored?.edges) return answer;
+  const { edges, lesions, sizes } = reading.stored;
+  return { ...answer, edges, lesions, sizes, candidates: [], candidate_edges: null, own: true };
+}
+
+export class Reading {
+  #entry = null;
+  #answer = null;
+  #question = null;
+
+  /** `saved` is called with a scan whose reading was saved; `switched` when another reader is at the page. */
+  constructor(server, saved, switched) {
+    this.server = server;
+    this.saved = saved;
+    for (const one of document.querySelectorAll(".corrects")) one.hidden = !server.corrections;
+    by("reading-off").hidden = Boolean(server.corrections);
+    by("reading-off-words").textContent = OFF;
+    by("reader").value = stored() ?? server.reader;
+    by("reader").addEventListener("change", () => this.#switch(switched));
+    for (const verdict of VERDICTS) by(verdict).addEventListener("click", () => this.judge(verdict));
+    by("save-again").addEventListener("click", () => this.#save(this.#entry));
+    addEventListener("beforeunload", (event) => this.unsaved && event.preventDefault());
+  }
+
+  get reader() {
+    return by("reader").value.trim();
+  }
+
+  /** Scans with changes that the server has not confirmed. */
+  #open = new Set();
+
+  get unsaved() {
+    return this.#open.size > 0;
+  }
+
+  /** Shows the readings of a scan: that of the reader at the page is `entry.reading`. */
+  load(entry, answer, reviews, question) {
+    this.#entry = entry;
+    this.#answer = answer;
+    this.#question = question;
+    const own = reviews.find((review) => review.reader === this.reader);
+    if (!this.#open.has(entry)) entry.reading = readingOf(own);
+    this.#show();
+  }
+
+  judge(verdict) {
+    const reading = this.#entry?.reading;
+    if (!reading) return;
+    const taken = reading.verdict === verdict;
+    reading.verdict = taken ? null : verdict;
+    if (taken && verdict === "accepted" && reading.stored?.outline === "as predicted") reading.edges = null;
+    say(taken ? `No longer ${verdict}.` : `${verdict}.`);
+    this.#changed();
+  }
+
+  /** Chooses a class by its number, from 0; again for none. */
+  chooseClass(number) {
+    const name = Object.keys(this.#answer?.probabilities ?? {})[number], reading = this.#entry?.reading;
+    if (!name || !reading) return;
+    reading.label = reading.label === name ? null : name;
+    say(reading.label ? `Class: ${name}.` : "Class: the model's.");
+    this.#changed();
+  }
+
+  /** The reader has changed the outline; null is the model's again. */
+  setOutline(edges) {
+    const reading = this.#entry.reading;
+    reading.edges = edges;
+    if (edges === null && reading.verdict === "accepted") reading.verdict = null;
+    this.#changed();
+  }
+
+  #changed() {
+    this.#entry.reading.changes += 1;
+    this.#show();
+    this.#save(this.#entry);
+  }
+
+  /** Saves one state after another, so that the last one stays. */
+  async #save(entry) {
+    const reading = entry.reading, question = this.#question;
+    this.#open.add(entry);
+    if (reading.saving) return;
+    Object.assign(reading, { saving: true, problem: "" });
+    this.#show();
+    try {
+      while (reading.saved < reading.changes) {
+        const changes = reading.changes;
+        const stored = await this.server.saveReview(entry.id, question, reviewOf(reading, this.reader));
+        Object.assign(reading, { saved: changes, revision: stored.revision, stored });
+        if (stored.verdict === "accepted" && reading.edges === null) reading.edges = stored.edges;
+        if (stored.kept) say("Another window has saved this scan meanwhile; its correction is kept next to this one.");
+      }
+      this.#open.delete(entry);
+    } catch (error) {
+      reading.problem = error.message;
+    }
+    reading.saving = false;
+    if (entry === this.#entry) this.#show();
+    this.saved(entry);
+  }
+
+  #switch(switched) {
+    if (!this.reader) by("reader").value = this.server.reader;
+    try {
+      localStorage.setItem("reader", this.reader);
+    } catch {
+      // it lasts as long as the page does
+    }
+    switched();
+  }
+
+  #show() {
+    const { verdict, label, problem, saving, stored, edges } = this.#entry.reading;
+    for (const one of VERDICTS) by(one).setAttribute("aria-pressed", String(one === verdict));
+    const classes = Object.keys(this.#answer.probabilities).map((name, at) =>
+      make("button", { type: "button", class: "small-button", "aria-pressed": String(name === label), onclick: () => this.chooseClass(at) }, name, make("kbd", { "aria-hidden": "true" }, String(at + 1))),
+    );
+    const focused = by("reader-classes").contains(document.activeElement) ? [...by("reader-classes").children].indexOf(document.activeElement) : -1;
+    by("reader-classes").replaceChildren(...classes);
+    if (focused >= 0) classes[focused]?.focus();
+    by("reader-class-row").hidden = !classes.length;
+    by("reading-agreement").textContent = edges === null || stored?.dice == null || saving ? "" : stored.outline === "corrected" ? `Your outline and the model's: Dice ${stored.dice.toFixed(2)}.` : "The model's outline, accepted.";
+    by("saved").textContent = problem ? `Not saved. ${problem}` : saving ? "Saving." : stored ? `Saved at ${new Date(stored.saved).toLocaleTimeString()} in ${this.server.corrections}` : `Each change is saved at once in ${this.server.corrections}`;
+    by("saved").classList.toggle("unsaved", Boolean(problem));
+    by("save-again").hidden = !problem;
+  }
+}
+
+/** The readings of others, in words. */
+export function othersInWords({ reader, verdict, label, outline, predicted_label: predicted }) {
+  const parts = [verdict ?? "no verdict", label ?? (verdict === "accepted" ? predicted : null), outline === "corrected" ? "outline corrected" : null];
+  return `${reader}: ${parts.filter(Boolean).join(", ")}`;
+}
+
+function stored() {
+  try {
+    return localStorage.getItem("reader");
+  } catch {
+    return null;
+  }
+}
