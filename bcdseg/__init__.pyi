@@ -15,7 +15,7 @@ from .data.splits import Split as Split
 from .data.splits import folds as folds
 from .data.splits import load_split as load_split
 from .data.splits import split as split
-from .data.splits import load_folds as load_folds
+from .data.video import extract_frames as extract_frames
 from .data_audit.audit import Audit as Audit
 from .data_audit.audit import Finding as Finding
 from .data_audit.audit import audit as audit

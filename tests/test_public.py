@@ -57,6 +57,7 @@ PUBLIC = {
     "evaluate_external",
     "evaluate_predictions",
     "exclude_training_samples",
+    "extract_frames",
     "fetch_busi",
     "fit",
     "fetch_dataset",

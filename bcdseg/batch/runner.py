@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bcdseg.batch.run_manifest import Journal, Record, stamp_of
+from bcdseg.data.video import VideoFrame
 from bcdseg.dicom.scan import DicomFrame
 from bcdseg.errors import BcdsegError, ImageError, OptionError, OutputError, OutputExistsError
 from bcdseg.files import can_write, check_free, write_whole
@@ -82,7 +83,8 @@ def by_file(sources: Iterable[ImageSource]) -> Files:
     """Group single scans by their file."""
     files: Files = {}
     for source in sources:
-        files.setdefault(source.image.name if isinstance(source, DicomFrame) else source_name(source), []).append(source)
+        file = source.image.name if isinstance(source, (DicomFrame, VideoFrame)) else source_name(source)
+        files.setdefault(file, []).append(source)
     return files
 
 

@@ -219,6 +219,9 @@ def _check_used(listing: Listing, chosen: Layout, columns: Mapping[str, str | No
             "To open a table, give its path in place of the folder's."
         )
         warn_caller(message, DataWarning)
+    if unasked and listing.table is None and listing.clips:
+        message = f"{listing.root}: video clips that aren't used: {name_some(listing.clips)}. "
+        warn_caller(f"{message}bcdseg.extract_frames writes their frames as images.", DataWarning)
 
 
 def _from_memory(source: Any, layout: str, root: Path, columns: Mapping[str, str | None]) -> tuple[FolderListing, str, str]:

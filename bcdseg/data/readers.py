@@ -16,8 +16,10 @@ from PIL import Image
 
 from bcdseg.data.images import SUFFIXES, read_image
 from bcdseg.data.masks import read_mask
+from bcdseg.data.video import SUFFIXES as VIDEO_SUFFIXES
+from bcdseg.data.video import VideoFrame, frames_of, is_video
 from bcdseg.dicom.scan import DicomFrame, holds_many, members, read_frame
-from bcdseg.errors import ImageNotFoundError, OptionError
+from bcdseg.errors import ImageError, ImageNotFoundError, OptionError
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.sources import ImageSource, is_dicom, source_name
 from bcdseg.types import Area, Mask, Pixels, Sample, ScanImage
@@ -31,6 +33,11 @@ def read_scan(source: ImageSource | ScanImage, *, keep_identifiers: bool = False
     if isinstance(source, ScanImage):
         return source
     name = source_name(source)
+    if isinstance(source, VideoFrame):
+        pixels = read_image(source.read(), name)
+        return ScanImage(source=name, pixels=pixels, areas=(Area(box=(0, 0, *pixels.shape[:2])),), frame=source.number)
+    if is_video(source):
+        raise ImageError(f"{name}: is a video clip, not one image. {FRAMES}")
     if isinstance(source, DicomFrame) or is_dicom(source):
         return read_frame(source, name, keep_identifiers=keep_identifiers)
     pixels = read_image(source, name)
@@ -56,11 +63,16 @@ def area_of(scan: ScanImage, mask: Mask | None) -> Area:
 
 
 EVERY_FRAME = "all"
+FRAMES = "model.predict gives a prediction for each frame; for a data set, bcdseg.extract_frames writes its frames as images."
 NO_SCAN = re.compile(r"_(mask(_\d+)?|overlay|heatmap)$", re.IGNORECASE)
 
 
 def is_single(source: Any) -> bool:
-    """Return whether a source is one image, and not a folder, pattern, collection of images, DICOM clip or DICOMDIR."""
+    """Return whether a source is one image, and not a folder, pattern, collection of images, clip or DICOMDIR."""
+    if isinstance(source, VideoFrame):
+        return True
+    if is_video(source):
+        return False
     if is_dicom(source):
         return not holds_many(source)
     if isinstance(source, (str, os.PathLike)):
@@ -79,23 +91,32 @@ def expand(source: Any, frames: str | int = EVERY_FRAME) -> Iterator[ImageSource
 
     A folder yields the images in it and below it, in natural order (2 before 10), without masks (``*_mask.png``), overlays
     (``*_overlay.png``), heat maps (``*_heatmap.png``) and hidden files. A pattern yields the files that match, with the same
-    exceptions. A DICOM clip yields its frames, and a DICOMDIR the images that it lists.
+    exceptions. A clip (DICOM, MP4, AVI, MOV) yields its frames, and a DICOMDIR the images that it lists.
 
     Args:
         source: Any source that ``predict`` accepts.
         frames: ``"all"`` for all frames of clips, or n for every n-th frame.
     """
     every = each_frame(frames)
-    if is_dicom(source):
+    if is_video(source) and not Path(source).is_dir():
+        yield from frames_of(source, every)
+    elif is_dicom(source):
         yield from members(source, every)
     elif is_single(source):
         yield source
     elif isinstance(source, (str, os.PathLike)):
         for path in list_images(source):
-            yield from members(path, every, in_folder=True) if is_dicom(path) else (path,)
+            yield from _in_folder(path, every)
     else:
         for item in source:
             yield from expand(item, frames)
+
+
+def _in_folder(path: Path, every: int) -> Iterable[ImageSource]:
+    """Return the images of a file in a folder."""
+    if is_video(path):
+        return frames_of(path, every)
+    return members(path, every, in_folder=True) if is_dicom(path) else (path,)
 
 
 def each_frame(frames: str | int) -> int:
@@ -131,7 +152,7 @@ def _is_image(file: Path, below: Path) -> bool:
     hidden = any(part.startswith(".") for part in (file.relative_to(below).parts if below in file.parents else (file.name,)))
     if hidden or NO_SCAN.search(file.stem) or not file.is_file():
         return False
-    named = file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES)
+    named = file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES, *VIDEO_SUFFIXES)
     return named or (is_dicom(file) and file.name.upper() != "DICOMDIR")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from bcdseg.data.annotations.nifti import SUFFIXES as NIFTI_SUFFIXES
 from bcdseg.data.images import ARRAY_SUFFIX, SUFFIXES
 from bcdseg.data.tables.files import SUFFIXES as TABLE_SUFFIXES
+from bcdseg.data.video import SUFFIXES as VIDEO_SUFFIXES
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.types import Sample
 
@@ -58,6 +59,11 @@ class Listing:
         return [self.annotation.relative_to(self.root).as_posix()] if self.annotation else self._files[3]
 
     @property
+    def clips(self) -> list[str]:
+        """Video clips, whose frames have to be extracted first."""
+        return self._files[4]
+
+    @property
     def empty(self) -> frozenset[str]:
         """Image files without content, and broken links."""
         return frozenset(self._files[2])
@@ -67,10 +73,10 @@ class Listing:
         return self.table if self.table is not None and name == self.table.name else self.root / name
 
     @cached_property
-    def _files(self) -> tuple[list[str], list[str], list[str], list[str]]:
+    def _files(self) -> tuple[list[str], list[str], list[str], list[str], list[str]]:
         images: list[str] = []
         arrays: list[str] = []
-        tables, empty, annotations = [], [], []
+        tables, empty, annotations, clips = [], [], [], []
         for name, entry in _walk(str(self.root)):
             suffix = "." + name.rpartition(".")[2].lower()
             if suffix in (*SUFFIXES, *DICOM_SUFFIXES, ARRAY_SUFFIX) or name.lower().endswith(NIFTI_SUFFIXES):
@@ -81,7 +87,9 @@ class Listing:
                 tables.append(name)
             elif suffix in ANNOTATION_SUFFIXES:
                 annotations.append(name)
-        return sorted([*images, *_arrays_alone(arrays, images)]), sorted(tables), empty, sorted(annotations)
+            elif suffix in VIDEO_SUFFIXES:
+                clips.append(name)
+        return sorted([*images, *_arrays_alone(arrays, images)]), sorted(tables), empty, sorted(annotations), sorted(clips)
 
 
 def _arrays_alone(arrays: Sequence[str], images: Sequence[str]) -> list[str]:

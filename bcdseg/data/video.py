@@ -1,0 +1,181 @@
+"""Video clips (MP4, AVI, MOV): their frames as scans, and as image files for a data set (extra ``video``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bcdseg.data.images import to_uint8
+from bcdseg.errors import ImageError, ImageNotFoundError, OptionError
+from bcdseg.extras import require
+from bcdseg.files import check_free, write_whole
+from bcdseg.sources import open_regular
+from bcdseg.table_text import csv_text
+from bcdseg.types import Pixels
+
+SUFFIXES = (".mp4", ".avi", ".mov")
+TABLE = "frames.csv"
+MOST_FRAMES = 100_000
+FRAME_COUNT = 7  # OpenCV's CAP_PROP_FRAME_COUNT
+
+
+@dataclass(eq=False)
+class VideoClip:
+    """An opened clip, whose frames are decoded one after another.
+
+    Attributes:
+        name: Path of the clip.
+        frames: Number of frames that its header states.
+    """
+
+    name: str
+    frames: int
+    _decoder: Any = field(repr=False)
+    _next: int = field(default=1, repr=False)
+    _lock: Any = field(default_factory=Lock, repr=False)
+
+    def read(self, number: int) -> Pixels:
+        """Return a frame, counted from 1, as gray if its channels are equal, else as RGB.
+
+        Raises:
+            ImageError: The frame can't be decoded.
+        """
+        with self._lock:
+            if number < self._next:
+                self._decoder, self._next = _open(self.name), 1
+            while self._next < number and self._decoder.grab():
+                self._next += 1
+            done, frame = self._decoder.read() if self._next == number else (False, None)
+            if not done:
+                raise ImageError(f"{self.name}#{number}: the frame can't be decoded. The clip is damaged or cut; export it again.")
+            self._next += 1
+        gray = frame.ndim == 2 or bool((frame == frame[..., :1]).all())
+        plane = frame if frame.ndim == 2 else frame[..., 0]
+        return np.ascontiguousarray(plane if gray else frame[..., ::-1])
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """One frame of an opened clip, counted from 1."""
+
+    image: VideoClip
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Name of the clip and number of the frame: ``clip.mp4#12``."""
+        return f"{self.image.name}#{self.number}"
+
+    def read(self) -> Pixels:
+        """Return the pixels of the frame."""
+        return self.image.read(self.number)
+
+
+def is_video(source: Any) -> bool:
+    """Return whether a source is the path of a video clip, by its suffix."""
+    return isinstance(source, (str, os.PathLike)) and os.fspath(source).lower().endswith(SUFFIXES)
+
+
+def open_clip(path: str | os.PathLike[str]) -> VideoClip:
+    """Open a clip.
+
+    Raises:
+        ImageError: The file can't be decoded, or has more frames than are read.
+        ImageNotFoundError: There is no such file.
+        MissingExtraError: OpenCV is not installed.
+    """
+    name = os.fspath(path)
+    decoder = _open(name)
+    frames = int(decoder.get(FRAME_COUNT))
+    if not 1 <= frames <= MOST_FRAMES:
+        raise ImageError(f"{name}: its header states {frames} frames; 1 to {MOST_FRAMES:,} are read. Export it again or cut it.")
+    return VideoClip(name, frames, decoder)
+
+
+def frames_of(path: str | os.PathLike[str], every: int = 1) -> Iterator[VideoFrame]:
+    """Yield each n-th frame of a clip, without decoding it."""
+    clip = open_clip(path)
+    return (VideoFrame(clip, number) for number in range(1, clip.frames + 1, every))
+
+
+def extract_frames(
+    clips: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    folder: str | os.PathLike[str],
+    *,
+    every: int = 1,
+    overwrite: bool = False,
+) -> Path:
+    """Write the frames of video clips as PNG files, and a table of them whose groups are the clips.
+
+    The table has the columns ``image``, ``group`` and ``fact:frame``; add columns of labels and masks, and open it with
+    ``bcdseg.open_dataset``. No split then divides the frames of a clip.
+
+    Args:
+        clips: One clip (MP4, AVI, MOV), a folder of clips, or a list of clips.
+        folder: Folder for the images and ``frames.csv``.
+        every: n writes each n-th frame.
+        overwrite: Whether existing files may be replaced.
+
+    Returns:
+        Path of the table.
+
+    Raises:
+        ImageError: A clip can't be decoded.
+        OptionError: There are no clips, two clips have one name, or ``every`` is below 1.
+        OutputExistsError: A file exists and may not be replaced.
+    """
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise OptionError(f"every={every!r}: give n to write each n-th frame, 1 or more.")
+    folder, paths = Path(folder), _clips(clips)
+    check_free([folder / TABLE], overwrite=overwrite)
+    rows: list[tuple[object, ...]] = []
+    for path in paths:
+        for frame in frames_of(path, every):
+            name = f"{path.stem}_{frame.number:05}.png"
+            content = _png(frame.read())
+            write_whole(folder / name, content, overwrite=overwrite)
+            rows.append((name, path.stem, frame.number))
+    return write_whole(folder / TABLE, csv_text(["image", "group", "fact:frame"], rows).encode(), overwrite=overwrite)
+
+
+def _clips(clips: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Return the paths of the clips."""
+    given = [clips] if isinstance(clips, (str, os.PathLike)) else list(clips)
+    paths = [path for one in given for path in _clips_of(Path(one))]
+    stems = [path.stem for path in paths]
+    repeated = [path for path in paths if stems.count(path.stem) > 1]
+    if not paths or repeated:
+        found = f"{repeated[0]} and {repeated[1]} have one name" if repeated else f"no {', '.join(SUFFIXES)} in {given}"
+        raise OptionError(f"clips: {found}. Give clips of different names.")
+    return paths
+
+
+def _clips_of(path: Path) -> list[Path]:
+    return sorted(one for one in path.rglob("*") if is_video(one)) if path.is_dir() else [path]
+
+
+def _open(name: str) -> Any:
+    """Return OpenCV's decoder of a clip."""
+    cv2 = require("cv2", extra="video", purpose="Reading video clips")
+    try:
+        open_regular(Path(name), name).close()
+    except FileNotFoundError:
+        raise ImageNotFoundError(f"{name}: no such file.") from None
+    decoder = cv2.VideoCapture(name)
+    if not decoder.isOpened():
+        raise ImageError(f"{name}: can't be decoded as a video clip. It is damaged, or of a format that OpenCV doesn't read.")
+    return decoder
+
+
+def _png(pixels: Pixels) -> bytes:
+    content = BytesIO()
+    Image.fromarray(to_uint8(pixels)).save(content, "PNG", compress_level=1)
+    return content.getvalue()
