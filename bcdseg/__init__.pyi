@@ -5,7 +5,7 @@ from .comparison.cross_validation import CrossValidation as CrossValidation
 from .comparison.cross_validation import cross_validate as cross_validate
 from .comparison.result import Benchmark as Benchmark
 from .data.dataset import Dataset as Dataset
-from .data.leakage import check_disjoint as check_disjoint
+from .data.grouping import check_disjoint as check_disjoint
 from .data.opening import combine as combine
 from .data.opening import open_dataset as open_dataset
 from .data.preprocessing import Preprocessing as Preprocessing

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from monai.losses import DiceCELoss
@@ -22,13 +21,6 @@ data = bcdseg.open_dataset(Path(__file__).parents[1] / "data" / "sample")
 model = bcdseg.create("plain_cnn", classes=data.classes, size=64, decoder_channels=(64, 48, 32, 24, 16))
 
 
-def prepare(sample: bcdseg.Sample) -> tuple[np.ndarray, np.ndarray, int]:
-    """A scan, its mask and its class, as the network and prediction want them."""
-    pixels, mask = data.read(sample)
-    framed = model.preprocessing.framed_mask(mask).astype(np.float32)[None]
-    return model.preprocessing(pixels).array, framed, data.classes.index(sample.label)
-
-
 class Mine(pl.LightningModule):
     """Both losses of both heads; everything else is yours to change."""
 
@@ -36,18 +28,18 @@ class Mine(pl.LightningModule):
         super().__init__()
         self.network, self.mask_loss = model.network, DiceCELoss(sigmoid=True)
 
-    def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
+    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
         """One batch."""
-        scan, mask, label = batch
-        output = self.network(scan)
-        return self.mask_loss(output.mask, mask) + 0.5 * cross_entropy(output.classes, label)
+        output, known = self.network(batch["image"]), batch["has_mask"]
+        mask_loss = self.mask_loss(output.mask[known], batch["mask"][known])
+        return mask_loss + 0.5 * cross_entropy(output.classes, batch["label"], ignore_index=-1)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Any optimiser of torch."""
         return torch.optim.AdamW(self.parameters(), lr=1e-3)
 
 
-loader = DataLoader([prepare(sample) for sample in data], batch_size=6, shuffle=True)
+loader = DataLoader(data.to_torch(model.preprocessing, classes=model.classes), batch_size=6, shuffle=True)
 quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 model.network.train()  # a model comes ready to predict
 pl.Trainer(max_epochs=2, accelerator="cpu", **quiet).fit(Mine(), loader)

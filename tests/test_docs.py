@@ -111,7 +111,8 @@ def here(made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BCDSEG_CACHE", str(made_data / "cache"))
     monkeypatch.setattr("bcdseg.evaluation.plots.style.DPI", 40)  # all pictures are drawn, small
-    monkeypatch.setenv("BCDSEG_BUSI_URL", "http://127.0.0.1:9/none.zip")  # nobody answers there
+    for name in ("BCDSEG_BUSI_URL", "BCDSEG_DATA_MIRROR"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/none.zip")  # nobody answers there
     return tmp_path
 
 

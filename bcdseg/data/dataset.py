@@ -8,34 +8,25 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from bcdseg.data.grouping import all_but_first, merged_groups
+from bcdseg.data.grouping import Findings, all_but_first, check_same_data, merged_groups
 from bcdseg.data.labels import ClassMap, map_samples
 from bcdseg.data.layouts.listing import class_order
 from bcdseg.data.readers import read_sample
-from bcdseg.errors import BcdsegError, DatasetError, OptionError
+from bcdseg.errors import BcdsegError, DatasetError, DataWarning, OptionError
 from bcdseg.extras import require
-from bcdseg.messages import list_some
+from bcdseg.messages import list_some, warn_caller
 from bcdseg.table_text import html_table
 from bcdseg.types import Mask, Pixels, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from bcdseg.data.preprocessing import Preprocessing
+    from bcdseg.data.tensors import Change, TensorDataset
+
 FILTERED = ("label", "group", "part")
-
-
-class Findings(Protocol):
-    """The part of an audit's result that a data set needs: groups of sample ids."""
-
-    @property
-    def duplicate_groups(self) -> Sequence[Sequence[str]]:
-        """Groups of samples that show the same frame."""
-
-    @property
-    def conflicts(self) -> Sequence[Sequence[str]]:
-        """Groups of samples that show the same frame and have different labels."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -210,14 +201,38 @@ class Dataset:
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with one row per sample; ``open_dataset`` opens it again.
 
+        Masks in annotation files are not in it, with a warning.
+
         Raises:
             MissingExtraError: pandas is not installed.
         """
         pandas = require("pandas", extra="tables", purpose="A DataFrame of a data set")
-        from bcdseg.data.layouts.table import table_of
+        from bcdseg.data.layouts.table import table_of, without_masks
 
+        if problem := without_masks(self.samples):
+            warn_caller(f"{self.name}: {problem}", DataWarning)
         header, rows = table_of(self.samples, str)
         return pandas.DataFrame(rows, columns=header)
+
+    def to_torch(
+        self,
+        preprocessing: Preprocessing,
+        *,
+        classes: Sequence[str] | None = None,
+        negative_class: str | None = None,
+        transform: Change | None = None,
+    ) -> TensorDataset:
+        """Return a map-style data set of torch, for a training loop of your own; its items are dicts of tensors.
+
+        Args:
+            preprocessing: Preprocessing of a model, ``model.preprocessing``.
+            classes: Classes in the order of the label's numbers, ``model.classes``; by default those of this data set.
+            negative_class: Class without a lesion, whose scans have an empty mask when they have no mask file.
+            transform: Function of an item that returns it changed, such as an augmentation.
+        """
+        from bcdseg.data.tensors import TensorDataset
+
+        return TensorDataset(self, preprocessing, self.classes if classes is None else classes, negative_class, transform)
 
     def to_csv(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write a table that ``open_dataset`` can read, with paths relative to the table."""
@@ -383,12 +398,3 @@ def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
     """Raise an error that lists the choices if the value is not one of them."""
     if value not in choices:
         raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}.")
-
-
-def check_same_data(dataset: Dataset, groups: Iterable[Sequence[str]]) -> None:
-    """Raise an error if the data set has none of the ids in the groups; some may be missing, since it may be a selection."""
-    named = {one for group in groups for one in group}
-    if named and named.isdisjoint(dataset.ids):
-        raise OptionError(
-            f"{min(named)}: neither this nor any other of these ids is in {dataset.name}: they are of another data set."
-        )

@@ -1,16 +1,35 @@
-"""Groups of samples that belong together (patients, and copies of one scan), and their assignment to the parts of a split."""
+"""Groups of samples that belong together (patients, and copies of one scan), assigned to the parts of a split and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bcdseg.data.hashing import content_hash
+from bcdseg.errors import LeakError, OptionError
+from bcdseg.messages import list_some
 from bcdseg.types import Sample
 
+if TYPE_CHECKING:
+    from bcdseg.data.dataset import Dataset
+
 Item = TypeVar("Item", bound=Hashable)
+
+
+class Findings(Protocol):
+    """The part of an audit's result that a data set needs: groups of sample ids."""
+
+    @property
+    def duplicate_groups(self) -> Sequence[Sequence[str]]:
+        """Groups of samples that show the same frame."""
+
+    @property
+    def conflicts(self) -> Sequence[Sequence[str]]:
+        """Groups of samples that show the same frame and have different labels."""
 
 
 def representatives(links: Iterable[Sequence[Item]]) -> dict[Item, Item]:
@@ -109,3 +128,43 @@ def _fill_classes(count: NDArray[np.float64], part_of: NDArray[np.int64], parts:
         if not len(having[part]):
             richest = set(max(having, key=len).tolist())
             part_of[next(unit for unit in order if unit in richest)] = part
+
+
+def check_disjoint(**parts: Dataset) -> None:
+    """Raise an error if parts share a group, or if files in two parts have the same pixels.
+
+    Every image is read once, and its content hash is cached (see ``content_hash``), so that renamed files are found too.
+
+    Args:
+        parts: Data sets by the names that the error message uses, as in ``check_disjoint(train=train, test=test)``.
+
+    Raises:
+        LeakError: Two parts share a group or an image; the message names the pairs.
+    """
+    found = []
+    for (one, first), (other, second) in combinations(parts.items(), 2):
+        shared = [
+            *((a, b, f"the group {a.group!r}") for a, b in _shared(first, second, lambda sample: sample.group)),
+            *((a, b, "the same picture") for a, b in _shared(first, second, lambda sample: content_hash(sample.image))),
+        ]
+        found += [f"{a.id} ({one}) and {b.id} ({other}): {what}" for a, b, what in shared]
+    if found:
+        raise LeakError(f"Parts share groups or scans; make them with bcdseg.split, or leave these out.\n{list_some(found)}")
+
+
+def _shared(first: Dataset, second: Dataset, key: Callable[[Sample], str | None]) -> Iterator[tuple[Sample, Sample]]:
+    """Yield one pair of samples for each key that occurs in both data sets."""
+    keys = {key(sample): sample for sample in first}
+    keys.pop(None, None)
+    for sample in second:
+        if (other := keys.pop(key(sample), None)) is not None:
+            yield other, sample
+
+
+def check_same_data(dataset: Dataset, groups: Iterable[Sequence[str]]) -> None:
+    """Raise an error if the data set has none of the ids in the groups; some may be missing, since it may be a selection."""
+    named = {one for group in groups for one in group}
+    if named and named.isdisjoint(dataset.ids):
+        raise OptionError(
+            f"{min(named)}: neither this nor any other of these ids is in {dataset.name}: they are of another data set."
+        )

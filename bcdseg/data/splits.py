@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.data.dataset import Dataset, check_same_data
-from bcdseg.data.grouping import assign_groups, count_features, merged_groups, number_groups
+from bcdseg.data.dataset import Dataset
+from bcdseg.data.grouping import assign_groups, check_same_data, count_features, merged_groups, number_groups
 from bcdseg.data.hashing import content_hash
 from bcdseg.data.layouts.listing import PARTS as PART_OF
 from bcdseg.data.public_sets.frozen_folds import FILES as FROZEN

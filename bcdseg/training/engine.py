@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from bcdseg import __version__
 from bcdseg.data.dataset import Dataset
-from bcdseg.data.leakage import check_disjoint
+from bcdseg.data.grouping import check_disjoint
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.site import fit_class_rules
 from bcdseg.evaluation.training_overlap import remember_scans

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made import busi, save, scan
 
 from bcdseg.data.dataset import Dataset
-from bcdseg.data.leakage import check_disjoint
+from bcdseg.data.grouping import check_disjoint
 from bcdseg.data.opening import open_dataset
 from bcdseg.data.splits import Split, folds, load_split, split
 from bcdseg.errors import DatasetError, LeakError, LeakWarning, OptionError, OutputExistsError

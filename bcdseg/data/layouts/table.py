@@ -15,7 +15,7 @@ from bcdseg.data.tables.facts import read_facts
 from bcdseg.data.tables.files import Row, Table, cell_text, column_names, csv_rows, is_missing, read_rows, read_table
 from bcdseg.errors import DatasetError, DataWarning
 from bcdseg.files import write_whole
-from bcdseg.messages import warn_caller
+from bcdseg.messages import name_some, warn_caller
 from bcdseg.table_text import csv_text
 from bcdseg.types import LesionMask, Sample, Spacing
 
@@ -80,12 +80,8 @@ def read_samples(table: Table, listing: Listing) -> FolderListing:
 def write(samples: Iterable[Sample], path: str | PathLike[str], *, overwrite: bool) -> None:
     """Write samples as a table, atomically."""
     path, samples = Path(path), list(samples)
-    annotated = [sample.id for sample in samples if any(isinstance(mask, LesionMask) for mask in sample.masks)]
-    if annotated:
-        raise DatasetError(
-            f"{path}: a table names mask files, and {len(annotated)} samples have masks in annotation files: {annotated[0]}. "
-            "Write them with to_coco, to_labelme, to_yolo or to_nnunet."
-        )
+    if problem := without_masks(samples):
+        raise DatasetError(f"{path}: {problem}")
     start = path.parent.resolve()
 
     def relative(file: Path) -> str:
@@ -98,8 +94,17 @@ def write(samples: Iterable[Sample], path: str | PathLike[str], *, overwrite: bo
     write_whole(path, csv_text(header, rows).encode(), overwrite=overwrite, durable=True)
 
 
+def without_masks(samples: Iterable[Sample]) -> str:
+    """Return which masks a table can't name, because they are in annotation files, or an empty text if it can name all."""
+    annotated = [sample.id for sample in samples if any(isinstance(mask, LesionMask) for mask in sample.masks)]
+    if not annotated:
+        return ""
+    named = f"a table names mask files, and {len(annotated)} samples have masks in annotation files: {name_some(annotated)}"
+    return f"{named}. Write them with to_coco, to_labelme, to_yolo or to_nnunet."
+
+
 def table_of(samples: Sequence[Sample], path_text: Callable[[Path], str]) -> tuple[list[str], list[list[Any]]]:
-    """Return the columns and rows of a table of samples, with None for what is unknown.
+    """Return the columns and rows of a table of samples, with None for what is unknown and for masks in annotation files.
 
     Args:
         samples: The samples.
@@ -108,7 +113,8 @@ def table_of(samples: Sequence[Sample], path_text: Callable[[Path], str]) -> tup
     facts = sorted({name for sample in samples for name in sample.facts})
     rows: list[list[Any]] = []
     for sample in samples:
-        masks = BETWEEN.join(dict.fromkeys(map(path_text, sample.files[1:]))) or None
+        files = [path_text(mask) for mask in sample.masks if not isinstance(mask, LesionMask)]
+        masks = BETWEEN.join(dict.fromkeys(files)) or None
         spacing = BETWEEN.join(map(repr, sample.spacing or ())) or None
         own = [sample.facts.get(name) for name in facts]
         rows.append([sample.id, path_text(sample.image), masks, sample.label, sample.group, sample.part, spacing, *own])
