@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from going_on import OPTIONS, model, parts
+from killed_run import OPTIONS, model, parts
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 

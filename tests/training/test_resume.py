@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from going_on import OPTIONS, model, parts
+from killed_run import OPTIONS, model, parts
 from made import busi
 
 import bcdseg
@@ -50,7 +50,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def test_killed_in_an_epoch_it_ends_like_the_run_that_was_not(data: Path, finished: Run, tmp_path: Path) -> None:
-    program = Path(__file__).parents[1] / "going_on.py"
+    program = Path(__file__).parents[1] / "killed_run.py"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, program, data, tmp_path / "run"]
     killed = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -1,4 +1,4 @@
-"""A model is not measured on what it was trained on."""
+"""Overlap of scans with the training data of a model: it is refused, excluded or allowed on purpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which parameter learns how fast, and when."""
+"""Learning rates and weight decay of parameter groups, and schedules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``fit`` does with recipes, encoders, new classes, teachers and pictures, on tiny made data."""
+"""``fit`` with recipes, encoders, new classes, teachers and pictures, on tiny synthetic data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Degraded scans: repeatable, worse with strength, with masks that still fit."""
+"""Corrupted scans: repeatable, worse with strength, with masks that still fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``fit`` takes from its caller: losses, optimisers, callbacks, loggers, tasks, and data sets of torch."""
+"""Objects of the caller of ``fit``: losses, optimisers, callbacks, loggers, tasks, and data sets of torch."""
 
 from __future__ import annotations
 

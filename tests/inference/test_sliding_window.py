@@ -1,4 +1,4 @@
-"""Large scans through windows: no seams, the right place, the classes' rule, background left out, huge maps on disk."""
+"""Sliding-window inference: no seams, the right place, the rule of classes, excluded background, huge maps on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What strangers can cost a server: bounded time, memory and connections, and an end in bounded time."""
+"""Limits of a server: bounded time, memory and connections, and an end in bounded time."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_files_that_cost_much_or_raise_foreign_exceptions_are_refused(port: int, kind: str) -> None:
     path, make, words = REFUSED[kind]
-    answer = ask(port, "POST", path, make())
-    assert (answer.status, words in str(answer.json["detail"])) == (422, True), answer.json
+    response = ask(port, "POST", path, make())
+    assert (response.status, words in str(response.json["detail"])) == (422, True), response.json
 
 
 def test_uploads_that_take_too_long_to_read_are_given_up_and_others_are_answered(small_model: bcdseg.Model) -> None:
@@ -73,8 +73,8 @@ def test_uploads_that_take_too_long_to_read_are_given_up_and_others_are_answered
         slow = [pool.submit(ask, port, "POST", "/predict", endless) for _ in range(3)]
         assert ask(port, "GET", "/health").status == 200
         for one in slow:
-            answer = one.result()
-            assert (answer.status, "reading it took longer than 2 s" in answer.json["detail"]) == (422, True)
+            response = one.result()
+            assert (response.status, "reading it took longer than 2 s" in response.json["detail"]) == (422, True)
         assert ask(port, "POST", "/predict", SCAN).status == 200
         assert ask(port, "GET", "/ready").status == 200
 
@@ -117,10 +117,10 @@ def test_a_body_that_nobody_wants_is_not_read_on(port: int, path: str, status: i
             while sent < 500:
                 connection.sendall(piece)
                 sent += 1
-        answer = connection.recv(65536)
+        response = connection.recv(65536)
     assert sent < 100
-    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
-    assert b"connection: close" in answer.lower()
+    assert response.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"connection: close" in response.lower()
 
 
 def test_only_own_names_are_answered(port: int, small_model: bcdseg.Model) -> None:

@@ -1,4 +1,4 @@
-"""A run that is killed in the middle of its third epoch, started as a program: python going_on.py DATA OUT."""
+"""A run that is killed in the middle of its third epoch, started as a program: python killed_run.py DATA OUT."""
 
 from __future__ import annotations
 

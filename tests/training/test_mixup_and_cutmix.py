@@ -1,4 +1,4 @@
-"""MixUp and CutMix blend scan, mask and label by the same shares, and lose nothing that is known."""
+"""MixUp and CutMix blend scan, mask and label by the same fractions, and lose nothing that is known."""
 
 from __future__ import annotations
 
