@@ -24,7 +24,7 @@ PATIENCE = 120.0
 SMALL = {"max_mb": 3, "max_megapixels": 1, "timeout": 60}
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
@@ -36,13 +36,13 @@ class Answer(NamedTuple):
         return found
 
 
-def ask(port: int, method: str, path: str, body: bytes | None = None, kind: str = "", **headers: str) -> Answer:
+def ask(port: int, method: str, path: str, body: bytes | None = None, kind: str = "", **headers: str) -> Response:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         with suppress(BrokenPipeError, ConnectionResetError):  # answered and closed before all was sent
             connection.request(method, path, body, {"Content-Type": kind, **headers} if kind else headers)
-        answer = connection.getresponse()
-        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        response = connection.getresponse()
+        return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
     finally:
         connection.close()
 

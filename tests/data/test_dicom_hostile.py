@@ -8,6 +8,7 @@ import time
 import tracemalloc
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,10 +229,11 @@ def test_one_clear_error(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     "syntax", [None, RLELossless, JPEG2000Lossless, JPEGLSLossless, JPEGBaseline8Bit], ids=lambda uid: uid.name if uid else "plain"
 )
-def test_flipped_bytes_never_raise_anything_else(syntax: object) -> None:
+def test_flipped_and_missing_bytes_are_read_or_refused_with_an_error_of_the_library(syntax: object) -> None:
     made = dicom(GRAY, region((4, 4, 44, 60))) if syntax is None else _compressed(syntax)
     good = content(made)
     rng = np.random.default_rng(0)
+    outcomes: Counter[str] = Counter()
     for _ in range(60):
         bad = bytearray(good)
         for place in rng.integers(132, len(good), rng.integers(1, 8)):
@@ -239,9 +241,12 @@ def test_flipped_bytes_never_raise_anything_else(syntax: object) -> None:
         for source in (bytes(bad), bytes(bad[: rng.integers(132, len(bad))])):
             try:
                 list(expand(source))
-                read_scan(source)
+                outcomes[f"{read_scan(source).pixels.ndim} dimensions"] += 1
             except errors.BcdsegError:
-                pass
+                outcomes["refused"] += 1
+    assert outcomes["refused"] > 0
+    assert outcomes.total() == 120
+    assert outcomes.keys() <= {"refused", "2 dimensions", "3 dimensions"}
 
 
 def test_large_private_elements_are_skipped_and_long_headers_are_read() -> None:

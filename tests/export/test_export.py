@@ -1,4 +1,4 @@
-"""A model as a file of another format: it answers as the model does, on its own, or it is not written."""
+"""A model exported to a file of another format: the file's outputs are the model's, or it is not written."""
 
 from __future__ import annotations
 
@@ -44,18 +44,22 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: model.export(folder / f"model{FORMATS[name].suffix}").path for name in MADE_HERE}
 
 
-def _same(file: Path, model: Model, scans: list[NDArray[np.uint8]], tolerance: float = 1e-4) -> None:
+def _difference(file: Path, model: Model, scans: list[NDArray[np.uint8]]) -> float:
+    """Return the largest difference between a file and a model, for batches of two; 1 if a mask isn't the thresholded one."""
     subject = Subject(network=model.network, preprocessing=model.preprocessing, rules=model.rules, name="", card="")
     (chosen,) = (chosen for chosen in FORMATS.values() if chosen.suffix == file.suffix)
-    run = chosen.opened(file, subject)
+    run, differences = chosen.opened(file, subject), [0.0]
     for scan in scans:
         found, expected = run(np.stack([scan, scan])), model.predict(scan)
         for row in range(2):
             if expected.mask_probability is not None:
-                np.testing.assert_allclose(found["mask_probability"][row], expected.mask_probability, atol=tolerance)
-                np.testing.assert_array_equal(found["mask"], found["mask_probability"] >= np.float32(model.rules.threshold))
+                differences.append(float(np.abs(found["mask_probability"][row] - expected.mask_probability).max()))
+                thresholded = found["mask_probability"] >= np.float32(model.rules.threshold)
+                differences.append(float((found["mask"] != thresholded).any()))
             if expected.probabilities:
-                assert list(found["probabilities"][row]) == pytest.approx(list(expected.probabilities.values()), abs=tolerance)
+                differences.append(float(np.abs(found["probabilities"][row] - [*expected.probabilities.values()]).max()))
+    assert len(differences) > 1, "nothing was compared"
+    return max(differences)
 
 
 @given(
@@ -84,14 +88,15 @@ def test_a_scan_fits_into_the_network_as_exact_fractions_say(scan: tuple[int, in
 
 
 @pytest.mark.parametrize("format", MADE_HERE)
-def test_a_file_takes_scans_of_any_size_and_answers_as_the_model(written: dict[str, Path], format: str) -> None:
-    _same(written[format], _small(), SCANS)
+def test_a_file_takes_scans_of_any_size_and_has_the_outputs_of_the_model(written: dict[str, Path], format: str) -> None:
+    assert _difference(written[format], _small(), SCANS) < 1e-4
 
 
 @pytest.mark.parametrize("format", MADE_HERE)
 def test_a_file_keeps_the_aspect_ratio_of_scans_of_any_size(format: str, tmp_path: Path) -> None:
     model = _small(resize="fit")
-    _same(model.export(tmp_path / f"model{FORMATS[format].suffix}").path, model, [*SCANS, draw_scan(3, (30, 200))])
+    file = model.export(tmp_path / f"model{FORMATS[format].suffix}").path
+    assert _difference(file, model, [*SCANS, draw_scan(3, (30, 200))]) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -108,12 +113,14 @@ def test_every_kind_of_model(options: dict[str, Any], tmp_path: Path) -> None:
     size = (64, 96) if options.get("resize") == "none" else (45, 61)
     scan = draw_scan(3, size)
     scan = np.stack([scan, scan // 2, 255 - scan], axis=-1) if model.preprocessing.channels == 3 else scan
-    _same(model.export(tmp_path / "model.pt2").path, model, [scan])  # the pipeline is the same in every format
+    file = model.export(tmp_path / "model.pt2").path  # the pipeline is the same in every format
+    assert _difference(file, model, [scan]) < 1e-4
 
 
 def test_an_ensemble_is_one_file(tmp_path: Path) -> None:
     both = bcdseg.ensemble([_small(), _small(decoder=None, decoder_channels=None)])
-    _same(both.export(tmp_path / "both.pt2").path, both, SCANS[:2])  # tests/inference runs one on ONNX Runtime
+    file = both.export(tmp_path / "both.pt2").path  # tests/inference runs one on ONNX Runtime
+    assert _difference(file, both, SCANS[:2]) < 1e-4
 
 
 def test_half_precision_is_half_the_size(written: dict[str, Path], tmp_path: Path) -> None:
@@ -123,7 +130,7 @@ def test_half_precision_is_half_the_size(written: dict[str, Path], tmp_path: Pat
         assert half.difference.probability < 0.01
         whole = written[name].with_suffix(".bin") if name == "openvino" else written[name]
         assert half.path.with_suffix(whole.suffix).stat().st_size < 0.6 * whole.stat().st_size
-        _same(half.path, model, SCANS[:1], 0.01)
+        assert _difference(half.path, model, SCANS[:1]) < 0.01
 
 
 @pytest.mark.slow

@@ -24,23 +24,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.save(tmp_path_factory.mktemp("model") / "small")
 
 
-def _same(model: Model, folder: Path, tolerance: float) -> None:
+def _difference(model: Model, folder: Path) -> float:
+    """Return the largest difference of the model's probabilities from those of torch on the CPU."""
     exact = bcdseg.load(folder, device="cpu", runtime="torch").predict(SCANS)
+    differences = []
     for found, expected in zip(model.predict(SCANS), exact, strict=True):
-        assert found.probabilities == pytest.approx(expected.probabilities, abs=tolerance)
-        np.testing.assert_allclose(found.mask_probability, expected.mask_probability, atol=tolerance)
+        differences += [abs(found.probabilities[name] - value) for name, value in expected.probabilities.items()]
+        differences.append(float(np.abs(found.mask_probability - expected.mask_probability).max()))
+    return max(differences)
 
 
 def test_auto_chooses_16_bits(folder: Path) -> None:
     model = bcdseg.load(folder)
     assert (model.device, model.runtime, model.precision) == ("cuda", "torch", "fp16")
-    _same(model, folder, 0.01)
+    assert _difference(model, folder) < 0.01
 
 
 @pytest.mark.parametrize("runtime", ["torch", "compile"])
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 0.003), ("fp16", 0.01), ("bf16", 0.05)])
 def test_outputs_are_those_of_the_cpu(folder: Path, runtime: str, precision: str, tolerance: float) -> None:
-    _same(bcdseg.load(folder, runtime=runtime, precision=precision), folder, tolerance)
+    assert _difference(bcdseg.load(folder, runtime=runtime, precision=precision), folder) < tolerance
 
 
 @pytest.mark.parametrize("runtime", ["torch", "compile"])
@@ -53,7 +56,7 @@ def test_threads_share_a_model(folder: Path, runtime: str) -> None:
         assert one == pytest.approx(other, abs=1e-3)
 
 
-def test_heat_maps_are_made(folder: Path) -> None:
+def test_heat_maps_are_finite(folder: Path) -> None:
     found = bcdseg.load(folder).predict(SCANS[0], explain=True)
     assert found.heatmap is not None
     assert np.isfinite(found.heatmap).all()

@@ -1,4 +1,4 @@
-"""Requests made up from the server's own OpenAPI: never a 5xx, and every answer is as it says there."""
+"""Requests made up from the server's own OpenAPI: never a 5xx, and every response is as it says there."""
 
 from __future__ import annotations
 

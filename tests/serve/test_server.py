@@ -70,18 +70,18 @@ def test_killed_in_a_request_it_starts_again_on_its_port_and_ends_in_peace(saved
         asked[-1].result()
         assert asked[0].result().status == 200
         ended = pool.submit(again.end, signal.SIGTERM)
-        answers = [one.result() for one in asked]
+        responses = [one.result() for one in asked]
         assert ended.result() == 0
     model = bcdseg.load(saved, device="cpu", runtime="torch")
-    for scan, answer in zip(scans, answers, strict=False):
-        assert answer.status == 200
-        assert answer.json["probabilities"] == pytest.approx(model.predict(scan).probabilities, abs=1e-5)
-    assert answers[6].status == 200
-    told = again.log.read_text() + "".join(str(answer.headers) for answer in answers)
+    for scan, response in zip(scans, responses, strict=False):
+        assert response.status == 200
+        assert response.json["probabilities"] == pytest.approx(model.predict(scan).probabilities, abs=1e-5)
+    assert responses[6].status == 200
+    told = again.log.read_text() + "".join(str(response.headers) for response in responses)
     assert "POST /dicom-seg 200" in told
     for secret in (*IDENTIFIERS, "Secret"):
         assert secret not in told
-        assert all(secret.encode() not in answer.body for answer in answers)
+        assert all(secret.encode() not in response.body for response in responses)
     assert {path.name for path in tmp_path.iterdir()} == {first.log.name, again.log.name}  # also of the one that was killed
 
 

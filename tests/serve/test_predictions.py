@@ -1,4 +1,4 @@
-"""What a server answers: what the model says, to the last bit, to each their own; and to everything else a clear refusal."""
+"""Responses of a server: predictions equal to the model's to the last bit, for each client its own, and clear errors."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ import torch
 from drawn import draw_scan
 from made_dicom import IDENTIFIERS, content, dicom, region
 from PIL import Image
-from served import Answer, ask, form, serving
+from served import Response, ask, form, serving
 
 import bcdseg
 
+ADDED = ("model", "library_version", "use", "mask_png")  # facts of the server, beside those of the prediction
 REGION = region((10, 20, 110, 150), (0.02, 0.02))
 
 
@@ -41,31 +42,37 @@ def port(small_model: bcdseg.Model) -> Iterator[int]:
 
 
 def streamed(model: bcdseg.Model, source: Any, **options: Any) -> bcdseg.Prediction:
-    """What the library says of a scan in a stream, where it computes on one core."""
+    """Return the library's prediction of a scan in a stream, where it computes on one core."""
     (prediction,) = model.predict([source], **options)
     assert isinstance(prediction, bcdseg.Prediction)
     return prediction
 
 
-def same(answer: Answer, expected: bcdseg.Prediction) -> None:
-    assert answer.status == 200, answer.body
-    facts = json.loads(json.dumps(expected.to_dict()))
-    assert {name: answer.json[name] for name in facts if name != "source"} == {k: v for k, v in facts.items() if k != "source"}
+def facts_of(response: Response) -> dict[str, Any]:
+    """Return the predicted facts of a successful response, without the name of the scan."""
+    assert response.status == 200, response.body
+    return {name: value for name, value in response.json.items() if name not in ("source", *ADDED)}
+
+
+def expected_facts(prediction: bcdseg.Prediction) -> dict[str, Any]:
+    """Return the facts of a prediction as JSON writes them, without the name of the scan."""
+    return {name: value for name, value in json.loads(json.dumps(prediction.to_dict())).items() if name != "source"}
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_an_answer_is_the_models_to_the_last_bit(port: int, small_model: bcdseg.Model, kind: str) -> None:
+def test_a_response_is_the_models_prediction_to_the_last_bit(port: int, small_model: bcdseg.Model, kind: str) -> None:
     scan = encoded(3, kind)
     expected = streamed(small_model, scan, spacing=0.1, threshold=0.501)
-    answer = ask(port, "POST", "/predict?spacing=0.1&threshold=0.501&mask=true", scan, f"image/{kind.lower()}")
-    same(answer, expected)
-    same(ask(port, "POST", "/predict?spacing=0.1&threshold=0.501", *form(scan)), expected)
+    response = ask(port, "POST", "/predict?spacing=0.1&threshold=0.501&mask=true", scan, f"image/{kind.lower()}")
+    assert facts_of(response) == expected_facts(expected)
+    as_form = ask(port, "POST", "/predict?spacing=0.1&threshold=0.501", *form(scan))
+    assert facts_of(as_form) == expected_facts(expected)
     mask = ask(port, "POST", "/mask?threshold=0.501", scan)
     assert mask.headers["content-type"] == "image/png"
-    assert mask.body == base64.b64decode(str(answer.json["mask_png"]))
+    assert mask.body == base64.b64decode(str(response.json["mask_png"]))
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(mask.body))), expected.mask)
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.json["use"] == "For research. Not a medical device: not for diagnosis."
+    assert response.headers["cache-control"] == "no-store"
+    assert response.json["use"] == "For research. Not a medical device: not for diagnosis."
 
 
 @pytest.mark.parametrize("kind", ["binary", "probability"])
@@ -74,25 +81,25 @@ def test_dicom_comes_back_as_dicom_in_millimetres_and_without_a_name(
 ) -> None:
     made = content(dicom(draw_scan(2), REGION))
     expected = streamed(small_model, made)
-    answer = ask(port, "POST", "/predict", made, "application/dicom")
-    same(answer, expected)
-    assert answer.json["spacing_from"] == "ultrasound region"
+    response = ask(port, "POST", "/predict", made, "application/dicom")
+    assert facts_of(response) == expected_facts(expected)
+    assert response.json["spacing_from"] == "ultrasound region"
     found = ask(port, "POST", f"/dicom-seg?kind={kind}", *form(made, name="Secret^Name.dcm"))
     assert found.headers["content-type"] == "application/dicom"
     saved = expected.save_dicom_seg(tmp_path / "seg.dcm", source=made, kind=kind)
     ours, theirs = pydicom.dcmread(io.BytesIO(found.body)), pydicom.dcmread(saved)
     assert ours.PixelData == theirs.PixelData
     assert ours.ReferencedSeriesSequence == theirs.ReferencedSeriesSequence
-    assert not [secret for secret in IDENTIFIERS for one in (answer, found) if secret.encode() in one.body]
+    assert not [secret for secret in IDENTIFIERS for one in (response, found) if secret.encode() in one.body]
 
 
-def test_a_frame_of_a_clip_is_answered_and_a_whole_clip_is_not(port: int, small_model: bcdseg.Model) -> None:
+def test_a_frame_of_a_clip_is_predicted_and_a_whole_clip_is_refused(port: int, small_model: bcdseg.Model) -> None:
     frames = np.stack([draw_scan(seed) for seed in range(3)])
     clip = content(dicom(frames, clip=True))
     expected = list(small_model.predict(clip))[1]
-    answer = ask(port, "POST", "/predict?frame=2", clip)
-    same(answer, expected)
-    assert answer.json["frame"] == 2
+    response = ask(port, "POST", "/predict?frame=2", clip)
+    assert facts_of(response) == expected_facts(expected)
+    assert response.json["frame"] == 2
     assert "frame=1 to frame=3" in str(ask(port, "POST", "/predict", clip).json["detail"])
     assert ask(port, "POST", "/predict?frame=4", clip).status == 422
     segmentation = pydicom.dcmread(io.BytesIO(ask(port, "POST", "/dicom-seg?frame=2", clip).body))
@@ -138,23 +145,23 @@ REFUSED: dict[str, tuple[str, tuple[bytes, str], int, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_can_not_be_answered_is_refused_in_words(port: int, name: str) -> None:
+def test_invalid_requests_are_refused_with_a_reason(port: int, name: str) -> None:
     path, body, status, words = REFUSED[name]
-    answer = ask(port, "POST", path, *body)
-    assert (answer.status, list(answer.json)) == (status, ["detail"]), answer.body
-    assert words in str(answer.json["detail"])
-    assert "Secret" not in str(answer.json)
+    response = ask(port, "POST", path, *body)
+    assert (response.status, list(response.json)) == (status, ["detail"]), response.body
+    assert words in str(response.json["detail"])
+    assert "Secret" not in str(response.json)
 
 
 def test_thirty_two_clients_at_once_each_get_their_own(port: int, small_model: bcdseg.Model) -> None:
     scans = [encoded(seed, size=(60 + seed, 90)) for seed in range(32)]
     thresholds = [0.49 + 0.001 * (seed % 3) for seed in range(32)]
     with ThreadPoolExecutor(32) as pool:
-        answers = list(
+        responses = list(
             pool.map(lambda one: ask(port, "POST", f"/predict?threshold={one[1]}", one[0]), zip(scans, thresholds, strict=True))
         )
-    for scan, threshold, answer in zip(scans, thresholds, answers, strict=True):
-        same(answer, streamed(small_model, scan, threshold=threshold))
+    for scan, threshold, response in zip(scans, thresholds, responses, strict=True):
+        assert facts_of(response) == expected_facts(streamed(small_model, scan, threshold=threshold))
 
 
 def test_a_large_form_is_not_put_into_a_file(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,9 +205,9 @@ def test_an_upload_that_does_not_arrive_gives_its_place_back(small_model: bcdseg
         slow.close()
         gone = half_sent(port, encoded(1))
         gone.close()
-        while (answer := ask(port, "POST", "/mask", encoded(1))).status == 429:
+        while (response := ask(port, "POST", "/mask", encoded(1))).status == 429:
             pass
-        assert answer.status in (200, 503)  # half a second is little on a busy machine
+        assert response.status in (200, 503)  # half a second is little on a busy machine
 
 
 def test_a_model_that_fails_is_told_of_and_takes_no_scan() -> None:
@@ -209,8 +216,8 @@ def test_a_model_that_fails_is_told_of_and_takes_no_scan() -> None:
         model.network.class_head.linear.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
     with serving(model) as port:
         assert ask(port, "GET", "/health").status == ask(port, "GET", "/ready").status == 503
-        answer = ask(port, "POST", "/predict", encoded(1))
-        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        response = ask(port, "POST", "/predict", encoded(1))
+        assert (response.status, response.headers["retry-after"]) == (503, "1")
 
 
 def test_it_says_what_it_is_without_loading_anything_from_elsewhere(port: int, small_model: bcdseg.Model) -> None:
