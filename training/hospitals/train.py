@@ -51,6 +51,7 @@ class Recipe:
         class_weight: Weight of the loss of the lesion's class.
         seed: Of weights, order and augmentation.
         start: ``imagenet``, or the name of a bundled model.
+        shares: Fraction of the scans from each hospital, in the order of ``HOSPITALS``; empty for the root of their numbers.
     """
 
     stages: tuple[tuple[int, int], ...] = ((128, 1100), (192, 700))
@@ -62,6 +63,7 @@ class Recipe:
     class_weight: float = 0.5
     seed: int = 0
     start: str = "imagenet"
+    shares: tuple[float, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -101,8 +103,11 @@ class MixStyle(nn.Module):
         return (features - mean) / std * mixed_std + mixed_mean
 
 
-def sampling_weights(packed: Packed, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Probability of each scan: hospitals, classes within a hospital and groups within a class each by the root of their size."""
+def sampling_weights(packed: Packed, chosen: NDArray[np.int64], shares: tuple[float, ...] = ()) -> NDArray[np.float64]:
+    """Probability of each scan: hospitals, classes within a hospital and groups within a class each by the root of their size.
+
+    ``shares`` are the probabilities of the hospitals instead.
+    """
     levels = (packed.hospitals, packed.labels, packed.groups)
     weights = np.ones(len(chosen))
     path = np.zeros(len(chosen), np.int64)
@@ -117,6 +122,9 @@ def sampling_weights(packed: Packed, chosen: NDArray[np.int64]) -> NDArray[np.fl
         path = child
     counts = np.bincount(path)
     weights /= counts[path]
+    if shares:
+        hospital = packed.hospitals[chosen]
+        weights *= np.array(shares)[hospital] / np.bincount(hospital, weights, len(shares))[hospital]
     total: NDArray[np.float64] = weights / weights.sum()
     return total
 
@@ -126,7 +134,7 @@ class Source:
 
     def __init__(self, packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, device: torch.device) -> None:
         self.packed, self.chosen, self.recipe, self.device = packed, chosen, recipe, device
-        self.weights = sampling_weights(packed, chosen)
+        self.weights = sampling_weights(packed, chosen, recipe.shares)
 
     def batch(self, step: int) -> Batch:
         """The scans of a step."""
@@ -288,13 +296,14 @@ def main() -> None:
     parser.add_argument("--stages", type=int, nargs="+", help="size, steps, size, steps ...")
     parser.add_argument("--lr", type=float, default=Recipe.lr)
     parser.add_argument("--start", default="imagenet", help="'imagenet', or a bundled model, whose own scans are then seen too")
+    parser.add_argument("--shares", type=float, nargs=len(HOSPITALS), help=f"fractions of the scans from {', '.join(HOSPITALS)}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     stages = Recipe.stages if not options.stages else tuple(zip(options.stages[::2], options.stages[1::2], strict=True))
-    recipe = Recipe(stages=stages, lr=options.lr, seed=options.seed, start=options.start)
+    recipe = Recipe(stages=stages, lr=options.lr, seed=options.seed, start=options.start, shares=tuple(options.shares or ()))
     packed = Packed.load(options.packed)
     chosen = choose(packed, options.leave_out, options.fold, options.release)
     options.run.mkdir(parents=True, exist_ok=True)
