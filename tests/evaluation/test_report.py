@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import json
 import re
 from collections import Counter
@@ -45,7 +47,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
+        if not self.open or self.open[-1] not in ("style", "script"):
             self.words.append(data)
 
 
@@ -77,22 +79,35 @@ def folder(result: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def test_the_page_stands_alone_and_is_whole(folder: Path) -> None:
-    text = (folder / "report.html").read_text()
+@pytest.mark.parametrize(("name", "other"), [("report.html", "cases.html"), ("cases.html", "report.html")])
+def test_the_page_stands_alone_and_is_whole(folder: Path, name: str, other: str) -> None:
+    text = (folder / name).read_text()
     page = Page(text)
     assert page.open == []
     assert not re.search(r"https?://|//[a-z]+\.", text)
     tags = Counter(tag for tag, _ in page.attributes)
-    assert tags["script"] == tags["link"] == tags["iframe"] == 0
+    assert (tags["script"], tags["link"], tags["iframe"]) == (1, 0, 0)
+    script = re.search('<script data-part="tables">(.*)</script>', text, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text  # no other script runs
     for tag, attributes in page.attributes:
         assert (attributes.get("src") or "data:image/").startswith("data:image/")
-        assert (attributes.get("href") or "#").startswith("#")
+        assert (attributes.get("href") or "#").startswith("#") or attributes["href"] == other
         if tag == "img":
             assert attributes["alt"]
     assert "default-src 'none'" in text
     assert "prefers-color-scheme:dark" in text
-    links = {(attributes["href"] or "")[1:] for tag, attributes in page.attributes if tag == "a"}
+    links = {(attributes["href"] or "")[1:] for tag, attributes in page.attributes if tag == "a" and attributes["href"] != other}
     assert links == {attributes["id"] for tag, attributes in page.attributes if attributes.get("id")}
+
+
+def test_each_scan_has_a_row_on_its_own_page(folder: Path, result: Evaluation) -> None:
+    page = Page((folder / "cases.html").read_text())
+    words = " ".join(page.words)
+    assert all(name in words for name in result.cases.ids)
+    assert ("table", {"class": "wide search"}) in [(tag, dict(attributes)) for tag, attributes in page.attributes]
+    right = int((result.cases.predicted == result.cases.labels)[result.cases.has_class].sum())
+    assert page.words.count("right") == right
 
 
 def test_the_page_says_what_it_must(folder: Path) -> None:

@@ -29,11 +29,13 @@ class Table:
         columns: Headers of the columns; the first column names its row.
         rows: Cells of each row, one per column.
         title: Title above the table.
+        searchable: Whether the page offers a search and filters for the table.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     title: str = ""
+    searchable: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,14 @@ class Document:
         subtitle: What was evaluated on what, in small letters below the title.
         warnings: Warnings that a reader needs before any result.
         sections: Sections in order.
+        others: Title and file of other pages in the same folder.
     """
 
     title: str
     subtitle: str
     warnings: tuple[Text, ...]
     sections: tuple[Section, ...]
+    others: tuple[tuple[str, str], ...] = ()
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

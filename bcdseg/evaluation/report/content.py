@@ -37,6 +37,7 @@ def report_of(evaluation: Evaluation, comparisons: Sequence[Comparison] = (), tr
         subtitle=f"{count}. {DISCLAIMER}",
         warnings=tuple(_warnings(evaluation)),
         sections=tuple(_sections(evaluation, comparisons, training_curves)),
+        others=(("Every scan", "cases.html"),),
     )
 
 

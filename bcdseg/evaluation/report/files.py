@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bcdseg.evaluation.model_comparison import Comparison
     from bcdseg.evaluation.results import Evaluation
 
-NAMES = ("report.html", "report.md", "report.json", "cases.csv", "checklist.md", "paper.md", "paper.tex")
+NAMES = ("report.html", "cases.html", "report.md", "report.json", "cases.csv", "checklist.md", "paper.md", "paper.tex")
 
 
 def check_report_free(folder: Path, *, overwrite: bool) -> None:
@@ -41,11 +41,14 @@ def save_report(
     """Write the files of ``Evaluation.save``."""
     check_report_free(folder, overwrite=overwrite)
     from bcdseg.evaluation.report.content import report_of
+    from bcdseg.evaluation.report.page import page
+    from bcdseg.evaluation.report.scans import scans_document
 
     texts = {
         "checklist.md": checklist_markdown(evaluation),
         "paper.md": paper_markdown(evaluation),
         "paper.tex": paper_latex(evaluation),
+        "cases.html": page(scans_document(evaluation)),
     }
     data = {"cases.csv": cases_csv(evaluation.cases), "report.json": json_bytes(as_data(evaluation, comparisons))}
     return save_document(

@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Iterable
 from html import escape
+from pathlib import Path
 
 from PIL import Image
 
 from bcdseg.evaluation.report.blocks import Block, Cell, Document, Picture, Pictures, Points, Section, Table, Text
 
-STYLE = """
-:root{color-scheme:light dark;--ink:#1c2430;--soft:#566273;--paper:#f6f7f9;--card:#fff;--line:#d9dee5;--alarm:#b3261e;
---tint:#fdf1f0}
-@media(prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#9aa5b4;--paper:#12161c;--card:#1b2129;--line:#313a46;--alarm:#ff8a80;
---tint:#2b1d1e}}
-*{box-sizing:border-box}body{margin:0;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
-main{max-width:1100px;margin:auto;padding:1rem}h1{font-size:1.5rem;line-height:1.25;margin:.5rem 0}
-h2{font-size:1.2rem;margin:2.2rem 0 .5rem;scroll-margin-top:1rem}h3{font-size:1rem;margin:1.2rem 0 .4rem}
-p{margin:.5rem 0;max-width:46rem}
-.soft,small,figcaption span{color:var(--soft)}small{display:block;font-size:.8rem;line-height:1.35}
-.warning{border-left:5px solid var(--alarm);background:var(--tint);padding:.6rem .8rem;border-radius:4px}
-nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;list-style:none;padding:0;font-size:.9rem}a{color:inherit}
-.scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:8px;margin:.8rem 0}
-table{border-collapse:collapse;width:100%}td,th{padding:.45rem .8rem;text-align:left;vertical-align:top;font-weight:400}
-thead th{font-size:.85rem;color:var(--soft);vertical-align:bottom}tr+tr>*{border-top:1px solid var(--line)}
-tbody tr:first-child>*{border-top:1px solid var(--line)}td{font-variant-numeric:tabular-nums}
-.whole{white-space:nowrap}
-table.wide tbody th{min-width:8rem}table.facts td{overflow-wrap:anywhere}table.facts th{white-space:nowrap;color:var(--soft)}
-.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));gap:1rem;margin:.8rem 0}
-.pictures.small{grid-template-columns:repeat(auto-fill,minmax(min(46%,200px),1fr))}
-.pictures.pair{grid-template-columns:repeat(auto-fill,minmax(min(100%,240px),1fr))}
-figure.wide{grid-column:1/-1}figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.7rem}
-figure img{display:block;width:100%;height:auto;border-radius:4px;background:#fff}.small img{background:#000}
-figcaption{font-size:.85rem;overflow-wrap:anywhere;margin-top:.5rem;line-height:1.4}figcaption b,figcaption span{display:block}
-li{margin:.4rem 0;max-width:46rem;overflow-wrap:anywhere}
-@media(max-width:600px){main{padding:.7rem}td,th{padding:.4rem .5rem}table.facts th{white-space:normal}}
-@media print{body{background:#fff}figure,.scroll,tr{break-inside:avoid}}
-"""
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+DIGEST = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii")
+POLICY = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{DIGEST}'"
 SHORT = 22  # number of letters up to which a text is not broken into lines
 FEW = 4  # number of columns up to which a table doesn't need to scroll
 
@@ -48,6 +25,7 @@ def page(document: Document) -> str:
     """Return the page as HTML."""
     title = escape(document.title)
     links = "".join(f'<li><a href="#part-{at}">{escape(one.title)}</a></li>' for at, one in enumerate(document.sections))
+    links += "".join(f'<li><a href="{escape(file)}">{escape(name)}</a></li>' for name, file in document.others)
     parts = [
         f"<h1>{title}</h1>",
         f'<p class="soft">{escape(document.subtitle)}</p>',
@@ -59,7 +37,9 @@ def page(document: Document) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>{title}</title><style>{STYLE}</style></head>\n<body><main>\n" + "\n".join(parts) + "\n</main></body></html>\n"
+        f"<title>{title}</title><style>{STYLE}</style></head>\n<body><main>\n"
+        + "\n".join(parts)
+        + f'\n</main><script data-part="tables">{SCRIPT}</script></body></html>\n'
     )
 
 
@@ -79,7 +59,8 @@ def _block(block: Block) -> str:
 
 def _table(table: Table) -> str:
     facts = not any(table.columns)
-    kind = ' class="facts"' if facts else ' class="wide"' if len(table.columns) > FEW else ""
+    kinds = ["facts"] * facts + ["wide"] * (not facts and len(table.columns) > FEW) + ["search"] * table.searchable
+    kind = f' class="{" ".join(kinds)}"' if kinds else ""
     title = f"<h3>{escape(table.title)}</h3>" if table.title else ""
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
     head = "" if facts else f"<thead><tr>{heads}</tr></thead>"
