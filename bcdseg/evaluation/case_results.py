@@ -128,6 +128,8 @@ def _case(
 ) -> Case:
     probabilities = list(prediction.probabilities.values()) or None
     mask, probability = prediction.mask, prediction.mask_probability
+    # The class of a scan of several regions is a mean of probabilities. For one region these are its logits up to a constant.
+    logits = None if probabilities is None else [temperature * float(np.log(max(one, LEAST))) for one in probabilities]
     compared = compare_masks(sample, truth, mask, sample.spacing or prediction.spacing, metrics, tolerance_mm)
     if truth is not None and mask is not None and probability is not None:
         compared["regions"] = scored_regions(truth, mask, probability)
@@ -136,7 +138,7 @@ def _case(
         group=sample.group,
         label=sample.label if probabilities else None,
         probabilities=probabilities,
-        logits=None if probabilities is None else [temperature * float(np.log(max(one, LEAST))) for one in probabilities],
+        logits=logits,
         size=prediction.size,
         facts=sample.facts,
         **compared,

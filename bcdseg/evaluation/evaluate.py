@@ -11,10 +11,10 @@ from bcdseg.data.dataset import Dataset
 from bcdseg.deprecation import renamed_arguments
 from bcdseg.evaluation.case_results import check_data, check_measurable, check_model, predict_cases
 from bcdseg.evaluation.measures.custom import MetricLike
-from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
+from bcdseg.evaluation.measures.intervals import DRAWS
 from bcdseg.evaluation.measures.subgroups import Subgroups
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
-from bcdseg.evaluation.options import EvaluationOptions, check_options
+from bcdseg.evaluation.options import EvaluationOptions, RequestedOptions
 from bcdseg.evaluation.report.files import check_report_free
 from bcdseg.evaluation.report.gallery import GalleryItem, choose
 from bcdseg.evaluation.results import Evaluation, tracked
@@ -86,9 +86,7 @@ def evaluate(
     """
     if out is not None:
         check_report_free(Path(out), overwrite=overwrite)
-    chosen, overlap = check_evaluation(
-        model,
-        test,
+    wanted = RequestedOptions(
         draws=draws,
         seed=seed,
         metrics=metrics,
@@ -97,8 +95,8 @@ def evaluate(
         class_order=class_order,
         tolerance_mm=tolerance_mm,
         gallery=gallery,
-        allow_training_samples=allow_training_samples,
     )
+    chosen, overlap = check_evaluation(model, test, wanted, allow_training_samples=allow_training_samples)
     options: dict[str, Any] = {"threshold": threshold, "batch_size": batch_size}
     results = predict_cases(model, test, metrics=chosen.metrics, tolerance_mm=tolerance_mm, **options)
     stream = tracked(results, "Evaluating", len(test), progress)
@@ -123,40 +121,17 @@ def evaluate(
 
 
 def check_evaluation(
-    model: Model,
-    test: Dataset,
-    *,
-    draws: int = DRAWS,
-    seed: int = 0,
-    subgroups: Subgroups = (),
-    metrics: Sequence[MetricLike] = (),
-    prevalence: float | Sequence[float] | None = None,
-    class_order: Sequence[str] | None = None,
-    tolerance_mm: float = TOLERANCE_MM,
-    gallery: int = 4,
-    allow_training_samples: bool = False,
+    model: Model, test: Dataset, wanted: RequestedOptions, *, allow_training_samples: bool = False
 ) -> tuple[EvaluationOptions, str]:
-    """Check all that can be checked before any scan is predicted; the arguments are those of ``evaluate``.
+    """Check all that can be checked before any scan is predicted.
 
     Returns:
         The options, and the overlap of the scans with the model's training data: ``none``, ``unknown`` or ``allowed``.
     """
     check_model(model)
     check_data(test)
-    check_whole(gallery=gallery)
     check_measurable(model.name, model.classes, test)
-    chosen = check_options(
-        test,
-        model.classes,
-        draws=draws,
-        seed=seed,
-        metrics=metrics,
-        subgroups=subgroups,
-        prevalence=prevalence,
-        class_order=class_order,
-        tolerance_mm=tolerance_mm,
-    )
-    return chosen, _overlap(model, test, allow_training_samples)
+    return wanted.checked(test, model.classes), _overlap(model, test, allow_training_samples)
 
 
 def about_model(model: Model) -> dict[str, Any]:

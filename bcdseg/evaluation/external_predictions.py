@@ -19,10 +19,10 @@ from bcdseg.data.readers import area_of, read_scan
 from bcdseg.errors import InputError
 from bcdseg.evaluation.case_results import check_data, check_measurable, compare_masks, true_mask
 from bcdseg.evaluation.measures.custom import MetricLike
-from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
+from bcdseg.evaluation.measures.intervals import DRAWS
 from bcdseg.evaluation.measures.subgroups import Subgroups
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
-from bcdseg.evaluation.options import EvaluationOptions, check_options
+from bcdseg.evaluation.options import EvaluationOptions, RequestedOptions
 from bcdseg.evaluation.report.files import check_report_free
 from bcdseg.evaluation.report.gallery import GalleryItem, choose
 from bcdseg.evaluation.results import Evaluation, tracked
@@ -96,7 +96,6 @@ def evaluate_predictions(
     Raises:
         InputError: A scan has no prediction, a prediction belongs to no scan, or a mask and its scan differ in size.
     """
-    check_whole(gallery=gallery)
     check_data(test)
     if out is not None:
         check_report_free(Path(out), overwrite=overwrite)
@@ -105,9 +104,7 @@ def evaluate_predictions(
     classes = _classes(given)
     none = no_lesion_class(classes or test.classes, no_lesion)
     check_measurable(title, classes, test)
-    chosen = check_options(
-        test,
-        classes,
+    wanted = RequestedOptions(
         draws=draws,
         seed=seed,
         metrics=metrics,
@@ -115,7 +112,9 @@ def evaluate_predictions(
         prevalence=prevalence,
         class_order=class_order,
         tolerance_mm=tolerance_mm,
+        gallery=gallery,
     )
+    chosen = wanted.checked(test, classes)
     check_ids(title, given, test, subset)
     rows = (_case(one, given[one.id], test, classes, none, chosen) for one in test)
     cases = table_of(tracked(rows, "Evaluating", len(test), progress), classes=classes, no_lesion=none if classes else None)

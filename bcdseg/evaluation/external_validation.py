@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from bcdseg.evaluation.evaluate import check_evaluation, evaluate
 from bcdseg.evaluation.measures.format import shown
 from bcdseg.evaluation.measures.measure import Estimate, Measure
 from bcdseg.evaluation.metrics.meta_analysis import Pooled, random_effects
+from bcdseg.evaluation.options import RequestedOptions
 from bcdseg.evaluation.report.files import check_report_free, save_document
 from bcdseg.evaluation.results import Evaluation
 from bcdseg.files import check_free
@@ -202,9 +202,11 @@ def evaluate_external(
     named = _named(datasets)
     if out is not None:
         check_external_free(Path(out), tuple(named), overwrite=overwrite)
-    checked = signature(check_evaluation).parameters
+    shared = {field.name for field in fields(RequestedOptions)}
+    wanted = RequestedOptions(**{name: value for name, value in options.items() if name in shared})
+    allowed = options.get("allow_training_samples", False)
     for dataset in named.values():
-        check_evaluation(model, dataset, **{name: value for name, value in options.items() if name in checked})
+        check_evaluation(model, dataset, wanted, allow_training_samples=allowed)
     found = ExternalValidation(
         model=model.name, evaluations={name: evaluate(model, dataset, **options) for name, dataset in named.items()}
     )

@@ -16,9 +16,9 @@ from bcdseg.data.dataset import Dataset
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.measures.catalogue import MeasureOptions, all_measures
 from bcdseg.evaluation.measures.custom import Metric, MetricLike, find_metrics
-from bcdseg.evaluation.measures.intervals import check_whole, estimate
+from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, estimate
 from bcdseg.evaluation.measures.subgroups import CLASS, SIZE, Cuts, Subgroups, analyse_subgroups
-from bcdseg.evaluation.metrics.outline import score_mask
+from bcdseg.evaluation.metrics.outline import TOLERANCE_MM, score_mask
 from bcdseg.evaluation.results_table import Case, Cases, table_of
 from bcdseg.inference.rules import Rules
 
@@ -68,46 +68,59 @@ class EvaluationOptions:
         }
 
 
-def check_options(
-    dataset: Dataset,
-    classes: Sequence[str],
-    *,
-    draws: int,
-    seed: int,
-    metrics: Sequence[MetricLike],
-    subgroups: Subgroups,
-    prevalence: float | Sequence[float] | None,
-    class_order: Sequence[str] | None,
-    tolerance_mm: float,
-) -> EvaluationOptions:
-    """Return the options, after they were checked against the data set and the classes of the predictions.
+@dataclass(frozen=True, kw_only=True)
+class RequestedOptions:
+    """Options that ``evaluate`` and ``evaluate_predictions`` have in common, as the caller gave them.
 
-    Raises:
-        OptionError: An option is not possible; the message names it.
+    Attributes:
+        draws: Number of bootstrap draws; 0 computes no intervals.
+        seed: Seed of the draws.
+        metrics: Metrics of the user, or names of registered ones.
+        subgroups: Names of facts, or a mapping from facts to cut points.
+        prevalence: Prevalence of the positive class in clinical use, or several.
+        class_order: Classes from the lowest to the highest; None for the order of BI-RADS categories.
+        tolerance_mm: Tolerance of the normalised surface Dice.
+        gallery: Number of scans of each kind in the gallery.
     """
-    check_whole(draws=draws, seed=seed)
-    found = find_metrics(metrics)
-    order, rates = _order(classes, class_order), _prevalences(prevalence)
-    built_in = _built_in_names(classes, order, rates)
-    for metric in found:
-        if metric.title in built_in:
-            raise OptionError(
-                f"metrics: {metric.title} is the name of a built-in measure. "
-                "Give the metric its own name, with Metric(..., name=...)."
-            )
-        if metric.inputs != "masks" and not classes:
-            raise OptionError(f"metrics: {metric.title} needs {metric.inputs}, and no classes are predicted.")
-    if not _is_number(tolerance_mm) or tolerance_mm < 0:
-        raise OptionError(f"tolerance_mm={tolerance_mm!r}: give millimetres, 0 or more.")
-    return EvaluationOptions(
-        draws=draws,
-        seed=seed,
-        metrics=found,
-        subgroups=_subgroups(dataset, subgroups),
-        prevalences=rates,
-        class_order=order,
-        tolerance_mm=tolerance_mm,
-    )
+
+    draws: int = DRAWS
+    seed: int = 0
+    metrics: Sequence[MetricLike] = ()
+    subgroups: Subgroups = ()
+    prevalence: float | Sequence[float] | None = None
+    class_order: Sequence[str] | None = None
+    tolerance_mm: float = TOLERANCE_MM
+    gallery: int = 4
+
+    def checked(self, dataset: Dataset, classes: Sequence[str]) -> EvaluationOptions:
+        """Return the options, after they were checked against the data set and the classes of the predictions.
+
+        Raises:
+            OptionError: An option is not possible; the message names it.
+        """
+        check_whole(draws=self.draws, seed=self.seed, gallery=self.gallery)
+        found = find_metrics(self.metrics)
+        order, rates = _order(classes, self.class_order), _prevalences(self.prevalence)
+        built_in = _built_in_names(classes, order, rates)
+        for metric in found:
+            if metric.title in built_in:
+                raise OptionError(
+                    f"metrics: {metric.title} is the name of a built-in measure. "
+                    "Give the metric its own name, with Metric(..., name=...)."
+                )
+            if metric.inputs != "masks" and not classes:
+                raise OptionError(f"metrics: {metric.title} needs {metric.inputs}, and no classes are predicted.")
+        if not _is_number(self.tolerance_mm) or self.tolerance_mm < 0:
+            raise OptionError(f"tolerance_mm={self.tolerance_mm!r}: give millimetres, 0 or more.")
+        return EvaluationOptions(
+            draws=self.draws,
+            seed=self.seed,
+            metrics=found,
+            subgroups=_subgroups(dataset, self.subgroups),
+            prevalences=rates,
+            class_order=order,
+            tolerance_mm=self.tolerance_mm,
+        )
 
 
 def _subgroups(dataset: Dataset, subgroups: Subgroups) -> dict[str, Cuts | None]:
