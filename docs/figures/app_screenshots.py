@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,58 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 DESKTOP = {"viewport": {"width": 1180, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}}
 MOST_BYTES = 150_000
-KEPT = ("f0e442", "56b4e9", "e69f00", "0b6272", "5ed0de", "8fa0b2", "7a4b00", "ffc86b", "55616f")  # colours that carry a meaning
+# Colours that carry a meaning.
+KEPT = (
+    *("f0e442", "56b4e9", "e69f00", "ff8a5c", "4be3b0", "0b6272"),
+    *("5ed0de", "8fa0b2", "7a4b00", "ffc86b", "55616f"),
+)
 
 
 def outlined(page: Page) -> None:
     """A sample, outlined."""
     page.click("#samples li:nth-child(2) button")
     page.wait_for_selector("#marks .line", state="attached")
+
+
+def corrected(page: Page) -> None:
+    """An outline that is corrected with the brush, measured with calipers, and accepted."""
+    outlined(page)
+    page.fill("#spacing", "0.1")
+    page.click("#scale button[type=submit]")
+    page.wait_for_selector("#scale-words:has-text('given by you')")
+    box = page.locator("#marks .line").bounding_box()
+    right, middle = box["x"] + box["width"], box["y"] + box["height"] / 2
+    page.click("#tool-buttons [value=brush]")
+    drag(page, (right, middle - 10), (right + 12, middle + 30))
+    page.wait_for_selector("#reading-agreement:has-text('Dice')")
+    page.click("#accepted")
+    page.wait_for_selector("#accepted[aria-pressed=true]")
+    page.click("#tool-buttons [value=calipers]")
+    drag(page, (box["x"], middle), (right, middle))
+    page.wait_for_function("!document.querySelector('#saved').textContent.startsWith('Saving')")
+
+
+def compared(page: Page) -> None:
+    """A second model and the ground truth of the data set next to the outline."""
+    page.set_input_files("#files", [SCANS[2], SCANS[2].with_name(f"{SCANS[2].stem}_mask.png")])
+    page.wait_for_selector("#marks .line", state="attached")
+    page.select_option("#second", "busi-lite")
+    page.wait_for_selector("#compared-rows tr:nth-child(3)")
+    page.locator("#second-note").scroll_into_view_if_needed()
+
+
+def keys(page: Page) -> None:
+    """The list of keys over a sample."""
+    outlined(page)
+    page.click("#keys-open")
+
+
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw with the mouse."""
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=8)
+    page.mouse.up()
 
 
 def explained(page: Page) -> None:
@@ -42,25 +88,33 @@ def explained(page: Page) -> None:
 
 
 def listed(page: Page) -> None:
-    """The first two sample scans of each class, the least sure first."""
+    """The first two sample scans of each class, in the order of review."""
     page.set_input_files("#files", SCANS)
     page.wait_for_selector("#batch-words:has-text('read with')")
-    for _ in range(2):
-        page.click("#table-head button:text-is('Probability')")
+    page.click("#table-head button:text-is('Review first')")
 
 
 SHOTS: dict[str, tuple[dict[str, Any], Callable[[Page], None]]] = {
     "app-scan.png": (DESKTOP, outlined),
+    "app-compare.png": (DESKTOP, compared),
+    "app-keys.png": (DESKTOP, keys),
     "app-dark.png": ({**DESKTOP, "color_scheme": "dark"}, explained),
-    "app-batch.png": ({"viewport": {"width": 1240, "height": 530}}, listed),
+    "app-batch.png": ({"viewport": {"width": 1240, "height": 640}}, listed),
     "app-phone.png": (PHONE, outlined),
+    "app-correct.png": (DESKTOP, corrected),  # the last one: the sample keeps its correction
 }
 
 
 def main() -> None:
     """Open the page, and photograph it."""
-    command = [sys.executable, "-m", "bcdseg", "app", "--no-browser", "--port", "0"]
-    app = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        photograph_all(Path(folder) / "corrections")
+
+
+def photograph_all(corrections: Path) -> None:
+    """Photograph a page that saves its corrections in a folder."""
+    command = [sys.executable, "-m", "bcdseg", "app", "--no-browser", "--port", "0", "--reader", "A. Lee"]
+    app = subprocess.Popen([*command, "--corrections", "corrections"], stdout=subprocess.PIPE, text=True, cwd=corrections.parent)
     try:
         address = re.search(r"http://\S+", app.stdout.readline()).group()
         with sync_playwright() as tool:
@@ -76,7 +130,7 @@ def photograph(browser: Browser, address: str, look: dict[str, Any], act: Callab
     """The page after something was done."""
     context = browser.new_context(**look)
     page = context.new_page()
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(300_000)
     page.goto(address)
     page.wait_for_selector("#samples button")
     act(page)

@@ -27,6 +27,7 @@ import bcdseg
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ("background-networking", "component-update", "sync", "default-apps", "extensions")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", *(f"--disable-{one}" for one in QUIET)]
+AXE = Path(__file__).parent / "page_tools/node_modules/axe-core/axe.min.js"
 SCAN = Path(bcdseg.__file__).parent / "app/samples/malignant (30).png"
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright, of the extra dev, is not installed")
@@ -309,3 +310,34 @@ def test_ground_truth_a_second_model_and_the_order_of_review(page: Any, tmp_path
         page.click("#zip")
     with zipfile.ZipFile(download.value.path()) as archive:
         assert {"predictions.csv", "masks/benign_mask.png", "overlays/malignant (30)_overlay.png"} <= set(archive.namelist())
+
+
+def _barriers(page: Any) -> list[str]:
+    """What axe-core finds: the rule, and the elements."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    return [f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes']]}" for one in found]
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm install in tests/app/page_tools")
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_axe_finds_no_barrier(browser: Any, address: str, scheme: str, width: int) -> None:
+    with _opened(browser, address, viewport={"width": width, "height": 850}, color_scheme=scheme, bypass_csp=True) as page:
+        found = _barriers(page)
+        page.click("#samples li:nth-child(3) button")
+        page.wait_for_selector("#marks .line", state="attached")
+        page.click("#tool-buttons [value=brush]")
+        page.click("#accepted")
+        page.wait_for_selector("#saved:has-text('Saved at')")
+        page.select_option("#second", "busi-lite")
+        page.wait_for_selector("#compared-rows tr:nth-child(2)")
+        page.click("#tone-details summary")
+        found += _barriers(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.click("#keys-open")
+        found += _barriers(page)
+        page.click("#keys-close")
+        for tab in ("#tab-batch", "#tab-report"):
+            page.click(tab)
+            found += _barriers(page)
+    assert found == []

@@ -1,4 +1,4 @@
-"""The page's modules that need no document, tested by Node's test runner."""
+"""The page's modules: tested by Node's test runner, and checked by tsc and eslint where these are installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+TOOLS = Path(__file__).with_name("page_tools")
 
 
 def _node() -> str | None:
@@ -21,4 +23,13 @@ def _node() -> str | None:
 def test_modules_of_the_page() -> None:
     command = [_node() or "", "--no-warnings", "--test", str(Path(__file__).with_name("page.test.mjs"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(
+    not (TOOLS / "node_modules").is_dir(), reason="no tools: npm install in tests/app/page_tools"
+)
+@pytest.mark.parametrize("check", ["types", "lint"])
+def test_types_and_style_of_the_page(check: str) -> None:
+    done = subprocess.run(["npm", "run", "--silent", check], cwd=TOOLS, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -28,7 +28,7 @@ export function maskFromLevels(levels, step) {
 
 /** The outline as the data of an SVG path, in pixels of the scan, the middle of the first pixel at 0.5, 0.5. */
 export function outline(mask, levels, width, height, threshold) {
-  const inside = (row, column) => row >= 0 && column >= 0 && row < height && column < width && mask[row * width + column] === 1;
+  const inside = (row, column) => Number(row >= 0 && column >= 0 && row < height && column < width && mask[row * width + column] === 1);
   const height_at = (row, column) => {
     if (row < 0 || column < 0 || row >= height || column >= width) return -50;
     const at = row * width + column;

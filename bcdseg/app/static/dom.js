@@ -1,6 +1,16 @@
 // Small helpers for the page's own elements. Text is always set as text, never as markup.
 
+/**
+ * The element with an id.
+ * @returns {any}
+ */
 export const by = (id) => document.getElementById(id);
+
+/**
+ * The elements below one that match a selector.
+ * @returns {any[]}
+ */
+export const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 /** An element with attributes and children; `on...` attributes are listeners. */
 export function make(tag, attributes = {}, ...children) {

@@ -22,8 +22,8 @@ export function showAnswer(answer) {
   scale(answer);
 }
 
-/** Links to files of what is shown. */
-export function showDownloads(answer, address) {
+/** Links to files of the model's prediction. */
+export function showDownloads(answer, address, own) {
   const links = FILES.filter(([, kind]) => kind === "JSON" || answer.edges !== null).map(([file, kind]) => {
     const barred = kind === "DICOM-SEG" && !answer.dicom;
     return barred
@@ -32,6 +32,7 @@ export function showDownloads(answer, address) {
   });
   by("downloads").replaceChildren(...links);
   by("seg-note").textContent = answer.edges === null ? "This model only classifies: there is no outline." : answer.dicom ? SEG : NO_SEG;
+  by("own-note").hidden = !own;
 }
 
 /** One sentence for those who hear the page. */

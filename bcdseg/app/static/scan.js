@@ -19,8 +19,10 @@ export class ScanView {
   #asked = new AbortController();
   #ask = debounced(() => this.#measure(), STILL);
 
-  /** `model` returns the name of the chosen model; `failed` is called with a scan that can't be read, and why;
-   * `read` when a reading was saved. */
+  /**
+   * `model` returns the name of the chosen model; `failed` is called with a scan that can't be read, and why; `read` with a scan
+   * whose reading was saved.
+   */
   constructor(server, model, failed, read) {
     this.server = server;
     this.model = model;
@@ -91,9 +93,13 @@ export class ScanView {
     this.reading.load(this.#entry, answer, reviews, this.#question());
     const shown = withReading(answer, this.#entry.reading);
     showAnswer(shown);
-    showDownloads(answer, (file) => this.#address(`files/${file}`));
+    this.#showDownloads();
     this.#showThreshold();
     say(inWords(shown));
+  }
+
+  #showDownloads() {
+    showDownloads(this.#answer, (file) => this.#address(`files/${file}`), Boolean(this.#entry.reading.edges));
   }
 
   #others(reviews) {
@@ -116,6 +122,7 @@ export class ScanView {
     const shown = withReading(this.#answer, reading);
     showAnswer(shown);
     this.viewer.draw(shown);
+    this.#showDownloads();
     this.#showThreshold();
   }
 

@@ -6,7 +6,8 @@ export class Refused extends Error {
   /** `status` is 422 where the library refused what it was given. */
   constructor(message, status = 0, gone = false) {
     super(message);
-    Object.assign(this, { status, gone });
+    this.status = status;
+    this.gone = gone;
   }
 }
 
@@ -24,6 +25,17 @@ async function request(path, options = {}) {
 }
 
 export class Server {
+  root = "";
+  /** @type {any} */
+  limits = {};
+  /** @type {string[]} */
+  models = [];
+  /** @type {string[]} */
+  samples = [];
+  /** The folder of corrections, null where none are saved. */
+  corrections = null;
+  reader = "";
+
   /** A new page: what it may offer comes with it. */
   static async open() {
     const server = new Server();

@@ -1,7 +1,8 @@
 // The batch as a table that sorts.
 
-import { by, make, percent } from "./dom.js";
+import { all, by, make, percent } from "./dom.js";
 
+/** @type {[string, string, (entry: any) => any][]} */
 const COLUMNS = [
   ["name", "Scan", (entry) => entry.name],
   ["label", "Class", (entry) => entry.row?.label ?? ""],
@@ -58,7 +59,7 @@ export class Table {
   }
 
   #draw() {
-    for (const head of by("table-head").querySelectorAll("[data-key]")) {
+    for (const head of all("[data-key]", by("table-head"))) {
       if (head.dataset.key === this.#by) head.setAttribute("aria-sort", this.#falling ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     }

@@ -1,6 +1,8 @@
 // Tabs as screen readers and keyboards expect them: arrow keys move, one of them is in the tab order.
 
-const tabs = [...document.querySelectorAll('[role="tab"]')];
+import { all } from "./dom.js";
+
+const tabs = all('[role="tab"]');
 
 export function openTab(name) {
   for (const tab of tabs) {

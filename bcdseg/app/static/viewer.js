@@ -1,6 +1,6 @@
 // The scan with what is drawn over it: outline, axes, heat map; zoomed and moved.
 
-import { by } from "./dom.js";
+import { all, by } from "./dom.js";
 import { maskFromEdges, maskFromLevels, outline } from "./contour.js";
 import { shape } from "./svg.js";
 
@@ -14,7 +14,9 @@ export class Viewer {
   #answer = null;
   #levels = new Uint8Array();
   #next = null;
-  #frameRequest = null;
+  /** Called when the scan has another size on the screen. */
+  onLayOut = () => {};
+  #requested = false;
 
   constructor() {
     new ResizeObserver(() => this.#layOut()).observe(this.#frame);
@@ -86,8 +88,10 @@ export class Viewer {
   previewMask(mask) {
     this.#marks.classList.add("moving");
     this.#next = mask;
-    this.#frameRequest ??= requestAnimationFrame(() => {
-      this.#frameRequest = null;
+    if (this.#requested) return;
+    this.#requested = true;
+    requestAnimationFrame(() => {
+      this.#requested = false;
       if (this.#answer && this.#next) this.#trace(this.#next, [], 0.5, true);
     });
   }
@@ -111,7 +115,7 @@ export class Viewer {
 
   #trace(mask, levels, threshold, keepAxes = false) {
     const path = outline(mask, levels, this.#answer.width, this.#answer.height, threshold);
-    const kept = keepAxes ? [...this.#marks.querySelectorAll(".axis, .tag")] : [];
+    const kept = keepAxes ? all(".axis, .tag", this.#marks) : [];
     this.#marks.replaceChildren(shape("path", { class: "halo", d: path }), shape("path", { class: "line", d: path }), ...kept);
     this.#style();
   }
@@ -136,11 +140,11 @@ export class Viewer {
 
   #style() {
     const shown = by("show-outline").checked;
-    for (const one of this.#marks.querySelectorAll(".halo, .line, .tag")) one.style.display = shown ? "" : "none";
-    for (const one of this.#marks.querySelectorAll(".line")) one.style.fillOpacity = one.classList.contains("candidate") ? 0 : by("fill").value / 100;
-    for (const one of this.#marks.querySelectorAll(".axis")) one.style.display = by("show-axes").checked ? "" : "none";
+    for (const one of all(".halo, .line, .tag", this.#marks)) one.style.display = shown ? "" : "none";
+    for (const one of all(".line", this.#marks)) one.style.fillOpacity = one.classList.contains("candidate") ? 0 : by("fill").value / 100;
+    for (const one of all(".axis", this.#marks)) one.style.display = by("show-axes").checked ? "" : "none";
     by("heat").hidden = !by("show-heat").checked || !by("heat").src;
-    by("heat").style.opacity = by("heat-strength").value / 100;
+    by("heat").style.opacity = String(by("heat-strength").value / 100);
   }
 
   /** Pixels of the screen per pixel of the scan. */
@@ -155,8 +159,8 @@ export class Viewer {
     this.#stage.style.width = `${width * fit * this.#zoom}px`;
     this.#stage.style.height = `${height * fit * this.#zoom}px`;
     this.#stage.classList.toggle("near", fit * this.#zoom > NEAR);
-    for (const tag of this.#marks.querySelectorAll(".tag")) this.#size(tag);
-    this.onLayOut?.();
+    for (const tag of all(".tag", this.#marks)) this.#size(tag);
+    this.onLayOut();
   }
 
   /** Zooms so that what is under a point stays there; the middle by default. */

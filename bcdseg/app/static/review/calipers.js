@@ -13,6 +13,8 @@ export function distance([x1, y1], [x2, y2], spacing) {
 export class Calipers {
   #lines = [];
   #spacing = null;
+  /** Called when lines were drawn. */
+  onDraw = () => {};
   #layer = by("calipers");
 
   /** Removes all lines: another scan is shown. */
@@ -72,6 +74,6 @@ export class Calipers {
       return [shape("line", { class: "caliper halo", x1: from[0], y1: from[1], x2: to[0], y2: to[1] }), shape("line", { class: "caliper", x1: from[0], y1: from[1], x2: to[0], y2: to[1] }), ...ends, text];
     });
     this.#layer.replaceChildren(...all);
-    this.onDraw?.();
+    this.onDraw();
   }
 }

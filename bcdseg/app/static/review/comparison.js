@@ -12,6 +12,7 @@ export const scanOfMask = (name) => MASK.exec(name)?.[1] ?? null;
 export const stem = (name) => name.replace(/\.[^.]+$/, "");
 
 export class Comparison {
+  answer = null;
   #entry = null;
   #question = null;
   #outlines = {};

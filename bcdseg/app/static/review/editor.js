@@ -1,6 +1,6 @@
 // The outline as the reader corrects it: brush, eraser, polygon and calipers, with mouse, pen, finger or keyboard.
 
-import { by, say } from "../dom.js";
+import { all, by, say } from "../dom.js";
 import { shape } from "../svg.js";
 import { Calipers } from "./calipers.js";
 import { edgesOf, fillPolygon, History, paintStroke } from "./mask.js";
@@ -11,6 +11,7 @@ const NEEDS_HINT = { brush: "Paint on the scan.", eraser: "Erase from the outlin
 
 export class Editor {
   tool = "move";
+  answer = null;
   #viewer;
   #changed;
   #calipers = new Calipers();
@@ -25,7 +26,7 @@ export class Editor {
   constructor(viewer, changed) {
     this.#viewer = viewer;
     this.#changed = changed;
-    for (const button of by("tool-buttons").querySelectorAll("button")) button.addEventListener("click", () => this.choose(button.value));
+    for (const button of all("button", by("tool-buttons"))) button.addEventListener("click", () => this.choose(button.value));
     for (const [id, action] of [["undo", () => this.undo()], ["redo", () => this.redo()], ["reset-outline", () => this.reset()], ["clear-outline", () => this.clear()]]) by(id).addEventListener("click", action);
     this.#frame.addEventListener("pointerdown", (event) => this.#down(event), { capture: true });
     this.#frame.addEventListener("pointermove", (event) => this.#move(event));
@@ -69,7 +70,7 @@ export class Editor {
   choose(tool) {
     this.#end();
     this.tool = tool;
-    for (const button of by("tool-buttons").querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.value === tool));
+    for (const button of all("button", by("tool-buttons"))) button.setAttribute("aria-pressed", String(button.value === tool));
     this.#frame.classList.toggle("drawing", tool !== "move");
     by("size-tool").hidden = !["brush", "eraser"].includes(tool);
     by("tool-hint").textContent = NEEDS_HINT[tool];
@@ -289,7 +290,7 @@ export class Editor {
   #resize() {
     this.#calipers.resize(this.#viewer.scale);
     if (this.#cursor) this.#point(this.#cursor);
-    for (const corner of by("sketch").querySelectorAll("circle")) corner.setAttribute("r", 5 / this.#viewer.scale);
+    for (const corner of all("circle", by("sketch"))) corner.setAttribute("r", 5 / this.#viewer.scale);
   }
 }
 

@@ -1,6 +1,6 @@
 // The reading of a scan: verdict, class and outline of the reader. Each change is saved at once by the server.
 
-import { by, make, say } from "../dom.js";
+import { all, by, make, say } from "../dom.js";
 
 const VERDICTS = ["accepted", "uncertain", "rejected"];
 const OFF = "Corrections are not saved: start bcdseg app with --corrections FOLDER to correct outlines and classes here.";
@@ -30,7 +30,7 @@ export class Reading {
   constructor(server, saved, switched) {
     this.server = server;
     this.saved = saved;
-    for (const one of document.querySelectorAll(".corrects")) one.hidden = !server.corrections;
+    for (const one of all(".corrects")) one.hidden = !server.corrections;
     by("reading-off").hidden = Boolean(server.corrections);
     by("reading-off-words").textContent = OFF;
     by("reader").value = stored() ?? server.reader;

@@ -1,6 +1,6 @@
 // Brightness, contrast and gamma of the displayed scan. They change the display only, and stay from scan to scan.
 
-import { by } from "../dom.js";
+import { all, by } from "../dom.js";
 
 const NEUTRAL = { brightness: 0, contrast: 0, gamma: 0 };
 const STEP = 5;
@@ -33,13 +33,14 @@ export class Tone {
   }
 
   #apply() {
+    /** @type {any} */
     const values = Object.fromEntries(this.#names.map((name) => [name, Number(by(name).value)]));
     const { slope, intercept, exponent } = toneOf(values);
-    for (const one of document.querySelectorAll("#tone .linear > *")) {
+    for (const one of all("#tone .linear > *")) {
       one.setAttribute("slope", slope);
       one.setAttribute("intercept", intercept);
     }
-    for (const one of document.querySelectorAll("#tone .gamma > *")) one.setAttribute("exponent", exponent);
+    for (const one of all("#tone .gamma > *")) one.setAttribute("exponent", exponent);
     const neutral = this.#names.every((name) => values[name] === NEUTRAL[name]);
     by("picture").style.filter = neutral ? "" : "url(#tone)";
     by("tone-reset").disabled = neutral;
