@@ -10,7 +10,8 @@ import typer
 
 from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.cli import options as common
-from bcdseg.cli import pacs as option
+from bcdseg.cli.pacs import options as option
+from bcdseg.cli.pacs.dicomweb import summary_of
 from bcdseg.cli.predict_options import IdentityOption
 from bcdseg.terminal import echo
 
@@ -143,7 +144,7 @@ def _receiving(folder: Path, port: int | None, host: str, title: str, senders: l
 def _print(scan: ArrivedScan) -> bool:
     """Print a line about a file; return whether it has no result."""
     if scan.error is None:
-        echo(f"{scan.file}: {option.summary_of(scan.predictions)}")
+        echo(f"{scan.file}: {summary_of(scan.predictions)}")
         return False
     echo(f"bcdseg: {scan.error}{' It is tried again.' * scan.will_retry}", err=True)
     return True

@@ -1,23 +1,18 @@
-"""Command ``bcdseg dicomweb``."""
+"""Options of the commands for a PACS, with their help."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcdseg.bundled import DEFAULT_MODEL
-from bcdseg.cli import options as common
 from bcdseg.cli.options import DATA
 from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
-    from bcdseg.inference.prediction import Prediction
-    from bcdseg.pacs.dicomweb import PacsResult
     from bcdseg.pacs.server import DicomWebServer
 
 PASSWORD, TOKEN = "BCDSEG_PACS_PASSWORD", "BCDSEG_PACS_TOKEN"
@@ -86,56 +81,6 @@ OperatingPoint = Annotated[
 ]
 
 
-def dicomweb_command(
-    server: Url,
-    study: Studies = None,
-    query: Query = None,
-    frames: Frames = 1,
-    model: common.ModelName = DEFAULT_MODEL,
-    device: common.Device = "auto",
-    seg: Seg = True,
-    sr: Sr = True,
-    threshold: Threshold = None,
-    operating_point: OperatingPoint = None,
-    user: User = None,
-    password_file: PasswordFile = None,
-    token_file: TokenFile = None,
-    ca_file: CaFile = None,
-    timeout: Timeout = 60.0,
-    attempts: Attempts = 3,
-) -> None:
-    """Predict the ultrasound of studies in a PACS, and store the results in the same studies.
-
-    Images are read by QIDO-RS and WADO-RS, results stored by STOW-RS. What is stored is not stored again, so a run that was
-    stopped resumes when it is started again.
-
-    Exit status: 0 all good, 1 some images have no result, 2 wrong usage or no connection.
-
-    Examples:
-      bcdseg dicomweb --server https://pacs.example.org/dicom-web --user reader --study 1.2.840.1
-      bcdseg dicomweb --server https://pacs.example.org/dicom-web --query PatientID=4711 --query StudyDate=20240101-
-    """
-    from bcdseg.errors import OptionError
-    from bcdseg.model.registry import load
-    from bcdseg.pacs.dicomweb import predict_dicomweb
-
-    if not study and not query:
-        raise OptionError("Name the studies: --study UID, or --query KEYWORD=VALUE.")
-    kinds = kinds_of(seg, sr)
-    pacs = open_server(server, user, password_file, token_file, ca_file, timeout, attempts)
-    results = predict_dicomweb(
-        load(model, device=device),
-        pacs,
-        study=study or None,
-        query=_query(query) if query else None,
-        kinds=kinds,
-        frames=frames,
-        threshold=threshold,
-        operating_point=operating_point,
-    )
-    _print_results(results)
-
-
 def kinds_of(seg: bool, sr: bool) -> list[str]:
     """Return the kinds of DICOM objects that the options choose."""
     from bcdseg.errors import OptionError
@@ -190,53 +135,3 @@ def _secret(file: Path) -> str:
         raise OptionError(
             f"{file}: can't be read ({type(error).__name__}). Give a text file that contains the secret alone."
         ) from error
-
-
-def _query(given: Iterable[str]) -> dict[str, str]:
-    from bcdseg.errors import OptionError
-
-    query: dict[str, str] = {}
-    for one in given:
-        keyword, mark, value = one.partition("=")
-        if not mark or not value or keyword in query:
-            raise OptionError(f"--query {one}: give each keyword once, with a value, such as --query PatientID=4711.")
-        query[keyword] = value
-    return query
-
-
-def _print_results(results: Iterable[PacsResult]) -> None:
-    """Print a line per image as its result comes, and a summary, also when the server fails in between."""
-    counts = {"stored": 0, "complete": 0, "failed": 0}
-    try:
-        for result in results:
-            outcome = "failed" if result.error else "stored" if result.stored else "complete"
-            counts[outcome] += 1
-            echo(f"{result.image}: {_line(result)}", err=outcome == "failed")
-    finally:
-        echo(
-            f"{counts['stored']} images with new results, {counts['complete']} that had all of them, "
-            f"{counts['failed']} without a result."
-        )
-    if counts["failed"]:
-        raise typer.Exit(1)
-
-
-def _line(result: PacsResult) -> str:
-    if result.error is not None:
-        return f"failed: {result.error}"
-    if not result.stored:
-        return "its results are stored already"
-    return f"{summary_of(result.predictions)}; {len(result.stored)} objects stored"
-
-
-def summary_of(predictions: Sequence[Prediction]) -> str:
-    """Return class and sizes of an image, or the summary of a clip."""
-    from bcdseg.inference.clips import summarize_clip
-
-    if not predictions:
-        return "has no image"
-    if predictions[0].frame is not None:
-        return str(summarize_clip(predictions))
-    (one,) = predictions
-    label = "no class" if one.label is None else f"{one.label} {one.confidence:.0%}"
-    return f"{label}, {', '.join(map(str, one.lesions)) or 'nothing outlined'}"

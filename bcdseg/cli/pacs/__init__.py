@@ -1,0 +1,1 @@
+"""Commands for a PACS: ``bcdseg dicomweb`` and ``bcdseg watch``."""
