@@ -2,7 +2,8 @@
 
 The array is H x W (gray) or H x W x 3 (colour), and uint8 or float32 from 0 to 1. The rules:
 
-- ``uint8`` stays as it is; ``uint16`` is divided by 65535; ``bool`` becomes black and white.
+- ``uint8`` stays as it is; ``bool`` becomes black and white. ``uint16`` is divided by the largest value of its bits: 65535, or 4095
+  and 255 where all values fit in 12 and 8 bits, as machines store them.
 - Floats range from 0 to 1 if none is above 1, else from 0 to 255. A value below 0 or above 255 is an error.
 - If all values are 8-bit levels (multiples of 1/255), they become ``uint8``, which loses nothing: gray conversion and resizing
   round to whole gray levels in 8 bits but not in floats, so the same scan would otherwise give two results. Values with 12 or 16
@@ -233,7 +234,7 @@ def _as_intensities(array: NDArray[Any], name: str) -> Pixels:
         black_and_white: Pixels = np.where(array, np.uint8(255), np.uint8(0))
         return black_and_white
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
-        return _eight_bits_if_exact(_scaled(array, 65535), STEP)
+        return _eight_bits_if_exact(_scaled(array, _largest_of_bits(array)), STEP)
     if array.dtype.kind != "f":
         raise ImageTypeError(
             f"{name}: an array of dtype {array.dtype} is ambiguous as an image. "
@@ -245,6 +246,12 @@ def _as_intensities(array: NDArray[Any], name: str) -> Pixels:
 def _scaled(array: NDArray[Any], by: float) -> Pixels:
     scaled: Pixels = array.astype(np.float32) / np.float32(by)
     return scaled
+
+
+def _largest_of_bits(array: NDArray[Any]) -> int:
+    """Return the largest value of 8, 12 or 16 bits: of the fewest that all values fit in."""
+    highest = int(array.max())
+    return next(largest for largest in (255, 4095, 65535) if highest <= largest)
 
 
 def _float_intensities(array: NDArray[Any], name: str) -> Pixels:

@@ -104,9 +104,11 @@ def test_arrays_of_every_shape_are_one_picture(kind: str) -> None:
         (GRAY.astype(np.float32), GRAY / 255),
         (GRAY.astype(np.float16) / 255, GRAY / 255),
         (GRAY.astype(np.uint16) * 257, GRAY / 255),
+        (GRAY.astype(np.uint16) * 16, GRAY / 255.9375),
+        (GRAY.astype(np.uint16), GRAY / 255),
         (GRAY > 100, (GRAY > 100).astype(float)),
     ],
-    ids=["float 0..1", "float 0..255", "float16", "uint16", "bool"],
+    ids=["float 0..1", "float 0..255", "float16", "uint16", "12 bits in 16", "8 bits in 16", "bool"],
 )
 def test_the_rule_for_values(values: NDArray[np.generic], expected: NDArray[np.float64]) -> None:
     read = read_image(values)
