@@ -49,7 +49,7 @@ class ModelStore:
         """Return a hash of all that a model's predictions depend on."""
         if name not in self._hashes:
             model = self.get(name)
-            self._hashes[name] = fingerprint(model.network, model.preprocessing, model.rules)
+            self._hashes[name] = fingerprint(model)
         return self._hashes[name]
 
     def _load(self, name: str) -> Model:

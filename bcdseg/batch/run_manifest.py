@@ -9,14 +9,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bcdseg import __version__
-from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import OptionError, OutputExistsError
 from bcdseg.files import append_line, remove_parts_below, write_whole
-from bcdseg.inference.rules import Rules
-from bcdseg.networks.ensemble import AnyNetwork
+from bcdseg.model.model import Model
 
 NAME = ".progress.jsonl"
 GO_ON = "Resume with the same model and options, or choose another folder."
@@ -113,13 +109,10 @@ class Journal:
         return found
 
 
-def fingerprint(network: AnyNetwork, preprocessing: Preprocessing, rules: Rules) -> str:
+def fingerprint(model: Model) -> str:
     """Return a hash of all that a model's predictions depend on."""
-    digest = blake2b(repr((network.config, preprocessing, rules)).encode(), digest_size=16)
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor.detach().cpu().float().numpy()).tobytes())
-    return digest.hexdigest()
+    settings = repr((model.config, model.preprocessing, model.rules)).encode()
+    return blake2b(settings + model.weights_key(), digest_size=16).hexdigest()
 
 
 def settings_of(model: str, weights: str, options: Mapping[str, Any]) -> dict[str, Any]:

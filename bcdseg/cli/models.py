@@ -102,7 +102,7 @@ def _machine() -> list[str]:
 
     from bcdseg import __version__
     from bcdseg.runtimes.choice import choose_precision, choose_runtime
-    from bcdseg.runtimes.torch_runtime import choose_device
+    from bcdseg.runtimes.device import choose_device
 
     device = choose_device("auto")
     precision = choose_precision(device=device)

@@ -66,7 +66,7 @@ def predict_command(
     outputs = Outputs(out, format, masks, overlay, named, kinds, overwrite=overwrite, resume=resume)
     _check_engine(engine, outputs, ray_only=(ray_address, workers))
     loaded = load(model, device=device, runtime=runtime, precision=precision)
-    if named is not None and loaded.network.config.decoder is None:
+    if named is not None and loaded.config.decoder is None:
         raise OptionError(f"--annotations: {loaded.name} only classifies, so that there are no outlines to write.")
     asked: dict[str, Any] = {
         "spacing": spacing,
@@ -81,7 +81,7 @@ def predict_command(
     written = {"annotations": named, "masks": masks, "overlay": overlay, "dicom": kinds}
     part = Shard.parse(shard) if shard is not None else None
     read = {"frames": frames, "tile_scale": tile_scale, "tile_overlap": tile_overlap, "shard": shard}
-    weights = fingerprint(loaded.network, loaded.preprocessing, loaded.rules)
+    weights = fingerprint(loaded)
     run = PredictRun(
         paths=paths,
         frames=frames,

@@ -23,8 +23,7 @@ from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.regions import RegionInput, RegionOutput, WholeRegion
 from bcdseg.inference.sliding_window import TiledRegion, Tiles
 from bcdseg.inference.streaming_components import in_frame
-from bcdseg.runtimes.base import RawOutput, Runtime
-from bcdseg.runtimes.gradcam import to_unit
+from bcdseg.runtimes.base import RawOutput, Runtime, to_unit
 from bcdseg.sources import EXITS, ImageSource, source_name, unexpected_error
 from bcdseg.types import Failure, ScanImage, Spacing
 

@@ -14,14 +14,13 @@ from safetensors.torch import save
 from bcdseg import __version__
 from bcdseg.errors import OptionError, OutputExistsError
 from bcdseg.files import restore, write_folder
+from bcdseg.model.weights_file import CONFIG, FORMAT, FORMAT_VERSION, WEIGHTS
 from bcdseg.networks.network import check_rebuildable
 
 if TYPE_CHECKING:
     from bcdseg.model.model import Model
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-FORMAT, FORMAT_VERSION = "bcdseg-model", 1
-MOST_CONFIG = 256 * 2**20  # bytes, enough for the hashes of some million training scans
+CARD = "README.md"
 
 
 def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Path:

@@ -1,55 +1,57 @@
-"""Loading of saved models."""
+"""Loading of models from a folder."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 
 from bcdseg import __version__
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import ModelFileError, ModelNotFoundError
 from bcdseg.files import restore
 from bcdseg.inference.rules import Rules
-from bcdseg.model.io import CONFIG, FORMAT, FORMAT_VERSION, MOST_CONFIG, WEIGHTS
 from bcdseg.model.model import Model
-from bcdseg.model.weights_file import check_weights_file
-from bcdseg.networks.ensemble import AnyNetwork, rebuild
-from bcdseg.networks.pretrained import Unfilled
+from bcdseg.model.weights_file import CONFIG, FORMAT, FORMAT_VERSION, WEIGHTS, SavedNetwork
+from bcdseg.networks.config import config_from_dict
+
+MOST_CONFIG = 256 * 2**20  # bytes, enough for the hashes of some million training scans
 
 
-def load_model(folder: Path, *, name: str, device: str = "auto") -> Model:
-    """Load a model from a folder; each kind of damage has its own error message."""
+def load_model(
+    folder: Path, *, name: str, device: str = "auto", runtime: str = "torch", precision: str = "auto", calibrate_on: Any = None
+) -> Model:
+    """Load a model from a folder; each kind of damage has its own error message.
+
+    Where the cache has a graph for the runtime, the weights file is only compared with its checksum: the network is built, and
+    torch imported, when ``Model.network`` is first used.
+    """
     config = _read_config(folder)
+    options = {"runtime": runtime, "precision": precision, "calibrate_on": calibrate_on}
     try:
-        return _load(folder, config, name, device)
+        return _load(folder, config, name, device, options)
     except ModelFileError:
         new = _read_config(folder)  # the model may have been replaced in the meantime
         if new == config:
             raise
-        return _load(folder, new, name, device)
+        return _load(folder, new, name, device, options)
 
 
-def _load(folder: Path, config: dict[str, Any], name: str, device: str) -> Model:
-    """Load a model from its config; the network is built first, because its tensors limit what is read from the weights file."""
+def _load(folder: Path, config: dict[str, Any], name: str, device: str, options: dict[str, Any]) -> Model:
+    path, weights = folder / WEIGHTS, config.get("weights")
+    if not path.is_file():
+        raise ModelFileError(f"{folder}: {WEIGHTS} is missing. Copy the whole folder.")
+    sha256 = str(weights.get("sha256")) if isinstance(weights, dict) else ""
     try:
-        with Unfilled():
-            network = rebuild(config["network"])
+        network_config = config_from_dict(config["network"])
+        saved = SavedNetwork(config=network_config, folder=folder, sha256=sha256, size=path.stat().st_size)
         preprocessing = Preprocessing.from_dict(config["preprocessing"])
         rules = Rules.from_dict(config["rules"])
-        model = Model(network.eval(), preprocessing, rules, training=config.get("training"), name=name, device=device)
+        model = Model(saved, preprocessing, rules, training=config.get("training"), name=name, device=device)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise ModelFileError(f"{folder / CONFIG}: describes a model that can't be built ({error}).") from error
-    weights = _read_weights(folder, config, network)
-    try:
-        network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in weights.items()})
-    except RuntimeError as error:
-        raise ModelFileError(f"{folder}: {WEIGHTS} and {CONFIG} are of different models ({str(error).splitlines()[0]}).") from error
+    model.run_on(**options)
+    model.read_weights()
     return model
 
 
@@ -78,19 +80,3 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"It was made by bcdseg {config.get('library_version')}: pip install --upgrade bcdseg."
         )
     return config
-
-
-def _read_weights(folder: Path, config: dict[str, Any], network: AnyNetwork) -> dict[str, torch.Tensor]:
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise ModelFileError(f"{folder}: {WEIGHTS} is missing. Copy the whole folder.")
-    check_weights_file(path, network.state_dict(), CONFIG)
-    content = path.read_bytes()
-    weights = config.get("weights")
-    expected = weights.get("sha256") if isinstance(weights, dict) else None
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise ModelFileError(f"{path}: is truncated or damaged, its checksum is not the one in {CONFIG}. Copy the folder again.")
-    try:
-        return load(content)
-    except SafetensorError as error:
-        raise ModelFileError(f"{path}: is not a safetensors file ({error}).") from error

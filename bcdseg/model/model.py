@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch.nn import Module
-
 from bcdseg.data.dataset import check_choice
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import each_frame, expand, is_single
@@ -20,15 +18,27 @@ from bcdseg.inference.predictor import MODES, NATIVE, TILES, WHOLE, Predictor
 from bcdseg.inference.rules import Rules
 from bcdseg.inference.sliding_window import Tiles
 from bcdseg.inference.tta import VIEWS, TtaRuntime, describe_sources
-from bcdseg.networks.ensemble import AnyNetwork
+from bcdseg.model.network_source import NetworkSource
+from bcdseg.model.weights_file import SavedNetwork
+from bcdseg.networks.config import AnyConfig, EnsembleConfig
 from bcdseg.runtimes.base import Runtime
-from bcdseg.runtimes.choice import TORCH, Choice, choose_precision, choose_runtime, has_lost_runtime, make_runtime, preprocess_scans
-from bcdseg.runtimes.torch_runtime import choose_device
+from bcdseg.runtimes.choice import (
+    TORCH,
+    Choice,
+    choose_precision,
+    choose_runtime,
+    has_lost_runtime,
+    make_runtime,
+    needs_network,
+    preprocess_scans,
+)
+from bcdseg.runtimes.device import choose_device
 from bcdseg.sources import ImageSource
 from bcdseg.table_text import html_table
 
 if TYPE_CHECKING:
     from bcdseg.export.export import Exported
+    from bcdseg.networks.ensemble import AnyNetwork
 
 ON_ERROR = ("raise", "keep")
 
@@ -37,7 +47,6 @@ class Model:
     """Network with its preprocessing and decision rules, for prediction.
 
     Attributes:
-        network: Torch module: a network or an ensemble. It may be trained or changed; predictions use its current weights.
         preprocessing: Preprocessing of scans before the network.
         rules: Decision rules: thresholds and calibration.
         training: Training metadata as JSON types; empty for an untrained model.
@@ -47,7 +56,7 @@ class Model:
 
     def __init__(
         self,
-        network: AnyNetwork,
+        network: AnyNetwork | SavedNetwork,
         preprocessing: Preprocessing,
         rules: Rules | None = None,
         *,
@@ -55,19 +64,20 @@ class Model:
         name: str = "untitled",
         device: str = "auto",
     ) -> None:
-        if preprocessing.channels != network.config.in_channels:
+        config = network.config
+        if preprocessing.channels != config.in_channels:
             raise OptionError(
-                f"The network takes {network.config.in_channels} channels and the preprocessing makes {preprocessing.channels}: "
+                f"The network takes {config.in_channels} channels and the preprocessing makes {preprocessing.channels}: "
                 "give both the same number."
             )
         for point in rules.operating_points if rules else ():
-            point.check_classes(network.config.classes)
-        if rules and rules.conformal_thresholds and len(rules.conformal_thresholds) != len(network.config.classes):
+            point.check_classes(config.classes)
+        if rules and rules.conformal_thresholds and len(rules.conformal_thresholds) != len(config.classes):
             raise OptionError(
                 f"{len(rules.conformal_thresholds)} conformal_thresholds: give one for each of the classes "
-                f"{', '.join(network.config.classes)}."
+                f"{', '.join(config.classes)}."
             )
-        self.network = network
+        self._source = NetworkSource(network)
         self.preprocessing = preprocessing
         self.rules = rules or Rules()
         self.training = dict(training or {})
@@ -78,14 +88,27 @@ class Model:
         self._runtime: tuple[tuple[Any, ...], Runtime] | None = None
 
     @property
+    def network(self) -> AnyNetwork:
+        """Torch module: a network or an ensemble. It may be trained or changed; predictions use its current weights.
+
+        A model that ``load`` has found a converted graph for predicts without torch; its network is built when it is first used.
+        """
+        return self._source.network()
+
+    @property
+    def config(self) -> AnyConfig:
+        """Configuration of the network."""
+        return self._source.config
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes; empty for a segmentation-only model."""
-        return self.network.config.classes
+        return self.config.classes
 
     @property
     def no_lesion(self) -> str | None:
         """Negative class ('no lesion'), or None."""
-        return self.network.config.no_lesion
+        return self.config.no_lesion
 
     def predict(
         self,
@@ -147,7 +170,8 @@ class Model:
         each_frame(frames)
         self._check_heads(explain, mode)
         chosen = choose_identity(identity, keep_identifiers)
-        config, views = self.network.config, VIEWS[tta]
+        config, views = self.config, VIEWS[tta]
+        members = len(config.members) if isinstance(config, EnsembleConfig) else 1
         rules = self.rules if threshold is None else dataclasses.replace(self.rules, threshold=float(threshold))
         runtime = self._current_runtime()
         predictor = Predictor(
@@ -159,7 +183,7 @@ class Model:
                 no_lesion=config.no_lesion,
                 operating_point=None if operating_point is None else self.rules.operating_point(operating_point),
                 model=self.name,
-                uncertainty_from=describe_sources(members=len(getattr(self.network, "members", [None])), views=len(views)),
+                uncertainty_from=describe_sources(members=members, views=len(views)),
                 identity=chosen,
             ),
             spacing=None if spacing is None else check_spacing(spacing),
@@ -242,14 +266,14 @@ class Model:
         return write_card(self)
 
     def __repr__(self) -> str:
-        parts = self.network.config.summary
+        parts = self.config.summary
         trained = "" if self.training else ", untrained"
         return f"<Model {self.name}: {parts}, classes {', '.join(self.classes) or 'none'}, on {self.device}{trained}>"
 
     def _repr_html_(self) -> str:
         height, width = self.preprocessing.size
         rows = [
-            ("network", self.network.config.summary),
+            ("network", self.config.summary),
             ("classes", ", ".join(self.classes) or "none"),
             ("input", f"{height} x {width} pixels, {self.preprocessing.resize}"),
             ("device", self.device),
@@ -263,6 +287,7 @@ class Model:
         This is needed only after changes that torch doesn't track: in-place writes to ``parameter.data`` or through numpy. Changes
         by optimisers, ``load_state_dict`` and replaced layers are detected.
         """
+        self._source.forget_file()
         self._runtime = None
 
     def run_on(self, runtime: str = "auto", *, precision: str = "auto", calibrate_on: Any = None) -> Model:
@@ -291,9 +316,24 @@ class Model:
             raise OptionError("int8 takes its ranges from scans: give calibrate_on= together with precision='int8', and only then.")
         scans = () if calibrate_on is None else preprocess_scans(calibrate_on, self.preprocessing)
         self._choice = Choice(runtime=name, precision=precision, calibrate_on=scans)
-        self._state_of_auto = (self.device, *weights_state(self.network)) if runtime == "auto" else None
+        self._state_of_auto = (self.device, *self._source.state()) if runtime == "auto" else None
         self._runtime = None
         return self
+
+    def weights_key(self) -> bytes:
+        """Return bytes that identify the weights: the checksum of their file, or a hash of weights that are new or changed."""
+        return self._source.key()
+
+    def read_weights(self) -> None:
+        """Build the network from the weights file, or only check the file where predictions run a graph in the cache.
+
+        Raises:
+            ModelFileError: The file is damaged, or of another network.
+        """
+        if needs_network(self._source, device=self.device, preprocessing=self.preprocessing, choice=self._choice):
+            self._source.network()
+        else:
+            self._source.keep_content()
 
     @property
     def runtime(self) -> str:
@@ -314,32 +354,14 @@ class Model:
             raise OptionError(f"explain={explain!r}: {self.name} only segments, and has no class to explain.")
         if isinstance(explain, str) and explain not in self.classes:
             raise OptionError(f"explain={explain!r}: choose True, or one of the classes {', '.join(self.classes)}.")
-        if mode == TILES and self.network.config.decoder is None:
+        if mode == TILES and self.config.decoder is None:
             raise OptionError(f"mode={mode!r}: {self.name} only classifies, which it does from whole scans: choose whole or auto.")
 
     def _current_runtime(self) -> Runtime:
         """Return the runtime of the network, created again after its weights have changed or a fork has lost its threads."""
-        state = (self.device, *weights_state(self.network))
+        state = (self.device, *self._source.state())
         if self._runtime is None or self._runtime[0] != state or has_lost_runtime(self._runtime[1]):
             choice = TORCH if self._state_of_auto not in (None, state) else self._choice
-            runtime = make_runtime(self.network, device=self.device, preprocessing=self.preprocessing, choice=choice)
+            runtime = make_runtime(self._source, device=self.device, preprocessing=self.preprocessing, choice=choice)
             self._runtime = state, runtime
         return self._runtime[1]
-
-
-def weights_state(network: Module) -> list[int]:
-    """Return identities of the modules and tensors of a network, and version counters of its tensors."""
-    state: list[int] = []
-    add = state.append  # a local name for speed, as this runs before every prediction
-    modules = [network]
-    for module in modules:
-        add(id(module))
-        for child in module._modules.values():
-            if child is not None:
-                modules.append(child)
-        for tensors in (module._parameters, module._buffers):
-            for tensor in tensors.values():
-                if tensor is not None:
-                    add(tensor.data_ptr())
-                    add(tensor._version)
-    return state

@@ -7,16 +7,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import ModelNotFoundError
 from bcdseg.files import restore
+from bcdseg.model.loading import load_model
 from bcdseg.model.model import Model
-
-if TYPE_CHECKING:
-    from bcdseg.model.model import Model
 
 BUNDLED = Path(__file__).parent / "weights"
 
@@ -80,26 +78,25 @@ def load(
         ModelNotFoundError: There is no such model.
         ModelFileError: The model is damaged, or was saved by another program or a newer version of the library.
     """
-    loaded = _load(os.fspath(name), device)
-    return loaded.run_on(runtime, precision=precision, calibrate_on=calibrate_on)
+    folder, shown = _folder_of(os.fspath(name))
+    return load_model(folder, name=shown, device=device, runtime=runtime, precision=precision, calibrate_on=calibrate_on)
 
 
-def _load(text: str, device: str) -> Model:
-    from bcdseg.model.loading import load_model
-
+def _folder_of(text: str) -> tuple[Path, str]:
+    """Return the folder of a model, which is downloaded if it is on the hub, and the name that the model gets."""
     if text.startswith("hf://"):
         from bcdseg.model.hub import fetch
 
-        return load_model(fetch(text), name=text, device=device)
+        return fetch(text), text
     if text in model_names():
-        return load_model(BUNDLED / text, name=text, device=device)
+        return BUNDLED / text, text
     folder = Path(text)
     if not restore(folder):
         raise ModelNotFoundError(
             f"{text!r} is neither a folder nor the name of a bundled model ({', '.join(model_names())}). "
             "A model on the Hugging Face Hub is named hf://owner/name."
         )
-    return load_model(folder, name=_name_of(folder.resolve()), device=device)
+    return folder, _name_of(folder.resolve())
 
 
 def _name_of(folder: Path) -> str:

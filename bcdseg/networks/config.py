@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bcdseg.errors import OptionError
-from bcdseg.registry import HEADS
+from bcdseg.registry import ENCODERS, HEADS
 
 DECODERS = (
     "unet",
@@ -32,6 +33,7 @@ ENCODER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 model from the Hugging Face Hub or read a folder."""
 
 MOST_CLASSES, MOST_CHARACTERS = 1000, 100
+MOST_MEMBERS = 100
 MOST_HIDDEN, MOST_DECODER_CHANNELS = 8192, 2048
 """Maximum widths of layers, so that an untrusted model can't exhaust the memory before its weights are read."""
 
@@ -110,6 +112,120 @@ class NetworkConfig:
                 "decoder_channels": None if channels is None else tuple(channels),
             }
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """Configuration of one network of an ensemble, with its normalisation and temperature.
+
+    Attributes:
+        network: Configuration of the network.
+        mean: Mean of each channel, which is subtracted from intensities of 0 to 1.
+        std: Standard deviation of each channel, by which the difference is divided.
+        temperature: Divisor of the member's class logits before the softmax.
+    """
+
+    network: NetworkConfig
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    temperature: float
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        channels = self.network.in_channels
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        if not len(self.mean) == len(self.std) == channels or not finite or min(self.std) <= 0:
+            raise OptionError(
+                f"mean={self.mean!r}, std={self.std!r} of a member with {channels} channel(s): give as many finite numbers, "
+                "each of std above 0."
+            )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Member:
+        """Build the configuration from its ``dataclasses.asdict``, also after a round trip through JSON."""
+        network = NetworkConfig.from_dict(values["network"])
+        return cls(**{**values, "network": network, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleConfig:
+    """Configuration from which an ensemble is built.
+
+    Attributes:
+        members: Two or more members with the same classes, negative class and channels.
+    """
+
+    members: tuple[Member, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.members) < 2:
+            raise OptionError(f"An ensemble of {len(self.members)} has nothing to average: give two models or more.")
+        if len(self.members) > MOST_MEMBERS:
+            raise OptionError(f"An ensemble of {len(self.members)} members is not possible: give {MOST_MEMBERS} at most.")
+        for facts in ("classes", "no_lesion", "in_channels"):
+            if len({getattr(member.network, facts) for member in self.members}) > 1:
+                each = "; ".join(repr(getattr(member.network, facts)) for member in self.members)
+                raise OptionError(f"The members of an ensemble must have the same {facts}, not {each}.")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> EnsembleConfig:
+        """Build the configuration from its ``dataclasses.asdict``, also after a round trip through JSON."""
+        return cls(members=tuple(Member.from_dict(member) for member in values["members"]))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        return self.members[0].network.classes
+
+    @property
+    def no_lesion(self) -> str | None:
+        """Negative class ('no lesion'), or None."""
+        return self.members[0].network.no_lesion
+
+    @property
+    def in_channels(self) -> int:
+        """Number of channels: 1 for gray scans, 3 for colour."""
+        return self.members[0].network.in_channels
+
+    @property
+    def encoder(self) -> str:
+        """Encoders of the members, without duplicates."""
+        return self._kinds(lambda network: network.encoder) or ""
+
+    @property
+    def decoder(self) -> str | None:
+        """Decoders of the members, without duplicates; None when no member has one."""
+        return self._kinds(lambda network: network.decoder)
+
+    @property
+    def head(self) -> str | None:
+        """Classification heads of the members, without duplicates; None when no member has one."""
+        return self._kinds(lambda network: network.head)
+
+    @property
+    def summary(self) -> str:
+        """Short description of the members."""
+        kinds = dict.fromkeys(member.network.summary for member in self.members)
+        return f"{len(self.members)} members ({'; '.join(kinds)})"
+
+    def _kinds(self, of: Callable[[NetworkConfig], str | None]) -> str | None:
+        return ", ".join(dict.fromkeys(kind for member in self.members if (kind := of(member.network)))) or None
+
+
+AnyConfig = NetworkConfig | EnsembleConfig
+
+
+def config_from_dict(values: dict[str, Any]) -> AnyConfig:
+    """Build the config of a network or an ensemble from its ``dataclasses.asdict``, also after a round trip through JSON."""
+    return EnsembleConfig.from_dict(values) if "members" in values else NetworkConfig.from_dict(values)
+
+
+def has_own_parts(config: AnyConfig) -> bool:
+    """Return whether a network has an encoder or a head that another package or the user has registered."""
+    if isinstance(config, EnsembleConfig):
+        return any(has_own_parts(member.network) for member in config.members)
+    own_encoder = not config.encoder.startswith("tu-") and config.encoder in ENCODERS
+    return own_encoder or config.head not in (None, *BUILT_IN_HEADS)
 
 
 def check_encoder(name: Any) -> None:

@@ -7,8 +7,6 @@ import os
 from typing import Any
 from weakref import WeakSet
 
-import torch
-
 _process = os.getpid()
 _started: set[str] = set()
 _lost: set[str] = set()
@@ -19,6 +17,8 @@ def use_own_threads() -> None:
     """Use one torch thread in a forked process: OpenMP would wait forever for threads that the fork hasn't copied."""
     global _process
     if _process != os.getpid():
+        import torch
+
         torch.set_num_threads(1)
         _process = os.getpid()
 

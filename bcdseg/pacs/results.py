@@ -54,11 +54,11 @@ class ResultMaker:
         chosen = tuple(dict.fromkeys(kinds))
         if not chosen or not set(chosen) <= set(KINDS):
             raise OptionError(f"kinds={chosen!r}: choose 'seg' (outlines), 'sr' (measurements) or both.")
-        if model.network.config.decoder is None:
+        if model.config.decoder is None:
             if SR not in chosen:
                 raise OptionError(f"kinds={chosen!r}: {model.name} only classifies and has no outlines. Choose 'sr'.")
             chosen = (SR,)
-        weights = fingerprint(model.network, model.preprocessing, model.rules)
+        weights = fingerprint(model)
         settings = settings_of(model.name, weights, options)
         return cls(model=model, kinds=chosen, options=options, identity=choose_identity(identity, None), settings=settings)
 

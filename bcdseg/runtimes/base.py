@@ -36,6 +36,12 @@ class RawOutput(NamedTuple):
         )
 
 
+def to_unit(heatmap: Array) -> Array:
+    """Scale a heat map so that its maximum is 1; one without positive values becomes 0."""
+    largest = float(heatmap.max())
+    return np.clip(heatmap / largest, 0, 1).astype(np.float32) if largest > 0 else np.zeros_like(heatmap, np.float32)
+
+
 class Runtime(Protocol):
     """Interface for running a network, thread-safe."""
 

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bcdseg import __version__
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import expand, is_single, read_scan
 from bcdseg.errors import BcdsegError, OptionError, ParityError, RuntimeFallbackWarning
 from bcdseg.extras import require
-from bcdseg.networks.ensemble import AnyNetwork
+from bcdseg.networks.config import AnyConfig, has_own_parts
 from bcdseg.networks.fork_safety import has_lost_threads
 from bcdseg.registry import RUNTIMES
 from bcdseg.runtimes.agreement import BOUNDS, compare, softmax, synthetic_scans
 from bcdseg.runtimes.base import Array, RawOutput, Runtime
-from bcdseg.runtimes.compiled import Compiled
-from bcdseg.runtimes.conversion import trace
-from bcdseg.runtimes.graph import Engine, GraphRuntime, graph_key, keep_graph, read_graph
+from bcdseg.runtimes.graph import Engine, GraphRuntime, graph_key, has_graph, keep_graph, read_graph
 from bcdseg.runtimes.onnx import OnnxRuntime
 from bcdseg.runtimes.openvino import OpenVino
-from bcdseg.runtimes.torch_runtime import TorchRuntime
 
-ENGINES: dict[str, type[Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime, "compile": Compiled}
+if TYPE_CHECKING:
+    from bcdseg.networks.ensemble import AnyNetwork
+    from bcdseg.runtimes.torch_runtime import TorchRuntime
+
+
+def _compiled() -> Engine:
+    """Return the engine of torch.compile, whose module imports torch."""
+    from bcdseg.runtimes.compiled import Compiled
+
+    return Compiled()
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime, "compile": _compiled}
 PRECISIONS = {
     "openvino": ("fp32", "bf16", "int8"),
     "onnxruntime": ("fp32", "int8"),
@@ -48,7 +54,6 @@ NOT_AUTO = (("openvino", "bf16"),)  # on real scans its masks agree less with to
 UNCHECKED = ("fp32", "bf16")  # torch precisions: fp32 is the reference; bf16 is opt-in, with a documented loss of agreement
 MOST_CALIBRATION_SCANS, MOST_COMPARED = 300, 50
 AUTO, VARIABLE = "auto", "BCDSEG_RUNTIME"
-LIBRARIES = ("bcdseg", "torch", "timm", "segmentation_models_pytorch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,26 +153,52 @@ def preprocess_scans(source: Any, preprocessing: Preprocessing) -> tuple[Array, 
     return scans
 
 
-def make_runtime(network: AnyNetwork, *, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime | GraphRuntime:
+class Source(Protocol):
+    """Interface of a network that may not be built yet, which takes seconds."""
+
+    config: AnyConfig
+
+    def network(self) -> AnyNetwork:
+        """Return the network."""
+
+    def key(self) -> bytes:
+        """Return bytes that identify the weights in any process."""
+
+
+def make_runtime(source: Source, *, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime | GraphRuntime:
     """Return the chosen runtime for a network.
 
     A runtime that can't be built, or whose outputs differ from torch's at fp32, is replaced by torch at fp32, with one warning.
     """
     if choice.runtime == "torch" and choice.precision in UNCHECKED:
-        return TorchRuntime(network, device, preprocessing.frame, choice.precision)
+        return _torch_runtime(source, device, preprocessing, choice.precision)
     try:
         if has_lost_threads(choice.runtime):
             raise OptionError(
                 f"this process was forked from one that had used {choice.runtime}, whose threads a fork doesn't copy. "
                 "It computes on one core; for more speed start processes by spawn."
             )
-        if choice.runtime != TORCH.runtime and device == "cpu":
-            return _graph_runtime(network, preprocessing, choice)
-        return _checked_torch(network, device, preprocessing, choice)
+        if _is_graph(choice, device):
+            return _graph_runtime(source, preprocessing, choice)
+        return _checked_torch(source, device, preprocessing, choice)
     except Exception as error:  # torch can predict whatever error a converter raises
         reason = str(error) if isinstance(error, BcdsegError) else f"{type(error).__name__}: {str(error).strip()[:300]}"
-        warnings.warn(f"{network.config.encoder} runs on {TORCH}, not on {choice}: {reason}", RuntimeFallbackWarning, stacklevel=4)
-        return TorchRuntime(network, device, preprocessing.frame)
+        warnings.warn(f"{source.config.encoder} runs on {TORCH}, not on {choice}: {reason}", RuntimeFallbackWarning, stacklevel=4)
+        return _torch_runtime(source, device, preprocessing)
+
+
+def needs_network(source: Source, *, device: str, preprocessing: Preprocessing, choice: Choice) -> bool:
+    """Return whether the chosen runtime needs the network: True unless it runs a graph that is in the cache.
+
+    The code of a network with parts of the user's own is not in its file, so that it's needed for the key of its graph.
+    """
+    if not _is_graph(choice, device) or has_lost_threads(choice.runtime) or has_own_parts(source.config):
+        return True
+    return not has_graph(_key(source, preprocessing, RUNTIMES[choice.runtime](), choice))
+
+
+def _is_graph(choice: Choice, device: str) -> bool:
+    return choice.runtime != TORCH.runtime and device == "cpu"
 
 
 def has_lost_runtime(runtime: Runtime) -> bool:
@@ -175,27 +206,34 @@ def has_lost_runtime(runtime: Runtime) -> bool:
     return isinstance(runtime, GraphRuntime) and has_lost_threads(runtime.name)
 
 
-def _checked_torch(network: AnyNetwork, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime:
-    compiled = choice.runtime == "compile"
-    runtime = TorchRuntime(network, device, preprocessing.frame, choice.precision, compiled=compiled)
-    if reason := _disagrees(runtime, TorchRuntime(network, device, preprocessing.frame), preprocessing, choice):
+def _torch_runtime(
+    source: Source, device: str, preprocessing: Preprocessing, precision: str = TORCH.precision, *, compiled: bool = False
+) -> TorchRuntime:
+    from bcdseg.runtimes.torch_runtime import TorchRuntime
+
+    return TorchRuntime(source.network(), device, preprocessing.frame, precision, compiled=compiled)
+
+
+def _checked_torch(source: Source, device: str, preprocessing: Preprocessing, choice: Choice) -> TorchRuntime:
+    runtime = _torch_runtime(source, device, preprocessing, choice.precision, compiled=choice.runtime == "compile")
+    if reason := _disagrees(runtime, _torch_runtime(source, device, preprocessing), preprocessing, choice):
         raise ParityError(reason)
     return runtime
 
 
-def _graph_runtime(network: AnyNetwork, preprocessing: Preprocessing, choice: Choice) -> GraphRuntime:
+def _graph_runtime(source: Source, preprocessing: Preprocessing, choice: Choice) -> GraphRuntime:
     engine: Engine = RUNTIMES[choice.runtime]()
-    key = graph_key(_key_parts(network, preprocessing, engine, choice))
+    key = _key(source, preprocessing, engine, choice)
     graph, rejection = read_graph(key), read_graph(f"{key}.refused")
     if rejection is not None:
         raise ParityError(rejection.decode())
 
     def reference() -> TorchRuntime:
-        return TorchRuntime(network, "cpu", preprocessing.frame)
+        return _torch_runtime(source, "cpu", preprocessing)
 
     if graph is not None:
         return GraphRuntime(engine, graph, choice.precision, reference)
-    graph = convert(network, preprocessing, engine, choice)
+    graph = convert(source.network(), preprocessing, engine, choice)
     runtime = GraphRuntime(engine, graph, choice.precision, reference)
     if reason := _disagrees(runtime, reference(), preprocessing, choice):
         keep_graph(f"{key}.refused", reason.encode())
@@ -206,43 +244,22 @@ def _graph_runtime(network: AnyNetwork, preprocessing: Preprocessing, choice: Ch
 
 def convert(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> bytes:
     """Convert a network to a graph for the inputs of a preprocessing."""
+    from bcdseg.runtimes.conversion import trace
+
     precision = choice.precision if engine.precision_is_traced else "fp32"
     traced = trace(network, preprocessing.frame, any_size=preprocessing.resize == "none", precision=precision)
     return engine.convert(traced, choice.precision, choice.calibrate_on)
 
 
-def _key_parts(network: AnyNetwork, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> Iterator[bytes]:
+def _key(source: Source, preprocessing: Preprocessing, engine: Engine, choice: Choice) -> str:
+    """Return the cache key of a graph."""
     size = "any" if preprocessing.resize == "none" else preprocessing.frame
-    facts = (
-        __version__,
-        CONVERSION_VERSION,
-        RawOutput._fields,
-        engine.name,
-        engine.version(),
-        choice.precision,
-        size,
-        network.config,
-    )
-    yield repr(facts).encode()
-    yield from _code_of_users(network)
-    for name, tensor in network.state_dict().items():
-        yield name.encode()
-        yield np.ascontiguousarray(tensor.detach().cpu().float().numpy()).tobytes()
-    for array in choice.calibrate_on:
-        yield array.tobytes()
+    conversion = __version__, CONVERSION_VERSION, RawOutput._fields, engine.name, engine.version(), choice.precision, size
+    parts = [repr((conversion, source.config)).encode(), source.key()]
+    return graph_key([*parts, *(array.tobytes() for array in choice.calibrate_on)])
 
 
-def _code_of_users(network: AnyNetwork) -> Iterator[bytes]:
-    """Yield the source of the modules that are not of the library, since their code may change and the weights stay the same."""
-    for module in network.modules():
-        if type(module).__module__.partition(".")[0] not in LIBRARIES:
-            try:
-                yield inspect.getsource(type(module)).encode()
-            except (OSError, TypeError):  # defined in an interactive session: converted again in each process
-                yield str(os.getpid()).encode()
-
-
-def _disagrees(runtime: Runtime, reference: TorchRuntime, preprocessing: Preprocessing, choice: Choice) -> str | None:
+def _disagrees(runtime: Runtime, reference: Runtime, preprocessing: Preprocessing, choice: Choice) -> str | None:
     scans = choice.calibrate_on[:MOST_COMPARED] or [preprocessing(pixels).array for pixels in synthetic_scans()]
     difference = compare((_with_probabilities(reference([scan])), _with_probabilities(runtime([scan]))) for scan in scans)
     exceeded = BOUNDS[choice.precision].exceeded(difference)

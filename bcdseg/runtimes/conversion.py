@@ -15,8 +15,6 @@ from bcdseg.networks.ensemble import AnyNetwork
 from bcdseg.networks.folding import fold_batch_norm
 from bcdseg.runtimes.torch_runtime import InferenceModule, filled_fields
 
-IMAGE = "image"
-
 
 class Traced(NamedTuple):
     """Graph from a batch of one preprocessed scan to the fields of ``RawOutput`` that ``outputs`` names, in that order."""

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdseg.networks.ensemble import AnyNetwork, Ensemble
 from bcdseg.networks.network import Network
+from bcdseg.runtimes.base import Array, to_unit
 
 
-def grad_cam(network: AnyNetwork, image: Tensor, class_index: int) -> NDArray[np.float32]:
+def grad_cam(network: AnyNetwork, image: Tensor, class_index: int) -> Array:
     """Compute MONAI's Grad-CAM of one class for one preprocessed scan, at the size of the network input; from 0 to 1.
 
     The encoder runs without gradients; they are computed from the class score back to its deepest features only.
@@ -62,9 +62,3 @@ class _AfterEncoder(nn.Module):
             decoded = network.decoder(features)
             mask = network.mask_head(decoded)
         return network.class_head(features, decoded, mask)  # type: ignore[misc, no-any-return]
-
-
-def to_unit(heatmap: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale a map so that its maximum is 1; a map without positive values becomes 0."""
-    largest = float(heatmap.max())
-    return np.clip(heatmap / largest, 0, 1).astype(np.float32) if largest > 0 else np.zeros_like(heatmap, np.float32)

@@ -14,16 +14,17 @@ from contextlib import contextmanager
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from bcdseg.errors import OutputError
 from bcdseg.files import cache_folder, write_whole
-from bcdseg.runtimes.base import Array, RawOutput
-from bcdseg.runtimes.conversion import Traced
-from bcdseg.runtimes.cpu_threads import single_core_threads
-from bcdseg.runtimes.torch_runtime import TorchRuntime
+from bcdseg.runtimes.base import Array, RawOutput, Runtime
+from bcdseg.runtimes.cpu_threads import stream_threads
+
+if TYPE_CHECKING:
+    from bcdseg.runtimes.conversion import Traced
 
 CHECKSUM = 32  # bytes at the start of each file
 
@@ -43,6 +44,11 @@ def read_graph(key: str) -> bytes | None:
     except OSError:
         return None
     return content[CHECKSUM:] if content[:CHECKSUM] == _checksum(content[CHECKSUM:]) else None
+
+
+def has_graph(key: str) -> bool:
+    """Return whether a key has content in the cache, which may be damaged."""
+    return _path(key).is_file()
 
 
 def keep_graph(key: str, content: bytes) -> None:
@@ -90,7 +96,7 @@ class GraphRuntime:
     first use. Graphs have no gradients, so torch computes the heat maps; its runtime is created with the first heat map.
     """
 
-    def __init__(self, engine: Engine, graph: bytes, precision: str, make_reference: Callable[[], TorchRuntime]) -> None:
+    def __init__(self, engine: Engine, graph: bytes, precision: str, make_reference: Callable[[], Runtime]) -> None:
         self.name, self.precision, self.graph = engine.name, precision, graph
         self._compile: Callable[[int], Run] = lambda parallel: engine.compile(graph, precision, parallel)
         self._compiled: dict[int, Run] = {}
@@ -106,7 +112,7 @@ class GraphRuntime:
     @contextmanager
     def pool(self) -> Iterator[Executor]:
         """Provide threads for a stream."""
-        with single_core_threads(self.workers, self._join_stream) as pool:
+        with stream_threads(self.workers, self._join_stream) as pool:
             yield pool
 
     def __call__(self, batch: Sequence[Array]) -> RawOutput:
@@ -125,7 +131,7 @@ class GraphRuntime:
         self._thread.in_stream = True
 
     @cached_property
-    def _reference(self) -> TorchRuntime:
+    def _reference(self) -> Runtime:
         return self._make_reference()
 
     def _compiled_for(self, parallel: int) -> Run:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bcdseg.extras import require
 from bcdseg.networks.fork_safety import never_destroy_in_children, note_threads
 from bcdseg.runtimes.base import Array, RawOutput
-from bcdseg.runtimes.conversion import IMAGE, Traced, quantised_onnx
 from bcdseg.runtimes.graph import Run, thread_limit
 
+if TYPE_CHECKING:
+    import torch
+
+    from bcdseg.runtimes.conversion import Traced
+
+IMAGE = "image"
 OPSET = 20
 ERRORS_ONLY = 3
 
@@ -29,6 +32,8 @@ class OnnxRuntime:
 
     def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:
         """Convert a traced network to the content of an ONNX file."""
+        from bcdseg.runtimes.conversion import quantised_onnx
+
         proto = to_onnx(traced.program, (IMAGE,), traced.outputs)
         if precision == "int8":
             proto = quantised_onnx(proto, [{IMAGE: array[None]} for array in calibrate_on])
@@ -58,6 +63,8 @@ def session_of(graph: bytes | str, *, threads: int = 0) -> Any:
 
 def to_onnx(program: torch.export.ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
     """Convert a torch.export program to an ONNX model."""
+    import torch
+
     require("onnx", extra="onnx", purpose="ONNX")
     require("onnxscript", extra="onnx", purpose="ONNX")
     converted = torch.onnx.export(

@@ -6,15 +6,17 @@ import tempfile
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bcdseg.extras import require
 from bcdseg.networks.fork_safety import never_destroy_in_children, note_threads
 from bcdseg.runtimes.base import Array, RawOutput
-from bcdseg.runtimes.conversion import Traced, quantised_openvino
 from bcdseg.runtimes.graph import Run, thread_limit
+
+if TYPE_CHECKING:
+    from bcdseg.runtimes.conversion import Traced
 
 LENGTH = 8  # bytes with the length of the description, at the start; the weights follow the description
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # int8: precision of the layers that are not quantised
@@ -32,6 +34,8 @@ class OpenVino:
 
     def convert(self, traced: Traced, precision: str, calibrate_on: Sequence[Array]) -> bytes:
         """Convert a traced network to OpenVINO's description and weights, concatenated."""
+        from bcdseg.runtimes.conversion import quantised_openvino
+
         model = to_openvino(traced)
         if precision == "int8":
             model = quantised_openvino(model, [array[None] for array in calibrate_on])

@@ -6,7 +6,6 @@ On CUDA each thread has its own stream and copies through pinned memory, so that
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -17,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bcdseg.errors import OptionError
-from bcdseg.networks.ensemble import AnyNetwork, EnsembleConfig, with_members
+from bcdseg.networks.config import EnsembleConfig
+from bcdseg.networks.ensemble import AnyNetwork, with_members
 from bcdseg.networks.folding import fold_batch_norm
+from bcdseg.networks.fork_safety import use_own_threads
 from bcdseg.runtimes.base import Array, RawOutput
-from bcdseg.runtimes.cpu_threads import closing, reset_after_fork, single_core_threads
+from bcdseg.runtimes.cpu_threads import closing, stream_threads
 from bcdseg.runtimes.gradcam import grad_cam
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -133,8 +133,44 @@ class CudaGraphs:
         return _CapturedGraph(graph, static, outputs)
 
 
+class _ThreadCount:
+    """Torch's number of threads, restored after streams that may overlap: a worker's setting also applies to later threads."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset the count of streams."""
+        self.lock, self.streams, self.threads, self.process = threading.Lock(), 0, 0, os.getpid()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.threads = self.threads if self.streams else torch.get_num_threads()
+            self.streams += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.streams -= 1
+            if not self.streams:
+                torch.set_num_threads(self.threads)
+
+
+_thread_count = _ThreadCount()
+
+
+def _use_one_core() -> None:
+    """Use one torch thread in each thread of a stream."""
+    torch.set_num_threads(1)
+
+
+def _reset_after_fork() -> None:
+    """Reset the state of streams and threads in a forked process, as a fork doesn't copy threads."""
+    use_own_threads()
+    if _thread_count.process != os.getpid():
+        _thread_count.reset()
+
+
 MOST_WORKERS, GPU_WORKERS = 8, 4
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 class TorchRuntime:
@@ -151,7 +187,7 @@ class TorchRuntime:
     def __init__(
         self, network: AnyNetwork, device: str, size: tuple[int, int], precision: str = "fp32", *, compiled: bool = False
     ) -> None:
-        reset_after_fork()
+        _reset_after_fork()
         self.device = torch.device(device)
         folded = fold_batch_norm(network, size).requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
         self.module = InferenceModule(folded, precision)
@@ -170,7 +206,8 @@ class TorchRuntime:
     def pool(self) -> Iterator[Executor]:
         """Provide threads for a stream; on a CPU each uses one core, as parallel scans are faster than one scan on all cores."""
         if self.device.type == "cpu":
-            with single_core_threads(self.workers) as pool:
+            _reset_after_fork()
+            with _thread_count, stream_threads(self.workers, _use_one_core) as pool:
                 yield pool
             return
         with closing(ThreadPoolExecutor(self.workers, "bcdseg")) as pool:
@@ -178,7 +215,7 @@ class TorchRuntime:
 
     def __call__(self, batch: Sequence[Array]) -> RawOutput:
         """Run a batch of preprocessed scans of one size."""
-        reset_after_fork()
+        _reset_after_fork()
         with torch.inference_mode(), self._copies.stream():
             inputs = self._copies.to_device(np.stack(batch) if len(batch) > 1 else batch[0][None])
             outputs = dict(zip(self._fields, self._copies.to_arrays(self._forward(inputs)), strict=True))
@@ -186,25 +223,7 @@ class TorchRuntime:
 
     def heatmap(self, scan: Array, class_index: int) -> Array:
         """Compute the heat map of a class for one preprocessed scan; see ``grad_cam``."""
-        reset_after_fork()
+        _reset_after_fork()
         with self._copies.stream():
             image = self._copies.to_device(scan[None]).to(self.module.dtype)
             return grad_cam(self.module.network, image, class_index)
-
-
-def choose_device(name: str) -> str:
-    """Return the device with a name; ``auto`` is CUDA, else Apple's MPS, else the CPU.
-
-    Raises:
-        OptionError: The name is unknown, or the device is not available.
-    """
-    name = str(name)
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
-        raise OptionError(f"device={name!r} is unknown: choose one of {', '.join(DEVICES)}.")
-    available: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if name == "auto":
-        return next((kind for kind, is_available in available.items() if is_available()), "cpu")
-    kind = name.partition(":")[0]
-    if kind in available and not available[kind]():
-        raise OptionError(f"device={name!r}: this machine has none that PyTorch can use. Choose cpu or auto.")
-    return name

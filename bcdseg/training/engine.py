@@ -24,7 +24,7 @@ from bcdseg.evaluation.training_overlap import remember_scans
 from bcdseg.model.loading import load_model
 from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
-from bcdseg.runtimes.torch_runtime import choose_device
+from bcdseg.runtimes.device import choose_device
 from bcdseg.terminal import make_console
 from bcdseg.training import run as folders
 from bcdseg.training.config import FitConfig

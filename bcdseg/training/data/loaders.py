@@ -20,7 +20,7 @@ from torch.utils.data import Dataset as TorchDataset
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
-from bcdseg.runtimes.torch_runtime import choose_device
+from bcdseg.runtimes.device import choose_device
 from bcdseg.training.config import FitConfig
 from bcdseg.training.data import cache, sampling
 from bcdseg.training.data.sampling import Draw, SampledStep

@@ -35,7 +35,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from bcdseg.errors import MemoryLimitError, OptionError
 from bcdseg.extras import require
-from bcdseg.runtimes.torch_runtime import choose_device
+from bcdseg.runtimes.device import choose_device
 from bcdseg.training.config import FitConfig
 from bcdseg.training.loop.callbacks import WholeFiles
 
