@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import label
 
 from bcdseg.dicom.deidentify import choose_identity, read_reference
 from bcdseg.dicom.report import Algorithm, FrameFindings, MeasuredLesion, encode_report
@@ -17,7 +16,8 @@ from bcdseg.dicom.uids import RANDOM, ObjectUids
 from bcdseg.errors import OptionError
 from bcdseg.files import write_whole
 from bcdseg.inference.clips import clip_file
-from bcdseg.inference.lesions import EVERY_NEIGHBOUR, Lesion
+from bcdseg.inference.components import find_components
+from bcdseg.inference.lesions import Lesion
 
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction
@@ -230,12 +230,13 @@ def _each_segment(one: _Outlines) -> list[Segment]:
 
 def _apart(mask: Mask, lesions: int) -> Iterator[tuple[int, Mask]]:
     """Yield the number and the mask of each lesion, the largest first, in the order of ``find_lesions``."""
-    regions, count = label(mask, connectivity=EVERY_NEIGHBOUR, return_num=True)
-    if count != lesions:
+    components, _ = find_components(mask)
+    if len(components) != lesions:
         raise OptionError("kind='lesions': two lesions of different scan areas touch and can't be separated. Take kind='binary'.")
-    areas = np.bincount(regions.ravel())[1:]
-    for number, region in enumerate(np.argsort(-areas, kind="stable"), 1):
-        yield number, regions == 1 + region
+    for number, component in enumerate(sorted(components, key=lambda component: -component.pixels), 1):
+        own = np.zeros_like(mask)
+        component.paint(own)
+        yield number, own
 
 
 def _findings(prediction: Prediction) -> FrameFindings:

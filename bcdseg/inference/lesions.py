@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Real
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.spatial import ConvexHull
-from skimage.measure import label, perimeter_crofton, regionprops
 
 from bcdseg.errors import OptionError
+from bcdseg.inference.components import Component, Integers, find_components
+from bcdseg.inference.maps import new_map
 from bcdseg.types import SPACING_RANGE, Mask, Point, Spacing
-
-EVERY_NEIGHBOUR = 2  # skimage connectivity: pixels that touch at a corner belong to one lesion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,48 +83,44 @@ def find_lesions(
     Returns:
         Mask without small components, and its lesions, the largest first.
     """
-    rows, columns = np.flatnonzero(over_threshold.any(axis=1)), np.flatnonzero(over_threshold.any(axis=0))
-    if not len(rows):
-        return over_threshold, ()
-    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)  # lesions are small, scans may be large
-    mask, components = _remove_small_components(over_threshold, window, max(1, min_share * over_threshold.size))
-    regions = regionprops(components, probability[window], spacing=spacing or (1.0, 1.0))
-    start = (int(rows[0]), int(columns[0]))
-    lesions = tuple(sorted((_measure(region, start, spacing) for region in regions), key=lambda lesion: -lesion.area_px))
-    return mask, lesions
+    mask, components = _large_components(over_threshold, max(1, min_share * over_threshold.size))
+    lesions = (_measure(component, probability, spacing) for component in components)
+    return mask, tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
 
 
 def without_small_components(mask: Mask, smallest: float) -> Mask:
     """Return a mask without its components of fewer pixels than the smallest lesion has."""
-    return _remove_small_components(mask, (slice(None), slice(None)), max(1, smallest))[0]
+    return _large_components(mask, max(1, smallest))[0]
 
 
-def _remove_small_components(mask: Mask, window: tuple[slice, slice], smallest: float) -> tuple[Mask, NDArray[np.int32]]:
-    """Return the mask and the label image of its window, both without components of fewer pixels than the smallest."""
-    components, count = label(mask[window], connectivity=EVERY_NEIGHBOUR, return_num=True)
-    areas = np.bincount(components.ravel(), minlength=count + 1)
-    if (areas[1:] >= smallest).all():
+def _large_components(mask: Mask, smallest: float) -> tuple[Mask, list[Component]]:
+    components, are_all = find_components(mask, smallest)
+    if are_all:
         return mask, components
-    components = np.where(areas[components] >= smallest, components, 0)
-    kept = np.zeros_like(mask)
-    kept[window] = components > 0
+    kept: Mask = new_map(mask.shape, np.bool_)
+    for component in components:
+        component.paint(kept)
     return kept, components
 
 
-def _measure(region: Any, start: tuple[int, int], spacing: Spacing | None) -> Lesion:
+def _measure(component: Component, probability: NDArray[np.float32], spacing: Spacing | None) -> Lesion:
+    """Measure a lesion in a scan with these probabilities."""
     down, across = spacing or (1.0, 1.0)
-    top, left, bottom, right = (int(edge) for edge in region.bbox)
-    # centroid_local is a by-product of the moments, which the axes need anyway; centroid lists every pixel.
-    centroid = start[0] + top + float(region.centroid_local[0]) / down, start[1] + left + float(region.centroid_local[1]) / across
-    # regionprops measures the angle from the row axis: a step along the long axis is (cos, sin) in rows and columns.
-    along = math.cos(region.orientation), math.sin(region.orientation)
+    box, region, pixels = component.box, component.region, component.pixels
+    (top, bottom), (left, right) = ((edge.start, edge.stop) for edge in box)
+    centroid, (vertical, mixed, horizontal) = _moments(component)
+    vertical, mixed, horizontal = vertical * down**2, mixed * down * across, horizontal * across**2
+    # A uniform ellipse has the variance (axis / 4) ** 2 along each axis; the long one is at this angle from the vertical.
+    angle = math.atan2(2 * mixed, vertical - horizontal) / 2
+    mean, half = (vertical + horizontal) / 2, math.hypot((vertical - horizontal) / 2, mixed)
+    long, short = 4 * math.sqrt(mean + half), 4 * math.sqrt(max(0.0, mean - half))
+    along = math.cos(angle), math.sin(angle)
     degrees = math.degrees(math.atan2(-along[0], along[1]))  # row numbers increase downwards
-    long, short = float(region.axis_major_length), float(region.axis_minor_length)
     long_ends = _ends(centroid, along, long, (down, across))
     short_ends = _ends(centroid, (-along[1], along[0]), short, (down, across))
     return Lesion(
-        area_px=int(region.num_pixels),
-        box=(start[0] + top, start[1] + left, start[0] + bottom, start[1] + right),
+        area_px=pixels,
+        box=(top, left, bottom, right),
         centroid=centroid,
         long_axis_px=math.dist(*long_ends),
         short_axis_px=math.dist(*short_ends),
@@ -134,13 +128,24 @@ def _measure(region: Any, start: tuple[int, int], spacing: Spacing | None) -> Le
         short_axis_ends=short_ends,
         orientation=degrees + 180 if degrees <= -90 else degrees - 180 if degrees > 90 else degrees,
         taller_than_wide=(bottom - top) * down / ((right - left) * across),
-        circularity=_circularity(region.image, down / across),
-        solidity=_solidity(region.image),
-        probability=float(region.intensity_mean),
-        area_mm2=None if spacing is None else float(region.area),
+        circularity=_circularity(component, down / across),
+        solidity=pixels / _hull_area(component),
+        probability=float(probability[box][region].mean()),
+        area_mm2=None if spacing is None else pixels * down * across,
         long_axis_mm=None if spacing is None else long,
         short_axis_mm=None if spacing is None else short,
     )
+
+
+def _moments(component: Component) -> tuple[Point, tuple[float, float, float]]:
+    """Return the mean row and column, and the variance of the rows, the covariance, and the variance of the columns."""
+    lengths, middles = component.stops - component.starts, (component.starts + component.stops - 1) / 2
+    pixels = component.pixels
+    row, column = float(component.rows @ lengths / pixels), float(middles @ lengths / pixels)
+    rows, columns = component.rows - row, middles - column
+    in_runs = lengths @ (lengths**2 - 1) / 12  # sum of the squared distances of columns from the middle of their run
+    mixed, horizontal = rows * lengths @ columns, columns**2 @ lengths + in_runs
+    return (row, column), (float(rows**2 @ lengths / pixels), float(mixed / pixels), float(horizontal / pixels))
 
 
 def _ends(middle: Point, along: Point, length: float, spacing: Spacing) -> tuple[Point, Point]:
@@ -148,21 +153,55 @@ def _ends(middle: Point, along: Point, length: float, spacing: Spacing) -> tuple
     return (middle[0] - rows, middle[1] - columns), (middle[0] + rows, middle[1] + columns)
 
 
-def _solidity(region: Mask) -> float:
-    """Return area over area of the convex hull of all pixel corners; rasterizing the hull would take longer than the network."""
-    rows = np.flatnonzero(region.any(axis=1))
-    left, right = region.argmax(axis=1)[rows], region.shape[1] - region[:, ::-1].argmax(axis=1)[rows]
-    corners = [np.column_stack((rows + down, side)) for down in (0, 1) for side in (left, right)]
-    return float(region.sum() / ConvexHull(np.concatenate(corners)).volume)
+def _hull_area(component: Component) -> float:
+    """Return the area of the convex hull of all pixel corners, exactly and without a raster."""
+    first_of_row = np.flatnonzero(np.diff(component.rows, prepend=-1))
+    left, right = np.minimum.reduceat(component.starts, first_of_row), np.maximum.reduceat(component.stops, first_of_row)
+    return _area_under_hull(_corners(right)) + _area_under_hull(_corners(-left))
 
 
-def _circularity(region: Mask, aspect: float) -> float:
+def _corners(ends: Integers) -> list[int]:
+    """Return the outermost pixel corner on each grid line, from the outermost corner of the pixels in each row."""
+    corners: list[int] = np.maximum(np.append(ends, ends[-1]), np.insert(ends, 0, ends[0])).tolist()
+    return corners
+
+
+def _area_under_hull(heights: list[int]) -> float:
+    """Return the area under the upper convex hull of points at the heights and at equal distances of 1."""
+    hull: list[tuple[int, int]] = []
+    for point in enumerate(heights):
+        while len(hull) > 1 and _is_below(hull[-1], hull[-2], point):
+            hull.pop()
+        hull.append(point)
+    return sum((one[1] + other[1]) * (other[0] - one[0]) for one, other in pairwise(hull)) / 2
+
+
+def _is_below(middle: tuple[int, int], one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return whether a point is on or below the line through two others."""
+    return (middle[0] - one[0]) * (other[1] - one[1]) >= (middle[1] - one[1]) * (other[0] - one[0])
+
+
+def _circularity(component: Component, aspect: float) -> float:
     """Return the circularity, computed on square pixels: a perimeter counted on non-square pixels would be wrong."""
     if not math.isclose(aspect, 1.0, rel_tol=1e-3):
-        height, width = region.shape[0] + 2, region.shape[1] + 2
+        region = np.pad(component.region, 1)
+        height, width = region.shape
         size = (max(3, round(width / aspect)), height) if aspect > 1 else (width, max(3, round(height * aspect)))
-        smooth = Image.fromarray(np.pad(region, 1).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-        region = np.asarray(smooth) >= 0.5
-    # Crofton's formula, because counting edge pixels overestimates the perimeter of slanted outlines.
-    perimeter = float(perimeter_crofton(np.pad(region, 1)))
-    return 1.0 if perimeter == 0 else min(1.0, 4 * math.pi * float(region.sum()) / perimeter**2)
+        smooth = Image.fromarray(region.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+        parts = find_components(np.asarray(smooth) >= 0.5)[0]
+    else:
+        parts = [component]
+    perimeter = sum(map(_perimeter, parts))
+    return min(1.0, 4 * math.pi * sum(part.pixels for part in parts) / perimeter**2) if parts else 1.0
+
+
+def _perimeter(component: Component) -> float:
+    """Return the perimeter by Crofton's formula, because counting edge pixels overestimates that of slanted outlines.
+
+    It is half of pi times the mean over four directions of the number of crossings of the outline by parallel lines, times the
+    distance of the lines.
+    """
+    directly, left, right = component.shared
+    straight = 2 * len(component.rows) + 2 * (component.pixels - directly)
+    slanted = 2 * (component.pixels - left) + 2 * (component.pixels - right)
+    return math.pi / 8 * (straight + slanted / math.sqrt(2))

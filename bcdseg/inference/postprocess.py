@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from bcdseg.inference.lesions import Lesion, find_lesions
+from bcdseg.inference.maps import at_least, in_frame, merged
 from bcdseg.inference.out_of_distribution import image_statistics, ood_flags, ood_score
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.quality import candidate_flag, image_flags, operating_point_flag, prediction_flags
 from bcdseg.inference.regions import RegionOutput
 from bcdseg.inference.rules import OperatingPoint, Rules
-from bcdseg.inference.streaming_components import at_least, in_frame, is_huge, merged, stream_lesions
 from bcdseg.runtimes.base import Array
 from bcdseg.runtimes.class_scores import ClassScores, Scores
 from bcdseg.types import Area, Flag, Mask, Pixels, ScanImage
@@ -152,11 +152,8 @@ def postprocess_region(area: Area, output: RegionOutput, rules: Rules, size: tup
         return RegionResult(area, None, None, (), output.scores, output.windows)
     probability = in_frame(output.probability, area, size)
     min_share = rules.min_lesion_share * output.pixels / probability.size
-    if is_huge(size):
-        over_threshold = at_least(probability, rules.threshold)
-        mask, lesions = stream_lesions(over_threshold, probability, min_share=min_share, spacing=area.spacing)
-    else:
-        mask, lesions = find_lesions(probability >= rules.threshold, probability, min_share=min_share, spacing=area.spacing)
+    over_threshold = at_least(probability, rules.threshold)
+    mask, lesions = find_lesions(over_threshold, probability, min_share=min_share, spacing=area.spacing)
     scores = output.scores
     if lesions and scores and output.outlined_scores:
         scores = scores.averaged_with(output.outlined_scores)

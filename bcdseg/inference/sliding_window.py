@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import label
 
 from bcdseg.data.images import to_gray
 from bcdseg.data.preprocessing import Prepared, Preprocessing
 from bcdseg.errors import OptionError
+from bcdseg.inference.components import bands
+from bcdseg.inference.maps import new_map, resized_map
 from bcdseg.inference.regions import RegionOutput
-from bcdseg.inference.streaming_components import bands, new_map, resized_map
 from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.runtimes.class_scores import aggregate
 from bcdseg.types import Mask, Pixels
@@ -207,6 +207,8 @@ def background(textured: Mask) -> Mask:
 
     An empty window in the middle of a scan may be the inside of a lesion, so the network processes it.
     """
+    from scipy.ndimage import label  # takes a tenth of a second, which only large scans need
+
     numbers, _ = label(~textured)
     at_edge = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
     empty: Mask = np.isin(numbers, np.unique(at_edge[at_edge > 0]))

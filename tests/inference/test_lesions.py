@@ -9,9 +9,11 @@ import pytest
 from drawn import draw_ellipse
 from hypothesis import given
 from hypothesis import strategies as st
+from skimage.measure import label, perimeter_crofton, regionprops
 from skimage.morphology import convex_hull_image
 
 from bcdseg import Lesion, errors
+from bcdseg.inference import components
 from bcdseg.inference.lesions import check_spacing, find_lesions
 from bcdseg.types import Mask
 
@@ -130,6 +132,35 @@ def test_odd_regions_have_finite_numbers(mask: Mask) -> None:
     ]
     assert np.isfinite(numbers).all()
     assert lesion.probability == pytest.approx(0.75)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 90), st.integers(1, 40), st.floats(0.05, 0.7), st.sampled_from([1, 7, 10**6]))
+def test_measures_are_those_of_scikit_image(seed: int, height: int, width: int, share: float, band: int) -> None:
+    random = np.random.default_rng(seed)
+    mask, probability = random.random((height, width)) < share, random.random((height, width), np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(components, "BAND", band * width)
+        kept, lesions = find_lesions(mask, probability, min_share=0.004, spacing=(0.2, 0.2))
+    smallest = 0.004 * mask.size
+    numbers = label(mask, connectivity=2)
+    expected = [region for region in regionprops(numbers, probability, spacing=(0.2, 0.2)) if region.num_pixels >= smallest]
+    np.testing.assert_array_equal(kept, np.isin(numbers, [region.label for region in expected]))
+    boxes = {region.bbox: region for region in expected}
+    assert len(lesions) == len(expected)
+    for lesion in lesions:
+        region = boxes[lesion.box]
+        if [one.bbox for one in expected].count(region.bbox) > 1:
+            continue
+        assert (lesion.area_px, lesion.area_mm2) == pytest.approx((region.num_pixels, region.area))
+        assert np.array(lesion.centroid) == pytest.approx(np.array(region.centroid) / 0.2)
+        axes = region.axis_major_length, region.axis_minor_length
+        assert (lesion.long_axis_mm, lesion.short_axis_mm) == pytest.approx(axes, abs=1e-6)
+        assert lesion.probability == pytest.approx(region.intensity_mean)
+        perimeter = perimeter_crofton(np.pad(region.image, 1))
+        assert lesion.circularity == pytest.approx(min(1, 4 * math.pi * region.num_pixels / perimeter**2))
+        if axes[0] > 1.001 * axes[1]:
+            turned = math.degrees(region.orientation) - 90 - lesion.orientation
+            assert (turned + 90) % 180 - 90 == pytest.approx(0, abs=1e-4)
 
 
 def test_an_empty_mask_has_no_lesion() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from drawn import draw_scan
+from PIL import Image
 
 import bcdseg
 from bcdseg import Model, errors
@@ -135,18 +136,62 @@ def test_int8_agrees_within_its_bounds(runtime: str) -> None:
         assert found != expected
 
 
-def test_a_new_process_finds_the_graph(folder: Path, cache: Path) -> None:
-    bcdseg.load(folder, runtime="onnxruntime").predict(SCANS[0])
+NEW_PROCESS = """
+import sys, warnings
+import bcdseg
+from bcdseg.cli import main
+
+folder, scan, runtime = sys.argv[1:]
+warnings.simplefilter("error")  # torch in the place of the runtime would be a warning
+model = bcdseg.load(folder, runtime=runtime)
+predictions = [model.predict(scan), *model.predict([scan, scan], tta="flip")]
+predictions[0].save(folder + "/../out", overwrite=True)
+sys.argv = ["bcdseg", "predict", scan, "--model", folder, "--runtime", runtime, "--format", "csv"]
+try:
+    main()
+except SystemExit as end:
+    print(end.code, *({"torch", "onnxscript"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_new_process_finds_the_graph_and_imports_no_torch(folder: Path, cache: Path, tmp_path: Path, runtime: str) -> None:
+    Image.fromarray(SCANS[0]).save(tmp_path / "scan.png")
+    expected = bcdseg.load(folder, runtime=runtime).predict(tmp_path / "scan.png")
     before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
-    code = (
-        f"import bcdseg, numpy, sys, warnings; model = bcdseg.load({str(folder)!r}, runtime='onnxruntime');"
-        "warnings.simplefilter('error');"  # torch in its place would be one
-        "model.predict(numpy.zeros((40, 40), numpy.uint8));"
-        "print('onnxscript' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False"]
+    arguments = [sys.executable, "-c", NEW_PROCESS, str(folder), str(tmp_path / "scan.png"), runtime]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    header, row, modules = done.stdout.splitlines()
+    cells = dict(zip(header.split(","), row.split(","), strict=True))
+    assert cells["label"] == expected.label
+    assert float(cells["probability_a"]) == pytest.approx(expected.probabilities["a"], abs=1e-4)
+    assert modules == "0"
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before
+
+
+def test_a_network_that_is_built_after_a_prediction_keeps_its_graph(folder: Path, tmp_path: Path) -> None:
+    bcdseg.load(folder, runtime="openvino").predict(SCANS[0])
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    model = bcdseg.load(copied, runtime="openvino")
+    shutil.rmtree(copied)  # what load has read is enough
+    runtime = model._current_runtime()
+    before = model.predict(SCANS[0]).probabilities["a"]
+    model.network.eval()
+    assert model._current_runtime() is runtime
+    with torch.no_grad():
+        model.network.class_head.linear.bias += torch.tensor([2.0, 0.0, 0.0])  # type: ignore[union-attr, operator]
+    assert model._current_runtime() is not runtime
+    assert model.predict(SCANS[0]).probabilities["a"] > before
+
+
+def test_a_damaged_weights_file_is_an_error_of_load_also_where_a_graph_is_in_the_cache(folder: Path, tmp_path: Path) -> None:
+    bcdseg.load(folder, runtime="openvino").predict(SCANS[0])
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    content = bytearray((copied / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (copied / "model.safetensors").write_bytes(content)
+    with pytest.raises(errors.ModelFileError, match="checksum"):
+        bcdseg.load(copied, runtime="openvino")
 
 
 @pytest.mark.parametrize(

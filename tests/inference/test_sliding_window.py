@@ -21,17 +21,14 @@ from hypothesis import strategies as st
 from made_dicom import dicom
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.measure import label
 from typer.testing import CliRunner
 
 import bcdseg
 from bcdseg import Model, Output, Rules, Tiles, errors
 from bcdseg.cli import app
 from bcdseg.cli.predict_outputs import window_progress
-from bcdseg.inference import streaming_components
-from bcdseg.inference.lesions import find_lesions
+from bcdseg.inference import components, maps
 from bcdseg.inference.sliding_window import Windows, background, cut_axis
-from bcdseg.inference.streaming_components import stream_lesions
 
 CLASSES = ("normal", "benign", "malignant")
 
@@ -186,8 +183,8 @@ def test_progress_is_reported_window_by_window() -> None:
 @pytest.fixture
 def huge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """What is huge is small here; the folder of temporary files."""
-    monkeypatch.setattr(streaming_components, "IN_MEMORY", 10_000)
-    monkeypatch.setattr(streaming_components, "BAND", 37 * 200)
+    monkeypatch.setattr(maps, "IN_MEMORY", 10_000)
+    monkeypatch.setattr(components, "BAND", 37 * 200)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -196,7 +193,7 @@ def huge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 def test_huge_maps_are_on_disk_and_leave_nothing_there(huge: Path, monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
     pixels, tiles = textured((220, 200)), Tiles(scale=scale)
     on_disk = local_model().predict(pixels, mode="tiles", tiles=tiles)
-    monkeypatch.setattr(streaming_components, "IN_MEMORY", 10**9)
+    monkeypatch.setattr(maps, "IN_MEMORY", 10**9)
     in_memory = local_model().predict(pixels, mode="tiles", tiles=tiles)
     assert isinstance(on_disk.mask_probability, np.memmap)
     assert isinstance(on_disk.mask, np.memmap)
@@ -212,25 +209,6 @@ def test_a_full_disk_is_an_error(huge: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(tempfile, "tempdir", str(huge / "missing"))
     with pytest.raises(errors.OutputError, match="TMPDIR"):
         local_model().predict(textured((220, 200)), mode="tiles")
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 90), st.floats(0.05, 0.7))
-def test_lesions_of_huge_masks_are_those_of_small_ones(seed: int, height: int, share: float) -> None:
-    random = np.random.default_rng(seed)
-    over = random.random((height, 31)) < share
-    probability = random.random((height, 31), np.float32)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming_components, "BAND", 7 * 31)
-        mask, lesions = stream_lesions(over, probability, min_share=0.004, spacing=(0.2, 0.1))
-    expected_mask, expected = find_lesions(over, probability, min_share=0.004, spacing=(0.2, 0.1))
-    np.testing.assert_array_equal(mask, expected_mask)
-    key = lambda lesion: (lesion.area_px, lesion.box)  # noqa: E731
-    for one, other in zip(sorted(lesions, key=key), sorted(expected, key=key), strict=True):
-        assert (one.box, one.area_px) == (other.box, other.area_px)
-        assert one.centroid == pytest.approx(other.centroid)
-        assert one.long_axis_ends[0] == pytest.approx(other.long_axis_ends[0])
-        assert (one.long_axis_mm, one.probability) == pytest.approx((other.long_axis_mm, other.probability))
-    assert len(lesions) <= label(over, connectivity=2).max()
 
 
 def test_a_16_bit_mammogram_where_white_is_low(tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
-from skimage.measure import find_contours, label
 
 from bcdseg.types import Mask, Point
 
@@ -53,6 +51,9 @@ def to_corners(ring: Points | Sequence[Point]) -> list[tuple[float, float]]:
 
 def components(mask: Mask) -> Iterator[tuple[tuple[slice, slice], Mask]]:
     """Yield the connected regions of a mask in descending order of size, each with its window; corners connect."""
+    from scipy.ndimage import find_objects  # takes a tenth of a second to import, which prediction doesn't need
+    from skimage.measure import label
+
     regions, count = label(mask, connectivity=EVERY_NEIGHBOUR, return_num=True)
     sizes = np.bincount(regions.ravel(), minlength=count + 1)[1:]
     windows = find_objects(regions)
@@ -106,6 +107,8 @@ def _filled(points: Points, size: tuple[int, int]) -> Mask:
 
 
 def _outline(region: Mask, start: tuple[int, int], tolerance: float) -> Polygon:
+    from skimage.measure import find_contours
+
     rings = find_contours(np.pad(region, 1).astype(np.float64), 0.5, fully_connected="high")
     outer, *holes = sorted(rings, key=lambda ring: -_area(ring))
     return Polygon(_points(outer, tolerance, start), tuple(_points(hole, tolerance, start) for hole in holes))
