@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from bcdseg.networks.ensemble import AnyNetwork
 
@@ -26,7 +26,11 @@ def fold_batch_norm(network: AnyNetwork, size: tuple[int, int] = (256, 256)) -> 
         conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, _BatchNorm)
-        _replace(folded, conv_name, fuse_conv_bn_eval(conv, norm))
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        conv.weight, conv.bias = fuse_conv_bn_weights(
+            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
         _replace(folded, norm_name, _what_else(norm))
     return folded
 
