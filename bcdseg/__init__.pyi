@@ -13,6 +13,7 @@ from .data.public_sets.fetch import fetch_busi as fetch_busi
 from .data.public_sets.fetch import fetch_dataset as fetch_dataset
 from .data.splits import Split as Split
 from .data.splits import folds as folds
+from .data.splits import load_folds as load_folds
 from .data.splits import load_split as load_split
 from .data.splits import split as split
 from .data.video import extract_frames as extract_frames
@@ -41,7 +42,6 @@ from .inference.dicom_output import save_dicom_seg as save_dicom_seg
 from .inference.dicom_output import save_dicom_sr as save_dicom_sr
 from .inference.lesions import Lesion as Lesion
 from .inference.prediction import Prediction as Prediction
-from .inference.quality import Flag as Flag
 from .inference.rules import OperatingPoint as OperatingPoint
 from .inference.rules import Rules as Rules
 from .inference.sliding_window import Tiles as Tiles
@@ -69,6 +69,7 @@ from .training.recipes import recipe as recipe
 from .training.recipes import recipes as recipes
 from .training.run import Run as Run
 from .types import Failure as Failure
+from .types import Flag as Flag
 from .types import Sample as Sample
 
 __version__: str

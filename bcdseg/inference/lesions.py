@@ -13,7 +13,7 @@ from PIL import Image
 
 from bcdseg.errors import OptionError
 from bcdseg.inference.components import Component, Integers, find_components
-from bcdseg.inference.maps import new_map
+from bcdseg.inference.regions import new_map
 from bcdseg.types import SPACING_RANGE, Mask, Point, Spacing
 
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from bcdseg.data.annotations.polygons import Polygon
     from bcdseg.inference.lesions import Lesion
-    from bcdseg.inference.quality import Flag
-    from bcdseg.types import Box, Mask, Pixels, Spacing
+    from bcdseg.types import Box, Flag, Mask, Pixels, Spacing
 
 TINY = np.float32(1e-6)  # keeps the logarithm of a probability of 0 finite
 SHOWN = (640, 640)  # largest size of the image in a notebook, in pixels

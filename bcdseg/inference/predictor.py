@@ -18,10 +18,9 @@ import numpy as np
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import read_scan
 from bcdseg.errors import BcdsegError, NotFiniteError
-from bcdseg.inference.maps import in_frame
 from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.prediction import Prediction
-from bcdseg.inference.regions import RegionInput, RegionOutput, WholeRegion
+from bcdseg.inference.regions import RegionInput, RegionOutput, WholeRegion, in_frame
 from bcdseg.inference.sliding_window import TiledRegion, Tiles
 from bcdseg.runtimes.base import RawOutput, Runtime, to_unit
 from bcdseg.sources import EXITS, ImageSource, source_name, unexpected_error

@@ -16,8 +16,7 @@ from bcdseg.data.images import to_gray
 from bcdseg.data.preprocessing import Prepared, Preprocessing
 from bcdseg.errors import OptionError
 from bcdseg.inference.components import bands
-from bcdseg.inference.maps import new_map, resized_map
-from bcdseg.inference.regions import RegionOutput
+from bcdseg.inference.regions import RegionOutput, new_map, resized_map
 from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.runtimes.class_scores import aggregate
 from bcdseg.types import Mask, Pixels

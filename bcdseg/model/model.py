@@ -17,7 +17,6 @@ from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import MODES, NATIVE, TILES, WHOLE, Predictor
 from bcdseg.inference.rules import Rules
 from bcdseg.inference.sliding_window import Tiles
-from bcdseg.inference.tta import VIEWS, TtaRuntime, describe_sources
 from bcdseg.model.network_source import NetworkSource
 from bcdseg.model.weights_file import SavedNetwork
 from bcdseg.networks.config import AnyConfig, EnsembleConfig
@@ -33,6 +32,7 @@ from bcdseg.runtimes.choice import (
     preprocess_scans,
 )
 from bcdseg.runtimes.device import choose_device
+from bcdseg.runtimes.tta import VIEWS, TtaRuntime, describe_sources
 from bcdseg.sources import ImageSource
 from bcdseg.table_text import html_table
 

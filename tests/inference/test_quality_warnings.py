@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn import draw_scan
 
-from bcdseg.inference.quality import image_flags, prediction_flags
+from bcdseg.inference.postprocess import image_flags, prediction_flags
 
 SCAN = draw_scan(0)
 

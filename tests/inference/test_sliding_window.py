@@ -27,7 +27,7 @@ import bcdseg
 from bcdseg import Model, Output, Rules, Tiles, errors
 from bcdseg.cli import app
 from bcdseg.cli.predict_outputs import window_progress
-from bcdseg.inference import components, maps
+from bcdseg.inference import components, regions
 from bcdseg.inference.sliding_window import Windows, background, cut_axis
 
 CLASSES = ("normal", "benign", "malignant")
@@ -183,7 +183,7 @@ def test_progress_is_reported_window_by_window() -> None:
 @pytest.fixture
 def huge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """What is huge is small here; the folder of temporary files."""
-    monkeypatch.setattr(maps, "IN_MEMORY", 10_000)
+    monkeypatch.setattr(regions, "IN_MEMORY", 10_000)
     monkeypatch.setattr(components, "BAND", 37 * 200)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
@@ -193,7 +193,7 @@ def huge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 def test_huge_maps_are_on_disk_and_leave_nothing_there(huge: Path, monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
     pixels, tiles = textured((220, 200)), Tiles(scale=scale)
     on_disk = local_model().predict(pixels, mode="tiles", tiles=tiles)
-    monkeypatch.setattr(maps, "IN_MEMORY", 10**9)
+    monkeypatch.setattr(regions, "IN_MEMORY", 10**9)
     in_memory = local_model().predict(pixels, mode="tiles", tiles=tiles)
     assert isinstance(on_disk.mask_probability, np.memmap)
     assert isinstance(on_disk.mask, np.memmap)

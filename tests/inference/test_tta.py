@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 import bcdseg
 from bcdseg import Model, errors
-from bcdseg.inference.tta import VIEWS, View
 from bcdseg.inference.writers import csv_bytes, table_rows
+from bcdseg.runtimes.tta import VIEWS, View
 
 EACH = [draw_scan(seed, size) for seed, size in enumerate([(40, 60), (33, 50)])]
 
