@@ -1,10 +1,12 @@
-"""Parts of messages to the user: lists that are cut short, and warnings that point to the caller's line, not to the library's."""
+"""Messages to the user: lists that are cut short, warnings that point to the caller's line, and the error of an unknown choice."""
 
 from __future__ import annotations
 
 import sys
 import warnings
 from collections.abc import Sequence
+
+from bcdseg.errors import OptionError
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -25,6 +27,12 @@ def warn_caller(message: str, category: type[Warning]) -> None:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
+    """Raise an error that lists the choices if the value is not one of them."""
+    if value not in choices:
+        raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}.")
 
 
 def _rest(before: str, items: Sequence[object], most: int) -> str:

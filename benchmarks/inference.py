@@ -7,6 +7,12 @@ runs in turn, A B C A B C, on the same cores; the table shows medians of the rat
 is what a plain script runs: not folded, batch x channels x height x width, alone for one scan and in batches of 16 for a folder.
 "of peak" is the share of what the cores reach in a large product of matrices in 32 bits; half and quarter precision may pass 100 %.
 Drift is measured on scans that int8 did not take its ranges from.
+
+    python benchmarks/inference.py --floor [--models busi-lite] [--scans FOLDER] [--repeats 5]
+
+A table a model of what each step costs alone: decoding, preparing, the network, the map at the scan's size, measuring, and writing
+mask and overlay; their sum without the writing; and the pipeline from file to prediction. Milliseconds are of the process, user
+and system, and not of the clock, so that a busy machine changes them little; ratios are medians over the turns.
 """
 
 from __future__ import annotations
@@ -28,6 +34,9 @@ from PIL import Image
 import bcdseg
 from bcdseg.comparison.cost import gflops
 from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
+from bcdseg.inference.postprocess import Postprocessing
+from bcdseg.inference.predictor import Predictor
+from bcdseg.inference.writers import pictures_of
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 BATCH = 16
@@ -167,6 +176,58 @@ def table(name: str, files: Sequence[Path], options: argparse.Namespace) -> None
     print(flush=True)
 
 
+def steps_of(model: bcdseg.Model, files: Sequence[Path]) -> dict[str, Callable[[], object]]:
+    """Each step of a prediction alone, on what the step before has made of the files."""
+    runtime = model._current_runtime()
+    postprocessing = Postprocessing(rules=model.rules, classes=model.classes, no_lesion=model.no_lesion)
+    predictor = Predictor(runtime=runtime, preprocessing=model.preprocessing, postprocessing=postprocessing)
+    scans = [predictor.read(file) for file in files]
+    regions = [predictor.prepare(scan) for scan in scans]
+    outputs = predictor.run(regions)
+    inputs = [region.input(0) for scan in regions for region in scan]
+    raw = [runtime([array]).row(0) for array in inputs]
+    placements = [region.prepared.placement for scan in regions for region in scan]
+    predictions = [postprocessing(*pair) for pair in zip(scans, outputs, strict=True)]
+    return {
+        "decode": lambda: [predictor.read(file) for file in files],
+        "prepare": lambda: [predictor.prepare(scan) for scan in scans],
+        "network": lambda: [runtime([array]) for array in inputs],
+        "map": lambda: [at.restore(output.mask) for at, output in zip(placements, raw, strict=True) if output.mask is not None],
+        "measure": lambda: [postprocessing(*pair) for pair in zip(scans, outputs, strict=True)],
+        "write": lambda: [pictures_of(prediction, "scan", overlay=True) for prediction in predictions],
+        "pipeline": lambda: [None for _ in model.predict(files)],
+    }
+
+
+def cpu_seconds(run: Callable[[], object]) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def floor(name: str, files: Sequence[Path], options: argparse.Namespace) -> None:
+    print(f"`{name}`, {len(files)} files, ms of the process per scan:\n")
+    for way in WAYS[options.device]:
+        if way[1] == "int8" or way[0] == "compile" or (model := ready(name, options.device, *way, ())) is None:
+            continue
+        steps = steps_of(model, files)
+        for run in steps.values():
+            run()
+        turns = [{step: cpu_seconds(run) for step, run in steps.items()} for _ in range(options.repeats)]
+        if way == WAYS[options.device][0]:
+            columns = ["runtime", "precision", *list(steps)[:5], "sum", "pipeline", "over the sum", "besides the network", "write"]
+            print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+        for turn in turns:
+            turn["sum"] = sum(turn[step] for step in list(steps)[:5])
+            turn["besides"] = turn["pipeline"] - turn["network"]
+        middle = {step: statistics.median(turn[step] for turn in turns) * 1e3 / len(files) for step in turns[0]}
+        over = statistics.median(turn["pipeline"] / turn["sum"] for turn in turns)
+        cells = [f"{middle[step]:.1f}" for step in (*list(steps)[:5], "sum", "pipeline")]
+        cells += [f"{over:.2f}", f"{middle['besides']:.1f}", f"{middle['write']:.1f}"]
+        print(f"| {' | '.join((*way, *cells))} |", flush=True)
+    print("\nThe pipeline may cost 1.10 times the sum of its steps.\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["busi-lite"])
@@ -176,13 +237,14 @@ def main() -> None:
     parser.add_argument("--drift", type=int, default=100, help="scans that drift is measured on")
     parser.add_argument("--device", choices=tuple(WAYS), default="cpu")
     parser.add_argument("--skip-int8", action="store_true")
+    parser.add_argument("--floor", action="store_true", help="what each step costs alone, and what the pipeline does")
     options = parser.parse_args()
     files = sorted(path for path in options.scans.glob("**/*.png") if "_mask" not in path.stem)
     np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
     where = torch.cuda.get_device_name() if options.device == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"torch {torch.__version__} on {where}\n")
     for name in options.models:
-        table(name, files, options)
+        (floor if options.floor else table)(name, files, options)
 
 
 if __name__ == "__main__":

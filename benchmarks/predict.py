@@ -1,6 +1,6 @@
 """What the library adds to its network: importing, one scan, a folder. Ratios of one run, since machines differ and drift.
 
-    python benchmarks/predict.py [--repeats 60] [--model busi-lite]
+    python benchmarks/predict.py [--repeats 60] [--model busi-lite] [--only-cold]
 
 Each pair of things compared is run in turn, A B A B; the table shows the median of the pairwise ratios and its quartiles.
 """
@@ -8,6 +8,7 @@ Each pair of things compared is run in turn, A B A B; the table shows the median
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -57,6 +58,28 @@ def starting(repeats: int) -> None:
     print(f"`bcdseg --help` takes {statistics.median(ones) * 1e3:.0f} ms (goal: at most 400)")
 
 
+def cpu_seconds(code: str) -> float:
+    """Seconds of a new Python process, user and system, which other processes on the machine change little."""
+    before = os.times()
+    process(code)()
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def cold_start(name: str, scan: Path, repeats: int) -> None:
+    """Compare `bcdseg predict` in a new process with the import of the network's libraries alone, in turn."""
+    print("\n| task in a new process | CPU s | import of torch and smp, CPU s | ratio (quartiles) | goal |\n|---|---|---|---|---|")
+    for runtime, goal in (("torch", "at most 1.15"), ("openvino", "at most 0.35"), ("onnxruntime", "at most 0.35")):
+        arguments = ["bcdseg", "predict", str(scan), "--model", name, "--runtime", runtime]
+        code = f"import sys; sys.argv = {arguments!r}; from bcdseg.cli import main; main()"
+        libraries = "import torch, segmentation_models_pytorch"
+        cpu_seconds(code), cpu_seconds(libraries)  # the first converts the graph
+        pairs = [(cpu_seconds(code), cpu_seconds(libraries)) for _ in range(repeats)]
+        low, middle, high = statistics.quantiles([one / other for one, other in pairs], n=4)
+        one, other = (statistics.median(times) for times in zip(*pairs, strict=True))
+        print(f"| `predict` on {runtime} | {one:.2f} | {other:.2f} | {middle:.2f} ({low:.2f} to {high:.2f}) | {goal} |", flush=True)
+
+
 def one_scan(model: bcdseg.Model, pixels: np.ndarray, what: str, repeats: int) -> None:
     runtime = model._current_runtime()
     ready = torch.from_numpy(model.preprocessing(pixels).array[None]).to(memory_format=torch.channels_last)
@@ -89,9 +112,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--model", default="busi-lite")
+    parser.add_argument("--only-cold", action="store_true", help="only what a new process costs")
     options = parser.parse_args()
-    model = model_of(options.model)
     scans = sorted(path for path in SAMPLE.glob("*/*.png") if "_mask" not in path.stem)
+    cold_start(options.model, scans[0], max(3, options.repeats // 12))
+    if options.only_cold:
+        return
+    model = model_of(options.model)
     native = np.asarray(Image.open(scans[-1]).convert("L"))
     small = np.asarray(Image.fromarray(native).resize((256, 256)))
     print(f"torch {torch.__version__} on {torch.get_num_threads()} threads, {options.model}\n")

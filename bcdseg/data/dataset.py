@@ -16,6 +16,7 @@ from bcdseg.data.layouts.listing import class_order
 from bcdseg.data.readers import read_sample
 from bcdseg.errors import BcdsegError, DatasetError, DataWarning, OptionError
 from bcdseg.extras import require
+from bcdseg.messages import check_choice as check_choice
 from bcdseg.messages import list_some, warn_caller
 from bcdseg.table_text import html_table
 from bcdseg.types import Mask, Pixels, Sample
@@ -392,9 +393,3 @@ def raise_problems(name: str, problems: Sequence[str]) -> None:
         f'Correct them, or leave them out with on_problem="skip".\n{list_some(problems, 20)}',
         problems,
     )
-
-
-def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
-    """Raise an error that lists the choices if the value is not one of them."""
-    if value not in choices:
-        raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}.")

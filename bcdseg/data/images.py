@@ -151,7 +151,9 @@ def _decode(file: IO[bytes], name: str) -> Pixels:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             with Image.open(file, formats=FORMATS) as image:
-                return _from_pil(image, name)
+                check_size(image.height, image.width, name)
+                ImageOps.exif_transpose(image, in_place=True)  # not in place it copies the pixels in any case
+                return _pixels_of(image, name)
         except UnidentifiedImageError:
             raise ImageError(f"{name}: {_what_it_is_not(file)}") from None
         except Image.DecompressionBombError:
@@ -171,7 +173,10 @@ def _what_it_is_not(file: IO[bytes]) -> str:
 
 def _from_pil(image: Image.Image, name: str) -> Pixels:
     check_size(image.height, image.width, name)
-    image = ImageOps.exif_transpose(image)
+    return _pixels_of(ImageOps.exif_transpose(image), name)
+
+
+def _pixels_of(image: Image.Image, name: str) -> Pixels:
     if image.mode == "La":
         image = image.convert("LA")
     if "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):

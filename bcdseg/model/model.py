@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcdseg.data.dataset import check_choice
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import each_frame, expand, is_single
 from bcdseg.dicom.deidentify import PACS, choose_identity
@@ -17,6 +16,7 @@ from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import MODES, NATIVE, TILES, WHOLE, Predictor
 from bcdseg.inference.rules import Rules
 from bcdseg.inference.sliding_window import Tiles
+from bcdseg.messages import check_choice
 from bcdseg.model.network_source import NetworkSource
 from bcdseg.model.weights_file import SavedNetwork
 from bcdseg.networks.config import AnyConfig, EnsembleConfig
