@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "bcdseg"
 ROOT = PACKAGE.parent
 LONGEST = 400  # lines of a module
 MOST = 14  # modules on one level of a room, besides __init__
-ALLOWED = {"inference": 16}
+ALLOWED: dict[str, int] = {}
 """Rooms that have more modules, and how many; a room that has become smaller is removed here."""
 
 

@@ -169,16 +169,14 @@ def _corners(ends: Integers) -> list[int]:
 def _area_under_hull(heights: list[int]) -> float:
     """Return the area under the upper convex hull of points at the heights and at equal distances of 1."""
     hull: list[tuple[int, int]] = []
-    for point in enumerate(heights):
-        while len(hull) > 1 and _is_below(hull[-1], hull[-2], point):
+    for place, height in enumerate(heights):
+        while len(hull) > 1:
+            (before, low), (last, high) = hull[-2:]
+            if (last - before) * (height - low) < (high - low) * (place - before):  # the last point is above the line
+                break
             hull.pop()
-        hull.append(point)
+        hull.append((place, height))
     return sum((one[1] + other[1]) * (other[0] - one[0]) for one, other in pairwise(hull)) / 2
-
-
-def _is_below(middle: tuple[int, int], one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Return whether a point is on or below the line through two others."""
-    return (middle[0] - one[0]) * (other[1] - one[1]) >= (middle[1] - one[1]) * (other[0] - one[0])
 
 
 def _circularity(component: Component, aspect: float) -> float:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bcdseg.networks.ensemble import Ensemble, EnsembleConfig
+from bcdseg.networks.config import EnsembleConfig
+from bcdseg.networks.ensemble import Ensemble
 
 if TYPE_CHECKING:
     from bcdseg.data.preprocessing import Preprocessing
