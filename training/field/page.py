@@ -73,8 +73,10 @@ weights, and the table above says which.
 
 
 def write_page(runs: Sequence[RunPlan], work: Path, folder: Path) -> None:
-    """Write page and picture into a folder."""
+    """Write page and picture into a folder; without any finished run, nothing."""
     found = finished(runs, work)
+    if not found:
+        raise SystemExit(f"{work}: no run is finished, so there is nothing to write yet.")
     bare = [one for one in found if not one.recipe.endswith(MASK)]
     measured = {id(one): {name: _column(one, name) for name in (ACCURACY, AUC)} for one in found}
     rows = [
@@ -224,11 +226,11 @@ def _score(one: Estimate) -> str:
 
 
 def _points(one: Estimate) -> str:
-    return _shown(one, lambda value: f"{100 * value:+.0f}", " points")
+    return _shown(one, lambda value: f"{round(100 * value) + 0:+d}", " points")
 
 
 def _signed(one: Estimate) -> str:
-    return _shown(one, lambda value: f"{value:+.2f}")
+    return _shown(one, lambda value: f"{round(value, 2) + 0.0:+.2f}")
 
 
 def _shown(one: Estimate, number: Callable[[float], str], unit: str = "") -> str:

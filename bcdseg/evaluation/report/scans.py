@@ -48,7 +48,7 @@ def _columns(cases: Cases) -> Iterator[tuple[str, list[Cell]]]:
     if cases.has_class.any():
         right = cases.predicted == cases.labels
         yield (
-            "class",
+            "classification",
             [Cell(NONE if not known else "right" if one else "wrong") for known, one in zip(cases.has_class, right, strict=True)],
         )
     if cases.has_mask.any():
