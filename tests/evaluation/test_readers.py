@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import busi
+from made import busi, save
+from made_folders import write_table
 from sklearn.metrics import cohen_kappa_score
 
 import bcdseg
@@ -170,6 +171,25 @@ def test_a_table_names_classes_without_probabilities(scans: Dataset, tmp_path: P
     assert study.agreement("kappa", "A", "B").value == pytest.approx(0, abs=1e-9)
     with pytest.raises(errors.OptionError, match="not in this study"):
         study.agreement("dice")
+
+
+def test_readers_are_data_sets_whose_scans_are_found_by_their_pixels(scans: Dataset, tmp_path: Path) -> None:
+    for reader, cut in (("A", 0), ("B", 6)):
+        rows = []
+        for number, one in enumerate(scans):
+            pixels, mask = scans.read(one)
+            mask[:, : mask.shape[1] // 2 - cut] = False
+            save(tmp_path / reader / "images" / f"{number}.png", pixels)
+            save(tmp_path / reader / "masks" / f"{number}.png", mask)
+            rows.append([f"images/{number}.png", f"masks/{number}.png", one.label if reader == "A" or number % 3 else "benign"])
+        write_table(tmp_path / reader / "table.csv", [["image", "mask", "label"], *rows])
+    readers = {name: bcdseg.open_dataset(tmp_path / name / "table.csv") for name in "AB"}
+    study = bcdseg.evaluate_readers(readers, scans, draws=0, progress=False)
+    pairs = [[readers[name].read(one)[1] for one in readers[name]] for name in "AB"]
+    expected = np.mean([simple_dice(*map(ExternalPrediction, pair)) for pair in zip(*pairs, strict=True)])
+    assert study.agreement("dice", "A", "B").value == pytest.approx(expected)
+    labels = [[one.label for one in readers[name]] for name in "AB"]
+    assert study.agreement("kappa", "A", "B").value == pytest.approx(cohen_kappa_score(*labels))
 
 
 def test_what_readers_lack_is_named(scans: Dataset, readings: dict[str, Readings]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bcdseg.data.dataset import Dataset
+from bcdseg.data.hashing import content_hash
 from bcdseg.data.readers import read_scan
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.case_results import check_data
@@ -38,9 +39,10 @@ from bcdseg.evaluation.readers.agreement import (
 from bcdseg.evaluation.readers.difference import FEWEST_READERS, over_readers
 from bcdseg.evaluation.results import tracked
 from bcdseg.evaluation.results_table import Case, Cases, table_of
+from bcdseg.networks.config import no_lesion_class
 from bcdseg.types import Mask
 
-Readings = str | PathLike[str] | Mapping[str, ExternalPrediction]
+Readings = str | PathLike[str] | Mapping[str, ExternalPrediction] | Dataset
 Given = Mapping[str, ExternalPrediction]
 DICE, KAPPA = "dice", "kappa"
 TITLES = {DICE: "Dice", KAPPA: "kappa"}
@@ -136,7 +138,8 @@ def evaluate_readers(
 
     Args:
         readings: For each reader's name, what the reader outlined and called: a folder or table as for ``evaluate_predictions``
-            (a table may have a column ``label`` in place of probabilities), or a mapping from ids to predictions.
+            (a table may have a column ``label`` in place of probabilities), a mapping from ids to predictions, or a data set, such
+            as the reviews of one reader that the page saved; its scans are found by their ids or by their pixels.
         scans: Scans that were read, each by every reader.
         model: Predictions of a model for the same scans, in any of these forms.
         model_name: Name of the model in the results.
@@ -212,11 +215,30 @@ class _Drawn:
 
 
 def _read(name: str, readings: Readings, scans: Dataset) -> Given:
-    given = dict(readings) if isinstance(readings, Mapping) else read_predictions(Path(readings), scans)
+    if isinstance(readings, Dataset):
+        given = _of_dataset(readings, scans)
+    else:
+        given = dict(readings) if isinstance(readings, Mapping) else read_predictions(Path(readings), scans)
     check_ids(name, given, scans, subset=False)
     for scan, one in given.items():
         check_probabilities(f"{name}: {scan}", one)
     return given
+
+
+def _of_dataset(readings: Dataset, scans: Dataset) -> dict[str, ExternalPrediction]:
+    """Return what a data set states about each scan; a scan of its negative class that has no mask file has an empty mask."""
+    by_id = {one.id: one for one in readings}
+    by_pixels = {} if set(scans.ids) <= by_id.keys() else {content_hash(one.image): one for one in readings}
+    has_masks, negative = any(one.masks for one in readings), no_lesion_class(readings.classes, "auto")
+    found = {}
+    for scan in scans:
+        one = by_id.get(scan.id) or by_pixels.get(content_hash(scan.image))
+        if one is not None:
+            pixels, mask = readings.read(one)
+            if mask is None and has_masks and one.label is not None and one.label == negative:
+                mask = np.zeros(pixels.shape[:2], bool)
+            found[scan.id] = ExternalPrediction(mask, None if one.label is None else {one.label: 1.0})
+    return found
 
 
 def _shared_kinds(given: Mapping[str, Given]) -> dict[str, bool]:
