@@ -1,0 +1,132 @@
+"""Replace the network of ``bus-multi`` by one that was trained further, and keep its decision rules.
+
+    python training/hospitals/renew.py PACKED.npz RUN                      # both networks on patients that neither was trained on
+    python training/hospitals/renew.py PACKED.npz RUN --out bcdseg/model/weights/bus-multi
+
+``RUN`` is a run of ``train.py --release --fold 0 --start bus-multi`` with its outputs of ``predict.py``. The rules were fitted on
+networks without a hospital (``choose_rules.py``). So that they fit the new network, its logits get the mean and the standard
+deviation of the released network's calibrated logits on the same left-out patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from choose_rules import SIZE
+from figures import DRAWS, MEASURES, Cases, Measure, Rules, cases, table
+from numpy.typing import NDArray
+from pack import HOSPITALS, Packed
+from predict import Outputs, file_of, load_network, outputs
+from release import WORDS, calibrated
+
+import bcdseg
+from bcdseg import Model
+from bcdseg.networks.network import Network
+from bcdseg.training.config_file import from_toml
+
+NAME = "bus-multi"
+COLUMNS = ", other patients"
+
+
+def released_rules(model: Model) -> Rules:
+    """Return the rules that are written into a released model: weights of both presence decisions, and thresholds."""
+    head: Any = model.network.class_head  # type: ignore[union-attr]
+    evidence, context = head.presence.weight[0].tolist()
+    assert model.rules.presence_threshold is not None
+    return Rules(
+        evidence=evidence,
+        context=context,
+        bias=head.presence.bias.item(),
+        mask_threshold=model.rules.threshold,
+        presence_threshold=model.rules.presence_threshold,
+        min_area=model.rules.min_lesion_share,
+    )
+
+
+def matched_rules(old: Rules, before: Outputs, after: Outputs, lesion: NDArray[np.bool_]) -> Rules:
+    """Return the rules for new outputs by which the logits of presence and class are distributed as the old ones."""
+    presence = before.decisions[:, :2] @ np.array([old.evidence, old.context]) + old.bias
+    scale, bias = _matched(after.decisions[:, :2].mean(axis=1), presence)
+    class_scale, shift = _matched(after.decisions[lesion, 2], before.decisions[lesion, 2])
+    return replace(old, evidence=scale / 2, context=scale / 2, bias=bias, scale=class_scale, shift=shift)
+
+
+def _matched(new: NDArray[np.floating[Any]], old: NDArray[np.floating[Any]]) -> tuple[float, float]:
+    """Return scale and shift that give new logits the mean and the standard deviation of old ones."""
+    scale = float(old.std() / new.std())
+    return scale, float(old.mean() - scale * new.mean())
+
+
+def difference(before: Cases, after: Cases, measure: Measure) -> str:
+    """Return the change of a measure with its 95 % bootstrap interval over the same groups."""
+    rng = np.random.default_rng(0)
+    groups, members = np.unique(before.group, return_inverse=True)
+    rows = [np.flatnonzero(members == number) for number in range(len(groups))]
+    draws = []
+    for _ in range(DRAWS):
+        drawn = np.concatenate([rows[number] for number in rng.integers(len(groups), size=len(groups))])
+        draws.append(measure(_drawn(after, drawn)) - measure(_drawn(before, drawn)))
+    value = measure(after) - measure(before)
+    if not np.isfinite(value):
+        return "-"
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    return f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def _drawn(some: Cases, rows: NDArray[np.int64]) -> Cases:
+    arrays = {name: array[rows] for name, array in vars(some).items() if name != "rules"}
+    return Cases(**arrays, rules=some.rules)
+
+
+def new_figures(old: str, columns: dict[str, Cases]) -> str:
+    """Return the table of a card with new columns in place of those of the same name; the others stay."""
+    lines = [line.strip().strip("|").split("|") for line in old.strip().splitlines()]
+    fresh = [line.strip("|").split("|") for line in table(columns, intervals=True).splitlines()]
+    places = {name.strip(): at for at, name in enumerate(lines[0])}
+    for at, name in enumerate(fresh[0]):
+        if name.strip() in columns:
+            for line, new in zip(lines, fresh, strict=True):
+                assert line[0].strip() == new[0].strip()
+                line[places[name.strip()]] = new[at]
+    return "\n" + "\n".join("|" + "|".join(line) + "|" for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("packed", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, help="write the new model to this folder")
+    options = parser.parse_args()
+    packed, model = Packed.load(options.packed), bcdseg.load(NAME, runtime="torch", device="cpu")
+    after = Outputs.load(file_of(options.run, SIZE, mirrored=False))
+    assert isinstance(model.network, Network)
+    old = released_rules(model)
+    before = outputs(model.network, packed, after.rows, SIZE, mirrored=False)
+    new = matched_rules(old, before, after, packed.labels[after.rows] > 0)
+    print(new, "\n")
+    found: dict[str, Cases] = {}
+    for number, hospital in enumerate(HOSPITALS):
+        pair = []
+        for name, some, rules in (("released", before, old), ("new", after, new)):
+            at = packed.hospitals[some.rows] == number
+            pair.append(cases(packed, some.rows[at], some.decisions[at].astype(np.float64), some.masks[at], rules))
+            found[f"{hospital}, {name}"] = pair[-1]
+        print(
+            f"{hospital}, new against released:", *(f"{name} {difference(*pair, of)}" for name, of in MEASURES.items()), sep="\n  "
+        )
+    print("\n" + table(found, intervals=True))
+    if options.out:
+        network = calibrated(load_network(options.run / "network.safetensors"), new)
+        columns = {f"{hospital}{COLUMNS}": found[f"{hospital}, new"] for hospital in HOSPITALS}
+        words = from_toml(WORDS.read_text(encoding="utf-8"))
+        figures = new_figures(str(model.training["figures"]), columns)
+        training = {**model.training, "method": words["method"], "measured on": words["measured on"], "figures": figures}
+        Model(network, model.preprocessing, model.rules, training=training, name=NAME).save(options.out, half=True, overwrite=True)
+
+
+if __name__ == "__main__":
+    main()
