@@ -46,10 +46,10 @@ licences: $(VENV)/dev.done ## print the licence of each installed dependency
 docs: $(VENV)/dev.done ## build the site into site/; what is missing, broken or undocumented fails
 	$(MKDOCS) build
 
-docs-serve: $(VENV)/dev.done ## show the site, built anew when a page changes
+docs-serve: $(VENV)/dev.done ## serve the site, and rebuild it when a page changes
 	$(MKDOCS) serve
 
-format: $(VENV)/dev.done ## put the code into shape
+format: $(VENV)/dev.done ## format the code, and fix what ruff can fix
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 

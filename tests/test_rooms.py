@@ -76,8 +76,7 @@ def test_no_module_is_longer_than_a_reader_can_survey():
 
 def test_no_room_has_more_modules_than_a_reader_can_survey():
     counts = {room: len([*room.glob("[!_]*.py")]) for room in (PACKAGE, *PACKAGE.rglob("*")) if room.is_dir()}
-    full = {room.relative_to(PACKAGE).as_posix(): count for room, count in counts.items() if count > MOST}
-    assert full == ALLOWED
+    assert not {room.relative_to(PACKAGE).as_posix(): count for room, count in counts.items() if count > MOST}
 
 
 def test_each_room_and_module_has_a_layer_and_is_in_the_design(monkeypatch):

@@ -21,6 +21,19 @@ BANNED = {
     "as good as none": "invalid",
     "what is taken for what": "confusion matrix",
     "as sure as right": "reliability diagram",
+    "said aloud": "warns",
+    "aloud": "(rewrite the sentence)",
+    "made ready": "prepared",
+    "brought to": "converted to",
+    "looked at": "processed, read",
+    "lies in": "is in",
+    "lie in": "are in",
+    "is no model": "is not a Model",
+    "holds answers": "contains predictions",
+    "a row a": "one row per",
+    "a line a": "one line per",
+    "let alone": "(rewrite the sentence)",
+    "speaks of": "describes, names",
 }
 """Words, and what to write instead."""
 

@@ -29,7 +29,7 @@ SIZE = "size"
 CANVAS = 1024  # height and width in pixels
 FACTS = "bcdseg.json"
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the same model gives the same file
-PURPOSE = "Writing LiteRT, in an environment of its own since its converter wants an older torch,"
+PURPOSE = "Writing LiteRT, in an environment of its own since its converter needs an older torch,"
 Inputs = dict[str, NDArray[Any]]
 
 

@@ -156,7 +156,7 @@ def ensemble(models: Sequence[Model], *, name: str | None = None) -> Model:
 
 def _network(model: Model) -> Network:
     if not isinstance(model, Model):
-        raise OptionError(f"{model!r}: is no model. Give a list of models, each from load, create or fit.")
+        raise OptionError(f"{model!r}: is not a Model. Give a list of models, each from load, create or fit.")
     if isinstance(model.network, Ensemble):
         raise OptionError(f"{model.name}: is an ensemble itself. Give the models that it was made of, so that each counts once.")
     return model.network

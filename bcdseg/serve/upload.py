@@ -34,7 +34,7 @@ async def _file_of_form(request: Request, body: bytes) -> bytes:
     try:
         form = await _InMemory(request.headers, once(), max_files=1, max_fields=8).parse()
     except (MultiPartException, ValueError):  # its message may quote the form
-        raise HTTPException(400, f"upload: is no form ({FORM}) with one file. Send the file in the field 'file'.") from None
+        raise HTTPException(400, f"upload: is not a form ({FORM}) with one file. Send the file in the field 'file'.") from None
     try:
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
         if not files:

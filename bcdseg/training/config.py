@@ -107,7 +107,7 @@ class FitConfig:
             the square root of the inverse class frequency, ``none``.
         cache: Cache of decoded and resized scans: ``memory``, ``disk``, ``none``, or ``auto``: memory up to ``cache_gb``.
         cache_gb: Largest size of the cache in gigabytes.
-        workers: Data loader processes; None chooses: none beside a network on the CPU, else by the number of cores.
+        workers: Data loader processes; None chooses: none for a network on the CPU, else by the number of cores.
         loss: ``joint`` is the sum of the next two, on the ground truth that each scan has; or a registered name.
         mask_loss: ``dice_ce``, ``dice_focal``, ``tversky``, ``hausdorff``, or a registered name.
         class_loss: ``ce``, ``focal``, or a registered name.
@@ -279,7 +279,7 @@ def from_toml(text: str) -> Any:
     try:
         return toml.loads(text)
     except toml.TOMLDecodeError as error:
-        raise OptionError(f"is no valid TOML ({error}).") from error
+        raise OptionError(f"is not valid TOML ({error}).") from error
 
 
 def to_toml(config: FitConfig) -> str:
@@ -325,4 +325,4 @@ def _yaml(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise OptionError(f"is no valid YAML ({error}).") from error
+        raise OptionError(f"is not valid YAML ({error}).") from error

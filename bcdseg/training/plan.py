@@ -200,7 +200,7 @@ def _check_labels(train: Dataset, train_counts: Supervision, val_counts: Supervi
     missing = [f"{name!r} (train has {count})" for name, count in train_counts.classes.items() if name not in val_counts.classes]
     if missing:
         raise DatasetError(
-            f"val: has no scan of {', '.join(missing)}, so no epoch could be chosen that is good at it. {SPLIT_IT}, "
+            f"val: has no scans of {', '.join(missing)}, so no epoch can be selected for them. {SPLIT_IT}, "
             "or leave the class out with select."
         )
 

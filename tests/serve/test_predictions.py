@@ -127,8 +127,8 @@ REFUSED: dict[str, tuple[str, tuple[bytes, str], int, str]] = {
     "large DICOM": ("/predict", (content(dicom(np.zeros((1200, 1000), np.uint8))), ""), 413, "1200x1000 pixels"),
     "DICOM asked of a picture": ("/dicom-seg", (encoded(1), ""), 422, "is no DICOM file"),
     "a frame of a picture": ("/predict?frame=2", (encoded(1), ""), 422, "only DICOM clips"),
-    "no form": ("/predict", (b"--x", "multipart/form-data"), 400, "is no form"),
-    "a broken form": ("/predict", (b"nonsense", "multipart/form-data; boundary=x"), 400, "is no form"),
+    "no form": ("/predict", (b"--x", "multipart/form-data"), 400, "is not a form"),
+    "a broken form": ("/predict", (b"nonsense", "multipart/form-data; boundary=x"), 400, "is not a form"),
     "a form without file": (
         "/predict",
         (form(b"x")[0].replace(b"; filename=", b"; nothing="), form(b"x")[1]),

@@ -98,8 +98,8 @@ def test_a_setting_that_is_wrong_says_what_is_right(setting: str, advice: str) -
 @pytest.mark.parametrize(
     ("name", "content", "advice"),
     [
-        ("a.toml", "lr = ", "no valid TOML"),
-        ("a.yaml", "lr: [", "no valid YAML"),
+        ("a.toml", "lr = ", "not valid TOML"),
+        ("a.yaml", "lr: [", "not valid YAML"),
         ("a.yaml", "- lr", "contains no options"),
         ("a.json", "{}", "ends in .toml, .yaml or .yml"),
         ("a.toml", "epochs = -1", "a.toml: epochs=-1"),

@@ -163,7 +163,7 @@ def test_a_recipe_is_read_from_any_path(tmp_path: Path) -> None:
         ('[model]\nencoder = "plain_cnn"\n[fit]\nepoch = 3\n', "Did you mean 'epochs'"),
         ('model = "resnet50"\n', "'model' is not a section"),
         ('[network]\nencoder = "plain_cnn"\n', "a recipe has no 'network'"),
-        ("[model\n", "no valid TOML"),
+        ("[model\n", "not valid TOML"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_refused(text: str, message: str, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def read_samples(table: Table, listing: Listing) -> FolderListing:
     """Read one sample per row of a table.
 
     A file may be named without its folders, if its name is unique below the data set's folder. If the table has no column of
-    masks, those that lie in folders next to the images are taken, paired by their names.
+    masks, those in folders next to the images are taken, paired by their names.
 
     Raises:
         DatasetError: The table has no column of images; the message lists its columns and what each is taken for.

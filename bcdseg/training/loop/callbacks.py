@@ -65,10 +65,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ModelFileError(f"{path}: is damaged, or no checkpoint of a run ({type(error).__name__}).") from error
+        raise ModelFileError(f"{path}: is damaged, or not a checkpoint of a run ({type(error).__name__}).") from error
     missing = {"state_dict", "history", "facts"} - checkpoint.keys()
     if missing:
-        raise ModelFileError(f"{path}: is no checkpoint of a run of bcdseg: it lacks {', '.join(sorted(missing))}.")
+        raise ModelFileError(f"{path}: is not a checkpoint of a run of bcdseg: it lacks {', '.join(sorted(missing))}.")
     return checkpoint
 
 
