@@ -29,7 +29,7 @@ from bcdseg.app.sessions import UploadedScan
 from bcdseg.data.images import to_uint8
 from bcdseg.data.masks import read_mask
 from bcdseg.errors import InputError, LimitError, OptionError, OutputError
-from bcdseg.files import write_whole
+from bcdseg.files import can_write, write_whole
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import json_bytes, png_bytes
 from bcdseg.partial import locked
@@ -132,6 +132,7 @@ class Corrections:
 
     Raises:
         OptionError: The folder contains something else.
+        OutputError: It can't be written.
         InputError: A review in it is damaged.
     """
 
@@ -141,6 +142,8 @@ class Corrections:
         self._read: dict[str, tuple[tuple[int, ...], Record]] = {}
         if folder.exists() and not folder.is_dir():
             raise OptionError(f"{folder}: is not a folder. Choose another one for the corrections.")
+        if folder.is_dir() and not can_write(folder, 1):
+            raise OutputError(f"{folder}: can't be written. Choose another folder for the corrections.")
         if folder.is_dir() and any(folder.iterdir()) and not (folder / TABLE).exists() and not (folder / FILES).is_dir():
             raise OptionError(f"{folder}: contains files that are no corrections. Choose a new or an empty folder.")
         self.records()

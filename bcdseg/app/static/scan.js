@@ -30,7 +30,7 @@ export class ScanView {
     this.read = read;
     this.editor = new Editor(this.viewer, (edges) => this.#correct(edges));
     this.comparison = new Comparison(server, this.viewer);
-    this.reading = new Reading(server, (entry) => this.#saved(entry), () => this.#measure());
+    this.reading = new Reading(server, (entry) => this.#saved(entry), () => this.#measure(true));
     by("threshold").addEventListener("input", () => this.#slide());
     by("threshold-reset").addEventListener("click", () => this.#setThreshold(null));
     by("scale").addEventListener("submit", (event) => this.#setScale(event));
@@ -173,8 +173,8 @@ export class ScanView {
     by("threshold-reset").hidden = own || this.#entry.step == null;
   }
 
-  /** The library's numbers for what the slider and the scale say now. */
-  async #measure() {
+  /** The library's numbers for what the slider and the scale are set to; with another reader, also another outline to correct. */
+  async #measure(switched = false) {
     const entry = this.#entry;
     if (!entry) return;
     this.#asked.abort();
@@ -186,8 +186,8 @@ export class ScanView {
       complain("");
       const before = entry.reading;
       this.#tell(answer, reviews);
-      if (entry.reading.edges === before?.edges || entry.reading.revision === before?.revision) this.editor.refresh(answer);
-      else this.editor.load(answer, entry.reading.edges);
+      if (switched || entry.reading.revision !== before?.revision) this.editor.load(answer, entry.reading.edges);
+      else this.editor.refresh(answer);
       this.viewer.draw(withReading(answer, entry.reading));
       await this.comparison.load(entry, this.#question(), answer, this.#others(reviews));
     } catch (error) {

@@ -33,7 +33,7 @@ export class Reading {
     for (const one of all(".corrects")) one.hidden = !server.corrections;
     by("reading-off").hidden = Boolean(server.corrections);
     by("reading-off-words").textContent = OFF;
-    by("reader").value = stored() ?? server.reader;
+    by("reader").value = storedReader(server.reader);
     by("reader").addEventListener("change", () => this.#switch(switched));
     for (const verdict of VERDICTS) by(verdict).addEventListener("click", () => this.judge(verdict));
     by("save-again").addEventListener("click", () => this.#save(this.#entry));
@@ -121,7 +121,7 @@ export class Reading {
   #switch(switched) {
     if (!this.reader) by("reader").value = this.server.reader;
     try {
-      localStorage.setItem("reader", this.reader);
+      localStorage.setItem("reader", JSON.stringify([this.server.reader, this.reader]));
     } catch {
       // it lasts as long as the page does
     }
@@ -151,10 +151,12 @@ export function othersInWords({ reader, verdict, label, outline, predicted_label
   return `${reader}: ${parts.filter(Boolean).join(", ")}`;
 }
 
-function stored() {
+/** The name that was typed here, unless the program suggests another one than it did then. */
+function storedReader(suggested) {
   try {
-    return localStorage.getItem("reader");
+    const [before, name] = JSON.parse(localStorage.getItem("reader")) ?? [];
+    return before === suggested && name ? name : suggested;
   } catch {
-    return null;
+    return suggested;
   }
 }
