@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
-from bcdseg.data.dataset import Dataset
 from bcdseg.data.grouping import number_groups
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import DatasetError, OptionError
+
+if TYPE_CHECKING:
+    from bcdseg.data.dataset import Dataset
 
 UNKNOWN = -1
 """Number of an unknown label, as in the library's own losses."""
