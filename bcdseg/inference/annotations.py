@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from bcdseg.data.annotations import coco, labelme
 from bcdseg.data.annotations.outlines import LESION, Outline, OutlinedScan, json_file, png_file, write_all
 from bcdseg.data.annotations.polygons import Polygon, components, to_corners, trace
@@ -192,9 +190,8 @@ def _outlines(prediction: Prediction, label: str) -> Iterator[Outline]:
     assert prediction.mask is not None
     regions = list(components(prediction.mask))
     for (window, region), lesion in zip(regions, _lesions(prediction, len(regions)), strict=True):
-        mask = np.zeros(prediction.size, bool)
-        mask[window] = region
-        yield Outline(label, mask, None if lesion is None else round(lesion.probability, 4))
+        score = None if lesion is None else round(lesion.probability, 4)
+        yield Outline(label, region, score, window, prediction.size)
 
 
 def _lesions(prediction: Prediction, count: int) -> Sequence[Lesion | None]:

@@ -377,6 +377,31 @@ def test_yolo_as_roboflow_lays_it_out_and_with_classes_txt(tmp_path: Path) -> No
     assert [(one.label, one.part, len(one.masks)) for one in data] == [("malignant", "val", 1), ("benign", "val", 0)]
 
 
+def test_yolo_folders_inside_each_other(tmp_path: Path) -> None:
+    for folder in ("images", "images/val", "images/val/far"):
+        images(tmp_path, f"{folder}/a.png")
+        write(tmp_path / f"{folder.replace('images', 'labels')}/a.txt", LINE)
+    write(tmp_path / "data.yaml", "train: images\nval: images/val\ntest: images/val/far\nnames: [benign, malignant]\n")
+    parts = {one.id: one.part for one in bcdseg.open_dataset(tmp_path)}
+    assert parts == {"images/a.png": "train", "images/val/a.png": "val", "images/val/far/a.png": "test"}
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_yolo_images_that_exif_turns(tmp_path: Path, orientation: int) -> None:
+    turned = {1: 0, 3: 2, 6: 1, 8: 3}[orientation]  # quarter turns to the left of the stored pixels
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.rot90(scan(0)[0], turned).copy())
+    (tmp_path / "images").mkdir()
+    stored.save(tmp_path / "images/a.jpg", exif=exif)
+    write(tmp_path / "labels/a.txt", LINE)
+    write(tmp_path / "data.yaml", "train: images\nnames: [benign, malignant]\n")
+    data = bcdseg.open_dataset(tmp_path)
+    pixels, mask = data.read(data[0])
+    assert pixels.shape == SIZE
+    assert (mask == square()).all()
+
+
 @pytest.mark.parametrize(
     ("text", "yaml", "message"),
     [
@@ -444,8 +469,28 @@ def test_nnunet_regions_several_classes_and_ignored_pixels(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("labels", "label"),
+    [
+        ({"background": 0, "lesion": [1, 2], "benign": 1, "malignant": 2}, "malignant"),
+        ({"background": 0, "lesion": [1, 2], "benign": [1], "malignant": [2]}, "malignant"),
+        ({"background": [0], "malignant": [2], "lesion": [1, 2], "benign": [1]}, "malignant"),
+        ({"background": 0, "malignant": [1, 2], "core": 2}, None),
+    ],
+)
+def test_nnunet_regions_are_classes_if_each_value_has_a_name_of_its_own(
+    tmp_path: Path, labels: dict[str, Any], label: str | None
+) -> None:
+    nnunet(tmp_path, labels, square().astype(np.uint8) * 2)
+    data = bcdseg.open_dataset(tmp_path)
+    assert data[0].label == label
+    assert (mask_of(data) == square()).all()
+
+
+@pytest.mark.parametrize(
     ("labels", "value", "message"),
     [
+        ({"background": 0, "benign": "one"}, 1, r"dataset\.json: its label 'benign' has the value 'one'"),
+        ({"background": 0, "benign": [1, None]}, 1, r"dataset\.json: its label 'benign' has the value \[1, None\]"),
         ({"background": 0, "benign": 1, "malignant": 2}, 3, r"labelsTr/a\.png: contains the value 3"),
         ({"background": 0}, 1, r"dataset\.json: its 'labels' name no lesion"),
     ],

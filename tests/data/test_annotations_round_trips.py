@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -233,6 +234,24 @@ def test_a_table_of_annotated_samples_points_to_the_other_formats(data: bcdseg.D
     back = bcdseg.open_dataset(written(data, "coco", tmp_path / "coco"))
     with pytest.raises(DatasetError, match="to_nnunet"):
         back.to_csv(tmp_path / "all.csv")
+    with pytest.warns(DataWarning, match="samples have masks in annotation files"):
+        frame = back.to_frame()
+    assert list(frame["label"]) == [one.label for one in back]
+    assert frame["mask"].isna().all()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_many_regions_need_little_memory(name: str, tmp_path: Path) -> None:
+    size, mask = (512, 512), np.zeros((512, 512), bool)
+    mask[::16, ::16] = True  # 1024 regions, whose masks would need 268 megabytes together
+    data = bcdseg.open_dataset({"image": [np.zeros(size, np.uint8)], "mask": [mask], "label": ["benign"]}, name="dots")
+    tracemalloc.start()
+    folder = written(data, name, tmp_path / name)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6
+    back = bcdseg.open_dataset(folder)
+    assert (back.read(back[0])[1] == mask).all()
 
 
 def test_classes_of_lesions_are_renamed_with_those_of_scans(data: bcdseg.Dataset, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from bcdseg.data.annotations.outlines import (
     LESION,
+    Outline,
     OutlinedScan,
     image_file,
     image_names,
@@ -24,14 +25,13 @@ from bcdseg.data.annotations.outlines import (
     write_all,
 )
 from bcdseg.data.annotations.own_keys import known_values
-from bcdseg.data.annotations.polygons import trace
 from bcdseg.data.annotations.runs import decode_coco, encode_coco, lesion_of
 from bcdseg.data.annotations.samples import IMAGE_FOLDER, AnnotatedImage, check_size, load_json, samples_of, starts_with_key
 from bcdseg.data.annotations.shapes import check_polygon
 from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing, class_order
 from bcdseg.data.readers import read_scan
 from bcdseg.errors import DatasetError, InputError, OptionError
-from bcdseg.types import LesionMask, Mask
+from bcdseg.types import LesionMask
 
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
@@ -149,13 +149,13 @@ def entry_of(scan: OutlinedScan, segmentation: str, tolerance: float = 0.0) -> d
     known = {} if scan.outlines is None else {"annotated": True}
     annotations = []
     for outline in scan.outlines or ():
-        rows, columns = np.flatnonzero(outline.mask.any(axis=1)), np.flatnonzero(outline.mask.any(axis=0))
-        left, top = int(columns[0]), int(rows[0])
+        rows, columns = np.flatnonzero(outline.region.any(axis=1)), np.flatnonzero(outline.region.any(axis=0))
+        top, left = outline.corner[0] + int(rows[0]), outline.corner[1] + int(columns[0])
         annotation = {
             "category": outline.label,
-            "segmentation": _segmentation(outline.mask, segmentation, tolerance),
-            "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
-            "area": int(outline.mask.sum()),
+            "segmentation": _segmentation(outline, segmentation, tolerance),
+            "bbox": [left, top, int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1],
+            "area": int(outline.region.sum()),
             "iscrowd": 0,
         }
         annotations.append(annotation if outline.score is None else {**annotation, "score": outline.score})
@@ -209,7 +209,7 @@ def write(
     return write_all(folder, files, contents(), overwrite=overwrite)
 
 
-def _segmentation(mask: Mask, segmentation: str, tolerance: float) -> Any:
+def _segmentation(outline: Outline, segmentation: str, tolerance: float) -> Any:
     if segmentation == "rle":
-        return encode_coco(mask)
-    return [[value for point in polygon.corners() for value in point] for polygon in trace(mask, tolerance)]
+        return encode_coco(outline.mask)
+    return [[value for point in polygon.corners() for value in point] for polygon in outline.polygons(tolerance)]

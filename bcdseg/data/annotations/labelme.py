@@ -20,7 +20,6 @@ from PIL import Image, UnidentifiedImageError
 
 from bcdseg.data.annotations.outlines import OutlinedScan, image_file, image_names, json_file, scan_of, with_parts, write_all
 from bcdseg.data.annotations.own_keys import known_values
-from bcdseg.data.annotations.polygons import trace
 from bcdseg.data.annotations.samples import AnnotatedImage, check_size, load_json, samples_of, starts_with_key
 from bcdseg.data.annotations.shapes import check_polygon, ellipse, place
 from bcdseg.data.layouts.listing import FolderListing, Listing
@@ -133,7 +132,7 @@ def document(scan: OutlinedScan, image_path: str, tolerance: float = 0.0) -> dic
     """
     shapes: list[dict[str, Any]] = []
     for number, outline in enumerate(scan.outlines or (), start=1):
-        polygons = trace(outline.mask, tolerance)
+        polygons = outline.polygons(tolerance)
         for polygon in polygons:
             shapes.append(
                 {

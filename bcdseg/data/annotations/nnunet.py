@@ -43,7 +43,8 @@ class Labels:
     @property
     def are_classes(self) -> bool:
         """Whether the labels are classes of lesions, and not only their name."""
-        return len(self.classes) > 1 or set(self.classes.values()) <= set(USUAL_ORDER)
+        names = set(self.classes.values())
+        return len(names) > 1 or names <= set(USUAL_ORDER)
 
 
 def recognise(listing: Listing) -> bool:
@@ -90,19 +91,30 @@ def read_labels(file: Path) -> Labels:
     labels = content.get("labels") if isinstance(content, dict) else None
     if not isinstance(labels, dict):
         raise DatasetError(f"{file}: has no 'labels'.")
-    classes: dict[int, str] = {}
+    regions: dict[str, frozenset[int]] = {}
     ignored = None
     for first, second in labels.items():
-        name, values = (str(second), first) if first.isdecimal() else (first, second)
+        name, values = (str(second), [first]) if first.isdecimal() else (first, second if isinstance(second, list) else [second])
+        if not all(str(value).isdecimal() for value in values):
+            raise DatasetError(f"{file}: its label {name!r} has the value {second!r}. Give a whole number, or a list of them.")
         if name.lower() == IGNORE:
-            ignored = int(values)
-        elif isinstance(values, list):  # a region, which is the union of labels
-            classes |= dict.fromkeys(map(int, values), REGION)
-        elif name.lower() != BACKGROUND and str(values).isdecimal():
-            classes[int(values)] = name
-    if not classes:
+            ignored = int(values[0])
+        elif name.lower() != BACKGROUND:
+            regions[name] = frozenset(map(int, values)) - {0}
+    if not any(regions.values()):
         raise DatasetError(f"{file}: its 'labels' name no lesion besides the background.")
-    return Labels(classes, ignored)
+    return Labels(_classes(regions), ignored)
+
+
+def _classes(regions: Mapping[str, frozenset[int]]) -> dict[int, str]:
+    """Return the class of each value of a label image.
+
+    Of region-based labels, where a name has a list of values, a value's class is the name that it has alone. If a value has none,
+    the regions are parts of a lesion (its whole and its core) and no classes, so that all values are one lesion.
+    """
+    alone = {value: name for name, values in regions.items() if len(values) == 1 for value in values}
+    together = {value for values in regions.values() for value in values}
+    return alone if alone.keys() == together else dict.fromkeys(together, REGION)
 
 
 def _root(listing: Listing) -> Path | None:
@@ -184,7 +196,8 @@ def write(dataset: Dataset, folder: Path, *, split: Iterable[Dataset] | None, ov
             scan = scan_of(sample, image, (pixels.shape[0], pixels.shape[1]), dataset.resize_masks)
             values = np.zeros(scan.size, np.uint8)
             for outline in scan.outlines or ():
-                values[outline.mask] = labels.get(outline.label, 1)
+                place = values if outline.window is None else values[outline.window]
+                place[outline.region] = labels.get(outline.label, 1)
             yield image, png_file(pixels)
             yield label, png_file(values)
         yield CASES, cases_file({places[sample.id][0]: sample for sample in samples})

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from bcdseg.data.annotations.own_keys import own_keys
-from bcdseg.data.annotations.polygons import components
+from bcdseg.data.annotations.polygons import Polygon, components, trace
 from bcdseg.data.images import SUFFIXES, to_uint8
 from bcdseg.data.masks import read_mask
 from bcdseg.errors import OptionError
@@ -38,13 +38,35 @@ class Outline:
 
     Attributes:
         label: Class of the lesion, or ``lesion``.
-        mask: Mask of the image's size.
+        region: Mask of the image's size, or of the window.
         score: Probability of the lesion, or None for the truth.
+        window: Window of the image that the region fills, or None for the whole image.
+        size: Height and width of the image, for a region of a window.
     """
 
     label: str
-    mask: Mask
+    region: Mask
     score: float | None = None
+    window: tuple[slice, slice] | None = None
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Row and column of the region's first pixel in the image."""
+        return (0, 0) if self.window is None else (self.window[0].start, self.window[1].start)
+
+    def polygons(self, tolerance: float) -> tuple[Polygon, ...]:
+        """Return the polygons of the lesion, one for each connected region; see ``trace``."""
+        return trace(self.region, tolerance, self.corner)
+
+    @property
+    def mask(self) -> Mask:
+        """Mask of the image's size, which is made on each access: a scan with thousands of small regions would fill the memory."""
+        if self.window is None:
+            return self.region
+        whole = np.zeros(self.size, bool)
+        whole[self.window] = self.region
+        return whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,15 +90,13 @@ def outlines_of(sample: Sample, size: tuple[int, int], resize: bool) -> tuple[Ou
     """Return the outlines of a sample: those of its annotation files, and the connected regions of its mask files."""
     if not sample.masks:
         return None
-    found = []
+    found: list[Outline] = []
     files = [mask for mask in sample.masks if not isinstance(mask, LesionMask)]
     for mask in sample.masks:
         if isinstance(mask, LesionMask) and (drawn := read_mask([mask], size, resize)).any():
             found.append(Outline(mask.label or sample.label or LESION, drawn))
-    for window, region in components(read_mask(files, size, resize)):
-        whole = np.zeros(size, bool)
-        whole[window] = region
-        found.append(Outline(sample.label or LESION, whole))
+    regions = components(read_mask(files, size, resize)) if files else ()
+    found += [Outline(sample.label or LESION, region, window=window, size=size) for window, region in regions]
     return tuple(found)
 
 

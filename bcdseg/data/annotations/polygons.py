@@ -61,15 +61,19 @@ def components(mask: Mask) -> Iterator[tuple[tuple[slice, slice], Mask]]:
         yield windows[index], regions[windows[index]] == index + 1
 
 
-def trace(mask: Mask, tolerance: float = 0.0) -> tuple[Polygon, ...]:
+def trace(mask: Mask, tolerance: float = 0.0, corner: tuple[int, int] = (0, 0)) -> tuple[Polygon, ...]:
     """Return the polygons of a mask, one for each connected region, in descending order of size.
 
     Args:
         mask: The mask.
         tolerance: Greatest distance in pixels by which a contour may be simplified (Douglas-Peucker). With 0 the polygons have
             exactly the pixels of the mask.
+        corner: Row and column of the mask's first pixel in the image, for a mask of a window.
     """
-    return tuple(_outline(region, (window[0].start, window[1].start), tolerance) for window, region in components(mask))
+    top, left = corner
+    return tuple(
+        _outline(region, (top + window[0].start, left + window[1].start), tolerance) for window, region in components(mask)
+    )
 
 
 def fill(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Mask:

@@ -12,11 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from bcdseg.data.annotations.outlines import LESION, OutlinedScan, image_file, image_names, scan_of, with_parts, write_all
 from bcdseg.data.annotations.own_keys import CASES, cases_file, known_values, read_cases
-from bcdseg.data.annotations.polygons import trace
 from bcdseg.data.annotations.samples import IMAGE_FOLDER, AnnotatedImage, samples_of
 from bcdseg.data.annotations.shapes import check_polygon
 from bcdseg.data.images import read_image
@@ -51,11 +50,12 @@ def read(listing: Listing) -> FolderListing:
     content = _yaml(file) if file.suffix.lower() in (".yaml", ".yml") else {"names": _text(file).splitlines()}
     names = _names(content["names"], file)
     texts, folders, cases = _texts(listing), _folders(content, file, listing), read_cases(listing.root)
+    innermost_first = sorted(folders, key=len, reverse=True)
     images, problems = [], []
     for name in listing.images:
         if (text := _labels_of(name)) not in texts:
             continue
-        part = next((part for folder, part in folders.items() if name.startswith(folder)), None)
+        part = next((folders[folder] for folder in innermost_first if name.startswith(folder)), None)
         try:
             image = _image(name, listing.path(name), listing.path(text), names, part)
             images.append(replace(image, **known_values(cases.get(name, {}))))
@@ -152,10 +152,11 @@ def _add(words: Sequence[str], what: str, names: Mapping[int, str], image: Annot
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Return the height and width of an image, from its header where Pillow reads it."""
+    """Return the height and width of an image, from its header where Pillow reads it; turned as its EXIF orientation says."""
     try:
         with Image.open(path) as image:
-            return image.height, image.width
+            turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
     except (UnidentifiedImageError, OSError):
         height, width = read_image(path).shape[:2]
         return height, width
@@ -194,7 +195,7 @@ def _lines(scan: OutlinedScan, classes: list[str], tolerance: float) -> bytes:
     height, width = scan.size
     lines = []
     for outline in scan.outlines or ():
-        for polygon in trace(outline.mask, tolerance):
+        for polygon in outline.polygons(tolerance):
             values = (f"{x / width:.8g} {y / height:.8g}" for x, y in polygon.corners())
             if outline.label not in classes:
                 classes.append(outline.label)
