@@ -138,6 +138,7 @@ def test_offline_says_what_to_download_and_where_to_put_it(tmp_path: Path, monke
         fetch_busi("cairo", cache=tmp_path / "cache")
     for part in (url, str(place), "in a browser"):
         assert part in str(caught.value)
+    assert left(tmp_path) == []
     place.write_bytes(zipped(busi(tmp_path / "made/Dataset_BUSI_with_GT")))
     assert len(open_dataset(fetch_busi("cairo", cache=tmp_path / "cache"))) == 8
     assert place.exists()

@@ -151,6 +151,8 @@ def _fetched(wanted: PublicSet, file: RemoteFile, home: Path, say: Say) -> Path:
     try:
         download(url, part, say)
     except ConnectionError as error:
+        if not part.stat().st_size:
+            forget(part)
         reason = f"{wanted.title} can't be fetched from {url} ({error})."
         raise DataUnavailableError(f"{reason} {_by_hand(wanted, home, url)}") from None
     except DatasetError:
