@@ -54,7 +54,7 @@ def corrected(page: Page) -> None:
     page.wait_for_selector("#accepted[aria-pressed=true]")
     page.click("#tool-buttons [value=calipers]")
     drag(page, (box["x"], middle), (right, middle))
-    page.wait_for_function("!document.querySelector('#saved').textContent.startsWith('Saving')")
+    page.wait_for_selector("#saved:has-text('Saved at')")
 
 
 def compared(page: Page) -> None:

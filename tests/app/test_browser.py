@@ -236,7 +236,7 @@ def test_a_corrected_outline_is_saved_at_once_and_survives_a_killed_server(brows
         page.keyboard.press("2")
         page.keyboard.press("a")
         page.wait_for_selector("#accepted[aria-pressed=true]")
-        page.wait_for_function("!document.querySelector('#saved').textContent.startsWith('Saving')")
+        page.wait_for_selector("#saved:has-text('Saved at')")
         final = _saved(page, folder)
         assert (final["verdict"], final["label"], final["predicted_label"]) == ("accepted", "benign", before.label)
         assert (final["mask"] == saved["mask"]).all()

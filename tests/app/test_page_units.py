@@ -26,9 +26,7 @@ def test_modules_of_the_page() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(
-    not (TOOLS / "node_modules").is_dir(), reason="no tools: npm install in tests/app/page_tools"
-)
+@pytest.mark.skipif(not (TOOLS / "node_modules").is_dir(), reason="no tools: npm install in tests/app/page_tools")
 @pytest.mark.parametrize("check", ["types", "lint"])
 def test_types_and_style_of_the_page(check: str) -> None:
     done = subprocess.run(["npm", "run", "--silent", check], cwd=TOOLS, capture_output=True, text=True, check=False)

@@ -18,6 +18,7 @@ export class Comparison {
   #outlines = {};
   #readers = [];
   #loaded = 0;
+  #sending = Promise.resolve();
 
   constructor(server, viewer) {
     this.server = server;
@@ -44,10 +45,13 @@ export class Comparison {
 
   /** Sends the mask files that were opened with a scan, once the scan itself is read. */
   async sendTruth(entry, question) {
-    while (entry.masks.length) {
-      const file = entry.masks.shift();
-      await this.server.addTruth(entry.id, file, question).catch((error) => complain(error.message));
-    }
+    this.#sending = this.#sending.then(async () => {
+      while (entry.masks.length) {
+        const file = entry.masks.shift();
+        await this.server.addTruth(entry.id, file, question).catch((error) => complain(error.message));
+      }
+    });
+    await this.#sending; // whoever asks meanwhile waits for the same files
   }
 
   /** Shows or hides the other outlines. */
