@@ -119,7 +119,7 @@ def test_another_model_other_options_and_other_folders_are_refused(model: str, s
     before = _contents(out)
     other = bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=32).save(tmp_path / "small")
     for arguments, reason in (
-        (["--model", other, "--resume"], "answers of another model"),
+        (["--model", other, "--resume"], "predictions of another model"),
         (["--model", model, "--resume", "--threshold", "0.6"], "threshold None, not 0.6"),
         (["--model", model, "--resume", "--no-overlay"], "overlay True, not False"),
         (["--model", model, "--resume", "--overwrite"], "give one of them"),
