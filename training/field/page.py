@@ -40,7 +40,7 @@ NOTES = """\
 Brackets are 95 % intervals from a bootstrap over patients and groups of near-duplicates. They cover the choice of test scans for
 these networks; where several seeds were run, figures are their means.
 
-- **claimed**: the accuracy that the authors of such systems state.
+- **claimed**: the accuracy that the authors of such systems state; `bcdseg recipes NAME` names the source of each recipe.
 - **random split**: a fifth of BUSI's scans is held back at random, as these authors do. Near-copies of test scans are among the
   training scans.
 - **no copies across**: the same, but near-duplicates stay in one part.
@@ -88,7 +88,7 @@ def write_page(runs: Sequence[RunPlan], work: Path, folder: Path) -> None:
         [
             "# What 98 % is worth",
             "",
-            *_lead(rows),
+            *_lead(rows, bare),
             f"![Accuracy of each recipe: claimed, by random split, without copies across parts, at other hospitals]({NAME}.png)",
             "",
             *_table("Accuracy", rows, bare, measured, ACCURACY),
@@ -111,15 +111,23 @@ def _column(of: Finished, measure: str) -> dict[str, Estimate]:
     return {title: found for title, some in tables.items() if (found := mean_over_seeds(some, [measure]).get(measure)) is not None}
 
 
-def _lead(rows: Sequence[Row]) -> Iterator[str]:
+def _lead(rows: Sequence[Row], bare: Sequence[Finished]) -> Iterator[str]:
     """One paragraph: what is claimed, and what the same recipe reaches."""
     for row in rows:
         if row.claimed is not None and row.measured:
             parts = [f"{100 * one.value:.0f} % {WHERE[title]}" for title, one in row.measured.items() if one.value is not None]
             yield f"**{_claim(row.claimed)} accuracy is claimed for systems like `{row.name}`."
-            yield f"The same recipe reaches {_list(parts)}.**"
+            yield f"The same recipe reaches {_list(parts)}.** {_effort(next(one for one in bare if _title(one) == row.name))}"
             yield ""
             return
+
+
+def _effort(of: Finished) -> str:
+    """One sentence on the number of runs and their epochs, so that nobody takes a short run for the whole."""
+    facts = [result.facts for result in of.results.values()]
+    epochs = f"{_range([fact['epochs run'] for fact in facts])} of the {facts[0]['epochs claimed']} epochs that are claimed"
+    runs = "one run" if len(facts) == 1 else f"{len(facts)} runs"
+    return f"These are the figures of {runs} of {epochs}; on each the epoch was chosen on validation scans."
 
 
 def _table(
@@ -174,19 +182,30 @@ def _gains(bare: Finished, masked: Finished) -> Iterator[str]:
 
 
 def _runs(found: Sequence[Finished], runs: Sequence[RunPlan]) -> Iterator[str]:
-    yield from ("## What was run", "", "| recipe | split | seeds | epochs run of claimed | initial weights | minutes per run |")
-    yield "|---|---|---|---|---|---|"
+    yield from (
+        "## What was run",
+        "",
+        "| recipe | split | seeds | epochs run of claimed | epoch chosen | initial weights | minutes per run |",
+    )
+    yield "|---|---|---|---|---|---|---|"
     for one in found:
         for way in WAYS:
             some = [result.facts for (of, _), result in one.results.items() if of == way]
             if some:
                 epochs = _range([fact["epochs run"] for fact in some])
                 minutes = _range([round(fact["training seconds"] / 60) for fact in some])
-                cells = (len(some), f"{epochs} of {some[0]['epochs claimed']}", some[0]["weights"], minutes)
+                chosen = _range([fact.get("best epoch", 0) for fact in some])
+                cells = (len(some), f"{epochs} of {some[0]['epochs claimed']}", chosen, some[0]["weights"], minutes)
                 yield f"| {_title(one)} | {way} | {' | '.join(map(str, cells))} |"
     done = {(one.recipe, way, seed) for one in found for way, seed in one.results}
     left = [run for run in runs if (run.recipe, run.way, run.seed) not in done]
-    yield from ("", f"{len(runs) - len(left)} of {len(runs)} planned runs are finished. Not run:", "", *_left(left))
+    yield from (
+        "",
+        f"{len(runs) - len(left)} of {len(runs)} planned runs are finished. Minutes are those of a machine that was busy with other "
+        "work. Not run:",
+        "",
+        *_left(left),
+    )
 
 
 def _left(left: Sequence[RunPlan]) -> Iterator[str]:
