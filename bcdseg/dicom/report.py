@@ -17,12 +17,17 @@ from bcdseg.types import Point
 
 SCHEME = "99BCDSEG"
 CANDIDATE = "Candidate, below the presence threshold"
+SHAPES = {"oval": "OvoidShapeOval", "round": "RoundShape", "irregular": "Irregular"}  # SNOMED CT, of CID 6005
+ORIENTATIONS = {"parallel": "Parallel", "not parallel": "NotParallel"}  # DCM, CID 6152
 KNOWN_CLASSES = {"normal": "Normal", "benign": "Benign", "malignant": "Malignant"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredLesion:
-    """A lesion of a report, with lengths and area in millimetres, or in pixels if ``in_mm`` is False."""
+    """A lesion of a report, with lengths and area in millimetres, or in pixels if ``in_mm`` is False.
+
+    ``shape`` and ``orientation`` are BI-RADS descriptors, keys of ``SHAPES`` and ``ORIENTATIONS``.
+    """
 
     long_axis: float
     short_axis: float
@@ -31,6 +36,8 @@ class MeasuredLesion:
     probability: float
     long_axis_ends: tuple[Point, Point]
     short_axis_ends: tuple[Point, Point]
+    shape: str
+    orientation: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +161,18 @@ class _Writer:
                     self._own("mask-probability", "", "Mean probability of lesion"), lesion.probability, self.codes.UCUM.NoUnits
                 ),
             ],
-            qualitative_evaluations=list(evaluations) or None,
+            qualitative_evaluations=[*evaluations, *self._descriptors(lesion)] or None,
         )
+
+    def _descriptors(self, lesion: MeasuredLesion) -> list[Any]:
+        """Return the descriptors of a mass in ultrasound; mammograms have others."""
+        if self._is_mammogram:
+            return []
+        named = (
+            (self.codes.SCT.Shape, getattr(self.codes.SCT, SHAPES[lesion.shape])),
+            (self.codes.DCM.Orientation, getattr(self.codes.DCM, ORIENTATIONS[lesion.orientation])),
+        )
+        return [self.sr.QualitativeEvaluation(name=name, value=value) for name, value in named]
 
     def _measurement(self, name: Any, value: float, unit: Any) -> Any:
         return self.sr.Measurement(name=name, value=round(float(value), 4), unit=unit)

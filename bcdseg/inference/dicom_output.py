@@ -106,7 +106,7 @@ def save_dicom_sr(
     keep_identifiers: bool | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write measurements as a DICOM structured report (TID 1500): axes, area, class and probabilities.
+    """Write measurements as a DICOM structured report (TID 1500): axes, area, class, probabilities and suggested descriptors.
 
     A candidate, an outline below the presence threshold, is measured like a lesion. It is named ``candidate``, and an evaluation of
     its group gives the reason.
@@ -264,4 +264,6 @@ def _measured(lesion: Lesion) -> MeasuredLesion:
         probability=lesion.probability,
         long_axis_ends=lesion.long_axis_ends,
         short_axis_ends=lesion.short_axis_ends,
+        shape=lesion.descriptors.shape,
+        orientation=lesion.descriptors.orientation,
     )

@@ -16,6 +16,28 @@ from bcdseg.inference.components import Component, Integers, find_components
 from bcdseg.inference.regions import new_map
 from bcdseg.types import SPACING_RANGE, Mask, Point, Spacing
 
+ROUND_FROM = 0.9  # short over long axis
+REGULAR_FROM = 0.9  # area over the area of the ellipse with the same second moments; at most 1, and 1 for an ellipse alone
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """BI-RADS descriptors of a mass in ultrasound, suggested from its outline alone.
+
+    Margin, echo pattern and posterior features don't follow from an outline and are left to the reader. Agreement with readers has
+    not been measured.
+
+    Attributes:
+        shape: ``"oval"``, ``"round"`` or ``"irregular"``.
+        orientation: ``"parallel"`` or ``"not parallel"`` to the skin, which is taken to be horizontal.
+    """
+
+    shape: str
+    orientation: str
+
+    def __str__(self) -> str:
+        return f"{self.shape}, {self.orientation}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lesion:
@@ -57,6 +79,22 @@ class Lesion:
     area_mm2: float | None = None
     long_axis_mm: float | None = None
     short_axis_mm: float | None = None
+
+    @property
+    def descriptors(self) -> Descriptors:
+        """Suggested BI-RADS descriptors: shape and orientation.
+
+        The shape is irregular if the lesion fills less than 0.9 of the ellipse with its second moments, round if its short axis is
+        at least 0.9 of its long axis, else oval. The orientation is parallel if the lesion is wider than tall and not round.
+        """
+        long, short, area = self.long_axis_px, self.short_axis_px, float(self.area_px)
+        if self.long_axis_mm is not None and self.short_axis_mm is not None and self.area_mm2 is not None:
+            long, short, area = self.long_axis_mm, self.short_axis_mm, self.area_mm2
+        shape = "round" if short >= ROUND_FROM * long else "oval"
+        if area < REGULAR_FROM * math.pi / 4 * long * short or short == 0:
+            shape = "irregular"
+        parallel = self.taller_than_wide < 1 and shape != "round"
+        return Descriptors(shape, "parallel" if parallel else "not parallel")
 
     def __str__(self) -> str:
         if self.long_axis_mm is None:

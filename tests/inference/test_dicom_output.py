@@ -191,7 +191,8 @@ def test_a_candidate_is_measured_and_marked_in_a_report(tmp_path: Path) -> None:
     report = highdicom.sr.srread(path)
     (group,) = report.content.get_planar_roi_measurement_groups()
     assert group.tracking_identifier == "candidate 1"
-    assert [one.value.meaning for one in group.get_qualitative_evaluations()] == ["Candidate, below the presence threshold"]
+    stated_of = {one.name.meaning: one.value.meaning for one in group.get_qualitative_evaluations()}
+    assert stated_of["Status of the outline"] == "Candidate, below the presence threshold"
     values = {each.name.meaning: float(each.value) for each in group.get_measurements()}
     assert values["Long axis"] == pytest.approx(one.candidates[0].long_axis_mm, abs=1e-3)
     assert values["Mean probability of lesion"] == pytest.approx(one.candidates[0].probability, abs=1e-3)
