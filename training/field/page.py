@@ -40,7 +40,7 @@ NOTES = """\
 Brackets are 95 % intervals from a bootstrap over patients and groups of near-duplicates. They cover the choice of test scans for
 these networks; where several seeds were run, figures are their means.
 
-- **claimed**: the accuracy that the authors of such systems state; `bcdseg recipes NAME` names the source of each recipe.
+- **claimed**: the accuracy that the authors of such systems state; `bcdseg recipes NAME` prints the source of a recipe.
 - **random split**: a fifth of BUSI's scans is held back at random, as these authors do. Near-copies of test scans are among the
   training scans.
 - **no copies across**: the same, but near-duplicates stay in one part.
@@ -127,7 +127,7 @@ def _effort(of: Finished) -> str:
     facts = [result.facts for result in of.results.values()]
     epochs = f"{_range([fact['epochs run'] for fact in facts])} of the {facts[0]['epochs claimed']} epochs that are claimed"
     runs = "one run" if len(facts) == 1 else f"{len(facts)} runs"
-    return f"These are the figures of {runs} of {epochs}; on each the epoch was chosen on validation scans."
+    return f"These are the figures of {runs} of {epochs}; validation scans chose the epoch."
 
 
 def _table(
@@ -201,8 +201,8 @@ def _runs(found: Sequence[Finished], runs: Sequence[RunPlan]) -> Iterator[str]:
     left = [run for run in runs if (run.recipe, run.way, run.seed) not in done]
     yield from (
         "",
-        f"{len(runs) - len(left)} of {len(runs)} planned runs are finished. Minutes are those of a machine that was busy with other "
-        "work. Not run:",
+        f"{len(runs) - len(left)} of {len(runs)} planned runs are finished. Minutes are those of a machine that was busy with "
+        "other work. Not run:",
         "",
         *_left(left),
     )
