@@ -13,6 +13,7 @@ from .data.public_sets.fetch import fetch_busi as fetch_busi
 from .data.public_sets.fetch import fetch_dataset as fetch_dataset
 from .data.splits import Split as Split
 from .data.splits import folds as folds
+from .data.splits import load_folds as load_folds
 from .data.splits import load_split as load_split
 from .data.splits import split as split
 from .data.video import extract_frames as extract_frames

@@ -106,7 +106,7 @@ def evaluate_command(
         "class_order": class_order.split(",") if class_order else None,
         "tolerance_mm": tolerance_mm,
     }
-    for_models = {
+    for_models: dict[str, Any] = {
         "robustness": robustness,
         "explain": explain,
         "allow_training_samples": allow_training_samples or allow_seen,

@@ -90,7 +90,8 @@ def bit_distances(one: Sequence[str], other: Sequence[str]) -> NDArray[np.int64]
 
 def differing_bits(one: Sequence[str], other: Sequence[str]) -> NDArray[np.int64]:
     """Return by how many bits each of the first differs from the nearest second or its mirror image; ``BITS`` if there is none."""
-    return bit_distances(one, other).min(axis=1, initial=BITS)
+    nearest: NDArray[np.int64] = bit_distances(one, other).min(axis=1, initial=BITS)
+    return nearest
 
 
 def _signs(fingerprints: Sequence[str]) -> Signs:

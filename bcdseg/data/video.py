@@ -54,7 +54,7 @@ class VideoClip:
             while self._next < number and self._decoder.grab():
                 self._next += 1
             done, frame = self._decoder.read() if self._next == number else (False, None)
-            if not done:
+            if not done or frame is None:
                 raise ImageError(f"{self.name}#{number}: the frame can't be decoded. The clip is damaged or cut; export it again.")
             self._next += 1
         gray = frame.ndim == 2 or bool((frame == frame[..., :1]).all())

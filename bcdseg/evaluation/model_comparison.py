@@ -76,7 +76,7 @@ def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
     """Compare the second model with the first; where their classes differ, on the classes and scans that both know."""
     old, new = first.cases, second.cases
     own = [{one.name: one for one in evaluation.measures} for evaluation in (first, second)]
-    shared = ()
+    shared: tuple[str, ...] = ()
     if old.classes and new.classes and old.classes != new.classes:
         shared = tuple(name for name in old.classes if name in new.classes)
         old, new = _of_shared_scans(old, new)
@@ -148,8 +148,8 @@ def _auc_tests(first: Cases, second: Cases) -> Iterator[tuple[str, PairedAuc]]:
     for number, name in enumerate(first.classes):
         if len(first.classes) == 2 and name != (first.positive or first.classes[-1]):
             continue  # with two classes, the area of one is that of the other
-        scores = (cases.probabilities[rows, number] for cases in (first, second))
-        found = paired_auc(first.labels[rows] == number, *scores, groups=first.group_numbers[rows])
+        scores, others = (cases.probabilities[rows, number] for cases in (first, second))
+        found = paired_auc(first.labels[rows] == number, scores, others, groups=first.group_numbers[rows])
         if found is not None:
             yield name, found
 

@@ -113,7 +113,8 @@ def shrunk_covariance(deviations: Numbers) -> Numbers:
     distance = ((covariance - target) ** 2).sum()
     noise = (((deviations**2).sum(axis=1) ** 2).mean() - (covariance**2).sum()) / count
     share = min(noise / distance, 1.0) if distance > 0 else 0.0
-    return share * target + (1 - share) * covariance
+    shrunk: Numbers = share * target + (1 - share) * covariance
+    return shrunk
 
 
 def _rounded(values: Numbers) -> tuple[float, ...]:
@@ -192,7 +193,7 @@ def image_statistics(pixels: Pixels) -> Numbers:
 
 def upside_down(statistics: Numbers) -> Numbers:
     """Return the statistics of the image turned upside down: the profile over depth and its asymmetry are reversed."""
-    turned = statistics.copy()
+    turned: Numbers = statistics.copy()
     turned[BRIGHTNESS : BRIGHTNESS + ROWS] = statistics[BRIGHTNESS : BRIGHTNESS + ROWS][::-1]
     turned[SIGNS + 1 : SIGNS + 3] *= -1
     return turned
@@ -206,8 +207,8 @@ def _reduced(pixels: Pixels) -> NDArray[np.float32]:
     width, height = (max(TILE, round(side * scale)) for side in image.size)
     if (width, height) != image.size:
         image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    reduced = np.asarray(image, np.float32)
-    return reduced / 255 if gray.dtype == np.uint8 else reduced
+    reduced: NDArray[np.float32] = np.asarray(image, np.float32) / np.float32(255 if gray.dtype == np.uint8 else 1)
+    return reduced
 
 
 def _detail(scaled: NDArray[np.float32]) -> tuple[list[float], float]:

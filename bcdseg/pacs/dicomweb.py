@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bcdseg.data.readers import each_frame
@@ -108,10 +109,10 @@ def _predict_all(
 
 def predict_instance(maker: ResultMaker, server: DicomWebServer, image: Instance, stored: Iterable[str]) -> PacsResult:
     """Predict an image of a server and store its results, except those that are stored."""
-    place = {"study": image.study, "series": image.series, "image": image.uid}
+    place = partial(PacsResult, study=image.study, series=image.series, image=image.uid)
     missing = maker.missing(image.uid, stored)
     if not missing:
-        return PacsResult(**place)
+        return place()
     try:
         dataset = server.retrieve(image)
         predictions = maker.predict(dataset)
@@ -120,6 +121,6 @@ def predict_instance(maker: ResultMaker, server: DicomWebServer, image: Instance
     except BcdsegError as error:
         if isinstance(error, PacsError) and not isinstance(error, PacsObjectError):
             raise
-        return PacsResult(**place, error=error)
+        return place(error=error)
     stored_now = tuple(str(maker.uids(image.uid, kind)("instance")) for kind in objects)
-    return PacsResult(**place, stored=stored_now, predictions=tuple(predictions))
+    return place(stored=stored_now, predictions=tuple(predictions))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bcdseg.model.model import Model
 
 SEG, SR = "seg", "sr"
-KINDS = (SEG, SR)
+KINDS: tuple[str, ...] = (SEG, SR)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bcdseg.data.dataset import Dataset, Sample
+from bcdseg.data.dataset import Dataset
 from bcdseg.data.readers import mapped, read_scan
 from bcdseg.inference.out_of_distribution import Numbers, TrainingImages, describe_images, image_statistics
+from bcdseg.types import Sample
 
 MOST = 4000  # images, spread evenly over larger data sets
 

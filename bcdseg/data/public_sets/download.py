@@ -130,8 +130,9 @@ def _size_of(file: FileIO) -> int:
 
 def _version(headers: Any) -> str | None:
     """Return what identifies the version of a file on a server; a weak ETag doesn't identify its bytes."""
-    tag = headers.get("ETag")
-    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+    tag: str | None = headers.get("ETag")
+    changed: str | None = headers.get("Last-Modified")
+    return tag if tag and not tag.startswith("W/") else changed
 
 
 def _append(file: FileIO, chunk: bytes, part: Path) -> None:

@@ -80,7 +80,7 @@ def read_scans(path: Path) -> list[FrozenScan]:
     """Read the rows of a file of folds."""
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     conflicts = {one for group in content["conflicts"] for one in group}
-    return [FrozenScan(*row, conflict=row[0] in conflicts) for row in content["scans"]]
+    return [FrozenScan(name, fold, group, hashed, mark, name in conflicts) for name, fold, group, hashed, mark in content["scans"]]
 
 
 def _in_group(sample: Sample, scan: FrozenScan, name: str) -> Sample:
