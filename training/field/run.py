@@ -9,7 +9,7 @@
 did, and by groups of near-duplicates, and tested on the part that was held back and on both other hospitals; the mammogram recipe
 is trained on mias150 by scan and by patient. Finished runs are skipped; a run that was stopped resumes after its last complete
 epoch. Two cores can't run all recipes at full length: each has a cap of epochs in ``plan.py``, ``--full`` lifts it, and every
-result states the epochs run of those claimed.
+result states the epochs run of those claimed. ``finished/`` holds the results so far: copy them to WORK to go on from there.
 """
 
 from __future__ import annotations
