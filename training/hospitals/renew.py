@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bcdseg.training.config_file import from_toml
 from choose_rules import SIZE
 from figures import DRAWS, MEASURES, Cases, Measure, Rules, cases, table
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from release import WORDS, calibrated
 import bcdseg
 from bcdseg import Model
 from bcdseg.networks.network import Network
+from bcdseg.training.config import from_toml
 
 NAME = "bus-multi"
 COLUMNS = ", other patients"
