@@ -1,11 +1,12 @@
 """Replace the network of ``bus-multi`` by one that was trained further, and keep its decision rules.
 
-    python training/hospitals/renew.py PACKED.npz RUN                      # both networks on patients that neither was trained on
-    python training/hospitals/renew.py PACKED.npz RUN --out bcdseg/model/weights/bus-multi
+    python training/hospitals/renew.py PACKED.npz RUN --mean               # both networks on patients that neither was trained on
+    python training/hospitals/renew.py PACKED.npz RUN --mean --out bcdseg/model/weights/bus-multi
 
-``RUN`` is a run of ``train.py --release --fold 0 --start bus-multi`` with its outputs of ``predict.py``. The rules were fitted on
-networks without a hospital (``choose_rules.py``). So that they fit the new network, its logits get the mean and the standard
-deviation of the released network's calibrated logits on the same left-out patients.
+``RUN`` is a run of ``train.py --release --fold 0 --start bus-multi``. With ``--mean`` the new weights are the mean of those before
+and after it (Wortsman et al., Model soups, ICML 2022). The rules were fitted on networks without a hospital (``choose_rules.py``).
+So that they fit the new network, its logits get the mean and the standard deviation of the released network's calibrated logits on
+the same left-out patients.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from choose_rules import SIZE
 from figures import DRAWS, MEASURES, Cases, Measure, Rules, cases, table
 from numpy.typing import NDArray
 from pack import HOSPITALS, Packed
-from predict import Outputs, file_of, load_network, outputs
-from release import WORDS, calibrated
+from predict import Outputs, load_network, outputs
+from release import FOLD, WORDS, calibrated
+from torch import Tensor
+from train import choose
 
 import bcdseg
 from bcdseg import Model
@@ -29,6 +32,7 @@ from bcdseg.networks.network import Network
 from bcdseg.training.config import from_toml
 
 NAME = "bus-multi"
+State = dict[str, Tensor]
 COLUMNS = ", other patients"
 
 
@@ -59,6 +63,11 @@ def _matched(new: NDArray[np.floating[Any]], old: NDArray[np.floating[Any]]) -> 
     """Return scale and shift that give new logits the mean and the standard deviation of old ones."""
     scale = float(old.std() / new.std())
     return scale, float(old.mean() - scale * new.mean())
+
+
+def mean_of(first: State, second: State) -> State:
+    """Return the mean of two networks' weights; counters are those of the first."""
+    return {name: (value + second[name]) / 2 if value.is_floating_point() else value for name, value in first.items()}
 
 
 def difference(before: Cases, after: Cases, measure: Measure) -> str:
@@ -99,14 +108,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packed", type=Path)
     parser.add_argument("run", type=Path)
+    parser.add_argument("--mean", action="store_true", help="average the weights of the run with the released ones")
     parser.add_argument("--out", type=Path, help="write the new model to this folder")
     options = parser.parse_args()
     packed, model = Packed.load(options.packed), bcdseg.load(NAME, runtime="torch", device="cpu")
-    after = Outputs.load(file_of(options.run, SIZE, mirrored=False))
     assert isinstance(model.network, Network)
+    network = load_network(options.run / "network.safetensors")
+    if options.mean:
+        network.load_state_dict(mean_of(network.state_dict(), model.network.state_dict()))
+    rows = np.setdiff1d(np.arange(len(packed)), choose(packed, None, FOLD, release=False))
+    before, after = (outputs(one, packed, rows, SIZE, mirrored=False) for one in (model.network, network))
     old = released_rules(model)
-    before = outputs(model.network, packed, after.rows, SIZE, mirrored=False)
-    new = matched_rules(old, before, after, packed.labels[after.rows] > 0)
+    new = matched_rules(old, before, after, packed.labels[rows] > 0)
     print(new, "\n")
     found: dict[str, Cases] = {}
     for number, hospital in enumerate(HOSPITALS):
@@ -120,7 +133,7 @@ def main() -> None:
         )
     print("\n" + table(found, intervals=True))
     if options.out:
-        network = calibrated(load_network(options.run / "network.safetensors"), new)
+        network = calibrated(network, new)
         columns = {f"{hospital}{COLUMNS}": found[f"{hospital}, new"] for hospital in HOSPITALS}
         words = from_toml(WORDS.read_text(encoding="utf-8"))
         figures = new_figures(str(model.training["figures"]), columns)
