@@ -29,7 +29,7 @@ CHANGES: dict[str, Callable[[Gray], Gray]] = {
     "upside down": lambda gray: gray[::-1],
     "turned by 90 degrees": lambda gray: gray.T,
     "dark (an eighth of the brightness)": lambda gray: gray // 8,
-    "12 bits stored in 16": lambda gray: gray // 16,
+    "darker (a sixteenth)": lambda gray: gray // 16,
     "two levels": lambda gray: np.where(gray > 60, np.uint8(255), np.uint8(0)),
     "noise": lambda gray: np.random.default_rng(int(gray[0, 0])).integers(0, 256, gray.shape, np.uint8),
     "mirrored left to right (a usual scan)": lambda gray: gray[:, ::-1],
