@@ -13,7 +13,7 @@ from bcdseg.app.limits import Limits as PageLimits
 from bcdseg.app.start import GRACE, LONGEST_REQUEST
 from bcdseg.data.reader_process import LEAST_MEMORY, PIXEL_MEMORY
 from bcdseg.dicom import frame_index, header_limits
-from bcdseg.model import io, weights_file
+from bcdseg.model import loading, weights_file
 from bcdseg.networks import config
 from bcdseg.serve.limits import Limits
 from bcdseg.web.ending import MARGIN
@@ -40,7 +40,7 @@ def test_limits_of_files() -> None:
     assert numbers(row("DICOM header: bytes, and a deflated file inflated")[0]) == [header_limits.MOST_BYTES / 2**20]
     assert header_limits.MOST_BYTES == header_limits.MOST
     assert numbers(row("DICOM pixel data: pieces")[0]) == [frame_index.MOST_PIECES]
-    assert numbers(row("`config.json` of a model")[0]) == [io.MOST_CONFIG / 2**20]
+    assert numbers(row("`config.json` of a model")[0]) == [loading.MOST_CONFIG / 2**20]
     assert numbers(row("Header of the weights")[0]) == [weights_file.MOST_HEADER / 2**20]
     assert numbers(row("Classes of a model")[0]) == [config.MOST_CLASSES, config.MOST_CHARACTERS]
 

@@ -143,5 +143,5 @@ def test_what_is_no_ensemble_is_refused() -> None:
         bcdseg.ensemble([one])
     with pytest.raises(errors.OptionError, match="an ensemble itself"):
         bcdseg.ensemble([one, bcdseg.ensemble([one, one])])
-    with pytest.raises(errors.OptionError, match="no model"):
+    with pytest.raises(errors.OptionError, match="is not a Model"):
         bcdseg.ensemble(["busi-lite", "other"])  # type: ignore[list-item]
