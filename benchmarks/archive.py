@@ -2,10 +2,11 @@
 
     python benchmarks/archive.py [--counts 1000 3000 10000] [--turns 3] [--compared 400]
 
-Scans are made: 200 drawn ones, and as many names for them as are wanted. Each run writes masks, the journal and the tables, as
-`bcdseg predict --no-overlay` does. On Ray time counts from the first answer on, over the scans that were not in a worker's hands
-by then: starting Ray and its workers is told apart. The curve is of a small network that outlines nothing and of scans of 64x64, so
-that it shows the machinery. CPU time is that of all processes of the run together, and depends less on what else runs.
+Scans are made: 200 drawn ones, and as many names for them as are wanted. Each run writes masks, the journal and the tables,
+as `bcdseg predict --no-overlay` does. On Ray the time counts from the first prediction on, over the scans that were not in a
+worker's hands by then: starting Ray and its workers is reported separately. The curve is of a small network that outlines
+nothing and of scans of 64x64, so that it measures the machinery. CPU time is that of all processes of the run together, and
+depends less on what else runs.
 """
 
 from __future__ import annotations

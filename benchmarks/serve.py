@@ -54,7 +54,7 @@ def ask_all(port: int, options: argparse.Namespace, contents: list[bytes], expec
     work: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in range(options.requests):
         work.put(number % len(contents))
-    found: dict[str, Any] = {"right": 0, "wrong": 0, "lost": 0, "told to come again": 0, "ms": []}
+    found: dict[str, Any] = {"right": 0, "wrong": 0, "lost": 0, "refused with 429": 0, "ms": []}
     lock = threading.Lock()
 
     def client() -> None:
@@ -76,7 +76,7 @@ def ask_all(port: int, options: argparse.Namespace, contents: list[bytes], expec
                 continue
             if answer.status == 429:
                 work.put(at)
-            kind = {200: "right", 429: "told to come again"}.get(answer.status, "lost")
+            kind = {200: "right", 429: "refused with 429"}.get(answer.status, "lost")
             if kind == "right":
                 said = json.loads(body)
                 kind = "right" if all(said[name] == value for name, value in expected[at].items() if name != "source") else "wrong"
@@ -133,7 +133,7 @@ def compare(options: argparse.Namespace) -> None:
         ratios.append(batch / found["seconds"])
         times = statistics.quantiles(found["ms"], n=20)
         cells = [number, f"{options.requests / batch:.1f}", f"{options.requests / found['seconds']:.1f}", f"{ratios[-1]:.2f}"]
-        cells += [found["right"], found["wrong"], found["lost"], found["told to come again"], f"{times[9]:.0f}, {times[18]:.0f}"]
+        cells += [found["right"], found["wrong"], found["lost"], found["refused with 429"], f"{times[9]:.0f}, {times[18]:.0f}"]
         print("|", " | ".join(map(str, cells)), "|", flush=True)
     print(f"\nMedian ratio {statistics.median(ratios):.2f} (goal: at least 0.9)")
     server.send_signal(signal.SIGTERM)

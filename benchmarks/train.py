@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", help="a data set of normal, benign and malignant scans with masks")
     parser.add_argument("--scans", type=int, default=96, help="of an epoch")
-    parser.add_argument("--size", type=int, default=256, help="height and width that scans are brought to")
+    parser.add_argument("--size", type=int, default=256, help="height and width of the network input")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--encoders", nargs="+", default=["tu-tf_efficientnet_lite0", "plain_cnn"])
     parser.add_argument("--workers", type=int, nargs="+", default=[], help="compare these numbers of workers instead")

@@ -2,7 +2,7 @@
 
 python examples/06_compare_encoders.py [FOLDER] [EPOCHS]
 
-Everything but the encoder is the same. On the sample scans the answer is always 'can't be told', as it should be.
+Everything but the encoder is the same. The sample scans are too few: no difference is shown, as it should be.
 """
 
 from __future__ import annotations

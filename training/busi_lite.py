@@ -3,7 +3,7 @@
     python training/busi_lite.py BUSI256 BUSI_NATIVE WORK bcdseg/model/weights/busi-lite
 
 Trains one network a fold and measures them on what they have not seen; trains the network to be released on everything but the
-sample scans; writes its folder, its card made of the reports. Stopped, it goes on where it was. Needs the extras ``train`` and
+sample scans; writes its folder, its card made of the reports. A stopped run resumes. Needs the extras ``train`` and
 ``imagenet-lite``, and Python 3.11.
 """
 
@@ -29,15 +29,15 @@ NAME, ENCODER, WEIGHTS = "busi-lite", "tu-tf_efficientnet_lite0", "imagenet"
 
 
 def release(scans: Scans, native: Dataset, work: Path) -> Model:
-    """The network that is handed out, with the rules and the card that belong to it."""
+    """Train the released network, and give it its rules and its card."""
     parts = scans.release()
     trained = train(ENCODER, WEIGHTS, parts, work / "release", seed=0)
     model = calibrated(trained, list(blind_answers(scans, networks(work)).values()))
-    told = words(scans, work / REPORT / "report.json", work / REPORT_NATIVE / "report.json")
-    told |= {"name": NAME, "seen": remember_scans(*parts)}
+    card = words(scans, work / REPORT / "report.json", work / REPORT_NATIVE / "report.json")
+    card |= {"name": NAME, "seen": remember_scans(*parts)}
     ids = {sample.id for part in parts for sample in part}
     images = describe_training_images(native.select([sample.id for sample in native if sample.id in ids]))
-    return Model(model.network, model.preprocessing, replace(model.rules, training_images=images), training=told, name=NAME)
+    return Model(model.network, model.preprocessing, replace(model.rules, training_images=images), training=card, name=NAME)
 
 
 def main() -> None:

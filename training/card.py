@@ -16,10 +16,10 @@ WORDS = Path(__file__).parent / "card.toml"
 
 def words(scans: Scans, report: Path, native: Path) -> dict[str, Any]:
     """All that the card says beyond what the model itself knows."""
-    told: dict[str, Any] = from_toml(WORDS.read_text(encoding="utf-8"))
+    card: dict[str, Any] = from_toml(WORDS.read_text(encoding="utf-8"))
     measured = json.loads(report.read_text(encoding="utf-8"))["dataset"]
     counts = {**measured["classes"], "all": measured["scans"], "dropped": scans.dropped, "kept": len(scans.all)}
-    told |= {name: told[name].format(**counts) for name in ("data", "measured on")}
+    card |= {name: card[name].format(**counts) for name in ("data", "measured on")}
     title, at_own_size = next(iter(figures(native, ("dice",)).items()))
-    told["figures"] = {**figures(report), f"{title}, the same scans at their own size": at_own_size}
-    return told
+    card["figures"] = {**figures(report), f"{title}, the same scans at their own size": at_own_size}
+    return card

@@ -92,7 +92,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Seen:
-    """A scan, what each look at it said, and the smallest lesion that is told, as a share of it."""
+    """A scan, the outputs at each size, and the smallest lesion that is reported, as a fraction of the scan."""
 
     label: int
     truth: Mask

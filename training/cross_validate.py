@@ -2,7 +2,7 @@
 
     python training/cross_validate.py BUSI256 WORK --encoder tu-tf_efficientnet_lite0 --weights imagenet
 
-Stopped, it goes on where it was. Several processes or machines may share the folds: ``--folds 0 1`` here, ``--folds 2 3 4`` there.
+A stopped run resumes. Several processes or machines may share the folds: ``--folds 0 1`` here, ``--folds 2 3 4`` there.
 """
 
 from __future__ import annotations

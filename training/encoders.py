@@ -63,7 +63,7 @@ def main() -> None:
     print("| |", " | ".join(columns), "|")
     print("|---|" + "---|" * len(columns))
     for row in next(iter(columns.values())):
-        print(f"| {row} |", " | ".join(told[row] for told in columns.values()), "|")
+        print(f"| {row} |", " | ".join(texts[row] for texts in columns.values()), "|")
     if options.against:
         print(*differences({name: found for name, (found, _) in measured.items()}, options.against), sep="\n")
 

@@ -38,7 +38,7 @@ THRESHOLD = 0.25  # of a pixel's probability, which the class gates: what is sur
 def train(
     encoder: str, weights: str | None, parts: tuple[Dataset, Dataset], out: Path, *, seed: int, precision: str = "auto"
 ) -> Model:
-    """One network through all stages; each begins with the best epoch of the one before. Stopped, it goes on where it was."""
+    """One network through all stages; each begins with the best epoch of the one before. A stopped run resumes."""
     model = bcdseg.create(encoder, classes=CLASSES, weights=weights, size=STAGES[0].size)
     warnings.simplefilter("ignore", bcdseg.errors.LeakWarning)  # a later stage trains on the scans of the one before, on purpose
     for stage in STAGES:
@@ -70,6 +70,6 @@ def _answering(model: Model, learned_from: Dataset, chosen_by: Dataset) -> Model
     """What was trained, with the size, the gate and the rules that it answers with."""
     model = resized(model, SIZE)
     model.network.config = replace(model.network.config, gated=True)
-    speck = round(smallest_lesion(learned_from) / 2, 4)  # what is smaller is none
-    model.rules = replace(model.rules, threshold=THRESHOLD, min_lesion_share=speck)
+    smallest = round(smallest_lesion(learned_from) / 2, 4)  # smaller components are removed
+    model.rules = replace(model.rules, threshold=THRESHOLD, min_lesion_share=smallest)
     return bcdseg.calibrate(model, chosen_by)

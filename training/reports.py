@@ -1,4 +1,4 @@
-"""The figures of a report that are told of a network, as text."""
+"""Figures of a report that describe a network, as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from bcdseg.evaluation.measures.format import shown
 from bcdseg.evaluation.measures.measure import Estimate
 
-TOLD = (
+REPORTED = (
     "dice",
     "dice/median",
     "dice/benign",
@@ -33,11 +33,11 @@ TOLD = (
 """Names of measures."""
 
 
-def figures(report: Path, names: Sequence[str] = TOLD) -> dict[str, str]:
+def figures(report: Path, names: Sequence[str] = REPORTED) -> dict[str, str]:
     """Titles and values with their intervals, from a ``report.json``."""
     measures = {one["name"]: one for one in json.loads(report.read_text(encoding="utf-8"))["measures"]}
     return {measures[name]["title"]: _shown(measures[name]) for name in names}
 
 
-def _shown(told: dict[str, Any]) -> str:
-    return shown(Estimate(**{field.name: told[field.name] for field in fields(Estimate)}), told["unit"])
+def _shown(estimate: dict[str, Any]) -> str:
+    return shown(Estimate(**{field.name: estimate[field.name] for field in fields(Estimate)}), estimate["unit"])

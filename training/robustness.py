@@ -26,7 +26,7 @@ from bcdseg.evaluation.measures.intervals import Difference, compare, estimate
 from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.types import Mask, Pixels
 
-TOLD = ("dice", "false_lesion_rate", "balanced_accuracy", "roc_auc/malignant", "ece")
+REPORTED = ("dice", "false_lesion_rate", "balanced_accuracy", "roc_auc/malignant", "ece")
 
 
 def changes() -> Iterator[tuple[str, Change | None]]:
@@ -58,7 +58,7 @@ def main() -> None:
     models = calibrated_by_others(scans, networks(options.work / options.encoder))
     for number, (name, change) in enumerate(changes()):
         table = measured(scans, models, change)
-        measures = tuple(measure for measure in all_measures(table) if measure.name in TOLD)
+        measures = tuple(measure for measure in all_measures(table) if measure.name in REPORTED)
         if number == 0:
             original = table
             print("| scans |", " | ".join(measure.title for measure in measures), "|")

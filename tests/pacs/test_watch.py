@@ -130,8 +130,11 @@ def test_a_killed_run_repeats_only_what_was_not_recorded(bright: Model, incoming
 def test_the_watch_ends_when_it_is_stopped(bright: Model, incoming: Path) -> None:
     stop = threading.Event()
     _scan(incoming / "a.dcm")
-    for _ in watch_folder(bright, incoming, incoming.parent / "out", settle=0, stop=stop):
+    arrived = []
+    for scan in watch_folder(bright, incoming, incoming.parent / "out", settle=0, stop=stop):
+        arrived.append(scan.file.name)
         stop.set()
+    assert arrived == ["a.dcm"]
 
 
 def test_wrong_options_are_refused(bright: Model, incoming: Path) -> None:

@@ -1,4 +1,4 @@
-// One scan: asked about, shown, asked again when the threshold, the scale or the model changes.
+// One scan: predicted, shown, and predicted again when the threshold, the scale or the model changes.
 
 import { by, complain, debounced, make, say } from "./dom.js";
 import { inWords, showAnswer, showDownloads } from "./panel.js";
