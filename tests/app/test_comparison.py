@@ -135,6 +135,14 @@ def test_the_contradictory_come_first_and_then_the_uncertain(models: ModelStore)
     assert uncertain == pytest.approx(np.log(2) / np.log(3))
 
 
+def test_scans_unlike_the_training_scans_come_before_usual_ones(models: ModelStore) -> None:
+    model = models.get()
+    sure = replace(model.predict(draw_scan(1)), flags=(), probabilities={"normal": 1.0, "benign": 0.0, "malignant": 0.0})
+    found = [priority(replace(sure, ood_score=score), model) for score in (None, 0.4, 0.75, 1.0, 30.0)]
+    assert [one.score for one in found] == [0, 0, 0.5, 1, 1]
+    assert [bool(one.reasons) for one in found] == [False, False, True, True, True]
+
+
 def test_each_answer_has_its_priority_with_reasons(page: Page) -> None:
     found = page.answer(page.add(png(draw_scan(1)))[0])["priority"]
     assert 0 <= found["score"] <= 2

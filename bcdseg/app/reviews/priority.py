@@ -1,4 +1,4 @@
-"""Order of review: which scans teach a model most, the contradictory and the uncertain ones first."""
+"""Order of review: the scans that teach a model most, contradictory, uncertain and unusual ones, come first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Priority(NamedTuple):
     """Priority of a scan for review.
 
     Attributes:
-        score: From 0 to 2: the uncertainty from 0 to 1, and 1 more where outline and class contradict each other.
+        score: From 0 to 2: the uncertainty or the unlikeness from 0 to 1, and 1 more where outline and class contradict each other.
         reasons: Reasons in words.
     """
 
@@ -29,7 +29,8 @@ def priority(prediction: Prediction, model: Model) -> Priority:
 
     The uncertainty is the larger one of two: the entropy of the class probabilities, as a fraction of the highest possible one; and
     the closeness of the probability of a lesion to the model's presence threshold, from 1 at the threshold to 0 at 0 % and 100 %.
-    For a model without classes it is that of the outline: 1 where the mean probability of its largest lesion is 50 %.
+    For a model without classes it is that of the outline: 1 where the mean probability of its largest lesion is 50 %. The unlikeness
+    to the training scans rises from 0 at half the out-of-distribution threshold to 1 at the threshold.
     """
     contradicts = any(flag.code in CONTRADICTIONS for flag in prediction.flags)
     reasons = ["class and outline contradict each other"] * contradicts
@@ -43,7 +44,10 @@ def priority(prediction: Prediction, model: Model) -> Priority:
         closeness = _closeness(presence, threshold)
         if closeness >= NOTABLE:
             reasons.append(f"the probability of a lesion, {presence:.1%}, is near the threshold of {threshold:.1%}")
-    return Priority(contradicts + max(uncertainty, closeness), tuple(reasons))
+    unlikeness = 0.0 if prediction.ood_score is None else min(max(2 * prediction.ood_score - 1, 0.0), 1.0)
+    if unlikeness >= NOTABLE:
+        reasons.append("the scan is unlike the training scans")
+    return Priority(contradicts + max(uncertainty, closeness, unlikeness), tuple(reasons))
 
 
 def _entropy(probabilities: list[float]) -> float:
