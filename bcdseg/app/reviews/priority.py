@@ -29,8 +29,8 @@ def priority(prediction: Prediction, model: Model) -> Priority:
 
     The uncertainty is the larger one of two: the entropy of the class probabilities, as a fraction of the highest possible one; and
     the closeness of the probability of a lesion to the model's presence threshold, from 1 at the threshold to 0 at 0 % and 100 %.
-    For a model without classes it is that of the outline: 1 where the mean probability of its largest lesion is 50 %. The unlikeness
-    to the training scans rises from 0 at half the out-of-distribution threshold to 1 at the threshold.
+    For a model without classes it is that of the outline: 1 where the mean probability of its largest lesion is 50 %.
+    The unlikeness to the training scans rises from 0 at half the out-of-distribution threshold to 1 at the threshold.
     """
     contradicts = any(flag.code in CONTRADICTIONS for flag in prediction.flags)
     reasons = ["class and outline contradict each other"] * contradicts
