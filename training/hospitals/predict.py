@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pack import CLASSES, HOSPITALS, SIDE, Packed
+from safetensors import safe_open
 from safetensors.torch import load_file
 from train import DECODER, ENCODER, choose
 
@@ -52,10 +53,12 @@ class Outputs:
 
 def load_network(path: Path) -> Network:
     """Build the network of the recipe and fill it with trained weights."""
+    with safe_open(path, framework="pt") as file:
+        encoder = (file.metadata() or {}).get("encoder", ENCODER)
     state = load_file(path)
     narrow = state["decoder.blocks.0.conv1.0.weight"].shape[0] == DECODER[0]
     model = bcdseg.create(
-        ENCODER, classes=CLASSES, head="hierarchical", decoder_channels=DECODER if narrow else None, size=160, device="cpu"
+        encoder, classes=CLASSES, head="hierarchical", decoder_channels=DECODER if narrow else None, size=160, device="cpu"
     )
     network = model.network
     assert isinstance(network, Network)

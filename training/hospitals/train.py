@@ -50,7 +50,8 @@ class Recipe:
         presence_weight: Weight of each of the two presence losses.
         class_weight: Weight of the loss of the lesion's class.
         seed: Of weights, order and augmentation.
-        start: ``imagenet``, or the name of a bundled model.
+        encoder: Name of the encoder.
+        start: ``imagenet``, or the name of a bundled model with the same encoder.
         shares: Fraction of the scans from each hospital, in the order of ``HOSPITALS``; empty for the root of their numbers.
     """
 
@@ -62,6 +63,7 @@ class Recipe:
     presence_weight: float = 0.3
     class_weight: float = 0.5
     seed: int = 0
+    encoder: str = ENCODER
     start: str = "imagenet"
     shares: tuple[float, ...] = ()
 
@@ -192,20 +194,21 @@ def presence_loss(logits: Tensor, presence: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits[:, 0], presence * 0.94 + 0.03)
 
 
-def new_network(start: str) -> Network:
+def new_network(encoder: str, start: str) -> Network:
     """A network with a hierarchical head.
 
     Args:
+        encoder: Name of the encoder.
         start: ``imagenet`` starts from the encoder's ImageNet weights; the name of a bundled model from that model's own. Where
             that has no hierarchical head, the last layer is new: presence is the lesion classes against normal.
     """
     if start == "imagenet":
-        model = bcdseg.create(ENCODER, classes=CLASSES, weights="imagenet", head="hierarchical", decoder_channels=DECODER, size=160)
+        model = bcdseg.create(encoder, classes=CLASSES, weights="imagenet", head="hierarchical", decoder_channels=DECODER, size=160)
         return model.network  # type: ignore[return-value]
     old: Any = bcdseg.load(start, runtime="torch", device="cpu").network
     if old.config.head == "hierarchical":
         return old  # type: ignore[no-any-return]
-    network: Any = bcdseg.create(ENCODER, classes=CLASSES, head="hierarchical", size=160, device="cpu").network
+    network: Any = bcdseg.create(encoder, classes=CLASSES, head="hierarchical", size=160, device="cpu").network
     for part in ("encoder", "decoder", "mask_head"):
         getattr(network, part).load_state_dict(getattr(old, part).state_dict())
     network.class_head.guided.project.load_state_dict(old.class_head.project.state_dict())
@@ -219,7 +222,7 @@ def new_network(start: str) -> Network:
 def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, device: torch.device) -> Network:
     """Train, or resume, and return the averaged network."""
     torch.manual_seed(recipe.seed)
-    network: Any = new_network(recipe.start).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network: Any = new_network(recipe.encoder, recipe.start).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for stem in (network.encoder.model.bn1, network.encoder.model.blocks[0]):
         stem.register_forward_hook(MixStyle())
     averaged = copy.deepcopy(network)
@@ -295,6 +298,7 @@ def main() -> None:
     parser.add_argument("--release", action="store_true", help="leave out the groups of data/sample alone")
     parser.add_argument("--stages", type=int, nargs="+", help="size, steps, size, steps ...")
     parser.add_argument("--lr", type=float, default=Recipe.lr)
+    parser.add_argument("--encoder", default=Recipe.encoder)
     parser.add_argument("--start", default="imagenet", help="'imagenet', or a bundled model, whose own scans are then seen too")
     parser.add_argument("--shares", type=float, nargs=len(HOSPITALS), help=f"fractions of the scans from {', '.join(HOSPITALS)}")
     parser.add_argument("--seed", type=int, default=0)
@@ -303,14 +307,21 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     stages = Recipe.stages if not options.stages else tuple(zip(options.stages[::2], options.stages[1::2], strict=True))
-    recipe = Recipe(stages=stages, lr=options.lr, seed=options.seed, start=options.start, shares=tuple(options.shares or ()))
+    recipe = Recipe(
+        stages=stages,
+        lr=options.lr,
+        seed=options.seed,
+        encoder=options.encoder,
+        start=options.start,
+        shares=tuple(options.shares or ()),
+    )
     packed = Packed.load(options.packed)
     chosen = choose(packed, options.leave_out, options.fold, options.release)
     options.run.mkdir(parents=True, exist_ok=True)
     print(f"{len(chosen)} of {len(packed)} scans, {recipe}", flush=True)
     network = train(packed, chosen, recipe, options.run, torch.device(options.device))
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(state, options.run / "network.safetensors")
+    save_file(state, options.run / "network.safetensors", {"encoder": recipe.encoder})
 
 
 if __name__ == "__main__":
