@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from bcdseg.data.grouping import Findings, all_but_first, check_same_data, merged_groups
+from bcdseg.data.grouping import Findings, KnownDuplicates, all_but_first, check_same_data, merged_groups
 from bcdseg.data.labels import ClassMap, map_samples
 from bcdseg.data.layouts.listing import class_order
 from bcdseg.data.readers import read_sample
@@ -40,6 +40,7 @@ class Dataset:
         layout: Description of the file layout.
         resize_masks: Whether masks whose size differs from their image's are resized to it when they are read.
         problems: Descriptions of the problems with files that were left out.
+        known_duplicates: Duplicates that an applied audit found, which a split of these samples reuses.
     """
 
     samples: tuple[Sample, ...]
@@ -47,6 +48,7 @@ class Dataset:
     layout: str = "made in memory"
     resize_masks: bool = False
     problems: tuple[str, ...] = ()
+    known_duplicates: KnownDuplicates | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         twice = [f"{one}: is in the data set {count} times" for one, count in Counter(self.ids).items() if count > 1]
@@ -373,11 +375,12 @@ class Dataset:
         check_same_data(self, (*audit.duplicate_groups, *audit.conflicts))
         dropped = {one for group in audit.conflicts for one in group} if conflicts == "drop" else set()
         kept = [sample for sample in self.samples if sample.id not in dropped]
+        audited = replace(self, known_duplicates=KnownDuplicates.of(audit))
         if duplicates == "group":
             groups = merged_groups(kept, audit.duplicate_groups)
-            return replace(self, samples=tuple(replace(sample, group=group) for sample, group in zip(kept, groups, strict=True)))
+            return replace(audited, samples=tuple(replace(sample, group=group) for sample, group in zip(kept, groups, strict=True)))
         copies = all_but_first(kept, audit.duplicate_groups)
-        return replace(self, samples=tuple(sample for sample in kept if sample.id not in copies))
+        return replace(audited, samples=tuple(sample for sample in kept if sample.id not in copies))
 
     @cached_property
     def _index(self) -> dict[str, int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -30,6 +32,30 @@ class Findings(Protocol):
     @property
     def conflicts(self) -> Sequence[Sequence[str]]:
         """Groups of samples that show the same frame and have different labels."""
+
+
+@dataclass(frozen=True)
+class KnownDuplicates:
+    """Duplicates that an audit found.
+
+    Attributes:
+        scans: Ids and image files of the scans among which the audit searched.
+        groups: Groups of ids that show the same scan.
+    """
+
+    scans: frozenset[tuple[str, Path]]
+    groups: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, audit: Findings) -> KnownDuplicates:
+        """Return the duplicates of an audit; findings from elsewhere may not have the samples that were searched."""
+        searched: Iterable[Sample] = getattr(audit, "samples", ())
+        groups = tuple(tuple(group) for group in audit.duplicate_groups)
+        return cls(frozenset((sample.id, sample.image) for sample in searched), groups)
+
+    def cover(self, samples: Iterable[Sample]) -> bool:
+        """Return whether the audit searched all of these samples."""
+        return all((sample.id, sample.image) in self.scans for sample in samples)
 
 
 def representatives(links: Iterable[Sequence[Item]]) -> dict[Item, Item]:

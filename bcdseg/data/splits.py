@@ -250,7 +250,8 @@ def split(
         fractions: Fractions of train, val and test, which add up to 1. A fraction of 0 leaves that part empty.
         seed: Random seed; the same seed, data set and groups give the same split on every machine.
         group: ``"auto"``, or None to separate patients and copies, which issues a warning.
-        duplicates: Groups of ids that show the same scan. None searches for them.
+        duplicates: Groups of ids that show the same scan. None takes those of the audit that was applied to the data set, or
+            searches for them.
 
     Raises:
         OptionError: The fractions are not three that add up to 1, or a class has fewer groups than there are parts.
@@ -281,7 +282,7 @@ def folds(
         repeats: Number of times that all folds are drawn; the folds of one repeat follow each other.
         seed: Random seed of the first repeat; each further repeat uses the next number.
         group: ``"auto"``, or None to separate patients and copies, which issues a warning.
-        duplicates: Groups of ids that show the same scan. None searches for them.
+        duplicates: Groups of ids that show the same scan, as in ``split``.
 
     Raises:
         OptionError: k or repeats are too small, or a class has fewer groups than there are folds.

@@ -12,7 +12,7 @@ from made_twins import KINDS, scan, text_over, twin, write
 from PIL import Image
 
 from bcdseg.data.duplicates.groups import grouped
-from bcdseg.data.duplicates.search import SAME, DuplicatePair, Duplicates, duplicate_groups, find_duplicates
+from bcdseg.data.duplicates.search import SAME, DuplicatePair, Duplicates, find_duplicates
 from bcdseg.errors import ImageError
 
 
@@ -109,14 +109,14 @@ def test_is_computed_once_for_the_same_content(tmp_path: Path, own_cache: Path) 
     calls.clear()
     assert find_duplicates(list(reversed(samples)), progress=lambda what, *_: calls.append(what)) == first
     assert calls == []
-    assert duplicate_groups(samples) == (("a.png", "b.png"),)
+    assert find_duplicates(samples).groups == (("a.png", "b.png"),)
     write(tmp_path, {"c.png": scan(1)})
-    assert duplicate_groups(samples) == (("a.png", "b.png", "c.png"),)
+    assert find_duplicates(samples).groups == (("a.png", "b.png", "c.png"),)
     kept = list((own_cache / "duplicates").iterdir())
     assert len(kept) == 2
     for file in kept:
         file.write_text("[{")
-    assert duplicate_groups(samples) == (("a.png", "b.png", "c.png"),)
+    assert find_duplicates(samples).groups == (("a.png", "b.png", "c.png"),)
     assert all(json.loads(file.read_text()) for file in kept if file.stat().st_size > 2)
 
 
@@ -124,7 +124,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch:
     file = tmp_path / "file"
     file.write_text("in the way")
     monkeypatch.setenv("BCDSEG_CACHE", str(file))
-    assert duplicate_groups(write(tmp_path, {"a.png": scan(1), "b.png": scan(1)})) == (("a.png", "b.png"),)
+    assert find_duplicates(write(tmp_path, {"a.png": scan(1), "b.png": scan(1)})).groups == (("a.png", "b.png"),)
 
 
 def test_names_a_scan_that_cannot_be_read(tmp_path: Path) -> None:

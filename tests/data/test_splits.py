@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -13,9 +14,10 @@ from made import busi, save, scan
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.grouping import check_disjoint
-from bcdseg.data.opening import open_dataset
+from bcdseg.data.opening import combine, open_dataset
 from bcdseg.data.splits import Split, folds, load_split, split
-from bcdseg.errors import DatasetError, LeakError, LeakWarning, OptionError, OutputExistsError
+from bcdseg.data_audit.audit import audit
+from bcdseg.errors import BcdsegError, DatasetError, LeakError, LeakWarning, OptionError, OutputExistsError
 from bcdseg.types import Sample
 
 FRACTIONS = (0.7, 0.1, 0.2)
@@ -216,6 +218,24 @@ def test_an_unlabelled_data_set_is_split_too() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [len(test) for _, test in folds(made([None] * 20), 4, duplicates=())] == [5] * 4
+
+
+def test_a_split_after_an_audit_reads_no_scan_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
+    folder = busi(tmp_path / "scans", (0, 6, 6), second_mask=False)
+    shutil.copy(folder / "benign" / "benign (1).png", folder / "malignant" / "malignant (7).png")  # a conflict, which is dropped
+    shutil.copy(folder / "benign" / "benign (2).png", folder / "benign" / "benign (7).png")
+    data = open_dataset(folder, on_problem="skip")
+    clean = data.apply_audit(audit(data))
+    assert len(clean) == 12
+    searched = [split(Dataset(clean.samples[::step], "searched again"), (0.5, 0, 0.5)) for step in (1, 2)]
+    shutil.rmtree(folder)
+    parts = split(clean, (0.5, 0, 0.5))
+    assert ids(parts) == ids(searched[0])
+    assert ids(split(clean.select(clean.ids[::2]), (0.5, 0, 0.5))) == ids(searched[1])
+    assert len({at for at, part in enumerate(parts) for id in part.ids if id.endswith(("benign (2).png", "benign (7).png"))}) == 1
+    with pytest.raises(BcdsegError):
+        split(combine(clean, clean), (0.5, 0, 0.5))  # no audit has searched both
 
 
 def test_a_saved_split_comes_back(tmp_path: Path) -> None:

@@ -15,14 +15,20 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bcdseg.data.duplicates.groups import SURE, DuplicatePair, Joined, grouped
 from bcdseg.data.duplicates.verify import Registration
+from bcdseg.data.hashing import file_memo
+from bcdseg.errors import ImageError
 from bcdseg.files import cache_folder, write_whole
 from bcdseg.sources import open_regular
 from bcdseg.types import Sample
+
+if TYPE_CHECKING:
+    from bcdseg.data.dataset import Dataset
 
 __all__ = ["SAME", "SURE", "DuplicatePair", "Duplicates", "Progress", "duplicate_groups", "find_duplicates"]
 
@@ -69,8 +75,14 @@ def find_duplicates(samples: Iterable[Sample], *, cache: bool = True, progress: 
     return Duplicates(known)
 
 
-def duplicate_groups(dataset: Iterable[Sample]) -> tuple[tuple[str, ...], ...]:
-    """Return groups of two or more ids of samples that are nearly the same scan; they are computed once for the same files."""
+def duplicate_groups(dataset: Dataset) -> tuple[tuple[str, ...], ...]:
+    """Return groups of two or more ids of samples that are nearly the same scan.
+
+    Where an audit of all samples was applied to the data set, these are the groups that it found.
+    """
+    known = dataset.known_duplicates
+    if known is not None and known.cover(dataset):
+        return known.groups
     return find_duplicates(dataset).groups
 
 
@@ -139,10 +151,18 @@ def content_key(samples: Sequence[Sample]) -> str:
     """Return a hash of the samples' ids and the content of their images, whatever their order."""
     whole = hashlib.sha256(f"duplicates {VERSION}".encode())
     for sample in sorted(samples, key=lambda sample: sample.id):
-        with open_regular(sample.image, str(sample.image)) as file:
-            content = hashlib.sha256(file.read()).hexdigest()
+        try:
+            content = _file_hash(sample.image)
+        except OSError as error:
+            raise ImageError(f"{sample.image}: can't be read ({error.strerror}). Open the data set again.") from error
         whole.update(json.dumps([sample.id, content]).encode())
     return whole.hexdigest()
+
+
+@file_memo
+def _file_hash(path: Path) -> str:
+    with open_regular(path, str(path)) as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def kept(key: str) -> tuple[DuplicatePair, ...] | None:
