@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -90,7 +92,8 @@ def open_dataset(
         listing = _listing(Path(source), None if root is None else Path(root), given)
         chosen = layouts[layout] if layout != "auto" else _recognised(listing, layouts)
         _check_used(listing, chosen, given, unasked=layout == "auto" and listing.annotation is None)
-        found = _without_empty(chosen.read(listing), listing)
+        with _collection_paused():
+            found = _without_empty(chosen.read(listing), listing)
         own_name, title = listing.table.stem if listing.table else listing.root.resolve().name, chosen.title
     else:
         found, own_name, title = _from_memory(source, layout, Path(root or "."), given)
@@ -135,6 +138,18 @@ def combine(*datasets: Dataset | Iterable[Dataset], class_map: ClassMap | None =
         resize_masks=any(dataset.resize_masks for dataset in parts),
         problems=tuple(problem for dataset in parts for problem in dataset.problems),
     )
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Pause the garbage collector: samples are in no reference cycles, and it would visit all of them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _listing(path: Path, root: Path | None, columns: Mapping[str, str | None]) -> Listing:

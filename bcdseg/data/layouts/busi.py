@@ -13,8 +13,9 @@ MASK = re.compile(r"^(?P<image>.+)_mask(_\d+)?$", re.IGNORECASE)
 
 def recognise(listing: Listing) -> bool:
     """Return whether some image has a mask next to it, with the image's name and ``_mask``."""
-    images, masks = _pair(listing)
-    return any(stem_of(path) in masks for path in images)
+    stems = {stem_of(path) for path in listing.images}
+    named = (match["image"] for match in map(MASK.match, stems) if match)
+    return any(stem in stems and not MASK.match(stem) for stem in named)
 
 
 def read(listing: Listing) -> FolderListing:

@@ -12,10 +12,12 @@ from pathlib import Path
 from bcdseg.data.annotations.nifti import SUFFIXES as NIFTI_SUFFIXES
 from bcdseg.data.images import ARRAY_SUFFIX, SUFFIXES
 from bcdseg.data.tables.files import SUFFIXES as TABLE_SUFFIXES
-from bcdseg.data.video import SUFFIXES as VIDEO_SUFFIXES
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
+from bcdseg.sources import VIDEO_SUFFIXES
 from bcdseg.types import Sample
 
+IMAGE_SUFFIXES = frozenset((*SUFFIXES, *DICOM_SUFFIXES, ARRAY_SUFFIX))
+GZIPPED = ".nii.gz"
 ANNOTATION_SUFFIXES = (".json", ".xml", ".yaml", ".yml", ".txt")
 
 
@@ -79,7 +81,7 @@ class Listing:
         tables, empty, annotations, clips = [], [], [], []
         for name, entry in _walk(str(self.root)):
             suffix = "." + name.rpartition(".")[2].lower()
-            if suffix in (*SUFFIXES, *DICOM_SUFFIXES, ARRAY_SUFFIX) or name.lower().endswith(NIFTI_SUFFIXES):
+            if suffix in IMAGE_SUFFIXES or name.lower().endswith(NIFTI_SUFFIXES):
                 (arrays if suffix == ARRAY_SUFFIX else images).append(name)
                 if _is_empty(entry):
                     empty.append(name)
@@ -138,8 +140,8 @@ def split_path(path: str) -> tuple[tuple[str, ...], str]:
 
 def stem_of(name: str) -> str:
     """Return a file's name, or its relative path, without the suffix; ``.nii.gz`` is one suffix."""
-    gzipped = next((suffix for suffix in NIFTI_SUFFIXES if suffix.count(".") > 1 and name.lower().endswith(suffix)), None)
-    return name[: -len(gzipped)] if gzipped else name.rpartition(".")[0]
+    gzipped = name.lower().endswith(GZIPPED)
+    return name[: -len(GZIPPED)] if gzipped else name.rpartition(".")[0]
 
 
 def take_part(folders: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
