@@ -13,6 +13,7 @@ from PIL import Image
 from bcdseg.errors import ImageError
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov")
 MARK_ENDS = 132
 
 
@@ -28,6 +29,11 @@ def is_dicom(source: Any) -> bool:
     if hasattr(source, "read") and hasattr(source, "seek"):
         return _is_dicom_stream(source)
     return is_dataset(source)
+
+
+def is_video(source: Any) -> bool:
+    """Return whether a source is the path of a video clip, by its suffix."""
+    return isinstance(source, (str, os.PathLike)) and os.fspath(source).lower().endswith(VIDEO_SUFFIXES)
 
 
 def is_dataset(source: Any) -> bool:

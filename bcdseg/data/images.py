@@ -20,6 +20,8 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -67,19 +69,32 @@ def read_image(source: ImageSource, name: str | None = None) -> Pixels:
         ImageTypeError: The type or dtype has no meaning as an image.
     """
     name = name or source_name(source)
+    if not is_dicom(source):
+        return read_picture(source, name)
+    from bcdseg.dicom.scan import read_frame
+
+    with _translated_errors(name):
+        return read_frame(source, name, keep_identifiers=True).pixels
+
+
+def read_picture(source: ImageSource, name: str) -> Pixels:
+    """Read one image that is not DICOM, as ``read_image`` does."""
+    with _translated_errors(name):
+        return _decoded(source, name)
+
+
+@contextmanager
+def _translated_errors(name: str) -> Iterator[None]:
+    """Raise an ImageError in place of what Pillow, torch and a caller's own open file raise."""
     try:
-        return _read(source, name)
+        yield
     except (BcdsegError, *EXITS):
         raise
-    except BaseException as error:  # Pillow, torch and a caller's own open file raise errors of many classes
+    except BaseException as error:
         raise ImageError(f"{name}: can't be read as an image ({type(error).__name__}: {error}).") from error
 
 
-def _read(source: ImageSource, name: str) -> Pixels:
-    if is_dicom(source):
-        from bcdseg.dicom.scan import read_frame
-
-        return read_frame(source, name, keep_identifiers=True).pixels
+def _decoded(source: ImageSource, name: str) -> Pixels:
     if isinstance(source, (str, os.PathLike)):
         return _read_file(Path(source), name)
     if isinstance(source, (bytes, bytearray, memoryview)):

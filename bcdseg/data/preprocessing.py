@@ -104,9 +104,19 @@ class Preprocessing:
 
     def placement(self, source: tuple[int, ...]) -> Placement:
         """Return the placement of a scan with this height and width."""
-        resized = self._resized((source[0], source[1]))
-        height, width = self._frame(resized)
-        return Placement((source[0], source[1]), resized, (height - resized[0]) // 2, (width - resized[1]) // 2)
+        return self._layout(source)[0]
+
+    def _layout(self, source: tuple[int, ...]) -> tuple[Placement, tuple[int, int]]:
+        """Return the placement of a scan in the network input, and the height and width of that input."""
+        height, width = resized = source[0], source[1]
+        if self.resize == "stretch":
+            resized = self.size
+        elif self.resize == "fit":
+            down = rounded_quotient(height * self.size[1], width)
+            across = rounded_quotient(width * self.size[0], height)
+            resized = max(1, min(self.size[0], down)), max(1, min(self.size[1], across))
+        frame = (_multiple(height, self.stride), _multiple(width, self.stride)) if self.resize == "none" else self.frame
+        return Placement((height, width), resized, (frame[0] - resized[0]) // 2, (frame[1] - resized[1]) // 2), frame
 
     def framed(self, pixels: Pixels) -> Pixels:
         """Convert channels, resize and pad: H x W, or H x W x 3 if both the scan and the network have colour; the dtype is kept."""
@@ -131,25 +141,13 @@ class Preprocessing:
 
     def _placed(self, plane: NDArray[Any]) -> NDArray[Any]:
         """Resize a plane, and pad it with black if the network input is larger."""
-        at = self.placement(plane.shape)
-        plane, frame = resize_plane(plane, at.resized), self._frame(at.resized)
+        at, frame = self._layout(plane.shape)
+        plane = resize_plane(plane, at.resized)
         if plane.shape == frame:
             return plane
         placed = np.zeros(frame, plane.dtype)
         placed[at.top : at.top + at.resized[0], at.left : at.left + at.resized[1]] = plane
         return placed
-
-    def _resized(self, source: tuple[int, int]) -> tuple[int, int]:
-        if self.resize == "none":
-            return source
-        if self.resize == "stretch":
-            return self.size
-        height, width = self.size
-        down, across = rounded_quotient(source[0] * width, source[1]), rounded_quotient(source[1] * height, source[0])
-        return max(1, min(height, down)), max(1, min(width, across))
-
-    def _frame(self, resized: tuple[int, int]) -> tuple[int, int]:
-        return (_multiple(resized[0], self.stride), _multiple(resized[1], self.stride)) if self.resize == "none" else self.frame
 
 
 def _multiple(side: int, of: int) -> int:

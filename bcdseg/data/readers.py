@@ -14,14 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from bcdseg.data.images import SUFFIXES, read_image
+from bcdseg.data.images import SUFFIXES, read_picture
 from bcdseg.data.masks import read_mask
-from bcdseg.data.video import SUFFIXES as VIDEO_SUFFIXES
-from bcdseg.data.video import VideoFrame, frames_of, is_video
+from bcdseg.data.video import VideoFrame, frames_of
 from bcdseg.dicom.scan import DicomFrame, holds_many, members, read_frame
 from bcdseg.errors import ImageError, ImageNotFoundError, OptionError
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
-from bcdseg.sources import ImageSource, is_dicom, source_name
+from bcdseg.sources import VIDEO_SUFFIXES, ImageSource, is_dicom, is_video, source_name
 from bcdseg.types import Area, Mask, Pixels, Sample, ScanImage
 
 
@@ -34,13 +33,13 @@ def read_scan(source: ImageSource | ScanImage, *, keep_identifiers: bool = False
         return source
     name = source_name(source)
     if isinstance(source, VideoFrame):
-        pixels = read_image(source.read(), name)
+        pixels = read_picture(source.read(), name)
         return ScanImage(source=name, pixels=pixels, areas=(Area(box=(0, 0, *pixels.shape[:2])),), frame=source.number)
     if is_video(source):
         raise ImageError(f"{name}: is a video clip, not one image. {FRAMES}")
     if isinstance(source, DicomFrame) or is_dicom(source):
         return read_frame(source, name, keep_identifiers=keep_identifiers)
-    pixels = read_image(source, name)
+    pixels = read_picture(source, name)
     return ScanImage(source=name, pixels=pixels, areas=(Area(box=(0, 0, *pixels.shape[:2])),))
 
 

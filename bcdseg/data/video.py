@@ -17,11 +17,10 @@ from bcdseg.data.images import to_uint8
 from bcdseg.errors import ImageError, ImageNotFoundError, OptionError
 from bcdseg.extras import require
 from bcdseg.files import check_free, write_whole
-from bcdseg.sources import open_regular
+from bcdseg.sources import VIDEO_SUFFIXES, is_video, open_regular
 from bcdseg.table_text import csv_text
 from bcdseg.types import Pixels
 
-SUFFIXES = (".mp4", ".avi", ".mov")
 TABLE = "frames.csv"
 MOST_FRAMES = 100_000
 FRAME_COUNT = 7  # OpenCV's CAP_PROP_FRAME_COUNT
@@ -77,11 +76,6 @@ class VideoFrame:
     def read(self) -> Pixels:
         """Return the pixels of the frame."""
         return self.image.read(self.number)
-
-
-def is_video(source: Any) -> bool:
-    """Return whether a source is the path of a video clip, by its suffix."""
-    return isinstance(source, (str, os.PathLike)) and os.fspath(source).lower().endswith(SUFFIXES)
 
 
 def open_clip(path: str | os.PathLike[str]) -> VideoClip:
@@ -153,7 +147,7 @@ def _clips(clips: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> 
     stems = [path.stem for path in paths]
     repeated = [path for path in paths if stems.count(path.stem) > 1]
     if not paths or repeated:
-        found = f"{repeated[0]} and {repeated[1]} have one name" if repeated else f"no {', '.join(SUFFIXES)} in {given}"
+        found = f"{repeated[0]} and {repeated[1]} have one name" if repeated else f"no {', '.join(VIDEO_SUFFIXES)} in {given}"
         raise OptionError(f"clips: {found}. Give clips of different names.")
     return paths
 

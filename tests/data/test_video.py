@@ -11,8 +11,9 @@ from made import busi, scan
 
 import bcdseg
 from bcdseg.data.readers import expand, read_scan
-from bcdseg.data.video import SUFFIXES, open_clip
+from bcdseg.data.video import open_clip
 from bcdseg.errors import DataWarning, ImageError, ImageNotFoundError, MissingExtraError, OptionError, OutputExistsError
+from bcdseg.sources import VIDEO_SUFFIXES
 
 cv2 = pytest.importorskip("cv2", reason="extra video is not installed")
 FRAMES = 6
@@ -35,7 +36,7 @@ def clip(path: Path, pictures: list[np.ndarray]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
 def test_each_frame_of_a_clip_is_a_scan(tmp_path: Path, suffix: str) -> None:
     path = clip(tmp_path / f"clip{suffix}", frames())
     read = [read_scan(source) for source in expand(path)]
