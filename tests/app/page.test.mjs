@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
+import { Refused } from "../../bcdseg/app/static/backend.js";
 import { maskFromEdges, maskFromLevels, outline } from "../../bcdseg/app/static/contour.js";
 import { debounced, percent } from "../../bcdseg/app/static/dom.js";
 import { inWords } from "../../bcdseg/app/static/panel.js";
@@ -12,7 +13,7 @@ import { nameOf } from "../../bcdseg/app/static/review/keys.js";
 import { edgesOf, fillPolygon, History, paintDisc, paintStroke } from "../../bcdseg/app/static/review/mask.js";
 import { othersInWords, readingOf, reviewOf, withReading } from "../../bcdseg/app/static/review/reading.js";
 import { toneOf } from "../../bcdseg/app/static/review/tone.js";
-import { Refused, Server } from "../../bcdseg/app/static/server.js";
+import { Server } from "../../bcdseg/app/static/server.js";
 
 /** Pseudo-random numbers from 0 to 1 that are the same in each run (Park and Miller, 1988). */
 function* randoms(seed) {

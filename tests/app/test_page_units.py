@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from golden_predictions import write_golden
 
 TOOLS = Path(__file__).with_name("page_tools")
 
@@ -19,11 +21,21 @@ def _node() -> str | None:
     return str(bundled) if bundled and bundled.is_file() else shutil.which("node")
 
 
+def _test_modules(name: str, **variables: str) -> None:
+    command = [_node() or "", "--no-warnings", "--test", str(Path(__file__).with_name(name))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.skipif(_node() is None, reason="there is no Node")
 def test_modules_of_the_page() -> None:
-    command = [_node() or "", "--no-warnings", "--test", str(Path(__file__).with_name("page.test.mjs"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    _test_modules("page.test.mjs")
+
+
+@pytest.mark.skipif(_node() is None, reason="there is no Node")
+def test_modules_of_the_static_page_decide_and_measure_as_the_library(tmp_path: Path) -> None:
+    write_golden(tmp_path / "golden.json")
+    _test_modules("static.test.mjs", GOLDEN=str(tmp_path / "golden.json"))
 
 
 @pytest.mark.skipif(not (TOOLS / "node_modules").is_dir(), reason="no tools: npm install in tests/app/page_tools")

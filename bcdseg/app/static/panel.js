@@ -2,12 +2,7 @@
 
 import { by, make, percent } from "./dom.js";
 
-const FILES = [
-  ["overlay.png", "Overlay PNG"],
-  ["mask.png", "Mask PNG"],
-  ["answer.json", "JSON"],
-  ["outline.dcm", "DICOM-SEG"],
-];
+const KINDS = { "overlay.png": "Overlay PNG", "mask.png": "Mask PNG", "answer.json": "JSON", "outline.dcm": "DICOM-SEG" };
 const CANDIDATE = "No lesion is found. The dashed outline is a candidate: the probability of a lesion is below the model's threshold.";
 const NO_SEG = "DICOM-SEG refers to the DICOM image that it outlines, so it can be written for a DICOM scan only.";
 const SEG = "The DICOM-SEG carries no name, number or date of the patient; its UIDs are replaced.";
@@ -22,16 +17,17 @@ export function showAnswer(answer) {
   scale(answer);
 }
 
-/** Links to files of the model's prediction. */
-export function showDownloads(answer, address, own) {
-  const links = FILES.filter(([, kind]) => kind === "JSON" || answer.edges !== null).map(([file, kind]) => {
-    const barred = kind === "DICOM-SEG" && !answer.dicom;
+/** Links to files of the model's prediction, by their names. */
+export function showDownloads(answer, links, own) {
+  const buttons = Object.entries(links).filter(([name]) => name === "answer.json" || answer.edges !== null).map(([name, link]) => {
+    const barred = name === "outline.dcm" && !answer.dicom;
     return barred
-      ? make("a", { class: "button", role: "link", "aria-disabled": "true", "aria-describedby": "seg-note" }, kind)
-      : make("a", { class: "button", href: address(file), download: "" }, kind);
+      ? make("a", { class: "button", role: "link", "aria-disabled": "true", "aria-describedby": "seg-note" }, KINDS[name])
+      : Object.assign(make("a", { class: "button" }, KINDS[name]), link);
   });
-  by("downloads").replaceChildren(...links);
-  by("seg-note").textContent = answer.edges === null ? "This model only classifies: there is no outline." : answer.dicom ? SEG : NO_SEG;
+  by("downloads").replaceChildren(...buttons);
+  const segmentation = "outline.dcm" in links ? (answer.dicom ? SEG : NO_SEG) : "";
+  by("seg-note").textContent = answer.edges === null ? "This model only classifies: there is no outline." : segmentation;
   by("own-note").hidden = !own;
 }
 

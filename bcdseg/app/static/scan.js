@@ -23,14 +23,14 @@ export class ScanView {
    * `model` returns the name of the chosen model; `failed` is called with a scan that can't be read, and why; `read` with a scan
    * whose reading was saved.
    */
-  constructor(server, model, failed, read) {
-    this.server = server;
+  constructor(backend, model, failed, read) {
+    this.backend = backend;
     this.model = model;
     this.failed = failed;
     this.read = read;
     this.editor = new Editor(this.viewer, (edges) => this.#correct(edges));
-    this.comparison = new Comparison(server, this.viewer);
-    this.reading = new Reading(server, (entry) => this.#saved(entry), () => this.#measure(true));
+    this.comparison = new Comparison(backend, this.viewer);
+    this.reading = new Reading(backend, (entry) => this.#saved(entry), () => this.#measure(true));
     by("threshold").addEventListener("input", () => this.#slide());
     by("threshold-reset").addEventListener("click", () => this.#setThreshold(null));
     by("scale").addEventListener("submit", (event) => this.#setScale(event));
@@ -61,14 +61,14 @@ export class ScanView {
     by("spacing").value = entry.spacing ?? "";
     by("heat").removeAttribute("src");
     try {
-      const answer = await this.server.answer(entry.id, this.#question(), this.#asked.signal);
-      const levels = await this.server.levels(entry.id, this.#question());
-      const reviews = await this.server.reviews(entry.id, this.#question(), this.#asked.signal);
+      const answer = await this.backend.answer(entry.id, this.#question(), this.#asked.signal);
+      const levels = await this.backend.levels(entry.id, this.#question());
+      const reviews = await this.backend.reviews(entry.id, this.#question(), this.#asked.signal);
       if (this.#entry !== entry) return;
       this.#tell(answer, reviews);
       this.editor.load(answer, entry.reading.edges);
       this.#offerClasses(answer);
-      await this.viewer.show(withReading(answer, entry.reading), this.#address("image.png"), levels);
+      await this.viewer.show(withReading(answer, entry.reading), this.backend.image(entry.id, this.#question()), levels);
       if (this.#entry !== entry) return;
       await this.comparison.load(entry, this.#question(), answer, this.#others(reviews));
       if (by("show-heat").checked) this.#heat();
@@ -80,10 +80,6 @@ export class ScanView {
   #question() {
     const { step, spacing, point } = this.#entry;
     return { model: this.model(), threshold: step == null ? null : (step / 100).toFixed(2), spacing, operating_point: point };
-  }
-
-  #address(what, more = {}) {
-    return this.server.address(this.#entry.id, what, { ...this.#question(), ...more });
   }
 
   #tell(answer, reviews) {
@@ -99,7 +95,9 @@ export class ScanView {
   }
 
   #showDownloads() {
-    showDownloads(this.#answer, (file) => this.#address(`files/${file}`), Boolean(this.#entry.reading.edges));
+    const { id, reading } = this.#entry;
+    const links = this.backend.files.map((name) => [name, this.backend.file(id, this.#question(), name)]);
+    showDownloads(this.#answer, Object.fromEntries(links), Boolean(reading.edges));
   }
 
   #others(reviews) {
@@ -180,8 +178,8 @@ export class ScanView {
     this.#asked.abort();
     this.#asked = new AbortController();
     try {
-      const answer = await this.server.answer(entry.id, this.#question(), this.#asked.signal);
-      const reviews = await this.server.reviews(entry.id, this.#question(), this.#asked.signal);
+      const answer = await this.backend.answer(entry.id, this.#question(), this.#asked.signal);
+      const reviews = await this.backend.reviews(entry.id, this.#question(), this.#asked.signal);
       if (this.#entry !== entry) return;
       complain("");
       const before = entry.reading;
@@ -205,13 +203,13 @@ export class ScanView {
     const entry = this.#entry, picture = by("heat");
     if (!by("show-heat").checked || !entry || !by("heat-class").value) return;
     this.viewer.wait(LOOKING);
-    picture.src = this.#address("heat.png", { explain: by("heat-class").value });
+    picture.src = this.backend.heat(entry.id, this.#question(), by("heat-class").value);
     try {
       await picture.decode();
       picture.alt = `Where the score of ${by("heat-class").value} came from: dark violet is low, yellow is high`;
       picture.hidden = !by("show-heat").checked;
     } catch {
-      if (this.#entry === entry) complain(`The heat map could not be made. ${await this.server.reason(picture.src)}`);
+      if (this.#entry === entry) complain(`The heat map could not be made. ${await this.backend.reason(picture.src)}`);
     }
     if (this.#entry === entry) this.viewer.wait("");
   }

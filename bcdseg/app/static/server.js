@@ -1,15 +1,9 @@
 // All that is asked of the page's own server. The token is in the path: no cookie, so no other page can borrow it.
 
-const MOST_KEPT_ALIVE = 60_000; // bytes that a browser sends for a page that is gone
+import { Refused } from "./backend.js";
 
-export class Refused extends Error {
-  /** `status` is 422 where the library refused what it was given. */
-  constructor(message, status = 0, gone = false) {
-    super(message);
-    this.status = status;
-    this.gone = gone;
-  }
-}
+const MOST_KEPT_ALIVE = 60_000; // bytes that a browser sends for a page that is gone
+const FILES = ["overlay.png", "mask.png", "answer.json", "outline.dcm"];
 
 async function request(path, options = {}) {
   let reply;
@@ -24,7 +18,13 @@ async function request(path, options = {}) {
   throw new Refused(refusal.error ?? `The program responded with ${reply.status}.`, reply.status, refusal.gone);
 }
 
+/** @typedef {import("./backend.js").Backend} Backend */
+
+/** @implements {Backend} */
 export class Server {
+  /** @type {"server"} */
+  runs = "server";
+  files = FILES;
   root = "";
   /** @type {any} */
   limits = {};
@@ -57,6 +57,10 @@ export class Server {
 
   async sample(name) {
     return (await (await request(`${this.root}/samples/${name}`, { method: "POST" })).json()).scans;
+  }
+
+  sampleImage(name) {
+    return `/samples/${name}.png`;
   }
 
   async report(file) {
@@ -121,12 +125,24 @@ export class Server {
     }
   }
 
+  image(scan, question) {
+    return this.address(scan, "image.png", question);
+  }
+
+  heat(scan, question, explain) {
+    return this.address(scan, "heat.png", { ...question, explain });
+  }
+
+  file(scan, question, name) {
+    return link(this.address(scan, `files/${name}`, question));
+  }
+
   table(model) {
-    return `${this.root}/table.csv?${new URLSearchParams({ model })}`;
+    return link(`${this.root}/table.csv?${new URLSearchParams({ model })}`);
   }
 
   archive(model) {
-    return `${this.root}/batch.zip?${new URLSearchParams({ model })}`;
+    return link(`${this.root}/batch.zip?${new URLSearchParams({ model })}`);
   }
 
   /** Where something of a scan is; a question is a model, and a threshold, spacing or class to explain where given. */
@@ -146,3 +162,6 @@ export class Server {
     }
   }
 }
+
+/** A link to a file that the server names. */
+const link = (href) => ({ href, download: "", onclick: null });

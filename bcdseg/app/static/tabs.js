@@ -14,13 +14,14 @@ export function openTab(name) {
 }
 
 export function startTabs() {
-  for (const [at, tab] of tabs.entries()) {
+  const offered = tabs.filter((tab) => tab.checkVisibility());
+  for (const [at, tab] of offered.entries()) {
     tab.addEventListener("click", () => openTab(tab.id.slice("tab-".length)));
     tab.addEventListener("keydown", (event) => {
-      const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
+      const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: offered.length - 1 }[event.key];
       if (to === undefined) return;
       event.preventDefault();
-      const other = tabs[(to + tabs.length) % tabs.length];
+      const other = offered[(to + offered.length) % offered.length];
       other.focus();
       other.click();
     });

@@ -2,13 +2,18 @@
 
 import js from "@eslint/js";
 
-const names = ["document", "window", "navigator", "location", "localStorage", "fetch", "addEventListener", "setTimeout", "clearTimeout", "requestAnimationFrame", "URLSearchParams", "AbortController", "DOMException", "ResizeObserver", "Response", "File", "TextDecoder", "Image"];
+const names = ["document", "window", "navigator", "location", "localStorage", "fetch", "addEventListener", "setTimeout", "clearTimeout", "requestAnimationFrame", "URLSearchParams", "AbortController", "DOMException", "ResizeObserver", "Response", "File", "TextDecoder", "Image", "ImageData", "OffscreenCanvas", "Path2D", "createImageBitmap", "URL", "Blob", "Worker", "atob", "DecompressionStream"];
+
+const ofWorkers = ["self", "onmessage", "postMessage"];
+const readonly = (list) => Object.fromEntries(list.map((name) => [name, "readonly"]));
 
 export default [
   { ...js.configs.recommended, files: ["**/*.js", "**/*.mjs"] },
   {
     files: ["**/*.js", "**/*.mjs"],
-    languageOptions: { ecmaVersion: 2024, sourceType: "module", globals: Object.fromEntries(names.map((name) => [name, "readonly"])) },
+    languageOptions: { ecmaVersion: 2024, sourceType: "module", globals: readonly(names) },
     rules: { eqeqeq: ["error", "always", { null: "ignore" }], "no-var": "error", "prefer-const": "error", "no-implied-eval": "error" },
   },
+  { files: ["**/*.mjs"], languageOptions: { globals: readonly(["process", "Buffer"]) } },
+  { files: ["**/*_worker.js"], languageOptions: { globals: { ...readonly(ofWorkers), onmessage: "writable" } } },
 ];

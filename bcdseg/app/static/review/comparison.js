@@ -20,10 +20,10 @@ export class Comparison {
   #loaded = 0;
   #sending = Promise.resolve();
 
-  constructor(server, viewer) {
-    this.server = server;
+  constructor(backend, viewer) {
+    this.backend = backend;
     this.viewer = viewer;
-    by("second").replaceChildren(make("option", { value: "" }, "none"), ...server.models.map((name) => make("option", { value: name }, name)));
+    by("second").replaceChildren(make("option", { value: "" }, "none"), ...backend.models.map((name) => make("option", { value: name }, name)));
     by("second").addEventListener("change", () => this.#reload());
     by("show-others").addEventListener("change", () => this.#draw());
     by("truth-file").addEventListener("change", (event) => {
@@ -48,7 +48,7 @@ export class Comparison {
     this.#sending = this.#sending.then(async () => {
       while (entry.masks.length) {
         const file = entry.masks.shift();
-        await this.server.addTruth(entry.id, file, question).catch((error) => complain(error.message));
+        await this.backend.addTruth(entry.id, file, question).catch((error) => complain(error.message));
       }
     });
     await this.#sending; // whoever asks meanwhile waits for the same files
@@ -78,8 +78,8 @@ export class Comparison {
     await this.sendTruth(entry, this.#question);
     const name = by("second").value;
     const [truth, second] = await Promise.all([
-      this.server.truth(entry.id, this.#question).catch(() => null),
-      name ? this.server.second(entry.id, this.#question, name).catch((error) => complain(error.message)) : null,
+      this.backend.truth(entry.id, this.#question).catch(() => null),
+      name ? this.backend.second(entry.id, this.#question, name).catch((error) => complain(error.message)) : null,
     ]);
     if (turn !== this.#loaded) return;
     this.#show(truth?.edges ? truth : null, second);

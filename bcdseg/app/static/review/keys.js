@@ -18,13 +18,13 @@ export class Keys {
   #actions = new Map();
 
   /**
-   * `groups` are [title, [[keys, words, action], ...]]; keys with the same action are separated by spaces.
-   * `active` says whether keys act at all: a scan is shown.
+   * `groups` are [title, [[keys, words, action], ...]]; keys with the same action are separated by spaces, and an action that is null
+   * is not offered. `active` says whether keys act at all: a scan is shown.
    */
   constructor(groups, active) {
-    this.#groups = groups;
+    this.#groups = groups.map(([title, rows]) => [title, rows.filter(([, , action]) => action)]).filter(([, rows]) => rows.length);
     this.active = active;
-    for (const [, rows] of groups) for (const [keys, , action] of rows) for (const key of keys.split(" ")) this.#actions.set(key, action);
+    for (const [, rows] of this.#groups) for (const [keys, , action] of rows) for (const key of keys.split(" ")) this.#actions.set(key, action);
     this.#list();
     addEventListener("keydown", (event) => this.#press(event));
     by("keys-open").addEventListener("click", () => this.show());

@@ -27,13 +27,13 @@ export class Reading {
   #question = null;
 
   /** `saved` is called with a scan whose reading was saved; `switched` when another reader is at the page. */
-  constructor(server, saved, switched) {
-    this.server = server;
+  constructor(backend, saved, switched) {
+    this.backend = backend;
     this.saved = saved;
-    for (const one of all(".corrects")) one.hidden = !server.corrections;
-    by("reading-off").hidden = Boolean(server.corrections);
+    for (const one of all(".corrects")) one.hidden = !backend.corrections;
+    by("reading-off").hidden = Boolean(backend.corrections);
     by("reading-off-words").textContent = OFF;
-    by("reader").value = storedReader(server.reader);
+    by("reader").value = storedReader(backend.reader);
     by("reader").addEventListener("change", () => this.#switch(switched));
     for (const verdict of VERDICTS) by(verdict).addEventListener("click", () => this.judge(verdict));
     by("save-again").addEventListener("click", () => this.#save(this.#entry));
@@ -104,7 +104,7 @@ export class Reading {
     try {
       while (reading.saved < reading.changes) {
         const changes = reading.changes;
-        const stored = await this.server.saveReview(entry.id, question, reviewOf(reading, this.reader));
+        const stored = await this.backend.saveReview(entry.id, question, reviewOf(reading, this.reader));
         Object.assign(reading, { saved: changes, revision: stored.revision, stored });
         if (stored.verdict === "accepted" && reading.edges === null) reading.edges = stored.edges;
         if (stored.kept) say("Another window has saved this scan meanwhile; its correction is kept next to this one.");
@@ -119,9 +119,9 @@ export class Reading {
   }
 
   #switch(switched) {
-    if (!this.reader) by("reader").value = this.server.reader;
+    if (!this.reader) by("reader").value = this.backend.reader;
     try {
-      localStorage.setItem("reader", JSON.stringify([this.server.reader, this.reader]));
+      localStorage.setItem("reader", JSON.stringify([this.backend.reader, this.reader]));
     } catch {
       // it lasts as long as the page does
     }
@@ -139,7 +139,7 @@ export class Reading {
     if (focused >= 0) classes[focused]?.focus();
     by("reader-class-row").hidden = !classes.length;
     by("reading-agreement").textContent = edges === null || stored?.dice == null || saving ? "" : stored.outline === "corrected" ? `Your outline and the model's: Dice ${stored.dice.toFixed(2)}.` : "The model's outline, accepted.";
-    by("saved").textContent = problem ? `Not saved. ${problem}` : saving ? "Saving." : stored ? `Saved at ${new Date(stored.saved).toLocaleTimeString()} in ${this.server.corrections}` : `Each change is saved at once in ${this.server.corrections}`;
+    by("saved").textContent = problem ? `Not saved. ${problem}` : saving ? "Saving." : stored ? `Saved at ${new Date(stored.saved).toLocaleTimeString()} in ${this.backend.corrections}` : `Each change is saved at once in ${this.backend.corrections}`;
     by("saved").classList.toggle("unsaved", Boolean(problem));
     by("save-again").hidden = !problem;
   }

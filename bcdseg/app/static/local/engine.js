@@ -1,0 +1,93 @@
+// The exported model in a worker: scans in, probabilities out.
+
+import { loadPart } from "./parts.js";
+
+const MASK = "mask_probability", CLASSES = "probabilities";
+
+export class Engine {
+  #model;
+  #worker = null;
+  #started;
+  #waiting = new Map();
+  #count = 0;
+
+  /**
+   * Starts to load the model.
+   * @param {import("./postprocess.js").ModelFacts} model
+   */
+  constructor(model) {
+    this.#model = model;
+    this.#started = this.#start();
+    this.#started.catch(() => {}); // who asks for a prediction gets the error
+  }
+
+  /**
+   * Predicts a scan.
+   * @param {import("./scan_image.js").ScanImage} image
+   * @returns {Promise<import("./postprocess.js").Outputs>}
+   */
+  async run(image) {
+    await this.#started;
+    const { bytes, shape, restore } = inputOf(image, this.#model.preprocessing);
+    const found = await this.#send({ scan: bytes, shape }, [bytes.buffer]);
+    return { probability: found[MASK] ? restore(found[MASK]) : null, classes: found[CLASSES] ? [...found[CLASSES]] : null };
+  }
+
+  async #start() {
+    const [runtime, model] = await Promise.all([loadPart("runtime"), loadPart("model")]);
+    this.#worker = new Worker(addressOf(runtime.worker), { type: "module" });
+    this.#worker.onmessage = ({ data: { id, result, error } }) => {
+      const [resolve, reject] = this.#waiting.get(id);
+      this.#waiting.delete(id);
+      if (error) reject(new Error(error));
+      else resolve(result);
+    };
+    this.#worker.onerror = (event) => {
+      for (const [, reject] of this.#waiting.values()) reject(new Error(event.message || "the worker could not be started"));
+      this.#waiting.clear();
+    };
+    const names = this.#model.outputs.filter((name) => name === MASK || name === CLASSES);
+    await this.#send({ library: addressOf(runtime.library), program: runtime.program, model, names });
+  }
+
+  /** @returns {Promise<any>} */
+  #send(message, transferred = []) {
+    const id = this.#count++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, [resolve, reject]);
+      this.#worker.postMessage({ id, ...message }, transferred);
+    });
+  }
+}
+
+/**
+ * The address of a script that is a text here, since a page that is opened from a folder may load no other: workers take data there,
+ * and blobs from a web server, where they can share memory.
+ */
+function addressOf(text) {
+  if (location.protocol === "file:") return `data:text/javascript,${encodeURIComponent(text)}`;
+  return URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+}
+
+/**
+ * The input of the exported model, and the function that brings a map over it back to the scan.
+ * @param {import("./scan_image.js").ScanImage} image
+ */
+export function inputOf({ width, height, gray, rgba }, { channels, resize, stride }) {
+  const multiple = (side) => (resize === "none" ? Math.ceil(side / stride) * stride : side);
+  const [wide, high] = [multiple(width), multiple(height)];
+  const top = Math.floor((high - height) / 2), left = Math.floor((wide - width) / 2);
+  const bytes = new Uint8Array(wide * high * channels); // black where the scan is padded
+  for (let row = 0; row < height; row++) {
+    const to = ((row + top) * wide + left) * channels;
+    if (channels === 1) bytes.set(gray.subarray(row * width, (row + 1) * width), to);
+    else for (let at = 0; at < 3 * width; at++) bytes[to + at] = rgba[4 * (row * width + Math.floor(at / 3)) + (at % 3)];
+  }
+  const restore = (map) => {
+    if (wide === width && high === height) return map;
+    const inside = new Float32Array(width * height);
+    for (let row = 0; row < height; row++) inside.set(map.subarray((row + top) * wide + left, (row + top) * wide + left + width), row * width);
+    return inside;
+  };
+  return { bytes, shape: channels === 1 ? [1, high, wide] : [1, high, wide, 3], restore };
+}

@@ -1,0 +1,348 @@
+// The page: what is open, what is shown, and what is asked of the backend when.
+
+import { by, complain, make, say } from "./dom.js";
+import { scanOfMask, stem } from "./review/comparison.js";
+import { Keys } from "./review/keys.js";
+import { readingOf } from "./review/reading.js";
+import { Tone } from "./review/tone.js";
+import { ScanView } from "./scan.js";
+import { Table } from "./table.js";
+import { openTab, startTabs } from "./tabs.js";
+import { startTheme } from "./theme.js";
+
+const FEW = 4; // problems that are listed one by one
+const UNREAD = { row: null, warnings: null, priority: null, error: null, step: null, point: null };
+const EMPTY = "Several scans at once, in a table that sorts. Add some, or drop them anywhere on this page.";
+
+class Page {
+  #entries = []; // each scan: its id and name, its line in the table, its own threshold and scale
+  #filling = false;
+
+  /** @param {import("./backend.js").Backend} backend */
+  constructor(backend) {
+    this.backend = backend;
+    this.scan = new ScanView(backend, () => by("model").value, (entry, error) => this.#failed(entry, error), () => this.#refresh());
+    this.table = new Table((entry) => this.#open(entry), (entry) => this.#remove(entry));
+    by("model").replaceChildren(...backend.models.map((name) => make("option", { value: name }, name)));
+    by("samples").replaceChildren(...backend.samples.map((name) => this.#sample(name)));
+    by("storage-note").textContent = backend.corrections ? `A scan that you correct or judge is saved in ${backend.corrections}` : "";
+    this.#listen();
+    this.#refresh();
+    this.#listenForKeys(new Tone());
+  }
+
+  #listenForKeys(tone) {
+    const { editor, reading, comparison, viewer } = this.scan;
+    const serves = (action) => (this.backend.runs === "server" ? action : null);
+    const corrects = (action) => (this.backend.corrections ? action : null);
+    const flip = (id) => () => by(id).click();
+    const groups = [
+      ["Scans", [["ArrowLeft", "Previous scan", () => this.#step(-1)], ["ArrowRight", "Next scan", () => this.#step(1)]]],
+      ["Reading", [
+        ["a", "Accept", corrects(() => reading.judge("accepted"))],
+        ["u", "Uncertain", corrects(() => reading.judge("uncertain"))],
+        ["x", "Reject", corrects(() => reading.judge("rejected"))],
+        ["1 2 3 4 5 6 7 8 9", "Class, in the order of the page", corrects((event) => reading.chooseClass(Number(event.key) - 1))],
+      ]],
+      ["Outline", [
+        ["v", "Move the scan", () => editor.choose("move")],
+        ["b", "Brush", corrects(() => editor.choose("brush"))],
+        ["e", "Eraser", corrects(() => editor.choose("eraser"))],
+        ["p", "Polygon", corrects(() => editor.choose("polygon"))],
+        ["c", "Calipers", () => editor.choose("calipers")],
+        ["[", "Smaller brush", () => editor.changeSize(-4)],
+        ["]", "Larger brush", () => editor.changeSize(4)],
+        ["Ctrl+z", "Undo", corrects(() => editor.undo())],
+        ["Ctrl+y Ctrl+Shift+z", "Redo", corrects(() => editor.redo())],
+        ["r", "Back to the model's outline", corrects(() => editor.reset())],
+        ["Delete", "Clear the outline", corrects(() => editor.clear())],
+        ["Escape", "Give up a line, remove a caliper, put the tool away", () => editor.escape()],
+      ]],
+      ["Display", [
+        ["+ =", "Zoom in", () => viewer.zoomBy(1)],
+        ["-", "Zoom out", () => viewer.zoomBy(-1)],
+        ["0", "Fit", () => viewer.zoomToFit()],
+        ["o", "Outline on or off", flip("show-outline")],
+        ["l", "Axes on or off", flip("show-axes")],
+        ["g", "Compared outlines on or off", () => comparison.toggle()],
+        ["m", "Next model to compare with", serves(() => comparison.nextModel())],
+        ["h", "Heat map on or off", serves(flip("show-heat"))],
+        ["j", "Darker", () => tone.change("brightness", -1)],
+        ["k", "Brighter", () => tone.change("brightness", 1)],
+        ["J", "Less contrast", () => tone.change("contrast", -1)],
+        ["K", "More contrast", () => tone.change("contrast", 1)],
+        [",", "Lower gamma", () => tone.change("gamma", -1)],
+        [".", "Higher gamma", () => tone.change("gamma", 1)],
+        ["i", "As recorded", () => tone.reset()],
+      ]],
+      ["Help", [["?", "This list", () => keys.show()]]],
+    ];
+    const keys = new Keys(groups, () => this.scan.entry && !by("view-scan").hidden);
+  }
+
+  #listen() {
+    for (const id of ["files", "more-files", "batch-files"]) {
+      by(id).addEventListener("change", (event) => {
+        const files = [...event.target.files];
+        event.target.value = ""; // so that the same file can be chosen again
+        this.take(files, id === "batch-files");
+      });
+    }
+    by("report-file").addEventListener("change", (event) => this.#report(event.target.files[0]));
+    by("model").addEventListener("change", () => this.#changeModel());
+    by("about").addEventListener("click", () => this.#card());
+    by("card-close").addEventListener("click", () => by("card").close());
+    by("problem-close").addEventListener("click", () => complain(""));
+    by("previous").addEventListener("click", () => this.#step(-1));
+    by("next").addEventListener("click", () => this.#step(1));
+    by("close-scan").addEventListener("click", () => this.#remove(this.scan.entry));
+    by("clear").addEventListener("click", () => this.#clear());
+    addEventListener("pagehide", () => this.backend.close());
+    addEventListener("pageshow", (event) => event.persisted && location.reload());
+    this.#listenForDrops();
+  }
+
+  #listenForDrops() {
+    const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+    addEventListener("dragover", (event) => {
+      if (!holdsFiles(event)) return;
+      event.preventDefault();
+      by("veil").hidden = false;
+    });
+    addEventListener("dragleave", (event) => {
+      if (event.relatedTarget === null) by("veil").hidden = true;
+    });
+    addEventListener("drop", (event) => {
+      if (!holdsFiles(event)) return;
+      event.preventDefault();
+      by("veil").hidden = true;
+      this.take([...event.dataTransfer.files]);
+    });
+  }
+
+  /** Opens files: one is shown, several are a batch, a page is a report. */
+  async take(files, asBatch = false) {
+    complain("");
+    if (files.length === 1 && /\.html?$/i.test(files[0].name)) {
+      await this.#report(files[0]);
+      return;
+    }
+    const before = this.#entries.length, problems = [];
+    const [scans, masks] = this.#divide(files);
+    if (scans.length > 1 || asBatch) openTab("batch");
+    for (const [at, file] of scans.entries()) {
+      if (scans.length > 1) this.#tellProgress(`Opening ${at + 1} of ${scans.length} files`, at, scans.length);
+      try {
+        this.#hold(await this.backend.upload(file));
+      } catch (error) {
+        problems.push(error.message);
+        if (error.gone) break;
+      }
+    }
+    for (const mask of masks) for (const entry of this.#entries) if (stem(entry.name.split("#")[0]) === scanOfMask(mask.name)) entry.masks.push(mask);
+    const more = problems.length > FEW ? [`and ${problems.length - FEW} more`] : [];
+    complain([...problems.slice(0, FEW), ...more].join("\n"));
+    this.#present(this.#entries.slice(before), asBatch);
+    if (masks.length && !scans.length && this.scan.entry) this.#open(this.scan.entry);
+  }
+
+  /** Scans, and the mask files of those scans or of scans that are open; a mask alone is opened as it is. */
+  #divide(files) {
+    const names = new Set([...files.map((file) => file.name), ...this.#entries.map((entry) => entry.name.split("#")[0])].map(stem));
+    const isMask = (file) => names.has(scanOfMask(file.name));
+    return [files.filter((file) => !isMask(file)), files.filter(isMask)];
+  }
+
+  #hold(scans) {
+    this.#entries.push(...scans.map((scan) => ({ ...scan, ...UNREAD, spacing: null, masks: [], reading: null })));
+    this.#refresh();
+  }
+
+  #present(added, asBatch) {
+    if (!added.length) return;
+    if (added.length === 1 && !asBatch) {
+      this.#open(added[0]); // fills the table once it is shown, or removed because it can't be read
+      return;
+    }
+    openTab("batch");
+    this.#fill();
+  }
+
+  #tellProgress(words, done, count) {
+    by("batch-words").textContent = words;
+    by("batch-progress").hidden = done === count;
+    Object.assign(by("batch-progress"), { max: count || 1, value: done });
+  }
+
+  #sample(name) {
+    const label = name === "normal" ? "normal, no lesion" : name;
+    const open = async () => {
+      complain("");
+      try {
+        const before = this.#entries.length;
+        this.#hold(await this.backend.sample(name));
+        this.#present(this.#entries.slice(before), false);
+      } catch (error) {
+        complain(error.message);
+      }
+    };
+    return make("li", {}, make("button", { type: "button", onclick: open }, make("img", { src: this.backend.sampleImage(name), alt: "" }), `Labelled ${label}`));
+  }
+
+  #open(entry) {
+    openTab("scan");
+    by("welcome").hidden = true;
+    by("result").hidden = false;
+    if (!by("result").contains(document.activeElement)) by("scan-name").focus({ preventScroll: true });
+    this.#place(entry);
+    this.scan.open(entry).then(() => this.#fill());
+  }
+
+  #place(entry) {
+    const at = this.table.sorted.indexOf(entry), count = this.#entries.length;
+    by("scan-place").textContent = count > 1 ? `${at + 1} of ${count}` : "";
+    for (const id of ["previous", "next"]) by(id).hidden = count < 2;
+  }
+
+  #step(count) {
+    const readable = this.table.sorted.filter((entry) => !entry.error);
+    const at = readable.indexOf(this.scan.entry);
+    if (readable.length > 1) this.#open(readable[(at + count + readable.length) % readable.length]);
+  }
+
+  /** A scan that was opened by itself can't be read: it is said, and it does not stay. */
+  async #failed(entry, error) {
+    if (error.status !== 422) {
+      complain(error.message);
+      return;
+    }
+    const alone = this.#entries.length === 1;
+    entry.error = error.message;
+    if (alone) await this.#remove(entry);
+    else this.#refresh();
+    complain(error.message);
+    if (!alone) openTab("batch");
+  }
+
+  /** The lines of the table, one scan after another. */
+  async #fill() {
+    if (this.#filling) return;
+    this.#filling = true;
+    by("clips").hidden = true;
+    for (let entry; (entry = this.#entries.find((one) => !one.row && !one.error)); this.#refresh()) {
+      const model = by("model").value;
+      try {
+        const { row, flags, priority, reviews } = await this.backend.answer(entry.id, { model });
+        if (model !== by("model").value) continue;
+        Object.assign(entry, { row, priority, warnings: flags.map((flag) => flag.message) });
+        entry.reading ??= readingOf(reviews.find((review) => review.reader === this.scan.reading.reader));
+      } catch (error) {
+        if (!this.#entries.includes(entry)) continue; // removed meanwhile
+        entry.error = error.message;
+        if (error.gone) complain(error.message);
+      }
+    }
+    this.#filling = false;
+    await this.#sumUp();
+  }
+
+  /** What each clip's frames say together, once all are answered. */
+  async #sumUp() {
+    if (this.#filling) return;
+    const clips = this.#entries.length ? await this.backend.clips(by("model").value).catch(() => []) : [];
+    if (this.#filling) return; // by now with another model, perhaps
+    by("clips").replaceChildren(...clips.map(({ name, words }) => make("li", {}, make("strong", {}, name), ` ${words}`)));
+    by("clips").hidden = !clips.length;
+  }
+
+  #refresh() {
+    const count = this.#entries.length, done = this.#entries.filter((entry) => entry.row || entry.error).length;
+    this.table.show([...this.#entries]);
+    by("batch-count").hidden = count < 2;
+    by("batch-count").textContent = count;
+    const unread = this.#entries.filter((entry) => entry.error).length;
+    const read = `${count - unread} of ${count} scans read with ${by("model").value}.`;
+    const words = done < count ? `${done} of ${count} scans done` : read;
+    this.#tellProgress(count ? words : EMPTY, done, count);
+    for (const id of ["table-frame", "batch-rule", "clear", "csv", "zip"]) by(id).hidden = !count;
+    Object.assign(by("csv"), this.backend.table(by("model").value));
+    Object.assign(by("zip"), this.backend.archive(by("model").value));
+    if (count > 1 && done === count) say(`All ${count} scans are read.`);
+    if (this.scan.entry) this.#place(this.scan.entry);
+  }
+
+  async #remove(entry) {
+    const at = this.#entries.indexOf(entry);
+    if (by("table-frame").contains(document.activeElement)) by("table-frame").focus();
+    this.#entries.splice(at, 1);
+    if (entry === this.scan.entry) {
+      this.scan.leave();
+      const readable = this.#entries.filter((one) => !one.error);
+      if (readable.length && !by("view-scan").hidden) this.#open(readable[Math.min(at, readable.length - 1)]);
+      else this.#welcome();
+    }
+    this.#refresh();
+    await this.backend.remove(entry.id).catch(() => {});
+    await this.#sumUp();
+  }
+
+  async #clear() {
+    const all = this.#entries;
+    this.#entries = [];
+    this.scan.leave();
+    this.#welcome();
+    this.#refresh();
+    for (const entry of all) await this.backend.remove(entry.id).catch(() => {});
+    await this.#sumUp();
+  }
+
+  #welcome() {
+    const lost = by("result").contains(document.activeElement);
+    by("welcome").hidden = false;
+    by("result").hidden = true;
+    if (lost) by("files").focus();
+  }
+
+  #changeModel() {
+    for (const entry of this.#entries) Object.assign(entry, UNREAD);
+    this.#refresh();
+    if (this.scan.entry) this.scan.open(this.scan.entry).then(() => this.#fill());
+    else this.#fill();
+  }
+
+  async #card() {
+    try {
+      by("card-body").innerHTML = await this.backend.card(by("model").value); // made of Markdown by the library, markup in it is text
+      by("card").showModal();
+    } catch (error) {
+      complain(error.message);
+    }
+  }
+
+  async #report(file) {
+    by("report-file").value = "";
+    if (!file) return;
+    complain("");
+    openTab("report");
+    try {
+      by("report").src = await this.backend.report(file);
+      by("report").hidden = false;
+      say(`${file.name} is open.`);
+    } catch (error) {
+      complain(error.message);
+    }
+  }
+}
+
+/**
+ * Starts the page once its backend is there.
+ * @param {Promise<import("./backend.js").Backend>} backend
+ */
+export function startPage(backend) {
+  startTheme();
+  startTabs();
+  backend.then(
+    (opened) => new Page(opened),
+    (error) => complain(error.message),
+  );
+}

@@ -1,0 +1,98 @@
+// The modules of the static page against the library: GOLDEN names the file that tests/golden_predictions.py has written.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { maskFromEdges } from "../../bcdseg/app/static/contour.js";
+import { dice } from "../../bcdseg/app/static/local/browser.js";
+import { inputOf } from "../../bcdseg/app/static/local/engine.js";
+import { imageStatistics } from "../../bcdseg/app/static/local/image_statistics.js";
+import { findLesions, sizeInWords } from "../../bcdseg/app/static/local/lesions.js";
+import { levelsOf, postprocess } from "../../bcdseg/app/static/local/postprocess.js";
+import { grayOf, kindOf, maskIn } from "../../bcdseg/app/static/local/scan_image.js";
+import { csvOf, failureRow, jsonOf, rowOf } from "../../bcdseg/app/static/local/tables.js";
+import { edgesOf } from "../../bcdseg/app/static/review/mask.js";
+
+const golden = JSON.parse(readFileSync(process.env.GOLDEN, "utf-8"));
+const bytes = (text) => new Uint8Array(Buffer.from(text, "base64"));
+const floats = (text) => new Float32Array(bytes(text).buffer);
+const imageOf = (image) => ({ ...image, rgba: new Uint8ClampedArray(bytes(image.rgba)), gray: bytes(image.gray) });
+
+/** Compares values of JSON; numbers may differ by a relative and absolute tolerance. */
+function close(found, expected, tolerance, place = "") {
+  if (typeof expected === "number") assert.ok(Math.abs(found - expected) <= tolerance * Math.max(1, Math.abs(expected)), `${place}: ${found}, not ${expected}`);
+  else if (expected === null || typeof expected !== "object") assert.equal(found, expected, place);
+  else {
+    assert.deepEqual(Object.keys(found).sort(), Object.keys(expected).sort(), place);
+    for (const key of Object.keys(expected)) close(found[key], expected[key], tolerance, `${place}.${key}`);
+  }
+}
+
+test("components and measurements are the library's", () => {
+  for (const [at, one] of golden.lesions.entries()) {
+    const mask = maskFromEdges(one.mask, one.width * one.height);
+    const { mask: kept, lesions } = findLesions(mask, { ...one, probability: floats(one.probability) });
+    assert.deepEqual(edgesOf(kept), one.kept, `case ${at}`);
+    close(lesions, one.lesions, 1e-6, `case ${at}`);
+    assert.deepEqual(lesions.map(sizeInWords), one.sizes);
+  }
+});
+
+test("class, candidates, warnings, priority, tables and JSON are the library's", () => {
+  const seen = new Set();
+  for (const { image, model, probability, classes, options, answer: expected, levels, json, csv } of golden.predictions) {
+    const scan = imageOf(image), outputs = { probability: probability && floats(probability), classes };
+    const answer = postprocess(model, scan, outputs, options);
+    const { reviews, ...shown } = answer, place = `${image.name} ${model.classes}`;
+    close(shown, expected, 1e-3, place); // the out-of-distribution score has 64 bits here and 32 in the library
+    assert.deepEqual(reviews, []);
+    assert.deepEqual([...levelsOf(outputs.probability)], [...bytes(levels)], place);
+    close(JSON.parse(jsonOf(answer)), json, 1e-3, place);
+    if (csv !== null) assert.deepEqual(columns(csvOf([rowOf(answer)], model.classes), answer), columns(csv, expected), place);
+    for (const { code } of answer.flags) seen.add(code);
+  }
+  const all = ["tiny", "blank", "saturated", "dark", "colour", "out-of-distribution", "candidate", "operating-point", "outlined-but-no-lesion", "low-confidence"];
+  assert.deepEqual(all.filter((code) => !seen.has(code)), []);
+});
+
+/** A table without the score, which may differ in its last digit. */
+const columns = (csv, { ood_score: score }) => csv.replace(score === null ? "" : `,${score},`, ",SCORE,");
+
+test("the statistics of images are the library's", () => {
+  for (const { statistics, ...image } of golden.statistics) close(imageStatistics(imageOf(image)), statistics, 2e-3, `${image.height}x${image.width}`);
+});
+
+test("scans are padded as the library pads them", () => {
+  for (const one of golden.inputs) {
+    const image = imageOf(one.image), input = inputOf(image, one.preprocessing);
+    assert.deepEqual(input.bytes, bytes(one.bytes));
+    assert.deepEqual(input.restore(floats(one.over)), floats(one.restored));
+    assert.deepEqual(grayOf(image.rgba), image.gray);
+  }
+});
+
+test("files that can't be read have a row with the reason, and no formulas", () => {
+  assert.equal(csvOf([failureRow("=a.png", 'is "bad", not read')], []).split("\n")[1].split(",")[0], "'=a.png");
+  assert.match(csvOf([failureRow("a.png", 'is "bad", not read')], []), /"is ""bad"", not read"/);
+});
+
+test("kinds of files are recognised by their first bytes", () => {
+  const head = (text, length = 140) => Uint8Array.from({ length }, (_, at) => text.charCodeAt(at) || 0);
+  const png = (bits) => head("\x89PNG\r\n\x1a\n").with(24, bits);
+  assert.deepEqual([png(8), png(16), head("\xff\xd8\xff\xe0"), head("BM"), head("RIFF    WEBP"), head("II*\0")].map(kindOf), ["PNG", "PNG of 16 bits", "JPEG", "BMP", "WebP", "TIFF"]);
+  assert.equal(kindOf(head(`${" ".repeat(128)}DICM`)), "DICOM");
+  assert.deepEqual(["GIF89a", "<svg>", "%PDF"].map((text) => kindOf(head(text))), ["", "", ""]);
+});
+
+test("masks in files: few levels are black or lesion, many are divided at half of the brightest", () => {
+  const rgba = (values) => ({ rgba: Uint8ClampedArray.from(values.flatMap((value) => [value, 0, 0, 255])) });
+  assert.deepEqual([...maskIn(rgba([0, 1, 255, 0]))], [0, 1, 1, 0]);
+  assert.deepEqual([...maskIn(rgba([0, 10, 20, 30, 40, 50, 60, 70, 80, 90]))], [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]);
+});
+
+test("the Dice coefficient of two outlines counts their pixels", () => {
+  assert.equal(dice([0, 4, 8, 10], [2, 6]), (2 * 2) / (6 + 4));
+  assert.equal(dice([], []), 1);
+  assert.equal(dice([], [0, 3]), 0);
+});

@@ -1,0 +1,184 @@
+"""Predictions of the library for the tests of the static page: what goes in, and what the library makes of it, as JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+import bcdseg
+from bcdseg.app.responses import edges, facts, levels
+from bcdseg.app.reviews.priority import priority
+from bcdseg.data.images import to_gray
+from bcdseg.data.preprocessing import Preprocessing
+from bcdseg.inference.lesions import find_lesions
+from bcdseg.inference.out_of_distribution import image_statistics
+from bcdseg.inference.postprocess import Postprocessing
+from bcdseg.inference.regions import RegionOutput
+from bcdseg.inference.rules import OperatingPoint, Rules
+from bcdseg.inference.writers import csv_bytes, table_rows
+from bcdseg.runtimes.class_scores import ClassScores
+from bcdseg.types import Area, ScanImage
+
+SAMPLES = sorted((Path(bcdseg.__file__).parent / "app/samples").glob("*.png"))
+RANDOM = np.random.default_rng(3)
+CLASSES = ("normal", "benign", "malignant")
+
+
+def _coded(array: Any) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def _pixels(image: Any) -> dict[str, Any]:
+    rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    rgba = np.concatenate([rgb, np.full((*rgb.shape[:2], 1), 255, np.uint8)], axis=2)
+    return {"width": image.shape[1], "height": image.shape[0], "rgba": _coded(rgba), "gray": _coded(to_gray(image))}
+
+
+def _smooth(size: tuple[int, int], sigma: float) -> Any:
+    """A map of blobs from 0 to 1, with some exact hundredths."""
+    values = gaussian_filter(RANDOM.normal(size=size), sigma)
+    spread = ((values - values.min()) / (values.max() - values.min())).astype(np.float32)
+    return np.where(RANDOM.random(size) < 0.1, np.round(spread, 2), spread).astype(np.float32)
+
+
+def _images() -> dict[str, Any]:
+    """Scans of many kinds; each has a warning of its own, or none."""
+    scans = {path.stem: np.asarray(Image.open(path).convert("L").resize((210, 170))) for path in SAMPLES}
+    speckle = np.clip(RANDOM.gamma(4, 25, (90, 130)), 0, 255).astype(np.uint8)
+    first = next(iter(scans.values()))
+    return scans | {
+        "tiny.png": speckle[:40, :50],
+        "blank.png": np.full((80, 90), 60, np.uint8),
+        "white.png": np.where(speckle > 80, np.uint8(255), speckle),
+        "dark.png": np.where(speckle > 250, speckle, np.uint8(0)),
+        "colour.png": RANDOM.integers(0, 255, (70, 95, 3), dtype=np.uint8),
+        "upside down.png": first[::-1],
+        "large.png": np.asarray(Image.fromarray(first).resize((1217, 1003))),
+        '=1+1,"a".png': speckle,
+    }
+
+
+def lesions() -> list[dict[str, Any]]:
+    """Masks with their components and measurements."""
+    cases = []
+    for number in range(24):
+        size = (int(RANDOM.integers(20, 90)), int(RANDOM.integers(20, 90)))
+        probability = _smooth(size, (0.0, 0.7, 2.0, 5.0)[number % 4])
+        mask = probability >= 0.5
+        least, spacing = (0.0, 0.002, 0.02)[number % 3], (None, 0.13)[number % 2]
+        kept, found = find_lesions(mask, probability, min_share=least, spacing=None if spacing is None else (spacing, spacing))
+        cases.append(
+            {
+                "width": size[1],
+                "height": size[0],
+                "probability": _coded(probability),
+                "mask": edges(mask),
+                "minShare": least,
+                "spacing": spacing,
+                "kept": edges(kept),
+                "lesions": [asdict(one) for one in found],
+                "sizes": [str(one) for one in found],
+            }
+        )
+    return cases
+
+
+def predictions() -> list[dict[str, Any]]:
+    """Predictions by models with many kinds of rules."""
+    model = bcdseg.load("bus-multi")
+    own = model.rules
+    bare = Rules(threshold=0.35, min_lesion_share=0.003)
+    conformal = replace(own, conformal_coverage=0.9, conformal_thresholds=(0.3, 0.3, 0.3), presence_threshold=None)
+    point = OperatingPoint(name="sensitivity 0.9", positive="malignant", threshold=0.1)
+    kinds: list[tuple[Rules, tuple[str, ...], str | None, OperatingPoint | None, bool]] = [
+        (own, CLASSES, "normal", None, True),
+        (replace(own, operating_points=(point,)), CLASSES, "normal", point, True),
+        (conformal, CLASSES, "normal", None, True),
+        (bare, (), None, None, True),
+        (bare, CLASSES[1:], None, None, True),
+        (bare, CLASSES, "normal", None, False),
+    ]
+    cases = []
+    for number, (name, image) in enumerate(_images().items()):
+        for rules, classes, negative, chosen, has_mask in kinds[: 1 if name == "large.png" else None]:
+            probability = _smooth(image.shape[:2], 6) if has_mask else None
+            logits = RANDOM.normal(size=(1, len(classes))).astype(np.float32) * 2
+            scores = ClassScores(logits, np.ones(1)) if classes else None
+            spacing = (None, 0.07)[number % 2]
+            given: dict[str, Any] = {} if spacing is None else {"spacing": (spacing, spacing), "spacing_from": "given"}
+            area = Area(box=(0, 0, *image.shape[:2]), **given)
+            scan = ScanImage(source=name, pixels=image, areas=(area,))
+            steps = Postprocessing(rules=rules, classes=classes, no_lesion=negative, operating_point=chosen, model="made")
+            made = steps(scan, [RegionOutput(probability, scores, None, float(image.shape[0] * image.shape[1]), None)])
+            ruled = _Ruled(rules, classes, negative, model.training)
+            answer = facts(made, ruled, dicom=False) | {"priority": priority(made, ruled)._asdict()}  # type: ignore[arg-type]
+            rows = table_rows([made], classes)
+            cases.append(
+                {
+                    "image": {"name": name, **_pixels(image)},
+                    "model": {
+                        "name": "made",
+                        "classes": classes,
+                        "no_lesion": negative,
+                        "trained": True,
+                        "rules": asdict(rules),
+                        "points": answer["points"],
+                    },
+                    "probability": None if probability is None else _coded(probability),
+                    "classes": list(made.probabilities.values()) or None,
+                    "options": {"spacing": spacing, "point": chosen.name if chosen else None},
+                    "answer": answer,
+                    "levels": _coded(np.frombuffer(levels(made), np.uint8)),
+                    "json": made.to_dict(),
+                    "csv": csv_bytes(rows, classes).decode() if spacing is None else None,
+                }
+            )
+    return cases
+
+
+class _Ruled:
+    """What responses and priorities need of a model."""
+
+    def __init__(self, rules: Rules, classes: tuple[str, ...], no_lesion: str | None, training: Any) -> None:
+        self.rules, self.classes, self.no_lesion, self.training = rules, classes, no_lesion, training
+
+
+def statistics() -> list[dict[str, Any]]:
+    """Images of many sizes with their statistics."""
+    sizes = [(16, 16), (470, 560), (160, 160), (90, 640), (703, 1017), (333, 970), (300, 1450)]
+    images = [np.clip(_smooth(size, 3) * 200 + RANDOM.normal(0, 12, size), 0, 255).astype(np.uint8) for size in sizes]
+    return [{**_pixels(image), "statistics": image_statistics(image).tolist()} for image in images]
+
+
+def inputs() -> list[dict[str, Any]]:
+    """Scans as they are padded for a model that keeps their size."""
+    cases = []
+    for channels in (1, 3):
+        image = RANDOM.integers(0, 255, (37, 50, 3), dtype=np.uint8)
+        path = Preprocessing(resize="none", channels=channels, mean=(0.5,) * channels, std=(0.5,) * channels, stride=32)
+        framed = path.framed(image)
+        over = RANDOM.random(framed.shape[:2], dtype=np.float32)
+        restored = path.placement(image.shape[:2]).restore(over)
+        cases.append(
+            {
+                "image": _pixels(image),
+                "preprocessing": {"channels": channels, "resize": "none", "stride": 32},
+                "bytes": _coded(framed),
+                "over": _coded(over),
+                "restored": _coded(restored),
+            }
+        )
+    return cases
+
+
+def write_golden(path: Path) -> None:
+    """Write all cases."""
+    cases = {"lesions": lesions(), "predictions": predictions(), "statistics": statistics(), "inputs": inputs()}
+    path.write_text(json.dumps(cases, allow_nan=False), encoding="utf-8")
