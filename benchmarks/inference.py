@@ -32,7 +32,7 @@ from models import is_trained, model_of
 from PIL import Image
 
 import bcdseg
-from bcdseg.comparison.cost import gflops
+from bcdseg.comparison.store import gflops
 from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
 from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import Predictor

@@ -13,7 +13,7 @@ from bcdseg.app.limits import Limits as PageLimits
 from bcdseg.app.start import GRACE, LONGEST_REQUEST
 from bcdseg.data.reader_process import LEAST_MEMORY, PIXEL_MEMORY
 from bcdseg.dicom import frame_index, header_limits
-from bcdseg.model import loading, weights_file
+from bcdseg.model import network_source, registry
 from bcdseg.networks import config
 from bcdseg.serve.limits import Limits
 from bcdseg.web.ending import MARGIN
@@ -40,8 +40,8 @@ def test_limits_of_files() -> None:
     assert numbers(row("DICOM header: bytes, and a deflated file inflated")[0]) == [header_limits.MOST_BYTES / 2**20]
     assert header_limits.MOST_BYTES == header_limits.MOST
     assert numbers(row("DICOM pixel data: pieces")[0]) == [frame_index.MOST_PIECES]
-    assert numbers(row("`config.json` of a model")[0]) == [loading.MOST_CONFIG / 2**20]
-    assert numbers(row("Header of the weights")[0]) == [weights_file.MOST_HEADER / 2**20]
+    assert numbers(row("`config.json` of a model")[0]) == [registry.MOST_CONFIG / 2**20]
+    assert numbers(row("Header of the weights")[0]) == [network_source.MOST_HEADER / 2**20]
     assert numbers(row("Classes of a model")[0]) == [config.MOST_CLASSES, config.MOST_CHARACTERS]
 
 
@@ -51,10 +51,16 @@ def test_limits_of_the_servers() -> None:
         "Bytes of an upload": ([serve.max_mb], [page.file_bytes / 1e6]),
         "Pixels of a scan": ([serve.max_megapixels], [page.pixels / 1e6]),
         "Requests at once": ([serve.queue, 429], [page.at_once]),
-        "Connections": ([serve.connections], [page.connections]),
+        "Connections, and those from which new ones get 503": (
+            [serve.connections, 2 * serve.connections, 503],
+            [page.connections, 2 * page.connections, 503],
+        ),
         "Time for the head of a request": ([serve.head_timeout], [10]),
         "Time for an upload": ([serve.timeout], [page.arrival_seconds, page.stall_seconds]),
-        "Time to decode a file": ([serve.read_timeout], [page.read_seconds]),
+        "Time to decode a file: of the processor, and in all": (
+            [serve.read_timeout, serve.timeout],
+            [page.read_seconds, page.passing_seconds],
+        ),
         "Time for a response": ([serve.timeout, 503], [LONGEST_REQUEST]),
         "Bytes in memory": ([], [page.arriving_bytes / 1e6, page.session_bytes / 1e6, page.sessions]),
         "Memory of a process that decodes": ([LEAST_MEMORY / 2**30, PIXEL_MEMORY], []),

@@ -13,7 +13,7 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 import bcdseg
-from bcdseg.training.loop.distributed import synchronise
+from bcdseg.training.loop.processes import synchronise
 
 TOGETHER: dict[str, Any] = {
     **OPTIONS,

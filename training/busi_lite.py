@@ -23,7 +23,7 @@ from scans import Scans, open_scans
 import bcdseg
 from bcdseg import Dataset, Model
 from bcdseg.evaluation.training_overlap import remember_scans
-from bcdseg.training.training_images import describe_training_images
+from bcdseg.inference.out_of_distribution import describe_training_images
 
 NAME, ENCODER, WEIGHTS = "busi-lite", "tu-tf_efficientnet_lite0", "imagenet"
 

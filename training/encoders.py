@@ -19,7 +19,7 @@ from reports import figures
 from scans import FOLDS, Scans, open_scans
 
 from bcdseg import Evaluation
-from bcdseg.comparison.cost import gflops, parameters, seconds_per_scan
+from bcdseg.comparison.store import gflops, parameters, seconds_per_scan
 
 COMPARED = ("dice", "missed_scan_rate", "false_lesion_rate", "accuracy", "balanced_accuracy", "roc_auc/malignant", "ece")
 

@@ -8,8 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bcdseg.evaluation.measures.format import shown
-from bcdseg.evaluation.measures.measure import Estimate
+from bcdseg.evaluation.measures.measure import Estimate, shown
 
 REPORTED = (
     "dice",

@@ -20,9 +20,9 @@ from bcdseg import Model, Sample
 from bcdseg.evaluation.case_results import Change, predict_cases
 from bcdseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from bcdseg.evaluation.measures.catalogue import all_measures
-from bcdseg.evaluation.measures.format import NONE, shown, shown_difference
-from bcdseg.evaluation.measures.format import number as number_text
 from bcdseg.evaluation.measures.intervals import Difference, compare, estimate
+from bcdseg.evaluation.measures.measure import NONE, shown, shown_difference
+from bcdseg.evaluation.measures.measure import number as number_text
 from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.types import Mask, Pixels
 

@@ -16,8 +16,7 @@ from bcdseg.cli.data import audit_command, fetch_command, split_command
 from bcdseg.cli.evaluate import evaluate_command
 from bcdseg.cli.models import export_command, info_command, models_command
 from bcdseg.cli.options import Command
-from bcdseg.cli.pacs.dicomweb import dicomweb_command
-from bcdseg.cli.pacs.watch import watch_command
+from bcdseg.cli.pacs import dicomweb_command, watch_command
 from bcdseg.cli.predict import predict_command
 from bcdseg.cli.servers import app_command, serve_command
 from bcdseg.cli.site import fit_site_command

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bcdseg.cli import options as common
-from bcdseg.cli.options import DataOptions
+from bcdseg.cli.options import DataOptions, option_group
 from bcdseg.terminal import make_console, printable
 
 if TYPE_CHECKING:
@@ -18,51 +18,24 @@ if TYPE_CHECKING:
     from bcdseg.comparison.result import Benchmark
     from bcdseg.training.recipes import Recipe
 
-COMPARISON = "Comparison"
+in_comparison = option_group("Comparison")
 
-RecipeNames = Annotated[
-    str,
-    typer.Option(metavar="NAMES", help="Recipes, with commas between; bcdseg recipes lists them.", rich_help_panel=COMPARISON),
-]
-Folds = Annotated[int, typer.Option(min=2, metavar="N", help="Number of folds.", rich_help_panel=COMPARISON)]
+RecipeNames = Annotated[str, in_comparison(metavar="NAMES", help="Recipes, with commas between; bcdseg recipes lists them.")]
+Folds = Annotated[int, in_comparison(min=2, metavar="N", help="Number of folds.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="A training option of all recipes, such as epochs=20; may be repeated.",
-        rich_help_panel=COMPARISON,
-    ),
+    in_comparison("--set", metavar="KEY=VALUE", help="A training option of all recipes, such as epochs=20; may be repeated."),
 ]
-Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of folds, training and intervals.", rich_help_panel=COMPARISON)]
-Val = Annotated[
-    float,
-    typer.Option(metavar="FRACTION", help="Fraction of each training part for validation.", rich_help_panel=COMPARISON),
-]
-ShowLeak = Annotated[
-    bool,
-    typer.Option("--show-leak", help="Compare with random folds: by how much a leaky split flatters.", rich_help_panel=COMPARISON),
-]
+Seed = Annotated[int, in_comparison(min=0, metavar="N", help="Seed of folds, training and intervals.")]
+Val = Annotated[float, in_comparison(metavar="FRACTION", help="Fraction of each training part for validation.")]
+ShowLeak = Annotated[bool, in_comparison("--show-leak", help="Compare with random folds: by how much a leaky split flatters.")]
 Copies = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME", help="Measure on all scans, or on the first of each set of copies: all, first.", rich_help_panel=COMPARISON
-    ),
+    str, in_comparison(metavar="NAME", help="Measure on all scans, or on the first of each set of copies: all, first.")
 ]
-FromScratch = Annotated[
-    bool,
-    typer.Option(
-        "--from-scratch", help="Start from random weights where a recipe would download some.", rich_help_panel=COMPARISON
-    ),
-]
+FromScratch = Annotated[bool, in_comparison("--from-scratch", help="Start from random weights where a recipe would download some.")]
 Size = Annotated[
     int | None,
-    typer.Option(
-        min=32,
-        metavar="PIXELS",
-        help="Height and width of the input of all recipes.  [default: each recipe's]",
-        rich_help_panel=COMPARISON,
-    ),
+    in_comparison(min=32, metavar="PIXELS", help="Height and width of the input of all recipes.  [default: each recipe's]"),
 ]
 
 

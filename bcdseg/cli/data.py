@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bcdseg.cli import options as common
-from bcdseg.cli.options import OUTPUT, DataOptions
+from bcdseg.cli.options import DataOptions, in_output, option_group
 from bcdseg.messages import list_some
 from bcdseg.terminal import echo, make_console
 
@@ -18,20 +18,14 @@ if TYPE_CHECKING:
     from bcdseg.data_audit.audit import Audit
 
 
-SPLIT = "Split"
+in_split = option_group("Split")
 
 AuditFolder = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", metavar="FOLDER", help="Folder for audit.json, audit.csv and index.html.", rich_help_panel=OUTPUT),
+    Path | None, in_output("--out", "-o", metavar="FOLDER", help="Folder for audit.json, audit.csv and index.html.")
 ]
-SplitFile = Annotated[
-    Path, typer.Option("--out", "-o", metavar="FILE", help="File to write the split to (JSON).", rich_help_panel=OUTPUT)
-]
-Fractions = Annotated[
-    tuple[float, float, float],
-    typer.Option(metavar="TRAIN VAL TEST", help="Fractions of the parts.", rich_help_panel=SPLIT),
-]
-Seed = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same split.", rich_help_panel=SPLIT)]
+SplitFile = Annotated[Path, in_output("--out", "-o", metavar="FILE", help="File to write the split to (JSON).")]
+Fractions = Annotated[tuple[float, float, float], in_split(metavar="TRAIN VAL TEST", help="Fractions of the parts.")]
+Seed = Annotated[int, in_split(metavar="N", help="The same seed gives the same split.")]
 
 
 def audit_command(

@@ -5,17 +5,69 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from bcdseg.cli import evaluate_options as own
+import typer
+
 from bcdseg.cli import options as common
-from bcdseg.cli.options import DataOptions
+from bcdseg.cli.options import MODEL_HELP, DataOptions, in_data, in_output, in_results, option_group
 from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
     from bcdseg.evaluation.results import Evaluation
     from bcdseg.model.model import Model
+
+in_calibration = option_group("Calibration")
+
+ModelOrPredictions = Annotated[
+    str, typer.Argument(metavar="MODEL", help=f"{MODEL_HELP[:-1]}; or a folder or table of predictions.")
+]
+DataSets = Annotated[
+    list[Path],
+    typer.Argument(metavar="DATA", help="The data set: a folder or a table; several for an external validation in one table."),
+]
+Gallery = Annotated[int, in_output(min=0, metavar="N", help="Scans of each kind to show.")]
+Explain = Annotated[bool, in_output("--explain", help="Show Grad-CAM maps of the predicted class in the gallery.")]
+Part = Annotated[
+    str | None, in_data(metavar="NAME", help="The part to evaluate on: test, val or train.  [default: test, of a split]")
+]
+SubgroupFacts = Annotated[
+    list[str] | None,
+    in_results(
+        "--subgroup",
+        metavar="FACT",
+        help="Compare by a fact, such as device, or by class or size; cut points: age:50,70. May be repeated.",
+    ),
+]
+Metrics = Annotated[list[str] | None, in_results("--metric", metavar="NAME", help="A registered metric; may be repeated.")]
+Prevalences = Annotated[
+    list[float] | None,
+    in_results(
+        "--prevalence",
+        metavar="FRACTION",
+        help="Prevalence of the positive class at which to state predictive values; may be repeated.",
+    ),
+]
+ClassOrder = Annotated[
+    str | None, in_results(metavar="CLASSES", help="Classes from the lowest to the highest, for weighted kappas: 2,3,4,5.")
+]
+Tolerance = Annotated[
+    float, in_results("--tolerance-mm", min=0, metavar="MM", help="Tolerance of the surface Dice in millimetres.")
+]
+Compare = Annotated[list[str] | None, in_results(metavar="MODEL", help="Another model to compare with; may be repeated.")]
+Robustness = Annotated[bool, in_results("--robustness", help="Evaluate on corrupted scans too; takes some 25 times as long.")]
+Seed = Annotated[int, in_results(min=0, metavar="N", help="The same seed gives the same intervals.")]
+CalibrateOn = Annotated[str | None, in_calibration(metavar="PART", help="Calibrate on this part of the split first: val.")]
+Sensitivities = Annotated[
+    list[float] | None,
+    in_calibration("--sensitivity", metavar="FRACTION", help="With --calibrate-on: a sensitivity to reach; may be repeated."),
+]
+Specificities = Annotated[
+    list[float] | None,
+    in_calibration("--specificity", metavar="FRACTION", help="With --calibrate-on: a specificity to reach; may be repeated."),
+]
+
 
 PARTS = ("train", "val", "test")
 
@@ -49,14 +101,14 @@ class Selection:
 
 
 def evaluate_command(
-    model: own.ModelOrPredictions,
-    data: own.DataSets,
+    model: ModelOrPredictions,
+    data: DataSets,
     out: common.Out = Path("report"),
     overwrite: common.Overwrite = False,
-    gallery: own.Gallery = 4,
-    explain: own.Explain = False,
-    split: own.SplitFile = None,
-    part: own.Part = None,
+    gallery: Gallery = 4,
+    explain: Explain = False,
+    split: common.SplitFile = None,
+    part: Part = None,
     layout: common.Layout = "auto",
     columns: common.Columns = None,
     class_map: common.ClassMap = None,
@@ -64,18 +116,18 @@ def evaluate_command(
     allow_seen: common.AllowSeen = False,
     exclude_training_samples: common.ExcludeTrainingSamples = False,
     unseen: common.Unseen = False,
-    subgroup: own.SubgroupFacts = None,
-    metric: own.Metrics = None,
-    prevalence: own.Prevalences = None,
-    class_order: own.ClassOrder = None,
-    tolerance_mm: own.Tolerance = 1.0,
-    compare: own.Compare = None,
-    robustness: own.Robustness = False,
+    subgroup: SubgroupFacts = None,
+    metric: Metrics = None,
+    prevalence: Prevalences = None,
+    class_order: ClassOrder = None,
+    tolerance_mm: Tolerance = 1.0,
+    compare: Compare = None,
+    robustness: Robustness = False,
     draws: common.Draws = 1000,
-    seed: own.Seed = 0,
-    calibrate_on: own.CalibrateOn = None,
-    sensitivity: own.Sensitivities = None,
-    specificity: own.Specificities = None,
+    seed: Seed = 0,
+    calibrate_on: CalibrateOn = None,
+    sensitivity: Sensitivities = None,
+    specificity: Specificities = None,
     device: common.Device = "auto",
 ) -> None:
     """Evaluate a model on scans that it was not trained on, and write a report.

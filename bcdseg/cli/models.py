@@ -11,7 +11,7 @@ import typer
 
 from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.cli import options as common
-from bcdseg.cli.options import OUTPUT
+from bcdseg.cli.options import in_output
 from bcdseg.terminal import echo, make_console, printable
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def models_command() -> None:
 PACKAGES = ("torch", "openvino", "onnxruntime", "segmentation-models-pytorch", "timm", "monai", "scikit-image", "numpy", "pillow")
 
 
-Diagram = Annotated[
-    Path | None, typer.Option(metavar="FILE.svg", help="Draw the network into this file instead.", rich_help_panel=OUTPUT)
-]
+Diagram = Annotated[Path | None, in_output(metavar="FILE.svg", help="Draw the network into this file instead.")]
 Agreement = Annotated[
     str | None,
     typer.Option("--drift", metavar="FOLDER", help="Measure on these scans how closely runtimes agree with torch instead."),
@@ -169,17 +167,13 @@ def _row(runtime: str, precision: str, found: RuntimeAgreement) -> str:
 
 
 OutFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", "-o", metavar="FILE", help="File to write.  [default: the model's name, in this folder]", rich_help_panel=OUTPUT
-    ),
+    Path | None, in_output("--out", "-o", metavar="FILE", help="File to write.  [default: the model's name, in this folder]")
 ]
 Format = Annotated[
     str | None,
-    typer.Option(
+    in_output(
         metavar="NAME",
         help="onnx (.onnx), openvino (.xml), litert (.tflite), torch (.pt2) or monai (.zip).  [default: by the suffix of --out]",
-        rich_help_panel=OUTPUT,
     ),
 ]
 Precision = Annotated[str, typer.Option(metavar="NAME", help="fp32, fp16 or int8.")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,49 +14,57 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
 
-DATA, MODEL, OUTPUT, HARDWARE, RESULTS = "Data", "Model", "Output", "Hardware", "Results"
-"""Groups of options."""
+
+def option_group(title: str) -> Callable[..., Any]:
+    """Return a function like ``typer.Option`` that declares an option in a group of the help.
+
+    Args:
+        title: Title of the group.
+    """
+    return partial(typer.Option, rich_help_panel=title)
+
+
+in_data, in_model, in_output = option_group("Data"), option_group("Model"), option_group("Output")
+in_hardware, in_results = option_group("Hardware"), option_group("Results")
 
 MODEL_HELP = "A bundled model, a model folder, or hf://owner/name."
 
 DataSet = Annotated[Path, typer.Argument(metavar="DATA", help="A data set: a folder or a table.", show_default=False)]
-Layout = Annotated[
-    str, typer.Option("--layout", metavar="NAME", help="How the data set is laid out; auto recognises it.", rich_help_panel=DATA)
-]
+Layout = Annotated[str, in_data("--layout", metavar="NAME", help="How the data set is laid out; auto recognises it.")]
 Columns = Annotated[
     list[str] | None,
-    typer.Option(
+    in_data(
         "--columns",
         metavar="FIELD=COLUMN,...",
         help="Columns of a table: image=file,label=finding,group=patient_nr. Common names are recognised.",
-        rich_help_panel=DATA,
     ),
 ]
 ClassMap = Annotated[
     list[str] | None,
-    typer.Option(
-        "--class-map",
-        metavar="LABEL=CLASS,...",
-        help="Classes by label: Cancer=malignant,Cyst=benign. LABEL= leaves scans out.",
-        rich_help_panel=DATA,
+    in_data(
+        "--class-map", metavar="LABEL=CLASS,...", help="Classes by label: Cancer=malignant,Cyst=benign. LABEL= leaves scans out."
     ),
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
-ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help=MODEL_HELP, rich_help_panel=MODEL)]
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.", rich_help_panel=HARDWARE)]
-Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder of the results.", rich_help_panel=OUTPUT)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist already.", rich_help_panel=OUTPUT)]
-Draws = Annotated[
-    int,
-    typer.Option("--draws", min=0, metavar="N", help="Bootstrap draws; 0 leaves the intervals out.", rich_help_panel=RESULTS),
+ModelName = Annotated[str, in_model("--model", metavar="NAME", help=MODEL_HELP)]
+Threshold = Annotated[
+    float | None, in_model("--threshold", metavar="PROBABILITY", help="Mask probability from which a pixel is outlined.")
 ]
+OperatingPoint = Annotated[
+    str | None,
+    in_model("--operating-point", metavar="NAME", help="Decide the class at this stored point, such as 'sensitivity 0.95'."),
+]
+Frames = Annotated[int, in_data("--frames", min=1, metavar="N", help="Each n-th frame of clips.")]
+SplitFile = Annotated[Path | None, in_data("--split", metavar="FILE", help="A split that bcdseg split wrote.")]
+Device = Annotated[str, in_hardware("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
+Out = Annotated[Path, in_output("--out", "-o", metavar="FOLDER", help="Folder of the results.")]
+Overwrite = Annotated[bool, in_output("--overwrite", help="Replace results that exist already.")]
+Draws = Annotated[int, in_results("--draws", min=0, metavar="N", help="Bootstrap draws; 0 leaves the intervals out.")]
 Sensitivities = Annotated[
-    list[float] | None,
-    typer.Option("--sensitivity", metavar="FRACTION", help="A sensitivity to reach; may be repeated.", rich_help_panel=RESULTS),
+    list[float] | None, in_results("--sensitivity", metavar="FRACTION", help="A sensitivity to reach; may be repeated.")
 ]
 Specificities = Annotated[
-    list[float] | None,
-    typer.Option("--specificity", metavar="FRACTION", help="A specificity to reach; may be repeated.", rich_help_panel=RESULTS),
+    list[float] | None, in_results("--specificity", metavar="FRACTION", help="A specificity to reach; may be repeated.")
 ]
 
 
@@ -86,19 +96,10 @@ def _warn_of_old_name(parameter: typer.CallbackParam, value: bool) -> bool:
 RENAMED = {"--unseen": "--exclude-training-samples", "--allow-seen": "--allow-training-samples"}
 ExcludeTrainingSamples = Annotated[
     bool,
-    typer.Option(
-        "--exclude-training-samples",
-        help="Leave out scans that the model was trained on, copies of them and their groups.",
-        rich_help_panel=DATA,
-    ),
+    in_data("--exclude-training-samples", help="Leave out scans that the model was trained on, copies of them and their groups."),
 ]
 AllowTrainingSamples = Annotated[
-    bool,
-    typer.Option(
-        "--allow-training-samples",
-        help="Evaluate on scans that the model was trained on; the report states it.",
-        rich_help_panel=DATA,
-    ),
+    bool, in_data("--allow-training-samples", help="Evaluate on scans that the model was trained on; the report states it.")
 ]
 Unseen = Annotated[bool, typer.Option("--unseen", hidden=True, callback=_warn_of_old_name)]
 AllowSeen = Annotated[bool, typer.Option("--allow-seen", hidden=True, callback=_warn_of_old_name)]

@@ -2,46 +2,157 @@
 
 from __future__ import annotations
 
-from typing import Any
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.cli import options as common
-from bcdseg.cli import predict_options as own
-from bcdseg.cli.predict_outputs import Outputs, PredictRun, predict_archive, predict_here
+from bcdseg.cli.options import in_data, in_hardware, in_output, option_group
+from bcdseg.cli.predict_outputs import Format, Outputs, PredictRun, predict_archive, predict_here
 from bcdseg.terminal import echo
+
+in_inference, in_dicom, in_archive = option_group("Inference"), option_group("DICOM"), option_group("Archives")
+
+
+class ModeName(str, Enum):
+    """Inference mode: whole scans, or tiles."""
+
+    whole = "whole"
+    tiles = "tiles"
+    auto = "auto"
+
+
+class Augmentation(str, Enum):
+    """Test-time augmentation."""
+
+    none = "none"
+    flip = "flip"
+    full = "full"
+
+
+class AnnotationFormat(str, Enum):
+    """Format of annotations."""
+
+    coco = "coco"
+    labelme = "labelme"
+    geojson = "geojson"
+
+
+class IdentityName(str, Enum):
+    """Use of DICOM output."""
+
+    pacs = "pacs"
+    shared = "shared"
+
+
+class Engine(str, Enum):
+    """Engine that runs the predictions."""
+
+    plain = "plain"
+    ray = "ray"
+
+
+Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH",
+        help="Images, DICOM clips, folders or patterns; with --engine ray also addresses such as s3://bucket/folder. "
+        "Masks and overlays (*_mask.png, *_overlay.png) are left out.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    in_output("--out", "-o", metavar="FOLDER", help="Folder of masks, overlays and the table: CSV and JSON, or Parquet."),
+]
+Printed = Annotated[Format, in_output(help="Format of the printed table.")]
+Masks = Annotated[bool, in_output("--masks/--no-masks", help="Whether to write the outlined areas as images.")]
+Overlay = Annotated[bool, in_output("--overlay/--no-overlay", help="Whether to write images with the outlines drawn.")]
+Annotations = Annotated[
+    AnnotationFormat | None, in_output("--annotations", help="Also write outlines as polygons, for annotation tools.")
+]
+Resume = Annotated[bool, in_output("--resume", help="Resume the stopped run in the folder.")]
+RuntimeName = Annotated[
+    str,
+    in_hardware(
+        metavar="NAME", help="Runtime of the network: auto (the fastest installed), openvino, onnxruntime, torch or compile."
+    ),
+]
+Precision = Annotated[
+    str, in_hardware(metavar="NAME", help="auto (fp16 on CUDA, else fp32), fp32, fp16, or bf16, which is less exact.")
+]
+BatchSize = Annotated[int | None, in_hardware(min=1, metavar="N", help="Scans, or windows of large scans, per forward pass.")]
+Spacing = Annotated[
+    float | None, in_data(metavar="MM", help="Millimetres per pixel, in place of DICOM's own; sizes are then in millimetres.")
+]
+ShardName = Annotated[
+    str | None,
+    in_archive(
+        metavar="I/N",
+        help="Only part I of N parts of the files, such as 2/8: each machine predicts one part into a folder of its ",
+    ),
+]
+Mode = Annotated[ModeName, in_inference(help="Whole scans, tiles at native resolution, or (auto) tiles for large scans.")]
+TileScale = Annotated[float, in_inference(metavar="FACTOR", help="Scale of a scan before it is cut into tiles; 1 is native.")]
+TileOverlap = Annotated[float, in_inference(metavar="FRACTION", help="Fraction of a tile's side that the next tile shares.")]
+Tta = Annotated[
+    Augmentation, in_inference(help="Test-time augmentation: mirrored (flip), also at a smaller scale (full); adds a spread.")
+]
+Explain = Annotated[bool, in_inference("--explain", help="Also write Grad-CAM maps of the predicted class: a hint, no evidence.")]
+DicomSeg = Annotated[bool, in_dicom("--dicom-seg", help="Write outlines of DICOM scans as DICOM-SEG too.")]
+DicomSr = Annotated[bool, in_dicom("--dicom-sr", help="Write measurements of DICOM scans as DICOM reports too.")]
+IdentityOption = Annotated[
+    IdentityName | None,
+    in_dicom(
+        "--identity",
+        show_default="shared",
+        help="Use of DICOM output and overlays: pacs keeps patient, study and UIDs, so that a PACS files results with their scans; "
+        "shared removes them.",
+    ),
+]
+KeepIdentifiers = Annotated[bool, typer.Option("--keep-identifiers", hidden=True)]
+EngineName = Annotated[Engine, in_archive(help="plain: this process; ray: workers on this machine or on a cluster.")]
+RayAddress = Annotated[
+    str | None, in_archive(metavar="ADDRESS", help="Address of a running Ray cluster; by default Ray starts here.")
+]
+WorkerCount = Annotated[
+    int | None, in_archive("--workers", min=1, metavar="N", help="Workers of the engine ray; by default one per core, or per GPU.")
+]
 
 
 def predict_command(
-    paths: own.Paths,
-    out: own.Out = None,
-    format: own.Printed = own.Format.table,
-    masks: own.Masks = True,
-    overlay: own.Overlay = True,
-    annotations: own.Annotations = None,
+    paths: Paths,
+    out: Out = None,
+    format: Printed = Format.table,
+    masks: Masks = True,
+    overlay: Overlay = True,
+    annotations: Annotations = None,
     overwrite: common.Overwrite = False,
-    resume: own.Resume = False,
+    resume: Resume = False,
     model: common.ModelName = DEFAULT_MODEL,
-    threshold: own.Threshold = None,
-    operating_point: own.OperatingPoint = None,
-    spacing: own.Spacing = None,
-    frames: own.Frames = 1,
-    mode: own.Mode = own.ModeName.whole,
-    tile_scale: own.TileScale = 1.0,
-    tile_overlap: own.TileOverlap = 0.25,
-    tta: own.Tta = own.Augmentation.none,
-    explain: own.Explain = False,
-    dicom_seg: own.DicomSeg = False,
-    dicom_sr: own.DicomSr = False,
-    identity: own.IdentityOption = None,
-    keep_identifiers: own.KeepIdentifiers = False,
+    threshold: common.Threshold = None,
+    operating_point: common.OperatingPoint = None,
+    spacing: Spacing = None,
+    frames: common.Frames = 1,
+    mode: Mode = ModeName.whole,
+    tile_scale: TileScale = 1.0,
+    tile_overlap: TileOverlap = 0.25,
+    tta: Tta = Augmentation.none,
+    explain: Explain = False,
+    dicom_seg: DicomSeg = False,
+    dicom_sr: DicomSr = False,
+    identity: IdentityOption = None,
+    keep_identifiers: KeepIdentifiers = False,
     device: common.Device = "auto",
-    runtime: own.RuntimeName = "auto",
-    precision: own.Precision = "auto",
-    batch_size: own.BatchSize = None,
-    engine: own.EngineName = own.Engine.plain,
-    ray_address: own.RayAddress = None,
-    workers: own.WorkerCount = None,
-    shard: own.Shard = None,
+    runtime: RuntimeName = "auto",
+    precision: Precision = "auto",
+    batch_size: BatchSize = None,
+    engine: EngineName = Engine.plain,
+    ray_address: RayAddress = None,
+    workers: WorkerCount = None,
+    shard: ShardName = None,
 ) -> None:
     """Outline and classify scans.
 
@@ -90,13 +201,13 @@ def predict_command(
         outputs=outputs,
         shard=part,
     )
-    if engine is own.Engine.ray:
+    if engine is Engine.ray:
         predict_archive(loaded, run, address=ray_address, workers=workers)
     else:
         predict_here(loaded, run)
 
 
-def _identity(identity: own.IdentityName | None, keep_identifiers: bool) -> str:
+def _identity(identity: IdentityName | None, keep_identifiers: bool) -> str:
     from bcdseg.errors import OptionError
 
     if keep_identifiers and identity is not None:
@@ -106,12 +217,12 @@ def _identity(identity: own.IdentityName | None, keep_identifiers: bool) -> str:
     return "pacs" if keep_identifiers else identity.value if identity else "shared"
 
 
-def _check_engine(engine: own.Engine, outputs: Outputs, *, ray_only: tuple[str | None, int | None]) -> None:
+def _check_engine(engine: Engine, outputs: Outputs, *, ray_only: tuple[str | None, int | None]) -> None:
     from bcdseg.errors import OptionError
 
     if outputs.annotations is not None and outputs.out is None:
         raise OptionError("--annotations writes files: name their folder with --out FOLDER.")
-    if engine is own.Engine.plain:
+    if engine is Engine.plain:
         if ray_only != (None, None):
             raise OptionError("--ray-address and --workers are options of the engine ray: give --engine ray too.")
         return
@@ -121,5 +232,5 @@ def _check_engine(engine: own.Engine, outputs: Outputs, *, ray_only: tuple[str |
         raise OptionError("--engine ray writes no --annotations: leave out --engine.")
     if outputs.kinds:
         raise OptionError("--engine ray writes no --dicom-seg and no --dicom-sr: leave out --engine.")
-    if outputs.format is not own.Format.table:
+    if outputs.format is not Format.table:
         raise OptionError("--engine ray writes its table as Parquet into the folder: leave out --format.")

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from bcdseg.cli.predict_options import Format
 from bcdseg.terminal import echo, make_console, printable_name, write_data
 
 if TYPE_CHECKING:
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 FEW = 5  # scans with a progress bar over their windows
 SHOWN = 20  # most errors that are printed; all are in the table
 Item = TypeVar("Item")
+
+
+class Format(str, Enum):
+    """Format of the printed table."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
 
 
 @dataclass(frozen=True)

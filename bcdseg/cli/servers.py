@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.cli import options as common
-from bcdseg.cli.options import HARDWARE, MODEL, OUTPUT
+from bcdseg.cli.options import in_hardware, in_model, in_output, option_group
 from bcdseg.terminal import echo
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 CORRECTIONS = "bcdseg-corrections"
-NETWORK, LIMITS = "Network", "Limits"
+in_network, in_limits = option_group("Network"), option_group("Limits")
 OPEN = (
     "bcdseg: others on the network can reach this page, unencrypted and without a password. "
     "Use it with scans that name nobody, or listen at 127.0.0.1."
@@ -23,74 +21,40 @@ OPEN = (
 
 Models = Annotated[
     list[str] | None,
-    typer.Option(
-        "--model",
-        metavar="NAME",
-        help="A model folder or hf://owner/name to offer besides the bundled ones; may be repeated.",
-        rich_help_panel=MODEL,
+    in_model(
+        "--model", metavar="NAME", help="A model folder or hf://owner/name to offer besides the bundled ones; may be repeated."
     ),
 ]
-Host = Annotated[
-    str,
-    typer.Option(metavar="ADDRESS", help="Address to listen at; others can reach all but the loopback.", rich_help_panel=NETWORK),
-]
-Port = Annotated[
-    int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen at; 0 takes one that is free.", rich_help_panel=NETWORK)
-]
+Host = Annotated[str, in_network(metavar="ADDRESS", help="Address to listen at; others can reach all but the loopback.")]
+Port = Annotated[int, in_network(min=0, max=65535, metavar="N", help="Port to listen at; 0 takes one that is free.")]
 Corrections = Annotated[
     Path | None,
-    typer.Option(
+    in_output(
         metavar="FOLDER",
         help="Folder in which corrections are saved with their scans, a data set for bcdseg train.  "
         f"[default: {CORRECTIONS}, created with the first correction; none if others can reach the page]",
         show_default=False,
-        rich_help_panel=OUTPUT,
     ),
 ]
-Save = Annotated[bool, typer.Option("--save/--no-save", help="Whether corrections are saved at all.", rich_help_panel=OUTPUT)]
+Save = Annotated[bool, in_output("--save/--no-save", help="Whether corrections are saved at all.")]
 Reader = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="Name of the reader in the corrections.  [default: this computer's user]", rich_help_panel=OUTPUT
-    ),
+    str | None, in_output(metavar="NAME", help="Name of the reader in the corrections.  [default: this computer's user]")
 ]
-Browser = Annotated[
-    bool, typer.Option("--browser/--no-browser", help="Whether to open the page in the browser.", rich_help_panel=OUTPUT)
-]
-RuntimeName = Annotated[
-    str, typer.Option(metavar="NAME", help="auto (the fastest), openvino, onnxruntime or torch.", rich_help_panel=HARDWARE)
-]
-Queue = Annotated[
-    int,
-    typer.Option(min=1, metavar="N", help="Requests that may wait; the next ones get the status 429.", rich_help_panel=LIMITS),
-]
-MaxMb = Annotated[float, typer.Option(metavar="MB", help="Million bytes of an upload.", rich_help_panel=LIMITS)]
-MaxMegapixels = Annotated[float, typer.Option(metavar="MP", help="Million pixels of a scan.", rich_help_panel=LIMITS)]
-Timeout = Annotated[
-    float,
-    typer.Option(metavar="SECONDS", help="Seconds for an upload to arrive, and as many for its response.", rich_help_panel=LIMITS),
-]
-ReadTimeout = Annotated[float, typer.Option(metavar="SECONDS", help="Seconds for a file to be decoded.", rich_help_panel=LIMITS)]
+Browser = Annotated[bool, in_output("--browser/--no-browser", help="Whether to open the page in the browser.")]
+RuntimeName = Annotated[str, in_hardware(metavar="NAME", help="auto (the fastest), openvino, onnxruntime or torch.")]
+Queue = Annotated[int, in_limits(min=1, metavar="N", help="Requests that may wait; the next ones get the status 429.")]
+MaxMb = Annotated[float, in_limits(metavar="MB", help="Million bytes of an upload.")]
+MaxMegapixels = Annotated[float, in_limits(metavar="MP", help="Million pixels of a scan.")]
+Timeout = Annotated[float, in_limits(metavar="SECONDS", help="Seconds for an upload to arrive, and as many for its response.")]
+ReadTimeout = Annotated[float, in_limits(metavar="SECONDS", help="Seconds of processor time to decode a file.")]
 Connections = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Connections at once; the one that was idle for longest is closed for a new one.",
-        rich_help_panel=LIMITS,
-    ),
+    int, in_limits(min=1, metavar="N", help="Connections at once; the one that was idle for longest is closed for a new one.")
 ]
-Grace = Annotated[
-    float,
-    typer.Option(metavar="SECONDS", help="Seconds to finish requests when the server is asked to end.", rich_help_panel=LIMITS),
-]
+Grace = Annotated[float, in_limits(metavar="SECONDS", help="Seconds to finish requests when the server is asked to end.")]
 AllowedHosts = Annotated[
     list[str] | None,
-    typer.Option(
-        "--allow-host",
-        metavar="NAME",
-        help="A name that clients may use for this server; may be repeated. * allows any name.",
-        rich_help_panel=NETWORK,
+    in_network(
+        "--allow-host", metavar="NAME", help="A name that clients may use for this server; may be repeated. * allows any name."
     ),
 ]
 

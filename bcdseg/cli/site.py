@@ -5,31 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from bcdseg.cli import options as common
 from bcdseg.cli.evaluate import without_training_samples
-from bcdseg.cli.options import OUTPUT, RESULTS, DataOptions
+from bcdseg.cli.options import DataOptions, in_output, in_results
 from bcdseg.terminal import echo
 
-Coverage = Annotated[
-    float, typer.Option(metavar="FRACTION", help="Probability that a label set contains the true class.", rich_help_panel=RESULTS)
-]
+Coverage = Annotated[float, in_results(metavar="FRACTION", help="Probability that a label set contains the true class.")]
 LesionsShown = Annotated[
-    float,
-    typer.Option(
-        metavar="FRACTION",
-        help="Fraction of the outlined lesions that the presence threshold leaves findings.",
-        rich_help_panel=RESULTS,
-    ),
+    float, in_results(metavar="FRACTION", help="Fraction of the outlined lesions that the presence threshold leaves findings.")
 ]
-Positive = Annotated[
-    str, typer.Option(metavar="CLASS", help="Class of the operating points; auto is malignant.", rich_help_panel=RESULTS)
-]
-Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the folds and of the bootstrap.", rich_help_panel=RESULTS)]
-Report = Annotated[
-    Path | None, typer.Option(metavar="FILE.json", help="Write the changes and their effects here too.", rich_help_panel=OUTPUT)
-]
+Positive = Annotated[str, in_results(metavar="CLASS", help="Class of the operating points; auto is malignant.")]
+Seed = Annotated[int, in_results(min=0, metavar="N", help="Seed of the folds and of the bootstrap.")]
+Report = Annotated[Path | None, in_output(metavar="FILE.json", help="Write the changes and their effects here too.")]
 
 
 def fit_site_command(

@@ -3,44 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bcdseg.cli import options as common
-from bcdseg.cli import train_options as own
+from bcdseg.cli.options import in_hardware, in_model, in_output, option_group
 from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
     from bcdseg.training.run import Run
 
+in_training = option_group("Training")
+
+DataSet = Annotated[Path | None, typer.Argument(metavar="DATA", help="A data set: a folder or a table.", show_default=False)]
+RecipeName = Annotated[
+    str | None, in_model(metavar="NAME", help="A recipe (see bcdseg recipes), or a TOML file.  [default: default]")
+]
+ModelName = Annotated[
+    str | None, in_model(metavar="NAME", help="Trained model to start from: bundled, a folder, or hf://owner/name.")
+]
+Encoder = Annotated[str | None, in_model(metavar="NAME", help="Encoder of a new model, such as resnet50.")]
+Decoder = Annotated[
+    str | None, in_model(metavar="NAME", help="Decoder of a new model; none is classification only.  [default: unet]")
+]
+Head = Annotated[
+    str | None,
+    in_model(metavar="NAME", help="Class head: guided, global, hierarchical, or none for segmentation only.  [default: guided]"),
+]
+Size = Annotated[int | None, in_model(metavar="PIXELS", help="Height and width of a new model's input.  [default: 256]")]
+Weights = Annotated[
+    str | None, in_model(metavar="NAME", help="Weights of the encoder: imagenet, a file, or none.  [default: the recipe's]")
+]
+Teacher = Annotated[str | None, in_training(metavar="NAME", help="Model whose outputs are distilled.")]
+Epochs = Annotated[int | None, in_training(min=1, metavar="N", help="Number of epochs.  [default: the recipe's]")]
+BatchSize = Annotated[int | None, in_training(min=1, metavar="N", help="Scans per step.  [default: the recipe's]")]
+LearningRate = Annotated[float | None, in_training("--lr", metavar="RATE", help="Highest learning rate.  [default: the recipe's]")]
+Seed = Annotated[int | None, in_training(min=0, metavar="N", help="Seed of the training and of new weights.  [default: 0]")]
+ConfigFile = Annotated[Path | None, in_training(metavar="FILE", help="Options of training, a TOML or YAML file.")]
+Settings = Annotated[
+    list[str] | None, in_training("--set", metavar="KEY=VALUE", help="Any other option of training; may be repeated.")
+]
+Out = Annotated[Path | None, in_output("--out", "-o", metavar="FOLDER", help="New folder of the run.  [default: runs/ENCODER-N]")]
+Resume = Annotated[Path | None, in_output(metavar="FOLDER", help="Resume the stopped run in a folder.")]
+Device = Annotated[str | None, in_hardware(metavar="NAME", help="auto, cpu, cuda or mps.  [default: auto]")]
+Devices = Annotated[int | None, in_hardware(min=1, metavar="N", help="Number of devices of each machine; on a CPU, of processes.")]
+Nodes = Annotated[int | None, in_hardware("--num-nodes", min=1, metavar="N", help="Number of machines.")]
+Strategy = Annotated[str | None, in_hardware(metavar="NAME", help="Strategy: auto or ddp.")]
+
 
 def train_command(
-    data: own.DataSet = None,
-    recipe: own.RecipeName = None,
-    model: own.ModelName = None,
-    encoder: own.Encoder = None,
-    decoder: own.Decoder = None,
-    head: own.Head = None,
-    size: own.Size = None,
-    weights: own.Weights = None,
-    teacher: own.Teacher = None,
-    epochs: own.Epochs = None,
-    batch_size: own.BatchSize = None,
-    lr: own.LearningRate = None,
-    seed: own.Seed = None,
-    config: own.ConfigFile = None,
-    set: own.Settings = None,
-    split: own.SplitFile = None,
+    data: DataSet = None,
+    recipe: RecipeName = None,
+    model: ModelName = None,
+    encoder: Encoder = None,
+    decoder: Decoder = None,
+    head: Head = None,
+    size: Size = None,
+    weights: Weights = None,
+    teacher: Teacher = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    set: Settings = None,
+    split: common.SplitFile = None,
     layout: common.Layout = "auto",
     columns: common.Columns = None,
     class_map: common.ClassMap = None,
-    out: own.Out = None,
-    resume: own.Resume = None,
-    device: own.Device = None,
-    devices: own.Devices = None,
-    num_nodes: own.Nodes = None,
-    strategy: own.Strategy = None,
+    out: Out = None,
+    resume: Resume = None,
+    device: Device = None,
+    devices: Devices = None,
+    num_nodes: Nodes = None,
+    strategy: Strategy = None,
 ) -> None:
     """Train a model for segmentation and classification.
 
@@ -105,7 +143,7 @@ def _train(train: Callable[[], Run]) -> None:
 
 def _print(run: Run) -> None:
     from bcdseg.training.engine import figures
-    from bcdseg.training.loop.distributed import is_first
+    from bcdseg.training.loop.processes import is_first
 
     if not is_first():
         return

@@ -9,15 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from bcdseg.comparison.cost import Cost, gflops, parameters, seconds_per_scan
 from bcdseg.comparison.plan import GROUPED, LEAKY, Fold, FoldPairs, FoldPlan, keep_plan, make_plan
 from bcdseg.comparison.result import Benchmark, Entry, gather
-from bcdseg.comparison.store import FoldResult, keep_settings, load_result, save_result
+from bcdseg.comparison.store import Cost, FoldResult, gflops, keep_settings, load_result, parameters, save_result, seconds_per_scan
 from bcdseg.data.dataset import Dataset, check_choice
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.case_results import check_data, predict_cases
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
-from bcdseg.evaluation.report.data import cases_csv
+from bcdseg.evaluation.report.files import cases_csv
 from bcdseg.evaluation.results_table import table_of
 from bcdseg.evaluation.training_overlap import refuse_seen
 from bcdseg.extras import require

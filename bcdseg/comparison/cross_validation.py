@@ -17,9 +17,8 @@ from bcdseg.comparison.result import Entry
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.splits import load_folds
 from bcdseg.errors import OptionError
-from bcdseg.evaluation.measures.format import shown
 from bcdseg.evaluation.measures.intervals import estimate
-from bcdseg.evaluation.measures.measure import Estimate
+from bcdseg.evaluation.measures.measure import Estimate, shown
 from bcdseg.evaluation.results_table import Cases
 from bcdseg.files import write_whole
 from bcdseg.table_text import html_table

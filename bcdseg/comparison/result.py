@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdseg.comparison.cost import Cost
 from bcdseg.comparison.plan import LEAKY
-from bcdseg.comparison.store import FoldResult
+from bcdseg.comparison.store import Cost, FoldResult
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.measures.catalogue import all_measures, headlines
 from bcdseg.evaluation.measures.intervals import Difference, compare, estimate

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
-from bcdseg.evaluation.measures.format import NONE, shown, shown_difference, with_unit
 from bcdseg.evaluation.measures.intervals import Difference, estimate
+from bcdseg.evaluation.measures.measure import NONE, shown, shown_difference, with_unit
 from bcdseg.table_text import csv_text
 
 if TYPE_CHECKING:

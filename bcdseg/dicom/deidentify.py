@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,22 @@ def _header(source: Any) -> Any:
         header = read_header(limited, wanted, lambda tag, _, __: tag >= AT_PIXELS)
         convert_header(header, limited.budget, only={})
         return header
+
+
+@dataclass(frozen=True)
+class ObjectUids:
+    """UIDs of an object and its parts.
+
+    Attributes:
+        seed: Text from which all UIDs follow, so that an object that is made again has the same ones; None for new UIDs.
+    """
+
+    seed: str | None = None
+
+    def __call__(self, part: str) -> Any:
+        """Return the UID of a part: ``"instance"``, ``"series"``, or the name of something that the object contains."""
+        make = pydicom("highdicom").UID
+        return make() if self.seed is None else make(new_uid(f"{self.seed}, {part}"))
+
+
+RANDOM = ObjectUids()

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from bcdseg import __version__
-from bcdseg.dicom.deidentify import new_uid
+from bcdseg.dicom.deidentify import RANDOM, ObjectUids, new_uid
 from bcdseg.dicom.guard import UNFIT, guarded, pydicom
-from bcdseg.dicom.uids import RANDOM, ObjectUids
 from bcdseg.types import Point
 
 SCHEME = "99BCDSEG"

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcdseg.dicom.deidentify import RANDOM, ObjectUids
 from bcdseg.dicom.guard import UNFIT, guarded, pydicom
 from bcdseg.dicom.header_limits import HeaderBudget, plain
 from bcdseg.dicom.reader import PER_FRAME, SHARED
 from bcdseg.dicom.report import Algorithm, file_content
-from bcdseg.dicom.uids import RANDOM, ObjectUids
 from bcdseg.errors import ImageError
 from bcdseg.sources import check_size, open_regular
 from bcdseg.types import Mask, Spacing

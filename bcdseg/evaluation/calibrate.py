@@ -14,7 +14,7 @@ from bcdseg.data.dataset import Dataset
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.case_results import check_data, check_measurable, check_model, predict_cases
 from bcdseg.evaluation.metrics.calibration import fit_temperature
-from bcdseg.evaluation.metrics.ranking import steps
+from bcdseg.evaluation.metrics.classification import steps
 from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.inference.rules import OperatingPoint
 from bcdseg.model.model import Model

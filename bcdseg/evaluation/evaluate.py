@@ -15,8 +15,8 @@ from bcdseg.evaluation.measures.intervals import DRAWS
 from bcdseg.evaluation.measures.subgroups import Subgroups
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
 from bcdseg.evaluation.options import EvaluationOptions, RequestedOptions
+from bcdseg.evaluation.report.figures import GalleryItem, choose
 from bcdseg.evaluation.report.files import check_report_free
-from bcdseg.evaluation.report.gallery import GalleryItem, choose
 from bcdseg.evaluation.results import Evaluation, tracked
 from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.evaluation.robustness import measure_robustness

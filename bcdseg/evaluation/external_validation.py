@@ -13,9 +13,8 @@ from bcdseg.data.dataset import Dataset
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.case_results import check_data
 from bcdseg.evaluation.evaluate import check_evaluation, evaluate
-from bcdseg.evaluation.measures.format import shown
-from bcdseg.evaluation.measures.measure import Estimate, Measure
-from bcdseg.evaluation.metrics.meta_analysis import Pooled, random_effects
+from bcdseg.evaluation.measures.measure import Estimate, Measure, shown
+from bcdseg.evaluation.metrics.statistics import Pooled, random_effects
 from bcdseg.evaluation.options import RequestedOptions
 from bcdseg.evaluation.report.files import check_report_free, save_document
 from bcdseg.evaluation.results import Evaluation

@@ -10,9 +10,9 @@ import numpy as np
 
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.measures.catalogue import all_measures
-from bcdseg.evaluation.measures.format import signed
 from bcdseg.evaluation.measures.intervals import Difference, compare, matched
-from bcdseg.evaluation.metrics.paired_auc import PairedAuc, holm, paired_auc
+from bcdseg.evaluation.measures.measure import signed
+from bcdseg.evaluation.metrics.statistics import PairedAuc, holm, paired_auc
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
 
 if TYPE_CHECKING:

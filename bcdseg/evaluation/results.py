@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
-    from bcdseg.evaluation.report.gallery import GalleryItem
+    from bcdseg.evaluation.report.figures import GalleryItem
     from bcdseg.evaluation.robustness import Robustness
 
 
@@ -153,7 +153,7 @@ class Evaluation:
         return save_report(self, Path(folder), comparisons, training_curves, overwrite=overwrite)
 
     def __repr__(self) -> str:
-        from bcdseg.evaluation.measures.format import shown
+        from bcdseg.evaluation.measures.measure import shown
 
         title = f"<Evaluation of {self.model} on {self.dataset}: {len(self.cases)} scans in {len(set(self.cases.groups))} groups"
         rows = [(measure.title, shown(self.estimates[measure.name], measure.unit)) for measure in self.headlines]
@@ -162,7 +162,7 @@ class Evaluation:
         return "\n".join([title, *(f"  {name:{width}}  {value}" for name, value in rows), *warning]) + ">"
 
     def _repr_html_(self) -> str:
-        from bcdseg.evaluation.measures.format import shown
+        from bcdseg.evaluation.measures.measure import shown
 
         rows = [(measure.title, shown(self.estimates[measure.name], measure.unit)) for measure in self.headlines]
         title = f"{self.model} on {self.dataset}: {len(self.cases)} scans in {len(set(self.cases.groups))} groups"

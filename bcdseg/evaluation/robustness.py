@@ -64,7 +64,7 @@ class Robustness:
         return tuple(dict.fromkeys(step.degradation for step in self.steps))
 
     def __repr__(self) -> str:
-        from bcdseg.evaluation.measures.format import shown
+        from bcdseg.evaluation.measures.measure import shown
 
         lines = ["<Robustness"]
         for measure in self.measures:

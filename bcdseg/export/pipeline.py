@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from bcdseg import __version__
 from bcdseg.data.preprocessing import Preprocessing, rounded_quotient
 from bcdseg.inference.rules import Rules
-from bcdseg.networks.ensemble import AnyNetwork
 from bcdseg.networks.folding import fold_batch_norm
-from bcdseg.networks.network import Output
+from bcdseg.networks.network import AnyNetwork, Output
 
 Length: TypeAlias = int | Tensor
 SCAN = "scan"

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.dicom.deidentify import choose_identity, read_reference
+from bcdseg.dicom.deidentify import RANDOM, ObjectUids, choose_identity, read_reference
 from bcdseg.dicom.report import Algorithm, FrameFindings, MeasuredLesion, encode_report
 from bcdseg.dicom.segmentation import Segment, candidate_label, encode_segmentation
-from bcdseg.dicom.uids import RANDOM, ObjectUids
 from bcdseg.errors import OptionError
 from bcdseg.files import write_whole
 from bcdseg.inference.clips import clip_file
-from bcdseg.inference.components import find_components
-from bcdseg.inference.lesions import Lesion
+from bcdseg.inference.lesions import Lesion, find_components
 
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bcdseg.data.dataset import Dataset
 from bcdseg.data.images import to_gray
-from bcdseg.types import Flag, Pixels
+from bcdseg.data.readers import mapped, read_scan
+from bcdseg.types import Flag, Pixels, Sample
 
 SIDE = 160  # pixels: longer images are reduced to it
 ROWS, COLUMNS, SCALES, TILE = 8, 4, 4, 8
@@ -122,32 +124,25 @@ def _rounded(values: Numbers) -> tuple[float, ...]:
     return tuple(float(f"{value:.6g}") for value in values)
 
 
-def ood_score(known: Sequence[TrainingImages], statistics: Numbers) -> float:
-    """Return the smallest distance from sets of training images, as a multiple of the threshold of the set.
+def check_distribution(known: Sequence[TrainingImages], statistics: Numbers) -> tuple[float, tuple[Flag, ...]]:
+    """Return the out-of-distribution score of an image, and the warnings that it is unlike the training images, or upside down.
+
+    The score is the smallest distance from sets of training images, as a multiple of the threshold of the set.
 
     Args:
         known: One or several sets of training images.
         statistics: Statistics of the image.
     """
-    return min(each.distance(statistics) / each.threshold for each in known)
-
-
-def ood_flags(known: Sequence[TrainingImages], statistics: Numbers) -> tuple[Flag, ...]:
-    """Return the warnings that an image is unlike the training images, or upside down.
-
-    Args:
-        known: One or several sets of training images.
-        statistics: Statistics of the image.
-    """
+    turned = upside_down(statistics)
+    distances = [each.distance(statistics) for each in known]
+    score = min(distance / each.threshold for distance, each in zip(distances, known, strict=True))
     flags = []
-    score = ood_score(known, statistics)
     if score >= 1:
         text = f"The image is unlike the scans that the model was trained on: the out-of-distribution score is {score:.2f}."
         flags.append(Flag("out-of-distribution", f"{text} From 1, predictions are not reliable."))
-    turned = upside_down(statistics)
-    if all(each.distance(turned) < each.distance(statistics) - MARGIN for each in known):
+    if all(each.distance(turned) < distance - MARGIN for distance, each in zip(distances, known, strict=True)):
         flags.append(Flag("upside-down", "The image seems to be upside down: the skin belongs at the top."))
-    return tuple(flags)
+    return score, tuple(flags)
 
 
 def image_statistics(pixels: Pixels) -> Numbers:
@@ -240,3 +235,23 @@ def _tiles(gray: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.f
 def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
     product = ((first - first.mean()) * (second - second.mean())).mean()
     return float(product / (first.std() * second.std() + 1e-6))
+
+
+MOST = 4000  # images, spread evenly over larger data sets
+
+
+def describe_training_images(*parts: Dataset) -> tuple[TrainingImages, ...]:
+    """Return the statistics of the images of data sets together: one set, or none for fewer than 100 images.
+
+    Args:
+        parts: Training data, of one or several hospitals.
+    """
+    samples = [sample for part in parts for sample in part]
+    chosen = samples[:: max(1, -(-len(samples) // MOST))]
+    described = describe_images(np.array(list(mapped(_statistics, chosen, lambda _: None))))
+    return () if described is None else (described,)
+
+
+def _statistics(sample: Sample) -> Numbers:
+    scan = read_scan(sample.image)
+    return image_statistics(scan.pixels[scan.areas[0].window])

@@ -9,23 +9,37 @@ import numpy as np
 
 from bcdseg.data.images import to_gray
 from bcdseg.inference.lesions import Lesion, find_lesions
-from bcdseg.inference.out_of_distribution import image_statistics, ood_flags, ood_score
+from bcdseg.inference.out_of_distribution import check_distribution, image_statistics
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.regions import RegionOutput, at_least, in_frame, merged
 from bcdseg.inference.rules import OperatingPoint, Rules
 from bcdseg.runtimes.base import Array
-from bcdseg.runtimes.class_scores import ClassScores, Scores
 from bcdseg.types import Area, Flag, Mask, Pixels, ScanImage
 
 
 class RegionResult(NamedTuple):
-    """Mask, lesions and class scores of one region of a scan. Maps have the size of the whole scan."""
+    """Lesions and class probabilities of one region of a scan.
+
+    Attributes:
+        area: Region of the scan.
+        mask: True where a lesion is outlined, at the size of the whole scan; None for a model without a mask.
+        mask_probability: Lesion probability of each pixel, at the size of the whole scan, or None.
+        lesions: Outlined lesions, the largest first.
+        probabilities: Probability of each class; empty for a model without classes.
+        spread: Standard deviation of each class's probability over several raw outputs; None when there is only one.
+        presence: Probability of a lesion; 1 for a model without a negative class.
+        is_candidate: Whether the outlines are candidates, as that probability is below the presence threshold of the model.
+        windows: Number of windows that the network has processed, or None.
+    """
 
     area: Area
     mask: Mask | None
-    probability: Array | None
+    mask_probability: Array | None
     lesions: tuple[Lesion, ...]
-    scores: ClassScores | None
+    probabilities: dict[str, float]
+    spread: dict[str, float] | None
+    presence: float
+    is_candidate: bool
     windows: int | None
 
 
@@ -54,45 +68,46 @@ class Postprocessing:
     def __call__(self, scan: ScanImage, outputs: list[RegionOutput]) -> Prediction:
         """Return the prediction for a scan from the outputs of its regions."""
         rules, size = self.rules, scan.pixels.shape[:2]
-        regions = [postprocess_region(*pair, rules, size) for pair in zip(scan.areas, outputs, strict=True)]
-        above = [region for region in regions if not self._only_candidates(region)]
-        below = [region for region in regions if self._only_candidates(region)]
-        outlined = [region for region in above if region.lesions] or below
+        regions = [postprocess_region(*pair, size, self) for pair in zip(scan.areas, outputs, strict=True)]
+        findings = [region for region in regions if not region.is_candidate]
+        below = [region for region in regions if region.is_candidate]
+        outlined = [region for region in findings if region.lesions] or below
         # Class and spacing are from the region with the largest lesion, or with the largest candidate where there is no lesion;
         # without either, from the first, the largest region.
         main = max(outlined, key=lambda region: region.lesions[0].area_px) if outlined else regions[0]
-        lesions, candidates = _lesions_of(above), _lesions_of(below)
-        mask = merged([region.mask for region in above if region.mask is not None])
+        lesions, candidates = _lesions_of(findings), _lesions_of(below)
+        mask = merged([region.mask for region in findings if region.mask is not None])
         candidate_mask = merged([region.mask for region in below if region.mask is not None])
         if mask is None and candidate_mask is not None:
             mask = np.zeros_like(candidate_mask)
 
-        probabilities = self._by_class(main.scores and main.scores.probabilities(rules.temperature))
+        probabilities = main.probabilities
         most_probable = max(probabilities, key=probabilities.__getitem__) if probabilities else None
         label = self.operating_point.choose(probabilities) if self.operating_point and probabilities else most_probable
 
-        flags: tuple[Flag, ...] = ()
-        if below and rules.presence_threshold is not None:
-            highest = max(self._presence(region) for region in below)
-            flags = (candidate_flag(highest, rules.presence_threshold),)
-        if self.operating_point and label != most_probable:
-            flags += (operating_point_flag(label, most_probable, self.operating_point.name),)
-        score, of_image = self._check_image(scan.pixels[main.area.window])
-        contradictions = prediction_flags(
+        flags = prediction_flags(
             label=label,
             confidence=1.0 if label is None else probabilities[label],
             outlined=None if mask is None else bool(lesions),
             no_lesion=self.no_lesion,
             min_confidence=rules.min_confidence,
         )
+        if below and rules.presence_threshold is not None:
+            flags += (candidate_flag(max(region.presence for region in below), rules.presence_threshold),)
+        if self.operating_point and label != most_probable:
+            flags += (operating_point_flag(label, most_probable, self.operating_point.name),)
+        pixels = scan.pixels[main.area.window]
+        score, ood_flags = (
+            check_distribution(rules.training_images, image_statistics(pixels)) if rules.training_images else (None, ())
+        )
         return Prediction(
             source=scan.source,
             label=label,
             probabilities=probabilities,
             mask=mask,
-            mask_probability=merged([region.probability for region in regions if region.probability is not None]),
+            mask_probability=merged([region.mask_probability for region in regions if region.mask_probability is not None]),
             lesions=lesions,
-            flags=(*contradictions, *flags, *of_image, *scan.warnings),
+            flags=(*flags, *image_flags(pixels), *ood_flags, *scan.warnings),
             spacing=main.area.spacing,
             threshold=rules.threshold,
             image=scan.pixels,
@@ -102,7 +117,7 @@ class Postprocessing:
             model=self.model,
             operating_point=self.operating_point.name if self.operating_point else None,
             windows=main.windows,
-            spread=self._by_class(main.scores and main.scores.spread(rules.temperature)) or None,
+            spread=main.spread,
             uncertainty_from=self.uncertainty_from,
             candidates=candidates,
             candidate_mask=candidate_mask,
@@ -111,52 +126,50 @@ class Postprocessing:
             identity=self.identity,
         )
 
-    def _check_image(self, pixels: Pixels) -> tuple[float | None, tuple[Flag, ...]]:
-        """Return the out-of-distribution score of an image, and the warnings about it."""
-        known = self.rules.training_images
-        if not known:
-            return None, image_flags(pixels)
-        statistics = image_statistics(pixels)
-        return ood_score(known, statistics), (*image_flags(pixels), *ood_flags(known, statistics))
-
-    def _presence(self, region: RegionResult) -> float:
-        """Return a region's probability of a lesion; 1 for a model without a negative class."""
-        probabilities = self._by_class(region.scores and region.scores.probabilities(self.rules.temperature))
-        return 1 - probabilities[self.no_lesion] if probabilities and self.no_lesion is not None else 1.0
-
-    def _only_candidates(self, region: RegionResult) -> bool:
-        """Return whether the outlines of a region are candidates: its probability of a lesion is below the threshold."""
-        threshold = self.rules.presence_threshold
-        return bool(region.lesions) and threshold is not None and self._presence(region) < threshold
-
-    def _by_class(self, scores: Scores | None) -> dict[str, float]:
-        return {} if scores is None else {name: float(score) for name, score in zip(self.classes, scores, strict=True)}
-
 
 def _lesions_of(regions: list[RegionResult]) -> tuple[Lesion, ...]:
     """Return the lesions of several regions, the largest first."""
     return tuple(sorted((lesion for region in regions for lesion in region.lesions), key=lambda lesion: -lesion.area_px))
 
 
-def postprocess_region(area: Area, output: RegionOutput, rules: Rules, size: tuple[int, ...]) -> RegionResult:
-    """Outline the lesions of one region of a scan.
+def postprocess_region(area: Area, output: RegionOutput, size: tuple[int, ...], settings: Postprocessing) -> RegionResult:
+    """Outline the lesions of one region of a scan, and compute its class probabilities.
 
     Args:
         area: Region of the scan.
         output: Probability map and class scores of the region.
-        rules: Thresholds of the model. The smallest lesion is a fraction of the pixels that the network processes at once.
         size: Height and width of the whole scan.
+        settings: Thresholds and classes of the model. The smallest lesion is a fraction of the pixels that the network processes
+            at once.
     """
-    if output.probability is None:
-        return RegionResult(area, None, None, (), output.scores, output.windows)
-    probability = in_frame(output.probability, area, size)
-    min_share = rules.min_lesion_share * output.pixels / probability.size
-    over_threshold = at_least(probability, rules.threshold)
-    mask, lesions = find_lesions(over_threshold, probability, min_share=min_share, spacing=area.spacing)
+    rules, classes = settings.rules, settings.classes
+    mask: Mask | None = None
+    mask_probability: Array | None = None
+    lesions: tuple[Lesion, ...] = ()
+    if output.probability is not None:
+        mask_probability = in_frame(output.probability, area, size)
+        min_share = rules.min_lesion_share * output.pixels / mask_probability.size
+        over_threshold = at_least(mask_probability, rules.threshold)
+        mask, lesions = find_lesions(over_threshold, mask_probability, min_share=min_share, spacing=area.spacing)
     scores = output.scores
     if lesions and scores and output.outlined_scores:
         scores = scores.averaged_with(output.outlined_scores)
-    return RegionResult(area, mask, probability, lesions, scores, output.windows)
+    values = None if scores is None else scores.probabilities(rules.temperature)
+    deviations = None if scores is None else scores.spread(rules.temperature)
+    probabilities = {} if values is None else dict(zip(classes, values.tolist(), strict=True))
+    presence = 1 - probabilities[settings.no_lesion] if probabilities and settings.no_lesion is not None else 1.0
+    threshold = rules.presence_threshold
+    return RegionResult(
+        area=area,
+        mask=mask,
+        mask_probability=mask_probability,
+        lesions=lesions,
+        probabilities=probabilities,
+        spread=None if deviations is None else dict(zip(classes, deviations.tolist(), strict=True)),
+        presence=presence,
+        is_candidate=bool(lesions) and threshold is not None and presence < threshold,
+        windows=output.windows,
+    )
 
 
 TINY = 64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import Any, NamedTuple, Protocol
 
@@ -13,12 +13,12 @@ from PIL import Image
 
 from bcdseg.data.preprocessing import Prepared, Preprocessing
 from bcdseg.errors import OutputError
-from bcdseg.inference.components import bands
 from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.runtimes.class_scores import ClassScores, aggregate
 from bcdseg.types import Area, Mask, Pixels
 
 IN_MEMORY = 32_000_000  # pixels of the largest map that is kept in memory
+BAND = 4_000_000  # pixels that are processed at once
 
 
 class RegionOutput(NamedTuple):
@@ -118,6 +118,13 @@ def new_map(size: tuple[int, ...], dtype: Any) -> NDArray[Any]:
             f"A map of {size[0]}x{size[1]} pixels can't be stored in {tempfile.gettempdir()} ({error.strerror}). "
             "Set the variable TMPDIR to a folder on a disk with enough space."
         ) from error
+
+
+def bands(size: tuple[int, ...]) -> Iterator[slice]:
+    """Yield slices of rows that cover a map."""
+    rows = max(1, BAND // size[1])
+    for top in range(0, size[0], rows):
+        yield slice(top, min(top + rows, size[0]))
 
 
 def at_least(probability: Array, threshold: float) -> Mask:

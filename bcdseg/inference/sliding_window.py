@@ -15,8 +15,7 @@ from PIL import Image
 from bcdseg.data.images import to_gray
 from bcdseg.data.preprocessing import Prepared, Preprocessing
 from bcdseg.errors import OptionError
-from bcdseg.inference.components import bands
-from bcdseg.inference.regions import RegionOutput, new_map, resized_map
+from bcdseg.inference.regions import RegionOutput, bands, new_map, resized_map
 from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.runtimes.class_scores import aggregate
 from bcdseg.types import Mask, Pixels

@@ -21,8 +21,7 @@ from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
 from bcdseg.networks.config import EnsembleConfig, Member, NetworkConfig, no_lesion_class
 from bcdseg.networks.encoders import registered_name
-from bcdseg.networks.ensemble import Ensemble
-from bcdseg.networks.network import Network, build_network
+from bcdseg.networks.network import Ensemble, Network, build_network
 from bcdseg.networks.pretrained import load_pretrained, normalisation
 from bcdseg.types import as_text
 

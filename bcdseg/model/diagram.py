@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bcdseg.networks.config import EnsembleConfig
-from bcdseg.networks.ensemble import Ensemble
+from bcdseg.networks.network import Ensemble
 
 if TYPE_CHECKING:
     from bcdseg.data.preprocessing import Preprocessing

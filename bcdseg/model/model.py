@@ -17,8 +17,7 @@ from bcdseg.inference.predictor import MODES, NATIVE, TILES, WHOLE, Predictor
 from bcdseg.inference.rules import Rules
 from bcdseg.inference.sliding_window import Tiles
 from bcdseg.messages import check_choice
-from bcdseg.model.network_source import NetworkSource
-from bcdseg.model.weights_file import SavedNetwork
+from bcdseg.model.network_source import NetworkSource, SavedNetwork
 from bcdseg.networks.config import AnyConfig, EnsembleConfig
 from bcdseg.runtimes.base import Runtime
 from bcdseg.runtimes.choice import (
@@ -26,19 +25,18 @@ from bcdseg.runtimes.choice import (
     Choice,
     choose_precision,
     choose_runtime,
-    has_lost_runtime,
     make_runtime,
     needs_network,
     preprocess_scans,
 )
 from bcdseg.runtimes.device import choose_device
-from bcdseg.runtimes.tta import VIEWS, TtaRuntime, describe_sources
+from bcdseg.runtimes.tta import VIEWS, TtaRuntime
 from bcdseg.sources import ImageSource
 from bcdseg.table_text import html_table
 
 if TYPE_CHECKING:
     from bcdseg.export.export import Exported
-    from bcdseg.networks.ensemble import AnyNetwork
+    from bcdseg.networks.network import AnyNetwork
 
 ON_ERROR = ("raise", "keep")
 
@@ -172,6 +170,7 @@ class Model:
         chosen = choose_identity(identity, keep_identifiers)
         config, views = self.config, VIEWS[tta]
         members = len(config.members) if isinstance(config, EnsembleConfig) else 1
+        several = [f"{count} {name}" for name, count in (("members", members), ("views", len(views))) if count > 1]
         rules = self.rules if threshold is None else dataclasses.replace(self.rules, threshold=float(threshold))
         runtime = self._current_runtime()
         predictor = Predictor(
@@ -183,7 +182,7 @@ class Model:
                 no_lesion=config.no_lesion,
                 operating_point=None if operating_point is None else self.rules.operating_point(operating_point),
                 model=self.name,
-                uncertainty_from=describe_sources(members=members, views=len(views)),
+                uncertainty_from=" x ".join(several) or None,
                 identity=chosen,
             ),
             spacing=None if spacing is None else check_spacing(spacing),
@@ -205,7 +204,7 @@ class Model:
             half: Whether to store the weights in 16 bits, which halves the size.
             overwrite: Whether an existing model may be replaced.
         """
-        from bcdseg.model.io import save_model
+        from bcdseg.model.saving import save_model
 
         return save_model(self, Path(folder), half=half, overwrite=overwrite)
 
@@ -254,14 +253,14 @@ class Model:
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the model to the Hugging Face Hub as ``owner/name``; ``bcdseg.load("hf://owner/name")`` loads it."""
-        from bcdseg.model.hub import push
+        from bcdseg.model.saving import push
 
         return push(self, repository, private=private, token=token)
 
     @property
     def card(self) -> str:
         """The model card, in Markdown."""
-        from bcdseg.model.card import write_card
+        from bcdseg.model.saving import write_card
 
         return write_card(self)
 
@@ -360,7 +359,7 @@ class Model:
     def _current_runtime(self) -> Runtime:
         """Return the runtime of the network, created again after its weights have changed or a fork has lost its threads."""
         state = (self.device, *self._source.state())
-        if self._runtime is None or self._runtime[0] != state or has_lost_runtime(self._runtime[1]):
+        if self._runtime is None or self._runtime[0] != state or self._runtime[1].has_lost_threads:
             choice = TORCH if self._state_of_auto not in (None, state) else self._choice
             runtime = make_runtime(self._source, device=self.device, preprocessing=self.preprocessing, choice=choice)
             self._runtime = state, runtime

@@ -1,23 +1,160 @@
-"""Network of a model, in memory or still in its file, and what identifies its weights."""
+"""Network of a model, in memory or still in its weights file, and what identifies its weights."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import io
+import json
+import math
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from bcdseg.model.weights_file import SavedNetwork
+from bcdseg.errors import ModelFileError
 from bcdseg.networks.config import AnyConfig, has_own_parts
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
 
-    from bcdseg.networks.ensemble import AnyNetwork
+    from bcdseg.networks.network import AnyNetwork
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+FORMAT, FORMAT_VERSION = "bcdseg-model", 1
+LENGTH = 8  # bytes with the length of the header, at the start of the file
+MOST_HEADER = 16 * 2**20  # bytes, enough for a hundred thousand tensors
+FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+"""Bytes per number of each type in which floating-point weights may be stored."""
+
+OTHERS = {"int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedNetwork:
+    """Network of a saved model, which is built from its configuration and its weights file without a change.
+
+    Attributes:
+        config: Configuration of the network.
+        folder: Folder of the model.
+        sha256: Checksum of the weights file, from the model's configuration file.
+        size: Size of the weights file in bytes.
+        content: Content of the weights file; None as long as it isn't read.
+    """
+
+    config: AnyConfig
+    folder: Path
+    sha256: str
+    size: int
+    content: bytes | None = None
+
+    @property
+    def key(self) -> bytes:
+        """Bytes that identify the weights."""
+        return f"{self.sha256} {self.size}".encode()
+
+    def read(self) -> SavedNetwork:
+        """Return the network with the content of its weights file.
+
+        Raises:
+            ModelFileError: The checksum of the file is not the one in the configuration file.
+        """
+        if self.content is not None:
+            return self
+        path = self.folder / WEIGHTS
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise ModelFileError(
+                f"{path}: is truncated or damaged, its checksum is not the one in {CONFIG}. Copy the folder again."
+            )
+        return replace(self, content=content)
+
+    def build(self) -> AnyNetwork:
+        """Build the network in evaluation mode; its tensors limit what is read from the weights file.
+
+        Raises:
+            ModelFileError: The configuration can't be built, or the weights file is damaged or of another network.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        from bcdseg.networks.network import build
+        from bcdseg.networks.pretrained import Unfilled
+
+        try:
+            with Unfilled():
+                network = build(self.config).eval()
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+            raise ModelFileError(f"{self.folder / CONFIG}: describes a model that can't be built ({error}).") from error
+        self._check_header(network.state_dict())
+        content = self.read().content
+        assert content is not None
+        try:
+            weights = load(content)
+            network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in weights.items()})
+        except SafetensorError as error:
+            raise ModelFileError(f"{self.folder / WEIGHTS}: is not a safetensors file ({error}).") from error
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ModelFileError(f"{self.folder}: {WEIGHTS} and {CONFIG} are of different models ({reason}).") from error
+        return network
+
+    def _check_header(self, expected: Mapping[str, Tensor]) -> None:
+        """Check the size and header of the weights file against the tensors of the network by name."""
+        path = self.folder / WEIGHTS
+        if self.content is not None:
+            header, size = _header(io.BytesIO(self.content), len(self.content), path)
+        else:
+            with path.open("rb") as file:
+                header, size = _header(file, path.stat().st_size, path)
+        tensors = {name: facts for name, facts in header.items() if name != "__metadata__"}
+        if problem := _difference(tensors, expected):
+            raise ModelFileError(f"{self.folder}: {WEIGHTS} and {CONFIG} are of different models ({problem}).")
+        needed = sum(_bytes(tensors[name]["dtype"], value) for name, value in expected.items())
+        if size != needed:
+            raise ModelFileError(
+                f"{path}: is truncated or damaged, it has {size} bytes of weights where its header requires {needed}. "
+                "Copy the folder again."
+            )
+
+
+def _header(file: BinaryIO, size: int, path: Path) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file, and the number of bytes after it."""
+    length = int.from_bytes(file.read(LENGTH), "little")
+    if not 0 < length <= min(MOST_HEADER, size - LENGTH):
+        raise ModelFileError(f"{path}: is truncated or damaged, or not a safetensors file. Copy the folder again.")
+    try:
+        header = json.loads(file.read(length))
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: is truncated or damaged, its header is not valid JSON ({error}).") from error
+    if not isinstance(header, dict):
+        raise ModelFileError(f"{path}: is not a safetensors file, its header is no object.")
+    return header, size - LENGTH - length
+
+
+def _difference(tensors: Mapping[str, Any], expected: Mapping[str, Tensor]) -> str | None:
+    """Return the first difference between the tensors of a file and those of a network, or None."""
+    if missing := next((name for name in expected if name not in tensors), None):
+        return f"the file has no {missing}"
+    if extra := next((name for name in tensors if name not in expected), None):
+        return f"the network has no {extra[:100]!r}"
+    for name, value in expected.items():
+        facts, dtype = tensors[name], str(value.dtype).removeprefix("torch.")
+        if not isinstance(facts, dict) or facts.get("shape") != list(value.shape):
+            return f"{name} has not the shape {list(value.shape)}"
+        if str(facts.get("dtype")) not in (FLOATS if value.is_floating_point() else (OTHERS.get(dtype, ""),)):
+            return f"{name} has not the type {dtype}"
+    return None
+
+
+def _bytes(stored_as: str, value: Tensor) -> int:
+    return math.prod(value.shape) * FLOATS.get(stored_as, value.element_size())
+
 
 LIBRARIES = ("bcdseg", "torch", "timm", "segmentation_models_pytorch")
 State = tuple[int | bytes, ...]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from bcdseg.networks.ensemble import AnyNetwork
+from bcdseg.networks.network import AnyNetwork
 
 
 def fold_batch_norm(network: AnyNetwork, size: tuple[int, int] = (256, 256)) -> AnyNetwork:

@@ -9,8 +9,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.batch.run_manifest import fingerprint, settings_of
-from bcdseg.dicom.deidentify import choose_identity, read_reference
-from bcdseg.dicom.uids import ObjectUids
+from bcdseg.dicom.deidentify import ObjectUids, choose_identity, read_reference
 from bcdseg.errors import OptionError
 from bcdseg.inference.clips import without_maps
 from bcdseg.inference.dicom_output import MOST_BYTES, encode_dicom_seg, encode_dicom_sr

@@ -49,6 +49,10 @@ class Runtime(Protocol):
     def workers(self) -> int:
         """Number of threads that keep the runtime busy."""
 
+    @property
+    def has_lost_threads(self) -> bool:
+        """Whether it was created before a fork, which hasn't copied threads that it needs."""
+
     def __call__(self, batch: Sequence[Array]) -> RawOutput:
         """Run a batch of preprocessed scans of one size."""
 

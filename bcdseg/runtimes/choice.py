@@ -25,7 +25,7 @@ from bcdseg.runtimes.onnx import OnnxRuntime
 from bcdseg.runtimes.openvino import OpenVino
 
 if TYPE_CHECKING:
-    from bcdseg.networks.ensemble import AnyNetwork
+    from bcdseg.networks.network import AnyNetwork
     from bcdseg.runtimes.torch_runtime import TorchRuntime
 
 
@@ -199,11 +199,6 @@ def needs_network(source: Source, *, device: str, preprocessing: Preprocessing, 
 
 def _is_graph(choice: Choice, device: str) -> bool:
     return choice.runtime != TORCH.runtime and device == "cpu"
-
-
-def has_lost_runtime(runtime: Runtime) -> bool:
-    """Return whether a runtime was created before a fork, which doesn't copy its threads."""
-    return isinstance(runtime, GraphRuntime) and has_lost_threads(runtime.name)
 
 
 def _torch_runtime(

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 
 from bcdseg.extras import require
-from bcdseg.networks.ensemble import AnyNetwork
 from bcdseg.networks.folding import fold_batch_norm
+from bcdseg.networks.network import AnyNetwork
 from bcdseg.runtimes.torch_runtime import InferenceModule, filled_fields
 
 

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bcdseg.networks.ensemble import AnyNetwork, Ensemble
-from bcdseg.networks.network import Network
+from bcdseg.networks.network import AnyNetwork, Ensemble, Network
 from bcdseg.runtimes.base import Array, to_unit
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from bcdseg.errors import OutputError
 from bcdseg.files import cache_folder, write_whole
+from bcdseg.networks import fork_safety
 from bcdseg.runtimes.base import Array, RawOutput, Runtime
 from bcdseg.runtimes.cpu_threads import stream_threads
 
@@ -108,6 +109,11 @@ class GraphRuntime:
     def workers(self) -> int:
         """Number of cores that the process may use, up to a maximum."""
         return min(MOST_WORKERS, cores())
+
+    @property
+    def has_lost_threads(self) -> bool:
+        """Whether it was created before a fork."""
+        return fork_safety.has_lost_threads(self.name)
 
     @contextmanager
     def pool(self) -> Iterator[Executor]:

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from bcdseg.networks.config import EnsembleConfig
-from bcdseg.networks.ensemble import AnyNetwork, with_members
 from bcdseg.networks.folding import fold_batch_norm
 from bcdseg.networks.fork_safety import use_own_threads
+from bcdseg.networks.network import AnyNetwork, with_members
 from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.runtimes.cpu_threads import closing, stream_threads
 from bcdseg.runtimes.gradcam import grad_cam
@@ -165,8 +165,8 @@ def _use_one_core() -> None:
 
 def _reset_after_fork() -> None:
     """Reset the state of streams and threads in a forked process, as a fork doesn't copy threads."""
-    use_own_threads()
     if _thread_count.process != os.getpid():
+        use_own_threads()
         _thread_count.reset()
 
 
@@ -187,6 +187,7 @@ class TorchRuntime:
     def __init__(
         self, network: AnyNetwork, device: str, size: tuple[int, int], precision: str = "fp32", *, compiled: bool = False
     ) -> None:
+        use_own_threads()  # this module may have been imported after a fork
         _reset_after_fork()
         self.device = torch.device(device)
         folded = fold_batch_norm(network, size).requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
@@ -194,6 +195,8 @@ class TorchRuntime:
         self._fields = filled_fields(network)
         self._copies = DeviceCopies(self.device)
         self._forward: Forward = CudaGraphs(torch.compile(self.module), self.device) if compiled else self.module
+
+    has_lost_threads = False  # in a forked process it uses the one thread that there is
 
     @property
     def workers(self) -> int:

@@ -72,6 +72,11 @@ class TtaRuntime:
         """Number of threads that keep the other runtime busy."""
         return self.runtime.workers
 
+    @property
+    def has_lost_threads(self) -> bool:
+        """Whether a fork hasn't copied threads of the other runtime."""
+        return self.runtime.has_lost_threads
+
     def pool(self) -> AbstractContextManager[Executor]:
         """Return the thread pool of the other runtime."""
         return self.runtime.pool()
@@ -94,9 +99,3 @@ class TtaRuntime:
             return RawOutput(mask, None)
         members = [output.classes[:, None] if output.members is None else output.members for output in outputs]  # type: ignore[index]
         return RawOutput(mask, log_mean(np.stack(logits), self.temperature), np.concatenate(members, axis=1))
-
-
-def describe_sources(*, members: int, views: int) -> str | None:
-    """Describe the origin of several raw outputs, such as ``3 members x 2 views``; None where there is only one."""
-    counts = {"members": members, "views": views}
-    return " x ".join(f"{number} {name}" for name, number in counts.items() if number > 1) or None

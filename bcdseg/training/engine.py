@@ -21,31 +21,30 @@ from bcdseg.data.grouping import check_disjoint
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.site import fit_class_rules
 from bcdseg.evaluation.training_overlap import remember_scans
-from bcdseg.model.loading import load_model
+from bcdseg.inference.out_of_distribution import describe_training_images
 from bcdseg.model.model import Model
-from bcdseg.model.registry import joint_training_overlap
+from bcdseg.model.registry import joint_training_overlap, load_model
 from bcdseg.runtimes.device import choose_device
 from bcdseg.terminal import make_console
 from bcdseg.training import run as folders
 from bcdseg.training.config import FitConfig
-from bcdseg.training.custom import CUSTOM, Custom, check_custom
 from bcdseg.training.data.loaders import Batch, make_room, set_epoch, training_loader, validation_loader
 from bcdseg.training.data.sampling import class_weights
 from bcdseg.training.finetune import INHERITED
-from bcdseg.training.loop.callbacks import CheckpointCallback, ProgressCallback, read_checkpoint
-from bcdseg.training.loop.distributed import from_first, is_first, synchronise
-from bcdseg.training.loop.task import SegmentationClassificationTask, build_optimizer
-from bcdseg.training.loop.trainer import (
-    build_trainer,
+from bcdseg.training.loop.processes import (
+    from_first,
+    is_first,
     keep_freed_memory,
     preserve_global_state,
     silence_lightning,
+    synchronise,
     translate_errors,
 )
+from bcdseg.training.loop.task import SegmentationClassificationTask, build_optimizer
+from bcdseg.training.loop.trainer import CheckpointCallback, ProgressCallback, build_trainer, read_checkpoint
 from bcdseg.training.pictures import pictures
 from bcdseg.training.plan import TrainingPlan, make_plan
-from bcdseg.training.run import BEST, CONFIG, LAST, MODEL, Run, best_epoch, is_finished
-from bcdseg.training.training_images import describe_training_images
+from bcdseg.training.run import BEST, CONFIG, CUSTOM, LAST, MODEL, Custom, Run, best_epoch, check_custom, is_finished
 
 History = list[dict[str, float]]
 PACKAGES = ("torch", "pytorch-lightning", "segmentation-models-pytorch", "timm", "monai", "albumentations")

@@ -17,9 +17,8 @@ from bcdseg.inference.rules import Rules
 from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
 from bcdseg.networks.config import no_lesion_class
-from bcdseg.networks.ensemble import Ensemble
 from bcdseg.networks.heads import GlobalHead, GuidedHead, HierarchicalHead
-from bcdseg.networks.network import Network, Output
+from bcdseg.networks.network import Ensemble, Network, Output
 
 INHERITED = ("licence", "licence_id", "citation")
 """Parts of a model's metadata that hold for models trained from it, too."""

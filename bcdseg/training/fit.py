@@ -13,8 +13,7 @@ from bcdseg.errors import OptionError
 from bcdseg.extras import require
 from bcdseg.model.model import Model
 from bcdseg.training.config import FitConfig, known_name, read_config
-from bcdseg.training.custom import Custom
-from bcdseg.training.run import CONFIG, Run
+from bcdseg.training.run import CONFIG, Custom, Run
 
 if TYPE_CHECKING:
     from bcdseg.training.loop.task import SegmentationClassificationTask

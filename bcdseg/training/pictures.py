@@ -14,8 +14,7 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.plots.confusion import confusion_figure
-from bcdseg.evaluation.plots.outlines import draw_outlines, name_outlines
+from bcdseg.evaluation.plots.charts import confusion_figure, draw_outlines, name_outlines
 from bcdseg.evaluation.plots.style import LINES, PANEL, new_figure, save_figure, style_axes
 from bcdseg.networks.network import Output
 from bcdseg.training.data.loaders import Batch

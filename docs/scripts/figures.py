@@ -123,7 +123,7 @@ def network() -> Pictures:
 def reliability() -> Pictures:
     """How a network that is too sure looks, before and after one temperature; drawn from numbers made by chance."""
     from bcdseg.evaluation.metrics.calibration import reliability as bins
-    from bcdseg.evaluation.plots.calibration import reliability_figure
+    from bcdseg.evaluation.plots.curves import reliability_figure
     from bcdseg.evaluation.plots.style import figure_bytes
 
     rng = np.random.default_rng(0)

@@ -462,7 +462,7 @@ def test_the_page_asks_for_nothing_outside_and_lets_nothing_in(client: TestClien
 
 
 def test_the_page_says_what_it_is_not() -> None:
-    from bcdseg.model.card import DISCLAIMER
+    from bcdseg.model.saving import DISCLAIMER
 
     html = (Path(bcdseg.__file__).parent / "app/static/index.html").read_text(encoding="utf-8")
     assert DISCLAIMER.replace("For research.", "<strong>For research.</strong>") in html

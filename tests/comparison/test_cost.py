@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import bcdseg
-from bcdseg.comparison.cost import gflops
+from bcdseg.comparison.store import gflops
 
 
 def test_operations_are_those_of_the_input_with_its_padding() -> None:

@@ -11,9 +11,8 @@ from sklearn import metrics as sk
 
 from bcdseg.errors import InputError
 from bcdseg.evaluation.measures.catalogue import all_measures, spreads
-from bcdseg.evaluation.measures.format import DIGITS
 from bcdseg.evaluation.measures.intervals import estimate
-from bcdseg.evaluation.measures.measure import SECTIONS
+from bcdseg.evaluation.measures.measure import DIGITS, SECTIONS
 from bcdseg.evaluation.metrics.classification import joint_score
 from bcdseg.evaluation.metrics.outline import score_mask
 from bcdseg.evaluation.results_table import Case, as_case, pooled, table_of

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from bcdseg.evaluation.metrics import classification as ours
-from bcdseg.evaluation.metrics import ranking
 from bcdseg.evaluation.metrics.weighted import mean, quantile
 
 
@@ -100,10 +99,10 @@ def test_what_is_undefined_is_nan_and_raises_no_warning() -> None:
     assert ours.mcc(never_called)[0] == 0
     nothing = ours.confusion(np.array([-1, -1]), np.array([0, 1]), 2)
     assert np.isnan(ours.accuracy(nothing)[0])
-    for measure in (ranking.roc_auc, ranking.average_precision):
+    for measure in (ours.roc_auc, ours.average_precision):
         assert np.isnan(measure(np.array([True, True]), np.array([0.1, 0.2]))[0])
         assert np.isnan(measure(np.empty(0, bool), np.empty(0))[0])
-    for fixed in (ranking.sensitivity_at, ranking.specificity_at):
+    for fixed in (ours.sensitivity_at, ours.specificity_at):
         assert np.isnan(fixed(np.array([True, True]), np.array([0.1, 0.2]), 0.9)[0])
 
 
@@ -111,10 +110,10 @@ def test_what_is_undefined_is_nan_and_raises_no_warning() -> None:
 def test_areas_are_scikit_learns_for_any_weights_and_ties(seed: int) -> None:
     probabilities, labels = drawn(seed)
     scores, positive, weights = probabilities[:, 2], labels == 2, drawn_weights(seed)
-    for measure, reference in ((ranking.roc_auc, sk.roc_auc_score), (ranking.average_precision, sk.average_precision_score)):
+    for measure, reference in ((ours.roc_auc, sk.roc_auc_score), (ours.average_precision, sk.average_precision_score)):
         expected = [reference(positive, scores, sample_weight=draw) for draw in weights]
         assert measure(positive, scores, weights) == pytest.approx(expected)
-    assert ranking.roc_auc(positive, scores)[0] == pytest.approx(sk.roc_auc_score(positive, scores))
+    assert ours.roc_auc(positive, scores)[0] == pytest.approx(sk.roc_auc_score(positive, scores))
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8, 0.9, 1.0])
@@ -122,21 +121,21 @@ def test_areas_are_scikit_learns_for_any_weights_and_ties(seed: int) -> None:
 def test_fixed_points_are_the_best_of_scikit_learns_curve(seed: int, share: float) -> None:
     probabilities, labels = drawn(seed)
     false, true, _ = sk.roc_curve(labels == 2, probabilities[:, 2], drop_intermediate=False)
-    found = ranking.sensitivity_at(labels == 2, probabilities[:, 2], share)[0]
+    found = ours.sensitivity_at(labels == 2, probabilities[:, 2], share)[0]
     assert found == pytest.approx(true[1 - false >= share - 1e-12].max())
-    found = ranking.specificity_at(labels == 2, probabilities[:, 2], share)[0]
+    found = ours.specificity_at(labels == 2, probabilities[:, 2], share)[0]
     assert found == pytest.approx((1 - false)[true >= share - 1e-12].max())
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30))
 def test_turning_the_scores_around_mirrors_the_area(rows: list[tuple[int, bool]]) -> None:
     scores, positive = np.array([row[0] for row in rows], float), np.array([row[1] for row in rows])
-    area, mirrored = ranking.roc_auc(positive, scores)[0], ranking.roc_auc(positive, -scores)[0]
+    area, mirrored = ours.roc_auc(positive, scores)[0], ours.roc_auc(positive, -scores)[0]
     if positive.all() or not positive.any():
         assert np.isnan(area)
     else:
         assert area + mirrored == pytest.approx(1)
-        assert area == pytest.approx(ranking.roc_auc(positive, scores**3)[0])
+        assert area == pytest.approx(ours.roc_auc(positive, scores**3)[0])
 
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=20), st.floats(0, 1), st.integers(0, 1000))

@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 
 from bcdseg.evaluation.measures.catalogue import MeasureOptions, all_measures
 from bcdseg.evaluation.measures.intervals import estimate
+from bcdseg.evaluation.metrics.calibration import calibration_intercept, calibration_slope
 from bcdseg.evaluation.metrics.classification import confusion, kappa
 from bcdseg.evaluation.metrics.clinical import net_benefit, net_benefit_of_all, number_needed_to_biopsy, predictive_values
-from bcdseg.evaluation.metrics.recalibration import calibration_intercept, calibration_slope
 from bcdseg.inference.rules import OperatingPoint, Rules
 
 

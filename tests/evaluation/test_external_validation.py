@@ -14,7 +14,7 @@ import bcdseg
 from bcdseg.cli import app
 from bcdseg.evaluation.external_validation import ExternalValidation, evaluate_external
 from bcdseg.evaluation.measures.measure import Estimate
-from bcdseg.evaluation.metrics.meta_analysis import random_effects
+from bcdseg.evaluation.metrics.statistics import random_effects
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ from made_cases import CLASSES, disc, made_case
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.intervals import estimate
 from bcdseg.evaluation.metrics.detection import FALSE_PER_SCAN, detect, froc, froc_score, scored_regions
-from bcdseg.evaluation.metrics.outline import score_mask
-from bcdseg.evaluation.metrics.size import bland_altman, lesion_size
+from bcdseg.evaluation.metrics.outline import bland_altman, lesion_size, score_mask
 from bcdseg.evaluation.metrics.surface import surface_dice
 from bcdseg.evaluation.results_table import Case, table_of
 

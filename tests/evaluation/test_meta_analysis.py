@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bcdseg.evaluation.metrics.meta_analysis import random_effects
+from bcdseg.evaluation.metrics.statistics import random_effects
 
 # The BCG vaccine trials of Colditz et al. 1994, as in R's metafor (dat.bcg): cases and others, vaccinated and not.
 BCG = np.array(

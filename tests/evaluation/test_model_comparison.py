@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 import bcdseg
 from bcdseg import Dataset
 from bcdseg.evaluation.external_predictions import ExternalPrediction
-from bcdseg.evaluation.metrics.paired_auc import auc_covariance, holm, paired_auc
+from bcdseg.evaluation.metrics.statistics import auc_covariance, holm, paired_auc
 from bcdseg.evaluation.model_comparison import narrowed
 
 OVARIAN = """

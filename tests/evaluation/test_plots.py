@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from bcdseg import errors
-from bcdseg.evaluation.plots.confusion import confusion_figure
-from bcdseg.evaluation.plots.outlines import draw_outlines, name_outlines
+from bcdseg.evaluation.plots.charts import confusion_figure, draw_outlines, name_outlines
 from bcdseg.evaluation.plots.style import LINES, figure_bytes, new_figure, save_figure
 from bcdseg.training.pictures import curves_figure
 

@@ -13,7 +13,7 @@ from skimage.measure import label, perimeter_crofton, regionprops
 from skimage.morphology import convex_hull_image
 
 from bcdseg import Lesion, errors
-from bcdseg.inference import components
+from bcdseg.inference import regions
 from bcdseg.inference.lesions import check_spacing, find_lesions
 from bcdseg.types import Mask
 
@@ -139,7 +139,7 @@ def test_measures_are_those_of_scikit_image(seed: int, height: int, width: int, 
     random = np.random.default_rng(seed)
     mask, probability = random.random((height, width)) < share, random.random((height, width), np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(components, "BAND", band * width)
+        patch.setattr(regions, "BAND", band * width)
         kept, lesions = find_lesions(mask, probability, min_share=0.004, spacing=(0.2, 0.2))
     smallest = 0.004 * mask.size
     numbers = label(mask, connectivity=2)

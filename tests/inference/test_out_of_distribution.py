@@ -12,8 +12,13 @@ from skimage import data
 
 import bcdseg
 from bcdseg.errors import ModelFileError
-from bcdseg.inference.out_of_distribution import describe_images, image_statistics, shrunk_covariance, upside_down
-from bcdseg.training.training_images import describe_training_images
+from bcdseg.inference.out_of_distribution import (
+    describe_images,
+    describe_training_images,
+    image_statistics,
+    shrunk_covariance,
+    upside_down,
+)
 
 SCANS = sorted(path for path in (Path(__file__).parents[2] / "data/sample").glob("*/*.png") if "_mask" not in path.name)
 

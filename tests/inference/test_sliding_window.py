@@ -27,7 +27,7 @@ import bcdseg
 from bcdseg import Model, Output, Rules, Tiles, errors
 from bcdseg.cli import app
 from bcdseg.cli.predict_outputs import window_progress
-from bcdseg.inference import components, regions
+from bcdseg.inference import regions
 from bcdseg.inference.sliding_window import Windows, background, cut_axis
 
 CLASSES = ("normal", "benign", "malignant")
@@ -184,7 +184,7 @@ def test_progress_is_reported_window_by_window() -> None:
 def huge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """What is huge is small here; the folder of temporary files."""
     monkeypatch.setattr(regions, "IN_MEMORY", 10_000)
-    monkeypatch.setattr(components, "BAND", 37 * 200)
+    monkeypatch.setattr(regions, "BAND", 37 * 200)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 

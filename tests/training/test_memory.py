@@ -13,7 +13,7 @@ PROGRAM = """
 import resource
 from pathlib import Path
 import numpy as np
-from bcdseg.training.loop.trainer import keep_freed_memory
+from bcdseg.training.loop.processes import keep_freed_memory
 
 BLOCK = 64 << 20
 

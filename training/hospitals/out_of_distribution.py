@@ -19,7 +19,7 @@ from skimage import data
 
 import bcdseg
 from bcdseg.data.images import read_image, to_gray, to_uint8
-from bcdseg.inference.out_of_distribution import Numbers, describe_images, image_statistics, ood_flags
+from bcdseg.inference.out_of_distribution import Numbers, check_distribution, describe_images, image_statistics
 
 Gray = NDArray[np.uint8]
 PICTURES = ("astronaut", "brick", "camera", "cat", "coffee", "coins", "clock", "grass", "gravel", "moon", "page", "rocket", "text")
@@ -75,7 +75,7 @@ def main() -> None:
         some = images[:: max(1, len(images) // SAMPLED)]
         changed = {name: statistics_of([change(image) for image in some]) for name, change in CHANGES.items()}
         for name, numbers in {"usual scans: false alarms": usual[left_out], **changed, **foreign}.items():
-            codes = [{flag.code for flag in ood_flags([known], one)} for one in numbers]
+            codes = [{flag.code for flag in check_distribution([known], one)[1]} for one in numbers]
             shares = [np.mean([code in each for each in codes]) for code in ("out-of-distribution", "upside-down")]
             either = np.mean([bool(each) for each in codes])
             rows.setdefault(name, []).append(f"{either:.3f} ({shares[0]:.3f}, {shares[1]:.3f})")

@@ -24,11 +24,11 @@ from predict import load_network
 import bcdseg
 from bcdseg import Dataset, Model, OperatingPoint, Preprocessing, Rules
 from bcdseg.evaluation.calibrate import fit_rules
-from bcdseg.evaluation.metrics.ranking import steps
+from bcdseg.evaluation.metrics.classification import steps
 from bcdseg.evaluation.training_overlap import remember_scans
+from bcdseg.inference.out_of_distribution import describe_training_images
 from bcdseg.networks.network import Network
 from bcdseg.training.config import from_toml
-from bcdseg.training.training_images import describe_training_images
 
 WORDS = Path(__file__).parent / "card.toml"
 FOLD = 0  # of the groups: not trained on, so that the released network itself can be measured

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bcdseg.evaluation.measures.classes import Ranked, against_rest, class_measure, known_classes, one_and_rest
 from bcdseg.evaluation.measures.measure import Measure, Rows
 from bcdseg.evaluation.metrics import calibration
-from bcdseg.evaluation.metrics.recalibration import calibration_intercept, calibration_slope
+from bcdseg.evaluation.metrics.calibration import calibration_intercept, calibration_slope
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean
 from bcdseg.evaluation.results_table import Cases
 

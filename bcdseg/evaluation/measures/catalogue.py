@@ -9,13 +9,11 @@ import numpy as np
 
 from bcdseg.evaluation.measures.calibration import calibration_measures
 from bcdseg.evaluation.measures.classes import agreement_measures, class_measures
-from bcdseg.evaluation.measures.clinical import clinical_measures
+from bcdseg.evaluation.measures.clinical import clinical_measures, point_measures
 from bcdseg.evaluation.measures.custom import Metric, custom_measures
 from bcdseg.evaluation.measures.detection import detection_measures
 from bcdseg.evaluation.measures.measure import Measure, Rows, mean_of
-from bcdseg.evaluation.measures.operating_points import point_measures
-from bcdseg.evaluation.measures.outlines import COLUMNS, outline_measures, subsets
-from bcdseg.evaluation.measures.sizes import size_measures
+from bcdseg.evaluation.measures.outlines import COLUMNS, outline_measures, size_measures, subsets
 from bcdseg.evaluation.metrics import classification
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean

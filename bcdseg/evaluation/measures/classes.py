@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.evaluation.measures.measure import Measure, Rows
-from bcdseg.evaluation.metrics import classification, ranking
+from bcdseg.evaluation.metrics import classification
 from bcdseg.evaluation.metrics.weighted import Values, Weights
 from bcdseg.evaluation.results_table import Cases
 
@@ -108,18 +108,18 @@ def _ranking_measures(cases: Cases) -> Iterator[Measure]:
             f"ROC-AUC, {one} against rest",
             f"The probability that a {one} scan gets a higher probability of {one} than another scan.",
             needs,
-            partial(against_rest, number=number, measure=ranking.roc_auc),
+            partial(against_rest, number=number, measure=classification.roc_auc),
         )
         yield class_measure(
             f"pr_auc/{one}",
             f"PR-AUC, {one}",
             f"The mean precision over all thresholds on the probability of {one}; chance is the fraction of {one} scans.",
             needs,
-            partial(against_rest, number=number, measure=ranking.average_precision),
+            partial(against_rest, number=number, measure=classification.average_precision),
         )
     for name, title, definition, measure in (
-        ("roc_auc_macro", "ROC-AUC, macro", "The mean ROC-AUC of each class against the rest.", ranking.roc_auc),
-        ("pr_auc_macro", "PR-AUC, macro", "The mean PR-AUC of the classes.", ranking.average_precision),
+        ("roc_auc_macro", "ROC-AUC, macro", "The mean ROC-AUC of each class against the rest.", classification.roc_auc),
+        ("pr_auc_macro", "PR-AUC, macro", "The mean PR-AUC of the classes.", classification.average_precision),
     ):
         yield class_measure(name, title, definition, _each_class, partial(_macro, measure=measure))
     if cases.positive is None:
@@ -141,14 +141,14 @@ def _ranking_measures(cases: Cases) -> Iterator[Measure]:
             f"Sensitivity at specificity {level:.0%}, {positive}",
             f"The sensitivity for {positive} at the best threshold on these scans with a specificity of at least {level:.0%}.",
             needs,
-            partial(against_rest, number=at, measure=partial(_at_fixed, of=ranking.sensitivity_at, level=level)),
+            partial(against_rest, number=at, measure=partial(_at_fixed, of=classification.sensitivity_at, level=level)),
         )
         yield class_measure(
             f"specificity_at_{level:.2f}",
             f"Specificity at sensitivity {level:.0%}, {positive}",
             f"The specificity for {positive} at the best threshold on these scans with a sensitivity of at least {level:.0%}.",
             needs,
-            partial(against_rest, number=at, measure=partial(_at_fixed, of=ranking.specificity_at, level=level)),
+            partial(against_rest, number=at, measure=partial(_at_fixed, of=classification.specificity_at, level=level)),
         )
 
 
@@ -231,7 +231,7 @@ def _between(cases: Cases, weights: Weights, *, one: int, other: int) -> Values:
     rows = cases.has_class & np.isin(cases.labels, (one, other))
     pair = cases.probabilities[rows][:, (one, other)]
     among = np.divide(pair[:, 0], pair.sum(axis=1), out=np.full(len(pair), 0.5), where=pair.sum(axis=1) > 0)
-    return ranking.roc_auc(cases.labels[rows] == one, among, weights[:, rows])
+    return classification.roc_auc(cases.labels[rows] == one, among, weights[:, rows])
 
 
 def _macro(cases: Cases, weights: Weights, *, measure: Ranked) -> Values:

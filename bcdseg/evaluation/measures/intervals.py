@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.measures.format import number, signed, signed_with_unit, with_unit
-from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows
+from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows, number, signed, signed_with_unit, with_unit
 from bcdseg.evaluation.metrics.weighted import Values, Weights, once
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
 

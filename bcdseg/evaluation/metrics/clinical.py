@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bcdseg.evaluation.metrics.ranking import Positive, Scores
+from bcdseg.evaluation.metrics.classification import Positive, Scores
 from bcdseg.evaluation.metrics.weighted import Values, Weights, divide, once
 
 

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.measures.format import number, shown_difference
 from bcdseg.evaluation.measures.intervals import DRAWS, matched, resamples
-from bcdseg.evaluation.measures.measure import Estimate, Measure
+from bcdseg.evaluation.measures.measure import Estimate, Measure, number, shown_difference
 from bcdseg.evaluation.metrics.readers import random_readers
 from bcdseg.evaluation.metrics.weighted import once
 from bcdseg.evaluation.results import Evaluation

@@ -22,9 +22,8 @@ from bcdseg.evaluation.external_predictions import (
     predicted_mask,
     read_predictions,
 )
-from bcdseg.evaluation.measures.format import shown, shown_difference
 from bcdseg.evaluation.measures.intervals import DRAWS, estimate_of, resamples
-from bcdseg.evaluation.measures.measure import Estimate
+from bcdseg.evaluation.measures.measure import Estimate, shown, shown_difference
 from bcdseg.evaluation.metrics.weighted import Values, once
 from bcdseg.evaluation.readers.agreement import (
     EVERY_PAIR,

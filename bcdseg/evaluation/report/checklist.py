@@ -10,11 +10,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
-from bcdseg.evaluation.measures.format import shown
 from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
-from bcdseg.evaluation.report.markdown import escape
+from bcdseg.evaluation.measures.measure import shown
+from bcdseg.evaluation.report.blocks import escape
 from bcdseg.evaluation.training_overlap import OVERLAP
-from bcdseg.model.card import DISCLAIMER
+from bcdseg.model.saving import DISCLAIMER
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.results import Evaluation

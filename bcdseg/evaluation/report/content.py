@@ -10,9 +10,9 @@ from bcdseg.evaluation.measures.clinical import THRESHOLDS
 from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.report import figures, tables
 from bcdseg.evaluation.report.blocks import Block, Document, Pictures, Points, Section, Text
-from bcdseg.evaluation.report.gallery import KINDS
+from bcdseg.evaluation.report.figures import KINDS
 from bcdseg.evaluation.training_overlap import OVERLAP
-from bcdseg.model.card import DISCLAIMER
+from bcdseg.model.saving import DISCLAIMER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bcdseg.evaluation.measures.format import NONE, number, with_unit
-from bcdseg.evaluation.plots.forest import ForestPanel, forest_figure
+from bcdseg.evaluation.measures.measure import NONE, number, with_unit
+from bcdseg.evaluation.plots.charts import ForestPanel, forest_figure
 from bcdseg.evaluation.report.blocks import Block, Cell, Document, Picture, Pictures, Section, Table, Text
 from bcdseg.evaluation.report.figures import MOST_PANELS, drawn
 from bcdseg.evaluation.report.tables import value_cell
 from bcdseg.evaluation.training_overlap import OVERLAP
-from bcdseg.model.card import DISCLAIMER
+from bcdseg.model.saving import DISCLAIMER
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.external_validation import ExternalValidation

@@ -1,25 +1,152 @@
-"""Files of a report."""
+"""Files of a report, with the JSON and CSV data of an evaluation."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bcdseg.evaluation.report.blocks import Document, Picture
+from bcdseg import __version__
+from bcdseg.evaluation.report.blocks import Document, Picture, markdown
 from bcdseg.evaluation.report.checklist import checklist_markdown
-from bcdseg.evaluation.report.data import as_data, cases_csv
-from bcdseg.evaluation.report.markdown import markdown
 from bcdseg.evaluation.report.paper import paper_latex, paper_markdown
 from bcdseg.extras import require
 from bcdseg.files import check_free, write_whole
 from bcdseg.inference.writers import NOT_UNICODE, json_bytes
+from bcdseg.table_text import csv_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bcdseg.evaluation.measures.measure import Estimate, Measure
+    from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
     from bcdseg.evaluation.model_comparison import Comparison
     from bcdseg.evaluation.results import Evaluation
+    from bcdseg.evaluation.results_table import Cases
+    from bcdseg.evaluation.robustness import Robustness
+
+FORMAT, FORMAT_VERSION = "bcdseg-evaluation", 2
+
+
+def as_data(evaluation: Evaluation, comparisons: Sequence[Comparison] = ()) -> dict[str, Any]:
+    """Return everything but the figures and the results table, in JSON types; undefined values are null."""
+    cases = evaluation.cases
+    classified = bool(cases.has_class.any())
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "library_version": __version__,
+        "model": {"name": evaluation.model, "about": evaluation.about},
+        "dataset": {
+            "name": evaluation.dataset,
+            "scans": len(cases),
+            "groups": len(set(cases.groups)),
+            "classes": evaluation.counts,
+            "with_mask": int(cases.has_mask.sum()),
+            "with_lesion": int(cases.lesion.sum()),
+            "problems": list(evaluation.problems),
+        },
+        "training_overlap": evaluation.training_overlap,
+        "bootstrap": {"draws": evaluation.draws, "seed": evaluation.seed, "interval": 0.95, "over": "groups"},
+        "measures": [{**_facts(one), **asdict(evaluation.estimates[one.name])} for one in evaluation.measures],
+        "spreads": [asdict(one) for one in evaluation.spreads],
+        "confusion": {"classes": list(cases.classes), "counts": evaluation.confusion.tolist()} if classified else None,
+        "reliability": [asdict(one) for one in evaluation.reliability] if classified else None,
+        "subgroups": None if evaluation.subgroups is None else _subgroups(evaluation.subgroups),
+        "robustness": None if evaluation.robustness is None else _robustness(evaluation.robustness),
+        "comparisons": [_comparison(one) for one in comparisons],
+        "gallery": [{"id": one.id, "kind": one.kind} for one in evaluation.gallery],
+    }
+    finite: dict[str, Any] = _finite(content)
+    return finite
+
+
+def cases_csv(cases: Cases) -> bytes:
+    """Return the results table as CSV: truth, prediction and segmentation measures, one line per scan."""
+    probabilities = [f"probability_{name}" for name in cases.classes]
+    facts = sorted({name for one in cases.facts for name in one})
+    columns = ["id", "group", "label", "predicted", *probabilities, "outlined", *cases.outline, "contradiction", "height", "width"]
+    columns += [*cases.custom, *(f"fact_{name}" for name in facts)]
+    rows: list[list[Any]] = []
+    contradiction = cases.contradiction
+    for at, name in enumerate(cases.ids):
+        predicted = cases.classes[cases.predicted[at]] if cases.has_probabilities[at] else ""
+        row: list[Any] = [name, cases.groups[at], cases.label(at) or "", predicted]
+        row += [_short(value) for value in cases.probabilities[at]]
+        row += [_short(cases.outlined[at]), *(_short(column[at]) for column in cases.outline.values())]
+        row += [_short(contradiction[at]), *cases.size[at], *(_short(column[at]) for column in cases.custom.values())]
+        rows.append([*row, *(cases.facts[at].get(fact, "") for fact in facts)])
+    return csv_text(columns, rows).encode("utf-8", "backslashreplace")
+
+
+def _facts(measure: Measure) -> dict[str, Any]:
+    names = ("name", "title", "definition", "section", "unit", "higher_is_better")
+    return {name: getattr(measure, name) for name in names}
+
+
+def _subgroups(found: SubgroupAnalysis) -> dict[str, Any]:
+    return {
+        "unknown": dict(found.unknown),
+        "subgroups": [
+            {
+                "fact": one.fact,
+                "name": one.name,
+                "scans": one.n,
+                "groups": one.groups,
+                "measures": _estimates(one.estimates),
+                "differences": _estimates(one.differences),
+            }
+            for one in found.subgroups
+        ],
+    }
+
+
+def _robustness(found: Robustness) -> dict[str, Any]:
+    return {
+        "untouched": _estimates(found.untouched),
+        "steps": [
+            {
+                "degradation": step.degradation,
+                "strength": step.strength,
+                "measures": _estimates(step.estimates),
+                "changes": _estimates(step.changes),
+            }
+            for step in found.steps
+        ],
+    }
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    return {
+        "first": found.first,
+        "second": found.second,
+        "differences": [
+            {"name": name, "first": one.first, "second": one.second, **asdict(one.difference)}
+            for name, one in found.differences.items()
+        ],
+        "shared_classes": list(found.shared),
+        "delong": {name: {**one.result._asdict(), "p_holm": one.p_holm} for name, one in found.auc_tests.items()},
+    }
+
+
+def _estimates(found: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: asdict(one) for name, one in found.items()}
+
+
+def _finite(value: Any) -> Any:
+    """Return the same value in JSON types, with null for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {str(name): _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _short(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
 
 NAMES = ("report.html", "cases.html", "report.md", "report.json", "cases.csv", "checklist.md", "paper.md", "paper.tex")
 
@@ -41,8 +168,7 @@ def save_report(
     """Write the files of ``Evaluation.save``."""
     check_report_free(folder, overwrite=overwrite)
     from bcdseg.evaluation.report.content import report_of
-    from bcdseg.evaluation.report.page import page
-    from bcdseg.evaluation.report.scans import scans_document
+    from bcdseg.evaluation.report.page import page, scans_document
 
     texts = {
         "checklist.md": checklist_markdown(evaluation),

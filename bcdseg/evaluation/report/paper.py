@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bcdseg import __version__
-from bcdseg.evaluation.measures.format import NONE, shown
 from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
+from bcdseg.evaluation.measures.measure import NONE, shown
 from bcdseg.evaluation.metrics.detection import FOUND_FROM
-from bcdseg.evaluation.report.markdown import escape
+from bcdseg.evaluation.report.blocks import escape
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.measures.measure import Measure

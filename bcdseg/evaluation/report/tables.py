@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.evaluation.corruptions import CORRUPTIONS
-from bcdseg.evaluation.measures.format import NONE, UNITS, interval, number, signed, signed_interval, signed_with_unit, with_unit
+from bcdseg.evaluation.measures.measure import NONE, UNITS, interval, number, signed, signed_interval, signed_with_unit, with_unit
 from bcdseg.evaluation.measures.outlines import COLUMNS, SIZE_RANGES
 from bcdseg.evaluation.report.blocks import Cell, Table
 

@@ -14,7 +14,7 @@ from bcdseg.evaluation.metrics.classification import balanced_accuracy, joint_sc
 from bcdseg.evaluation.metrics.outline import dice
 from bcdseg.networks.network import Output
 from bcdseg.training.data.loaders import Batch
-from bcdseg.training.loop.distributed import mean_over_processes
+from bcdseg.training.loop.processes import mean_over_processes
 from bcdseg.training.losses import NO_LABEL, Losses
 
 

@@ -19,8 +19,8 @@ from bcdseg.registry import LOSSES, OPTIMIZERS
 from bcdseg.training.config import FitConfig
 from bcdseg.training.data.loaders import Batch
 from bcdseg.training.finetune import Teacher, distil
-from bcdseg.training.loop.distributed import gathered
 from bcdseg.training.loop.epoch_metrics import VALIDATION_METRICS, LossMeter, ScanMetrics, scan_metrics
+from bcdseg.training.loop.processes import gathered
 from bcdseg.training.losses import JointLoss, Losses, Truth, make_part
 
 pl: Any = require("pytorch_lightning", extra="train", purpose="Training")

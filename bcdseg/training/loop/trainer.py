@@ -1,43 +1,179 @@
-"""Lightning's trainer for a run, and the process-wide settings and error translation around it.
-
-glibc returns large freed blocks to the system at once, and a training step on a CPU frees and allocates the same gigabytes
-again: a fifth of its time is spent on fresh, zeroed pages (benchmarks/train.py).
-"""
+"""Lightning's trainer for a run, with its callbacks for checkpoints and progress."""
 
 from __future__ import annotations
 
-import ctypes
-import logging
-import multiprocessing
+import io
 import os
-import platform
-import random
+import pickle
 import shutil
-import signal
-import sys
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ProgressBar, WeightAveraging
+from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar, WeightAveraging
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from bcdseg.errors import MemoryLimitError, OptionError
+from bcdseg.errors import ModelFileError, OptionError
 from bcdseg.extras import require
+from bcdseg.files import write_whole
 from bcdseg.runtimes.device import choose_device
 from bcdseg.training.config import FitConfig
-from bcdseg.training.loop.callbacks import WholeFiles
+from bcdseg.training.loop.task import SegmentationClassificationTask
+from bcdseg.training.run import BEST, LAST, METRICS, best_epoch, is_finished, metrics_csv
+
+
+class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
+    """Checkpoint writer whose files stay complete: a kill or a power loss at any moment leaves the old file or the new one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
+        """Write a checkpoint; Lightning calls this method in the first process."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_whole(Path(path), content.getvalue(), overwrite=True, durable=True)
+
+
+class CheckpointCallback(Checkpoint):  # type: ignore[misc]
+    """Callback that saves the last and the best epoch and the table of all, and stops a run that no longer improves.
+
+    The best epoch is written first: a run that is killed between the two repeats the epoch and writes it again.
+    """
+
+    def __init__(self, folder: Path, description: dict[str, Any]) -> None:
+        self.folder = folder
+        self.description = description
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
+        """Save the epoch; Lightning calls this method after all other callbacks."""
+        if trainer.is_global_zero:
+            write_whole(self.folder / METRICS, metrics_csv(task.history), overwrite=True, durable=True)
+        if best_epoch(task.history) == len(task.history):
+            trainer.save_checkpoint(self.folder / BEST)
+        trainer.save_checkpoint(self.folder / LAST)
+        trainer.should_stop = is_finished(task.history, task.config)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, task: SegmentationClassificationTask, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Add the network's configuration and preprocessing that the weights belong to."""
+        checkpoint["facts"] = self.description  # the name in checkpoints of earlier versions
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of tensors and plain values only.
+
+    Raises:
+        ModelFileError: The file is damaged, or contains anything else.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ModelFileError(f"{path}: is damaged, or not a checkpoint of a run ({type(error).__name__}).") from error
+    missing = {"state_dict", "history", "facts"} - checkpoint.keys()
+    if missing:
+        raise ModelFileError(f"{path}: is not a checkpoint of a run of bcdseg: it lacks {', '.join(sorted(missing))}.")
+    return checkpoint
+
+
+NAMES = {
+    "mask_loss": "mask loss",
+    "class_loss": "class loss",
+    "val_dice": "val Dice",
+    "val_balanced_accuracy": "val balanced accuracy",
+    "joint": "joint",
+}
+SHOW_EVERY = 10
+"""Batches between two updates of the displayed losses, because each update waits for the device."""
+
+WARM_UP, MEASURED = 2, 8
+"""Steps of a run after which the time of a step is measured, and the number of steps of the measurement."""
+
+
+class ProgressCallback(Callback):  # type: ignore[misc]
+    """Callback that shows the losses and metrics of both tasks during training."""
+
+    def __init__(self, console: Console) -> None:
+        losses = TextColumn("{task.fields[losses]}")
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), losses
+        self.console = console
+        self.steps = 0
+        self.start = 0.0
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
+        """Start the epoch's progress bar; called by Lightning."""
+        self.progress.start()
+        name = f"epoch {task.epoch + 1}/{task.config.epochs}"
+        self.bar = self.progress.add_task(name, total=trainer.num_training_batches, losses="")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, task: SegmentationClassificationTask, _outputs: Any, _batch: Any, number: int
+    ) -> None:
+        """Advance the progress bar; called by Lightning."""
+        self.progress.advance(self.bar)
+        self._print_total_time(trainer, task)
+        if self.console.is_terminal and number % SHOW_EVERY == 0:
+            self.progress.update(self.bar, losses=_named(task.running))
+
+    def _print_total_time(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
+        """Print the expected time of the run once, as soon as some of its steps have been measured."""
+        self.steps += 1
+        if self.steps not in (WARM_UP, WARM_UP + MEASURED):
+            return
+        if task.device.type == "cuda":
+            torch.cuda.synchronize(task.device)
+        if self.steps == WARM_UP:
+            self.start = time.monotonic()
+            return
+        step = (time.monotonic() - self.start) / MEASURED
+        epochs, batches = task.config.epochs - task.epoch, trainer.num_training_batches
+        text = f"about {duration(step * epochs * batches)} without validation: {step:.2g} s per step, {batches} steps per epoch"
+        self.console.print(f"{text}, {epochs} epochs", highlight=False, markup=False, soft_wrap=True)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:  # noqa: ARG002
+        """Print the epoch's row of the history, which is complete when Lightning calls this method."""
+        self.progress.remove_task(self.bar)
+        best = "  best" if best_epoch(task.history) == len(task.history) else ""
+        self.console.print(line(task.history[-1], task.config.epochs) + best, highlight=False, markup=False, soft_wrap=True)
+
+    def on_train_end(self, *_: Any) -> None:
+        """Stop the progress bar; called by Lightning."""
+        self.progress.stop()
+
+    def on_exception(self, *_: Any) -> None:
+        """Stop the progress bar; called by Lightning."""
+        self.progress.stop()
+
+
+def duration(seconds: float) -> str:
+    """Return a time as text, in its two largest units.
+
+    Examples:
+        >>> duration(7384), duration(95), duration(12.4)
+        ('2 h 3 min', '1 min 35 s', '12 s')
+    """
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def line(row: Mapping[str, float], epochs: int) -> str:
+    """Return an epoch's losses and metrics as one line."""
+    return f"epoch {int(row['epoch']):>{len(str(epochs))}}/{epochs}  {_named(row)}"
+
+
+def _named(row: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {row[key]:.3f}" for key, name in NAMES.items() if key in row)
+
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 COMPILERS = ("g++", "clang++", "cl")
@@ -146,120 +282,3 @@ def _loggers(config: FitConfig, folder: Path) -> list[Logger]:
         else:
             made.append(loggers.WandbLogger(name=folder.name, project="bcdseg", save_dir=folder))
     return made
-
-
-LOGGERS = ("pytorch_lightning", "lightning_fabric")
-VARIABLES = ("OMP_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG")
-
-
-@contextmanager
-def preserve_global_state() -> Iterator[None]:
-    """Restore random states, torch's switches, threads, the start method of processes, and Ctrl-C's handler on exit."""
-    with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng())
-        stack.callback(np.random.set_state, np.random.get_state())
-        stack.callback(random.setstate, random.getstate())
-        stack.callback(torch.set_num_threads, torch.get_num_threads())
-        stack.callback(torch.set_flush_denormal, _flushes_denormals())
-        deterministic, warn_only = (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-        )
-        stack.callback(torch.use_deterministic_algorithms, deterministic, warn_only=warn_only)
-        for switch in ("benchmark", "deterministic"):
-            stack.callback(setattr, torch.backends.cudnn, switch, getattr(torch.backends.cudnn, switch))
-        stack.callback(multiprocessing.set_start_method, multiprocessing.get_start_method(allow_none=True), force=True)
-        if "cv2" in sys.modules:
-            stack.callback(sys.modules["cv2"].setNumThreads, sys.modules["cv2"].getNumThreads())
-        stack.callback(_set_variables, {name: os.environ.get(name) for name in VARIABLES})
-        if threading.current_thread() is threading.main_thread():
-            stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
-        yield
-
-
-@contextmanager
-def silence_lightning() -> Iterator[None]:
-    """Silence Lightning's tips, and its warnings that a user of this library can't act on."""
-    levels = {name: logging.getLogger(name).level for name in LOGGERS}
-    with warnings.catch_warnings():
-        for name in LOGGERS:
-            logging.getLogger(name).setLevel(logging.ERROR)
-            warnings.filterwarnings("ignore", module=rf"{name}\..*")
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)
-
-
-def _flushes_denormals() -> bool:
-    """Return whether torch flushes denormals; torch has a setter and no getter."""
-    return bool((torch.tensor([1e-38]) * 1e-3 == 0).all())
-
-
-def _set_variables(values: dict[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-NO_MEMORY = ("can't allocate memory", "not enough memory", "killed by signal", "out of memory")
-
-
-@contextmanager
-def translate_errors(folder: Path, config: FitConfig) -> Iterator[None]:
-    """Translate torch's errors that a user can act on into the library's; all others pass."""
-    try:
-        yield
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits the program at Ctrl-C
-            raise KeyboardInterrupt(f"Stopped. {_how_to_resume(folder)}") from None
-        raise
-    except torch.OutOfMemoryError as error:
-        raise MemoryLimitError(_no_memory(folder, config)) from error
-    except RuntimeError as error:
-        if any(words in str(error) for words in NO_MEMORY):
-            raise MemoryLimitError(_no_memory(folder, config)) from error
-        if "deterministic" in str(error) and config.deterministic:
-            raise OptionError(f"deterministic=True is not possible with this network on this device: {error}") from error
-        raise
-
-
-def _no_memory(folder: Path, config: FitConfig) -> str:
-    smaller = max(1, config.batch_size // 2)
-    return (
-        f"The memory does not suffice for batch_size={config.batch_size}. Try batch_size={smaller} with accumulate="
-        f"{2 * config.accumulate}, which trains alike; a smaller size of the model's scans; precision='bf16' or 'fp16' on a GPU; "
-        f"or, if it is the machine's memory that is full, workers=0 or a smaller cache_gb. {_how_to_resume(folder)}"
-    )
-
-
-def _how_to_resume(folder: Path) -> str:
-    return f"{folder} contains whole files only; resume=True, --resume, resumes the run with the same options."
-
-
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # parameters of mallopt(3)
-KEEP = {MMAP_MAX: 0, TRIM_THRESHOLD: -1, TOP_PAD: 256 << 20}
-AS_USUAL = {MMAP_MAX: 65_536, TRIM_THRESHOLD: 128 << 10, TOP_PAD: 128 << 10}
-
-
-@contextmanager
-def keep_freed_memory() -> Iterator[None]:
-    """Keep freed blocks for the next step, and release them at the end. Does nothing without glibc, or where the user set it."""
-    if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
-        yield
-        return
-    libc = ctypes.CDLL(None)
-    _set(libc, KEEP)
-    try:
-        yield
-    finally:
-        _set(libc, AS_USUAL)
-        libc.malloc_trim(0)
-
-
-def _set(libc: ctypes.CDLL, values: dict[int, int]) -> None:
-    for name, value in values.items():
-        libc.mallopt(name, value)

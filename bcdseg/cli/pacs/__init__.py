@@ -1,1 +1,0 @@
-"""Commands for a PACS: ``bcdseg dicomweb`` and ``bcdseg watch``."""
