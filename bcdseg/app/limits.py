@@ -23,7 +23,8 @@ class Limits:
         sessions: Sessions at once; the least recently used one is closed for a new one.
         idle_seconds: Seconds without a request after which a session is closed.
         at_once: Predictions that run in parallel.
-        read_seconds: Longest time for a file to be decoded; after it the process that decodes it is ended.
+        read_seconds: Longest processor time for a file to be decoded; after it the process that decodes it is ended.
+        passing_seconds: Longest time that may pass until a file is decoded.
         arriving_bytes: Bytes of all unfinished uploads, which are in memory.
         stall_seconds: Longest time without a byte of an upload.
         arrival_seconds: Longest time for a whole file to arrive.
@@ -42,6 +43,7 @@ class Limits:
     idle_seconds: float = 3600.0
     at_once: int = 2
     read_seconds: float = 30.0
+    passing_seconds: float = 90.0
     arriving_bytes: int = 256 * MEGA
     stall_seconds: float = 15.0
     arrival_seconds: float = 120.0

@@ -57,7 +57,8 @@ def create_app(
         reader: Name of the reader that the page suggests.
     """
     limits = limits or Limits()
-    readers = ReaderPool(limits.at_once, seconds=limits.read_seconds, most_pixels=limits.pixels)
+    time = {"seconds": limits.read_seconds, "passing": limits.passing_seconds}
+    readers = ReaderPool(limits.at_once, **time, most_pixels=limits.pixels)
     predictions = PredictionCache(models, readers, most_pixels=limits.pixels, kept_pixels=limits.kept_pixels)
     in_parallel = anyio.CapacityLimiter(limits.at_once)
     state = AppState(Sessions(limits), predictions, limits, corrections, reader, in_parallel)

@@ -1,7 +1,11 @@
-"""A separate process that reads untrusted uploads, and that is replaced when a file takes too long or ends it.
+"""A separate process that reads untrusted uploads, and that is replaced when a file ends it.
 
 Decoders are written in C and can't be interrupted: a JPEG of one megabyte can keep one busy for minutes. The process receives the
-file's bytes and returns metadata as JSON and pixels as raw bytes; nothing is pickled.
+file's bytes and returns metadata as JSON and pixels as raw bytes; nothing is pickled. It forks for each upload, so that one that
+takes too long ends the fork alone; on Windows, which can't fork, it ends the process.
+
+The time limit counts processor time, so that a good file is not refused because the machine has other work. A second limit counts
+the time that passes.
 """
 
 from __future__ import annotations
@@ -37,7 +41,10 @@ LENGTHS = Struct("<QQ")  # lengths of the JSON and of the bytes after it
 MEGA = 1_000_000
 START_SECONDS = 120.0
 LEAST_MEMORY, PIXEL_MEMORY = 2 * 2**30, 80  # bytes for the process itself, and per pixel of the largest scan
-GRACE = 5  # seconds after the time limit at which the process ends itself, in case that the server could not end it
+FORKS = hasattr(os, "fork")  # not on Windows, where the time limit is the time that passes
+GRACE = 1  # seconds after all limits at which a process is ended that did not notice them
+LOW_PRIORITY = 5  # of uploads that take long, as a nice value
+SLOW, EXPIRED = -getattr(signal, "SIGPROF", 27), -getattr(signal, "SIGALRM", 14)  # statuses after the timers of ``_limit_time``
 START = "import sys; sys.path[:] = {path!r}; from bcdseg.data.reader_process import main; main({memory})"
 
 
@@ -66,6 +73,14 @@ class Upload:
 
     scan: ScanImage
     reference: Any = None
+
+
+class SlowFileError(ImageError):
+    """Error for an upload whose reading takes too much processor time."""
+
+
+class BusyError(ImageError):
+    """Error for an upload that was not read in time, because the machine is busy."""
 
 
 class NamedBytes(io.BytesIO):
@@ -131,14 +146,15 @@ class ReaderProcess:
     """A process that reads uploads one after another, for use by a single thread.
 
     Args:
-        seconds: Time limit for an upload.
+        seconds: Limit of the processor time for an upload.
         most_pixels: Number of pixels of the largest scan, which sets the memory limit of the process.
+        passing: Limit of the time that passes until an upload is read.
     """
 
-    def __init__(self, seconds: float, most_pixels: int) -> None:
-        self._seconds, self._memory = seconds, LEAST_MEMORY + PIXEL_MEMORY * most_pixels
+    def __init__(self, seconds: float, most_pixels: int, *, passing: float) -> None:
+        self._seconds, self._passing, self._memory = seconds, passing, LEAST_MEMORY + PIXEL_MEMORY * most_pixels
         self._process: subprocess.Popen[bytes] | None = None
-        self._expired, self._status = False, 0
+        self._status = 0
 
     @property
     def running(self) -> bool:
@@ -161,28 +177,49 @@ class ReaderProcess:
             return
         self.stop()
         command = [sys.executable, "-c", START.format(path=sys.path, memory=self._memory)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # a fork has no threads, and decoders need none of numpy's
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(command, **pipes, env=environment, start_new_session=FORKS)
         if self._exchange(None, START_SECONDS) is None:
             raise RuntimeError("the process that reads uploads does not start")
 
-    def read(self, content: bytes, wanted: Wanted) -> Upload:
+    def read(self, content: bytes, wanted: Wanted, *, seconds: float | None = None, is_urgent: bool = True) -> Upload:
         """Read an upload in the process; the errors of ``read_upload`` are raised here.
 
+        Args:
+            content: Bytes of the file.
+            wanted: Options for reading it.
+            seconds: A smaller limit of the processor time than that of the process.
+            is_urgent: Whether it is read with the priority of the server, and not with a lower one.
+
         Raises:
-            ImageError: Reading takes too long, or ends the process.
+            SlowFileError: Reading takes too much processor time.
+            BusyError: Reading does not end in time, because the process got too little processor time.
+            ImageError: Reading ends the process.
         """
         self.start()
-        facts = {**asdict(wanted), "seconds": self._seconds}
-        reply = self._exchange((facts, content), self._seconds)
+        limit = self._seconds if seconds is None else min(seconds, self._seconds)
+        passing = self._passing if FORKS else min(limit, self._passing)
+        limits = {"seconds": limit, "passing": passing, "priority": 0 if is_urgent else LOW_PRIORITY}
+        reply = self._exchange(({**limits, "wanted": asdict(wanted)}, content), passing + GRACE)
+        status = self._status if reply is None else reply[0].get("status", 0)
+        if status == SLOW:
+            raise SlowFileError(
+                f"{wanted.name}: reading it took longer than {limit:g} s, the most that is allowed here. "
+                "Send it smaller, or in a simpler format, such as PNG or uncompressed DICOM."
+            )
+        if status == EXPIRED:
+            raise BusyError(f"{wanted.name}: was not read within {passing:g} s, since the machine is busy. Try again later.")
         if reply is None:
-            raise ImageError(f"{wanted.name}: {self._why()}")
+            ended = f"ended the process that reads uploads ({status})"
+            raise ImageError(f"{wanted.name}: reading it {ended}. It is damaged or too large: export it again.")
         return _as_upload(*reply)
 
     def stop(self) -> None:
         """End the process immediately; any thread may call this."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
+            _kill(process)
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 with contextlib.suppress(OSError):
@@ -198,7 +235,7 @@ class ReaderProcess:
 
         def expire() -> None:
             expired.set()
-            process.kill()
+            _kill(process)
 
         timer = Timer(seconds, expire)
         timer.daemon = True
@@ -212,19 +249,20 @@ class ReaderProcess:
             pass
         timer.cancel()
         timer.join()
-        self._expired = expired.is_set()
-        if reply is None or self._expired:
-            self._status = process.wait()
+        if reply is None or expired.is_set():
+            status = process.wait()
+            self._status = status if not expired.is_set() else EXPIRED if FORKS else SLOW
             self.stop()
+            return None
         return reply
 
-    def _why(self) -> str:
-        if self._expired:
-            return (
-                f"reading it took longer than {self._seconds:g} s, the most that is allowed here. "
-                "Send it smaller, or in a simpler format, such as PNG or uncompressed DICOM."
-            )
-        return f"reading it ended the process that reads uploads ({self._status}). It is damaged or too large: export it again."
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process with its forks."""
+    if FORKS:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def send(pipe: IO[bytes], facts: dict[str, Any], content: Any = b"") -> None:
@@ -264,10 +302,30 @@ def main(memory: int) -> None:
     send(replies, {"ready": True})
     while (request := receive(requests)) is not None:
         facts, content = request
-        _end_itself_after(facts.pop("seconds") + GRACE)
-        reply = _reply(bytes(content), Wanted(**facts))
-        _end_itself_after(0)
-        send(replies, *reply)
+        wanted = Wanted(**facts["wanted"])
+        if not FORKS:
+            send(replies, *_reply(bytes(content), wanted))
+            continue
+        child = os.fork()
+        if child == 0:
+            os.nice(facts["priority"])
+            _limit_time(facts["seconds"], facts["passing"])
+            reply = _reply(bytes(content), wanted)
+            _limit_time(0, 0)
+            send(replies, *reply)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status in (SLOW, EXPIRED):
+            send(replies, {"status": status})
+        elif status:
+            _end_like(status)  # the reply may be incomplete
+
+
+def _end_like(status: int) -> None:
+    """End this process with a status, which is negative for a signal."""
+    if status < 0:
+        os.kill(os.getpid(), -status)
+    sys.exit(abs(status))
 
 
 def _reply(content: bytes, wanted: Wanted) -> tuple[dict[str, Any], Any]:
@@ -316,7 +374,7 @@ def _limit_memory(most: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def _end_itself_after(seconds: float) -> None:
-    """Set a timer that ends this process, since a killed server can't end it; 0 cancels the timer."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+def _limit_time(seconds: float, passing: float) -> None:
+    """Let the system end this process after a processor time, and after a time that passes; 0 removes the limits."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, passing)

@@ -18,7 +18,7 @@ class Limits:
         max_mb: Largest upload in million bytes.
         max_megapixels: Largest scan in million pixels, checked in its header before it is decoded.
         timeout: Seconds for the upload to arrive, and as many for the response.
-        read_timeout: Seconds for a file to be decoded; after them the process that decodes it is ended.
+        read_timeout: Seconds of processor time for a file to be decoded; after them the process that decodes it is ended.
         connections: Open connections. A new one replaces the one that has been idle for longest.
         head_timeout: Seconds for the head of a request to arrive.
         grace: Seconds for accepted requests to be finished when the server shuts down.

@@ -10,7 +10,7 @@ from typing import Any
 from anyio import fail_after
 from fastapi import HTTPException, Request
 
-from bcdseg.data.reader_process import Wanted
+from bcdseg.data.reader_process import BusyError, Wanted
 from bcdseg.errors import BcdsegError, ImageError, InputError, LimitError, MissingExtraError, OptionError, TooLargeError
 from bcdseg.serve.limits import Limits
 from bcdseg.serve.readers import Readers
@@ -20,6 +20,7 @@ from bcdseg.web.bodies import Bodies, SlowError
 from bcdseg.web.status import status_of
 
 STATUS: dict[type[BaseException], int] = {
+    BusyError: 503,
     SlowError: 408,
     LimitError: 413,
     TooLargeError: 413,
@@ -96,6 +97,6 @@ class RequestQueue:
             status = status_of(error, STATUS)
             if status is None:
                 raise
-            raise HTTPException(status, str(error)) from None
+            raise HTTPException(status, str(error), LATER if status == 503 else None) from None
         finally:
             job.given_up.set()

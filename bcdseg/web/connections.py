@@ -1,12 +1,26 @@
-"""Limits on the number and duration of connections: idle and slow ones are closed."""
+"""Limits on the number and duration of connections: idle and slow ones are closed.
+
+A request that was begun gets a response also where its connection is closed: 408 where its head did not arrive in time, 503 where
+the response took too long or there are too many connections. The connection is then closed in one direction and read on for a
+moment, since a system that gets data for a closed connection discards the response that the client has not read yet.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+SETTLE = 0.05  # seconds, twice: requests that have arrived are read between two timers, before idle connections are closed
+LAST_SECONDS, LAST_BYTES = 10.0, 64_000_000  # that a client may send after the last response of its connection
+SLOW = "The request took too long to arrive. Send it again."
+LATE = "The response took too long. Try again later."
+CROWDED = "There are too many connections. Try again in a moment."
+WRONG = "The request is not HTTP."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +28,8 @@ class ConnectionLimits:
     """Limits on connections.
 
     Attributes:
-        most: Connections at once. A new one replaces the one that has been idle for longest.
+        most: Connections at once. Beyond it, the one that has been idle for longest is closed; where all are busy, a new one is
+            refused from twice this number on.
         head_seconds: Seconds for the head of a request to arrive, also the first one.
         request_seconds: Seconds for a whole request: its body, its response, and the client's reading of it.
     """
@@ -26,22 +41,29 @@ class ConnectionLimits:
 
 def limited_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
     """Return uvicorn's protocol class for connections, extended by limits, which it lacks."""
-    most = min(limits.most, _open_files() // 2)
+    most = min(limits.most, _open_files() // 4)
 
     class Limited(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._timer: asyncio.TimerHandle | None = None
-            self._expect(limits.head_seconds)
+            self._refused = False
+            self._left = LAST_BYTES
             self._since = self.loop.time()
-            others = [one for one in self.connections if isinstance(one, Limited) and not one.transport.is_closing()]
-            if len(others) > most:
-                idle = [one for one in others if one.is_idle and one is not self]
-                min(idle, key=lambda one: one._since, default=self).transport.abort()
+            self._expect(limits.head_seconds)
+            self.loop.call_later(SETTLE, self.loop.call_later, SETTLE, self._make_room)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._cancel()
             super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if not self._refused:
+                super().data_received(data)
+                return
+            self._left -= len(data)
+            if self._left < 0:
+                self.transport.abort()
 
         def handle_events(self) -> None:
             before = self.cycle
@@ -49,15 +71,9 @@ def limited_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
             if self.cycle is not before and not self.is_idle:
                 self._expect(limits.request_seconds)
 
-        def send_400_response(self, msg: str) -> None:
+        def send_400_response(self, msg: str) -> None:  # noqa: ARG002
             """Refuse what is not HTTP. The response to the request that it came with is dropped: it can't be sent any more."""
-            if self.cycle is not None and not self.cycle.response_complete:
-                self.cycle.disconnected = True
-                self.cycle.message_event.set()
-                if self.cycle.response_started:
-                    self.transport.abort()
-                    return
-            super().send_400_response(msg)
+            self._refuse(HTTPStatus.BAD_REQUEST, WRONG)
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -66,15 +82,77 @@ def limited_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
                 unsent = self.transport.get_write_buffer_size()
                 self._expect(limits.request_seconds if unsent else limits.head_seconds)
 
+        def timeout_keep_alive_handler(self) -> None:
+            if not self._refused:
+                super().timeout_keep_alive_handler()
+
+        def shutdown(self) -> None:
+            if self._refused:
+                self.transport.close()
+            else:
+                super().shutdown()
+
         @property
         def is_idle(self) -> bool:
             """Whether no request is being answered."""
-            return self.cycle is None or self.cycle.response_complete
+            return self._refused or self.cycle is None or self.cycle.response_complete
+
+        def _make_room(self) -> None:
+            """Close connections, if there are too many: those that were refused, and the one that has been idle for longest."""
+            if self._refused or self.transport.is_closing():
+                return
+            others = [
+                one for one in self.connections if isinstance(one, Limited) and one is not self and not one.transport.is_closing()
+            ]
+            refused = sorted((one for one in others if one._refused), key=lambda one: one._since)
+            for one in refused[: max(0, len(others) - 3 * most)]:
+                one.transport.abort()
+            busy = len(others) - len(refused)
+            if busy < most:
+                return
+            idle = min((one for one in others if one.is_idle and not one._refused), key=lambda one: one._since, default=None)
+            if idle is not None:
+                idle._refuse(HTTPStatus.SERVICE_UNAVAILABLE, CROWDED)
+            elif busy >= 2 * most and not (self.cycle is not None and self.cycle.response_started):
+                self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, CROWDED)
+
+        def _refuse(self, status: HTTPStatus, detail: str) -> None:
+            """Send a response in place of the application's, and close the connection once the client has read it."""
+            if self._refused or self.transport.is_closing():
+                return
+            self._refused = True
+            self._unset_keepalive_if_required()
+            self._expect(LAST_SECONDS)
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+                if self.cycle.response_started:
+                    self.transport.abort()
+                    return
+            self._since = self.loop.time()
+            body = json.dumps({"detail": detail}).encode()
+            retry = "retry-after: 1\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
+            head = (
+                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+                f"cache-control: no-store\r\n{retry}connection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+            self.transport.write_eof()
+            self.transport.resume_reading()
 
         def _expect(self, seconds: float) -> None:
             """Close the connection unless something happens in time."""
             self._cancel()
-            self._timer = self.loop.call_later(seconds, self.transport.abort)
+            self._timer = self.loop.call_later(seconds, self._expire)
+
+        def _expire(self) -> None:
+            has_begun = self.cycle is None or self.conn.trailing_data[0]
+            if not self.is_idle:
+                self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, LATE)
+            elif has_begun and not self._refused and not self.transport.get_write_buffer_size():
+                self._refuse(HTTPStatus.REQUEST_TIMEOUT, SLOW)
+            else:
+                self.transport.abort()
 
         def _cancel(self) -> None:
             if self._timer is not None:

@@ -6,7 +6,7 @@ import socket
 
 from bcdseg.errors import OptionError
 
-BACKLOG = 128  # connections that wait to be accepted
+BACKLOG = 1024  # connections that wait to be accepted
 
 
 def listen(host: str, port: int) -> socket.socket:

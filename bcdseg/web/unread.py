@@ -6,7 +6,7 @@ from anyio import move_on_after
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SECONDS = 2.0
+SECONDS = 10.0
 
 
 class CloseUnread:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from drawn import draw_scan
 from made_dicom import content, dicom, region
+from made_jpeg import endless_jpeg
 from PIL import Image
 
 from bcdseg import errors
-from bcdseg.data.reader_process import ReaderProcess, Wanted, read_upload
+from bcdseg.data.reader_process import BusyError, ReaderProcess, Wanted, read_upload
+from bcdseg.web.reader_pool import ReaderPool
+
+PATIENCE = 120
 
 
 def _png(mode: str = "L") -> bytes:
@@ -25,7 +33,7 @@ def _png(mode: str = "L") -> bytes:
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[ReaderProcess]:
-    process = ReaderProcess(60, 100_000)
+    process = ReaderProcess(60, 100_000, passing=PATIENCE)
     yield process
     process.stop()
 
@@ -84,8 +92,49 @@ def test_a_process_that_was_killed_is_replaced(process: ReaderProcess) -> None:
 
 
 def test_an_upload_that_takes_too_long_is_given_up() -> None:
-    process = ReaderProcess(0, 100_000)
-    with pytest.raises(errors.ImageError, match=r"upload: reading it took longer than 0 s"):
+    process = ReaderProcess(0.5, 25_000_000, passing=PATIENCE)
+    process.start()
+    with pytest.raises(errors.ImageError, match=r"upload: reading it took longer than 0\.5 s"):
+        process.read(endless_jpeg(), Wanted(name="upload", most_pixels=25_000_000))
+    assert process.running == (sys.platform != "win32")  # a fork has ended
+    process.stop()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes can't be paused")
+def test_an_upload_is_not_blamed_for_a_busy_machine() -> None:
+    process = ReaderProcess(1, 100_000, passing=0.2)
+    process.start()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)  # it gets no processor time
+    with pytest.raises(BusyError, match=r"upload: was not read within 0\.2 s, since the machine is busy"):
         process.read(_png(), Wanted(name="upload", most_pixels=100_000))
     assert not process.running
-    process.stop()
+
+
+def children(pid: int) -> list[int]:
+    found = "".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [int(one) for one in found.split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the processes of a process are not known here")
+def test_a_spare_process_reads_while_one_that_a_file_has_ended_is_replaced() -> None:
+    wanted = Wanted(name="upload", most_pixels=25_000_000)
+    pool = ReaderPool(1, seconds=PATIENCE, passing=PATIENCE, most_pixels=25_000_000)
+    with ThreadPoolExecutor() as threads:
+        assert pool.read(_png(), wanted).scan.pixels.shape == (120, 160)
+        while pool.running < 2:
+            time.sleep(0.01)
+        reading = threads.submit(pool.read, endless_jpeg(), wanted)
+        while not (forks := [fork for child in children(os.getpid()) for fork in children(child)]):
+            time.sleep(0.01)
+        os.kill(forks[0], signal.SIGKILL)  # as the system does when memory runs out
+        with pytest.raises(errors.ImageError, match=r"ended the process that reads uploads \(-9\)"):
+            reading.result()
+        assert pool.running
+        assert pool.read(_png(), wanted).scan.pixels.shape == (120, 160)
+        while pool.running < 2:  # the other one is started again
+            time.sleep(0.01)
+        pool.stop()
+    assert not pool.running
+    with pytest.raises(BusyError, match="the server is stopping"):
+        pool.read(_png(), wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -68,13 +69,13 @@ def test_files_that_cost_much_or_raise_foreign_exceptions_are_refused(port: int,
 
 
 def test_uploads_that_take_too_long_to_read_are_given_up_and_others_are_answered(small_model: bcdseg.Model) -> None:
-    with serving(small_model, read_timeout=2, max_megapixels=25) as port, ThreadPoolExecutor(8) as pool:
+    with serving(small_model, read_timeout=1, max_megapixels=25, timeout=PATIENCE) as port, ThreadPoolExecutor(8) as pool:
         endless = endless_jpeg()
-        slow = [pool.submit(ask, port, "POST", "/predict", endless) for _ in range(3)]
+        slow = [pool.submit(ask, port, "POST", "/predict", endless) for _ in range(2)]
         assert ask(port, "GET", "/health").status == 200
         for one in slow:
             response = one.result()
-            assert (response.status, "reading it took longer than 2 s" in response.json["detail"]) == (422, True)
+            assert (response.status, "reading it took longer than 1 s" in response.json["detail"]) == (422, True)
         assert ask(port, "POST", "/predict", SCAN).status == 200
         assert ask(port, "GET", "/ready").status == 200
 
@@ -101,8 +102,58 @@ def test_idle_connections_give_way_to_new_ones(port: int) -> None:
 
 
 @pytest.mark.parametrize("start", [b"", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "])
-def test_a_head_that_does_not_arrive_ends_the_connection(port: int, start: bytes) -> None:
-    assert ends(silent(port, start))
+def test_a_head_that_arrives_too_late_is_told_so_and_the_connection_ends(port: int, start: bytes) -> None:
+    late = silent(port, start)
+    select.select([late], [], [], PATIENCE)
+    late.sendall(b"x\r\n\r\n")  # does not take the response from the client
+    assert late.recv(65536).startswith(b"HTTP/1.1 408 ")
+    assert ends(late)
+
+
+def half_sent(port: int) -> socket.socket:
+    return silent(port, b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(SCAN))
+
+
+def test_a_connection_that_gave_way_before_its_request_came_gets_a_response(small_model: bcdseg.Model) -> None:
+    with serving(small_model, connections=2) as port:
+        waiting = [silent(port) for _ in range(4)]
+        select.select(waiting[:1], [], [], PATIENCE)
+        responses = []
+        for connection in waiting:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            responses.append(connection.recv(65536)[9:12])
+            assert ends(connection)
+    assert responses == [b"503", b"503", b"200", b"200"]
+
+
+def test_too_many_busy_connections_are_refused_with_a_response_and_no_other_is_lost(small_model: bcdseg.Model) -> None:
+    with serving(small_model, connections=2) as port:
+        waiting = [half_sent(port) for _ in range(5)]
+        (refused,) = select.select(waiting, [], [], PATIENCE)[0]
+        response = refused.recv(65536)
+        assert response.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1" in response
+        assert b"too many connections" in response
+        taken = [connection for connection in waiting if connection is not refused]
+        for connection in taken:
+            connection.sendall(SCAN)
+        for connection in taken:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        for connection in waiting:
+            connection.close()
+
+
+def test_a_refused_upload_that_is_still_on_its_way_gets_its_response(small_model: bcdseg.Model) -> None:
+    with serving(small_model, queue=1) as port:
+        taken = half_sent(port)
+        while ask(port, "POST", "/predict", SCAN).status == 200:
+            pass
+        refused = half_sent(port)
+        select.select([refused], [], [], PATIENCE)
+        refused.sendall(SCAN)
+        assert refused.recv(65536).startswith(b"HTTP/1.1 429 ")
+        taken.close()
+        refused.close()
 
 
 @pytest.mark.parametrize(("path", "status"), [("/predict", 413), ("/no-such-path", 404)])
