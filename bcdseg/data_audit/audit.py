@@ -7,7 +7,7 @@ and for file properties that predict the class.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bcdseg.data.duplicates.search import SURE, DuplicatePair, Progress, find_duplicates
 from bcdseg.data_audit.finding import Finding
 from bcdseg.table_text import html_table
-from bcdseg.types import Sample
+from bcdseg.types import Sample, ScanImage
 
 if TYPE_CHECKING:
     from bcdseg.data_audit.shortcuts import Facts
@@ -105,14 +105,18 @@ def audit(
     from bcdseg.data_audit.shortcuts import shortcuts
 
     samples = tuple(dataset)
-    found = find_duplicates(samples, cache=cache, progress=progress)
+    checked: dict[str, tuple[Facts, list[Finding]]] = {}
+
+    def check(sample: Sample, scan: ScanImage) -> None:
+        checked[sample.id] = _check_one(sample, scan)
+
+    found = find_duplicates(samples, cache=cache, progress=progress, visit=check)
     findings: list[Finding] = [] if predictions is None else list(label_noise(samples, predictions))
     for group in _conflicts(samples, found.groups):
         findings.append(_label_conflict(samples, group))
     findings += _mask_conflicts(samples, found.pairs)
-    facts, single = _each(samples, progress or (lambda *_: None))
-    findings += shortcuts([sample.label for sample in samples], facts)
-    findings += single
+    findings += shortcuts([sample.label for sample in samples], [checked[sample.id][0] for sample in samples])
+    findings += [finding for sample in samples for finding in checked[sample.id][1]]
     order = list(dict.fromkeys(finding.kind for finding in findings))
     findings.sort(key=lambda finding: order.index(finding.kind))
     name = getattr(dataset, "name", "data set")
@@ -142,27 +146,13 @@ def _mask_conflicts(samples: Sequence[Sample], pairs: Iterable[DuplicatePair]) -
             yield conflict
 
 
-def _each(samples: Sequence[Sample], progress: Progress) -> tuple[list[Facts], list[Finding]]:
-    """Return the file properties and the findings of each scan alone."""
+def _check_one(sample: Sample, scan: ScanImage) -> tuple[Facts, list[Finding]]:
+    """Return the file properties and the findings of a scan alone."""
     from bcdseg.data.masks import read_mask
-    from bcdseg.data.readers import mapped, read_scan
     from bcdseg.data_audit.burned_in_annotations import mark_findings
     from bcdseg.data_audit.mask_checks import mask_findings
     from bcdseg.data_audit.shortcuts import facts
 
-    def look(sample: Sample) -> tuple[Facts, list[Finding]]:
-        pixels = read_scan(sample.image).pixels
-        height, width = pixels.shape[:2]
-        said = list(mask_findings(sample, read_mask(sample.masks, (height, width), resize=True))) if sample.masks else []
-        return facts(pixels, sample.image.suffix), [*said, *mark_findings(sample.id, pixels)]
-
-    all_facts: list[Facts] = []
-    findings: list[Finding] = []
-    for fact, said in mapped(look, samples, _named(progress, "reading masks and marks", len(samples))):
-        all_facts.append(fact)
-        findings += said
-    return all_facts, findings
-
-
-def _named(progress: Progress, what: str, total: int) -> Callable[[int], None]:
-    return lambda done: progress(what, done, total)
+    size = scan.pixels.shape[0], scan.pixels.shape[1]
+    of_mask = mask_findings(sample, read_mask(sample.masks, size, resize=True)) if sample.masks else ()
+    return facts(scan.pixels, sample.image.suffix), [*of_mask, *mark_findings(sample.id, scan.pixels)]

@@ -7,21 +7,13 @@ background.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import (
-    binary_closing,
-    binary_dilation,
-    binary_fill_holes,
-    find_objects,
-    grey_dilation,
-    grey_opening,
-    label,
-    maximum_filter,
-    minimum_filter,
-)
+from scipy.ndimage import binary_dilation, binary_fill_holes, find_objects, grey_dilation, label
 
+from bcdseg.data.duplicates.neighbourhood import highest, lowest
 from bcdseg.data.images import to_gray, to_uint8
 from bcdseg.data_audit.finding import Box, Finding
 from bcdseg.types import Pixels
@@ -29,6 +21,8 @@ from bcdseg.types import Pixels
 Gray = NDArray[np.uint8]
 
 ARMS = (3, 5, 7)  # pixels from the centre of a cross to the end of its arms
+MARGIN = ARMS[-1] + 4  # pixels around a scan that are compared, those at the opposite edge
+LIT = 120  # gray level that an arm exceeds
 BRIGHTER = 60  # least difference in gray levels between an arm and the corners next to it
 STROKE = 75  # least difference in gray levels between a stroke and thicker structures
 COLOURED = 45  # least difference in levels between the channels of an overlay's pixel
@@ -58,26 +52,33 @@ def mark_findings(sample_id: str, pixels: Pixels) -> Iterator[Finding]:
 
 def caliper_crosses(gray: Gray) -> list[Box]:
     """Return the positions with four bright arms and four darker corners."""
-    values = gray.astype(np.int16)
     found = np.zeros(gray.shape, bool)
+    around = np.pad(gray, MARGIN, mode="wrap")
+
+    def shifted(row: int, column: int) -> Gray:
+        height, width = gray.shape
+        return around[MARGIN + row : MARGIN + row + height, MARGIN + column : MARGIN + column + width]
+
+    # The brighter of parallel lines counts, because an arm may be off by one pixel after a resize.
+    rows, columns = highest(gray, (2, 1)), highest(gray, (1, 2))
     for arm in ARMS:
         reach = 2 * arm + 1
-        # The brighter of parallel lines counts, because an arm may be off by one pixel after a resize.
-        across = minimum_filter(maximum_filter(values, (2, 1)), (1, reach))
-        down = minimum_filter(maximum_filter(values, (1, 2)), (reach, 1))
-        arms = np.minimum(across, down)
-        corner = max(2, arm // 2 + 1)
-        corners = np.max([np.roll(values, (y, x), (0, 1)) for y in (-corner, corner) for x in (-corner, corner)], axis=0)
-        beyond = [np.roll(values, step, axis) for step in (-arm - 4, arm + 4) for axis in (0, 1)]
-        found |= (arms > 120) & (arms - corners > BRIGHTER) & (arms - np.min(beyond, axis=0) > BRIGHTER)
+        arms = np.minimum(lowest(rows, (1, reach)), lowest(columns, (reach, 1)))
+        corner, end = max(2, arm // 2 + 1), arm + 4
+        corners = reduce(np.maximum, (shifted(row, column) for row in (-corner, corner) for column in (-corner, corner)))
+        beyond = reduce(np.minimum, (shifted(*place) for place in ((-end, 0), (end, 0), (0, -end), (0, end))))
+        darkest = np.minimum(np.maximum(corners, beyond), 255 - BRIGHTER)
+        found |= (arms > LIT) & (arms > darkest + np.uint8(BRIGHTER))
     found[[0, 1, 2, -1, -2, -3]] = False
     found[:, [0, 1, 2, -1, -2, -3]] = False
+    if not found.any():
+        return []
     pieces, _ = label(binary_dilation(found, iterations=2))
     return [_grown(_box(piece), 4, gray.shape) for piece in find_objects(pieces)]
 
 
 def _strokes(gray: Gray) -> NDArray[np.bool_]:
-    thick = grey_opening(gray, (5, 5))
+    thick = highest(lowest(gray, (5, 5)), (5, 5))
     strokes: NDArray[np.bool_] = (gray - thick > STROKE) & (gray > 130)
     return strokes
 
@@ -112,7 +113,8 @@ def _continues(last: Box, letter: Box) -> bool:
 def body_marker(strokes: NDArray[np.bool_]) -> Box | None:
     """Return a thin closed drawing, larger than a letter, at the edge of the image, which may cut it."""
     side = min(strokes.shape)
-    pieces, _ = label(binary_closing(np.pad(strokes, 2), np.ones((3, 3)))[2:-2, 2:-2], np.ones((3, 3)))
+    closed_strokes = lowest(highest(np.pad(strokes, 2), (3, 3)), (3, 3))[2:-2, 2:-2]
+    pieces, _ = label(closed_strokes, np.ones((3, 3)))
     for number, piece in enumerate(find_objects(pieces), 1):
         box = _box(piece)
         short, long = sorted((box[2] - box[0], box[3] - box[1]))

@@ -33,8 +33,12 @@ def mask_findings(sample: Sample, mask: Mask) -> Iterator[Finding]:
         if sample.label is not None and not normal:
             yield Finding("empty mask", ids, f"The mask is empty, and the label is {sample.label}.", None, 0.0)
         return
-    pieces, count = label(mask)
-    boxes: list[Box] = [(down.start, across.start, down.stop, across.stop) for down, across in find_objects(pieces)]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = int(rows[0]), int(columns[0])
+    pieces, count = label(mask[top : rows[-1] + 1, left : columns[-1] + 1])
+    boxes: list[Box] = [
+        (top + down.start, left + across.start, top + down.stop, left + across.stop) for down, across in find_objects(pieces)
+    ]
     areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
     lesions = [box for box, area in zip(boxes, areas, strict=True) if area >= SMALLEST_LESION]
     if normal:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import laplace
 from scipy.stats import rankdata
 
 from bcdseg.data.images import to_gray, to_uint8
@@ -48,8 +47,14 @@ def facts(pixels: Pixels, suffix: str) -> Facts:
     height, width = gray.shape
     coloured = pixels.ndim == 3 and bool((np.ptp(to_uint8(pixels).astype(np.int16), axis=2) > COLOURED).mean() > 0.001)
     # Sharpness is relative to the contrast, because it would otherwise depend on the brightness.
-    sharpness = float(laplace(gray).std() / max(float(gray.std()), 1.0))
+    sharpness = float(_laplace(gray).std() / max(float(gray.std()), 1.0))
     return Facts(height, width, width / height, suffix.lower(), float(coloured), float(gray.mean()), sharpness)
+
+
+def _laplace(gray: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sum of the second differences along both axes."""
+    wide = np.pad(gray, 1, mode="symmetric")
+    return wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:] - 4 * gray
 
 
 def shortcuts(labels: Sequence[str | None], all_facts: Sequence[Facts]) -> Iterator[Finding]:

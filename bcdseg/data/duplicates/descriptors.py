@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dct
-from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter, minimum_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
+
+from bcdseg.data.duplicates.neighbourhood import highest, lowest
 
 Floats = NDArray[np.float32]
 Gray = NDArray[np.uint8]
@@ -121,7 +123,8 @@ def _blobs(pyramid: list[Floats]) -> Floats:
     found = []
     for octave, levels in enumerate(pyramid):
         change = np.diff(levels, axis=0)
-        peak = (change == maximum_filter(change, 3)) & (change > 0.02) | (change == minimum_filter(change, 3)) & (change < -0.02)
+        window = (3, 3, 3)
+        peak = (change == highest(change, window)) & (change > 0.02) | (change == lowest(change, window)) & (change < -0.02)
         peak[[0, -1]] = False
         level, row, column = np.nonzero(peak)
         inside = (row > 1) & (column > 1) & (row < levels.shape[1] - 2) & (column < levels.shape[2] - 2)
@@ -171,9 +174,21 @@ def _patch_textures(pyramid: list[Floats], blobs: Floats, stretch: float) -> Flo
         level = np.clip(np.rint(STEPS * np.log2(sigma / FIRST_SIGMA)), 0, STEPS + 2)
         reach = REACH * sigma[:, None, None]
         rows, columns = row[:, None, None] + reach * down, column[:, None, None] + reach * across
-        where = np.broadcast_to(level[:, None, None], rows.shape), rows, columns
-        patches[of] = map_coordinates(levels, where, order=1, mode="nearest")
+        patches[of] = _interpolated(levels, level.astype(np.intp)[:, None, None], rows, columns)
     return _unit(patches)
+
+
+def _interpolated(levels: Floats, level: NDArray[np.intp], rows: Floats, columns: Floats) -> Floats:
+    """Return the values between four pixels of a level; outside of the image those at its edge."""
+    _, height, width = levels.shape
+    rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
+    top, left = np.minimum(rows.astype(np.intp), height - 2), np.minimum(columns.astype(np.intp), width - 2)
+    down, across = rows - top, columns - left
+    values, first = levels.ravel(), (level * height + top) * width + left
+    upper = values[first] * (1 - across) + values[first + 1] * across
+    lower = values[first + width] * (1 - across) + values[first + width + 1] * across
+    between: Floats = upper * (1 - down) + lower * down
+    return between
 
 
 def _unit(patches: Floats) -> Floats:

@@ -25,7 +25,7 @@ from bcdseg.data.hashing import file_memo
 from bcdseg.errors import ImageError
 from bcdseg.files import cache_folder, write_whole
 from bcdseg.sources import open_regular
-from bcdseg.types import Sample
+from bcdseg.types import Sample, ScanImage
 
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
@@ -41,6 +41,9 @@ ENOUGH = 12
 Progress = Callable[[str, int, int], None]
 """Callback that receives the name of the step, the number of finished items and the number of all items."""
 
+Visit = Callable[[Sample, ScanImage], None]
+"""Callback that receives a sample and its scan."""
+
 
 @dataclass(frozen=True)
 class Duplicates:
@@ -54,24 +57,31 @@ class Duplicates:
         return grouped(self.pairs)
 
 
-def find_duplicates(samples: Iterable[Sample], *, cache: bool = True, progress: Progress | None = None) -> Duplicates:
+def find_duplicates(
+    samples: Iterable[Sample], *, cache: bool = True, progress: Progress | None = None, visit: Visit | None = None
+) -> Duplicates:
     """Find the scans that are nearly the same, whatever their labels.
 
     Args:
         samples: A data set, or any samples with different ids.
         cache: Whether to store the result in the user's cache folder, and to load it from there if it exists.
         progress: Callback for the progress.
+        visit: Callback for each scan, so that a caller who needs the pixels too doesn't read all files again. It is called once
+            per sample, from several threads and in any order.
 
     Raises:
         ImageError: An image can't be read.
     """
     samples = list(samples)
+    progress = progress or (lambda *_: None)
     key = content_key(samples) if cache else ""
     known = kept(key) if cache else None
     if known is None:
-        known = _pairs(samples, progress or (lambda *_: None))
+        known = _pairs(samples, progress, visit)
         if cache:
             keep(key, known)
+    elif visit is not None:
+        _visit_all(samples, progress, visit)
     return Duplicates(known)
 
 
@@ -86,7 +96,14 @@ def duplicate_groups(dataset: Dataset) -> tuple[tuple[str, ...], ...]:
     return find_duplicates(dataset).groups
 
 
-def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[DuplicatePair, ...]:
+def _visit_all(samples: Sequence[Sample], progress: Progress, visit: Visit) -> None:
+    from bcdseg.data.readers import mapped, read_scan
+
+    for _ in mapped(lambda one: visit(one, read_scan(one.image)), samples, lambda done: progress("reading", done, len(samples))):
+        pass
+
+
+def _pairs(samples: Sequence[Sample], progress: Progress, visit: Visit | None) -> tuple[DuplicatePair, ...]:
     from bcdseg.data.duplicates.candidates import candidates
     from bcdseg.data.duplicates.descriptors import Description, describe, even_out, tissue_in
     from bcdseg.data.duplicates.verify import Laid, overlap
@@ -94,7 +111,10 @@ def _pairs(samples: Sequence[Sample], progress: Progress) -> tuple[DuplicatePair
     from bcdseg.data.readers import mapped, read_scan
 
     def describe_one(sample: Sample) -> tuple[bytes, Description]:
-        gray = to_uint8(to_gray(read_scan(sample.image).pixels))
+        scan = read_scan(sample.image)
+        if visit is not None:
+            visit(sample, scan)
+        gray = to_uint8(to_gray(scan.pixels))
         return hashlib.sha256(np.ascontiguousarray(gray).tobytes() + repr(gray.shape).encode()).digest(), describe(gray)
 
     first: dict[bytes, int] = {}
