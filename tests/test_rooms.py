@@ -2,6 +2,7 @@
 
 import ast
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ ALLOWED: dict[str, int] = {}
 """Rooms that have more modules, and how many; a room that has become smaller is removed here."""
 
 
+@cache
 def _modules():
     named = {}
     for path in PACKAGE.rglob("*.py"):
@@ -22,8 +24,10 @@ def _modules():
     return named
 
 
-def _imports(path, modules):
+@cache
+def _imports(path):
     """Modules that a module imports anywhere, but for type checking."""
+    modules, found = _modules(), []
     tree = ast.parse(path.read_text(encoding="utf-8"))
     guarded = [node for node in ast.walk(tree) if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"]
     skipped = {inner for node in guarded for inner in ast.walk(node)}
@@ -31,7 +35,8 @@ def _imports(path, modules):
         if isinstance(node, ast.ImportFrom) and node not in skipped:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
-                yield full if full in modules else str(node.module)
+                found.append(full if full in modules else str(node.module))
+    return found
 
 
 def _circles(graph):
@@ -55,7 +60,7 @@ def test_no_module_imports_itself_through_others():
     modules = _modules()
     graph = defaultdict(set)
     for name, path in modules.items():
-        graph[name] |= {other for other in _imports(path, modules) if other in modules and other not in (name, "bcdseg")}
+        graph[name] |= {other for other in _imports(path) if other in modules and other not in (name, "bcdseg")}
     assert not _circles(graph)
 
 
@@ -63,7 +68,7 @@ def test_no_room_imports_itself_through_others():
     modules = _modules()
     graph = defaultdict(set)
     for name, path in modules.items():
-        rooms = {other.split(".")[1] for other in _imports(path, modules) if other in modules and "." in other}
+        rooms = {other.split(".")[1] for other in _imports(path) if other in modules and "." in other}
         if "." in name:
             graph[name.split(".")[1]] |= rooms - {name.split(".")[1]}
     assert not _circles(graph)

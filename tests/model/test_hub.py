@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,16 @@ def load(address="hf://someone/my-model"):
         return type(error).__name__, str(error)
     return model.name, model.classes, model.predict(numpy.full((40, 40), 90, numpy.uint8)).probabilities["a"]
 
-pushed = [bcdseg.load(folder).push_to_hub("someone/my-model", token="hf_test") for folder in sys.argv[1:]]
-print(json.dumps([*pushed, load(), load("hf://someone/other")]))
+url = bcdseg.load(sys.argv[1]).push_to_hub("someone/my-model", token="hf_test")
+print(json.dumps([url, load(), load("hf://someone/other")]), flush=True)
+input()  # until the hub is gone
+print(json.dumps([load(), load("hf://someone/other")]), flush=True)
 """
 
 
-def _load(cache: Path, endpoint: str, *pushed: Path) -> list[Any]:
-    """Load a model and one that isn't there in a new process, after pushing others."""
+@contextmanager
+def _client(cache: Path, endpoint: str, pushed: Path) -> Iterator[subprocess.Popen[str]]:
+    """Push a model and load it and one that isn't there in a new process, and load both again after a line of input."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": endpoint,
@@ -41,10 +46,16 @@ def _load(cache: Path, endpoint: str, *pushed: Path) -> list[Any]:
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
-    command = [sys.executable, "-c", LOAD, *map(str, pushed)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    found: list[Any] = json.loads(done.stdout)
+    command = [sys.executable, "-c", LOAD, str(pushed)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        yield process
+    assert process.returncode == 0
+
+
+def _next(process: subprocess.Popen[str]) -> list[Any]:
+    """Return what the process prints next."""
+    assert process.stdout is not None
+    found: list[Any] = json.loads(process.stdout.readline())
     return found
 
 
@@ -52,15 +63,20 @@ def test_a_model_goes_up_and_comes_back(tmp_path: Path) -> None:
     model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
     folder = model.save(tmp_path / "mine")
     expected = model.predict(np.full((40, 40), 90, np.uint8)).probabilities["a"]
-    with hub() as (endpoint, held):
-        url, loaded, missing = _load(tmp_path / "cache", endpoint, folder)
+    with ExitStack() as stack:
+        with hub() as (endpoint, held):
+            process = stack.enter_context(_client(tmp_path / "cache", endpoint, folder))
+            url, loaded, missing = _next(process)
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        cached, unavailable = _next(process)
     assert url == f"{endpoint}/someone/my-model"
     assert {"config.json", "model.safetensors", "README.md"} <= set(held["someone/my-model"])
     assert held["someone/my-model"]["model.safetensors"] == (folder / "model.safetensors").read_bytes()
     assert loaded == ["hf://someone/my-model", ["a", "b"], pytest.approx(expected, abs=1e-5)]
     assert missing[0] == "ModelNotFoundError"
     assert "the hub has no such model" in missing[1]
-    cached, unavailable = _load(tmp_path / "cache", endpoint)  # the hub is gone
     assert cached == loaded
     assert unavailable[0] == "WeightsUnavailableError"
     assert "download config.json, model.safetensors" in unavailable[1]
