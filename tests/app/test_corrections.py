@@ -109,6 +109,23 @@ def test_corrections_survive_the_page_and_the_server(start: Callable[..., Page])
         assert later.get(later.add(png(draw_scan(4)))[0], "reviews").json() == {"reviews": []}
 
 
+def test_what_a_killed_server_had_begun_is_finished_by_the_next(start: Callable[..., Page], tmp_path: Path) -> None:
+    page, folder = start(), tmp_path / "corrections"
+    scan = page.add(png(draw_scan(3)))[0]
+    first = _review(page, scan, MASK).json()
+    before = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+    assert _review(page, scan, np.roll(MASK, 5, axis=0), revision=first["revision"]).status_code == 200
+    finished = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+    (outline,) = (path for path in before if path not in finished)
+    (folder / outline).write_bytes(before[outline])  # killed after the review, before table and clean-up
+    (folder / "corrections.csv").write_bytes(before[Path("corrections.csv")])
+    begun = outline.with_name(outline.name.replace(".1.png", ".3.png"))  # and another time before the review
+    for path in (begun, Path("files") / f"{'0' * 32}.png", Path("files") / ".x.png-0.bcdseg-part"):
+        (folder / path).write_bytes(before[outline])
+    start()
+    assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")} == finished
+
+
 def test_only_what_a_reader_confirmed_is_ground_truth(start: Callable[..., Page], tmp_path: Path) -> None:
     page = start()
     cases: list[tuple[dict[str, Any], bool, str | None]] = [

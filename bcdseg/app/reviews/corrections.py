@@ -29,7 +29,7 @@ from bcdseg.app.sessions import UploadedScan
 from bcdseg.data.images import to_uint8
 from bcdseg.data.masks import read_mask
 from bcdseg.errors import InputError, LimitError, OptionError, OutputError
-from bcdseg.files import can_write, write_whole
+from bcdseg.files import can_write, remove_parts_below, write_whole
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import json_bytes, png_bytes
 from bcdseg.partial import locked
@@ -40,6 +40,7 @@ from bcdseg.web.bodies import MEGA
 TABLE, FILES = "corrections.csv", "files"
 FACTS = ("reader", "saved", "verdict", "predicted_label", "outline", "predicted_by", "model_hash", "threshold", "source", "frame")
 COLUMNS = ("id", "image", "mask", "label", "group", "spacing", *(f"fact:{name}" for name in FACTS))
+OURS = re.compile(r"[0-9a-f]{32}(\.[^.]+\.\d+)?\.png")
 LATEST = re.compile(r"[0-9a-f]{32}\.[^.]+\.json")
 DRAWN, UNCHANGED = "corrected", "as predicted"
 
@@ -147,6 +148,8 @@ class Corrections:
         if folder.is_dir() and any(folder.iterdir()) and not (folder / TABLE).exists() and not (folder / FILES).is_dir():
             raise OptionError(f"{folder}: contains files that are no corrections. Choose a new or an empty folder.")
         self.records()
+        if folder.is_dir():
+            self._complete()
 
     def of(self, scan: UploadedScan) -> list[Record]:
         """Return the latest review of a scan by each reader, in the order of saving."""
@@ -202,9 +205,9 @@ class Corrections:
             for name, content in contents.items():
                 write_whole(files / name, content, overwrite=True, durable=True)
             write_whole(files / f"{record.name}.json", json_bytes(asdict(record)), overwrite=True, durable=True)
-            write_whole(self.folder / TABLE, table(self.records()), overwrite=True, durable=True)
-            if before is not None and before.mask is not None and not kept:
-                (files / before.mask).unlink(missing_ok=True)
+            records = self.records()
+            write_whole(self.folder / TABLE, table(records), overwrite=True, durable=True)
+            self._remove_unused(records)
         return record, kept
 
     def contents(self, scans: Sequence[UploadedScan]) -> Mapping[str, Path | bytes]:
@@ -213,6 +216,23 @@ class Corrections:
         records = [record for record in self.records() if record.scan in keys]
         names = dict.fromkeys(name for record in records for name in (record.image, record.mask, f"{record.name}.json") if name)
         return {TABLE: table(records), **{f"{FILES}/{name}": self.folder / FILES / name for name in names}} if records else {}
+
+    def _complete(self) -> None:
+        """Finish what a killed server has begun: write the table again, and remove files that belong to no review."""
+        with locked(self.folder):
+            remove_parts_below(self.folder)
+            records = self.records()
+            written, expected = self.folder / TABLE, table(records)
+            if records and (not written.exists() or written.read_bytes() != expected):
+                write_whole(written, expected, overwrite=True, durable=True)
+            self._remove_unused(records)
+
+    def _remove_unused(self, records: Sequence[Record]) -> None:
+        """Remove images and outlines that belong to no review: neither to a latest one nor to an earlier one that was kept."""
+        used = {name for record in records for name in (record.image, record.mask)}
+        for path in (self.folder / FILES).glob("*.png"):
+            if OURS.fullmatch(path.name) and path.name not in used and not path.with_suffix(".json").exists():
+                path.unlink(missing_ok=True)
 
     def _check_room(self, size: int) -> None:
         used = sum(path.stat().st_size for path in (self.folder / FILES).iterdir() if path.is_file())
