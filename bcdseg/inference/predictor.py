@@ -20,6 +20,7 @@ from bcdseg.data.readers import read_scan
 from bcdseg.errors import BcdsegError, NotFiniteError
 from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.prediction import Prediction
+from bcdseg.inference.refinement import RefinedRegion, main_window
 from bcdseg.inference.regions import RegionInput, RegionOutput, WholeRegion, in_frame
 from bcdseg.inference.sliding_window import TiledRegion, Tiles
 from bcdseg.runtimes.base import RawOutput, Runtime, to_unit
@@ -129,7 +130,25 @@ class Predictor:
         else:
             for batch in batches:
                 add_outputs(batch, self.runtime([region.input(index) for region, index in batch]))
-        return [[region.result() for region in scan] for scan in regions]
+        outputs = [[region.result() for region in scan] for scan in regions]
+        if self.postprocessing.rules.refinement is not None:
+            self._refine(regions, outputs, self.postprocessing.rules.refinement)
+        return outputs
+
+    def _refine(self, regions: Sequence[Sequence[RegionInput]], outputs: Sequence[list[RegionOutput]], factor: float) -> None:
+        """Run the network once more on the window around the main outline of each region, and replace the region's output."""
+        refined: dict[tuple[int, int], RefinedRegion] = {}
+        for at, scan in enumerate(regions):
+            for number, region in enumerate(scan):
+                first = outputs[at][number]
+                if isinstance(region, WholeRegion) and first.probability is not None:
+                    window = main_window(first.probability, self.postprocessing.rules.threshold, factor)
+                    if window is not None:
+                        refined[at, number] = RefinedRegion(region, first, window, self.preprocessing)
+        for batch in make_batches(list(refined.values()), self.batch_size):
+            add_outputs(batch, self.runtime([region.input(index) for region, index in batch]))
+        for (at, number), region in refined.items():
+            outputs[at][number] = region.result()
 
     def add_heatmap(self, prediction: Prediction, scan: ScanImage, regions: Sequence[RegionInput]) -> Prediction:
         """Return the prediction with the heat map of a class, computed in the region that the class is from."""

@@ -77,7 +77,7 @@ class WholeRegion:
 
     def __init__(self, source: str, pixels: Pixels, preprocessing: Preprocessing) -> None:
         self.source = source
-        self.pixels = pixels.shape[0] * pixels.shape[1]
+        self.pixels = pixels
         self.prepared = preprocessing(pixels)
         self.shape = self.prepared.array.shape
         self._outputs: list[RawOutput] = []
@@ -94,7 +94,7 @@ class WholeRegion:
         """Return the output of the region, with the map at the region's own size."""
         (output,) = self._outputs
         probability = None if output.mask is None else self.prepared.placement.restore(output.mask)
-        return RegionOutput(probability, aggregate([output]), None, self.pixels, None)
+        return RegionOutput(probability, aggregate([output]), None, self.pixels.shape[0] * self.pixels.shape[1], None)
 
 
 def is_huge(size: tuple[int, ...]) -> bool:

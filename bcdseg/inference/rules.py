@@ -88,6 +88,8 @@ class Rules:
         operating_points: Class thresholds chosen on validation scans, for ``predict(..., operating_point=NAME)``.
         conformal_coverage: Fraction of scans whose label set contains the true class; None for a model without label sets.
         conformal_thresholds: Probability from which each class is in the label set, in the order of the model's classes.
+        refinement: Height and width of the window around the main outline that the network processes once more, enlarged, as a
+            multiple of the longer side of the outline; the probabilities of both passes are averaged. None for one pass.
         training_images: Statistics of the images that the model was trained on, one set per training, for the
             out-of-distribution score; empty for a model without such a score.
     """
@@ -100,6 +102,7 @@ class Rules:
     operating_points: tuple[OperatingPoint, ...] = ()
     conformal_coverage: float | None = None
     conformal_thresholds: tuple[float, ...] = ()
+    refinement: float | None = None
     training_images: tuple[TrainingImages, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -119,6 +122,8 @@ class Rules:
             raise OptionError(f"conformal_coverage={self.conformal_coverage!r} is not possible: choose a number between 0 and 1.")
         if not all(0 <= threshold <= 1 for threshold in self.conformal_thresholds):
             raise OptionError(f"conformal_thresholds={self.conformal_thresholds!r} is not possible: choose numbers from 0 to 1.")
+        if self.refinement is not None and not 1 <= self.refinement <= 10:
+            raise OptionError(f"refinement={self.refinement!r} is not possible: choose a number from 1 to 10, or None.")
         check_temperature(self.temperature)
 
     @classmethod

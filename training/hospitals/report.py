@@ -1,0 +1,64 @@
+"""Evaluate a network on the hospital that it was not trained on, and write the report with subgroups.
+
+    python training/hospitals/report.py PACKED.npz RUNS bus-bra BUS_BRA OUT --subgroups device birads size
+
+``RUNS/loho-HOSPITAL`` holds the network (``train.py --leave-out``) and its outputs (``predict.py``). Calibration and thresholds are
+fitted on other patients of the hospitals that it knows, so that nothing is chosen on the scans that are tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from choose_rules import SIZE, fit, read
+from pack import HOSPITALS, Packed
+from predict import load_network
+from release import calibrated
+
+import bcdseg
+from bcdseg import Model, Preprocessing, Rules
+from bcdseg.bundled import DEFAULT_MODEL
+
+
+def left_out_model(packed: Packed, runs: Path, hospital: str) -> Model:
+    """Return the model without a hospital, with rules from other patients of the hospitals that it knows.
+
+    Raises:
+        SystemExit: The outputs of the run are missing.
+    """
+    run = f"loho-{hospital}"
+    known = [one for one in read(packed, runs) if one.run == run and not one.left_out]
+    if not known:
+        raise SystemExit(f"{runs / run} has no outputs for other patients: run predict.py with --leave-out {hospital} --fold 0.")
+    chosen = fit(packed, known)
+    rules = Rules(
+        threshold=chosen.mask_threshold,
+        presence_threshold=round(chosen.presence_threshold, 4),
+        min_lesion_share=chosen.min_area,
+        refinement=bcdseg.load(DEFAULT_MODEL, device="cpu").rules.refinement,
+    )
+    network = calibrated(load_network(runs / run / "network.safetensors"), chosen)
+    words = {"summary": f"The recipe of {DEFAULT_MODEL}, trained without any scan of {hospital}."}
+    preprocessing = Preprocessing(size=(SIZE, SIZE), resize="fit", channels=1)
+    return Model(network, preprocessing, rules, training=words, name=f"{DEFAULT_MODEL} without {hospital}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("packed", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("hospital", choices=HOSPITALS)
+    parser.add_argument("folder", type=Path, help="the hospital's data set")
+    parser.add_argument("out", type=Path, help="the report's folder")
+    parser.add_argument("--subgroups", nargs="*", default=["size"], help="facts of the samples by which the scans are divided")
+    options = parser.parse_args()
+    model = left_out_model(Packed.load(options.packed), options.runs, options.hospital)
+    found = bcdseg.evaluate(
+        model, bcdseg.open_dataset(options.folder), subgroups=options.subgroups, out=options.out, overwrite=True
+    )
+    print(found)
+
+
+if __name__ == "__main__":
+    main()
