@@ -80,7 +80,7 @@ def train_model(
     with preserve_global_state(), silence_lightning(), keep_freed_memory():
         folder = existing or _new_folder(plan, out)
         last = None if existing is None else _last_checkpoint(existing, plan)
-        history: History = [] if last is None else last["history"]
+        history: History = [] if last is None else folders.with_seconds(last["history"], folder)
         if is_finished(history, plan.config):
             plan.report(f"The run in {folder} is finished.")
         else:

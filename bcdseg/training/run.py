@@ -127,6 +127,7 @@ def _rows(table: bytes) -> set[str]:
 
 
 CONFIG, METRICS, LAST, BEST, MODEL, SEEN = "config.toml", "metrics.csv", "last.ckpt", "best.ckpt", "model", "seen.csv"
+SECONDS = "seconds"
 COMMAND, SPLIT = "command.toml", "split.json"
 Row = Mapping[str, float]
 
@@ -179,6 +180,14 @@ def metrics_csv(history: Sequence[Row]) -> bytes:
     """Return the history as a table, one row per epoch; a cell is empty where a metric is not known."""
     columns = list(dict.fromkeys(name for row in history for name in row))
     return csv_text(columns, ([_cell(row[name]) if name in row else "" for name in columns] for row in history)).encode()
+
+
+def with_seconds(history: Sequence[Row], folder: Path) -> list[dict[str, float]]:
+    """Return the history of a checkpoint with the seconds of its epochs, which only the table of metrics contains."""
+    table = folder / METRICS
+    rows = read_csv(table.read_text()) if table.exists() else []
+    seconds = {int(row["epoch"]): {SECONDS: float(row[SECONDS])} for row in rows if row.get(SECONDS)}
+    return [{**seconds.get(int(row["epoch"]), {}), **row} for row in history]
 
 
 def _cell(value: float) -> str:

@@ -154,6 +154,8 @@ def test_the_same_seed_is_the_same_run_and_another_is_not(train: Dataset, val: D
     assert _without_time(runs[0].history) == _without_time(runs[1].history)
     assert _same(_weights(runs[0].model), _weights(runs[1].model))
     assert not _same(_weights(runs[0].model), _weights(runs[2].model))
+    for name in ("best.ckpt", "last.ckpt"):
+        assert (runs[0].folder / name).read_bytes() == (runs[1].folder / name).read_bytes()
 
 
 def test_model_and_process_are_left_as_they_were(train: Dataset, val: Dataset, tmp_path: Path) -> None:

@@ -180,8 +180,8 @@ class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
         self.log_dict(self._row, rank_zero_only=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the history to the checkpoint."""
-        checkpoint["history"] = self.history
+        """Add the history to the checkpoint, without times: checkpoints of equal runs are equal to the last byte."""
+        checkpoint["history"] = [{name: value for name, value in row.items() if name != "seconds"} for row in self.history]
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Restore the history, from which a resumed run has its epoch and the best score."""

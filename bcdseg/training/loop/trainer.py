@@ -30,7 +30,7 @@ from bcdseg.files import write_whole
 from bcdseg.runtimes.device import choose_device
 from bcdseg.training.config import FitConfig
 from bcdseg.training.loop.task import SegmentationClassificationTask
-from bcdseg.training.run import BEST, LAST, METRICS, best_epoch, is_finished, metrics_csv
+from bcdseg.training.run import BEST, LAST, METRICS, best_epoch, is_finished, metrics_csv, with_seconds
 
 
 class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
@@ -52,6 +52,10 @@ class CheckpointCallback(Checkpoint):  # type: ignore[misc]
     def __init__(self, folder: Path, description: dict[str, Any]) -> None:
         self.folder = folder
         self.description = description
+
+    def on_train_start(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:  # noqa: ARG002
+        """Complete the history of a resumed run; called by Lightning."""
+        task.history = with_seconds(task.history, self.folder)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:
         """Save the epoch; Lightning calls this method after all other callbacks."""
