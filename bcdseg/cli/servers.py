@@ -41,6 +41,20 @@ Reader = Annotated[
     str | None, in_output(metavar="NAME", help="Name of the reader in the corrections.  [default: this computer's user]")
 ]
 Browser = Annotated[bool, in_output("--browser/--no-browser", help="Whether to open the page in the browser.")]
+in_static = option_group("A page without a server")
+Static = Annotated[
+    Path | None,
+    in_static("--static", metavar="FOLDER", help="Write the page with one model to a folder that needs no server, and end."),
+]
+OnnxRuntimeWeb = Annotated[
+    Path | None,
+    in_static(
+        "--onnxruntime-web",
+        metavar="FOLDER",
+        help="The folder dist of the npm package onnxruntime-web.  [default: node_modules/onnxruntime-web/dist]",
+        show_default=False,
+    ),
+]
 RuntimeName = Annotated[str, in_hardware(metavar="NAME", help="auto (the fastest), openvino, onnxruntime or torch.")]
 Queue = Annotated[int, in_limits(min=1, metavar="N", help="Requests that may wait; the next ones get the status 429.")]
 MaxMb = Annotated[float, in_limits(metavar="MB", help="Million bytes of an upload.")]
@@ -67,6 +81,9 @@ def app_command(
     save: Save = True,
     reader: Reader = None,
     browser: Browser = True,
+    static: Static = None,
+    onnxruntime_web: OnnxRuntimeWeb = None,
+    overwrite: common.Overwrite = False,
     device: common.Device = "auto",
 ) -> None:
     """Open a page in the browser: drop scans, see outlines and sizes, correct them.
@@ -79,10 +96,16 @@ def app_command(
         bcdseg app --model my-model --no-browser
         bcdseg app --corrections to-learn --reader "A. Lee"
         bcdseg train to-learn --model bus-multi
+        bcdseg app --static page
     """
     from bcdseg.app.start import open_page
     from bcdseg.errors import OptionError
 
+    if static is not None:
+        if corrections is not None:
+            raise OptionError("--static writes a page that saves nothing: leave --corrections out.")
+        _write_static_page(static, model or [DEFAULT_MODEL], onnxruntime_web, overwrite=overwrite)
+        return
     if corrections is not None and not save:
         raise OptionError("--corrections and --no-save contradict each other: give one of them.")
     folder = corrections or (Path(CORRECTIONS) if save and host in LOOPBACK else None)
@@ -92,6 +115,17 @@ def app_command(
     if not page.is_private:
         echo(OPEN, err=True)
     page.serve(browser=browser)
+
+
+def _write_static_page(folder: Path, models: list[str], onnxruntime_web: Path | None, *, overwrite: bool) -> None:
+    from bcdseg.app.static_page import DIST, write_static_page
+    from bcdseg.errors import OptionError
+    from bcdseg.model.registry import load
+
+    if len(models) > 1:
+        raise OptionError(f"--static writes a page with one model, not {len(models)}: give --model once.")
+    page = write_static_page(load(models[0]), folder, onnxruntime_web=onnxruntime_web or DIST, overwrite=overwrite)
+    echo(str(page))
 
 
 def serve_command(

@@ -1,6 +1,7 @@
 """The pictures of docs/how-to/app.md: the page as it is, photographed in Chromium.
 
-Run from the repository's root: python docs/figures/app_screenshots.py. Needs Chromium and the extra ``dev``.
+Run from the repository's root: python docs/figures/app_screenshots.py. Needs Chromium, the extra ``dev``, and for the page
+without a server ``npm install --prefix tests/app/page_tools``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 HERE = Path(__file__).parent
 SAMPLE = HERE.parents[1] / "data/sample"
+RUNTIME = HERE.parents[1] / "tests/app/page_tools/node_modules/onnxruntime-web/dist"
 SCANS = [SAMPLE / name.split()[0] / name for name in ("normal (3).png", "normal (5).png", "benign (2).png", "benign (21).png")]
 SCANS += [SAMPLE / "malignant" / f"malignant ({number}).png" for number in (2, 13)]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -106,9 +108,20 @@ SHOTS: dict[str, tuple[dict[str, Any], Callable[[Page], None]]] = {
 
 
 def main() -> None:
-    """Open the page, and photograph it."""
+    """Open the pages, and photograph them."""
     with tempfile.TemporaryDirectory() as folder:
         photograph_all(Path(folder) / "corrections")
+        photograph_static(Path(folder) / "page")
+
+
+def photograph_static(page: Path) -> None:
+    """Photograph the page without a server, opened from its folder."""
+    command = [sys.executable, "-m", "bcdseg", "app", "--static", str(page), "--onnxruntime-web", str(RUNTIME)]
+    subprocess.run(command, check=True)
+    with sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        save(photograph(browser, f"file://{page}/index.html", DESKTOP, outlined), HERE / "app-static.png")
+        browser.close()
 
 
 def photograph_all(corrections: Path) -> None:
