@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -272,7 +273,7 @@ def test_the_command_writes_it_and_tells_it_short(small_model: bcdseg.Model, dat
     assert isinstance(run("--overwrite", "--sensitivity", "0.9").exception, bcdseg.errors.OptionError)  # type: ignore[attr-defined]
 
 
-def test_the_command_excludes_training_samples_also_by_the_old_name(data: bcdseg.Dataset, tmp_path: Path) -> None:
+def test_the_command_excludes_training_samples(data: bcdseg.Dataset, tmp_path: Path) -> None:
     model, root = bcdseg.create("plain_cnn", classes=data.classes, size=32), data.samples[0].image.parents[1]
     model.training = {"seen": remember_scans(data.select(data.ids[:4]))}
     command = [
@@ -291,19 +292,17 @@ def test_the_command_excludes_training_samples_also_by_the_old_name(data: bcdseg
     assert done.exit_code == 0, done.output
     with (tmp_path / "report" / "cases.csv").open() as file:
         assert [row["id"] for row in csv.DictReader(file)] == list(data.ids[4:])
-    with pytest.warns(DeprecationWarning, match="--unseen .* use --exclude-training-samples"):
-        again = CliRunner().invoke(app, [*command, "--unseen", "--overwrite"])
-    assert again.exit_code == 0, again.output
-    assert again.stdout == done.stdout
 
 
-def test_the_command_fails_when_only_training_samples_are_given(data: bcdseg.Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--exclude-training-samples", "--unseen"])
+def test_the_command_fails_when_only_training_samples_are_given(data: bcdseg.Dataset, option: str, tmp_path: Path) -> None:
     model, root = bcdseg.create("plain_cnn", classes=data.classes, size=32), data.samples[0].image.parents[1]
     model.training = {"seen": remember_scans(data)}
     model.save(tmp_path / "model")
-    done = CliRunner().invoke(
-        app, ["evaluate", str(tmp_path / "model"), str(root), "--exclude-training-samples", "-o", str(tmp_path / "report")]
-    )
+    command = ["evaluate", str(tmp_path / "model"), str(root), option, "-o", str(tmp_path / "report")]
+    deprecated = pytest.warns(DeprecationWarning, match="--unseen .* use --exclude-training-samples")
+    with deprecated if option == "--unseen" else nullcontext():
+        done = CliRunner().invoke(app, command)
     assert isinstance(done.exception, bcdseg.errors.LeakError)
     assert "none is left" in str(done.exception)
     assert not (tmp_path / "report").exists()
