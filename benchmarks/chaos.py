@@ -1,9 +1,15 @@
-"""Work that is killed at random moments, written by two processes at once, or written to a full or read-only disk.
+"""Work that is killed at random moments, that two processes do at once, and that lacks room, rights, memory or the right time.
 
     python benchmarks/chaos.py --kills 50
 
 Each kind of work runs in a forked process that is killed with SIGKILL after a random part of the time that it takes. After each
-kill no file may be half-written; then the work is resumed, or done again, and its files must be those of a run that was not killed.
+kill no file may be half-written and nothing that was reported as done may be missing; then the work is resumed, or done again, and
+its files must be those of a run that was not killed. The second table shows what happens
+
+- when two processes do the same work in the same folder at the same time,
+- on a disk that is full, on one that is read-only, and in a folder in which the user may not write (not root),
+- when the clock is set back by a day in the middle: files are then dated in the future,
+- when the memory that a process may use ends before the work does.
 """
 
 from __future__ import annotations
@@ -11,84 +17,42 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import ctypes
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of torch do not survive a fork
+
+from chaos_works import Work, small_model, works
 from PIL import Image
 
 import bcdseg
 from bcdseg.errors import BcdsegError
 
-SAMPLE = Path(__file__).parents[1] / "data" / "sample"
-CLASSES = ["normal", "benign", "malignant"]
-REFUSED = 3  # exit status of a process whose work was refused with one of the library's errors
-
-
-Work = Callable[[Path], None]
-"""Function that does work in a folder, or resumes it there."""
-
-
-def command(*arguments: object) -> None:
-    from bcdseg.cli import app
-
-    app([str(one) for one in arguments], standalone_mode=False)
-
-
-def small_model() -> bcdseg.Model:
-    return bcdseg.create("plain_cnn", classes=CLASSES, size=32, decoder_channels=(8, 8, 8, 8, 8), seed=0)
-
-
-def works(model: Path) -> dict[str, Work]:
-    def predict(folder: Path) -> None:
-        command("predict", SAMPLE, "--model", model, "--out", folder / "out", *(["--resume"] if (folder / "out").exists() else []))
-
-    def train(folder: Path) -> None:
-        data, run = bcdseg.open_dataset(SAMPLE), folder / "run"
-        held_out = [one for at, one in enumerate(data.ids) if not at % 4]
-        parts = data.select(set(data.ids) - set(held_out)), data.select(held_out)
-        options: dict[str, Any] = {
-            "epochs": 3,
-            "batch_size": 4,
-            "workers": 0,
-            "calibrate": False,
-            "pictures": False,
-            "device": "cpu",
-        }
-        bcdseg.fit(small_model(), *parts, out=run, **({"resume": True} if run.exists() else {**options, "progress": False}))
-
-    def evaluate(folder: Path) -> None:
-        command("evaluate", model, SAMPLE, "--out", folder / "report", "--draws", 20, "--overwrite")
-
-    def audit(folder: Path) -> None:
-        with contextlib.suppress(SystemExit):  # its status says whether something was found
-            command("audit", SAMPLE, "--out", folder / "audit", "--overwrite")
-
-    def export(folder: Path) -> None:
-        command("export", model, "--out", folder / "model.onnx", "--overwrite")
-
-    def save(folder: Path) -> None:
-        saved = bcdseg.load(model, runtime="torch")
-        for threshold in (0.3, 0.4, 0.5):
-            saved.rules = bcdseg.Rules(threshold=threshold)
-            saved.save(folder / "saved", overwrite=True)
-
-    return {"predict": predict, "train": train, "evaluate": evaluate, "audit": audit, "export": export, "save": save}
+REFUSED = 3  # exit status of a process whose work ended with one of the library's errors
+ABORTED = "ended by a signal"
+NOBODY = 65534
+CAPABILITIES = 0x20080522  # version of Linux's capset
+DAY = 24 * 3600
+PATIENCE = 600  # seconds, after which the system ends a process that hangs
 
 
 def forked(work: Callable[[], None], output: Path) -> int:
-    """Start a process that does work, and return its id. Its exit status is REFUSED after an error of the library."""
+    """Start a process that does work, and return its id. Its exit status says how the work ended."""
     child = os.fork()
     if child:
         return child
+    signal.alarm(PATIENCE)
     status = 1
     try:
         with output.open("wb") as file:
@@ -109,7 +73,9 @@ def forked(work: Callable[[], None], output: Path) -> int:
 
 
 def status_of(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status != -signal.SIGALRM, f"took longer than {PATIENCE} s"
+    return status
 
 
 def check_files(folder: Path) -> int:
@@ -138,106 +104,216 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def kill_often(name: str, work: Work, kills: int, place: Path, rng: random.Random) -> str:
-    """Kill work at random moments, resume it, and return a row of the table."""
-    whole = place / "whole"
-    whole.mkdir()
-    start = time.monotonic()
-    status = status_of(forked(lambda: work(whole), place / "log"))
-    seconds = time.monotonic() - start
-    assert status == 0, (place / "log").read_text()
-    again = place / "again"
-    again.mkdir()
-    assert status_of(forked(lambda: work(again), place / "log")) == 0
-    expected, second = contents(whole), contents(again)
-    varying = {one for one in expected if expected[one] != second.get(one)}
-    killed = checked = 0
-    for number in range(kills):
-        folder = place / str(number)
-        folder.mkdir()
-        child = forked(lambda folder=folder: work(folder), place / "log")
-        time.sleep(rng.uniform(0, seconds))
-        os.kill(child, signal.SIGKILL)
-        killed += status_of(child) == -signal.SIGKILL
-        checked += check_files(folder)
-        status = status_of(forked(lambda folder=folder: work(folder), place / "log"))
-        assert status == 0, f"{name} after kill {number}: {(place / 'log').read_text()}"
-        found = contents(folder)
-        assert found.keys() == expected.keys(), f"{name}: {sorted(found.keys() ^ expected.keys())}"
-        other = [one for one in expected if one not in varying and found[one] != expected[one]]
-        assert not other, f"{name}: {other} are other files than without the kill"
-    note = f"; differs between any two runs: {', '.join(sorted(varying))}" if varying else ""
-    return f"| {name} | {seconds:.1f} | {kills} | {killed} | {checked} | {len(expected)} the same{note} |"
+@dataclass
+class Trials:
+    """Trials of one kind of work.
 
+    Attributes:
+        name: Name of the work.
+        work: The work.
+        place: Folder in which each trial has a folder of its own.
+        rng: Random numbers of the moments.
+    """
 
-def two_writers(work: Work, place: Path) -> str:
-    """Do the same work twice at the same time in the same folder."""
-    folder = place / "both"
-    folder.mkdir()
-    children = [forked(lambda: work(folder), place / f"log{number}") for number in range(2)]
-    statuses = sorted(map(status_of, children))
-    assert statuses in ([0, 0], [0, REFUSED], [REFUSED, REFUSED]), [(place / f"log{one}").read_text() for one in range(2)]
-    checked = check_files(folder)
-    status = status_of(forked(lambda: work(folder), place / "log"))
-    assert status in (0, REFUSED), (place / "log").read_text()
-    return f"{2 - statuses.count(REFUSED)} of 2 finished, {checked} files whole"
+    name: str
+    work: Work
+    place: Path
+    rng: random.Random
 
+    def measure(self) -> None:
+        """Do the work twice without interruption: this shows its time, its memory, its files, and which of them always differ."""
+        whole, again = self._folder("whole"), self._folder("again")
+        start = time.monotonic()
+        self._finish(whole)
+        self.seconds = time.monotonic() - start
+        self._finish(again)
+        self.expected, second = contents(whole), contents(again)
+        assert self.expected.keys() == second.keys(), f"{self.name}: {sorted(self.expected.keys() ^ second.keys())}"
+        self.varying = sorted(one for one in self.expected if self.expected[one] != second[one])
 
-@contextlib.contextmanager
-def small_disk(place: Path, size: str) -> Iterator[Path | None]:
-    """Mount a small disk in memory; None where that is not permitted."""
-    folder = place / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False)
-    try:
-        yield folder if mounted.returncode == 0 else None
-    finally:
-        if mounted.returncode == 0:
-            subprocess.run(["umount", folder], check=True)
+    def kill_often(self, kills: int) -> str:
+        """Kill the work at random moments and resume it, and return a row of the first table."""
+        killed = checked = 0
+        for number in range(kills):
+            folder = self._folder(f"killed-{number}")
+            killed += self._kill(folder)
+            checked += self._checked(folder)
+            self._finish(folder)
+            self._compare(folder)
+        names = self.varying[:1] + [f"{len(self.varying) - 1} more"] * (len(self.varying) > 1)
+        note = f"; differ between any two runs: {', '.join(names)}" if self.varying else ""
+        return f"| {self.name} | {self.seconds:.1f} | {kills} | {killed} | {checked} | {len(self.expected)} the same{note} |"
 
+    def two_writers(self) -> str:
+        folder = self._folder("both")
+        children = [forked(lambda: self.work.run(folder), self.place / f"log{number}") for number in range(2)]
+        statuses = sorted(map(status_of, children))
+        logs = [(self.place / f"log{one}").read_text() for one in range(2)]
+        assert statuses in ([0, 0], [0, REFUSED], [REFUSED, REFUSED]), logs
+        checked = self._checked(folder)
+        assert self._run(folder) in (0, REFUSED), self._log()
+        return f"{2 - statuses.count(REFUSED)} of 2 finished, {checked} files whole"
 
-def full_disk(work: Work, place: Path, size: str = "200k") -> str:
-    with small_disk(place, size) as disk:
-        if disk is None:
-            return "not run: mounting a disk is not permitted"
-        status = status_of(forked(lambda: work(disk), place / "log"))
-        assert status in (0, REFUSED), (place / "log").read_text()
-        return f"{'refused' if status == REFUSED else 'fits'}, {check_files(disk)} files whole"
+    def full_disk(self) -> str:
+        with self._small_disk("full", "200k") as disk:
+            if disk is None:
+                return "not run: mounting a disk is not permitted"
+            status = self._run(disk)
+            assert status in (0, REFUSED), self._log()
+            return f"{'refused' if status == REFUSED else 'fits'}, {check_files(disk)} files whole"
 
+    def read_only(self) -> str:
+        with self._small_disk("read-only", "1m") as disk:
+            if disk is None:
+                return "not run: mounting a disk is not permitted"
+            subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+            assert self._run(disk) == REFUSED, self._log()
+            return "refused"
 
-def read_only(work: Work, place: Path) -> str:
-    with small_disk(place, "1m") as disk:
-        if disk is None:
-            return "not run: mounting a disk is not permitted"
-        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-        status = status_of(forked(lambda: work(disk), place / "log"))
-        assert status == REFUSED, (place / "log").read_text()
+    def no_rights(self) -> str:
+        """Do the work as a user who may not write in the folder."""
+        folder = self._folder("no-rights")
+        folder.chmod(0o555)
+        if os.geteuid() == 0:
+            os.chown(folder, NOBODY, NOBODY)
+
+        def run() -> None:
+            drop_rights()
+            self.work.run(folder)
+
+        status = status_of(forked(run, self.place / "log"))
+        assert status == REFUSED, self._log()
+        assert not contents(folder)
         return "refused"
+
+    def clock_back(self) -> str:
+        """Kill the work, date its files a day ahead, and resume it: so it looks after the clock was set back."""
+        folder = self._folder("clock")
+        self._kill(folder)
+        ahead = time.time() + DAY
+        for path in (*folder.rglob("*"), folder):
+            os.utime(path, (ahead, ahead), follow_symlinks=False)
+        self._finish(folder)
+        self._compare(folder)
+        return "the same files"
+
+    def out_of_memory(self, count: int) -> str:
+        """Do the work with less memory than it takes, resume it with enough, and count how it ended."""
+        ends = {0: "finished", REFUSED: "refused", 1: "ended by an exception"}
+        found = dict.fromkeys([*ends.values(), ABORTED], 0)
+        start, most = self._memory()
+        for number in range(count):
+            folder = self._folder(f"memory-{number}")
+            limit = int(start + self.rng.uniform(0.02, 0.9) * (most - start))
+
+            def run(folder: Path = folder, limit: int = limit) -> None:
+                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+                self.work.run(folder)
+
+            found[ends.get(status_of(forked(run, self.place / "log")), ABORTED)] += 1
+            self._checked(folder)
+            self._finish(folder)
+            self._compare(folder)
+        return ", ".join(f"{times} {end}" for end, times in found.items() if times) + ", then the same files"
+
+    def _folder(self, name: str) -> Path:
+        folder = self.place / name
+        folder.mkdir()
+        return folder
+
+    def _run(self, folder: Path) -> int:
+        return status_of(forked(lambda: self.work.run(folder), self.place / "log"))
+
+    def _log(self) -> str:
+        return (self.place / "log").read_text(errors="replace")
+
+    def _finish(self, folder: Path) -> None:
+        status = self._run(folder)
+        assert status == 0, f"{self.name} in {folder.name} ended with {status}: {self._log()}"
+
+    def _kill(self, folder: Path) -> bool:
+        """Start the work, kill it after a part of its time, and return whether it was still running."""
+        child = forked(lambda: self.work.run(folder), self.place / "log")
+        time.sleep(self.rng.uniform(0, self.seconds))
+        os.kill(child, signal.SIGKILL)
+        return status_of(child) == -signal.SIGKILL
+
+    def _checked(self, folder: Path) -> int:
+        """Check the files of interrupted work, and return their number."""
+        self.work.check(folder)
+        return check_files(folder)
+
+    def _compare(self, folder: Path) -> None:
+        """Check that the files are those of a run that nothing has interrupted."""
+        found = contents(folder)
+        assert found.keys() == self.expected.keys(), f"{self.name}: {sorted(found.keys() ^ self.expected.keys())}"
+        other = [one for one in self.expected if one not in self.varying and found[one] != self.expected[one]]
+        assert not other, f"{self.name} in {folder.name}: {other} are other files than without the interruption"
+        self.work.check(folder)
+
+    def _memory(self) -> tuple[int, int]:
+        """Return the address space of a process in bytes before the work, and the most during the work."""
+        folder, note = self._folder("memory"), self.place / "memory-note"
+
+        def run() -> None:
+            before = _status("VmSize")
+            self.work.run(folder)
+            note.write_text(f"{before} {_status('VmPeak')}")
+
+        assert status_of(forked(run, self.place / "log")) == 0, self._log()
+        before, most = map(int, note.read_text().split())
+        return before, most
+
+    @contextlib.contextmanager
+    def _small_disk(self, name: str, size: str) -> Iterator[Path | None]:
+        """Mount a small disk in memory; None where that is not permitted."""
+        folder = self._folder(name)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False)
+        try:
+            yield folder if mounted.returncode == 0 else None
+        finally:
+            if mounted.returncode == 0:
+                subprocess.run(["umount", folder], check=True)
+
+
+def drop_rights() -> None:
+    """Take all special rights from this process, so that root too may write only where permissions say so."""
+    header, rights = (ctypes.c_uint32 * 2)(CAPABILITIES, 0), (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, rights):
+        raise OSError(ctypes.get_errno(), "the rights can't be dropped")
+
+
+def _status(name: str) -> int:
+    """Return a size of this process in bytes, as Linux states it."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=5, help="kills of each kind of work")
+    parser.add_argument("--memory-limits", type=int, default=3, help="limits of memory that are tried for each kind of work")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", help="kinds of work; all by default")
     options = parser.parse_args()
-    rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        all_works = works(small_model().save(root / "model"))
-        chosen = {name: work for name, work in all_works.items() if not options.only or name in options.only}
+        os.environ["BCDSEG_CACHE"] = str(root / "cache")
+        kinds = works(small_model().save(root / "model"))
+        trials = []
+        for name, work in kinds.items():
+            if not options.only or name in options.only:
+                (root / name).mkdir()
+                trials.append(Trials(name, work, root / name, random.Random(f"{options.seed} {name}")))
         print("| work | seconds | kills | hit | files checked | files at the end |\n|---|---|---|---|---|---|")
-        for name, work in chosen.items():
-            (root / name).mkdir()
-            print(kill_often(name, work, options.kills, root / name, rng), flush=True)
-        print("\n| work | two writers | full disk | read-only disk |\n|---|---|---|---|")
-        for name, work in chosen.items():
-            cells = []
-            for number, trial in enumerate((two_writers, full_disk, read_only)):
-                place = root / f"{name}-{number}"
-                place.mkdir()
-                cells.append(trial(work, place))
-            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        for one in trials:
+            one.measure()
+            print(one.kill_often(options.kills), flush=True)
+        print("\n| work | two writers | full disk | read-only disk | folder of another user | clock set back | out of memory |")
+        print("|---|---|---|---|---|---|---|")
+        for one in trials:
+            cells = [one.two_writers(), one.full_disk(), one.read_only(), one.no_rights(), one.clock_back()]
+            print(f"| {' | '.join([one.name, *cells, one.out_of_memory(options.memory_limits)])} |", flush=True)
 
 
 if __name__ == "__main__":
