@@ -137,7 +137,11 @@ def limited_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
                 f"cache-control: no-store\r\n{retry}connection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # the client is gone
+                self.transport.abort()
+                return
             self.transport.resume_reading()
 
         def _expect(self, seconds: float) -> None:
