@@ -39,6 +39,7 @@ from PIL import Image
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 PATIENCE = 300.0
+EXPECTED = ("right", "wrong", "429", "503")
 
 
 def scans() -> list[bytes]:
@@ -101,13 +102,14 @@ class Load:
 
     def _request(self, at: int) -> str:
         start = time.monotonic()
-        kind = "lost"
-        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+        try:
             status, body = post(self.port, self.contents[at])
-            kind = str(status) if status in (429, 503) else "other"
+            kind = str(status)
             if status == 200:
                 response = json.loads(body)
                 kind = "right" if all(response[name] == value for name, value in self.facts[at].items()) else "wrong"
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            kind = f"lost ({type(error).__name__})"
         with self.lock:
             self.results.kinds[kind] += 1
             times = self.results.refused_seconds if kind in ("429", "503") else self.results.seconds
@@ -288,8 +290,11 @@ def main() -> None:
     rows = [
         ("right responses", results.kinds["right"]),
         ("wrong responses", results.kinds["wrong"]),
-        ("requests without a response", results.kinds["lost"]),
-        ("other responses", results.kinds["other"]),
+        ("requests without a response", sum(count for kind, count in results.kinds.items() if kind.startswith("lost"))),
+        (
+            "other responses",
+            ", ".join(f"{count} {kind}" for kind, count in results.kinds.items() if kind not in EXPECTED) or "none",
+        ),
         ("429: come again", results.kinds["429"]),
         ("503: come again", results.kinds["503"]),
         ("right responses per second", f"{results.kinds['right'] / seconds:.1f}"),
@@ -300,6 +305,7 @@ def main() -> None:
             "memory at the start, after each quarter of the requests, and at the end, MB",
             ", ".join(f"{one:.0f}" for one in results.memory),
         ),
+        ("errors in the server's log", options.log.read_text().count("Traceback") + options.log.read_text().count(" unexpected ")),
         ("exit status after SIGTERM", status),
     ]
     print("| good clients | |\n|---|---|")
