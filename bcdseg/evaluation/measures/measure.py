@@ -131,11 +131,11 @@ def with_unit(value: float, unit: str) -> str:
     return f"{number(value, unit)}{UNITS.get(unit, '')}"
 
 
-def interval(estimate: Estimate, unit: str) -> str:
-    """Return the interval in brackets, or an empty text where there is none."""
+def interval(estimate: Estimate, unit: str, form: Callable[[float, str], str] = number) -> str:
+    """Return the interval in brackets, or an empty text where there is none; ``form`` converts its ends to text."""
     if estimate.low is None or estimate.high is None:
         return ""
-    return f" ({number(estimate.low, unit)} to {number(estimate.high, unit)})"
+    return f" ({form(estimate.low, unit)} to {form(estimate.high, unit)})"
 
 
 def shown(estimate: Estimate, unit: str) -> str:
@@ -154,15 +154,6 @@ def signed_with_unit(value: float, unit: str) -> str:
     return f"{signed(value, unit)}{UNITS.get(unit, '')}"
 
 
-def signed_interval(estimate: Estimate, unit: str) -> str:
-    """Return the interval of a difference in brackets, with signs, or an empty text where there is none."""
-    if estimate.low is None or estimate.high is None:
-        return ""
-    return f" ({signed(estimate.low, unit)} to {signed(estimate.high, unit)})"
-
-
 def shown_difference(estimate: Estimate, unit: str) -> str:
     """Return a difference and its interval as text, with signs and unit, or a dash where there is no value."""
-    if estimate.value is None:
-        return NONE
-    return f"{signed_with_unit(estimate.value, unit)}{signed_interval(estimate, unit)}"
+    return NONE if estimate.value is None else f"{signed_with_unit(estimate.value, unit)}{interval(estimate, unit, signed)}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.evaluation.corruptions import CORRUPTIONS
-from bcdseg.evaluation.measures.measure import NONE, UNITS, interval, number, signed, signed_interval, signed_with_unit, with_unit
+from bcdseg.evaluation.measures.measure import NONE, UNITS, interval, number, signed, signed_with_unit, with_unit
 from bcdseg.evaluation.measures.outlines import COLUMNS, SIZE_RANGES
 from bcdseg.evaluation.report.blocks import Cell, Table
 
@@ -49,7 +49,7 @@ def difference_cell(estimate: Estimate, unit: str) -> Cell:
     if estimate.value is None:
         return Cell(NONE, estimate.note)
     text = signed_with_unit(estimate.value, unit)
-    return Cell(text, signed_interval(estimate, unit).strip(" ()") or estimate.note or "no interval")
+    return Cell(text, interval(estimate, unit, signed).strip(" ()") or estimate.note or "no interval")
 
 
 def measure_table(evaluation: Evaluation, measures: Sequence[Measure], title: str = "") -> Table:
