@@ -293,11 +293,11 @@ def toml_lines(values: Mapping[str, Any]) -> str:
     return "".join(f"{name} = {json.dumps('none' if value is None else value)}\n" for name, value in values.items())
 
 
-def known_name(name: str) -> str:
-    """Return the name of an option, or raise an OptionError that suggests the closest name."""
-    if name in TYPES:
+def known_name(name: object) -> str:
+    """Return the name of an option, or raise an OptionError that suggests the closest name. Keys of YAML may be no texts: on, 1."""
+    if isinstance(name, str) and name in TYPES:
         return name
-    near = get_close_matches(name, TYPES, n=1, cutoff=0.5)
+    near = get_close_matches(str(name), TYPES, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(TYPES)}."
     raise OptionError(f"{name!r}: no option of training has this name. {hint}")
 

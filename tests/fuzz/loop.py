@@ -24,6 +24,7 @@ from typing import Any
 
 CASE_SECONDS = 20.0  # processor time for one file
 HANG_SECONDS = 150.0  # time for one file, after which its process is killed
+START_SECONDS = 900.0  # time until the first file: imports, and each seed file once
 MEMORY = 3 * 2**30  # bytes for one file, beyond those of the process before it
 LOOPBACK = ("127.0.0.1", "localhost", "::1", None)
 CORPUS = Path(__file__).parent / "corpus"
@@ -209,8 +210,9 @@ def _wait(process: subprocess.Popen[str], current: Path) -> str:
         try:
             return process.communicate(timeout=5)[0]
         except subprocess.TimeoutExpired:
-            latest = current.stat().st_mtime if current.exists() else start
-            if time.time() - max(latest, start) > HANG_SECONDS:
+            has_begun = current.exists() and current.stat().st_mtime > start
+            waited = time.time() - (current.stat().st_mtime if has_begun else start)
+            if waited > (HANG_SECONDS if has_begun else START_SECONDS):
                 process.kill()
 
 
