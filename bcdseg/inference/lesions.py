@@ -1,4 +1,7 @@
-"""Lesions of a mask and their measurements."""
+"""Lesions of a mask and their measurements.
+
+Connected components are stored as runs of pixels: a lesion has some hundred runs where it has ten thousands of pixels.
+"""
 
 from __future__ import annotations
 

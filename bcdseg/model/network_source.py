@@ -1,4 +1,7 @@
-"""Network of a model, in memory or still in its weights file, and what identifies its weights."""
+"""Network of a model, in memory or still in its weights file, and what identifies its weights.
+
+The weights file is a safetensors file, whose header is checked before any tensor is read.
+"""
 
 from __future__ import annotations
 
