@@ -90,11 +90,11 @@ def write_static_page(model: Model, folder: Path, *, onnxruntime_web: Path = DIS
     require("markdown_it", extra="app", purpose="The page")
     with tempfile.TemporaryDirectory() as place:
         exported = model.export(Path(place) / "model.onnx")
-        graph = exported.path.read_bytes()
+        graph = _optimised(exported.path)
     contents = {
         **_page_files(),
         "facts.js": _part("facts", _facts(model)),
-        "model.js": _part("model", _packed(graph)),
+        "model.js": _part("model", base64.b64encode(graph).decode()),
         "runtime.js": _part("runtime", runtime),
         "NOTICE.txt": _notice(model, _version(onnxruntime_web)).encode(),
     }
@@ -128,6 +128,17 @@ def _runtime(dist: Path) -> dict[str, str]:
     library = (dist / LIBRARY).read_text(encoding="utf-8").partition("//# sourceMappingURL=")[0]
     worker = static_files()[WORKER][0].decode()
     return {"worker": worker, "library": library, "program": _packed((dist / PROGRAM).read_bytes())}
+
+
+def _optimised(graph: Path) -> bytes:
+    """Return a graph with the operators that ONNX Runtime fuses on any machine, so that a browser starts sooner."""
+    onnxruntime = require("onnxruntime", extra="onnx", purpose="A page without a server")
+    made = graph.with_name("optimised.onnx")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(made)
+    onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    return made.read_bytes()
 
 
 def _version(dist: Path) -> str:
@@ -185,6 +196,7 @@ def _part(name: str, value: Any) -> bytes:
 
 
 def _packed(content: bytes) -> str:
+    """Return content compressed, in base64; weights are not compressed, as that saves little and costs time."""
     return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 

@@ -29,12 +29,12 @@ export class Engine {
   async run(image) {
     await this.#started;
     const { bytes, shape, restore } = inputOf(image, this.#model.preprocessing);
-    const found = await this.#send({ scan: bytes, shape }, [bytes.buffer]);
+    const found = await this.#send("run", { scan: bytes, shape }, [bytes.buffer]);
     return { probability: found[MASK] ? restore(found[MASK]) : null, classes: found[CLASSES] ? [...found[CLASSES]] : null };
   }
 
   async #start() {
-    const [runtime, model] = await Promise.all([loadPart("runtime"), loadPart("model")]);
+    const loaded = loadPart("model"), runtime = await loadPart("runtime");
     this.#worker = new Worker(addressOf(runtime.worker), { type: "module" });
     this.#worker.onmessage = ({ data: { id, result, error } }) => {
       const [resolve, reject] = this.#waiting.get(id);
@@ -47,15 +47,17 @@ export class Engine {
       this.#waiting.clear();
     };
     const names = this.#model.outputs.filter((name) => name === MASK || name === CLASSES);
-    await this.#send({ library: addressOf(runtime.library), program: runtime.program, model, names });
+    const started = this.#send("start", { library: addressOf(runtime.library), program: runtime.program });
+    const [model] = await Promise.all([loaded, started]); // the model is read while the runtime starts
+    await this.#send("load", { model, names });
   }
 
   /** @returns {Promise<any>} */
-  #send(message, transferred = []) {
+  #send(action, given, transferred = []) {
     const id = this.#count++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, [resolve, reject]);
-      this.#worker.postMessage({ id, ...message }, transferred);
+      this.#worker.postMessage({ id, action, given }, transferred);
     });
   }
 }

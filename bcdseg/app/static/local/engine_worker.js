@@ -1,26 +1,31 @@
-// The worker that runs the exported model by WebAssembly: it gets its parts once, then scans. It imports nothing of the page.
+// The worker that runs the exported model by WebAssembly. It imports nothing of the page, which asks for one action after another:
+// start the runtime, load the model, run it on scans.
 
 let ort = null, session = null, outputs = [], last = Promise.resolve();
+const actions = { start, load, run };
 
-onmessage = ({ data }) => {
+onmessage = ({ data: { id, action, given } }) => {
   last = last.then(async () => {
     try {
-      const result = data.scan ? await run(data) : await start(data);
-      postMessage({ id: data.id, result });
+      postMessage({ id, result: await actions[action](given) });
     } catch (error) {
-      postMessage({ id: data.id, error: error.message });
+      postMessage({ id, error: error.message });
     }
   });
 };
 
-/** `library` is the address of ONNX Runtime's module; its program and the model are compressed and in base64. */
-async function start({ library, program, model, names }) {
+/** `library` is the address of ONNX Runtime's module; its program is compressed and in base64. */
+async function start({ library, program }) {
   ort = await import(library);
   ort.env.logLevel = "error";
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1; // others may not share memory
-  const [binary, graph] = await Promise.all([unpacked(program), unpacked(model)]);
-  ort.env.wasm.wasmBinary = binary;
-  session = await ort.InferenceSession.create(new Uint8Array(graph), { executionProviders: ["wasm"] });
+  const stream = new Blob([decoded(program)]).stream().pipeThrough(new DecompressionStream("gzip"));
+  ort.env.wasm.wasmBinary = await new Response(stream).arrayBuffer();
+}
+
+/** `model` is in base64, and was optimised when the page was written; `names` are those of its outputs that are used. */
+async function load({ model, names }) {
+  session = await ort.InferenceSession.create(decoded(model), { executionProviders: ["wasm"], graphOptimizationLevel: "disabled" });
   outputs = names;
 }
 
@@ -29,8 +34,8 @@ async function run({ scan, shape }) {
   return Object.fromEntries(outputs.map((name) => [name, found[name].data]));
 }
 
-async function unpacked(text) {
-  const binary = atob(text), bytes = new Uint8Array(binary.length);
-  for (let at = 0; at < bytes.length; at++) bytes[at] = binary.charCodeAt(at);
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+/** The bytes of a text in base64; older browsers decode it byte by byte. */
+function decoded(text) {
+  const { fromBase64 } = /** @type {any} */ (Uint8Array);
+  return fromBase64 ? fromBase64.call(Uint8Array, text) : Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
 }
