@@ -26,7 +26,8 @@ import torch
 from PIL import Image
 
 import bcdseg
-from bcdseg.batch.archive import TASKS, TOGETHER, Archive, Workers, connected
+from bcdseg.batch.archive import TOGETHER, Archive, Workers, connected
+from bcdseg.batch.dispatch import TASKS
 from bcdseg.batch.run_manifest import Journal, Record
 from bcdseg.batch.runner import ClipFolder, OutputFolder, by_file, gather
 from bcdseg.batch.worker import Asked

@@ -25,7 +25,6 @@ from bcdseg.types import Failure
 
 TABLE, CLIPS = "predictions.parquet", "clips.json"
 TOGETHER = {"cpu": 16, "cuda": 64}  # largest number of files per task of a worker
-TASKS = 8  # least number of tasks per worker, where there are enough files, so that no worker waits long for the last task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,16 +79,20 @@ class Archive:
             return
         with connected(workers.address, workers=workers.count) as ray:
             kind = model.device.partition(":")[0]
-            number = workers.count or int(ray.cluster_resources().get("GPU" if kind == "cuda" else "CPU", 0))
-            if number < 1:
+
+            def number() -> int:
+                there = ray.cluster_resources()
+                return workers.count or int(there.get("GPU", 0) if kind == "cuda" else there.get("CPU", 0) // asked.threads)
+
+            if number() < 1:
                 raise OptionError(f"device={model.device!r}: the cluster has none. Choose another device, or another cluster.")
             resources = {"num_gpus": 1} if kind == "cuda" else {"num_cpus": asked.threads}
             remote, sent = ray.remote(Worker).options(**resources), ray.put(model)
             dispatch = Dispatch(
                 ray,
                 lambda: remote.remote(sent, asked),
-                workers=min(number, len(left)),
-                together=max(1, min(TOGETHER.get(kind, 1), len(left) // (number * TASKS))),
+                workers=lambda: min(number(), len(left)),
+                together=TOGETHER.get(kind, 1),
                 classes=model.classes,
             )
             try:

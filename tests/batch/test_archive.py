@@ -147,7 +147,7 @@ def test_a_file_that_kills_its_workers_is_a_row_and_takes_no_other_with_it(
     asked = Asked(options=OPTIONS, frames=1, masks=True, overlay=False)
     ray.cloudpickle.register_pickle_by_value(fragile)  # workers know nothing of the tests
     remote = ray.remote(fragile.Fragile)
-    given = Dispatch(ray, lambda: remote.remote(loaded, asked), workers=1, together=1, classes=loaded.classes)
+    given = Dispatch(ray, lambda: remote.remote(loaded, asked), workers=lambda: 1, together=1, classes=loaded.classes)
     poison, scan = sorted((result.record for result in given.results(jobs)), key=lambda record: record.file)
     given.stop()
     assert (scan.file, scan.whole, scan.rows[0].get("error")) == (jobs[1].file, True, None)
