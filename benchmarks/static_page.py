@@ -1,6 +1,6 @@
 """The page without a server against the page of ``bcdseg app``: the first outline and later ones, in Chromium.
 
-    python benchmarks/static_page.py PAGE [--repeats 3]
+    python benchmarks/static_page.py PAGE [--repeats 3] [--only "a folder"]
 
 PAGE is a folder that ``bcdseg app --static`` wrote. It is opened from the folder, from a web server with one thread, and from one
 whose headers allow threads. The first outline is timed from the click on a sample of a page that has just been opened, and from
@@ -85,7 +85,7 @@ def outlines(browser: Any, address: str) -> tuple[float, float, list[float]]:
     page.wait_for_selector("#samples button")
     clicked = time.perf_counter()
     page.click("#samples li:nth-child(2) button")
-    page.wait_for_selector("#waiting", state="hidden")
+    page.wait_for_selector("#marks .line", state="attached")
     first = time.perf_counter()
     later = []
     for scan in SCANS:
@@ -104,6 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("page", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", help="one of the pages of the table")
     options = parser.parse_args()
     print("| page | first outline, from the click | from the opening | later outlines, median | slowest |\n|---|---|---|---|---|")
     with sync_playwright() as tool, web_server(options.page, {}) as plain, web_server(options.page, ISOLATED) as isolated:
@@ -115,7 +116,7 @@ def main() -> None:
                 "a web server that allows threads": isolated,
                 "`bcdseg app`": served,
             }
-            for name, address in pages.items():
+            for name, address in pages.items() if options.only is None else [(options.only, pages[options.only])]:
                 runs = [outlines(browser, address) for _ in range(options.repeats)]
                 clicks, openings = statistics.median(run[0] for run in runs), statistics.median(run[1] for run in runs)
                 later = [seconds for run in runs for seconds in run[2]]
