@@ -27,6 +27,7 @@ export class Table {
   #by = null;
   #falling = false;
   #entries = [];
+  #shown = new WeakMap(); // the row of each scan, and what it shows
 
   /** `open` and `remove` are called with a scan of the table. */
   constructor(open, remove) {
@@ -63,7 +64,18 @@ export class Table {
       if (head.dataset.key === this.#by) head.setAttribute("aria-sort", this.#falling ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     }
-    by("table-body").replaceChildren(...this.sorted.map((entry) => this.#row(entry)));
+    const body = by("table-body"), rows = this.sorted.map((entry) => this.#rowOf(entry));
+    rows.forEach((row, at) => {
+      if (body.children[at] !== row) body.insertBefore(row, body.children[at] ?? null);
+    });
+    while (body.children.length > rows.length) body.lastChild.remove();
+  }
+
+  /** The row of a scan as it is shown, or another one where something has changed. */
+  #rowOf(entry) {
+    const content = JSON.stringify([entry.error, entry.row, entry.warnings, entry.priority, readingInWords(entry)]);
+    if (this.#shown.get(entry)?.content !== content) this.#shown.set(entry, { content, row: this.#row(entry) });
+    return this.#shown.get(entry).row;
   }
 
   #row(entry) {
