@@ -1,8 +1,8 @@
 """A separate process that reads untrusted uploads, and that is replaced when a file ends it.
 
 Decoders are written in C and can't be interrupted: a JPEG of one megabyte can keep one busy for minutes. The process receives the
-file's bytes and returns metadata as JSON and pixels as raw bytes; nothing is pickled. It forks for each upload, so that one that
-takes too long ends the fork alone; on Windows, which can't fork, it ends the process.
+file's bytes and returns metadata as JSON and pixels as raw bytes; nothing is pickled. A file that is known to take long is read in
+a fork of it, where the system is Linux, so that its end is not that of the process. A fork costs several times what a scan costs.
 
 The time limit counts processor time, so that a good file is not refused because the machine has other work. A second limit counts
 the time that passes.
@@ -41,7 +41,8 @@ LENGTHS = Struct("<QQ")  # lengths of the JSON and of the bytes after it
 MEGA = 1_000_000
 START_SECONDS = 120.0
 LEAST_MEMORY, PIXEL_MEMORY = 2 * 2**30, 80  # bytes for the process itself, and per pixel of the largest scan
-FORKS = hasattr(os, "fork")  # not on Windows, where the time limit is the time that passes
+FORKS = sys.platform.startswith("linux")  # libraries of macOS may not be forked
+TIMERS = hasattr(signal, "setitimer")  # not on Windows, where the time limit is the time that passes
 GRACE = 1  # seconds after all limits at which a process is ended that did not notice them
 LOW_PRIORITY = 5  # of uploads that take long, as a nice value
 SLOW, EXPIRED = -getattr(signal, "SIGPROF", 27), -getattr(signal, "SIGALRM", 14)  # statuses after the timers of ``_limit_time``
@@ -178,8 +179,9 @@ class ReaderProcess:
         self.stop()
         command = [sys.executable, "-c", START.format(path=sys.path, memory=self._memory)]
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # a fork has no threads, and decoders need none of numpy's
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._process = subprocess.Popen(command, **pipes, env=environment, start_new_session=FORKS)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=FORKS
+        )
         if self._exchange(None, START_SECONDS) is None:
             raise RuntimeError("the process that reads uploads does not start")
 
@@ -190,7 +192,7 @@ class ReaderProcess:
             content: Bytes of the file.
             wanted: Options for reading it.
             seconds: A smaller limit of the processor time than that of the process.
-            is_urgent: Whether it is read with the priority of the server, and not with a lower one.
+            is_urgent: Whether it is read with the priority of the server, and not with a lower one in a fork.
 
         Raises:
             SlowFileError: Reading takes too much processor time.
@@ -199,9 +201,9 @@ class ReaderProcess:
         """
         self.start()
         limit = self._seconds if seconds is None else min(seconds, self._seconds)
-        passing = self._passing if FORKS else min(limit, self._passing)
-        limits = {"seconds": limit, "passing": passing, "priority": 0 if is_urgent else LOW_PRIORITY}
-        reply = self._exchange(({**limits, "wanted": asdict(wanted)}, content), passing + GRACE)
+        passing = self._passing if TIMERS else min(limit, self._passing)
+        facts = {"seconds": limit, "passing": passing, "forks": FORKS and not is_urgent, "wanted": asdict(wanted)}
+        reply = self._exchange((facts, content), passing + GRACE)
         status = self._status if reply is None else reply[0].get("status", 0)
         if status == SLOW:
             raise SlowFileError(
@@ -251,7 +253,7 @@ class ReaderProcess:
         timer.join()
         if reply is None or expired.is_set():
             status = process.wait()
-            self._status = status if not expired.is_set() else EXPIRED if FORKS else SLOW
+            self._status = status if not expired.is_set() else EXPIRED if TIMERS else SLOW
             self.stop()
             return None
         return reply
@@ -302,18 +304,17 @@ def main(memory: int) -> None:
     send(replies, {"ready": True})
     while (request := receive(requests)) is not None:
         facts, content = request
-        wanted = Wanted(**facts["wanted"])
-        if not FORKS:
-            send(replies, *_reply(bytes(content), wanted))
-            continue
-        child = os.fork()
+        child = os.fork() if facts["forks"] else 0
         if child == 0:
-            os.nice(facts["priority"])
             _limit_time(facts["seconds"], facts["passing"])
-            reply = _reply(bytes(content), wanted)
+            if facts["forks"]:
+                os.nice(LOW_PRIORITY)
+            reply = _reply(bytes(content), Wanted(**facts["wanted"]))
             _limit_time(0, 0)
             send(replies, *reply)
-            os._exit(0)
+            if facts["forks"]:
+                os._exit(0)
+            continue
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status in (SLOW, EXPIRED):
             send(replies, {"status": status})
@@ -376,5 +377,6 @@ def _limit_memory(most: int) -> None:
 
 def _limit_time(seconds: float, passing: float) -> None:
     """Let the system end this process after a processor time, and after a time that passes; 0 removes the limits."""
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    signal.setitimer(signal.ITIMER_REAL, passing)
+    if TIMERS:
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_REAL, passing)
