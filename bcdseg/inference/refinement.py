@@ -1,4 +1,7 @@
-"""Refinement: the network processes the window around the main outline of a region once more, enlarged (coarse to fine)."""
+"""Refinement: the network processes the window around the main outline of a region once more, enlarged (coarse to fine).
+
+The second pass may correct an outline, but not erase it: where its own outline is another one, the first pass stands.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.inference.lesions import Window, find_components
 from bcdseg.inference.regions import RegionOutput, WholeRegion
 from bcdseg.runtimes.base import Array
+from bcdseg.types import Mask
 
 SMALLEST = 0.3  # of the longer side of the region
 LARGEST = 0.9  # a larger window is hardly enlarged
+AGREEMENT = 0.35  # least Dice of the outlines of both passes in the window
 SAMPLED = 256  # the outline is located on about as many rows and columns
 
 
@@ -54,21 +59,32 @@ class RefinedRegion(WholeRegion):
         region: Region.
         first: Output for the whole region.
         window: Slices of the rows and columns of the region.
+        threshold: Probability from which a pixel belongs to an outline.
         preprocessing: Preprocessing of the model.
     """
 
-    def __init__(self, region: WholeRegion, first: RegionOutput, window: Window, preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, region: WholeRegion, first: RegionOutput, window: Window, threshold: float, preprocessing: Preprocessing
+    ) -> None:
         super().__init__(region.source, region.pixels[window], preprocessing)
-        self.first, self.window = first, window
+        self.first, self.window, self.threshold = first, window, threshold
 
     def result(self) -> RegionOutput:
-        """Return the output of the region; in the window, its map is the mean of both maps as logits."""
+        """Return the output of the region; in the window, its map is the mean of both maps as logits, if their outlines agree."""
         enlarged = super().result().probability
         assert self.first.probability is not None
         assert enlarged is not None
+        coarse = self.first.probability[self.window]
+        if overlap(coarse >= self.threshold, enlarged >= self.threshold) < AGREEMENT:
+            return self.first
         probability = self.first.probability.copy()
-        probability[self.window] = mean_of_logits(probability[self.window], enlarged)
+        probability[self.window] = mean_of_logits(coarse, enlarged)
         return self.first._replace(probability=probability)
+
+
+def overlap(first: Mask, second: Mask) -> float:
+    """Return the Dice coefficient of two masks, of which at least one has pixels."""
+    return float(2 * np.count_nonzero(first & second) / (np.count_nonzero(first) + np.count_nonzero(second)))
 
 
 def mean_of_logits(first: Array, second: Array) -> Array:

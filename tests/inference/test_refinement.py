@@ -99,3 +99,10 @@ def test_the_factor_is_saved_with_the_model(refined: Model, tmp_path: Path) -> N
 def test_a_factor_that_is_not_possible_is_refused(factor: float) -> None:
     with pytest.raises(errors.OptionError, match="refinement"):
         Rules(refinement=factor)
+
+
+def test_the_second_pass_does_not_erase_an_outline(once: Model, refined: Model) -> None:
+    threshold = once.rules.threshold
+    for first, both in zip(once.predict(SCANS), refined.predict(SCANS), strict=True):
+        before, after = (probability(one) >= threshold for one in (first, both))
+        assert not before.any() or (before & after).sum() > 0.2 * before.sum()

@@ -8,6 +8,7 @@ Thresholds, temperatures and weights of decisions are chosen on these files, so 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,14 @@ from train import DECODER, ENCODER, choose
 
 import bcdseg
 from bcdseg import Preprocessing
+from bcdseg.inference.refinement import RefinedRegion, main_window
+from bcdseg.inference.regions import RegionOutput, WholeRegion
 from bcdseg.networks.network import Network
+from bcdseg.runtimes.base import RawOutput
 
 BATCH = 8
+MASK_THRESHOLD = 0.4
+REFINEMENT = 1.6
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,15 @@ def load_network(path: Path) -> Network:
     return network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-@torch.inference_mode()
 def outputs(
-    network: Network, packed: Packed, rows: NDArray[np.int64], size: int, *, mirrored: bool, resize: str = "fit"
+    network: Network,
+    packed: Packed,
+    rows: NDArray[np.int64],
+    size: int,
+    *,
+    mirrored: bool,
+    resize: str = "fit",
+    refinement: float | None = None,
 ) -> Outputs:
     """Run the network on each scan, cut out of its square and preprocessed as at prediction."""
     preprocessing = Preprocessing(size=(size, size), resize=resize, channels=1)
@@ -76,22 +88,57 @@ def outputs(
     masks = np.zeros((len(rows), SIDE, SIDE), np.uint8)
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
-        boxes = [packed.boxes[row] for row in some]
-        prepared = [preprocessing(packed.images[row][_window(box)]) for row, box in zip(some, boxes, strict=True)]
-        images = torch.from_numpy(np.stack([one.array for one in prepared]))
-        images = images.flip(-1) if mirrored else images
-        features = network.encoder(images.contiguous(memory_format=torch.channels_last))
-        decoded = network.decoder(features)  # type: ignore[misc]
-        logits = network.mask_head(decoded)  # type: ignore[misc]
-        decided = network.class_head.decide(features, decoded, logits)  # type: ignore[union-attr, operator]
-        malignant = decided.lesion_classes[:, 1:] - decided.lesion_classes[:, :1]
-        decisions[start : start + BATCH] = torch.cat([decided.evidence, decided.context, malignant], dim=1).numpy()
-        probability = torch.sigmoid(logits[:, 0])
-        probability = probability.flip(-1) if mirrored else probability
-        for offset, (one, box) in enumerate(zip(prepared, boxes, strict=True)):
-            restored = one.placement.restore(probability[offset].numpy())
-            masks[start + offset][_window(box)] = np.round(restored * 255)
+        windows = [_window(packed.boxes[row]) for row in some]
+        images = [packed.images[row][window] for row, window in zip(some, windows, strict=True)]
+        regions = [WholeRegion(str(packed.ids[row]), image, preprocessing) for row, image in zip(some, images, strict=True)]
+        decisions[start : start + BATCH] = _run(network, regions, mirrored=mirrored)
+        results = [region.result() for region in regions]
+        if refinement is not None:
+            results = _refined(network, regions, results, refinement, preprocessing, mirrored=mirrored)
+        for offset, (result, window) in enumerate(zip(results, windows, strict=True)):
+            assert result.probability is not None
+            masks[start + offset][window] = np.round(result.probability * 255)
     return Outputs(rows, decisions, masks)
+
+
+@torch.inference_mode()
+def _run(network: Network, regions: Sequence[WholeRegion], *, mirrored: bool) -> NDArray[np.float32]:
+    """Add the output of the network to each region, and return the decisions."""
+    images = torch.from_numpy(np.stack([region.input(0) for region in regions]))
+    images = images.flip(-1) if mirrored else images
+    features = network.encoder(images.contiguous(memory_format=torch.channels_last))
+    decoded = network.decoder(features)  # type: ignore[misc]
+    logits = network.mask_head(decoded)  # type: ignore[misc]
+    decided = network.class_head.decide(features, decoded, logits)  # type: ignore[union-attr, operator]
+    probability = torch.sigmoid(logits[:, 0])
+    for region, mask in zip(regions, probability.flip(-1) if mirrored else probability, strict=True):
+        region.add(RawOutput(mask.numpy(), None))
+    malignant = decided.lesion_classes[:, 1:] - decided.lesion_classes[:, :1]
+    decisions: NDArray[np.float32] = torch.cat([decided.evidence, decided.context, malignant], dim=1).numpy()
+    return decisions
+
+
+def _refined(
+    network: Network,
+    regions: Sequence[WholeRegion],
+    first: Sequence[RegionOutput],
+    refinement: float,
+    preprocessing: Preprocessing,
+    *,
+    mirrored: bool,
+) -> list[RegionOutput]:
+    """Refine the main outline of each region as the library does; the decisions stay those of the whole scan."""
+    results, again = list(first), dict[int, RefinedRegion]()
+    for index, (region, result) in enumerate(zip(regions, first, strict=True)):
+        assert result.probability is not None
+        window = main_window(result.probability, MASK_THRESHOLD, refinement)
+        if window is not None:
+            again[index] = RefinedRegion(region, result, window, MASK_THRESHOLD, preprocessing)
+    if again:
+        _run(network, list(again.values()), mirrored=mirrored)
+    for index, region in again.items():
+        results[index] = region.result()
+    return results
 
 
 def _window(box: NDArray[np.int64]) -> tuple[slice, slice]:
@@ -112,6 +159,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[192])
     parser.add_argument("--mirrored", action="store_true", help="also mirrored left to right")
     parser.add_argument("--resize", default="fit", choices=["fit", "stretch"])
+    parser.add_argument("--one-pass", action="store_true", help="without refining the main outline")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -121,7 +169,8 @@ def main() -> None:
     network = load_network(options.run / "network.safetensors")
     for size in options.sizes:
         for mirrored in [False, True][: 1 + options.mirrored]:
-            found = outputs(network, packed, rows, size, mirrored=mirrored, resize=options.resize)
+            refinement = None if options.one_pass else REFINEMENT
+            found = outputs(network, packed, rows, size, mirrored=mirrored, resize=options.resize, refinement=refinement)
             found.save(file_of(options.run, size, mirrored, options.resize))
 
 

@@ -19,7 +19,7 @@ from figures import Rules as Chosen
 from figures import table
 from numpy.typing import NDArray
 from pack import CLASSES, HOSPITALS, Packed, open_hospital
-from predict import load_network
+from predict import REFINEMENT, load_network
 
 import bcdseg
 from bcdseg import Dataset, Model, OperatingPoint, Preprocessing, Rules
@@ -58,6 +58,7 @@ def rules(packed: Packed, sets: list[Unseen], chosen: Chosen) -> Rules:
         threshold=chosen.mask_threshold,
         presence_threshold=round(chosen.presence_threshold, 4),
         min_lesion_share=chosen.min_area,
+        refinement=REFINEMENT,
         min_confidence=fitted["min_confidence"],
         operating_points=tuple(_point(kind, share, probabilities[:, 2], labels == 2) for kind, share in POINTS),
     )

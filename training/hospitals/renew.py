@@ -2,6 +2,7 @@
 
     python training/hospitals/renew.py PACKED.npz RUN --mean               # both networks on patients that neither was trained on
     python training/hospitals/renew.py PACKED.npz RUN --mean --out bcdseg/model/weights/bus-multi
+    python training/hospitals/renew.py PACKED.npz                          # what refinement changes: one pass against two
 
 ``RUN`` is a run of ``train.py --release --fold 0 --start bus-multi``. With ``--mean`` the new weights are the mean of those before
 and after it (Wortsman et al., Model soups, ICML 2022). The rules were fitted on networks without a hospital (``choose_rules.py``).
@@ -21,7 +22,7 @@ from choose_rules import SIZE
 from figures import DRAWS, MEASURES, Cases, Measure, Rules, cases, table
 from numpy.typing import NDArray
 from pack import HOSPITALS, Packed
-from predict import Outputs, load_network, outputs
+from predict import REFINEMENT, Outputs, load_network, outputs
 from release import FOLD, WORDS, calibrated
 from torch import Tensor
 from train import choose
@@ -107,19 +108,23 @@ def new_figures(old: str, columns: dict[str, Cases]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packed", type=Path)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?", help="the further training; without it the network stays")
     parser.add_argument("--mean", action="store_true", help="average the weights of the run with the released ones")
     parser.add_argument("--out", type=Path, help="write the new model to this folder")
     options = parser.parse_args()
     packed, model = Packed.load(options.packed), bcdseg.load(NAME, runtime="torch", device="cpu")
     assert isinstance(model.network, Network)
-    network = load_network(options.run / "network.safetensors")
+    network = model.network if options.run is None else load_network(options.run / "network.safetensors")
     if options.mean:
         network.load_state_dict(mean_of(network.state_dict(), model.network.state_dict()))
     rows = np.setdiff1d(np.arange(len(packed)), choose(packed, None, FOLD, release=False))
-    before, after = (outputs(one, packed, rows, SIZE, mirrored=False) for one in (model.network, network))
+    passes = (None if options.run is None else REFINEMENT, REFINEMENT)
+    before, after = (
+        outputs(one, packed, rows, SIZE, mirrored=False, refinement=refinement)
+        for one, refinement in zip((model.network, network), passes, strict=True)
+    )
     old = released_rules(model)
-    new = matched_rules(old, before, after, packed.labels[rows] > 0)
+    new = old if options.run is None else matched_rules(old, before, after, packed.labels[rows] > 0)
     print(new, "\n")
     found: dict[str, Cases] = {}
     for number, hospital in enumerate(HOSPITALS):
@@ -138,7 +143,8 @@ def main() -> None:
         words = from_toml(WORDS.read_text(encoding="utf-8"))
         figures = new_figures(str(model.training["figures"]), columns)
         training = {**model.training, "method": words["method"], "measured on": words["measured on"], "figures": figures}
-        Model(network, model.preprocessing, model.rules, training=training, name=NAME).save(options.out, half=True, overwrite=True)
+        rules = replace(model.rules, refinement=REFINEMENT)
+        Model(network, model.preprocessing, rules, training=training, name=NAME).save(options.out, half=True, overwrite=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from choose_rules import SIZE, fit, read
 from pack import HOSPITALS, Packed
-from predict import load_network
+from predict import REFINEMENT, load_network
 from release import calibrated
 
 import bcdseg
@@ -36,7 +36,7 @@ def left_out_model(packed: Packed, runs: Path, hospital: str) -> Model:
         threshold=chosen.mask_threshold,
         presence_threshold=round(chosen.presence_threshold, 4),
         min_lesion_share=chosen.min_area,
-        refinement=bcdseg.load(DEFAULT_MODEL, device="cpu").rules.refinement,
+        refinement=REFINEMENT,
     )
     network = calibrated(load_network(runs / run / "network.safetensors"), chosen)
     words = {"summary": f"The recipe of {DEFAULT_MODEL}, trained without any scan of {hospital}."}
