@@ -137,15 +137,14 @@ class Predictor:
 
     def _refine(self, regions: Sequence[Sequence[RegionInput]], outputs: Sequence[list[RegionOutput]], factor: float) -> None:
         """Run the network once more on the window around the main outline of each region, and replace the region's output."""
-        threshold = self.postprocessing.rules.threshold
         refined: dict[tuple[int, int], RefinedRegion] = {}
         for at, scan in enumerate(regions):
             for number, region in enumerate(scan):
                 first = outputs[at][number]
                 if isinstance(region, WholeRegion) and first.probability is not None:
-                    window = main_window(first.probability, threshold, factor)
+                    window = main_window(first.probability, factor)
                     if window is not None:
-                        refined[at, number] = RefinedRegion(region, first, window, threshold, self.preprocessing)
+                        refined[at, number] = RefinedRegion(region, first, window, self.preprocessing)
         for batch in make_batches(list(refined.values()), self.batch_size):
             add_outputs(batch, self.runtime([region.input(index) for region, index in batch]))
         for (at, number), region in refined.items():

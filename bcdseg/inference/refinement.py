@@ -15,18 +15,18 @@ from bcdseg.inference.regions import RegionOutput, WholeRegion
 from bcdseg.runtimes.base import Array
 from bcdseg.types import Mask
 
+OUTLINED = 0.4  # probability from which a pixel belongs to an outline here, whatever the threshold of the prediction
 SMALLEST = 0.3  # of the longer side of the region
 LARGEST = 0.9  # a larger window is hardly enlarged
 AGREEMENT = 0.35  # least Dice of the outlines of both passes in the window
 SAMPLED = 256  # the outline is located on about as many rows and columns
 
 
-def main_window(probability: Array, threshold: float, factor: float) -> Window | None:
+def main_window(probability: Array, factor: float) -> Window | None:
     """Return the window around the main outline of a region: that with the largest sum of probabilities.
 
     Args:
         probability: Probability of a lesion at each pixel of the region.
-        threshold: Probability from which a pixel belongs to an outline.
         factor: Height and width of the window as a multiple of the longer side of the outline.
 
     Returns:
@@ -34,7 +34,7 @@ def main_window(probability: Array, threshold: float, factor: float) -> Window |
     """
     step = max(1, min(probability.shape) // SAMPLED)
     sampled = probability[::step, ::step]
-    outlines, _ = find_components(sampled >= threshold)
+    outlines, _ = find_components(sampled >= OUTLINED)
     if not outlines:
         return None
     main = max(outlines, key=lambda one: float(sampled[one.box][one.region].sum()))
@@ -59,15 +59,12 @@ class RefinedRegion(WholeRegion):
         region: Region.
         first: Output for the whole region.
         window: Slices of the rows and columns of the region.
-        threshold: Probability from which a pixel belongs to an outline.
         preprocessing: Preprocessing of the model.
     """
 
-    def __init__(
-        self, region: WholeRegion, first: RegionOutput, window: Window, threshold: float, preprocessing: Preprocessing
-    ) -> None:
+    def __init__(self, region: WholeRegion, first: RegionOutput, window: Window, preprocessing: Preprocessing) -> None:
         super().__init__(region.source, region.pixels[window], preprocessing)
-        self.first, self.window, self.threshold = first, window, threshold
+        self.first, self.window = first, window
 
     def result(self) -> RegionOutput:
         """Return the output of the region; in the window, its map is the mean of both maps as logits, if their outlines agree."""
@@ -75,7 +72,7 @@ class RefinedRegion(WholeRegion):
         assert self.first.probability is not None
         assert enlarged is not None
         coarse = self.first.probability[self.window]
-        if overlap(coarse >= self.threshold, enlarged >= self.threshold) < AGREEMENT:
+        if overlap(coarse >= OUTLINED, enlarged >= OUTLINED) < AGREEMENT:
             return self.first
         probability = self.first.probability.copy()
         probability[self.window] = mean_of_logits(coarse, enlarged)

@@ -16,12 +16,13 @@ import numpy as np
 from figures import MISSED, Cases, Rules, cases, false_lesions, lesion_dice, missed, table
 from numpy.typing import NDArray
 from pack import HOSPITALS, Packed
-from predict import MASK_THRESHOLD, Outputs, file_of
+from predict import Outputs, file_of
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 SIZE = 160
 HIDDEN = 0.015  # fraction of left-out lesions, among those that are outlined, which the presence threshold may hide
+MASK_THRESHOLD = 0.4
 Numbers = NDArray[np.float64]
 
 

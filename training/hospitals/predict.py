@@ -28,7 +28,6 @@ from bcdseg.networks.network import Network
 from bcdseg.runtimes.base import RawOutput
 
 BATCH = 8
-MASK_THRESHOLD = 0.4
 REFINEMENT = 1.6
 
 
@@ -131,9 +130,9 @@ def _refined(
     results, again = list(first), dict[int, RefinedRegion]()
     for index, (region, result) in enumerate(zip(regions, first, strict=True)):
         assert result.probability is not None
-        window = main_window(result.probability, MASK_THRESHOLD, refinement)
+        window = main_window(result.probability, refinement)
         if window is not None:
-            again[index] = RefinedRegion(region, result, window, MASK_THRESHOLD, preprocessing)
+            again[index] = RefinedRegion(region, result, window, preprocessing)
     if again:
         _run(network, list(again.values()), mirrored=mirrored)
     for index, region in again.items():
