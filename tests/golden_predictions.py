@@ -20,9 +20,11 @@ from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.inference.lesions import find_lesions
 from bcdseg.inference.out_of_distribution import image_statistics
 from bcdseg.inference.postprocess import Postprocessing
-from bcdseg.inference.regions import RegionOutput
+from bcdseg.inference.refinement import RefinedRegion, main_window
+from bcdseg.inference.regions import RegionOutput, WholeRegion
 from bcdseg.inference.rules import OperatingPoint, Rules
 from bcdseg.inference.writers import csv_bytes, table_rows
+from bcdseg.runtimes.base import RawOutput
 from bcdseg.runtimes.class_scores import ClassScores
 from bcdseg.types import Area, ScanImage
 
@@ -87,6 +89,30 @@ def lesions() -> list[dict[str, Any]]:
                 "sizes": [str(one) for one in found],
             }
         )
+    return cases
+
+
+def refinements() -> list[dict[str, Any]]:
+    """Maps of the whole scan and of the window around the main outline, and what the library makes of both."""
+    preprocessing, cases = Preprocessing(resize="none", stride=1), []
+    for number in range(24):
+        size = (int(RANDOM.integers(40, 600)), int(RANDOM.integers(40, 300)))
+        rows, columns = np.ogrid[: size[0], : size[1]]
+        middle, width = RANDOM.uniform(0, 1, 2) * size, RANDOM.uniform(0.02, 0.3) * max(size)
+        lesion = np.exp(-(((rows - middle[0]) ** 2 + (columns - middle[1]) ** 2) / width**2))
+        first = np.clip(lesion + (_smooth(size, 3.0) - 0.5) * 0.3, 0, 1).astype(np.float32)
+        region = WholeRegion("scan", np.zeros(size, np.uint8), preprocessing)
+        output, window = RegionOutput(first, None, None, first.size, None), main_window(first, 1.6)
+        enlarged = np.zeros((0, 0), np.float32)
+        if window is not None:
+            seen = first[window]
+            agrees = number % 3 > 0
+            enlarged = np.sqrt(seen) if agrees else np.roll(seen, (seen.shape[0] // 2, seen.shape[1] // 2), axis=(0, 1))
+            refined = RefinedRegion(region, output, window, preprocessing)
+            refined.add(RawOutput(enlarged, None))
+            output = refined.result()
+        sizes = {"width": size[1], "height": size[0], "has_window": window is not None}
+        cases.append({**sizes, "first": _coded(first), "enlarged": _coded(enlarged), "refined": _coded(output.probability)})
     return cases
 
 
@@ -180,5 +206,11 @@ def inputs() -> list[dict[str, Any]]:
 
 def write_golden(path: Path) -> None:
     """Write all cases."""
-    cases = {"lesions": lesions(), "predictions": predictions(), "statistics": statistics(), "inputs": inputs()}
+    cases = {
+        "lesions": lesions(),
+        "predictions": predictions(),
+        "statistics": statistics(),
+        "inputs": inputs(),
+        "refinements": refinements(),
+    }
     path.write_text(json.dumps(cases, allow_nan=False), encoding="utf-8")

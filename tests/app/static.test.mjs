@@ -10,6 +10,7 @@ import { inputOf } from "../../bcdseg/app/static/local/engine.js";
 import { imageStatistics } from "../../bcdseg/app/static/local/image_statistics.js";
 import { findLesions, sizeInWords } from "../../bcdseg/app/static/local/lesions.js";
 import { levelsOf, postprocess } from "../../bcdseg/app/static/local/postprocess.js";
+import { refined } from "../../bcdseg/app/static/local/refinement.js";
 import { grayOf, kindOf, maskIn } from "../../bcdseg/app/static/local/scan_image.js";
 import { csvOf, failureRow, jsonOf, rowOf } from "../../bcdseg/app/static/local/tables.js";
 import { edgesOf } from "../../bcdseg/app/static/review/mask.js";
@@ -37,6 +38,26 @@ test("components and measurements are the library's", () => {
     close(lesions, one.lesions, 1e-6, `case ${at}`);
     assert.deepEqual(lesions.map(sizeInWords), one.sizes);
   }
+});
+
+test("refinement is the library's", async () => {
+  let changed = 0;
+  for (const [at, { width, height, has_window: hasWindow, ...maps }] of golden.refinements.entries()) {
+    const image = { name: "", width, height, gray: new Uint8Array(width * height), rgba: new Uint8ClampedArray(4 * width * height) };
+    const first = { probability: floats(maps.first), classes: null }, enlarged = floats(maps.enlarged);
+    let asked = false;
+    const found = await refined(image, first, 1.6, async (part) => {
+      assert.equal(part.width * part.height, enlarged.length, `case ${at}`);
+      assert.equal(part.gray.length, enlarged.length);
+      asked = true;
+      return { probability: enlarged, classes: null };
+    });
+    assert.equal(asked, hasWindow, `case ${at}`);
+    const expected = floats(maps.refined);
+    assert.ok(found.probability.every((value, pixel) => Math.abs(value - expected[pixel]) < 1e-6), `case ${at}`);
+    changed += Number(found !== first);
+  }
+  assert.ok(changed > 3 && changed < golden.refinements.filter((one) => one.has_window).length, `${changed} were changed`);
 });
 
 test("class, candidates, warnings, priority, tables and JSON are the library's", () => {

@@ -9,6 +9,7 @@ import { Engine } from "./engine.js";
 import { findLesions, sizeInWords } from "./lesions.js";
 import { loadPart } from "./parts.js";
 import { levelsOf, postprocess } from "./postprocess.js";
+import { refined } from "./refinement.js";
 import { checkKind, maskIn, readScan, readsPixels } from "./scan_image.js";
 import { csvOf, failureRow, jsonOf, rowOf } from "./tables.js";
 
@@ -196,10 +197,16 @@ export class Browser {
 
   async #readAndRun(file) {
     const image = await readScan(file, this.#facts.limits);
-    const outputs = await this.#engine.run(image).catch((error) => {
+    const outputs = await this.#run(image).catch((error) => {
       throw error instanceof Refused ? error : new Refused(`${file.name}: can't be predicted in this browser (${error.message}).`, UNREADABLE);
     });
     return { image, outputs };
+  }
+
+  /** Runs the model, twice where its rules refine outlines. */
+  async #run(image) {
+    const first = await this.#engine.run(image), { refinement } = this.#facts.model.rules;
+    return refinement && first.probability ? refined(image, first, refinement, (part) => this.#engine.run(part)) : first;
   }
 
   #spacing(text) {
