@@ -44,7 +44,7 @@ ABORTED = "ended by a signal"
 NOBODY = 65534
 CAPABILITIES = 0x20080522  # version of Linux's capset
 DAY = 24 * 3600
-PATIENCE = 600  # seconds, after which the system ends a process that hangs
+PATIENCE = 3600  # seconds, after which the system ends a process that hangs
 
 
 def forked(work: Callable[[], None], output: Path) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import bcdseg
 from bcdseg.app.reviews.corrections import Corrections
@@ -91,8 +92,6 @@ def train(folder: Path) -> None:
 def corrections_of(model: Path) -> Work:
     """Return the work of a reader who reviews scans, some of them again; a review that was saved is noted next to the folder."""
     paths = sorted(path for path in SAMPLE.glob("benign/*.png") if "_mask" not in path.name)
-    loaded = bcdseg.load(model, runtime="torch")
-    predictions = {path: loaded.predict(path) for path in paths}
 
     def notes(folder: Path) -> Path:
         return folder.with_name(f"{folder.name}.saved")
@@ -101,7 +100,8 @@ def corrections_of(model: Path) -> Work:
         return Corrections(folder / "corrections", most_bytes=2**30)
 
     def run(folder: Path) -> None:
-        opened = store(folder)
+        opened, loaded = store(folder), bcdseg.load(model, runtime="torch")
+        predictions = {path: loaded.predict(path) for path in paths}
         for revision in range(REVISIONS):
             for path in paths:
                 if {one.source: one.revision for one in opened.records()}.get(path.name, 0) > revision:
@@ -125,7 +125,8 @@ def corrections_of(model: Path) -> Work:
         found = {one.source: one for one in opened.records()}
         for name, revision in reported.items():
             assert found[name].revision >= revision, f"{name}: review {revision} is lost"
-            mask = opened.mask(found[name], predictions[next(path for path in paths if path.name == name)].size)
+            with Image.open(SAMPLE / "benign" / name) as image:
+                mask = opened.mask(found[name], (image.height, image.width))
             assert mask is not None, f"{name}: the outline of review {revision} is lost"
             assert mask.any(), f"{name}: the outline of review {revision} is empty"
         if reported:
