@@ -59,8 +59,8 @@ export function mainWindow(probability, width, height, factor) {
 }
 
 /** An interval of a length with the centre of another one, cut at the edges of the scan. */
-function around([start, stop], side, size) {
-  const centre = (start + stop) / 2;
+function around(ends, side, size) {
+  const centre = (ends[0] + ends[1]) / 2;
   return [Math.max(0, Math.trunc(centre - side / 2)), Math.min(size, Math.ceil(centre + side / 2))];
 }
 
