@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -118,7 +118,9 @@ def _checked(subject: Subject, chosen: Format, contents: dict[str, bytes], scans
         runtime=TorchRuntime(subject.network, "cpu", subject.preprocessing.frame),
         preprocessing=subject.preprocessing,
         postprocessing=Postprocessing(
-            rules=subject.rules, classes=subject.network.config.classes, no_lesion=subject.network.config.no_lesion
+            rules=replace(subject.rules, refinement=None),  # exported models make one pass
+            classes=subject.network.config.classes,
+            no_lesion=subject.network.config.no_lesion,
         ),
     )
     with tempfile.TemporaryDirectory() as folder:

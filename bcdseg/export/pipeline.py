@@ -34,6 +34,10 @@ INSIDE = (
 BRING_BACK = "mask to the scan's size"
 PADDING = "padding with black to multiples of the stride"
 SMALL = "dropping outlined spots below rules.min_lesion_share of the scan"
+REFINEMENT = (
+    "a second pass over the window around the main outline, rules.refinement times its longer side; where the outlines of both "
+    "passes agree, the mean of their logits"
+)
 PRESENCE = "outlines are candidates where one minus the probability of no_lesion is below rules.presence_threshold"
 
 
@@ -67,7 +71,8 @@ class Subject:
         inside = INSIDE[1:] if resize == "none" else (RESIZING.format(RESIZES[resize]), *INSIDE, BRING_BACK)
         outside = [PADDING] if resize == "none" else []
         if self.network.config.decoder:
-            outside += [SMALL] + [PRESENCE] * (self.rules.presence_threshold is not None)
+            outside += [REFINEMENT] * (self.rules.refinement is not None) + [SMALL]
+            outside += [PRESENCE] * (self.rules.presence_threshold is not None)
         values: dict[str, Any] = {
             "format": "bcdseg-pipeline",
             "format_version": 1,
