@@ -385,8 +385,8 @@ def test_uploads_that_stall_keep_no_other_waiting_and_are_given_up(model_folder:
             assert (status, "too long to arrive" in refused["error"]) == (408, True)
 
 
-def test_idle_connections_do_not_close_the_page(client: TestClient) -> None:
-    with listening(client.app) as port:
+def test_idle_connections_do_not_close_the_page(model_folder: Path) -> None:
+    with listening(create_app(ModelStore([str(model_folder)]), limits=LIMITS)) as port:
         idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", "/")
