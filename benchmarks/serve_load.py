@@ -25,6 +25,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
@@ -270,7 +271,9 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=3600.0, help="time after which the good clients end")
     parser.add_argument("--model", default="busi-lite")
-    parser.add_argument("--log", type=Path, default=Path("serve-load.log"), help="where the server's log goes")
+    parser.add_argument(
+        "--log", type=Path, default=Path(tempfile.gettempdir()) / "serve-load.log", help="where the server's log goes"
+    )
     options = parser.parse_args()
     contents = scans()
     facts = expected(options.model, contents)
