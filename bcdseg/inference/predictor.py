@@ -20,7 +20,7 @@ from bcdseg.data.readers import read_scan
 from bcdseg.errors import BcdsegError, NotFiniteError
 from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.prediction import Prediction
-from bcdseg.inference.refinement import RefinedRegion, main_window
+from bcdseg.inference.refinement import RefinedRegion, refined_region
 from bcdseg.inference.regions import RegionInput, RegionOutput, WholeRegion, in_frame
 from bcdseg.inference.sliding_window import TiledRegion, Tiles
 from bcdseg.runtimes.base import RawOutput, Runtime, to_unit
@@ -140,11 +140,8 @@ class Predictor:
         refined: dict[tuple[int, int], RefinedRegion] = {}
         for at, scan in enumerate(regions):
             for number, region in enumerate(scan):
-                first = outputs[at][number]
-                if isinstance(region, WholeRegion) and first.probability is not None:
-                    window = main_window(first.probability, factor)
-                    if window is not None:
-                        refined[at, number] = RefinedRegion(region, first, window, self.preprocessing)
+                if (window := refined_region(region, outputs[at][number], factor, self.preprocessing)) is not None:
+                    refined[at, number] = window
         for batch in make_batches(list(refined.values()), self.batch_size):
             add_outputs(batch, self.runtime([region.input(index) for region, index in batch]))
         for (at, number), region in refined.items():

@@ -11,7 +11,7 @@ import numpy as np
 
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.inference.lesions import Window, find_components
-from bcdseg.inference.regions import RegionOutput, WholeRegion
+from bcdseg.inference.regions import RegionInput, RegionOutput, WholeRegion
 from bcdseg.runtimes.base import Array
 from bcdseg.types import Mask
 
@@ -77,6 +77,14 @@ class RefinedRegion(WholeRegion):
         probability = self.first.probability.copy()
         probability[self.window] = mean_of_logits(coarse, enlarged)
         return self.first._replace(probability=probability)
+
+
+def refined_region(region: RegionInput, first: RegionOutput, factor: float, preprocessing: Preprocessing) -> RefinedRegion | None:
+    """Return the window around the main outline of a region as one more input; None where there is none, or the region is tiled."""
+    if not isinstance(region, WholeRegion) or first.probability is None:
+        return None
+    window = main_window(first.probability, factor)
+    return None if window is None else RefinedRegion(region, first, window, preprocessing)
 
 
 def overlap(first: Mask, second: Mask) -> float:

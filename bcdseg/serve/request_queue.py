@@ -85,9 +85,11 @@ class RequestQueue:
         return await self._result(job)
 
     async def _result(self, job: Job) -> bytes:
+        result = asyncio.wrap_future(job.future)
+        result.add_done_callback(lambda done: done.cancelled() or done.exception())  # also where nobody waits for it any more
         try:
             with fail_after(self.limits.timeout):
-                return await asyncio.shield(asyncio.wrap_future(job.future))
+                return await asyncio.shield(result)
         except TimeoutError:
             problem = f"The prediction took longer than {self.limits.timeout:g} s. Try again later, or send a smaller scan."
             raise HTTPException(503, problem, LATER) from None

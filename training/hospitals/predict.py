@@ -22,7 +22,7 @@ from train import DECODER, ENCODER, choose
 
 import bcdseg
 from bcdseg import Preprocessing
-from bcdseg.inference.refinement import RefinedRegion, main_window
+from bcdseg.inference.refinement import RefinedRegion, refined_region
 from bcdseg.inference.regions import RegionOutput, WholeRegion
 from bcdseg.networks.network import Network
 from bcdseg.runtimes.base import RawOutput
@@ -129,10 +129,8 @@ def _refined(
     """Refine the main outline of each region as the library does; the decisions stay those of the whole scan."""
     results, again = list(first), dict[int, RefinedRegion]()
     for index, (region, result) in enumerate(zip(regions, first, strict=True)):
-        assert result.probability is not None
-        window = main_window(result.probability, refinement)
-        if window is not None:
-            again[index] = RefinedRegion(region, result, window, preprocessing)
+        if (window := refined_region(region, result, refinement, preprocessing)) is not None:
+            again[index] = window
     if again:
         _run(network, list(again.values()), mirrored=mirrored)
     for index, region in again.items():
@@ -144,9 +142,10 @@ def _window(box: NDArray[np.int64]) -> tuple[slice, slice]:
     return slice(int(box[0]), int(box[2])), slice(int(box[1]), int(box[3]))
 
 
-def file_of(run: Path, size: int, mirrored: bool, resize: str = "fit") -> Path:
+def file_of(run: Path, size: int, mirrored: bool, resize: str = "fit", *, one_pass: bool = False) -> Path:
     """Where the outputs at a size are kept."""
-    return run / f"outputs-{size}{'-mirrored' if mirrored else ''}{'' if resize == 'fit' else '-' + resize}.npz"
+    parts = ["-mirrored"] * mirrored + ["-" + resize] * (resize != "fit") + ["-one-pass"] * one_pass
+    return run / f"outputs-{size}{''.join(parts)}.npz"
 
 
 def main() -> None:
@@ -170,7 +169,7 @@ def main() -> None:
         for mirrored in [False, True][: 1 + options.mirrored]:
             refinement = None if options.one_pass else REFINEMENT
             found = outputs(network, packed, rows, size, mirrored=mirrored, resize=options.resize, refinement=refinement)
-            found.save(file_of(options.run, size, mirrored, options.resize))
+            found.save(file_of(options.run, size, mirrored, options.resize, one_pass=options.one_pass))
 
 
 if __name__ == "__main__":
