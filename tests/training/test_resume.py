@@ -61,6 +61,7 @@ def test_killed_in_an_epoch_it_ends_like_the_run_that_was_not(data: Path, finish
     assert all(row["seconds"] > 0 for row in run.history)  # also of the epochs before the kill
     for part in ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers"):
         assert _same(_last(run)[part], _last(finished)[part]), part
+    assert (run.folder / "last.ckpt").read_bytes() == (finished.folder / "last.ckpt").read_bytes()
     assert _same(run.model.network.state_dict(), finished.model.network.state_dict())
 
 

@@ -6,7 +6,9 @@ import io
 import os
 import pickle
 import shutil
+import sys
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +41,23 @@ class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:  # noqa: ARG002
         """Write a checkpoint; Lightning calls this method in the first process."""
         content = io.BytesIO()
-        torch.save(checkpoint, content)
+        torch.save(_canonical(checkpoint), content)
         write_whole(Path(path), content.getvalue(), overwrite=True, durable=True)
+
+
+def _canonical(value: Any) -> Any:
+    """Return a value in which equal strings are one object and no container occurs twice.
+
+    Pickle writes an object that occurs twice once, so equal checkpoints have equal bytes only with the same objects in common; those of
+    a resumed run come from a file, and have others in common.
+    """
+    if isinstance(value, str):
+        return sys.intern(value)
+    if type(value) in (dict, OrderedDict):
+        return type(value)((_canonical(key), _canonical(one)) for key, one in value.items())
+    if type(value) in (list, tuple):
+        return type(value)(map(_canonical, value))
+    return value
 
 
 class CheckpointCallback(Checkpoint):  # type: ignore[misc]
