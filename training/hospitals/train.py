@@ -24,7 +24,7 @@ import torch
 from augment import Batch, choose_part, marked, place, restyle
 from numpy.typing import NDArray
 from pack import CLASSES, HOSPITALS, Packed
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,6 +35,7 @@ from bcdseg.training.losses import DiceCrossEntropy
 
 ENCODER, DECODER = "tu-tf_efficientnet_lite0", (128, 64, 48, 32, 16)
 NORMAL = CLASSES.index("normal")
+SAVE_EVERY = 50  # steps
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,10 @@ class Recipe:
         class_weight: Weight of the loss of the lesion's class.
         seed: Of weights, order and augmentation.
         encoder: Name of the encoder.
-        start: ``imagenet``, or the name of a bundled model with the same encoder.
+        start: ``imagenet``, the name of a bundled model with the same encoder, or a file of weights that this script wrote.
         shares: Fraction of the scans from each hospital, in the order of ``HOSPITALS``; empty for the root of their numbers.
+        constant: Whether the learning rate stays at its highest instead of falling, so that the average covers more of the loss's
+            flat region (Cha et al., SWAD, NeurIPS 2021).
     """
 
     stages: tuple[tuple[int, int], ...] = ((128, 1100), (192, 700))
@@ -66,6 +69,7 @@ class Recipe:
     encoder: str = ENCODER
     start: str = "imagenet"
     shares: tuple[float, ...] = ()
+    constant: bool = False
 
     @property
     def steps(self) -> int:
@@ -83,6 +87,8 @@ class Recipe:
     def rate(self, step: int) -> float:
         """Learning rate at a step."""
         warm = 0.08 * self.steps
+        if self.constant:
+            return self.lr * min(1.0, step / warm)
         return self.lr * (step / warm if step < warm else 0.5 + 0.5 * float(np.cos(np.pi * (step - warm) / (self.steps - warm))))
 
 
@@ -199,11 +205,15 @@ def new_network(encoder: str, start: str) -> Network:
 
     Args:
         encoder: Name of the encoder.
-        start: ``imagenet`` starts from the encoder's ImageNet weights; the name of a bundled model from that model's own. Where
-            that has no hierarchical head, the last layer is new: presence is the lesion classes against normal.
+        start: ``imagenet`` starts from the encoder's ImageNet weights; a file from the weights in it; the name of a bundled model
+            from that model's own. Where that has no hierarchical head, the last layer is new: presence is the lesion classes
+            against normal.
     """
-    if start == "imagenet":
-        model = bcdseg.create(encoder, classes=CLASSES, weights="imagenet", head="hierarchical", decoder_channels=DECODER, size=160)
+    if start == "imagenet" or Path(start).is_file():
+        weights = "imagenet" if start == "imagenet" else None
+        model = bcdseg.create(encoder, classes=CLASSES, weights=weights, head="hierarchical", decoder_channels=DECODER, size=160)
+        if weights is None:
+            model.network.load_state_dict(load_file(start))
         return model.network  # type: ignore[return-value]
     old: Any = bcdseg.load(start, runtime="torch", device="cpu").network
     if old.config.head == "hierarchical":
@@ -248,7 +258,7 @@ def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, 
         _average(averaged, network, min(recipe.average, (1 + step) / (10 + step)))
         for name, value in parts.items():
             shown[name] = 0.98 * shown.get(name, value.item()) + 0.02 * value.item()
-        if (step + 1) % 50 == 0 or step + 1 == recipe.steps:
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps:
             pace = (time.perf_counter() - began) / (step + 1 - start)
             print(f"{step + 1}/{recipe.steps} {pace:.2f} s", *(f"{k} {v:.3f}" for k, v in shown.items()), flush=True)
             _save(checkpoint, step + 1, network, averaged, optimiser)
@@ -299,7 +309,11 @@ def main() -> None:
     parser.add_argument("--stages", type=int, nargs="+", help="size, steps, size, steps ...")
     parser.add_argument("--lr", type=float, default=Recipe.lr)
     parser.add_argument("--encoder", default=Recipe.encoder)
-    parser.add_argument("--start", default="imagenet", help="'imagenet', or a bundled model, whose own scans are then seen too")
+    parser.add_argument(
+        "--start", default="imagenet", help="'imagenet', or a file of weights or a bundled model, whose scans are seen then"
+    )
+    parser.add_argument("--average", type=float, default=Recipe.average, help="decay of the moving average of the weights")
+    parser.add_argument("--constant", action="store_true", help="the learning rate doesn't fall")
     parser.add_argument("--shares", type=float, nargs=len(HOSPITALS), help=f"fractions of the scans from {', '.join(HOSPITALS)}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -314,6 +328,8 @@ def main() -> None:
         encoder=options.encoder,
         start=options.start,
         shares=tuple(options.shares or ()),
+        average=options.average,
+        constant=options.constant,
     )
     packed = Packed.load(options.packed)
     chosen = choose(packed, options.leave_out, options.fold, options.release)

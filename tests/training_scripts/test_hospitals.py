@@ -1,0 +1,123 @@
+"""The scripts that make the default model, run on made scans of three hospitals: packed, trained, stopped, resumed, predicted."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made import busi, save, scan
+from made_folders import write_table
+from safetensors.torch import load_file
+
+HOSPITALS = Path(__file__).parents[2] / "training" / "hospitals"
+MODULES = ("augment", "pack", "predict", "train")
+PATIENTS = 6
+Script = Callable[..., None]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    """Runs a script with its arguments."""
+    monkeypatch.syspath_prepend(HOSPITALS)
+
+    def run(name: str, *arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        importlib.import_module(name).main()
+
+    yield run
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    """Made scans with the layouts of BUSI, BUS-BRA and BUS-UCLM."""
+    busi_native = busi(tmp_path / "busi_native", (PATIENTS, PATIENTS, PATIENTS))
+    bra = [["ID", "Case", "Histology", "Pathology", "BIRADS", "Device", "Width", "Height", "Side", "BBOX"]]
+    uclm = [["Image", "Doppler", "Marks", "Label"]]
+    for patient in range(3 * PATIENTS):
+        label = ("benign", "malignant")[patient % 2]
+        pixels, mask = scan(20 + patient, label)
+        save(tmp_path / "bus_bra" / "Images" / f"bus_{patient}-l.png", pixels)
+        save(tmp_path / "bus_bra" / "Masks" / f"mask_{patient}-l.png", mask.astype(np.uint8) * 255)
+        height, width = mask.shape
+        bra.append([f"bus_{patient}-l", str(patient), "cyst", label, "3", "GE Logiq 7", str(width), str(height), "left", ""])
+        label = ("Normal", "Benign", "Malignant")[patient % 3]
+        pixels, mask = scan(40 + patient, label.lower())
+        save(tmp_path / "bus_uclm" / "images" / f"P{patient}_000.png", pixels)
+        colour = mask[..., None] * np.uint8([0, 255, 0] if label == "Benign" else [255, 0, 0])
+        save(tmp_path / "bus_uclm" / "masks" / f"P{patient}_000.png", colour)
+        uclm.append([f"P{patient}_000.png", "No", "No", label])
+    write_table(tmp_path / "bus_bra" / "bus_data.csv", bra)
+    write_table(tmp_path / "bus_uclm" / "INFO.csv", uclm)
+    return [busi_native, tmp_path / "bus_bra", tmp_path / "bus_uclm"]
+
+
+class _StoppedError(Exception):
+    pass
+
+
+@pytest.mark.slow
+def test_a_training_that_was_stopped_resumes_to_the_same_weights_and_predicts_only_what_it_has_not_seen(
+    script: Script, folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed, whole, stopped = tmp_path / "packed.npz", tmp_path / "whole", tmp_path / "stopped"
+    script("pack", *folders, packed)
+    options = ["--leave-out", "bus-uclm", "--fold", "0", "--stages", "32", "2", "48", "2", "--device", "cpu"]
+    script("train", packed, whole, *options)
+
+    module = importlib.import_module("train")
+    losses, steps = module.losses, iter(range(4))
+
+    def losses_of_two_steps(*arguments: Any) -> Any:
+        if next(steps) == 2:
+            raise _StoppedError
+        return losses(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "SAVE_EVERY", 1)
+        patched.setattr(module, "losses", losses_of_two_steps)
+        with pytest.raises(_StoppedError):
+            script("train", packed, stopped, *options)
+    script("train", packed, stopped, *options)
+    expected, found = (load_file(run / "network.safetensors") for run in (whole, stopped))
+    assert all(found[name].equal(expected[name]) for name in expected)
+
+    script("predict", packed, whole, *options[:4], "--sizes", "48")
+    with np.load(whole / "outputs-48.npz") as outputs, np.load(packed) as scans:
+        unseen = (scans["hospitals"] == 2) | (scans["folds"] == 0)
+        assert outputs["rows"].tolist() == np.flatnonzero(unseen).tolist()
+        assert np.isfinite(outputs["decisions"]).all()
+
+
+@pytest.mark.slow
+def test_a_training_starts_from_the_weights_of_another(script: Script, folders: list[Path], tmp_path: Path) -> None:
+    packed, first, further = tmp_path / "packed.npz", tmp_path / "first", tmp_path / "further"
+    script("pack", *folders, packed)
+    script("train", packed, first, "--fold", "0", "--stages", "32", "1", "--device", "cpu")
+    start = first / "network.safetensors"
+    script(
+        "train",
+        packed,
+        further,
+        "--fold",
+        "0",
+        "--stages",
+        "32",
+        "1",
+        "--start",
+        start,
+        "--lr",
+        "0",
+        "--constant",
+        "--device",
+        "cpu",
+    )
+    expected, found = (load_file(run / "network.safetensors") for run in (first, further))
+    weights = [name for name in expected if name.endswith("weight")]
+    assert all(found[name].allclose(expected[name], atol=1e-6) for name in weights)
