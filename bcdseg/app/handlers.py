@@ -15,7 +15,7 @@ from bcdseg.app.limits import sample_scans
 from bcdseg.app.responses import DOWNLOADS, card_html, facts, file_name, levels
 from bcdseg.app.reviews.handlers import SHOWN
 from bcdseg.app.reviews.priority import priority
-from bcdseg.app.sessions import scans_in
+from bcdseg.app.sessions import UploadedScan, scans_in
 from bcdseg.data.images import to_uint8
 from bcdseg.errors import GoneError, InputError, OptionError
 from bcdseg.inference.writers import csv_bytes, png_bytes
@@ -63,7 +63,13 @@ def _add(state: AppState, request: Request, content: bytes, name: str) -> Respon
     session = state.session(request)
     scans = scans_in(content, name, state.limits)
     session.add(scans, state.limits)
-    return JSONResponse({"scans": [{"id": scan.id, "name": scan.name} for scan in scans]})
+    return JSONResponse({"scans": [_described(scan) for scan in scans]})
+
+
+def _described(scan: UploadedScan) -> dict[str, Any]:
+    """Return a scan as the page receives it: a frame comes with its number and its clip."""
+    frame = {} if scan.clip is None else {"frame": scan.frame, "clip": scan.clip.to_dict()}
+    return {"id": scan.id, "name": scan.name} | frame
 
 
 def remove_scan(state: AppState, request: Request) -> Response:
@@ -120,9 +126,10 @@ def table(state: AppState, request: Request) -> Response:
 
 
 def clips(state: AppState, request: Request) -> Response:
-    """Return the summary of each clip over its frames."""
+    """Return the summary of each clip over the frames that are predicted so far."""
     found = state.session(request).clips(predict_request(state, request).model)
-    return JSONResponse({"clips": [{"name": one.source, "words": str(one)} for one in found]})
+    summaries = [{"clip": clip.id, "name": one.source, "words": str(one)} | one.to_dict() for clip, one in found]
+    return JSONResponse({"clips": summaries})
 
 
 def card(state: AppState, request: Request) -> Response:

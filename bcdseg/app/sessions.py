@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bcdseg.app.clips.clip import Clip, frame_milliseconds, step_of
 from bcdseg.app.limits import Limits
 from bcdseg.data.images import FORMATS
 from bcdseg.dicom.reader import open_dicom
@@ -37,6 +38,7 @@ class UploadedScan:
         file_name: Name of the file.
         content: Bytes of its file, which the frames of a clip share.
         frame: Frame of a clip, counted from 1; None for a file that is one scan.
+        clip: The clip that it is a frame of; None for a file that is one scan.
         unmarked_dicom: Whether the file is DICOM without the mark ``DICM``, as old ones are.
         id: Random, unguessable id for URLs.
     """
@@ -45,6 +47,7 @@ class UploadedScan:
     file_name: str
     content: bytes = field(repr=False)
     frame: int | None = None
+    clip: Clip | None = None
     unmarked_dicom: bool = False
     id: str = field(default_factory=lambda: secrets.token_hex(16))
 
@@ -71,11 +74,10 @@ def scans_in(content: bytes, name: str, limits: Limits) -> list[UploadedScan]:
     count, unmarked = len(image.frames), not is_dicom(content)
     if count == 1:
         return [UploadedScan(name=name, file_name=name, content=content, unmarked_dicom=unmarked)]
-    every = -(-count // limits.frames)
-    frames = [DicomFrame(image, number) for number in range(1, count + 1, every)]
-    return [
-        UploadedScan(name=one.name, file_name=name, content=content, frame=one.number, unmarked_dicom=unmarked) for one in frames
-    ]
+    every = step_of(count, limits.frames)
+    clip = Clip(name=name, frames=count, every=every, milliseconds=frame_milliseconds(content, name))
+    shared: dict[str, Any] = {"file_name": name, "content": content, "clip": clip, "unmarked_dicom": unmarked}
+    return [UploadedScan(name=DicomFrame(image, number).name, frame=number, **shared) for number in clip.numbers]
 
 
 def _declared_size(content: bytes) -> tuple[int, int]:
@@ -162,13 +164,13 @@ class Session:
             if scan.frame is not None:
                 self.frames[model, scan.id] = result if isinstance(result, Failure) else _without_masks(result)
 
-    def clips(self, model: str) -> list[ClipSummary]:
-        """Return the summary of each clip over its predicted frames."""
-        clips: dict[int, list[Prediction | Failure]] = {}
+    def clips(self, model: str) -> list[tuple[Clip, ClipSummary]]:
+        """Return each clip with its summary over the frames that are predicted so far."""
+        clips: dict[Clip, list[Prediction | Failure]] = {}
         for key, scan in list(self.scans.items()):  # others may be removed meanwhile
-            if (result := self.frames.get((model, key))) is not None:
-                clips.setdefault(id(scan.content), []).append(result)
-        return [summarize_clip(results) for results in clips.values()]
+            if scan.clip is not None and (result := self.frames.get((model, key))) is not None:
+                clips.setdefault(scan.clip, []).append(result)
+        return [(clip, summarize_clip(results)) for clip, results in clips.items()]
 
     def scan(self, key: str) -> UploadedScan:
         """Return a scan by its id."""

@@ -222,6 +222,7 @@ test("keys have the names of the list", () => {
   assert.equal(press("?", { shiftKey: true }), "?");
   assert.equal(press("Z", { metaKey: true, shiftKey: true }), "Ctrl+Shift+z");
   assert.equal(press("z", { ctrlKey: true }), "Ctrl+z");
+  assert.equal(press(" "), "Space");
 });
 
 test("a saved review becomes the reading, and what was accepted is the reader's own", () => {

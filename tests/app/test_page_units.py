@@ -28,8 +28,9 @@ def _test_modules(name: str, **variables: str) -> None:
 
 
 @pytest.mark.skipif(_node() is None, reason="there is no Node")
-def test_modules_of_the_page() -> None:
-    _test_modules("page.test.mjs")
+@pytest.mark.parametrize("name", ["page.test.mjs", "clip.test.mjs"])
+def test_modules_of_the_page(name: str) -> None:
+    _test_modules(name)
 
 
 @pytest.mark.skipif(_node() is None, reason="there is no Node")

@@ -137,7 +137,10 @@ def test_what_a_machine_wrote_beside_the_scan_is_not_shown(page: Page) -> None:
 def test_a_clip_becomes_a_bounded_number_of_frames(page: Page) -> None:
     clip = np.stack([draw_scan(seed) for seed in range(7)])
     scans = page.add(content(dicom(clip, clip=True)), "clip.dcm")
-    assert [scan["name"] for scan in scans] == ["clip.dcm#1", "clip.dcm#4", "clip.dcm#7"]
+    assert [(scan["name"], scan["frame"]) for scan in scans] == [("clip.dcm#1", 1), ("clip.dcm#4", 4), ("clip.dcm#7", 7)]
+    told = scans[0]["clip"]
+    assert [scan["clip"] for scan in scans] == [told] * 3
+    assert (told["name"], told["frames"], told["every"], told["left_out"]) == ("clip.dcm", 7, 3, 4)
     assert page.answer(scans[1])["frame"] == 4
     assert "clip_frame4_seg.dcm" in page.get(scans[1], "files/outline.dcm").headers["content-disposition"]
 
@@ -151,7 +154,9 @@ def test_the_frames_of_a_clip_are_summed_up(page: Page, model_folder: Path) -> N
         page.answer(frame)
         page.answer(frame, threshold=0.9)  # the summary stays with the model's own
     expected = bcdseg.summarize_clip(bcdseg.load(model_folder).predict(content(dicom(clip, clip=True))))
-    assert page.client.get(asked).json() == {"clips": [{"name": "clip.dcm", "words": str(expected)}]}
+    (summary,) = page.client.get(asked).json()["clips"]
+    facts = json.loads(json.dumps(expected.to_dict())) | {"source": "clip.dcm"}
+    assert summary == {"clip": frames[0]["clip"]["id"], "name": "clip.dcm", "words": str(expected)} | facts
     page.client.delete(f"{page.root}/scans/{frames[0]['id']}")
     assert "2 frames" in page.client.get(asked).json()["clips"][0]["words"]
 

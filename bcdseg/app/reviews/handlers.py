@@ -17,7 +17,7 @@ from bcdseg.errors import OptionError
 from bcdseg.evaluation.metrics.outline import dice
 from bcdseg.inference.lesions import find_lesions
 from bcdseg.inference.prediction import Prediction
-from bcdseg.types import Mask
+from bcdseg.types import Area, Mask
 
 SHOWN = ("reader", "verdict", "label", "outline", "revision", "saved", "predicted_by", "predicted_label")
 OFF = "Corrections are not saved: start bcdseg app with --corrections FOLDER."
@@ -45,7 +45,8 @@ def outlined(prediction: Prediction, mask: Mask | None) -> dict[str, Any]:
     if mask is None:
         return {"edges": None, "lesions": [], "sizes": [], "dice": None}
     probability = np.zeros(mask.shape, np.float32) if prediction.mask_probability is None else prediction.mask_probability
-    lesions = find_lesions(mask, probability, min_share=0, spacing=prediction.spacing)[1]
+    area = None if prediction.area is None else Area(box=prediction.area, spacing=prediction.spacing)
+    lesions = find_lesions(mask, probability, min_share=0, spacing=prediction.spacing, pixels=prediction.image, area=area)[1]
     agreement = None if prediction.mask is None else dice(mask, prediction.mask)
     return {
         "edges": edges(mask),

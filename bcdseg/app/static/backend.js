@@ -18,6 +18,15 @@
  */
 
 /**
+ * A scan of an uploaded file; a frame has its number, counted from 1, and its clip.
+ * @typedef {object} Scan
+ * @property {string} id
+ * @property {string} name
+ * @property {number} [frame]
+ * @property {import("./clip/timeline.js").Clip} [clip]
+ */
+
+/**
  * What predicts for the page. Scans are named by the ids that `upload` and `sample` return.
  * @typedef {object} Backend
  * @property {"server" | "browser"} runs Where it predicts; the page shows what it offers there.
@@ -27,13 +36,14 @@
  * @property {string} reader Name of the reader that the page suggests.
  * @property {string[]} files Names of the files that `file` offers.
  * @property {() => void} close Releases all scans; the page is being left.
- * @property {(file: File) => Promise<{id: string, name: string}[]>} upload
- * @property {(name: string) => Promise<{id: string, name: string}[]>} sample
+ * @property {(file: File) => Promise<Scan[]>} upload
+ * @property {(name: string) => Promise<Scan[]>} sample
  * @property {(name: string) => string} sampleImage Address of the image of a sample.
  * @property {(scan: string) => Promise<void>} remove
  * @property {(scan: string, question: Question, signal?: AbortSignal) => Promise<any>} answer The prediction of a scan.
  * @property {(scan: string, question: Question) => Promise<Uint8Array>} levels The hundredths that each pixel's probability reaches.
  * @property {(scan: string, question: Question) => string} image Address of the scan as an image.
+ * @property {(scan: string, question: Question) => Promise<Blob>} picture The same image, to be kept by the page.
  * @property {(scan: string, question: Question, of: string) => string} heat Address of the heat map of a class.
  * @property {(scan: string, question: Question, name: string) => Link} file A file of the prediction.
  * @property {(model: string) => Link} table The table of the batch.
@@ -43,7 +53,7 @@
  * @property {(scan: string, file: File, question: Question) => Promise<void>} addTruth
  * @property {(scan: string, question: Question) => Promise<any>} truth
  * @property {(scan: string, question: Question, model: string) => Promise<any>} second
- * @property {(model: string) => Promise<{name: string, words: string}[]>} clips
+ * @property {(model: string) => Promise<any[]>} clips The summary of each clip over the frames that are predicted so far.
  * @property {(model: string) => Promise<string>} card The card of a model, as HTML.
  * @property {(file: File) => Promise<string>} report Address of an opened report.
  * @property {(address: string) => Promise<string>} reason Why an address gives no picture.

@@ -1,6 +1,8 @@
 // The page: what is open, what is shown, and what is asked of the backend when.
 
+import { Player } from "./clip/player.js";
 import { by, complain, make, say } from "./dom.js";
+import { keyGroups } from "./key_groups.js";
 import { scanOfMask, stem } from "./review/comparison.js";
 import { Keys } from "./review/keys.js";
 import { readingOf } from "./review/reading.js";
@@ -11,7 +13,9 @@ import { openTab, startTabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
 
 const FEW = 4; // problems that are listed one by one
-const UNREAD = { row: null, warnings: null, priority: null, error: null, step: null, point: null };
+const UNREAD = { row: null, warnings: null, priority: null, error: null, step: null, point: null, drawn: null };
+const WHILE_PLAYING = ["Clip", "Display", "Help"]; // titles of the keys that act
+const OFTEN = 5; // frames after which the summary of a clip is made again
 const EMPTY = "Several scans at once, in a table that sorts. Add some, or drop them anywhere on this page.";
 
 class Page {
@@ -22,62 +26,29 @@ class Page {
   constructor(backend) {
     this.backend = backend;
     this.scan = new ScanView(backend, () => by("model").value, (entry, error) => this.#failed(entry, error), () => this.#refresh());
+    this.player = new Player(this.scan.viewer, (entry) => this.#open(entry), () => this.#standBy());
     this.table = new Table((entry) => this.#open(entry), (entry) => this.#remove(entry));
     by("model").replaceChildren(...backend.models.map((name) => make("option", { value: name }, name)));
     by("samples").replaceChildren(...backend.samples.map((name) => this.#sample(name)));
     by("storage-note").textContent = backend.corrections ? `A scan that you correct or judge is saved in ${backend.corrections}` : "";
     this.#listen();
     this.#refresh();
-    this.#listenForKeys(new Tone());
+    this.#listenForKeys();
   }
 
-  #listenForKeys(tone) {
-    const { editor, reading, comparison, viewer } = this.scan;
-    const serves = (action) => (this.backend.runs === "server" ? action : null);
-    const corrects = (action) => (this.backend.corrections ? action : null);
-    const flip = (id) => () => by(id).click();
-    const groups = [
-      ["Scans", [["ArrowLeft", "Previous scan", () => this.#step(-1)], ["ArrowRight", "Next scan", () => this.#step(1)]]],
-      ["Reading", [
-        ["a", "Accept", corrects(() => reading.judge("accepted"))],
-        ["u", "Uncertain", corrects(() => reading.judge("uncertain"))],
-        ["x", "Reject", corrects(() => reading.judge("rejected"))],
-        ["1 2 3 4 5 6 7 8 9", "Class, in the order of the page", corrects((event) => reading.chooseClass(Number(event.key) - 1))],
-      ]],
-      ["Outline", [
-        ["v", "Move the scan", () => editor.choose("move")],
-        ["b", "Brush", corrects(() => editor.choose("brush"))],
-        ["e", "Eraser", corrects(() => editor.choose("eraser"))],
-        ["p", "Polygon", corrects(() => editor.choose("polygon"))],
-        ["c", "Calipers", () => editor.choose("calipers")],
-        ["[", "Smaller brush", () => editor.changeSize(-4)],
-        ["]", "Larger brush", () => editor.changeSize(4)],
-        ["Ctrl+z", "Undo", corrects(() => editor.undo())],
-        ["Ctrl+y Ctrl+Shift+z", "Redo", corrects(() => editor.redo())],
-        ["r", "Back to the model's outline", corrects(() => editor.reset())],
-        ["Delete", "Clear the outline", corrects(() => editor.clear())],
-        ["Escape", "Give up a line, remove a caliper, put the tool away", () => editor.escape()],
-      ]],
-      ["Display", [
-        ["+ =", "Zoom in", () => viewer.zoomBy(1)],
-        ["-", "Zoom out", () => viewer.zoomBy(-1)],
-        ["0", "Fit", () => viewer.zoomToFit()],
-        ["o", "Outline on or off", flip("show-outline")],
-        ["l", "Axes on or off", flip("show-axes")],
-        ["g", "Compared outlines on or off", () => comparison.toggle()],
-        ["m", "Next model to compare with", serves(() => comparison.nextModel())],
-        ["h", "Heat map on or off", serves(flip("show-heat"))],
-        ["j", "Darker", () => tone.change("brightness", -1)],
-        ["k", "Brighter", () => tone.change("brightness", 1)],
-        ["J", "Less contrast", () => tone.change("contrast", -1)],
-        ["K", "More contrast", () => tone.change("contrast", 1)],
-        [",", "Lower gamma", () => tone.change("gamma", -1)],
-        [".", "Higher gamma", () => tone.change("gamma", 1)],
-        ["i", "As recorded", () => tone.reset()],
-      ]],
-      ["Help", [["?", "This list", () => keys.show()]]],
-    ];
-    const keys = new Keys(groups, () => this.scan.entry && !by("view-scan").hidden);
+  #listenForKeys() {
+    const { backend, scan, player } = this;
+    const groups = keyGroups({ backend, scan, player, tone: new Tone(), step: (count) => this.#step(count), help: () => keys.show() });
+    const keys = new Keys(groups, (title) => {
+      if (title === "Help") return true;
+      if (!this.#shown || by("view-scan").hidden) return false;
+      return title === "Clip" ? player.entry !== null : scan.entry !== null || WHILE_PLAYING.includes(title);
+    });
+  }
+
+  /** The scan that is shown, also the frame at which a clip is by now. */
+  get #shown() {
+    return this.scan.entry ?? this.player.entry;
   }
 
   #listen() {
@@ -95,7 +66,7 @@ class Page {
     by("problem-close").addEventListener("click", () => complain(""));
     by("previous").addEventListener("click", () => this.#step(-1));
     by("next").addEventListener("click", () => this.#step(1));
-    by("close-scan").addEventListener("click", () => this.#remove(this.scan.entry));
+    by("close-scan").addEventListener("click", () => this.#close());
     by("clear").addEventListener("click", () => this.#clear());
     addEventListener("pagehide", () => this.backend.close());
     addEventListener("pageshow", (event) => event.persisted && location.reload());
@@ -143,7 +114,7 @@ class Page {
     const more = problems.length > FEW ? [`and ${problems.length - FEW} more`] : [];
     complain([...problems.slice(0, FEW), ...more].join("\n"));
     this.#present(this.#entries.slice(before), asBatch);
-    if (masks.length && !scans.length && this.scan.entry) this.#open(this.scan.entry);
+    if (masks.length && !scans.length && this.#shown) this.#open(this.#shown);
   }
 
   /** Scans, and the mask files of those scans or of scans that are open; a mask alone is opened as it is. */
@@ -154,13 +125,14 @@ class Page {
   }
 
   #hold(scans) {
-    this.#entries.push(...scans.map((scan) => ({ ...scan, ...UNREAD, spacing: null, masks: [], reading: null })));
+    this.#entries.push(...scans.map((scan) => ({ ...scan, ...UNREAD, spacing: null, masks: [], reading: null, picture: null })));
     this.#refresh();
   }
 
   #present(added, asBatch) {
     if (!added.length) return;
-    if (added.length === 1 && !asBatch) {
+    const isClip = added[0].clip && added.every((entry) => entry.clip?.id === added[0].clip.id);
+    if ((added.length === 1 || isClip) && !asBatch) {
       this.#open(added[0]); // fills the table once it is shown, or removed because it can't be read
       return;
     }
@@ -189,13 +161,28 @@ class Page {
     return make("li", {}, make("button", { type: "button", onclick: open }, make("img", { src: this.backend.sampleImage(name), alt: "" }), `Labelled ${label}`));
   }
 
-  #open(entry) {
+  async #open(entry) {
     openTab("scan");
     by("welcome").hidden = true;
     by("result").hidden = false;
     if (!by("result").contains(document.activeElement)) by("scan-name").focus({ preventScroll: true });
     this.#place(entry);
-    this.scan.open(entry).then(() => this.#fill());
+    by("close-scan").setAttribute("aria-label", entry.clip ? "Remove this clip" : "Remove this scan");
+    if (entry.clip) this.player.show(entry, this.#framesOf(entry));
+    else this.player.leave();
+    await this.scan.open(entry, Boolean(entry.drawn && entry.picture));
+    await this.#fill();
+  }
+
+  /** The frames of a clip follow each other. */
+  #standBy() {
+    this.scan.standBy();
+    by("scan-place").textContent = "";
+  }
+
+  /** All frames of the clip of a frame, in their order. */
+  #framesOf({ clip }) {
+    return this.#entries.filter((one) => one.clip?.id === clip.id).sort((one, other) => one.frame - other.frame);
   }
 
   #place(entry) {
@@ -206,7 +193,7 @@ class Page {
 
   #step(count) {
     const readable = this.table.sorted.filter((entry) => !entry.error);
-    const at = readable.indexOf(this.scan.entry);
+    const at = readable.indexOf(this.#shown);
     if (readable.length > 1) this.#open(readable[(at + count + readable.length) % readable.length]);
   }
 
@@ -217,40 +204,57 @@ class Page {
       return;
     }
     const alone = this.#entries.length === 1;
+    const other = entry.clip && this.#framesOf(entry).find((one) => one !== entry && !one.error);
     entry.error = error.message;
-    if (alone) await this.#remove(entry);
+    if (other) this.#open(other); // the player marks frames that can't be read
+    else if (alone) await this.#remove(entry);
     else this.#refresh();
     complain(error.message);
-    if (!alone) openTab("batch");
+    if (!alone && !other) openTab("batch");
   }
 
-  /** The lines of the table, one scan after another. */
+  /** The lines of the table and the frames of the displayed clip, one after another, so that others can ask meanwhile. */
   async #fill() {
     if (this.#filling) return;
     this.#filling = true;
     by("clips").hidden = true;
-    for (let entry; (entry = this.#entries.find((one) => !one.row && !one.error)); this.#refresh()) {
-      const model = by("model").value;
-      try {
-        const { row, flags, priority, reviews } = await this.backend.answer(entry.id, { model });
-        if (model !== by("model").value) continue;
-        Object.assign(entry, { row, priority, warnings: flags.map((flag) => flag.message) });
-        entry.reading ??= readingOf(reviews.find((review) => review.reader === this.scan.reading.reader));
-      } catch (error) {
-        if (!this.#entries.includes(entry)) continue; // removed meanwhile
-        entry.error = error.message;
-        if (error.gone) complain(error.message);
-      }
+    for (let entry, count = 1; (entry = this.#next()); count++) {
+      await this.#predict(entry);
+      this.#refresh();
+      if (entry.clip && count % OFTEN === 0) await this.#sumUp();
     }
     this.#filling = false;
     await this.#sumUp();
   }
 
-  /** What each clip's frames say together, once all are answered. */
+  #next() {
+    return this.player.next() ?? this.#entries.find((one) => !one.row && !one.error);
+  }
+
+  async #predict(entry) {
+    const model = by("model").value;
+    try {
+      const answer = await this.backend.answer(entry.id, { model });
+      if (model !== by("model").value) return;
+      if (entry.clip && entry.clip.id === this.player.entry?.clip.id) entry.picture ??= URL.createObjectURL(await this.backend.picture(entry.id, { model }));
+      if (model !== by("model").value) return;
+      const { row, flags, priority, reviews } = answer;
+      Object.assign(entry, { row, priority, warnings: flags.map((flag) => flag.message), drawn: entry.clip ? answer : null });
+      entry.reading ??= readingOf(reviews.find((review) => review.reader === this.scan.reading.reader));
+    } catch (error) {
+      if (!this.#entries.includes(entry)) return; // removed meanwhile
+      entry.error = error.message;
+      if (error.gone) complain(error.message);
+    }
+  }
+
+  /** The summary of each clip over its frames: in the player, and above the table once all are predicted. */
   async #sumUp() {
+    const model = by("model").value;
+    const clips = this.#entries.length ? await this.backend.clips(model).catch(() => []) : [];
+    if (model !== by("model").value) return;
+    this.player.sumUp(clips);
     if (this.#filling) return;
-    const clips = this.#entries.length ? await this.backend.clips(by("model").value).catch(() => []) : [];
-    if (this.#filling) return; // by now with another model, perhaps
     by("clips").replaceChildren(...clips.map(({ name, words }) => make("li", {}, make("strong", {}, name), ` ${words}`)));
     by("clips").hidden = !clips.length;
   }
@@ -269,21 +273,49 @@ class Page {
     Object.assign(by("zip"), this.backend.archive(by("model").value));
     if (count > 1 && done === count) say(`All ${count} scans are read.`);
     if (this.scan.entry) this.#place(this.scan.entry);
+    this.player.refresh();
+  }
+
+  /** Removes what is shown: a scan, or a clip with all its frames. */
+  async #close() {
+    const entry = this.#shown;
+    if (!entry.clip) {
+      await this.#remove(entry);
+      return;
+    }
+    const frames = this.#framesOf(entry), at = this.#entries.indexOf(frames[0]);
+    this.player.leave();
+    this.#entries = this.#entries.filter((one) => !frames.includes(one));
+    this.#showOther(at);
+    await this.#release(frames);
+  }
+
+  /** Shows the scan that is at a place by now, in place of a removed one. */
+  #showOther(at) {
+    this.scan.leave();
+    const readable = this.#entries.filter((one) => !one.error);
+    if (readable.length && !by("view-scan").hidden) this.#open(readable[Math.min(at, readable.length - 1)]);
+    else this.#welcome();
+    this.#refresh();
+  }
+
+  async #release(entries) {
+    for (const entry of entries) {
+      if (entry.picture) URL.revokeObjectURL(entry.picture);
+      await this.backend.remove(entry.id).catch(() => {});
+    }
+    await this.#sumUp();
   }
 
   async #remove(entry) {
     const at = this.#entries.indexOf(entry);
     if (by("table-frame").contains(document.activeElement)) by("table-frame").focus();
+    const isShown = entry === this.#shown;
     this.#entries.splice(at, 1);
-    if (entry === this.scan.entry) {
-      this.scan.leave();
-      const readable = this.#entries.filter((one) => !one.error);
-      if (readable.length && !by("view-scan").hidden) this.#open(readable[Math.min(at, readable.length - 1)]);
-      else this.#welcome();
-    }
+    if (isShown) this.#showOther(at);
+    else if (entry.clip && entry.clip.id === this.player.entry?.clip.id) this.player.show(this.#shown, this.#framesOf(entry));
     this.#refresh();
-    await this.backend.remove(entry.id).catch(() => {});
-    await this.#sumUp();
+    await this.#release([entry]);
   }
 
   async #clear() {
@@ -292,12 +324,12 @@ class Page {
     this.scan.leave();
     this.#welcome();
     this.#refresh();
-    for (const entry of all) await this.backend.remove(entry.id).catch(() => {});
-    await this.#sumUp();
+    await this.#release(all);
   }
 
   #welcome() {
     const lost = by("result").contains(document.activeElement);
+    this.player.leave();
     by("welcome").hidden = false;
     by("result").hidden = true;
     if (lost) by("files").focus();
@@ -305,8 +337,9 @@ class Page {
 
   #changeModel() {
     for (const entry of this.#entries) Object.assign(entry, UNREAD);
+    this.player.forget();
     this.#refresh();
-    if (this.scan.entry) this.scan.open(this.scan.entry).then(() => this.#fill());
+    if (this.#shown) this.#open(this.#shown);
     else this.#fill();
   }
 

@@ -42,8 +42,13 @@ export function inWords(answer) {
 function verdict(answer) {
   const shown = answer.label === null ? ["No class"] : [answer.label, " ", make("small", {}, `at ${percent(answer.confidence)}`)];
   by("verdict").replaceChildren(...shown);
-  const bars = Object.entries(answer.probabilities).flatMap(([name, share]) => {
-    const chosen = name === answer.label ? "chosen" : "";
+  by("bars").replaceChildren(...bars(answer.probabilities, answer.label));
+}
+
+/** The probability of each class with a bar, of which one is chosen. */
+export function bars(probabilities, label) {
+  return Object.entries(probabilities).flatMap(([name, share]) => {
+    const chosen = name === label ? "chosen" : "";
     const bar = make("i");
     bar.style.width = `${share * 100}%`;
     return [
@@ -52,7 +57,6 @@ function verdict(answer) {
       make("span", { class: `share ${chosen}` }, percent(share)),
     ];
   });
-  by("bars").replaceChildren(...bars);
 }
 
 function points(answer) {

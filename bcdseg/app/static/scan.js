@@ -7,6 +7,7 @@ import { Editor } from "./review/editor.js";
 import { Reading, withReading } from "./review/reading.js";
 import { Viewer } from "./viewer.js";
 
+const INERT = ["panel", "heat-tools", "correct-tools"];
 const STILL = 180; // milliseconds of rest after which the library is asked to measure
 const ASKING = "Asking the model.", FIRST = " The first answer takes some seconds.";
 const LOOKING = "Looking where the class came from. The first time takes some seconds.";
@@ -50,14 +51,26 @@ export class ScanView {
     this.#entry = this.#answer = null;
   }
 
-  /** Shows a scan: asks for the answer, then for what is drawn. */
-  async open(entry) {
+  /** Frames of a clip are shown in place of a scan, until one is opened: nothing can be changed meanwhile. */
+  standBy() {
+    this.leave();
+    this.editor.choose("move");
+    this.comparison.leave();
+    for (const id of INERT) by(id).inert = true;
+    for (const id of ["calipers", "sketch", "pointer"]) by(id).replaceChildren();
+    by("heat").removeAttribute("src");
+    by("heat").hidden = true;
+  }
+
+  /** Shows a scan: asks for the answer, then for what is drawn. A frame of a clip that is drawn already stays. */
+  async open(entry, isDrawn = false) {
     this.leave();
     this.#entry = entry;
     this.#asked = new AbortController();
-    this.viewer.clear(this.#warm ? ASKING : ASKING + FIRST);
+    if (isDrawn) this.comparison.leave();
+    else this.viewer.clear(this.#warm ? ASKING : ASKING + FIRST);
     by("scan-name").textContent = entry.name;
-    for (const id of ["panel", "heat-tools", "correct-tools"]) by(id).inert = true; // no number of another scan beside this one
+    for (const id of INERT) by(id).inert = true; // no number of another scan beside this one
     by("spacing").value = entry.spacing ?? "";
     by("heat").removeAttribute("src");
     try {
@@ -68,7 +81,9 @@ export class ScanView {
       this.#tell(answer, reviews);
       this.editor.load(answer, entry.reading.edges);
       this.#offerClasses(answer);
-      await this.viewer.show(withReading(answer, entry.reading), this.backend.image(entry.id, this.#question()), levels);
+      const picture = entry.picture ?? this.backend.image(entry.id, this.#question());
+      const shown = withReading(answer, entry.reading);
+      await (isDrawn ? this.viewer.showFrame(shown, picture, levels) : this.viewer.show(shown, picture, levels));
       if (this.#entry !== entry) return;
       await this.comparison.load(entry, this.#question(), answer, this.#others(reviews));
       if (by("show-heat").checked) this.#heat();
@@ -85,7 +100,7 @@ export class ScanView {
   #tell(answer, reviews) {
     this.#answer = answer;
     this.#warm = true;
-    for (const id of ["panel", "heat-tools", "correct-tools"]) by(id).inert = false;
+    for (const id of INERT) by(id).inert = false;
     this.reading.load(this.#entry, answer, reviews, this.#question());
     const shown = withReading(answer, this.#entry.reading);
     showAnswer(shown);

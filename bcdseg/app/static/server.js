@@ -106,7 +106,7 @@ export class Server {
     return (await request(this.address(scan, "second", { ...question, second: model }))).json();
   }
 
-  /** What the frames of each clip say together. */
+  /** The summary of each clip over its frames. */
   async clips(model) {
     return (await (await request(`${this.root}/clips?${new URLSearchParams({ model })}`)).json()).clips;
   }
@@ -127,6 +127,10 @@ export class Server {
 
   image(scan, question) {
     return this.address(scan, "image.png", question);
+  }
+
+  async picture(scan, question) {
+    return (await request(this.image(scan, question))).blob();
   }
 
   heat(scan, question, explain) {

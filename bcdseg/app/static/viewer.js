@@ -14,6 +14,7 @@ export class Viewer {
   #answer = null;
   #levels = new Uint8Array();
   #next = null;
+  #turn = 0;
   /** Called when the scan has another size on the screen. */
   onLayOut = () => {};
   #requested = false;
@@ -33,6 +34,7 @@ export class Viewer {
 
   /** Nothing to see yet. */
   clear(words) {
+    this.#turn += 1;
     this.#answer = null;
     for (const id of ["marks", "others", "calipers", "sketch", "pointer"]) by(id).replaceChildren();
     by("picture").removeAttribute("src");
@@ -46,15 +48,34 @@ export class Viewer {
 
   /** A scan and the answer about it. */
   async show(answer, picture, levels) {
-    this.#answer = answer;
-    this.#levels = levels;
+    const turn = ++this.#turn;
     this.#zoom = 1;
-    by("overlay").setAttribute("viewBox", `0 0 ${answer.width} ${answer.height}`);
-    this.#layOut();
+    this.#place(answer, levels);
     by("picture").src = picture;
     await by("picture").decode().catch(() => {});
+    if (turn !== this.#turn) return; // another one is shown by now
     this.wait("");
     this.draw(answer);
+  }
+
+  /** The frame of a clip in place of another one, at the same zoom; its image and its outline change together. */
+  async showFrame(answer, picture, levels) {
+    const turn = ++this.#turn;
+    const decoded = new Image();
+    decoded.src = picture;
+    await decoded.decode().catch(() => {});
+    if (turn !== this.#turn) return;
+    this.#place(answer, levels);
+    by("picture").src = picture;
+    this.wait("");
+    this.draw(answer);
+  }
+
+  #place(answer, levels) {
+    this.#answer = answer;
+    this.#levels = levels;
+    by("overlay").setAttribute("viewBox", `0 0 ${answer.width} ${answer.height}`);
+    this.#layOut();
   }
 
   /** What the library outlines and measures. */

@@ -2,7 +2,7 @@
 
 import js from "@eslint/js";
 
-const names = ["document", "window", "navigator", "location", "localStorage", "fetch", "addEventListener", "setTimeout", "clearTimeout", "requestAnimationFrame", "URLSearchParams", "AbortController", "DOMException", "ResizeObserver", "Response", "File", "TextDecoder", "Image", "ImageData", "OffscreenCanvas", "Path2D", "createImageBitmap", "URL", "Blob", "Worker", "atob", "DecompressionStream"];
+const names = ["document", "window", "navigator", "location", "localStorage", "fetch", "addEventListener", "setTimeout", "clearTimeout", "requestAnimationFrame", "performance", "URLSearchParams", "AbortController", "DOMException", "ResizeObserver", "Response", "File", "TextDecoder", "Image", "ImageData", "OffscreenCanvas", "Path2D", "createImageBitmap", "URL", "Blob", "Worker", "atob", "DecompressionStream"];
 
 const ofWorkers = ["self", "onmessage", "postMessage"];
 const readonly = (list) => Object.fromEntries(list.map((name) => [name, "readonly"]));

@@ -144,6 +144,10 @@ export class Browser {
 
   // What only a program offers; the page does not show it here.
 
+  async picture() {
+    return null;
+  }
+
   archive() {
     return { href: "", onclick: null };
   }

@@ -43,6 +43,15 @@ export class Comparison {
     await this.#reload();
   }
 
+  /** Compares with nothing, until a scan is loaded. */
+  leave() {
+    this.#entry = null;
+    this.#outlines = {};
+    this.#loaded += 1;
+    by("others-switch").hidden = true;
+    this.#draw();
+  }
+
   /** Sends the mask files that were opened with a scan, once the scan itself is read. */
   async sendTruth(entry, question) {
     this.#sending = this.#sending.then(async () => {

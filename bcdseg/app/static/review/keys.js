@@ -4,13 +4,17 @@ import { by, make } from "../dom.js";
 
 const OWN_KEYS = "input:not([type=checkbox], [type=file], [type=range]), select, textarea";
 const MOVING = "input[type=range], [role=tab]"; // the arrow keys are their own
+const PRESSED = "button, summary, a, input:not([type=range]), select"; // the space bar presses them
 
-const hasOwn = ({ target, key }) => target.closest?.(OWN_KEYS) || (key.startsWith("Arrow") && target.closest?.(MOVING));
+/** Whether a key belongs to the element that has the focus. */
+const hasOwn = ({ target, key }) =>
+  target.closest?.(OWN_KEYS) || (key.startsWith("Arrow") && target.closest?.(MOVING)) || (key === " " && target.closest?.(PRESSED));
 
-/** The name of a key with its modifiers, as the table writes it: `Ctrl+z`, `Shift+J`, `ArrowLeft`. */
+/** The name of a key with its modifiers, as the table writes it: `Ctrl+z`, `Shift+J`, `ArrowLeft`, `Space`. */
 export function nameOf({ key, ctrlKey, metaKey, altKey, shiftKey }) {
   const held = [(ctrlKey || metaKey) && "Ctrl", altKey && "Alt", shiftKey && (ctrlKey || metaKey) && "Shift"];
-  return [...held.filter(Boolean), ctrlKey || metaKey ? key.toLowerCase() : key].join("+");
+  const name = key === " " ? "Space" : key;
+  return [...held.filter(Boolean), ctrlKey || metaKey ? name.toLowerCase() : name].join("+");
 }
 
 export class Keys {
@@ -19,12 +23,12 @@ export class Keys {
 
   /**
    * `groups` are [title, [[keys, words, action], ...]]; keys with the same action are separated by spaces, and an action that is null
-   * is not offered. `active` says whether keys act at all: a scan is shown.
+   * is not offered. `active` says whether the keys of a title act by now.
    */
   constructor(groups, active) {
     this.#groups = groups.map(([title, rows]) => [title, rows.filter(([, , action]) => action)]).filter(([, rows]) => rows.length);
     this.active = active;
-    for (const [, rows] of this.#groups) for (const [keys, , action] of rows) for (const key of keys.split(" ")) this.#actions.set(key, action);
+    for (const [title, rows] of this.#groups) for (const [keys, , action] of rows) for (const key of keys.split(" ")) this.#actions.set(key, [title, action]);
     this.#list();
     addEventListener("keydown", (event) => this.#press(event));
     by("keys-open").addEventListener("click", () => this.show());
@@ -40,8 +44,8 @@ export class Keys {
   #press(event) {
     if (event.defaultPrevented || hasOwn(event) || document.querySelector("dialog[open]")) return;
     if (!by("keys-on").checked && !event.ctrlKey && !event.metaKey) return;
-    const action = this.#actions.get(nameOf(event));
-    if (!action || (nameOf(event) !== "?" && !this.active())) return;
+    const [title, action] = this.#actions.get(nameOf(event)) ?? [];
+    if (!action || !this.active(title)) return;
     event.preventDefault();
     action(event);
   }

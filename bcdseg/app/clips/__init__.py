@@ -1,0 +1,1 @@
+"""Clips of the page: their frames, rate and summaries."""
