@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from markdown.extensions.toc import slugify
 
 import bcdseg
 
@@ -57,3 +58,24 @@ def test_a_public_record_tells_of_its_fields_and_of_no_others(name: str) -> None
     section = re.search(r"\nAttributes:\n((?: +.*\n?)+)", inspect.getdoc(kind) or "")
     documented = re.findall(r"^    (\w+):", section[1], re.MULTILINE) if section else []
     assert sorted(documented) == sorted(field.name for field in dataclasses.fields(kind) if not field.name.startswith("_"))
+
+
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?!\w+:|/)([^)#\s]*)(?:#([\w.-]+))?\)")
+HEADING = re.compile(r"^#+ +(.+?)(?: +\{.*#([\w-]+).*\})?$", re.MULTILINE)
+CODE = re.compile(r"^( *)```.*?^\1```", re.DOTALL | re.MULTILINE)
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = HEADING.findall(CODE.sub("", page.read_text(encoding="utf-8")))
+    return {given or slugify(title.replace("`", ""), "-") for title, given in headings}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_between_pages_lead_to_pages_and_headings_that_exist(page: Path) -> None:
+    for target, anchor in LINK.findall(CODE.sub("", page.read_text(encoding="utf-8"))):
+        linked = (page.parent / target).resolve() if target else page
+        generated = linked.is_relative_to(ROOT / "docs" / "figures")
+        assert generated or linked.exists(), f"{page.name}: {target} is not there"
+        if anchor and linked.suffix == ".md" and not anchor.startswith("bcdseg"):
+            generated = "<!-- made:" in linked.read_text(encoding="utf-8")
+            assert generated or anchor in _anchors(linked), f"{page.name}: {target}#{anchor}"

@@ -12,6 +12,7 @@ from typing import Any
 
 os.environ.setdefault("BCDSEG_RUNTIME", "torch")  # the pictures need a handful of predictions: no graph is worth making
 
+from browser_page import add_browser_page
 from figures import FIGURES
 from mkdocs.structure.files import File, Files
 from parts import PARTS
@@ -26,11 +27,12 @@ documented: set[str] = set()
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pictures, each under ``figures/``."""
+    """Add the pictures, each under ``figures/``, and the page in the browser."""
     documented.clear()
     for draw in FIGURES:
         for name, content in draw().items():
             files.append(File.generated(config, f"figures/{name}", content=content))
+    add_browser_page(files, config)
     return files
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import design
+from browser_page import browser_page
 from figures import first_look
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +88,7 @@ def _example(path: Path) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "browser-page": browser_page,
     "changelog": changelog,
     "command-line": command_line,
     "contributing": contributing,
