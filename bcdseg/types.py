@@ -48,11 +48,13 @@ class Area:
         box: Position in the image.
         spacing: Millimetres per pixel, down and across, or None when unknown.
         spacing_from: Description of the element that the spacing was read from, or None.
+        depth_down: Whether the depth grows from the top row to the bottom row; False if a file states the opposite.
     """
 
     box: Box
     spacing: Spacing | None = None
     spacing_from: str | None = None
+    depth_down: bool = True
 
     @property
     def pixels(self) -> int:

@@ -142,7 +142,7 @@ def predictions() -> list[dict[str, Any]]:
             area = Area(box=(0, 0, *image.shape[:2]), **given)
             scan = ScanImage(source=name, pixels=image, areas=(area,))
             steps = Postprocessing(rules=rules, classes=classes, no_lesion=negative, operating_point=chosen, model="made")
-            made = steps(scan, [RegionOutput(probability, scores, None, float(image.shape[0] * image.shape[1]), None)])
+            made = _by_outline(steps(scan, [RegionOutput(probability, scores, None, float(image.shape[0] * image.shape[1]), None)]))
             ruled = _Ruled(rules, classes, negative, model.training)
             answer = facts(made, ruled, dicom=False) | {"priority": priority(made, ruled)._asdict()}  # type: ignore[arg-type]
             rows = table_rows([made], classes)
@@ -167,6 +167,12 @@ def predictions() -> list[dict[str, Any]]:
                 }
             )
     return cases
+
+
+def _by_outline(made: bcdseg.Prediction) -> bcdseg.Prediction:
+    """The prediction without what the static page doesn't measure: the gray values of its lesions."""
+    lesions, candidates = (tuple(replace(one, appearance=None) for one in each) for each in (made.lesions, made.candidates))
+    return replace(made, lesions=lesions, candidates=candidates)
 
 
 class _Ruled:

@@ -15,7 +15,7 @@ from bcdseg.data.readers import NO_SCAN, is_single, list_images, natural
 from bcdseg.dicom.scan import is_directory_file, listed, members
 from bcdseg.errors import ImageNotFoundError
 from bcdseg.extras import require
-from bcdseg.inference.writers import columns_of, table_cell
+from bcdseg.inference.writers import DESCRIPTOR_COLUMNS, columns_of, table_cell
 from bcdseg.sources import MARK_ENDS, ImageSource, is_dicom
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 
@@ -104,7 +104,7 @@ def _at(address: str) -> tuple[Any, str]:
     return system, str(path)
 
 
-TEXT = ("source", "label", "spacing_from", "flags", "error")
+TEXT = ("source", "label", *DESCRIPTOR_COLUMNS, "spacing_from", "flags", "error")
 COUNTS = ("lesions", "candidates", "area_px")
 DETAILS = "details"
 MOST_ROWS = 10_000  # rows per row group, which is in memory as a whole

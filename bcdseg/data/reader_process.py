@@ -363,9 +363,9 @@ def _as_upload(facts: dict[str, Any], content: bytearray) -> Upload:
     return Upload(scan=scan, reference=None if facts["reference"] is None else reference_from(facts["reference"]))
 
 
-def _area(*, box: list[int], spacing: list[float] | None, spacing_from: str | None) -> Area:
+def _area(*, box: list[int], spacing: list[float] | None, **others: Any) -> Area:
     top, left, bottom, right = box
-    return Area(box=(top, left, bottom, right), spacing=(spacing[0], spacing[1]) if spacing else None, spacing_from=spacing_from)
+    return Area(box=(top, left, bottom, right), spacing=(spacing[0], spacing[1]) if spacing else None, **others)
 
 
 def _limit_memory(most: int) -> None:

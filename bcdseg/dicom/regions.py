@@ -91,8 +91,11 @@ def _clipped(box: Box, size: tuple[int, int]) -> Box:
 
 
 def _area(region: Any, box: Box, whole: Area) -> Area:
-    spacing = _of_region(region)
-    return replace(whole, box=box) if spacing is None else Area(box=box, spacing=spacing, spacing_from=FROM_REGION)
+    """Return the area of a region; where the depth grows upwards, the file states a negative distance of its rows."""
+    spacing, downwards = _of_region(region), float(region.get("PhysicalDeltaY") or 0) >= 0
+    if spacing is None:
+        return replace(whole, box=box, depth_down=downwards)
+    return Area(box=box, spacing=spacing, spacing_from=FROM_REGION, depth_down=downwards)
 
 
 def _of_region(region: Any) -> Spacing | None:

@@ -16,8 +16,47 @@ from bcdseg.types import Point
 
 SCHEME = "99BCDSEG"
 CANDIDATE = "Candidate, below the presence threshold"
-SHAPES = {"oval": "OvoidShapeOval", "round": "RoundShape", "irregular": "Irregular"}  # SNOMED CT, of CID 6005
-ORIENTATIONS = {"parallel": "Parallel", "not parallel": "NotParallel"}  # DCM, CID 6152
+# The descriptors of a mass: the scheme and the keyword of its name and of its values, of the named context groups. A value that
+# they lack has a code of the library's own scheme.
+DESCRIPTORS: Mapping[str, tuple[tuple[str, str], Mapping[str, tuple[str, str]]]] = {
+    "shape": (  # CID 6005
+        ("SCT", "Shape"),
+        {"oval": ("SCT", "OvoidShapeOval"), "round": ("SCT", "RoundShape"), "irregular": ("SCT", "Irregular")},
+    ),
+    "orientation": (("DCM", "Orientation"), {"parallel": ("DCM", "Parallel"), "not parallel": ("DCM", "NotParallel")}),  # CID 6152
+    "margin": (  # CID 6007
+        ("DCM", "Margins"),
+        {"circumscribed": ("SCT", "CircumscribedLesion"), "indistinct": ("SCT", "IndistinctLesion")},
+    ),
+    "echo_pattern": (  # CID 6154
+        ("DCM", "EchoPattern"),
+        {
+            "anechoic": ("DCM", "Anechoic"),
+            "hypoechoic": ("DCM", "Hypoechoic"),
+            "isoechoic": ("DCM", "Isoechoic"),
+            "hyperechoic": ("DCM", "Hyperechoic"),
+            "complex cystic and solid": ("DCM", "Complex"),
+        },
+    ),
+    "posterior": (  # CID 6155
+        ("DCM", "PosteriorAcousticFeatures"),
+        {
+            "no posterior features": ("DCM", "NoPosteriorAcousticFeatures"),
+            "enhancement": ("DCM", "PosteriorEnhancement"),
+            "shadowing": ("DCM", "PosteriorShadowing"),
+            "combined pattern": ("DCM", "CombinedPosteriorEnhancementAndShadowing"),
+        },
+    ),
+}
+APPEARANCE = {
+    "abrupt_edge": "Fraction of the outline with an abrupt edge",
+    "echo_ratio": "Mean gray of the core over that of the tissue beside it",
+    "echo_variation": "Gray deviation of the core over gray of the tissue beside it",
+    "echo_free": "Fraction of patches of the core that are almost black",
+    "posterior_ratio": "Mean gray behind over that of the tissue beside",
+    "posterior_left": "Mean gray behind the left half over that of the tissue beside",
+    "posterior_right": "Mean gray behind the right half over that of the tissue beside",
+}
 KNOWN_CLASSES = {"normal": "Normal", "benign": "Benign", "malignant": "Malignant"}
 
 
@@ -25,7 +64,8 @@ KNOWN_CLASSES = {"normal": "Normal", "benign": "Benign", "malignant": "Malignant
 class MeasuredLesion:
     """A lesion of a report, with lengths and area in millimetres, or in pixels if ``in_mm`` is False.
 
-    ``shape`` and ``orientation`` are BI-RADS descriptors, keys of ``SHAPES`` and ``ORIENTATIONS``.
+    ``descriptors`` are suggested BI-RADS descriptors by the keys of ``DESCRIPTORS``, and ``appearance`` the numbers from which they
+    follow, by the keys of ``APPEARANCE``. Unknown ones are left out.
     """
 
     long_axis: float
@@ -35,8 +75,8 @@ class MeasuredLesion:
     probability: float
     long_axis_ends: tuple[Point, Point]
     short_axis_ends: tuple[Point, Point]
-    shape: str
-    orientation: str
+    descriptors: Mapping[str, str]
+    appearance: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +199,7 @@ class _Writer:
                 self._measurement(
                     self._own("mask-probability", "", "Mean probability of lesion"), lesion.probability, self.codes.UCUM.NoUnits
                 ),
+                *self._appearance(lesion),
             ],
             qualitative_evaluations=[*evaluations, *self._descriptors(lesion)] or None,
         )
@@ -167,11 +208,23 @@ class _Writer:
         """Return the descriptors of a mass in ultrasound; mammograms have others."""
         if self._is_mammogram:
             return []
-        named = (
-            (self.codes.SCT.Shape, getattr(self.codes.SCT, SHAPES[lesion.shape])),
-            (self.codes.DCM.Orientation, getattr(self.codes.DCM, ORIENTATIONS[lesion.orientation])),
-        )
-        return [self.sr.QualitativeEvaluation(name=name, value=value) for name, value in named]
+        evaluations = []
+        for key, word in lesion.descriptors.items():
+            name, values = DESCRIPTORS[key]
+            value = self._standard(values[word]) if word in values else self._own(key, word, word.capitalize())
+            evaluations.append(self.sr.QualitativeEvaluation(name=self._standard(name), value=value))
+        return evaluations
+
+    def _appearance(self, lesion: MeasuredLesion) -> list[Any]:
+        """Return the numbers from which descriptors of a mass in ultrasound follow."""
+        if self._is_mammogram:
+            return []
+        none = self.codes.UCUM.NoUnits
+        return [self._measurement(self._own(key, "", APPEARANCE[key]), value, none) for key, value in lesion.appearance.items()]
+
+    def _standard(self, code: tuple[str, str]) -> Any:
+        scheme, keyword = code
+        return getattr(getattr(self.codes, scheme), keyword)
 
     def _measurement(self, name: Any, value: float, unit: Any) -> Any:
         return self.sr.Measurement(name=name, value=round(float(value), 4), unit=unit)

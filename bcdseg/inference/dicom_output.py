@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -262,6 +263,10 @@ def _measured(lesion: Lesion) -> MeasuredLesion:
         probability=lesion.probability,
         long_axis_ends=lesion.long_axis_ends,
         short_axis_ends=lesion.short_axis_ends,
-        shape=lesion.descriptors.shape,
-        orientation=lesion.descriptors.orientation,
+        descriptors=_known(asdict(lesion.descriptors)),
+        appearance={} if lesion.appearance is None else _known(asdict(lesion.appearance)),
     )
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -6,8 +6,8 @@ Connected components are stored as runs of pixels: a lesion has some hundred run
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from itertools import pairwise, zip_longest
 from numbers import Real
 from typing import NamedTuple
 
@@ -16,30 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bcdseg.errors import OptionError
+from bcdseg.inference.descriptors.appearance import Appearance, measure_appearance
+from bcdseg.inference.descriptors.suggestions import Descriptors, suggest_descriptors
 from bcdseg.inference.regions import bands, new_map
-from bcdseg.types import SPACING_RANGE, Mask, Point, Spacing
+from bcdseg.types import SPACING_RANGE, Area, Mask, Pixels, Point, Spacing
 
-ROUND_FROM = 0.9  # short over long axis
-REGULAR_FROM = 0.9  # area over the area of the ellipse with the same second moments; at most 1, and 1 for an ellipse alone
-
-
-@dataclass(frozen=True)
-class Descriptors:
-    """BI-RADS descriptors of a mass in ultrasound, suggested from its outline alone.
-
-    Margin, echo pattern and posterior features don't follow from an outline and are left to the reader. Agreement with readers has
-    not been measured.
-
-    Attributes:
-        shape: ``"oval"``, ``"round"`` or ``"irregular"``.
-        orientation: ``"parallel"`` or ``"not parallel"`` to the skin, which is taken to be horizontal.
-    """
-
-    shape: str
-    orientation: str
-
-    def __str__(self) -> str:
-        return f"{self.shape}, {self.orientation}"
+UNKNOWN = Descriptors("irregular", "not parallel")
+EXAMINED = 8  # lesions whose appearance is measured: the largest, because a noisy map can have hundreds of outlines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +48,10 @@ class Lesion:
         area_mm2: Area in square millimetres; None when the pixel spacing is unknown.
         long_axis_mm: Length of the long axis in millimetres, or None.
         short_axis_mm: Length of the short axis in millimetres, or None.
+        appearance: Gray values in, around and behind the lesion; None if it was measured without its scan, and after the eight
+            largest lesions of a scan region.
+        descriptors: Suggested BI-RADS descriptors of a mass in ultrasound: ``shape`` and ``orientation`` from the outline;
+            ``margin``, ``echo_pattern`` and ``posterior`` also from the appearance, each None where it can't be suggested.
     """
 
     area_px: int
@@ -82,22 +69,17 @@ class Lesion:
     area_mm2: float | None = None
     long_axis_mm: float | None = None
     short_axis_mm: float | None = None
+    appearance: Appearance | None = None
+    descriptors: Descriptors = field(init=False, default=UNKNOWN)  # a default because the schema of the server omits it without one
 
-    @property
-    def descriptors(self) -> Descriptors:
-        """Suggested BI-RADS descriptors: shape and orientation.
-
-        The shape is irregular if the lesion fills less than 0.9 of the ellipse with its second moments, round if its short axis is
-        at least 0.9 of its long axis, else oval. The orientation is parallel if the lesion is wider than tall and not round.
-        """
-        long, short, area = self.long_axis_px, self.short_axis_px, float(self.area_px)
+    def __post_init__(self) -> None:
+        axes, area = (self.long_axis_px, self.short_axis_px), float(self.area_px)
         if self.long_axis_mm is not None and self.short_axis_mm is not None and self.area_mm2 is not None:
-            long, short, area = self.long_axis_mm, self.short_axis_mm, self.area_mm2
-        shape = "round" if short >= ROUND_FROM * long else "oval"
-        if area < REGULAR_FROM * math.pi / 4 * long * short or short == 0:
-            shape = "irregular"
-        parallel = self.taller_than_wide < 1 and shape != "round"
-        return Descriptors(shape, "parallel" if parallel else "not parallel")
+            axes, area = (self.long_axis_mm, self.short_axis_mm), self.area_mm2
+        descriptors = suggest_descriptors(
+            axes, area, taller_than_wide=self.taller_than_wide, solidity=self.solidity, appearance=self.appearance
+        )
+        object.__setattr__(self, "descriptors", descriptors)
 
     def __str__(self) -> str:
         if self.long_axis_mm is None:
@@ -117,16 +99,43 @@ def check_spacing(spacing: float | tuple[float, float]) -> Spacing:
 
 
 def find_lesions(
-    over_threshold: Mask, probability: NDArray[np.float32], *, min_share: float, spacing: Spacing | None
+    over_threshold: Mask,
+    probability: NDArray[np.float32],
+    *,
+    min_share: float,
+    spacing: Spacing | None,
+    pixels: Pixels | None = None,
+    area: Area | None = None,
 ) -> tuple[Mask, tuple[Lesion, ...]]:
     """Remove the small components of a mask and measure the remaining lesions.
+
+    Args:
+        over_threshold: Outlines.
+        probability: Lesion probability of each pixel.
+        min_share: Size of the smallest lesion, as a fraction of the mask's pixels.
+        spacing: Millimetres per pixel, down and across, or None.
+        pixels: The scan, in which the appearance of lesions is measured; without it, they have none.
+        area: Region of the scan that contains the outlines; by default the whole scan.
 
     Returns:
         Mask without small components, and its lesions, the largest first.
     """
     mask, components = _large_components(over_threshold, max(1, min_share * over_threshold.size))
-    lesions = (_measure(component, probability, spacing) for component in components)
-    return mask, tuple(sorted(lesions, key=lambda lesion: -lesion.area_px))
+    components.sort(key=lambda component: -component.pixels)
+    whole = area or Area(box=(0, 0, *mask.shape), spacing=spacing)
+    examined = [] if pixels is None else [_appearance(component, pixels, mask, whole) for component in components[:EXAMINED]]
+    pairs = zip_longest(components, examined)
+    return mask, tuple(_measure(component, probability, spacing, appearance) for component, appearance in pairs)
+
+
+def without_posterior_features(lesions: tuple[Lesion, ...]) -> tuple[Lesion, ...]:
+    """Return the lesions of a scan that is upside down without what was measured below them."""
+    return tuple(
+        replace(one, appearance=replace(one.appearance, posterior_ratio=None, posterior_left=None, posterior_right=None))
+        if one.appearance
+        else one
+        for one in lesions
+    )
 
 
 def without_small_components(mask: Mask, smallest: float) -> Mask:
@@ -144,7 +153,14 @@ def _large_components(mask: Mask, smallest: float) -> tuple[Mask, list[Component
     return kept, components
 
 
-def _measure(component: Component, probability: NDArray[np.float32], spacing: Spacing | None) -> Lesion:
+def _appearance(component: Component, pixels: Pixels, mask: Mask, area: Area) -> Appearance:
+    rows, columns = component.box
+    return measure_appearance(pixels, mask, component.region, (rows.start, columns.start, rows.stop, columns.stop), area)
+
+
+def _measure(
+    component: Component, probability: NDArray[np.float32], spacing: Spacing | None, appearance: Appearance | None
+) -> Lesion:
     """Measure a lesion in a scan with these probabilities."""
     down, across = spacing or (1.0, 1.0)
     box, region, pixels = component.box, component.region, component.pixels
@@ -175,6 +191,7 @@ def _measure(component: Component, probability: NDArray[np.float32], spacing: Sp
         area_mm2=None if spacing is None else pixels * down * across,
         long_axis_mm=None if spacing is None else long,
         short_axis_mm=None if spacing is None else short,
+        appearance=appearance,
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bcdseg.data.images import to_gray
-from bcdseg.inference.lesions import Lesion, find_lesions
+from bcdseg.inference.lesions import Lesion, find_lesions, without_posterior_features
 from bcdseg.inference.out_of_distribution import check_distribution, image_statistics
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.regions import RegionOutput, at_least, in_frame, merged
@@ -67,8 +67,8 @@ class Postprocessing:
 
     def __call__(self, scan: ScanImage, outputs: list[RegionOutput]) -> Prediction:
         """Return the prediction for a scan from the outputs of its regions."""
-        rules, size = self.rules, scan.pixels.shape[:2]
-        regions = [postprocess_region(*pair, size, self) for pair in zip(scan.areas, outputs, strict=True)]
+        rules = self.rules
+        regions = [postprocess_region(*pair, scan.pixels, self) for pair in zip(scan.areas, outputs, strict=True)]
         findings = [region for region in regions if not region.is_candidate]
         below = [region for region in regions if region.is_candidate]
         outlined = [region for region in findings if region.lesions] or below
@@ -100,6 +100,8 @@ class Postprocessing:
         score, ood_flags = (
             check_distribution(rules.training_images, image_statistics(pixels)) if rules.training_images else (None, ())
         )
+        if any(flag.code == "upside-down" for flag in ood_flags):
+            lesions, candidates = without_posterior_features(lesions), without_posterior_features(candidates)
         return Prediction(
             source=scan.source,
             label=label,
@@ -132,13 +134,13 @@ def _lesions_of(regions: list[RegionResult]) -> tuple[Lesion, ...]:
     return tuple(sorted((lesion for region in regions for lesion in region.lesions), key=lambda lesion: -lesion.area_px))
 
 
-def postprocess_region(area: Area, output: RegionOutput, size: tuple[int, ...], settings: Postprocessing) -> RegionResult:
+def postprocess_region(area: Area, output: RegionOutput, pixels: Pixels, settings: Postprocessing) -> RegionResult:
     """Outline the lesions of one region of a scan, and compute its class probabilities.
 
     Args:
         area: Region of the scan.
         output: Probability map and class scores of the region.
-        size: Height and width of the whole scan.
+        pixels: The whole scan.
         settings: Thresholds and classes of the model. The smallest lesion is a fraction of the pixels that the network processes
             at once.
     """
@@ -147,10 +149,12 @@ def postprocess_region(area: Area, output: RegionOutput, size: tuple[int, ...], 
     mask_probability: Array | None = None
     lesions: tuple[Lesion, ...] = ()
     if output.probability is not None:
-        mask_probability = in_frame(output.probability, area, size)
+        mask_probability = in_frame(output.probability, area, pixels.shape[:2])
         min_share = rules.min_lesion_share * output.pixels / mask_probability.size
         over_threshold = at_least(mask_probability, rules.threshold)
-        mask, lesions = find_lesions(over_threshold, mask_probability, min_share=min_share, spacing=area.spacing)
+        mask, lesions = find_lesions(
+            over_threshold, mask_probability, min_share=min_share, spacing=area.spacing, pixels=pixels, area=area
+        )
     scores = output.scores
     if lesions and scores and output.outlined_scores:
         scores = scores.averaged_with(output.outlined_scores)

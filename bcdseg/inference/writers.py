@@ -25,6 +25,7 @@ NOT_UNICODE = "backslashreplace"  # a file name may contain bytes that are not v
 LONGEST_STEM = LONGEST - len("_frame99999_heatmap.png")
 LESION_COLUMNS = ("long_axis_px", "short_axis_px", "long_axis_mm", "short_axis_mm")
 SIZE_COLUMNS = ("area_mm2", *LESION_COLUMNS)
+DESCRIPTOR_COLUMNS = ("shape", "orientation", "margin", "echo_pattern", "posterior")
 
 
 def write_pictures(folder: Path, pictures: Mapping[str, bytes], *, overwrite: bool) -> BcdsegError | None:
@@ -137,7 +138,8 @@ def table_cell(name: str, value: Any) -> Any:
 def columns_of(classes: Sequence[str]) -> list[str]:
     """Return the column names of a table."""
     known = ["label_set", "ood_score", "spread"]
-    known += ["lesions", "candidates", "area_px", "area_mm2", *LESION_COLUMNS, "spacing_from", "flags", "error"]
+    known += ["lesions", "candidates", "area_px", "area_mm2", *LESION_COLUMNS, *DESCRIPTOR_COLUMNS]
+    known += ["spacing_from", "flags", "error"]
     return ["source", "label", *(f"probability_{name}" for name in classes), *known]
 
 
@@ -161,6 +163,7 @@ def _row(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
     if prediction.lesions:
         largest = prediction.lesions[0]
         row |= {name: value for name in LESION_COLUMNS if (value := getattr(largest, name)) is not None}
+        row |= {name: value for name in DESCRIPTOR_COLUMNS if (value := getattr(largest.descriptors, name)) is not None}
     return row
 
 

@@ -36,6 +36,7 @@ function measure(component, width, probability, spacing) {
     [centroid[0] - rows / 2, centroid[1] - columns / 2],
     [centroid[0] + rows / 2, centroid[1] + columns / 2],
   ];
+  const mmPerPixel = spacing ?? 1, tallerThanWide = (bottom - top) / (right - left);
   return {
     area_px: pixels,
     box: [top, left, bottom, right],
@@ -45,14 +46,24 @@ function measure(component, width, probability, spacing) {
     long_axis_ends: ends(down * long, across * long),
     short_axis_ends: ends(-across * short, down * short),
     orientation: degrees <= -90 ? degrees + 180 : degrees > 90 ? degrees - 180 : degrees,
-    taller_than_wide: (bottom - top) / (right - left),
+    taller_than_wide: tallerThanWide,
     circularity: circularity(component),
     solidity: pixels / hullArea(component),
     probability: meanIn(component, width, probability),
     area_mm2: spacing === null ? null : pixels * spacing * spacing,
     long_axis_mm: spacing === null ? null : long * spacing,
     short_axis_mm: spacing === null ? null : short * spacing,
+    appearance: null,
+    descriptors: descriptorsOf(long * mmPerPixel, short * mmPerPixel, pixels * mmPerPixel ** 2, tallerThanWide),
   };
+}
+
+/** The descriptors that follow from the outline; those that follow from gray values are measured by the library only. */
+function descriptorsOf(long, short, area, tallerThanWide) {
+  const irregular = area < (0.9 * Math.PI * long * short) / 4 || short === 0;
+  const shape = irregular ? "irregular" : short >= 0.9 * long ? "round" : "oval";
+  const orientation = tallerThanWide < 1 && shape !== "round" ? "parallel" : "not parallel";
+  return { shape, orientation, margin: null, echo_pattern: null, posterior: null };
 }
 
 const least = (values) => values.reduce((one, other) => Math.min(one, other));

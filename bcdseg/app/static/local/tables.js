@@ -1,7 +1,8 @@
 // Predictions as tables and JSON, as bcdseg/inference/writers.py, prediction.py and table_text.py write them.
 
 const LESION_COLUMNS = ["long_axis_px", "short_axis_px", "long_axis_mm", "short_axis_mm"];
-const COLUMNS = ["label_set", "ood_score", "spread", "lesions", "candidates", "area_px", "area_mm2", ...LESION_COLUMNS, "spacing_from", "flags", "error"];
+const DESCRIPTOR_COLUMNS = ["shape", "orientation", "margin", "echo_pattern", "posterior"];
+const COLUMNS = ["label_set", "ood_score", "spread", "lesions", "candidates", "area_px", "area_mm2", ...LESION_COLUMNS, ...DESCRIPTOR_COLUMNS, "spacing_from", "flags", "error"];
 const WHOLE = ["lesions", "candidates", "area_px"];
 const SIZES = ["area_mm2", ...LESION_COLUMNS];
 const FORMULA = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/; // texts that a spreadsheet program would run
@@ -17,6 +18,7 @@ export function rowOf(answer) {
   if (edges === null) return row;
   Object.assign(row, { lesions: lesions.length, candidates: candidates.length, area_px: lesions.reduce((total, { area_px: area }) => total + area, 0) });
   for (const name of LESION_COLUMNS) if (lesions.length && lesions[0][name] !== null) row[name] = lesions[0][name];
+  for (const name of DESCRIPTOR_COLUMNS) if (lesions.length && lesions[0].descriptors[name] !== null) row[name] = lesions[0].descriptors[name];
   return row;
 }
 
