@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,17 +33,15 @@ def roc_figure(cases: Cases, *, draws: int = 1000, seed: int = 0) -> Figure:
 
     A dot marks the point at which the most probable class is predicted.
     """
-    figure = new_figure(PANEL, 4.6)
-    axes = figure.subplots()
-    for number, style in _drawn(cases):
-        scores, truth = _against_rest(cases, number)
-        at = steps(truth, scores)
-        label = f"{cases.classes[number]}: area {roc_auc(truth, scores)[0]:.2f}"
-        axes.plot(1 - at.specificity[0], at.sensitivity[0], label=label, **style)
-        if number == _banded(cases):
-            _band(axes, [_roc_on_grid(one) for one in _drawn_steps(cases, number, draws, seed)], style)
-        predicted = cases.predicted[cases.has_class] == number
-        axes.plot(predicted[~truth].mean(), predicted[truth].mean(), marker="o", markersize=6, color=style["color"])
+
+    def draw(axes: Any, curve: ClassCurve) -> None:
+        area = roc_auc(curve.truth, curve.scores)[0]
+        axes.plot(1 - curve.steps.specificity[0], curve.steps.sensitivity[0], label=f"{curve.name}: area {area:.2f}", **curve.style)
+        predicted = cases.predicted[cases.has_class] == curve.number
+        x, y = predicted[~curve.truth].mean(), predicted[curve.truth].mean()
+        axes.plot(x, y, marker="o", markersize=6, color=curve.style["color"])
+
+    figure, axes = _class_curves(cases, draw, _roc_on_grid, draws, seed)
     axes.plot([0, 1], [0, 1], color="#8c959f", linewidth=1, label="chance: area 0.50")
     _finish(axes, x="1 - specificity", y="sensitivity")
     return figure
@@ -51,17 +49,40 @@ def roc_figure(cases: Cases, *, draws: int = 1000, seed: int = 0) -> Figure:
 
 def precision_recall_figure(cases: Cases, *, draws: int = 1000, seed: int = 0) -> Figure:
     """Draw the precision-recall curve of each class, with a bootstrap band for the class that matters most."""
+
+    def draw(axes: Any, curve: ClassCurve) -> None:
+        precision, chance = average_precision(curve.truth, curve.scores)[0], curve.truth.mean()
+        label = f"{curve.name}: mean precision {precision:.2f}, chance {chance:.2f}"
+        axes.step(curve.steps.sensitivity[0], curve.steps.precision[0], where="pre", label=label, **curve.style)
+
+    figure, axes = _class_curves(cases, draw, _precision_on_grid, draws, seed)
+    _finish(axes, x="sensitivity (recall)", y="precision")
+    return figure
+
+
+class ClassCurve(NamedTuple):
+    """Scores of a class against the rest, and the counts at all their thresholds."""
+
+    number: int
+    name: str
+    scores: Curve
+    truth: NDArray[np.bool_]
+    steps: Steps
+    style: dict[str, Any]
+
+
+def _class_curves(
+    cases: Cases, draw: Callable[[Any, ClassCurve], None], on_grid: Callable[[Steps], Curve], draws: int, seed: int
+) -> tuple[Figure, Any]:
+    """Draw the curve of each class into a new figure, with a band for the class that matters most; return figure and axes."""
     figure = new_figure(PANEL, 4.6)
     axes = figure.subplots()
     for number, style in _drawn(cases):
         scores, truth = _against_rest(cases, number)
-        at = steps(truth, scores)
-        label = f"{cases.classes[number]}: mean precision {average_precision(truth, scores)[0]:.2f}, chance {truth.mean():.2f}"
-        axes.step(at.sensitivity[0], at.precision[0], where="pre", label=label, **style)
+        draw(axes, ClassCurve(number, cases.classes[number], scores, truth, steps(truth, scores), style))
         if number == _banded(cases):
-            _band(axes, [_precision_on_grid(one) for one in _drawn_steps(cases, number, draws, seed)], style)
-    _finish(axes, x="sensitivity (recall)", y="precision")
-    return figure
+            _band(axes, [on_grid(one) for one in _drawn_steps(cases, number, draws, seed)], style)
+    return figure, axes
 
 
 def _drawn(cases: Cases) -> list[tuple[int, dict[str, Any]]]:

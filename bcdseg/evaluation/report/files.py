@@ -91,12 +91,8 @@ def _subgroups(found: SubgroupAnalysis) -> dict[str, Any]:
         "unknown": dict(found.unknown),
         "subgroups": [
             {
-                "fact": one.fact,
-                "name": one.name,
-                "scans": one.n,
-                "groups": one.groups,
-                "measures": _estimates(one.estimates),
-                "differences": _estimates(one.differences),
+                **{"fact": one.fact, "name": one.name, "scans": one.n, "groups": one.groups},
+                **_measures(one.estimates, differences=one.differences),
             }
             for one in found.subgroups
         ],
@@ -107,13 +103,8 @@ def _robustness(found: Robustness) -> dict[str, Any]:
     return {
         "untouched": _estimates(found.untouched),
         "steps": [
-            {
-                "degradation": step.degradation,
-                "strength": step.strength,
-                "measures": _estimates(step.estimates),
-                "changes": _estimates(step.changes),
-            }
-            for step in found.steps
+            {"degradation": one.degradation, "strength": one.strength, **_measures(one.estimates, changes=one.changes)}
+            for one in found.steps
         ],
     }
 
@@ -129,6 +120,10 @@ def _comparison(found: Comparison) -> dict[str, Any]:
         "shared_classes": list(found.shared),
         "delong": {name: {**one.result._asdict(), "p_holm": one.p_holm} for name, one in found.auc_tests.items()},
     }
+
+
+def _measures(found: Mapping[str, Estimate], **compared: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: _estimates(one) for name, one in {"measures": found, **compared}.items()}
 
 
 def _estimates(found: Mapping[str, Estimate]) -> dict[str, Any]:
