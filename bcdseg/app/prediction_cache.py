@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from bcdseg.app.model_store import ModelStore
@@ -62,9 +62,8 @@ class PredictionCache:
                 self._cached.move_to_end(key)
                 return self._cached[key]
         model = self.models.get(request.model)
-        wanted = Wanted(name=scan.file_name, frame=scan.frame, most_pixels=self._most_pixels, unmarked_dicom=scan.unmarked_dicom)
         prediction: Prediction = model.predict(
-            self._readers.read(scan.content, wanted).scan,
+            self._read(scan),
             threshold=request.threshold,
             spacing=request.spacing,
             operating_point=request.operating_point,
@@ -75,6 +74,12 @@ class PredictionCache:
             while len(self._cached) > 1 and sum(one.size[0] * one.size[1] for one in self._cached.values()) > self._kept_pixels:
                 self._cached.popitem(last=False)
         return prediction
+
+    def _read(self, scan: UploadedScan) -> ScanImage:
+        if scan.video_hash is not None:
+            return replace(self.read(scan.content, scan.name), frame=scan.frame)
+        wanted = Wanted(name=scan.file_name, frame=scan.frame, most_pixels=self._most_pixels, unmarked_dicom=scan.unmarked_dicom)
+        return self._readers.read(scan.content, wanted).scan
 
     def read(self, content: bytes, name: str) -> ScanImage:
         """Read a file that is not predicted, such as a mask, in a process of its own."""

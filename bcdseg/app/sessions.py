@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from bcdseg.app.clips.clip import Clip, frame_milliseconds, step_of
+from bcdseg.app.clips.video import Video, read_video
 from bcdseg.app.limits import Limits
 from bcdseg.data.images import FORMATS
 from bcdseg.dicom.reader import open_dicom
@@ -36,10 +37,11 @@ class UploadedScan:
     Attributes:
         name: Name to display: the file's name, for a frame with its number.
         file_name: Name of the file.
-        content: Bytes of its file, which the frames of a clip share.
+        content: Bytes of its file, which the frames of a DICOM clip share; a frame of a video clip is an image file.
         frame: Frame of a clip, counted from 1; None for a file that is one scan.
         clip: The clip that it is a frame of; None for a file that is one scan.
         unmarked_dicom: Whether the file is DICOM without the mark ``DICM``, as old ones are.
+        video_hash: Hash of the file of a video clip; None for other files.
         id: Random, unguessable id for URLs.
     """
 
@@ -49,6 +51,7 @@ class UploadedScan:
     frame: int | None = None
     clip: Clip | None = None
     unmarked_dicom: bool = False
+    video_hash: str | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(16))
 
     @property
@@ -58,12 +61,17 @@ class UploadedScan:
 
 
 def scans_in(content: bytes, name: str, limits: Limits) -> list[UploadedScan]:
-    """Return the scans of a file: one, or the frames of a DICOM clip. Pixels are not read; damage is reported at prediction.
+    """Return the scans of a file: one, or the frames of a clip.
+
+    Pixels are read of video clips only; damage of other files is reported at prediction.
 
     Raises:
         LimitError: Its header declares more pixels than the limit.
+        InputError: It is a clip that can't be decoded, or of a kind that isn't read.
     """
     if not (is_dicom(content) or name.lower().endswith(SUFFIXES)):
+        if (video := read_video(content, name, limits)) is not None:
+            return _frames_of(video, name)
         _check_pixels(_declared_size(content), name, limits)
         return [UploadedScan(name=name, file_name=name, content=content)]
     try:
@@ -78,6 +86,12 @@ def scans_in(content: bytes, name: str, limits: Limits) -> list[UploadedScan]:
     clip = Clip(name=name, frames=count, every=every, milliseconds=frame_milliseconds(content, name))
     shared: dict[str, Any] = {"file_name": name, "content": content, "clip": clip, "unmarked_dicom": unmarked}
     return [UploadedScan(name=DicomFrame(image, number).name, frame=number, **shared) for number in clip.numbers]
+
+
+def _frames_of(video: Video, name: str) -> list[UploadedScan]:
+    shared: dict[str, Any] = {"file_name": name, "clip": video.clip, "video_hash": video.file_hash}
+    frames = zip(video.clip.numbers, video.images, strict=True)
+    return [UploadedScan(name=f"{name}#{number}", frame=number, content=image, **shared) for number, image in frames]
 
 
 def _declared_size(content: bytes) -> tuple[int, int]:

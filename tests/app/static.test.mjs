@@ -11,7 +11,7 @@ import { imageStatistics } from "../../bcdseg/app/static/local/image_statistics.
 import { findLesions, sizeInWords } from "../../bcdseg/app/static/local/lesions.js";
 import { levelsOf, postprocess } from "../../bcdseg/app/static/local/postprocess.js";
 import { refined } from "../../bcdseg/app/static/local/refinement.js";
-import { grayOf, kindOf, maskIn } from "../../bcdseg/app/static/local/scan_image.js";
+import { grayOf, clipKindOf, kindOf, maskIn } from "../../bcdseg/app/static/local/scan_image.js";
 import { csvOf, failureRow, jsonOf, rowOf } from "../../bcdseg/app/static/local/tables.js";
 import { edgesOf } from "../../bcdseg/app/static/review/mask.js";
 
@@ -104,6 +104,14 @@ test("kinds of files are recognised by their first bytes", () => {
   assert.deepEqual([png(8), png(16), head("\xff\xd8\xff\xe0"), head("BM"), head("RIFF    WEBP"), head("II*\0")].map(kindOf), ["PNG", "PNG of 16 bits", "JPEG", "BMP", "WebP", "TIFF"]);
   assert.equal(kindOf(head(`${" ".repeat(128)}DICM`)), "DICOM");
   assert.deepEqual(["GIF89a", "<svg>", "%PDF"].map((text) => kindOf(head(text))), ["", "", ""]);
+});
+
+test("a clip is told from a scan by its first bytes", () => {
+  const head = (text) => Uint8Array.from({ length: 132 }, (_, at) => text.charCodeAt(at) || 0);
+  const clips = ["GIF89a", "RIFF\x10\0\0\0AVI LIST", "\0\0\0 ftypisom", "\0\0\0\x14ftypqt  ", "\x1aE\xdf\xa3", "RIFF\x10\0\0\0WEBPVP8X\n\0\0\0\x12", `\x89PNG\r\n\x1a\n${" ".repeat(25)}\0\0\0\x08acTL`];
+  assert.deepEqual(clips.map((text) => clipKindOf(head(text))), ["GIF", "AVI", "MP4 or MOV", "MP4 or MOV", "WebM or Matroska", "animated WebP", "animated PNG"]);
+  const scans = ["RIFF\x10\0\0\0WEBPVP8X\n\0\0\0\x10", "RIFF\x10\0\0\0WEBPVP8 ", "\x89PNG\r\n\x1a\n", "\xff\xd8\xff\xe0", "BM"];
+  assert.deepEqual(scans.map((text) => clipKindOf(head(text))), ["", "", "", "", ""]);
 });
 
 test("masks in files: few levels are black or lesion, many are divided at half of the brightest", () => {

@@ -196,12 +196,16 @@ def test_other_files_are_refused_with_the_reason_and_a_jpeg_is_read_as_the_libra
     Image.fromarray(np.asarray(gray).astype(np.uint16) * 257).save(tmp_path / "deep.png")
     (tmp_path / "scan.dcm").write_bytes(bytes(128) + b"DICM" + bytes(200))
     (tmp_path / "broken.png").write_bytes(SCAN.read_bytes()[:5000])
-    (tmp_path / "page.png").write_bytes(b"GIF89a")
+    (tmp_path / "page.png").write_bytes(b"<!doctype html>")
+    (tmp_path / "clip.gif").write_bytes(b"GIF89a")
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0 ftypisom")
     reasons = {
         "scan.tif": "is TIFF, which this page can't read",
         "deep.png": "is PNG of 16 bits",
         "scan.dcm": "is DICOM",
         "page.png": "is not an image in a format that is read here",
+        "clip.gif": "is a clip (GIF), which this page can't play",
+        "clip.mp4": "is a clip (MP4 or MOV), which this page can't play",
         "broken.png": "truncated or damaged",
     }
     with _opened(browser, f"file://{folder}/index.html") as page:

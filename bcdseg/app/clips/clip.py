@@ -62,7 +62,12 @@ def frame_milliseconds(content: bytes, name: str) -> float | None:
         return None
     # The first time of a vector is that of the first frame, which is 0.
     found = [*times[0][:1], *times[1][1:2], *(1000 / rate for one in rates for rate in one[:1] if rate > 0)]
-    return next((one for one in found if SHORTEST <= one <= LONGEST), None)
+    return next((one for one in found if plausible(one) is not None), None)
+
+
+def plausible(milliseconds: float | None) -> float | None:
+    """Return a time from frame to frame, or None where it can't be one."""
+    return milliseconds if milliseconds is not None and SHORTEST <= milliseconds <= LONGEST else None
 
 
 def _numbers(value: Any) -> list[float]:

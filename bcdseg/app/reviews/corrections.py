@@ -111,7 +111,7 @@ class Record:
 
 def file_hash(scan: UploadedScan) -> str:
     """Return a hash of the content of a scan's file."""
-    return blake2b(scan.content, digest_size=16).hexdigest()
+    return scan.video_hash or blake2b(scan.content, digest_size=16).hexdigest()
 
 
 def scan_key(scan: UploadedScan) -> str:

@@ -27,12 +27,23 @@ export function kindOf(head) {
   return text.slice(128, 132) === "DICM" ? "DICOM" : "";
 }
 
+const CLIPS = { GIF: /^GIF8/, AVI: /^RIFF.{4}AVI /s, "MP4 or MOV": /^.{4}(ftyp|moov|mdat|wide)/s, "WebM or Matroska": /^.E\xdf\xa3/s, "animated WebP": /^RIFF.{4}WEBPVP8X/s, "animated PNG": /^\x89PNG.{33}acTL/s };
+const ANIMATED = 2; // the bit of an extended WebP that is set where it has several frames
+
+/** The kind of a clip by the first bytes of its file; empty where it is none. */
+export function clipKindOf(head) {
+  const text = String.fromCharCode(...head);
+  const [kind] = Object.entries(CLIPS).find(([, start]) => start.test(text)) ?? [""];
+  return kind === "animated WebP" && !(head[20] & ANIMATED) ? "" : kind;
+}
+
 /** Raises an error that says what a file is, unless it is read here. */
 export async function checkKind(file) {
   const head = new Uint8Array(await file.slice(0, HEAD).arrayBuffer().catch(() => refuse(`${file.name}: can't be read. Of a folder, drop the files in it.`)));
-  const kind = kindOf(head);
+  const kind = kindOf(head), clip = clipKindOf(head);
+  if (clip) refuse(`${file.name}: is a clip (${clip}), which this page can't play. bcdseg app plays DICOM, MP4, AVI and MOV.`);
   if (kind === "") refuse(`${file.name}: is not an image in a format that is read here (PNG, JPEG, BMP, WebP), whatever its name says.`);
-  if (!["PNG", "JPEG", "BMP", "WebP"].includes(kind)) refuse(`${file.name}: is ${kind}, which this page can't read. bcdseg app and bcdseg predict read it.`);
+  if (!["PNG", "JPEG", "BMP", "WebP"].includes(kind)) refuse(`${file.name}: is ${kind}, which this page can't read. bcdseg app and bcdseg predict read it${kind === "DICOM" ? ", also clips" : ""}.`);
 }
 
 /**
