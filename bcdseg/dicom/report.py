@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from bcdseg import __version__
 from bcdseg.dicom.deidentify import RANDOM, ObjectUids, new_uid
 from bcdseg.dicom.guard import UNFIT, guarded, pydicom
+from bcdseg.dicom.report_regions import ellipse_outline, first_pixel, no_dimension
 from bcdseg.types import Point
 
 SCHEME = "99BCDSEG"
@@ -159,12 +158,14 @@ class _Writer:
         place = self.sr.SourceImageForMeasurementGroup(
             self.reference.SOPClassUID, self.reference.SOPInstanceUID, referenced_frame_numbers=_numbers(found.frame)
         )
-        none = self.codes.UCUM.NoUnits
-        counts = [self._measurement(self._own("lesions", "", "Number of outlined lesions"), len(found.lesions), none)]
+        counted = self._own("lesions", "", "Number of outlined lesions")
+        corner = [first_pixel(self.reference, _numbers(found.frame))]
+        counts = [self._measurement(counted, len(found.lesions), no_dimension("counts"), corner)]
         if found.candidates:
-            counts.append(self._measurement(self._own("candidates", "", "Number of candidates"), len(found.candidates), none))
+            other = self._own("candidates", "", "Number of candidates")
+            counts.append(self._measurement(other, len(found.candidates), no_dimension("counts")))
         chances = [
-            self._measurement(self._own("probability", name, f"Probability of {name}"), value, none)
+            self._measurement(self._own("probability", name, f"Probability of {name}"), value, no_dimension("ratio"))
             for name, value in found.probabilities.items()
         ]
         named = [] if found.label is None else [(self._own("class", "", "Class of the scan"), self._class(found.label))]
@@ -181,14 +182,13 @@ class _Writer:
         image = self.sr.SourceImageForRegion(
             self.reference.SOPClassUID, self.reference.SOPInstanceUID, referenced_frame_numbers=_numbers(frame)
         )
-        # DICOM stores columns before rows, and the centre of the first pixel is (0.5, 0.5).
-        ends = np.array([*lesion.long_axis_ends, *lesion.short_axis_ends])[:, ::-1] + 0.5
+        outline = ellipse_outline(lesion.long_axis_ends, lesion.short_axis_ends)
         length, area = (
             (self.codes.UCUM.Millimeter, self.codes.UCUM.SquareMillimeter) if lesion.in_mm else (self._pixels(), self._pixels())
         )
         return self.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
             tracking_identifier=self._tracking(name, frame),
-            referenced_region=self.sr.ImageRegion(graphic_type="ELLIPSE", graphic_data=ends, source_image=image),
+            referenced_region=self.sr.ImageRegion(graphic_type="POLYLINE", graphic_data=outline, source_image=image),
             finding_type=self.codes.SCT.Mass,
             algorithm_id=self.method,
             finding_sites=[self.sr.FindingSite(self.codes.SCT.Breast)],
@@ -197,7 +197,7 @@ class _Writer:
                 self._measurement(self.codes.SCT.ShortAxis, lesion.short_axis, length),
                 self._measurement(self.codes.SCT.Area, lesion.area, area),
                 self._measurement(
-                    self._own("mask-probability", "", "Mean probability of lesion"), lesion.probability, self.codes.UCUM.NoUnits
+                    self._own("mask-probability", "", "Mean probability of lesion"), lesion.probability, no_dimension("ratio")
                 ),
                 *self._appearance(lesion),
             ],
@@ -219,15 +219,15 @@ class _Writer:
         """Return the numbers from which descriptors of a mass in ultrasound follow."""
         if self._is_mammogram:
             return []
-        none = self.codes.UCUM.NoUnits
+        none = no_dimension("ratio")
         return [self._measurement(self._own(key, "", APPEARANCE[key]), value, none) for key, value in lesion.appearance.items()]
 
     def _standard(self, code: tuple[str, str]) -> Any:
         scheme, keyword = code
         return getattr(getattr(self.codes, scheme), keyword)
 
-    def _measurement(self, name: Any, value: float, unit: Any) -> Any:
-        return self.sr.Measurement(name=name, value=round(float(value), 4), unit=unit)
+    def _measurement(self, name: Any, value: float, unit: Any, place: Sequence[Any] | None = None) -> Any:
+        return self.sr.Measurement(name=name, value=round(float(value), 4), unit=unit, referenced_coordinates=place)
 
     def _tracking(self, what: str, frame: int | None) -> Any:
         identifier = what if frame is None else f"frame {frame}, {what}"

@@ -24,6 +24,9 @@ from bcdseg.types import Mask, Spacing
 WHOLE = 255  # stored value of a probability of 1
 STACK = "1"
 BELOW = "below the presence threshold"
+NOMINAL = (1.0, 1.0)  # as readers of images assume where a scan has no scale, so that its outlines have the scan's size
+NOMINAL_SCALE = "The scale is unknown: 1 mm per pixel is nominal"
+LESION_COLOUR, CANDIDATE_COLOUR = (58401, 29471, 52288), (40007, 42800, 30170)  # CIELab: yellow and purple, as in overlays
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,7 +65,7 @@ def encode_segmentation(
         reference: Reference that ``deidentify.read_reference`` returned.
         frames: Number of each map's frame in the source, or None for the only frame of a single image.
         segments: Segments with one map per frame.
-        spacing: Millimetres per pixel.
+        spacing: Millimetres per pixel; None if unknown, for which a nominal millimetre is written and described as such.
         algorithm: Algorithm that made the maps.
         name: Name of the source in errors.
         uids: UIDs of the segmentation.
@@ -83,7 +86,7 @@ def _first_frame(
     seg = pydicom("highdicom.seg")
     first = np.stack([segment.maps[0] for segment in segments], axis=-1)[None]
     return seg.Segmentation(
-        source_images=[_as_still(reference, spacing, uids)],
+        source_images=[_as_still(reference, spacing or NOMINAL, uids)],
         pixel_array=first.astype(np.uint8) if first.dtype == np.bool_ else first,
         segmentation_type="BINARY" if first.dtype == np.bool_ else "FRACTIONAL",
         max_fractional_value=WHOLE,
@@ -94,6 +97,7 @@ def _first_frame(
         instance_number=1,
         series_description=f"Outlines by {algorithm.name}"[:64],
         content_label="LESIONS",
+        content_description=NOMINAL_SCALE if spacing is None else None,
         omit_empty_frames=False,
         **algorithm.equipment,
     )
@@ -115,25 +119,25 @@ def _described(number: int, segment: Segment, algorithm: Algorithm, uids: Object
         tracking_id=segment.label,
         anatomic_regions=[codes.SCT.Breast],
     )
+    described.RecommendedDisplayCIELabValue = list(CANDIDATE_COLOUR if segment.label.endswith(BELOW) else LESION_COLOUR)
     if segment.description:
         described.SegmentDescription = segment.description
     return described
 
 
-def _as_still(reference: Any, spacing: Spacing | None, uids: ObjectUids) -> Any:
+def _as_still(reference: Any, spacing: Spacing, uids: ObjectUids) -> Any:
     """Return the source as a still image, because highdicom accepts clips only in the enhanced form.
 
-    If the spacing is known, the image gets a frame of reference of its own, which other readers need to show millimetres: columns
-    go to the right, rows down, the first pixel is at 0, and the frames of a clip are one behind another. It is a new one, so it
-    does not state where in the patient the scan is.
+    The image gets a frame of reference of its own, without which OHIF and 3D Slicer don't open the segmentation: columns go to the
+    right, rows down, the first pixel is at 0, and the frames of a clip are one behind another. It is a new one, so it does not
+    state where in the patient the scan is.
     """
     still = copy.deepcopy(reference)
     still.SOPClassUID = pydicom("pydicom.uid").UltrasoundImageStorage
-    if spacing is not None:
-        still.FrameOfReferenceUID = uids("frame of reference")
-        still.ImagePositionPatient, still.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
-        still.PixelSpacing = [f"{value:.10g}" for value in spacing]
-        still.SliceThickness = still.PixelSpacing[0]  # unknown but required: a pixel is as thick as it is high
+    still.FrameOfReferenceUID = uids("frame of reference")
+    still.ImagePositionPatient, still.ImageOrientationPatient = [0, 0, 0], list(UPRIGHT)
+    still.PixelSpacing = [f"{value:.10g}" for value in spacing]
+    still.SliceThickness = still.PixelSpacing[0]  # unknown but required: a pixel is as thick as it is high
     return still
 
 
@@ -152,9 +156,8 @@ def _add_frames(made: Any, frames: Sequence[int], segments: Sequence[Segment]) -
             group.FrameContentSequence[0].StackID = STACK
             group.FrameContentSequence[0].InStackPositionNumber = position
             group.FrameContentSequence[0].DimensionIndexValues = [segment, *[position] * len(made.DimensionIndexSequence)]
-            if "PlanePositionSequence" in group:  # readers without a time axis show the frames one behind another
-                depth = (position - 1) * float(made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness)
-                group.PlanePositionSequence[0].ImagePositionPatient = [0, 0, f"{depth:.10g}"]
+            depth = (position - 1) * float(made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness)
+            group.PlanePositionSequence[0].ImagePositionPatient = [0, 0, f"{depth:.10g}"]  # one behind another, without a time axis
             group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = frame
             groups.append(group)
     made.PerFrameFunctionalGroupsSequence = groups

@@ -40,8 +40,8 @@ def save_dicom_seg(
 
     Candidates, outlines below the presence threshold, are segments of their own. Their labels begin with ``candidate``. The
     probability of each pixel is one segment, which has that label where there are only candidates.
-    The file has the pixel spacing of the prediction. A clip whose frames differ in spacing, for example because their ultrasound
-    regions differ, is written without spacing.
+    The file has the pixel spacing of the prediction. Where it is unknown, or differs between the frames of a clip, the file has a
+    nominal spacing of 1 mm, without which viewers don't open it, and says so in its content description.
 
     Args:
         predictions: Prediction for one image, or predictions for frames of one clip.

@@ -201,7 +201,14 @@ def test_a_candidate_is_measured_and_marked_in_a_report(tmp_path: Path) -> None:
     assert (stated["Number of outlined lesions"], stated["Number of candidates"]) == (0, 1)
 
 
-def test_a_clip_whose_lesion_moves_to_a_region_of_another_scale_is_written_without_one(bright: Model, tmp_path: Path) -> None:
+def _check_nominal_scale(path: Path) -> None:
+    made = highdicom.seg.segread(path)
+    assert made.ContentDescription == "The scale is unknown: 1 mm per pixel is nominal"
+    assert SimpleITK.ReadImage(str(path)).GetSpacing() == (1, 1, 1)
+    assert made.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
+
+
+def test_a_clip_whose_lesion_moves_to_a_region_of_another_scale_has_a_nominal_one(bright: Model, tmp_path: Path) -> None:
     boxes = region((0, 0, 150, 100), (0.02, 0.02)), region((0, 100, 150, 200), (0.03, 0.03))
     frames = np.stack([np.roll(_pixels(), (0, shift), (0, 1)) for shift in (-40, 60)])
     found = list(bright.predict(save(dicom(frames, *boxes, clip=True), tmp_path / "clip.dcm")))
@@ -209,7 +216,12 @@ def test_a_clip_whose_lesion_moves_to_a_region_of_another_scale_is_written_witho
     path = bcdseg.save_dicom_seg(found, tmp_path / "seg.dcm")
     _check(path)
     assert len(pydicom.dcmread(path).PerFrameFunctionalGroupsSequence) == 2
-    assert "PixelSpacing" not in {element.keyword for element in pydicom.dcmread(path).iterall()}
+    _check_nominal_scale(path)
+
+
+def _area(points: NDArray[Any]) -> float:
+    rows, columns = points.T
+    return float(abs(np.sum(rows[:-1] * columns[1:] - rows[1:] * columns[:-1]))) / 2
 
 
 def test_a_report_states_axes_area_class_and_probabilities(scan: Prediction, tmp_path: Path) -> None:
@@ -223,12 +235,18 @@ def test_a_report_states_axes_area_class_and_probabilities(scan: Prediction, tmp
     assert values["Long axis"] == (pytest.approx(lesion.long_axis_mm, abs=1e-3), "mm")
     assert values["Short axis"] == (pytest.approx(lesion.short_axis_mm, abs=1e-3), "mm")
     assert values["Area"] == (pytest.approx(lesion.area_mm2, abs=1e-3), "mm2")
-    ends = np.asarray(group.roi.value)[:, ::-1] - 0.5
-    np.testing.assert_allclose(ends, [*lesion.long_axis_ends, *lesion.short_axis_ends], atol=1e-3)
+    points = np.asarray(group.roi.value)[:, ::-1] - 0.5
+    np.testing.assert_allclose(points[[0, 24, 12, 36]], [*lesion.long_axis_ends, *lesion.short_axis_ends], atol=1e-3)
+    assert group.roi.graphic_type.value == "POLYLINE"
+    assert _area(points) * 0.3 * 0.2 == pytest.approx(np.pi / 4 * lesion.long_axis_mm * lesion.short_axis_mm, rel=0.01)
     (whole,) = report.content.get_image_measurement_groups()
     assert [one.value.meaning for one in whole.get_qualitative_evaluations()] == ["Benign"]
     stated = {one.name.meaning: float(one.value) for one in whole.get_measurements()}
     assert stated.pop("Number of outlined lesions") == 1
+    ((point,),) = [one.referenced_coordinates for one in whole.get_measurements() if one.referenced_coordinates]
+    assert (point.graphic_type.value, point.value.tolist()) == ("POINT", [[0.5, 0.5]]), "OHIF shows no group without coordinates"
+    units = {one.unit.value for group in (whole, group) for one in group.get_measurements()}
+    assert units == {"mm", "mm2", "{counts}", "{ratio}"}, "OHIF shows a 0 with the unit 1 as a 1"
     assert stated == {f"Probability of {name}": pytest.approx(value, abs=1e-4) for name, value in scan.probabilities.items()}
     source = pydicom.dcmread(scan.source)
     assert source.SOPInstanceUID in {uid for _, _, uid, _ in report.get_evidence()}
@@ -243,10 +261,11 @@ def test_a_report_of_a_clip_and_without_a_scale(clip: list[Prediction], bright: 
     path = bare.save_dicom_sr(tmp_path / "bare_sr.dcm")
     _check(path)
     (group,) = highdicom.sr.srread(path).content.get_planar_roi_measurement_groups()
-    assert {one.unit.meaning for one in group.get_measurements()} == {"pixels", "no units"}
+    assert {one.unit.meaning for one in group.get_measurements()} == {"pixels", "ratio"}
     path = bare.save_dicom_seg(tmp_path / "bare_seg.dcm")
     _check(path)
     np.testing.assert_array_equal(highdicom.seg.segread(path).pixel_array > 0, bare.mask)
+    _check_nominal_scale(path)
 
 
 def test_empty_outlines_and_models_that_only_outline(tmp_path: Path) -> None:
