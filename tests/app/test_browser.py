@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 from made_dicom import dicom, save
 from PIL import Image
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import RLELossless
 from skimage.measure import grid_points_in_poly
 
 import bcdseg
@@ -83,7 +85,7 @@ def _opened(browser: Any, address: str, **options: Any) -> Iterator[Any]:
     opened.wait_for_selector("#samples button")
     yield opened
     context.close()
-    assert not [url for url in asked if not url.startswith(address)]
+    assert not [url for url in asked if not url.removeprefix("blob:").startswith(address)]
     assert not wrong
 
 
@@ -173,14 +175,86 @@ def test_a_dropped_bad_file_a_batch_and_a_report_on_a_phone(page: Any, tmp_path:
     page.frame_locator("#report").get_by_text("How good").wait_for()
 
 
-def test_a_clip_is_summed_up_above_its_frames(page: Any, tmp_path: Path) -> None:
+def _save_clip(path: Path) -> Path:
+    """A clip of which the middle frame is the scan, the others are parts of it, and the last one is black."""
     scan = np.array(Image.open(SCAN).convert("L"))
-    file = save(dicom(np.stack([scan, scan, np.zeros_like(scan)]), clip=True), tmp_path / "clip.dcm")
-    page.set_input_files("#files", file)
+    moved = [np.roll(scan, step, axis=1) for step in (-60, 0, 60)]
+    return save(dicom(np.stack([*moved, np.zeros_like(scan)]), clip=True, FrameTime=50), path)
+
+
+def test_a_clip_is_summed_up_above_its_frames(page: Any, tmp_path: Path) -> None:
+    file = _save_clip(tmp_path / "clip.dcm")
+    page.set_input_files("#batch-files", file)
     page.wait_for_selector("#clips li")
     assert page.inner_text("#clips li") == f"clip.dcm {bcdseg.summarize_clip(bcdseg.load().predict(file))}"
     page.click("#clear")
     page.wait_for_selector("#clips", state="hidden")
+
+
+def test_a_clip_is_played_with_its_outlines_and_its_key_frame_is_proposed(page: Any, tmp_path: Path) -> None:
+    file = _save_clip(tmp_path / "clip.dcm")
+    frames = list(bcdseg.load().predict(file))
+    summary = bcdseg.summarize_clip(frames)
+    key = summary.largest_frame
+    page.set_input_files("#files", file)
+    page.wait_for_selector("#player:has-text('All 4 frames are used. Recorded with 20 frames per second.')")
+    page.wait_for_selector(f"#to-key:text-is('Key frame {key}')")
+    page.wait_for_selector("#clip-progress:empty", state="attached")
+    assert page.inner_text("#clip-label").startswith(f"{summary.label} at {100 * summary.probabilities[summary.label]:.0f} %")
+    assert f"{round(4 * summary.outlined_share)} ({100 * summary.outlined_share:.0f} %)" in page.inner_text("#clip-facts")
+    assert page.locator("#frame-marks .key-frame").count() == 1
+    assert f"Proposed key frame: {key}." in page.inner_text("#status")
+
+    def opened(number: int) -> None:
+        page.wait_for_selector(f"#scan-name:text-is('clip.dcm#{number}')")
+        page.wait_for_selector("#panel:not([inert])")
+        assert page.get_attribute("#frame-at", "aria-valuetext").startswith(f"Frame {number} of 4")
+        assert page.inner_text("#verdict").startswith(frames[number - 1].label)
+        assert (_drawn(page, frames[number - 1].size) == frames[number - 1].mask).all()
+
+    page.click("#to-key")
+    opened(key)
+    page.keyboard.press("f")
+    opened(key % 4 + 1)
+    page.keyboard.press("d")
+    opened(key)
+    page.focus("#frame-at")
+    page.keyboard.press("Home")
+    opened(1)
+    page.select_option("#speed", "0.25")
+    page.focus("#frame")
+    page.keyboard.press(" ")
+    for number in (2, 3, 4, 1):  # after the last frame the first follows
+        page.wait_for_selector(f"#frame-words:text-is('Frame {number} of 4')")
+    assert page.inner_text("#play") == "Pause"
+    assert page.is_hidden("#panel")  # no number of another frame beside this one
+    page.keyboard.press("a")  # a verdict while the clip is played would be that of another frame
+    page.keyboard.press(" ")
+    page.wait_for_selector("#panel:not([inert])")
+    opened(int(page.inner_text("#scan-name").rpartition("#")[2]))
+    assert page.locator("#accepted[aria-pressed=true]").count() == 0
+    page.click("#close-scan")
+    page.wait_for_selector("#welcome")
+    assert page.is_hidden("#player")
+
+
+def test_a_clip_is_played_before_all_its_frames_are_predicted_and_without_those_that_are_damaged(page: Any, tmp_path: Path) -> None:
+    made = dicom(np.stack([np.array(Image.open(SCAN).convert("L"))] * 3), clip=True)
+    made.compress(RLELossless, generate_instance_uid=False)
+    pieces = list(generate_frames(made.PixelData, number_of_frames=3))
+    made.PixelData = encapsulate([pieces[0][:70], pieces[1], pieces[2]])
+    page.set_input_files("#files", save(made, tmp_path / "damaged.dcm"))
+    page.wait_for_selector("#problem:has-text('damaged.dcm')")
+    page.click("#play")
+    for number in (3, 2, 3):
+        page.wait_for_selector(f"#frame-words:text-is('Frame {number} of 3')")
+    page.wait_for_selector("#clip-facts:has-text('Not read')")
+    assert page.locator("#frame-marks .unread").count() == 1
+    page.set_input_files("#more-files", SCAN)
+    page.wait_for_selector("#panel:not([inert])")
+    assert page.inner_text("#scan-name") == SCAN.name
+    assert page.is_hidden("#player")
+    assert page.is_hidden("#clip-card")
 
 
 def _on_screen(page: Any, point: tuple[float, float], size: tuple[int, int]) -> tuple[float, float]:
@@ -321,7 +395,7 @@ def _barriers(page: Any) -> list[str]:
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm install in tests/app/page_tools")
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_axe_finds_no_barrier(browser: Any, address: str, scheme: str, width: int) -> None:
+def test_axe_finds_no_barrier(browser: Any, address: str, tmp_path: Path, scheme: str, width: int) -> None:
     with _opened(browser, address, viewport={"width": width, "height": 850}, color_scheme=scheme, bypass_csp=True) as page:
         found = _barriers(page)
         page.click("#samples li:nth-child(3) button")
@@ -337,6 +411,13 @@ def test_axe_finds_no_barrier(browser: Any, address: str, scheme: str, width: in
         page.click("#keys-open")
         found += _barriers(page)
         page.click("#keys-close")
+        page.set_input_files("#more-files", _save_clip(tmp_path / "clip.dcm"))
+        page.wait_for_selector("#to-key")
+        page.wait_for_selector("#panel:not([inert])")
+        found += _barriers(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.click("#play")
+        found += _barriers(page)
         for tab in ("#tab-batch", "#tab-report"):
             page.click(tab)
             found += _barriers(page)
