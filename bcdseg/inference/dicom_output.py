@@ -41,7 +41,7 @@ def save_dicom_seg(
     Candidates, outlines below the presence threshold, are segments of their own. Their labels begin with ``candidate``. The
     probability of each pixel is one segment, which has that label where there are only candidates.
     The file has the pixel spacing of the prediction. Where it is unknown, or differs between the frames of a clip, the file has a
-    nominal spacing of 1 mm, without which viewers don't open it, and says so in its content description.
+    nominal spacing of 1 mm, without which viewers don't open it, and its content description reports this.
 
     Args:
         predictions: Prediction for one image, or predictions for frames of one clip.
