@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial, wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -22,6 +23,31 @@ def option_group(title: str) -> Callable[..., Any]:
         title: Title of the group.
     """
     return partial(typer.Option, rich_help_panel=title)
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter of a command that is a dataclass of options by the options that are its fields.
+
+    Args:
+        command: Function that is called with instances of the dataclasses.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    defaults: dict[str, Any] = {}
+    for one in signature(command).parameters.values():
+        group = groups.get(one.name)
+        defaults |= {one.name: one.default} if group is None else {field.name: field.default for field in fields(group)}
+        hints |= {} if group is None else get_type_hints(group, include_extras=True)
+
+    @wraps(command)
+    def call(**given: Any) -> None:
+        made = {name: kind(**{field.name: given.pop(field.name) for field in fields(kind)}) for name, kind in groups.items()}
+        command(**given, **made)
+
+    parameters = [Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=hints[name]) for name in defaults]
+    call.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {name: hints[name] for name in defaults}
+    return call
 
 
 in_data, in_model, in_output = option_group("Data"), option_group("Model"), option_group("Output")

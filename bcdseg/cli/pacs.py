@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +14,13 @@ import typer
 
 from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.cli import options as common
-from bcdseg.cli.options import in_data, in_results, option_group
+from bcdseg.cli.options import in_data, in_results, option_group, with_options
 from bcdseg.cli.predict import IdentityOption
 from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction
+    from bcdseg.model.model import Model
     from bcdseg.pacs.dicomweb import PacsResult
     from bcdseg.pacs.server import DicomWebServer
     from bcdseg.pacs.watch import ArrivedScan
@@ -50,37 +52,58 @@ Seg = Annotated[bool, in_results("--seg/--no-seg", help="Store outlines (DICOM S
 Sr = Annotated[bool, in_results("--sr/--no-sr", help="Store measurements (DICOM SR).")]
 
 
-def kinds_of(seg: bool, sr: bool) -> list[str]:
-    """Return the kinds of DICOM objects that the options choose."""
-    from bcdseg.errors import OptionError
+@dataclass(frozen=True)
+class PredictionOptions:
+    """Options of what is predicted and stored."""
 
-    kinds = [kind for kind, wanted in (("seg", seg), ("sr", sr)) if wanted]
-    if not kinds:
-        raise OptionError("--no-seg and --no-sr leave nothing to store: give one of them.")
-    return kinds
+    frames: common.Frames = 1
+    model: common.ModelName = DEFAULT_MODEL
+    device: common.Device = "auto"
+    seg: Seg = True
+    sr: Sr = True
+    threshold: common.Threshold = None
+    operating_point: common.OperatingPoint = None
+
+    def load_model(self) -> Model:
+        """Load the model on the device."""
+        from bcdseg.model.registry import load
+
+        return load(self.model, device=self.device)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of a prediction, with the kinds of DICOM objects to store."""
+        from bcdseg.errors import OptionError
+
+        kinds = [kind for kind, wanted in (("seg", self.seg), ("sr", self.sr)) if wanted]
+        if not kinds:
+            raise OptionError("--no-seg and --no-sr leave nothing to store: give one of them.")
+        return {"kinds": kinds, "frames": self.frames, "threshold": self.threshold, "operating_point": self.operating_point}
 
 
-def open_server(
-    url: str,
-    user: str | None,
-    password_file: Path | None,
-    token_file: Path | None,
-    ca_file: Path | None,
-    timeout: float,
-    attempts: int,
-) -> DicomWebServer:
-    """Return the server that the options describe; secrets come from files, the environment or the terminal, never from options."""
-    from bcdseg.errors import OptionError
-    from bcdseg.pacs.server import DicomWebServer
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """Options of the connection to a server."""
 
-    if password_file is not None and user is None:
-        raise OptionError("--password-file is for a user: give --user too.")
-    token = _secret(token_file) if token_file else None if user else os.environ.get(TOKEN)
-    password = _password(password_file) if user is not None else None
-    server = DicomWebServer(url, user, password, token, ca_file, timeout, attempts)
-    if not server.is_private:
-        echo(OPEN, err=True)
-    return server
+    user: User = None
+    password_file: PasswordFile = None
+    token_file: TokenFile = None
+    ca_file: CaFile = None
+    timeout: Timeout = 60.0
+    attempts: Attempts = 3
+
+    def open(self, url: str) -> DicomWebServer:
+        """Return the server at a URL; secrets come from files, the environment or the terminal, never from options."""
+        from bcdseg.errors import OptionError
+        from bcdseg.pacs.server import DicomWebServer
+
+        if self.password_file is not None and self.user is None:
+            raise OptionError("--password-file is for a user: give --user too.")
+        token = _secret(self.token_file) if self.token_file else None if self.user else os.environ.get(TOKEN)
+        password = _password(self.password_file) if self.user is not None else None
+        server = DicomWebServer(url, self.user, password, token, self.ca_file, self.timeout, self.attempts)
+        if not server.is_private:
+            echo(OPEN, err=True)
+        return server
 
 
 def _password(file: Path | None) -> str:
@@ -106,23 +129,13 @@ def _secret(file: Path) -> str:
         ) from error
 
 
+@with_options
 def dicomweb_command(
     server: Url,
     study: Studies = None,
     query: Query = None,
-    frames: common.Frames = 1,
-    model: common.ModelName = DEFAULT_MODEL,
-    device: common.Device = "auto",
-    seg: Seg = True,
-    sr: Sr = True,
-    threshold: common.Threshold = None,
-    operating_point: common.OperatingPoint = None,
-    user: User = None,
-    password_file: PasswordFile = None,
-    token_file: TokenFile = None,
-    ca_file: CaFile = None,
-    timeout: Timeout = 60.0,
-    attempts: Attempts = 3,
+    prediction: PredictionOptions = PredictionOptions(),
+    connection: ConnectionOptions = ConnectionOptions(),
 ) -> None:
     """Predict the ultrasound of studies in a PACS, and store the results in the same studies.
 
@@ -136,24 +149,13 @@ def dicomweb_command(
       bcdseg dicomweb --server https://pacs.example.org/dicom-web --query PatientID=4711 --query StudyDate=20240101-
     """
     from bcdseg.errors import OptionError
-    from bcdseg.model.registry import load
     from bcdseg.pacs.dicomweb import predict_dicomweb
 
     if not study and not query:
         raise OptionError("Name the studies: --study UID, or --query KEYWORD=VALUE.")
-    kinds = kinds_of(seg, sr)
-    pacs = open_server(server, user, password_file, token_file, ca_file, timeout, attempts)
-    results = predict_dicomweb(
-        load(model, device=device),
-        pacs,
-        study=study or None,
-        query=_query(query) if query else None,
-        kinds=kinds,
-        frames=frames,
-        threshold=threshold,
-        operating_point=operating_point,
-    )
-    _print_results(results)
+    chosen, pacs = prediction.arguments(), connection.open(server)
+    searched = _query(query) if query else None
+    _print_results(predict_dicomweb(prediction.load_model(), pacs, study=study or None, query=searched, **chosen))
 
 
 def _query(given: Iterable[str]) -> dict[str, str]:
@@ -226,6 +228,7 @@ Senders = Annotated[
 ]
 
 
+@with_options
 def watch_command(
     folder: Folder,
     out: common.Out,
@@ -235,21 +238,10 @@ def watch_command(
     host: Host = "127.0.0.1",
     ae_title: Title = "BCDSEG",
     sender: Senders = None,
-    frames: common.Frames = 1,
-    model: common.ModelName = DEFAULT_MODEL,
-    device: common.Device = "auto",
+    prediction: PredictionOptions = PredictionOptions(),
     identity: IdentityOption = None,
-    seg: Seg = True,
-    sr: Sr = True,
-    threshold: common.Threshold = None,
-    operating_point: common.OperatingPoint = None,
     server: StoreUrl = None,
-    user: User = None,
-    password_file: PasswordFile = None,
-    token_file: TokenFile = None,
-    ca_file: CaFile = None,
-    timeout: Timeout = 60.0,
-    attempts: Attempts = 3,
+    connection: ConnectionOptions = ConnectionOptions(),
 ) -> None:
     """Predict the scans in a folder, and those that arrive in it.
 
@@ -264,27 +256,23 @@ def watch_command(
       bcdseg watch incoming --out results --server https://pacs.example.org/dicom-web --user reader
     """
     from bcdseg.errors import OptionError
-    from bcdseg.model.registry import load
     from bcdseg.pacs.watch import watch_folder
 
-    if server is None and (user or password_file or token_file or ca_file):
+    if server is None and (connection.user or connection.password_file or connection.token_file or connection.ca_file):
         raise OptionError("--user, --password-file, --token-file and --ca-file are for a server: give --server too.")
     if dimse is None and (sender or host != "127.0.0.1" or ae_title != "BCDSEG"):
         raise OptionError("--host, --ae-title and --sender are for scans that machines send: give --dimse too.")
-    pacs = None if server is None else open_server(server, user, password_file, token_file, ca_file, timeout, attempts)
+    pacs = None if server is None else connection.open(server)
     with _receiving(folder, dimse, host, ae_title, sender or []):
         results = watch_folder(
-            load(model, device=device),
+            prediction.load_model(),
             folder,
             out,
             identity=identity and identity.value,
             server=pacs,
-            kinds=kinds_of(seg, sr),
-            frames=frames,
-            threshold=threshold,
-            operating_point=operating_point,
             settle=settle,
             once=once,
+            **prediction.arguments(),
         )
         echo(f"Watching {folder}; results are written to {out}  (Ctrl-C ends it)")
         try:
