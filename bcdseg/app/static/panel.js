@@ -4,6 +4,7 @@ import { by, make, percent } from "./dom.js";
 
 const KINDS = { "overlay.png": "Overlay PNG", "mask.png": "Mask PNG", "answer.json": "JSON", "outline.dcm": "DICOM-SEG" };
 const CANDIDATE = "No lesion is found. The dashed outline is a candidate: the probability of a lesion is below the model's threshold.";
+const SUGGESTED = "Shape, orientation, margin, echo pattern and posterior features are suggestions by fixed rules. Their agreement with readers has not been measured.";
 const NO_SEG = "DICOM-SEG refers to the DICOM image that it outlines, so it can be written for a DICOM scan only.";
 const SEG = "The DICOM-SEG carries no name, number or date of the patient; its UIDs are replaced.";
 
@@ -89,14 +90,28 @@ function lesionItem(lesion, number, answer) {
     ["Area", inMillimetres ? `${lesion.area_mm2.toFixed(1)} mm², ${lesion.area_px} px` : `${lesion.area_px} px`],
     ["Height over width", `${lesion.taller_than_wide.toFixed(2)}${lesion.taller_than_wide > 1 ? " (taller than wide)" : ""}`],
     ["Mean probability", percent(lesion.probability)],
+    ...descriptors(lesion),
   ].filter(Boolean);
-  const axes = number === 1 ? make("p", { class: "soft small" }, make("span", { class: "key long" }), "long axis ", make("span", { class: "key short" }), "short axis") : null;
+  const axes = number === 1 ? make("p", { class: "soft small" }, make("span", { class: "key long" }), "long axis ", make("span", { class: "key short" }), "short axis", make("br"), SUGGESTED) : null;
   return make(
     "div",
     { class: "lesion" },
     make("span", { class: "number", "aria-hidden": "true" }, String(number)),
     make("div", {}, make("h3", {}, make("span", { class: "unseen" }, `Lesion ${number} of ${answer.lesions.length}: `), size), make("dl", {}, ...facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])), axes),
   );
+}
+
+/** The suggested BI-RADS descriptors that are known, with the number that they follow from. */
+function descriptors({ descriptors: words, appearance }) {
+  const edge = appearance?.abrupt_edge, echo = appearance?.echo_ratio, behind = appearance?.posterior_ratio;
+  const followed = (word, of, text) => (of === null || of === undefined ? word : `${word} (${text(of)})`);
+  return [
+    ["Shape", words.shape],
+    ["Orientation", words.orientation],
+    words.margin !== null && ["Margin", followed(words.margin, edge, (share) => `abrupt along ${percent(share)} of the outline`)],
+    words.echo_pattern !== null && ["Echo pattern", followed(words.echo_pattern, echo, (ratio) => `${ratio.toFixed(2)} of the gray beside`)],
+    words.posterior !== null && ["Posterior", followed(words.posterior, behind, (ratio) => `${ratio.toFixed(2)} of the gray beside`)],
+  ];
 }
 
 function scale(answer) {
