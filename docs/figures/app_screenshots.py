@@ -16,8 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 
 HERE = Path(__file__).parent
 SAMPLE = HERE.parents[1] / "data/sample"
@@ -96,6 +99,37 @@ def listed(page: Page) -> None:
     page.click("#table-head button:text-is('Review first')")
 
 
+def played(page: Page) -> None:
+    """A clip at its key frame, with its summary."""
+    with tempfile.TemporaryDirectory() as folder:
+        page.set_input_files("#files", save_clip(Path(folder) / "clip.dcm"))
+    page.wait_for_selector("#to-key")
+    page.wait_for_selector("#clip-progress:empty", state="attached")
+    page.click("#to-key")
+    page.wait_for_selector("#panel:not([inert])")
+
+
+def save_clip(path: Path) -> Path:
+    """Write a clip in which a window moves over a sample scan; 42 frames, of which the page uses every second."""
+    with Image.open(SCANS[2]) as image:
+        scan = np.asarray(image.convert("L"))
+    window, last = int(0.6 * scan.shape[1]), int(0.4 * scan.shape[1])
+    frames = np.stack([scan[:, start : start + window] for start in np.linspace(0, last, 42).astype(int)])
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID = ExplicitVRLittleEndian, generate_uid()
+    meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
+    clip = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    clip.SOPClassUID, clip.SOPInstanceUID, clip.Modality = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, "US"
+    clip.NumberOfFrames, clip.Rows, clip.Columns = frames.shape
+    clip.FrameTime, clip.FrameIncrementPointer = 40.0, 0x00181063
+    clip.SamplesPerPixel, clip.PhotometricInterpretation, clip.PixelRepresentation = 1, "MONOCHROME2", 0
+    clip.BitsAllocated, clip.BitsStored, clip.HighBit = 8, 8, 7
+    content = frames.tobytes()
+    clip.PixelData = content + bytes(len(content) % 2)
+    clip.save_as(path, enforce_file_format=True)
+    return path
+
+
 SHOTS: dict[str, tuple[dict[str, Any], Callable[[Page], None]]] = {
     "app-scan.png": (DESKTOP, outlined),
     "app-compare.png": (DESKTOP, compared),
@@ -103,6 +137,7 @@ SHOTS: dict[str, tuple[dict[str, Any], Callable[[Page], None]]] = {
     "app-dark.png": ({**DESKTOP, "color_scheme": "dark"}, explained),
     "app-batch.png": ({"viewport": {"width": 1240, "height": 640}}, listed),
     "app-phone.png": (PHONE, outlined),
+    "app-clip.png": ({"viewport": {"width": 1180, "height": 920}}, played),
     "app-correct.png": (DESKTOP, corrected),  # the last one: the sample keeps its correction
 }
 
