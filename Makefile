@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := bcdseg tests benchmarks training examples scripts docs
-# A process per core, at most four: each needs some 3 GB.
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+# A process per core, at most four: each needs some 3 GB. Each of them, and each program that a test starts, would compile the
+# library again if the environment forbade to keep what was compiled.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 # Silences a notice about the next major version of mkdocs, which pyproject.toml excludes.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
@@ -28,7 +29,7 @@ check: $(VENV)/dev.done ## format, lint, types, import direction, the documentat
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(MKDOCS) build --quiet
+	$(MKDOCS) build
 
 FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/dev.done ## read mutated files with each reader for FUZZ_SECONDS; files that break a reader are put into fuzz-failures/

@@ -26,6 +26,7 @@ STACK = "1"
 BELOW = "below the presence threshold"
 NOMINAL = (1.0, 1.0)  # as readers of images assume where a scan has no scale, so that its outlines have the scan's size
 NOMINAL_SCALE = "The scale is unknown: 1 mm per pixel is nominal"
+UNKNOWN_SCALE = ", scale unknown"  # ends the names of segments, which viewers show beside their millimetres
 LESION_COLOUR, CANDIDATE_COLOUR = (58401, 29471, 52288), (40007, 42800, 30170)  # CIELab: yellow and purple, as in overlays
 
 
@@ -65,7 +66,7 @@ def encode_segmentation(
         reference: Reference that ``deidentify.read_reference`` returned.
         frames: Number of each map's frame in the source, or None for the only frame of a single image.
         segments: Segments with one map per frame.
-        spacing: Millimetres per pixel; None if unknown, for which a nominal millimetre is written and described as such.
+        spacing: Millimetres per pixel; None if unknown, for which a nominal millimetre is written, and the segments' names say so.
         algorithm: Algorithm that made the maps.
         name: Name of the source in errors.
         uids: UIDs of the segmentation.
@@ -90,7 +91,10 @@ def _first_frame(
         pixel_array=first.astype(np.uint8) if first.dtype == np.bool_ else first,
         segmentation_type="BINARY" if first.dtype == np.bool_ else "FRACTIONAL",
         max_fractional_value=WHOLE,
-        segment_descriptions=[_described(number, segment, algorithm, uids) for number, segment in enumerate(segments, 1)],
+        segment_descriptions=[
+            _described(number, segment, "" if spacing else UNKNOWN_SCALE, algorithm, uids)
+            for number, segment in enumerate(segments, 1)
+        ],
         series_instance_uid=uids("series"),
         series_number=9001,
         sop_instance_uid=uids("instance"),
@@ -103,14 +107,14 @@ def _first_frame(
     )
 
 
-def _described(number: int, segment: Segment, algorithm: Algorithm, uids: ObjectUids) -> Any:
+def _described(number: int, segment: Segment, ending: str, algorithm: Algorithm, uids: ObjectUids) -> Any:
     highdicom, seg, codes = pydicom("highdicom"), pydicom("highdicom.seg"), pydicom("pydicom.sr.codedict").codes
     identification = highdicom.AlgorithmIdentificationSequence(
         name=algorithm.name, family=codes.DCM.ArtificialIntelligence, version=algorithm.version
     )
     described = seg.SegmentDescription(
         segment_number=number,
-        segment_label=segment.label,
+        segment_label=segment.label + ending,
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.Mass,
         algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
@@ -214,7 +218,7 @@ def read_outline(path: Path) -> Mask:
 def _merged(found: Any, size: tuple[int, int]) -> Mask:
     least = int(found.MaximumFractionalValue) / 2 if found.SegmentationType == "FRACTIONAL" else 0
     frames = pydicom("pydicom.pixels").pixel_array(found)  # all at once: single frames fail if their bits do not fill bytes
-    candidates = {int(one.SegmentNumber) for one in found.SegmentSequence if str(one.get("SegmentLabel", "")).endswith(BELOW)}
+    candidates = {int(one.SegmentNumber) for one in found.SegmentSequence if BELOW in str(one.get("SegmentLabel", ""))}
     shared, own = (found.get(SHARED) or [{}])[0], found.get(PER_FRAME) or []
     kept = [_declared(group, shared, *SEGMENT) not in candidates for group in own] if candidates else slice(None)
     merged: Mask = (frames > least).reshape(-1, *size)[kept].any(axis=0)

@@ -204,6 +204,7 @@ def test_a_candidate_is_measured_and_marked_in_a_report(tmp_path: Path) -> None:
 def _check_nominal_scale(path: Path) -> None:
     made = highdicom.seg.segread(path)
     assert made.ContentDescription == "The scale is unknown: 1 mm per pixel is nominal"
+    assert all(segment.SegmentLabel.endswith(", scale unknown") for segment in made.SegmentSequence), "viewers show this name"
     assert SimpleITK.ReadImage(str(path)).GetSpacing() == (1, 1, 1)
     assert made.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
 

@@ -15,7 +15,7 @@ from made_folders import write_table
 from safetensors.torch import load_file
 
 HOSPITALS = Path(__file__).parents[2] / "training" / "hospitals"
-MODULES = ("augment", "pack", "predict", "train")
+MODULES = ("all_runs", "augment", "pack", "predict", "train")
 PATIENTS = 6
 Script = Callable[..., None]
 
@@ -93,6 +93,25 @@ def test_a_training_that_was_stopped_resumes_to_the_same_weights_and_predicts_on
         unseen = (scans["hospitals"] == 2) | (scans["folds"] == 0)
         assert outputs["rows"].tolist() == np.flatnonzero(unseen).tolist()
         assert np.isfinite(outputs["decisions"]).all()
+
+
+@pytest.mark.slow
+def test_all_runs_are_finished_one_after_the_other_and_only_once(
+    script: Script, folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed, runs = tmp_path / "packed.npz", tmp_path / "runs"
+    script("pack", *folders, packed, "--side", "64")
+    steps = ["--", "--stages", "32", "1", "--device", "cpu"]
+    script("all_runs", packed, runs, "--only", "loho-busi", "--seconds", "0", *steps)
+    assert "loho-busi: stopped" in capsys.readouterr().out
+    script("all_runs", packed, runs, "--only", "loho-busi", *steps)
+    assert "loho-busi: finished" in capsys.readouterr().out
+    outputs = runs / "loho-busi" / "outputs-160.npz"
+    with np.load(outputs) as arrays:
+        assert arrays["masks"].shape[1:] == (64, 64)
+    written = outputs.stat().st_mtime_ns
+    script("all_runs", packed, runs, "--only", "loho-busi", *steps)
+    assert outputs.stat().st_mtime_ns == written
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Pack the scans of several hospitals into one file of 8-bit squares, with groups that no split may separate.
 
     python training/hospitals/pack.py BUSI_NATIVE BUS_BRA BUS_UCLM PACKED.npz
+    python training/hospitals/pack.py BUSI_NATIVE BUS_BRA BUS_UCLM SMALL.npz --side 192      # less than 64 MiB
 
 Each scan keeps its aspect ratio: its longer side fills the square, the rest is black. Copies that carry two labels are left out.
 """
@@ -21,7 +22,7 @@ from bcdseg import Dataset, Preprocessing
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 HOSPITALS = ("busi", "bus-bra", "bus-uclm")
 CLASSES = ("normal", "benign", "malignant")
-SIDE = 256
+SIDE = 256  # pixels
 FOLDS = 5
 
 
@@ -54,6 +55,11 @@ class Packed:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def side(self) -> int:
+        """Height and width of the squares."""
+        return int(self.images.shape[-1])
+
     @classmethod
     def load(cls, path: Path) -> Packed:
         """Read what ``main`` wrote."""
@@ -76,9 +82,9 @@ def open_hospital(name: str, folder: Path) -> tuple[Dataset, list[str]]:
     return kept, [f"{name}: {len(data) - len(kept)} of {len(data)} scans left out, their copies carry another label"]
 
 
-def pack(folders: dict[str, Path]) -> Packed:
+def pack(folders: dict[str, Path], side: int = SIDE) -> Packed:
     """Read every scan of every hospital once."""
-    fit = Preprocessing(size=(SIDE, SIDE), resize="fit", channels=1)
+    fit = Preprocessing(size=(side, side), resize="fit", channels=1)
     rows: list[dict[str, Any]] = []
     for number, (name, folder) in enumerate(folders.items()):
         data, notes = open_hospital(name, folder)
@@ -124,8 +130,9 @@ def main() -> None:
     for name in HOSPITALS:
         parser.add_argument(name.replace("-", "_"), type=Path, help=f"the folder of {name}, at native size")
     parser.add_argument("packed", type=Path, help="the file to write")
+    parser.add_argument("--side", type=int, default=SIDE, help="height and width of the squares, a multiple of 8")
     options = parser.parse_args()
-    packed = pack({name: getattr(options, name.replace("-", "_")) for name in HOSPITALS})
+    packed = pack({name: getattr(options, name.replace("-", "_")) for name in HOSPITALS}, options.side)
     packed.save(options.packed)
     print(f"{options.packed}: {len(packed)} scans, {options.packed.stat().st_size / 2**20:.1f} MiB")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pack import CLASSES, HOSPITALS, SIDE, Packed
+from pack import CLASSES, HOSPITALS, Packed
 from safetensors import safe_open
 from safetensors.torch import load_file
 from train import DECODER, ENCODER, choose
@@ -84,7 +84,7 @@ def outputs(
     """Run the network on each scan, cut out of its square and preprocessed as at prediction."""
     preprocessing = Preprocessing(size=(size, size), resize=resize, channels=1)
     decisions = np.zeros((len(rows), 3), np.float32)
-    masks = np.zeros((len(rows), SIDE, SIDE), np.uint8)
+    masks = np.zeros((len(rows), packed.side, packed.side), np.uint8)
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
         windows = [_window(packed.boxes[row]) for row in some]
