@@ -27,7 +27,7 @@ class Descriptors:
         shape: ``"oval"``, ``"round"`` or ``"irregular"``.
         orientation: ``"parallel"`` or ``"not parallel"`` to the skin, which is taken to be horizontal.
         margin: ``"circumscribed"``, ``"indistinct"`` (not circumscribed, for its edge is blurred or faint), ``"not circumscribed"``
-            (the outline has spicules, corners or lobes, which are not told apart), or None.
+            (the outline has spicules, corners or lobes, which are not distinguished), or None.
         echo_pattern: ``"anechoic"``, ``"hypoechoic"``, ``"isoechoic"``, ``"hyperechoic"``, ``"heterogeneous"``,
             ``"complex cystic and solid"``, or None.
         posterior: ``"no posterior features"``, ``"enhancement"``, ``"shadowing"``, ``"combined pattern"``, or None.
