@@ -9,7 +9,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 
 # Silences a notice about the next major version of mkdocs, which pyproject.toml excludes.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
-.PHONY: demo test test-all gpu check fuzz audit-pins sbom licences docs docs-serve format clean
+.PHONY: demo test test-all gpu check fuzz audit-pins sbom licences docs docs-serve docs-version format clean
 
 demo: $(VENV)/demo.done ## outline and classify the sample scans
 	$(BIN)/bcdseg predict data/sample --out demo-output --overwrite
@@ -49,6 +49,10 @@ docs: $(VENV)/dev.done ## build the site into site/; what is missing, broken or 
 
 docs-serve: $(VENV)/dev.done ## serve the site, and rebuild it when a page changes
 	$(MKDOCS) serve
+
+docs-version: $(VENV)/dev.done ## commit the site of this version to the branch gh-pages of this clone, as the latest one; push it to publish
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mike deploy --update-aliases $$($(BIN)/python -c "import bcdseg; print('.'.join(bcdseg.__version__.split('.')[:2]))") latest
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mike set-default latest
 
 format: $(VENV)/dev.done ## format the code, and fix what ruff can fix
 	$(BIN)/ruff format $(SOURCES)
