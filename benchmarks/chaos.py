@@ -2,7 +2,8 @@
 
     python benchmarks/chaos.py --kills 50
 
-Each kind of work runs in a forked process that is killed with SIGKILL after a random part of the time that it takes. After each
+Each kind of work runs in a forked process that is killed with SIGKILL after a random part of the time that it takes. The modules
+that it uses are imported before the fork, so that kills and limits of memory hit the work rather than its imports. After each
 kill no file may be half-written and nothing that was reported as done may be missing; then the work is resumed, or done again, and
 its files must be those of a run that was not killed. The second table shows what happens
 
@@ -18,6 +19,7 @@ import argparse
 import contextlib
 import csv
 import ctypes
+import importlib
 import json
 import os
 import random
@@ -38,6 +40,7 @@ from PIL import Image
 
 import bcdseg
 from bcdseg.errors import BcdsegError
+from bcdseg.extras import disable_telemetry_of
 
 REFUSED = 3  # exit status of a process whose work ended with one of the library's errors
 ABORTED = "ended by a signal"
@@ -121,15 +124,31 @@ class Trials:
     rng: random.Random
 
     def measure(self) -> None:
-        """Do the work twice without interruption: this shows its time, its memory, its files, and which of them always differ."""
-        whole, again = self._folder("whole"), self._folder("again")
+        """Do the work twice without interruption, which shows what the trials need to know.
+
+        The first time shows what it imports; the second its time, its memory, its files, and which of them always differ.
+        """
+        whole, again, names, note = (self._folder("whole"), self._folder("again"), self.place / "modules", self.place / "memory")
+
+        def first() -> None:
+            before = set(sys.modules)
+            self.work.run(whole)
+            names.write_text("\n".join(name for name in sys.modules if name not in before))
+
+        def second() -> None:
+            before = _status("VmSize")
+            self.work.run(again)
+            note.write_text(f"{before} {_status('VmPeak')}")
+
+        assert status_of(forked(first, self.place / "log")) == 0, self._log()
+        import_modules(names.read_text().splitlines())
         start = time.monotonic()
-        self._finish(whole)
+        assert status_of(forked(second, self.place / "log")) == 0, self._log()
         self.seconds = time.monotonic() - start
-        self._finish(again)
-        self.expected, second = contents(whole), contents(again)
-        assert self.expected.keys() == second.keys(), f"{self.name}: {sorted(self.expected.keys() ^ second.keys())}"
-        self.varying = sorted(one for one in self.expected if self.expected[one] != second[one])
+        self.memory = tuple(map(int, note.read_text().split()))
+        self.expected, found = contents(whole), contents(again)
+        assert self.expected.keys() == found.keys(), f"{self.name}: {sorted(self.expected.keys() ^ found.keys())}"
+        self.varying = sorted(one for one in self.expected if self.expected[one] != found[one])
 
     def kill_often(self, kills: int) -> str:
         """Kill the work at random moments and resume it, and return a row of the first table."""
@@ -201,7 +220,7 @@ class Trials:
         """Do the work with less memory than it takes, resume it with enough, and count how it ended."""
         ends = {0: "finished", REFUSED: "refused", 1: "ended by an exception"}
         found = dict.fromkeys([*ends.values(), ABORTED], 0)
-        start, most = self._memory()
+        start, most = self.memory
         for number in range(count):
             folder = self._folder(f"memory-{number}")
             limit = int(start + self.rng.uniform(0.02, 0.9) * (most - start))
@@ -251,19 +270,6 @@ class Trials:
         assert not other, f"{self.name} in {folder.name}: {other} are other files than without the interruption"
         self.work.check(folder)
 
-    def _memory(self) -> tuple[int, int]:
-        """Return the address space of a process in bytes before the work, and the most during the work."""
-        folder, note = self._folder("memory"), self.place / "memory-note"
-
-        def run() -> None:
-            before = _status("VmSize")
-            self.work.run(folder)
-            note.write_text(f"{before} {_status('VmPeak')}")
-
-        assert status_of(forked(run, self.place / "log")) == 0, self._log()
-        before, most = map(int, note.read_text().split())
-        return before, most
-
     @contextlib.contextmanager
     def _small_disk(self, name: str, size: str) -> Iterator[Path | None]:
         """Mount a small disk in memory; None where that is not permitted."""
@@ -274,6 +280,14 @@ class Trials:
         finally:
             if mounted.returncode == 0:
                 subprocess.run(["umount", folder], check=True)
+
+
+def import_modules(names: list[str]) -> None:
+    """Import modules that a forked process has imported, with their telemetry disabled as the library does it."""
+    for name in names:
+        disable_telemetry_of(name.partition(".")[0])
+        with contextlib.suppress(Exception):  # some exist only as an attribute of another, or while it is imported
+            importlib.import_module(name)
 
 
 def drop_rights() -> None:
