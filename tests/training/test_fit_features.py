@@ -16,9 +16,13 @@ import bcdseg
 from bcdseg import Dataset, Model, errors
 from bcdseg.training.pictures import CONFUSION, CURVES, WORST, Pictures
 
-TINY = {"epochs": 1, "batch_size": 6, "workers": 0, "cache": "none", "progress": False, "calibrate": False, "ema": None}
+TINY = {
+    **{"epochs": 1, "batch_size": 6, "workers": 0, "cache": "none", "ema": None},
+    **{"progress": False, "calibrate": False, "pictures": False},
+}
 LIGHT = {"optimizer": "sgd", "momentum": 0.0}  # without the two numbers a weight that Adam keeps: a third of the checkpoints
 NARROW = (16, 16, 8, 8, 8)
+SMALLER = {"resnet50": "resnet18", "vgg16": "vgg11"}  # encoders of the same kind: test_recipes.py builds those of the recipes
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,8 @@ def test_every_recipe_trains(name: str, parts: tuple[Dataset, Dataset], out: Pat
     recipe = bcdseg.recipe(name)
     train, val = (recipe.narrow(part) for part in parts)
     narrow = {"decoder_channels": NARROW} if recipe.has_masks else {}
-    model = recipe.model(train.classes, weights=None, size=32, **narrow)
+    encoder = recipe.network["encoder"]
+    model = recipe.model(train.classes, weights=None, encoder=SMALLER.get(encoder, encoder), size=32, **narrow)
     run = bcdseg.fit(model, train, val, out=out, config=recipe.config(**TINY, **LIGHT))
     row = run.history[0]
     assert ("val_dice" in row) == recipe.has_masks
@@ -58,7 +63,7 @@ def test_every_recipe_trains(name: str, parts: tuple[Dataset, Dataset], out: Pat
 
 
 def test_an_encoder_of_no_recipe_trains(parts: tuple[Dataset, Dataset], out: Path) -> None:
-    model = bcdseg.create("vgg16_bn", classes=parts[0].classes, size=32, decoder_channels=NARROW)
+    model = bcdseg.create("vgg11_bn", classes=parts[0].classes, size=32, decoder_channels=NARROW)
     assert bcdseg.fit(model, *parts, out=out, **TINY, **LIGHT).best_score > 0
 
 
@@ -94,14 +99,14 @@ def test_an_ensemble_is_not_trained_and_teaches(parts: tuple[Dataset, Dataset], 
 
 
 def test_pictures_appear_as_it_goes(parts: tuple[Dataset, Dataset], out: Path) -> None:
-    bcdseg.fit(_model(), *parts, out=out, **{**TINY, "epochs": 2})
+    bcdseg.fit(_model(), *parts, out=out, **{**TINY, "epochs": 2, "pictures": True})
     for name in (CURVES, WORST, CONFUSION):
         with Image.open(out / name) as picture:
             assert picture.width > 300
 
 
 def test_pictures_of_one_task_only_are_of_that_task(parts: tuple[Dataset, Dataset], out: Path) -> None:
-    bcdseg.fit(_model(classes=(), head=None), *parts, out=out, **TINY)
+    bcdseg.fit(_model(classes=(), head=None), *parts, out=out, **{**TINY, "pictures": True})
     assert (out / CURVES).exists()
     assert (out / WORST).exists()
     assert not (out / CONFUSION).exists()
