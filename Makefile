@@ -51,8 +51,8 @@ docs-serve: $(VENV)/dev.done ## serve the site, and rebuild it when a page chang
 	$(MKDOCS) serve
 
 docs-version: $(VENV)/dev.done ## commit the site of this version to the branch gh-pages of this clone, as the latest one; push it to publish
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mike deploy --update-aliases $$($(BIN)/python -c "import bcdseg; print('.'.join(bcdseg.__version__.split('.')[:2]))") latest
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mike set-default latest
+	PATH="$(abspath $(BIN)):$$PATH" NO_MKDOCS_2_WARNING=1 mike deploy --update-aliases $$($(BIN)/python -c "import bcdseg; print('.'.join(bcdseg.__version__.split('.')[:2]))") latest
+	PATH="$(abspath $(BIN)):$$PATH" NO_MKDOCS_2_WARNING=1 mike set-default latest
 
 format: $(VENV)/dev.done ## format the code, and fix what ruff can fix
 	$(BIN)/ruff format $(SOURCES)

@@ -86,7 +86,19 @@ def write_card(model: Model) -> str:
         ),
         _section("What it is", _table(_facts(model))),
     ]
-    for title in ("data", "method", "calibration", "site", "measured on", "figures", "limits", "licence", "citation"):
+    titles = (
+        "data",
+        "method",
+        "calibration",
+        "site",
+        "measured on",
+        "figures",
+        "risk and coverage",
+        "limits",
+        "licence",
+        "citation",
+    )
+    for title in titles:
         if content := training.get(title):
             parts.append(_section(title.capitalize(), _render(content)))
     if not training:

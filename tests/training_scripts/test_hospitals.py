@@ -15,7 +15,7 @@ from made_folders import write_table
 from safetensors.torch import load_file
 
 HOSPITALS = Path(__file__).parents[2] / "training" / "hospitals"
-MODULES = ("all_runs", "augment", "pack", "predict", "train")
+MODULES = ("all_runs", "augment", "average", "pack", "predict", "train")
 PATIENTS = 6
 Script = Callable[..., None]
 
@@ -115,7 +115,9 @@ def test_all_runs_are_finished_one_after_the_other_and_only_once(
 
 
 @pytest.mark.slow
-def test_a_training_starts_from_the_weights_of_another(script: Script, folders: list[Path], tmp_path: Path) -> None:
+def test_a_training_starts_from_the_weights_of_another_and_both_are_averaged(
+    script: Script, folders: list[Path], tmp_path: Path
+) -> None:
     packed, first, further = tmp_path / "packed.npz", tmp_path / "first", tmp_path / "further"
     script("pack", *folders, packed)
     script("train", packed, first, "--fold", "0", "--stages", "32", "1", "--device", "cpu")
@@ -140,3 +142,8 @@ def test_a_training_starts_from_the_weights_of_another(script: Script, folders: 
     expected, found = (load_file(run / "network.safetensors") for run in (first, further))
     weights = [name for name in expected if name.endswith("weight")]
     assert all(found[name].allclose(expected[name], atol=1e-6) for name in weights)
+
+    script("average", first, further, tmp_path / "mean")
+    mean, found = load_file(tmp_path / "mean" / "network.safetensors"), load_file(further / "network.safetensors")
+    buffer = next(name for name in mean if name.endswith("running_mean"))
+    assert mean[buffer].allclose((expected[buffer] + found[buffer]) / 2)

@@ -3,6 +3,7 @@
     python training/hospitals/renew.py PACKED.npz RUN --mean               # both networks on patients that neither was trained on
     python training/hospitals/renew.py PACKED.npz RUN --mean --out bcdseg/model/weights/bus-multi
     python training/hospitals/renew.py PACKED.npz                          # what refinement changes: one pass against two
+    python training/hospitals/renew.py PACKED.npz --left-out RUNS --out bcdseg/model/weights/bus-multi     # figures alone
 
 ``RUN`` is a run of ``train.py --release --fold 0 --start bus-multi``. With ``--mean`` the new weights are the mean of those before
 and after it (Wortsman et al., Model soups, ICML 2022). The rules were fitted on networks without a hospital (``choose_rules.py``).
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from choose_rules import SIZE
+from average import mean_of
+from choose_rules import SIZE, measured, read
 from figures import DRAWS, MEASURES, Cases, Measure, Rules, cases, table
 from numpy.typing import NDArray
 from pack import HOSPITALS, Packed
 from predict import REFINEMENT, Outputs, load_network, outputs
 from release import FOLD, WORDS, calibrated
-from torch import Tensor
+from selective import summary
 from train import choose
 
 import bcdseg
@@ -33,7 +35,6 @@ from bcdseg.networks.network import Network
 from bcdseg.training.config import from_toml
 
 NAME = "bus-multi"
-State = dict[str, Tensor]
 COLUMNS = ", other patients"
 
 
@@ -64,11 +65,6 @@ def _matched(new: NDArray[np.floating[Any]], old: NDArray[np.floating[Any]]) -> 
     """Return scale and shift that give new logits the mean and the standard deviation of old ones."""
     scale = float(old.std() / new.std())
     return scale, float(old.mean() - scale * new.mean())
-
-
-def mean_of(first: State, second: State) -> State:
-    """Return the mean of two networks' weights; counters are those of the first."""
-    return {name: (value + second[name]) / 2 if value.is_floating_point() else value for name, value in first.items()}
 
 
 def difference(before: Cases, after: Cases, measure: Measure) -> str:
@@ -110,6 +106,7 @@ def main() -> None:
     parser.add_argument("packed", type=Path)
     parser.add_argument("run", type=Path, nargs="?", help="the further training; without it the network stays")
     parser.add_argument("--mean", action="store_true", help="average the weights of the run with the released ones")
+    parser.add_argument("--left-out", type=Path, help="runs without a hospital, for the columns of hospitals left out")
     parser.add_argument("--out", type=Path, help="write the new model to this folder")
     options = parser.parse_args()
     packed, model = Packed.load(options.packed), bcdseg.load(NAME, runtime="torch", device="cpu")
@@ -138,11 +135,17 @@ def main() -> None:
         )
     print("\n" + table(found, intervals=True))
     if options.out:
-        network = calibrated(network, new)
+        network, words = calibrated(network, new), from_toml(WORDS.read_text(encoding="utf-8"))
         columns = {f"{hospital}{COLUMNS}": found[f"{hospital}, new"] for hospital in HOSPITALS}
-        words = from_toml(WORDS.read_text(encoding="utf-8"))
+        notes: dict[str, Any] = {}
+        if options.left_out:
+            sets = read(packed, options.left_out)
+            left_out = {one.name for one in sets if one.left_out}
+            unseen = {name: some for name, some in measured(packed, sets).items() if name in left_out}
+            columns |= unseen
+            notes["risk and coverage"] = f"{words['risk and coverage']}\n\n{summary(unseen)}"
         figures = new_figures(str(model.training["figures"]), columns)
-        training = {**model.training, "method": words["method"], "measured on": words["measured on"], "figures": figures}
+        training = {**model.training, "method": words["method"], "measured on": words["measured on"], "figures": figures, **notes}
         rules = replace(model.rules, refinement=REFINEMENT)
         Model(network, model.preprocessing, rules, training=training, name=NAME).save(options.out, half=True, overwrite=True)
 

@@ -66,6 +66,16 @@ def table(some: Cases) -> str:
     return "\n".join(lines)
 
 
+def summary(every: dict[str, Cases]) -> str:
+    """A Markdown table of the error rate at each coverage, with one row per set."""
+    lines = ["| class error at a coverage of | " + " | ".join(f"{one:g}" for one in COVERAGES) + " | AURC |"]
+    lines.append("|---" * (len(COVERAGES) + 2) + "|")
+    for name, some in every.items():
+        cells = [_cell(some, partial(_at, error_rate, coverage)) for coverage in COVERAGES]
+        lines.append(f"| {name} | " + " | ".join([*cells, _cell(some, aurc)]) + " |")
+    return "\n".join(lines)
+
+
 def _cell(some: Cases, measure: Callable[[Cases], float]) -> str:
     value, low, high = interval(some, measure)
     return "-" if not np.isfinite(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
@@ -77,7 +87,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     options = parser.parse_args()
     packed = Packed.load(options.packed)
-    for name, some in measured(packed, read(packed, options.runs)).items():
+    every = measured(packed, read(packed, options.runs))
+    print(summary(every))
+    for name, some in every.items():
         print(f"\n{name}: AURC {_cell(some, aurc)}\n\n{table(some)}")
 
 
