@@ -48,8 +48,8 @@ class WholeFiles(TorchCheckpointIO):  # type: ignore[misc]
 def _canonical(value: Any) -> Any:
     """Return a value in which equal strings are one object and no container occurs twice.
 
-    Pickle writes an object that occurs twice once, so equal checkpoints have equal bytes only with the same objects in common. A
-    resumed run's come from a file, and have others in common.
+    Pickle writes an object that occurs twice once. So checkpoints have equal bytes only if their values are equal and they have the
+    same objects in common, and those of a resumed run come from a file.
     """
     if isinstance(value, str):
         return sys.intern(value)
