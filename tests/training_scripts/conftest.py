@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import pytest
+
+import bcdseg
 
 SCRIPTS = Path(__file__).parents[2] / "training"
 MODULES = (
@@ -29,7 +33,7 @@ Script = Callable[..., None]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
-    """Runs a script with its arguments; training is short."""
+    """Runs a script with its arguments; training is short, and intervals are of few draws."""
     monkeypatch.syspath_prepend(SCRIPTS)
     recipe, scans = importlib.import_module("recipe"), importlib.import_module("scans")
     monkeypatch.setattr(recipe, "STAGES", (recipe.Stage(32, 1, 1e-3), recipe.Stage(64, 1, 1e-3)))
@@ -38,6 +42,10 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     made = importlib.import_module("busi_lite")
     monkeypatch.setattr(made, "ENCODER", "plain_cnn")
     monkeypatch.setattr(made, "WEIGHTS", None)
+    monkeypatch.setattr(bcdseg, "evaluate_predictions", partial(bcdseg.evaluate_predictions, draws=50, gallery=0))
+    monkeypatch.setattr(importlib.import_module("choices"), "DRAWS", 20)
+    corruptions = importlib.import_module("robustness").CORRUPTIONS
+    monkeypatch.setattr(importlib.import_module("robustness"), "CORRUPTIONS", dict(islice(corruptions.items(), 2)))
 
     def run(script: str, *arguments: object) -> None:
         monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])

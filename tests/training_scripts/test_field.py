@@ -7,6 +7,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,25 @@ import pytest
 from made import busi, save, scan
 from made_folders import write_table
 
+import bcdseg
+
 FIELD = Path(__file__).parents[2] / "training" / "field"
 MODULES = ("figures", "page", "parts", "picture", "plan", "run", "speed", "store")
 
 
 @pytest.fixture
 def field(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Runs the script with its arguments."""
+    """Runs the script with its arguments, on small scans; ImageNet weights can't be had."""
     monkeypatch.syspath_prepend(FIELD)
+    # Offline by declaration: without it the hub's client tries again for most of a minute.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    recipe = bcdseg.recipe
+
+    def small(name: str) -> bcdseg.Recipe:
+        found = recipe(name)
+        return replace(found, network={**found.network, "size": 32})
+
+    monkeypatch.setattr(bcdseg, "recipe", small)
 
     def run(*arguments: object) -> None:
         monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments)])
