@@ -1,4 +1,4 @@
-"""Work that is killed at random moments, CHAOS_KILLS times or once, and that lacks room, rights, memory or the right time."""
+"""Work that is killed at random moments, CHAOS_KILLS times or twice, and that lacks room, rights, memory or the right time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORKS = (("predict", "train", "save", "corrections"), ("evaluate", "audit", "exp
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="work is forked, and its memory is read as Linux states it")
 @pytest.mark.parametrize("works", WORKS, ids="+".join)
 def test_interrupted_work_leaves_whole_files_and_ends_like_work_that_was_not(works: tuple[str, ...]) -> None:
-    kills = os.environ.get("CHAOS_KILLS", "1")
+    kills = os.environ.get("CHAOS_KILLS", "2")
     command = [sys.executable, PROGRAM, "--only", *works, "--kills", kills, "--memory-limits", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, env=environment)
