@@ -123,6 +123,15 @@ def _same(found: Any, expected: Any, place: str = "") -> None:
         assert found == expected, place
 
 
+def _without_gray(prediction: bcdseg.Prediction, source: str) -> dict[str, Any]:
+    """Return a prediction as JSON without what follows from gray values in and around a lesion, which the page doesn't measure."""
+    values = {**prediction.to_dict(), "source": source}
+    for lesion in (*values["lesions"], *values["candidates"]):
+        lesion["appearance"] = None
+        lesion["descriptors"].update(margin=None, echo_pattern=None, posterior=None)
+    return values
+
+
 @pytest.mark.browser
 @needs_chromium
 @needs_runtime
@@ -139,7 +148,7 @@ def test_answers_from_a_folder_without_a_network_are_the_librarys(browser: Any, 
             page.wait_for_selector(f"#scan-name:text-is('{path.name}')")
             page.wait_for_selector("#waiting", state="hidden")
             found = json.loads(_downloaded(page, "#downloads a:text-is('JSON')"))
-            _same(found, {**expected.to_dict(), "source": path.name})
+            _same(found, _without_gray(expected, path.name))
             mask = np.asarray(Image.open(io.BytesIO(_downloaded(page, "#downloads a:text-is('Mask PNG')"))).convert("L")) > 0
             assert expected.mask is not None
             assert dice(expected.mask, mask) > 1 - BOUND
@@ -173,7 +182,7 @@ def test_threshold_scale_operating_point_and_ground_truth_from_a_web_server(brow
         threshold = round(model.rules.threshold + 0.08, 2)
         after = model.predict(SCAN, threshold=threshold, spacing=0.1, operating_point=model.rules.operating_points[1].name)
         found = json.loads(_downloaded(page, "#downloads a:text-is('JSON')"))
-        _same(found, {**after.to_dict(), "source": SCAN.name})
+        _same(found, _without_gray(after, SCAN.name))
         overlay = Image.open(io.BytesIO(_downloaded(page, "#downloads a:text-is('Overlay PNG')")))
         assert overlay.size == after.image.shape[1::-1]
 
