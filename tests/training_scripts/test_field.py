@@ -25,6 +25,8 @@ MODULES = ("figures", "page", "parts", "picture", "plan", "run", "speed", "store
 def field(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Runs the script with its arguments, on small scans; ImageNet weights can't be had."""
     monkeypatch.syspath_prepend(FIELD)
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)  # a module of the same name from another folder
     # Offline by declaration: without it the hub's client tries again for most of a minute.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     recipe = bcdseg.recipe

@@ -24,6 +24,8 @@ Script = Callable[..., None]
 def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     """Runs a script with its arguments."""
     monkeypatch.syspath_prepend(HOSPITALS)
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)  # a module of the same name from another folder
 
     def run(name: str, *arguments: object) -> None:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
