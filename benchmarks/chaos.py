@@ -3,9 +3,9 @@
     python benchmarks/chaos.py --kills 50
 
 Each kind of work runs in a forked process that is killed with SIGKILL after a random part of the time that it takes. The modules
-that it uses are imported before the fork, so that kills and limits of memory hit the work rather than its imports. After each
-kill no file may be half-written and nothing that was reported as done may be missing; then the work is resumed, or done again, and
-its files must be those of a run that was not killed. The second table shows what happens
+that it uses are imported before the fork, so that a kill hits the work rather than its imports. After each kill no file may be
+half-written and nothing that was reported as done may be missing; then the work is resumed, or done again, and its files must be
+those of a run that was not killed. The second table shows what happens
 
 - when two processes do the same work in the same folder at the same time,
 - on a disk that is full, on one that is read-only, and in a folder in which the user may not write (not root),
@@ -43,11 +43,12 @@ from bcdseg.errors import BcdsegError
 from bcdseg.extras import disable_telemetry_of
 
 REFUSED = 3  # exit status of a process whose work ended with one of the library's errors
+ENDS = {0: "finished", REFUSED: "refused", 1: "ended by an exception"}  # by exit status
 ABORTED = "ended by a signal"
 NOBODY = 65534
 CAPABILITIES = 0x20080522  # version of Linux's capset
 DAY = 24 * 3600
-PATIENCE = 3600  # seconds, after which the system ends a process that hangs
+PATIENCE = 600  # seconds, after which the system ends a process that hangs
 
 
 def forked(work: Callable[[], None], output: Path) -> int:
@@ -123,32 +124,37 @@ class Trials:
     place: Path
     rng: random.Random
 
-    def measure(self) -> None:
-        """Do the work twice without interruption, which shows what the trials need to know.
+    def start(self, limits: int) -> None:
+        """Do the work once without interruption, and with limits of memory, in processes that import what it uses themselves.
 
-        The first time shows what it imports; the second its time, its memory, its files, and which of them always differ.
+        Args:
+            limits: Number of limits of memory.
         """
-        whole, again, names, note = (self._folder("whole"), self._folder("again"), self.place / "modules", self.place / "memory")
+        whole, note = self._folder("whole"), self.place / "note"
 
-        def first() -> None:
-            before = set(sys.modules)
+        def run() -> None:
+            modules, memory = set(sys.modules), _status("VmSize")
             self.work.run(whole)
-            names.write_text("\n".join(name for name in sys.modules if name not in before))
+            imported = [name for name in sys.modules if name not in modules]
+            note.write_text(json.dumps({"modules": imported, "start": memory, "most": _status("VmPeak")}))
 
-        def second() -> None:
-            before = _status("VmSize")
-            self.work.run(again)
-            note.write_text(f"{before} {_status('VmPeak')}")
+        assert status_of(forked(run, self.place / "log")) == 0, self._log()
+        found = json.loads(note.read_text())
+        self.modules = found["modules"]
+        fractions = [self.rng.uniform(0.02, 0.9) for _ in range(limits)]
+        sizes = [int(found["start"] + fraction * (found["most"] - found["start"])) for fraction in fractions]
+        self.ends = [self._limited(number, size) for number, size in enumerate(sizes)]
 
-        assert status_of(forked(first, self.place / "log")) == 0, self._log()
-        import_modules(names.read_text().splitlines())
+    def measure(self) -> None:
+        """Import what the work uses, and do it again: this shows its time, its files, and which of them always differ."""
+        import_modules(self.modules)
+        whole, again = self.place / "whole", self._folder("again")
         start = time.monotonic()
-        assert status_of(forked(second, self.place / "log")) == 0, self._log()
+        self._finish(again)
         self.seconds = time.monotonic() - start
-        self.memory = tuple(map(int, note.read_text().split()))
-        self.expected, found = contents(whole), contents(again)
-        assert self.expected.keys() == found.keys(), f"{self.name}: {sorted(self.expected.keys() ^ found.keys())}"
-        self.varying = sorted(one for one in self.expected if self.expected[one] != found[one])
+        self.expected, second = contents(whole), contents(again)
+        assert self.expected.keys() == second.keys(), f"{self.name}: {sorted(self.expected.keys() ^ second.keys())}"
+        self.varying = sorted(one for one in self.expected if self.expected[one] != second[one])
 
     def kill_often(self, kills: int) -> str:
         """Kill the work at random moments and resume it, and return a row of the first table."""
@@ -216,24 +222,26 @@ class Trials:
         self._compare(folder)
         return "the same files"
 
-    def out_of_memory(self, count: int) -> str:
-        """Do the work with less memory than it takes, resume it with enough, and count how it ended."""
-        ends = {0: "finished", REFUSED: "refused", 1: "ended by an exception"}
-        found = dict.fromkeys([*ends.values(), ABORTED], 0)
-        start, most = self.memory
-        for number in range(count):
-            folder = self._folder(f"memory-{number}")
-            limit = int(start + self.rng.uniform(0.02, 0.9) * (most - start))
-
-            def run(folder: Path = folder, limit: int = limit) -> None:
-                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-                self.work.run(folder)
-
-            found[ends.get(status_of(forked(run, self.place / "log")), ABORTED)] += 1
+    def out_of_memory(self) -> str:
+        """Resume the work that had less memory than it takes with enough of it, and count how it had ended."""
+        for number in range(len(self.ends)):
+            folder = self.place / f"memory-{number}"
             self._checked(folder)
             self._finish(folder)
             self._compare(folder)
-        return ", ".join(f"{times} {end}" for end, times in found.items() if times) + ", then the same files"
+        counts = [f"{self.ends.count(end)} {end}" for end in (*ENDS.values(), ABORTED) if end in self.ends]
+        return ", ".join(counts) + ", then the same files"
+
+    def _limited(self, number: int, size: int) -> str:
+        """Do the work with an address space of a size in bytes, and return how it ended."""
+        folder = self._folder(f"memory-{number}")
+
+        def run() -> None:
+            resource.setrlimit(resource.RLIMIT_AS, (size, size))
+            self.work.run(folder)
+
+        status = status_of(forked(run, self.place / "log"))
+        return ENDS.get(status, ABORTED)
 
     def _folder(self, name: str) -> Path:
         folder = self.place / name
@@ -319,6 +327,8 @@ def main() -> None:
             if not options.only or name in options.only:
                 (root / name).mkdir()
                 trials.append(Trials(name, work, root / name, random.Random(f"{options.seed} {name}")))
+        for one in trials:
+            one.start(options.memory_limits)
         print("| work | seconds | kills | hit | files checked | files at the end |\n|---|---|---|---|---|---|")
         for one in trials:
             one.measure()
@@ -327,7 +337,7 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|")
         for one in trials:
             cells = [one.two_writers(), one.full_disk(), one.read_only(), one.no_rights(), one.clock_back()]
-            print(f"| {' | '.join([one.name, *cells, one.out_of_memory(options.memory_limits)])} |", flush=True)
+            print(f"| {' | '.join([one.name, *cells, one.out_of_memory()])} |", flush=True)
 
 
 if __name__ == "__main__":

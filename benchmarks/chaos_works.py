@@ -46,20 +46,21 @@ def small_model() -> bcdseg.Model:
 
 
 def works(model: Path) -> dict[str, Work]:
+    # Without a decoder, a report has half the figures, and an export half the layers.
     classifier = bcdseg.create("plain_cnn", classes=CLASSES, size=32, decoder=None, seed=0).save(model.with_name("classifier"))
 
     def predict(folder: Path) -> None:
         command("predict", SAMPLE, "--model", model, "--out", folder / "out", *(["--resume"] if (folder / "out").exists() else []))
 
     def evaluate(folder: Path) -> None:
-        command("evaluate", model, SAMPLE, "--out", folder / "report", "--draws", 20, "--gallery", 1, "--overwrite")
+        command("evaluate", classifier, SAMPLE, "--out", folder / "report", "--draws", 20, "--gallery", 1, "--overwrite")
 
     def audit(folder: Path) -> None:
         with contextlib.suppress(SystemExit):  # its status says whether something was found
             command("audit", SAMPLE, "--out", folder / "audit", "--overwrite")
 
     def export(folder: Path) -> None:
-        command("export", classifier, "--out", folder / "model.onnx", "--overwrite")  # of the fewest layers: export takes seconds
+        command("export", classifier, "--out", folder / "model.onnx", "--overwrite")
 
     def fit_site(folder: Path) -> None:
         site = folder / "site"

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
+KILLS = int(os.environ.get("CHAOS_KILLS", "2"))
 PROGRAM = Path(__file__).parents[1] / "benchmarks" / "chaos.py"
 WORKS = (("predict", "train", "save", "corrections"), ("evaluate", "audit", "export", "fit-site"))  # a process for each
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600 + 300 * KILLS)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="work is forked, and its memory is read as Linux states it")
 @pytest.mark.parametrize("works", WORKS, ids="+".join)
 def test_interrupted_work_leaves_whole_files_and_ends_like_work_that_was_not(works: tuple[str, ...]) -> None:
-    kills = os.environ.get("CHAOS_KILLS", "2")
-    command = [sys.executable, PROGRAM, "--only", *works, "--kills", kills, "--memory-limits", "1"]
+    command = [sys.executable, PROGRAM, "--only", *works, "--kills", KILLS, "--memory-limits", 1]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

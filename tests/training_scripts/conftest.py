@@ -35,6 +35,8 @@ Script = Callable[..., None]
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
     """Runs a script with its arguments; training is short, and intervals are of few draws."""
     monkeypatch.syspath_prepend(SCRIPTS)
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)  # of another folder
     recipe, scans = importlib.import_module("recipe"), importlib.import_module("scans")
     monkeypatch.setattr(recipe, "STAGES", (recipe.Stage(32, 1, 1e-3), recipe.Stage(64, 1, 1e-3)))
     monkeypatch.setattr(recipe, "SIZE", 48)
