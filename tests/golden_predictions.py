@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from drawn import draw_ellipse, draw_star, draw_tissue
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -92,6 +94,63 @@ def lesions() -> list[dict[str, Any]]:
     return cases
 
 
+def appearances() -> list[dict[str, Any]]:
+    """Scans with outlines, and their lesions with the gray values in and around them: every descriptor is suggested for one."""
+    cases = []
+    for number, (pixels, mask) in enumerate([*_drawn_lesions(), *_sample_lesions()]):
+        spacing = (None, 0.13)[number % 2]
+        given = None if spacing is None else (spacing, spacing)
+        found = find_lesions(mask, mask.astype(np.float32), min_share=0.0005, spacing=given, pixels=pixels)[1]
+        cases.append(
+            {
+                "width": mask.shape[1],
+                "height": mask.shape[0],
+                "gray": _coded(to_gray(pixels)),
+                "mask": edges(mask),
+                "minShare": 0.0005,
+                "spacing": spacing,
+                "lesions": [asdict(one) for one in found],
+            }
+        )
+    return cases
+
+
+def _drawn_lesions() -> Iterator[tuple[Any, Any]]:
+    """Scans of tissue with lesions that are black, dark, bright, mixed, blurred, cut, small, huge, or many, and their masks."""
+    size = (240, 320)
+    oval, columns = draw_ellipse(size, (90, 160), (30, 46)), np.arange(size[1])
+    patchy = np.broadcast_to(np.where(columns // 18 % 2, 30.0, 120.0), size)
+    half = np.broadcast_to(np.where(columns < 160, 2.0, 90.0), size)
+    for inside in (3, 60, 120, 200, patchy, half):
+        for behind in (1.0, 1.7, 0.5):
+            yield draw_tissue(oval, inside, behind=behind), oval
+    both_ways = draw_tissue(oval).astype(float)
+    both_ways[121:] *= np.where(columns < 160, 0.5, 1.7)
+    yield both_ways.clip(0, 255).astype(np.uint8), oval
+    for blur in (1.5, 6.0, 15.0):
+        yield draw_tissue(oval, blur=blur), oval
+    several = draw_ellipse(size, (60, 60), (22, 30)) | draw_ellipse(size, (130, 210), (40, 60), 30)
+    shapes = [
+        draw_ellipse(size, *placed)
+        for placed in (((90, 20), (30, 46)), ((215, 160), (30, 46)), ((90, 160), (5, 6)), ((90, 160), (6, 150)))
+    ]
+    for mask in (*shapes, draw_star(size, (100.3, 160.4), 55, points=7, depth=0.3), several):
+        yield draw_tissue(mask, blur=1.0, behind=1.4), mask
+    discs = np.any([draw_ellipse(size, (40 + 80 * (n % 3), 40 + 80 * (n // 3)), (12 + n, 12 + n)) for n in range(11)], axis=0)
+    yield draw_tissue(discs, blur=1.0), discs
+    huge = draw_ellipse((1003, 1217), (400, 600), (190, 260), 20)
+    yield draw_tissue(huge, blur=4.0, behind=1.4), huge
+
+
+def _sample_lesions() -> Iterator[tuple[Any, Any]]:
+    """Sample scans with the masks of radiologists, in several sizes."""
+    data = bcdseg.open_dataset(bcdseg.sample_scans())
+    for number, sample in enumerate(data.filter(label=["benign", "malignant"])):
+        size = [round(side * (0.6, 1.0, 1.4)[number % 3]) for side in data.read(sample)[0].shape[1::-1]]
+        pixels, mask = (np.asarray(Image.fromarray(one).resize(size)) for one in data.read(sample) if one is not None)
+        yield pixels, mask
+
+
 def refinements() -> list[dict[str, Any]]:
     """Maps of the whole scan and of the window around the main outline, and what the library makes of both."""
     preprocessing, cases = Preprocessing(resize="none", stride=1), []
@@ -142,7 +201,7 @@ def predictions() -> list[dict[str, Any]]:
             area = Area(box=(0, 0, *image.shape[:2]), **given)
             scan = ScanImage(source=name, pixels=image, areas=(area,))
             steps = Postprocessing(rules=rules, classes=classes, no_lesion=negative, operating_point=chosen, model="made")
-            made = _by_outline(steps(scan, [RegionOutput(probability, scores, None, float(image.shape[0] * image.shape[1]), None)]))
+            made = steps(scan, [RegionOutput(probability, scores, None, float(image.shape[0] * image.shape[1]), None)])
             ruled = _Ruled(rules, classes, negative, model.training)
             answer = facts(made, ruled, dicom=False) | {"priority": priority(made, ruled)._asdict()}  # type: ignore[arg-type]
             rows = table_rows([made], classes)
@@ -167,12 +226,6 @@ def predictions() -> list[dict[str, Any]]:
                 }
             )
     return cases
-
-
-def _by_outline(made: bcdseg.Prediction) -> bcdseg.Prediction:
-    """The prediction without what the static page doesn't measure: the gray values of its lesions."""
-    lesions, candidates = (tuple(replace(one, appearance=None) for one in each) for each in (made.lesions, made.candidates))
-    return replace(made, lesions=lesions, candidates=candidates)
 
 
 class _Ruled:
@@ -214,6 +267,7 @@ def write_golden(path: Path) -> None:
     """Write all cases."""
     cases = {
         "lesions": lesions(),
+        "appearances": appearances(),
         "predictions": predictions(),
         "statistics": statistics(),
         "inputs": inputs(),

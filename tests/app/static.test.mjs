@@ -40,6 +40,19 @@ test("components and measurements are the library's", () => {
   }
 });
 
+test("gray values in and around lesions, and the descriptors from them, are the library's", () => {
+  const seen = { margin: new Set(), echo_pattern: new Set(), posterior: new Set() };
+  for (const [at, one] of golden.appearances.entries()) {
+    const mask = maskFromEdges(one.mask, one.width * one.height);
+    const { lesions } = findLesions(mask, { ...one, gray: bytes(one.gray), probability: Float32Array.from(mask) });
+    close(lesions, one.lesions, 1e-6, `case ${at}`); // sums have 64 bits here and 32 in the library
+    for (const { descriptors } of lesions) for (const name of Object.keys(seen)) seen[name].add(descriptors[name]);
+  }
+  assert.deepEqual([...seen.margin].sort(), ["circumscribed", "indistinct", "not circumscribed", null]);
+  assert.deepEqual([...seen.echo_pattern].sort(), ["anechoic", "complex cystic and solid", "heterogeneous", "hyperechoic", "hypoechoic", "isoechoic", null]);
+  assert.deepEqual([...seen.posterior].sort(), ["combined pattern", "enhancement", "no posterior features", null, "shadowing"]);
+});
+
 test("refinement is the library's", async () => {
   let changed = 0;
   for (const [at, { width, height, has_window: hasWindow, ...maps }] of golden.refinements.entries()) {
@@ -95,6 +108,7 @@ test("scans are padded as the library pads them", () => {
 
 test("files that can't be read have a row with the reason, and no formulas", () => {
   assert.equal(csvOf([failureRow("=a.png", 'is "bad", not read')], []).split("\n")[1].split(",")[0], "'=a.png");
+  assert.deepEqual(["-5", "+5.png"].map((name) => csvOf([failureRow(name, "is not read")], []).split("\n")[1].split(",")[0]), ["-5", "'+5.png"]);
   assert.match(csvOf([failureRow("a.png", 'is "bad", not read')], []), /"is ""bad"", not read"/);
 });
 

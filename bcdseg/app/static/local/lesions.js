@@ -1,20 +1,36 @@
 // Lesions of a mask and their measurements, as bcdseg/inference/lesions.py measures them.
 
 import { findComponents, maskOf } from "./components.js";
+import { measureAppearance } from "./descriptors/appearance.js";
+import { suggestDescriptors } from "./descriptors/suggestions.js";
+
+const EXAMINED = 8; // lesions whose appearance is measured: the largest, because a noisy map can have hundreds of outlines
 
 /**
  * Removes the small components of a mask and measures the others, the largest first.
  * @param {Uint8Array} mask
- * @param {{width: number, height: number, probability: Float32Array | null, minShare: number, spacing: number | null}} scan
+ * @param {object} scan
+ * @param {number} scan.width
+ * @param {number} scan.height
+ * @param {Float32Array | null} scan.probability
+ * @param {number} scan.minShare Size of the smallest lesion, as a fraction of the mask's pixels.
+ * @param {number | null} scan.spacing Millimetres per pixel.
+ * @param {Uint8Array} [scan.gray] The scan, in which the appearance of lesions is measured; without it, they have none.
  */
-export function findLesions(mask, { width, height, probability, minShare, spacing }) {
+export function findLesions(mask, { width, height, probability, minShare, spacing, gray }) {
   const smallest = Math.max(1, minShare * mask.length);
-  const all = findComponents(mask, width, height), large = all.filter((component) => component.pixels >= smallest);
-  const lesions = large.map((component) => measure(component, width, probability, spacing));
-  return {
-    mask: large.length === all.length ? mask : maskOf(large, width, height),
-    lesions: lesions.sort((one, other) => other.area_px - one.area_px),
-  };
+  const all = findComponents(mask, width, height);
+  const large = all.filter((component) => component.pixels >= smallest).sort((one, other) => other.pixels - one.pixels);
+  const kept = large.length === all.length ? mask : maskOf(large, width, height);
+  const outlined = gray && { gray, mask: kept, width, height, spacing };
+  const lesions = large.map((component, at) => measure(component, width, probability, spacing, at < EXAMINED ? outlined : null));
+  return { mask: kept, lesions };
+}
+
+/** The lesions of a scan that is upside down, without what was measured below them. */
+export function withoutPosteriorFeatures(lesions) {
+  const removed = { posterior_ratio: null, posterior_left: null, posterior_right: null };
+  return lesions.map((one) => (one.appearance ? described({ ...one, appearance: { ...one.appearance, ...removed } }) : one));
 }
 
 /** The size of a lesion in words. */
@@ -22,9 +38,12 @@ export function sizeInWords({ long_axis_px: long, short_axis_px: short, long_axi
   return longMm === null ? `${long.toFixed(0)} x ${short.toFixed(0)} px` : `${longMm.toFixed(1)} x ${shortMm.toFixed(1)} mm`;
 }
 
-function measure(component, width, probability, spacing) {
+/** Measures a lesion; `outlined` is the scan with all its outlines, or null to leave its appearance out. */
+function measure(component, width, probability, spacing, outlined) {
   const { rows, starts, stops, pixels } = component;
-  const [top, bottom, left, right] = [rows[0], rows.at(-1) + 1, least(starts), greatest(stops)];
+  /** @type {import("./descriptors/window.js").Box} */
+  const box = [rows[0], least(starts), rows.at(-1) + 1, greatest(stops)];
+  const [top, left, bottom, right] = box;
   const { centroid, vertical, mixed, horizontal } = moments(component);
   // A uniform ellipse has the variance (axis / 4) ** 2 along each axis; the long one is at this angle from the vertical.
   const angle = Math.atan2(2 * mixed, vertical - horizontal) / 2;
@@ -36,34 +55,33 @@ function measure(component, width, probability, spacing) {
     [centroid[0] - rows / 2, centroid[1] - columns / 2],
     [centroid[0] + rows / 2, centroid[1] + columns / 2],
   ];
-  const mmPerPixel = spacing ?? 1, tallerThanWide = (bottom - top) / (right - left);
-  return {
+  return described({
     area_px: pixels,
-    box: [top, left, bottom, right],
+    box,
     centroid,
     long_axis_px: long,
     short_axis_px: short,
     long_axis_ends: ends(down * long, across * long),
     short_axis_ends: ends(-across * short, down * short),
     orientation: degrees <= -90 ? degrees + 180 : degrees > 90 ? degrees - 180 : degrees,
-    taller_than_wide: tallerThanWide,
+    taller_than_wide: (bottom - top) / (right - left),
     circularity: circularity(component),
     solidity: pixels / hullArea(component),
     probability: meanIn(component, width, probability),
     area_mm2: spacing === null ? null : pixels * spacing * spacing,
     long_axis_mm: spacing === null ? null : long * spacing,
     short_axis_mm: spacing === null ? null : short * spacing,
-    appearance: null,
-    descriptors: descriptorsOf(long * mmPerPixel, short * mmPerPixel, pixels * mmPerPixel ** 2, tallerThanWide),
-  };
+    appearance: outlined ? measureAppearance(outlined, component, box) : null,
+  });
 }
 
-/** The descriptors that follow from the outline; those that follow from gray values are measured by the library only. */
-function descriptorsOf(long, short, area, tallerThanWide) {
-  const irregular = area < (0.9 * Math.PI * long * short) / 4 || short === 0;
-  const shape = irregular ? "irregular" : short >= 0.9 * long ? "round" : "oval";
-  const orientation = tallerThanWide < 1 && shape !== "round" ? "parallel" : "not parallel";
-  return { shape, orientation, margin: null, echo_pattern: null, posterior: null };
+/** A lesion with its descriptors, which follow from its measurements. */
+function described(lesion) {
+  const { long_axis_px: long, short_axis_px: short, long_axis_mm: longMm, short_axis_mm: shortMm, area_px: area, area_mm2: areaMm2 } = lesion;
+  const { taller_than_wide: tallerThanWide, solidity, appearance } = lesion;
+  const inPixels = longMm === null;
+  const descriptors = suggestDescriptors(inPixels ? [long, short] : [longMm, shortMm], inPixels ? area : areaMm2, { tallerThanWide, solidity, appearance });
+  return { ...lesion, descriptors };
 }
 
 const least = (values) => values.reduce((one, other) => Math.min(one, other));

@@ -3,7 +3,7 @@
 
 import { edgesOf } from "../review/mask.js";
 import { checkDistribution, flag, imageFlags } from "./image_checks.js";
-import { findLesions, sizeInWords } from "./lesions.js";
+import { findLesions, sizeInWords, withoutPosteriorFeatures } from "./lesions.js";
 import { priority } from "./priority.js";
 
 const STEPS = 100;
@@ -37,18 +37,20 @@ const STEPS = 100;
  * @param {{threshold?: number, spacing?: number, point?: string}} options
  */
 export function postprocess(model, image, outputs, { threshold, spacing = null, point }) {
-  const { rules, no_lesion: negative } = model, { width, height } = image;
+  const { rules, no_lesion: negative } = model, { width, height, gray } = image;
   const used = threshold ?? rules.threshold;
-  const found = outlined(outputs.probability, used, { width, height, minShare: rules.min_lesion_share, spacing });
+  const found = outlined(outputs.probability, used, { width, height, gray, minShare: rules.min_lesion_share, spacing });
   const probabilities = Object.fromEntries((outputs.classes ?? []).map((value, at) => [model.classes[at], value]));
   const presence = negative !== null && outputs.classes ? 1 - probabilities[negative] : 1;
   const isCandidate = found.lesions.length > 0 && rules.presence_threshold !== null && presence < rules.presence_threshold;
-  const lesions = isCandidate ? [] : found.lesions, candidates = isCandidate ? found.lesions : [];
+  const distribution = checkDistribution(image, rules.training_images);
+  const isUpsideDown = distribution.flags.some(({ code }) => code === "upside-down");
+  const outlines = isUpsideDown ? withoutPosteriorFeatures(found.lesions) : found.lesions;
+  const lesions = isCandidate ? [] : outlines, candidates = isCandidate ? outlines : [];
 
   const operating = rules.operating_points.find(({ name }) => name === point) ?? null;
   const mostProbable = highest(probabilities), label = operating ? chosen(operating, probabilities) : mostProbable;
   const confidence = label === null ? null : probabilities[label];
-  const distribution = checkDistribution(image, rules.training_images);
   const flags = contradictions(label, confidence, found.mask && lesions.length > 0, model);
   if (isCandidate) flags.push(flag("candidate", `An outline is only a candidate: the probability of a lesion is ${percent(presence)}, below the model's threshold of ${percent(rules.presence_threshold)}.`));
   if (label !== mostProbable) flags.push(flag("operating-point", `Predicted ${label} at the operating point '${point}'; the most probable class is ${mostProbable}.`));

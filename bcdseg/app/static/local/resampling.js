@@ -1,10 +1,34 @@
-// Reduction of a gray image as Pillow's `resize(size, BILINEAR, reducing_gap=3)` does it: by block means, then with weights that are
-// integers, rounded to 8 bits across and then down.
+// Reduction of images as Pillow does it: across, then down. Images of 8 bits have weights that are integers, and are rounded to 8 bits
+// after each step; images of 32-bit numbers have neither.
 
-const GAP = 3, PRECISION = 22;
+const GAP = 3, UNIT = 2 ** 22;
 
 /**
- * A gray image with at most `most` rows and columns, and at least `least`.
+ * A filter: how far it reaches, in pixels of the result, and its weights by the distance from the middle.
+ * @typedef {{reach: number, weight: (distance: number) => number}} Filter
+ */
+
+/** @type {Filter} */
+const BILINEAR = { reach: 1, weight: (distance) => Math.max(0, 1 - Math.abs(distance)) };
+/** @type {Filter} */
+const BOX = { reach: 0.5, weight: (distance) => Number(distance > -0.5 && distance <= 0.5) };
+
+/**
+ * The mean of the values in each cell of a grid, as `resize(size, BOX)` computes it.
+ * @template {Uint8Array | Float32Array} Values
+ * @param {Values} values
+ * @param {{width: number, height: number}} from
+ * @param {{width: number, height: number}} to
+ * @returns {Values}
+ */
+export function boxMeans(values, from, to) {
+  const rows = resampled(values, from.width, from.height, to.width, from.width, BOX);
+  const turned = transposed(rows, to.width, from.height);
+  return transposed(resampled(turned, from.height, to.width, to.height, from.height, BOX), to.height, to.width);
+}
+
+/**
+ * A gray image with at most `most` rows and columns, and at least `least`, as `resize(size, BILINEAR, reducing_gap=3)` makes it.
  * @param {{gray: Uint8Array, width: number, height: number}} image
  */
 export function reduced({ gray, width, height }, most, least) {
@@ -13,14 +37,14 @@ export function reduced({ gray, width, height }, most, least) {
   if (across === width && down === height) return { gray, width, height };
   const [byColumns, byRows] = [Math.floor(width / across / GAP) || 1, Math.floor(height / down / GAP) || 1];
   const blocks = blockMeans(gray, width, height, byColumns, byRows);
-  const rows = resampled(blocks.gray, blocks.width, blocks.height, across, width / byColumns);
+  const rows = resampled(blocks.gray, blocks.width, blocks.height, across, width / byColumns, BILINEAR);
   const turned = transposed(rows, across, blocks.height);
-  const columns = resampled(turned, blocks.height, across, down, height / byRows);
+  const columns = resampled(turned, blocks.height, across, down, height / byRows, BILINEAR);
   return { gray: transposed(columns, down, across), width: across, height: down };
 }
 
 /** Python's round: of two nearest integers the even one. */
-function roundedToEven(value) {
+export function roundedToEven(value) {
   const low = Math.floor(value), rest = value - low;
   return rest === 0.5 ? low + (low % 2) : Math.round(value);
 }
@@ -49,25 +73,34 @@ function divided(total, pixels, whole) {
 }
 
 /** Resizes each row to another number of pixels; the last pixel of a row may be cut off by its end. */
-function resampled(gray, width, height, size, end) {
-  const scale = end / size, reach = Math.max(1, scale), half = 2 ** (PRECISION - 1);
-  const made = new Uint8Array(size * height);
-  for (let column = 0; column < size; column++) {
-    const middle = (column + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(middle - reach + 0.5)), last = Math.min(width, Math.trunc(middle + reach + 0.5));
-    const weights = Array.from({ length: last - first }, (_, at) => Math.max(0, 1 - Math.abs((first + at - middle + 0.5) / reach)));
-    const whole = weights.reduce((one, other) => one + other, 0);
-    const integers = weights.map((weight) => Math.trunc((weight / whole) * 2 ** PRECISION + 0.5));
-    for (let row = 0; row < height; row++) {
-      const total = integers.reduce((one, weight, at) => one + weight * gray[row * width + first + at], half);
-      made[row * size + column] = Math.min(255, Math.floor(total / 2 ** PRECISION));
+function resampled(values, width, height, size, end, filter) {
+  const isBytes = values instanceof Uint8Array, made = sameKind(values, size * height);
+  const spans = Array.from({ length: size }, (_, column) => spanOf(column, width, end / size, filter));
+  if (isBytes) for (const span of spans) span.weights = span.weights.map((weight) => Math.trunc(weight * UNIT + 0.5));
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < size; column++) {
+      const { first, weights } = spans[column], from = row * width + first;
+      let total = 0;
+      for (let at = 0; at < weights.length; at++) total += weights[at] * values[from + at];
+      made[row * size + column] = isBytes ? Math.min(255, Math.floor((total + UNIT / 2) / UNIT)) : total;
     }
   }
   return made;
 }
 
-function transposed(gray, width, height) {
-  const made = new Uint8Array(gray.length);
-  for (let row = 0; row < height; row++) for (let column = 0; column < width; column++) made[column * height + row] = gray[row * width + column];
+/** The pixels of a row that a pixel of the result is made of: the first one, and the weights, whose sum is 1. */
+function spanOf(column, width, scale, { reach, weight }) {
+  const middle = (column + 0.5) * scale, larger = Math.max(1, scale), far = reach * larger;
+  const first = Math.max(0, Math.trunc(middle - far + 0.5)), last = Math.min(width, Math.trunc(middle + far + 0.5));
+  const weights = Array.from({ length: last - first }, (_, at) => weight((first + at - middle + 0.5) * (1 / larger)));
+  const whole = weights.reduce((one, other) => one + other, 0);
+  return { first, weights: weights.map((one) => one / whole) };
+}
+
+function transposed(values, width, height) {
+  const made = sameKind(values, values.length);
+  for (let row = 0; row < height; row++) for (let column = 0; column < width; column++) made[column * height + row] = values[row * width + column];
   return made;
 }
+
+const sameKind = (values, length) => new values.constructor(length);

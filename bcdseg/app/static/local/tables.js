@@ -5,7 +5,8 @@ const DESCRIPTOR_COLUMNS = ["shape", "orientation", "margin", "echo_pattern", "p
 const COLUMNS = ["label_set", "ood_score", "spread", "lesions", "candidates", "area_px", "area_mm2", ...LESION_COLUMNS, ...DESCRIPTOR_COLUMNS, "spacing_from", "flags", "error"];
 const WHOLE = ["lesions", "candidates", "area_px"];
 const SIZES = ["area_mm2", ...LESION_COLUMNS];
-const FORMULA = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/; // texts that a spreadsheet program would run
+const FORMULA = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/; // texts that a spreadsheet program would run, unless they are a
+const NUMBER = /^[+-](\d+(\.\d*)?([eE][+-]?\d+)?|inf|nan)$/;
 
 /** The row of a scan: class, probabilities, largest lesion and codes of the warnings. */
 export function rowOf(answer) {
@@ -37,7 +38,7 @@ export function csvOf(rows, classes) {
 }
 
 function cell(name, value) {
-  if (typeof value === "string") return FORMULA.test(value) ? `'${value}` : value;
+  if (typeof value === "string") return FORMULA.test(value) && !NUMBER.test(value) ? `'${value}` : value;
   if (WHOLE.includes(name)) return String(value);
   const number = SIZES.includes(name) ? Number(value.toFixed(2)) : value;
   return Number.isInteger(number) ? number.toFixed(1) : String(number);
