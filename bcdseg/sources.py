@@ -126,13 +126,15 @@ def source_name(source: ImageSource) -> str:
     """Return the name of a source for messages and tables."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
-    if is_dataset(source):
-        return str(getattr(source, "filename", None) or "DICOM data set")
     named = getattr(source, "filename" if isinstance(source, Image.Image) else "name", None)
     if isinstance(named, str) and named:
         return named
     shape = getattr(source, "shape", None)
-    return f"{type(source).__name__} of shape {tuple(shape)}" if shape is not None else type(source).__name__
+    if shape is not None:
+        return f"{type(source).__name__} of shape {tuple(shape)}"
+    if is_dataset(source):
+        return str(getattr(source, "filename", None) or "DICOM data set")
+    return type(source).__name__
 
 
 _TOO_LARGE = "Crop it or make it smaller first."

@@ -185,14 +185,14 @@ def steps_of(model: bcdseg.Model, files: Sequence[Path]) -> dict[str, Callable[[
     regions = [predictor.prepare(scan) for scan in scans]
     outputs = predictor.run(regions)
     inputs = [region.input(0) for scan in regions for region in scan]
-    raw = [runtime([array]).row(0) for array in inputs]
+    masks = [runtime([array]).mask for array in inputs]
     placements = [region.prepared.placement for scan in regions for region in scan]
     predictions = [postprocessing(*pair) for pair in zip(scans, outputs, strict=True)]
     return {
         "decode": lambda: [predictor.read(file) for file in files],
         "prepare": lambda: [predictor.prepare(scan) for scan in scans],
         "network": lambda: [runtime([array]) for array in inputs],
-        "map": lambda: [at.restore(output.mask) for at, output in zip(placements, raw, strict=True) if output.mask is not None],
+        "map": lambda: [at.restore(mask[0]) for at, mask in zip(placements, masks, strict=True) if mask is not None],
         "measure": lambda: [postprocessing(*pair) for pair in zip(scans, outputs, strict=True)],
         "write": lambda: [pictures_of(prediction, "scan", overlay=True) for prediction in predictions],
         "pipeline": lambda: [None for _ in model.predict(files)],

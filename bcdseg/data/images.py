@@ -80,7 +80,22 @@ def read_image(source: ImageSource, name: str | None = None) -> Pixels:
 def read_picture(source: ImageSource, name: str) -> Pixels:
     """Read one image that is not DICOM, as ``read_image`` does."""
     with _translated_errors(name):
-        return _decoded(source, name)
+        if isinstance(source, (str, os.PathLike)):
+            return _read_file(Path(source), name)
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            return _decode(io.BytesIO(source), name)
+        if isinstance(source, Image.Image):
+            return _from_pil(source, name)
+        if isinstance(source, np.ndarray):
+            return _from_array(source, name)
+        if hasattr(source, "detach") and hasattr(source, "cpu"):
+            return _from_tensor(source, name)
+        if hasattr(source, "read"):
+            return _decode(source, name)
+        raise ImageTypeError(
+            f"{name}: an image can't be made of {type(source).__name__}. "
+            "Give a path, bytes, an open binary file, a PIL image, a numpy array, a torch tensor or a pydicom Dataset."
+        )
 
 
 @contextmanager
@@ -92,25 +107,6 @@ def _translated_errors(name: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise ImageError(f"{name}: can't be read as an image ({type(error).__name__}: {error}).") from error
-
-
-def _decoded(source: ImageSource, name: str) -> Pixels:
-    if isinstance(source, (str, os.PathLike)):
-        return _read_file(Path(source), name)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(source), name)
-    if isinstance(source, Image.Image):
-        return _from_pil(source, name)
-    if isinstance(source, np.ndarray):
-        return _from_array(source, name)
-    if hasattr(source, "detach") and hasattr(source, "cpu"):
-        return _from_tensor(source, name)
-    if hasattr(source, "read"):
-        return _decode(source, name)
-    raise ImageTypeError(
-        f"{name}: an image can't be made of {type(source).__name__}. "
-        "Give a path, bytes, an open binary file, a PIL image, a numpy array, a torch tensor or a pydicom Dataset."
-    )
 
 
 def to_gray(pixels: Pixels) -> Pixels:

@@ -39,18 +39,23 @@ class Placement:
         resized: Height and width of the resized scan.
         top: Rows of padding above the scan.
         left: Columns of padding to the left of the scan.
+        frame: Height and width of the network input.
     """
 
     source: tuple[int, int]
     resized: tuple[int, int]
     top: int
     left: int
+    frame: tuple[int, int]
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Slices of the rows and columns of the network input that contain the scan."""
+        return slice(self.top, self.top + self.resized[0]), slice(self.left, self.left + self.resized[1])
 
     def restore(self, over_input: Array) -> Array:
         """Crop and resize a map over the network input to a map over the scan, at the scan's own height and width."""
-        height, width = self.resized
-        inside = over_input[self.top : self.top + height, self.left : self.left + width]
-        return resize_plane(inside, self.source)
+        return resize_plane(over_input[self.window], self.source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +109,6 @@ class Preprocessing:
 
     def placement(self, source: tuple[int, ...]) -> Placement:
         """Return the placement of a scan with this height and width."""
-        return self._layout(source)[0]
-
-    def _layout(self, source: tuple[int, ...]) -> tuple[Placement, tuple[int, int]]:
-        """Return the placement of a scan in the network input, and the height and width of that input."""
         height, width = resized = source[0], source[1]
         if self.resize == "stretch":
             resized = self.size
@@ -116,7 +117,7 @@ class Preprocessing:
             across = rounded_quotient(width * self.size[0], height)
             resized = max(1, min(self.size[0], down)), max(1, min(self.size[1], across))
         frame = (_multiple(height, self.stride), _multiple(width, self.stride)) if self.resize == "none" else self.frame
-        return Placement((height, width), resized, (frame[0] - resized[0]) // 2, (frame[1] - resized[1]) // 2), frame
+        return Placement((height, width), resized, (frame[0] - resized[0]) // 2, (frame[1] - resized[1]) // 2, frame)
 
     def framed(self, pixels: Pixels) -> Pixels:
         """Convert channels, resize and pad: H x W, or H x W x 3 if both the scan and the network have colour; the dtype is kept."""
@@ -132,21 +133,22 @@ class Preprocessing:
     def normalised(self, framed: Pixels) -> Array:
         """Scale and normalise the output of ``framed`` to channels x height x width, float32."""
         planes = [framed] if framed.ndim == 2 else list(np.moveaxis(framed, -1, 0))
+        white = np.float32(255 if framed.dtype == np.uint8 else 1)
         array = np.empty((self.channels, *framed.shape[:2]), np.float32)
         for channel in range(self.channels):
-            array[channel] = _unit_range(planes[channel % len(planes)])
+            array[channel] = planes[channel % len(planes)].astype(np.float32) / white
         array -= np.array(self.mean, np.float32)[:, None, None]
         array /= np.array(self.std, np.float32)[:, None, None]
         return array
 
     def _placed(self, plane: NDArray[Any]) -> NDArray[Any]:
         """Resize a plane, and pad it with black if the network input is larger."""
-        at, frame = self._layout(plane.shape)
+        at = self.placement(plane.shape)
         plane = resize_plane(plane, at.resized)
-        if plane.shape == frame:
+        if plane.shape == at.frame:
             return plane
-        placed = np.zeros(frame, plane.dtype)
-        placed[at.top : at.top + at.resized[0], at.left : at.left + at.resized[1]] = plane
+        placed = np.zeros(at.frame, plane.dtype)
+        placed[at.window] = plane
         return placed
 
 
@@ -181,10 +183,3 @@ def _across(plane: NDArray[Any], width: int) -> Image.Image:
         return Image.fromarray(plane).resize((width, plane.shape[0]), Image.Resampling.BILINEAR)
     bands = [np.asarray(_across(plane[top : top + BAND], width)) for top in range(0, plane.shape[0], BAND)]
     return Image.fromarray(np.concatenate(bands))
-
-
-def _unit_range(plane: NDArray[Any]) -> Array:
-    if plane.dtype == np.uint8:
-        scaled: Array = plane.astype(np.float32) / np.float32(255)
-        return scaled
-    return plane.astype(np.float32, copy=False)

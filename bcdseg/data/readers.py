@@ -23,6 +23,9 @@ from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.sources import VIDEO_SUFFIXES, ImageSource, is_dicom, is_video, source_name
 from bcdseg.types import Area, Mask, Pixels, Sample, ScanImage
 
+DECODED = (np.ndarray, Image.Image)
+"""Images in memory, which are neither files nor DICOM."""
+
 
 def read_scan(source: ImageSource | ScanImage, *, keep_identifiers: bool = False) -> ScanImage:
     """Read one scan, or return a ``ScanImage`` as it is.
@@ -31,16 +34,16 @@ def read_scan(source: ImageSource | ScanImage, *, keep_identifiers: bool = False
     """
     if isinstance(source, ScanImage):
         return source
-    name = source_name(source)
+    name, frame = source_name(source), None
     if isinstance(source, VideoFrame):
-        pixels = read_picture(source.read(), name)
-        return ScanImage(source=name, pixels=pixels, areas=(Area(box=(0, 0, *pixels.shape[:2])),), frame=source.number)
-    if is_video(source):
-        raise ImageError(f"{name}: is a video clip, not one image. {FRAMES}")
-    if isinstance(source, DicomFrame) or is_dicom(source):
-        return read_frame(source, name, keep_identifiers=keep_identifiers)
+        frame, source = source.number, source.read()
+    if not isinstance(source, DECODED):
+        if is_video(source):
+            raise ImageError(f"{name}: is a video clip, not one image. {FRAMES}")
+        if isinstance(source, DicomFrame) or is_dicom(source):
+            return read_frame(source, name, keep_identifiers=keep_identifiers)
     pixels = read_picture(source, name)
-    return ScanImage(source=name, pixels=pixels, areas=(Area(box=(0, 0, *pixels.shape[:2])),))
+    return ScanImage(source=name, pixels=pixels, areas=(Area(box=(0, 0, *pixels.shape[:2])),), frame=frame)
 
 
 def read_sample(sample: Sample, *, resize_masks: bool = False) -> tuple[Pixels, Mask | None]:
@@ -68,7 +71,7 @@ NO_SCAN = re.compile(r"_(mask(_\d+)?|overlay|heatmap)$", re.IGNORECASE)
 
 def is_single(source: Any) -> bool:
     """Return whether a source is one image, and not a folder, pattern, collection of images, clip or DICOMDIR."""
-    if isinstance(source, VideoFrame):
+    if isinstance(source, (VideoFrame, *DECODED)):
         return True
     if is_video(source):
         return False
@@ -80,7 +83,7 @@ def is_single(source: Any) -> bool:
             return path.is_file() or not (path.is_dir() or _is_pattern(os.fspath(source)))
         except (OSError, ValueError):  # no file can have this name: reading it reports the error
             return True
-    if isinstance(source, (bytes, bytearray, memoryview, Image.Image, np.ndarray)):
+    if isinstance(source, (bytes, bytearray, memoryview)):
         return True
     return hasattr(source, "read") or hasattr(source, "detach") or isinstance(source, Mapping) or not isinstance(source, Iterable)
 
@@ -138,7 +141,7 @@ def list_images(source: str | os.PathLike[str]) -> list[Path]:
     if not images:
         kind = "folder" if path.is_dir() else "pattern"
         raise ImageNotFoundError(
-            f"{os.fspath(source)}: the {kind} holds no image ({', '.join(SUFFIXES)}, DICOM); masks don't count."
+            f"{os.fspath(source)}: the {kind} contains no image ({', '.join(SUFFIXES)}, DICOM); masks don't count."
         )
     return sorted(images, key=natural)
 

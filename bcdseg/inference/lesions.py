@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from numbers import Real
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from bcdseg.errors import OptionError
 from bcdseg.inference.descriptors.appearance import Appearance, measure_appearance
 from bcdseg.inference.descriptors.suggestions import Descriptors, suggest_descriptors
 from bcdseg.inference.regions import bands, new_map
-from bcdseg.types import SPACING_RANGE, Area, Mask, Pixels, Point, Spacing
+from bcdseg.types import SPACING_RANGE, Area, Box, Mask, Pixels, Point, Spacing
 
 UNKNOWN = Descriptors("irregular", "not parallel")
 EXAMINED = 8  # lesions whose appearance is measured: the largest, because a noisy map can have hundreds of outlines
@@ -123,9 +123,13 @@ def find_lesions(
     mask, components = _large_components(over_threshold, max(1, min_share * over_threshold.size))
     components.sort(key=lambda component: -component.pixels)
     whole = area or Area(box=(0, 0, *mask.shape), spacing=spacing)
-    examined = [] if pixels is None else [_appearance(component, pixels, mask, whole) for component in components[:EXAMINED]]
-    pairs = zip_longest(components, examined)
-    return mask, tuple(_measure(component, probability, spacing, appearance) for component, appearance in pairs)
+    lesions = []
+    for number, component in enumerate(components):
+        appearance = None
+        if pixels is not None and number < EXAMINED:
+            appearance = measure_appearance(pixels, mask, component.region, component.box, whole)
+        lesions.append(_measure(component, probability, spacing, appearance))
+    return mask, tuple(lesions)
 
 
 def without_posterior_features(lesions: tuple[Lesion, ...]) -> tuple[Lesion, ...]:
@@ -153,18 +157,13 @@ def _large_components(mask: Mask, smallest: float) -> tuple[Mask, list[Component
     return kept, components
 
 
-def _appearance(component: Component, pixels: Pixels, mask: Mask, area: Area) -> Appearance:
-    rows, columns = component.box
-    return measure_appearance(pixels, mask, component.region, (rows.start, columns.start, rows.stop, columns.stop), area)
-
-
 def _measure(
     component: Component, probability: NDArray[np.float32], spacing: Spacing | None, appearance: Appearance | None
 ) -> Lesion:
     """Measure a lesion in a scan with these probabilities."""
     down, across = spacing or (1.0, 1.0)
-    box, region, pixels = component.box, component.region, component.pixels
-    (top, bottom), (left, right) = ((edge.start, edge.stop) for edge in box)
+    top, left, bottom, right = box = component.box
+    pixels = component.pixels
     centroid, (vertical, mixed, horizontal) = _moments(component)
     vertical, mixed, horizontal = vertical * down**2, mixed * down * across, horizontal * across**2
     # A uniform ellipse has the variance (axis / 4) ** 2 along each axis; the long one is at this angle from the vertical.
@@ -177,7 +176,7 @@ def _measure(
     short_ends = _ends(centroid, (-along[1], along[0]), short, (down, across))
     return Lesion(
         area_px=pixels,
-        box=(top, left, bottom, right),
+        box=box,
         centroid=centroid,
         long_axis_px=math.dist(*long_ends),
         short_axis_px=math.dist(*short_ends),
@@ -187,7 +186,7 @@ def _measure(
         taller_than_wide=(bottom - top) * down / ((right - left) * across),
         circularity=_circularity(component, down / across),
         solidity=pixels / _hull_area(component),
-        probability=float(probability[box][region].mean()),
+        probability=float(probability[component.window][component.region].mean()),
         area_mm2=None if spacing is None else pixels * down * across,
         long_axis_mm=None if spacing is None else long,
         short_axis_mm=None if spacing is None else short,
@@ -289,9 +288,15 @@ class Component(NamedTuple):
         return int((self.stops - self.starts).sum())
 
     @property
-    def box(self) -> Window:
+    def box(self) -> Box:
         """Bounding box."""
-        return slice(int(self.rows[0]), int(self.rows[-1]) + 1), slice(int(self.starts.min()), int(self.stops.max()))
+        return int(self.rows[0]), int(self.starts.min()), int(self.rows[-1]) + 1, int(self.stops.max())
+
+    @property
+    def window(self) -> Window:
+        """Slices of the rows and columns of the bounding box."""
+        top, left, bottom, right = self.box
+        return slice(top, bottom), slice(left, right)
 
     def paint(self, mask: Mask, top: int = 0, left: int = 0) -> None:
         """Set the pixels of the component in a mask, whose first pixel is at the given row and column."""
@@ -302,9 +307,9 @@ class Component(NamedTuple):
     @property
     def region(self) -> Mask:
         """Pixels of the component in its bounding box."""
-        rows, columns = self.box
-        region = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
-        self.paint(region, rows.start, columns.start)
+        top, left, bottom, right = self.box
+        region = np.zeros((bottom - top, right - left), bool)
+        self.paint(region, top, left)
         return region
 
 

@@ -219,7 +219,7 @@ def make_batches(regions: Sequence[RegionInput], most: int) -> list[Batch]:
 def add_outputs(batch: Batch, output: RawOutput) -> None:
     """Add the output of each input in a batch to its region, and raise an error where it has NaN or infinite values."""
     for row, (region, _) in enumerate(batch):
-        one = output.row(row)
+        one = RawOutput(*(None if part is None else part[row] for part in output))
         if not all(part is None or np.isfinite(part).all() for part in (one.mask, one.classes)):
             raise NotFiniteError(f"{region.source}: the network's output has NaN or infinite values; are its weights finite?")
         region.add(one)

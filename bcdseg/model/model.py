@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import each_frame, expand, is_single
-from bcdseg.dicom.deidentify import PACS, choose_identity
+from bcdseg.dicom.deidentify import PACS, SHARED, choose_identity
 from bcdseg.errors import OptionError
 from bcdseg.inference.lesions import check_spacing
 from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import MODES, NATIVE, TILES, WHOLE, Predictor
 from bcdseg.inference.rules import Rules
 from bcdseg.inference.sliding_window import Tiles
-from bcdseg.messages import check_choice
 from bcdseg.model.network_source import NetworkSource, SavedNetwork
 from bcdseg.networks.config import AnyConfig, EnsembleConfig
 from bcdseg.runtimes.base import Runtime
@@ -130,7 +129,7 @@ class Model:
         Args:
             source: One scan: a path (PNG, JPEG, DICOM, ...), the bytes of a file, an open file, a PIL image, a numpy array,
                 a torch tensor or a pydicom ``Dataset``. Or several scans: a folder, a pattern such as ``"scans/*.png"``, a list,
-                a generator, a DICOM clip, a DICOMDIR.
+                a generator, a clip (DICOM, MP4, AVI, MOV), a DICOMDIR.
             spacing: Millimetres per pixel, one number or (vertical, horizontal), for measurements in millimetres; by default the
                 spacing in the DICOM file.
             threshold: Mask probability from which a pixel is outlined; by default the model's threshold.
@@ -142,9 +141,9 @@ class Model:
                 doubles the time, and takes some extra seconds once. It is a coarse hint and not evidence.
             operating_point: Name of one of ``rules.operating_points`` that chooses the class. The probabilities don't change; a
                 warning reports that another class is the most probable one.
-            frames: Frames of a DICOM clip: ``"all"``, or n for each n-th frame, starting from the first.
-            identity: Use of DICOM output and pictures: ``"pacs"`` keeps patient, study and UIDs in what ``save_dicom_seg`` and
-                ``save_dicom_sr`` write, and burned-in annotations (names, dates) outside the regions of a DICOM frame in ``image``;
+            frames: Frames of a clip: ``"all"``, or n for each n-th frame, starting from the first.
+            identity: Use of DICOM output and pictures: ``"pacs"`` keeps patient, study and UIDs in the files of ``save_dicom_seg``
+                and ``save_dicom_sr``, and burned-in annotations (names, dates) outside the regions of a DICOM frame in ``image``;
                 ``"shared"``, the default, removes them.
             keep_identifiers: Deprecated: True is ``identity="pacs"``, False is ``identity="shared"``.
             mode: Inference mode: ``"whole"`` resizes each scan to the size of the network input, ``"tiles"`` runs a sliding window
@@ -160,14 +159,8 @@ class Model:
         Raises:
             OptionError: An option is not possible; the message lists the choices.
         """
-        check_choice("on_error", on_error, ON_ERROR)
-        check_choice("mode", mode, MODES)
-        check_choice("tta", tta, list(VIEWS))
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-            raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
-        each_frame(frames)
-        self._check_heads(explain, mode)
-        chosen = choose_identity(identity, keep_identifiers)
+        self._check_options(on_error=on_error, mode=mode, tta=tta, batch_size=batch_size, frames=frames, explain=explain)
+        identity = SHARED if identity is None and keep_identifiers is None else choose_identity(identity, keep_identifiers)
         config, views = self.config, VIEWS[tta]
         members = len(config.members) if isinstance(config, EnsembleConfig) else 1
         several = [f"{count} {name}" for name, count in (("members", members), ("views", len(views))) if count > 1]
@@ -183,10 +176,10 @@ class Model:
                 operating_point=None if operating_point is None else self.rules.operating_point(operating_point),
                 model=self.name,
                 uncertainty_from=" x ".join(several) or None,
-                identity=chosen,
+                identity=identity,
             ),
             spacing=None if spacing is None else check_spacing(spacing),
-            keep_identifiers=chosen == PACS,
+            keep_identifiers=identity == PACS,
             mode=WHOLE if config.decoder is None else mode,
             tiles=tiles or NATIVE,
             batch_size=batch_size or (1 if self.device == "cpu" else 16),
@@ -347,13 +340,22 @@ class Model:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_runtime": None}  # a runtime can't be pickled; it is created again on demand
 
-    def _check_heads(self, explain: bool | str, mode: str) -> None:
-        """Raise an error where an option needs a head that the network lacks."""
-        if explain is not False and not self.classes:
+    def _check_options(
+        self, *, on_error: str, mode: str, tta: str, batch_size: int | None, frames: str | int, explain: bool | str
+    ) -> None:
+        """Raise an error for an option of ``predict`` that has no such value, or that needs a head that the network lacks."""
+        for option, value, choices in (("on_error", on_error, ON_ERROR), ("mode", mode, MODES), ("tta", tta, tuple(VIEWS))):
+            if value not in choices:
+                raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}.")
+        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+            raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
+        each_frame(frames)
+        config = self.config
+        if explain is not False and not config.classes:
             raise OptionError(f"explain={explain!r}: {self.name} only segments, and has no class to explain.")
-        if isinstance(explain, str) and explain not in self.classes:
-            raise OptionError(f"explain={explain!r}: choose True, or one of the classes {', '.join(self.classes)}.")
-        if mode == TILES and self.config.decoder is None:
+        if not isinstance(explain, bool) and explain not in config.classes:
+            raise OptionError(f"explain={explain!r}: choose True, or one of the classes {', '.join(config.classes)}.")
+        if mode == TILES and config.decoder is None:
             raise OptionError(f"mode={mode!r}: {self.name} only classifies, which it does from whole scans: choose whole or auto.")
 
     def _current_runtime(self) -> Runtime:

@@ -197,9 +197,10 @@ class NetworkSource:
 
     def state(self) -> State:
         """Return what changes with the weights: the checksum of the file that they are from, as long as they are unchanged."""
-        if self._file is not None and self._network is None:
+        if self._network is None:
+            assert self._file is not None
             return (self._file.key,)
-        state = network_state(self.network())
+        state = network_state(self._network)
         return (self._file.key,) if self._file is not None and state == self._state_as_built else state
 
     def key(self) -> bytes:

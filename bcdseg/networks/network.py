@@ -64,12 +64,10 @@ class Network(nn.Module):
             mask = self.mask_head(decoded)
         if self.class_head is not None:
             classes = self.class_head(features, decoded, mask)
-        return Output(self._gated(mask, classes), classes)
-
-    def _gated(self, mask: Tensor | None, classes: Tensor | None) -> Tensor | None:
-        if not self.config.gated or mask is None or classes is None or self.config.no_lesion is None:
-            return mask
-        return gated(mask, classes, self.config.classes.index(self.config.no_lesion))
+        config = self.config
+        if config.gated and mask is not None and classes is not None and config.no_lesion is not None:
+            mask = gated(mask, classes, config.classes.index(config.no_lesion))
+        return Output(mask, classes)
 
 
 def gated(mask: Tensor, classes: Tensor, no_lesion: int) -> Tensor:
@@ -254,11 +252,6 @@ class Ensemble(nn.Module):
 
 
 AnyNetwork = Network | Ensemble
-
-
-def with_members(network: AnyNetwork, image: Tensor) -> tuple[Output, Tensor | None]:
-    """Return the output of a network, and for an ensemble also the class logits of each member."""
-    return network.with_members(image) if isinstance(network, Ensemble) else (network(image), None)
 
 
 def build(config: AnyConfig) -> AnyNetwork:

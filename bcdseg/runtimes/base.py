@@ -26,15 +26,6 @@ class RawOutput(NamedTuple):
     classes: Array | None
     members: Array | None = None
 
-    def row(self, index: int) -> RawOutput:
-        """Return the raw output of one input, without the batch axis."""
-        mask, classes, members = self
-        return RawOutput(
-            None if mask is None else mask[index],
-            None if classes is None else classes[index],
-            None if members is None else members[index],
-        )
-
 
 def to_unit(heatmap: Array) -> Array:
     """Scale a heat map so that its maximum is 1; one without positive values becomes 0."""

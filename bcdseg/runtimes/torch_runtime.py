@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bcdseg.networks.config import EnsembleConfig
 from bcdseg.networks.folding import fold_batch_norm
 from bcdseg.networks.fork_safety import use_own_threads
-from bcdseg.networks.network import AnyNetwork, with_members
+from bcdseg.networks.network import AnyNetwork, Ensemble
 from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.runtimes.cpu_threads import closing, stream_threads
 from bcdseg.runtimes.gradcam import grad_cam
@@ -42,7 +42,8 @@ class InferenceModule(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the raw output of a batch in 32 bits."""
-        output, members = with_members(self.network, image.to(self.dtype))
+        network, inputs = self.network, image.to(self.dtype)
+        output, members = network.with_members(inputs) if isinstance(network, Ensemble) else (network(inputs), None)
         mask = None if output.mask is None else torch.sigmoid(output.mask[:, 0].float())
         return tuple(part.float() for part in (mask, output.classes, members) if part is not None)
 

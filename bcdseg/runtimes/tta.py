@@ -36,9 +36,8 @@ class View(NamedTuple):
             return np.ascontiguousarray(scan)
         at = self._placement(scan.shape[1:])
         canvas: Array = np.broadcast_to(black[:, None, None], scan.shape).copy()
-        window = (slice(at.top, at.top + at.resized[0]), slice(at.left, at.left + at.resized[1]))
         for channel, plane in zip(canvas, scan, strict=True):
-            channel[window] = resize_plane(np.ascontiguousarray(plane), at.resized)
+            channel[at.window] = resize_plane(np.ascontiguousarray(plane), at.resized)
         return canvas
 
     def invert(self, mask: Array) -> Array:
@@ -49,7 +48,8 @@ class View(NamedTuple):
 
     def _placement(self, size: tuple[int, ...]) -> Placement:
         height, width = max(1, round(size[0] * self.scale)), max(1, round(size[1] * self.scale))
-        return Placement((size[0], size[1]), (height, width), (size[0] - height) // 2, (size[1] - width) // 2)
+        frame = size[0], size[1]
+        return Placement(frame, (height, width), (frame[0] - height) // 2, (frame[1] - width) // 2, frame)
 
 
 SCALES = (1.0, 0.9, 0.8)

@@ -83,7 +83,7 @@ def test_formats_for_programs(model: str, scans: Path) -> None:
 
 def test_wrong_usage_ends_with_two_and_one_line(tmp_path: Path, model: str, scans: Path, run_main: Callable[..., Any]) -> None:
     for arguments, reason in (
-        (["predict", str(tmp_path / "*.png"), "--model", model], "holds no image"),
+        (["predict", str(tmp_path / "*.png"), "--model", model], "contains no image"),
         (["predict", str(scans), "--model", "nothing"], "neither a folder nor the name"),
         (["predict", str(scans), "--model", model, "--threshold", "3"], "between 0 and 1"),
         (["predict"], "Missing argument"),

@@ -64,7 +64,7 @@ def test_one_image_is_one(source: object) -> None:
 
 
 def test_nothing_found_is_said(tmp_path: Path) -> None:
-    with pytest.raises(errors.ImageNotFoundError, match="the folder holds no image"):
+    with pytest.raises(errors.ImageNotFoundError, match="the folder contains no image"):
         list(expand(tmp_path))
-    with pytest.raises(errors.ImageNotFoundError, match="the pattern holds no image"):
+    with pytest.raises(errors.ImageNotFoundError, match="the pattern contains no image"):
         list(expand(str(tmp_path / "*.png")))

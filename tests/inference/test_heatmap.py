@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,13 +113,15 @@ def test_it_is_drawn_and_saved(small_model: bcdseg.Model, scan: NDArray[np.uint8
     assert len(found.plot().axes) == 5  # scan, mask probability and its scale, heat map, classes
     with pytest.raises(bcdseg.errors.OptionError, match="explain=True"):
         small_model.predict(scan).heat_overlay()
-    with pytest.raises(bcdseg.errors.ImageNotFoundError, match="holds no image"):
+    with pytest.raises(bcdseg.errors.ImageNotFoundError, match="contains no image"):
         list(small_model.predict(tmp_path / "*_heatmap.png"))
 
 
 def test_wrong_wishes_are_refused_with_the_choices(small_model: bcdseg.Model, scan: NDArray[np.uint8]) -> None:
-    with pytest.raises(bcdseg.errors.OptionError, match="normal, benign, malignant"):
-        small_model.predict(scan, explain="cyst")
+    wrong: Any
+    for wrong in ("cyst", 0):
+        with pytest.raises(bcdseg.errors.OptionError, match="normal, benign, malignant"):
+            small_model.predict(scan, explain=wrong)
     with pytest.raises(bcdseg.errors.OptionError, match="only segments"):
         bcdseg.create("plain_cnn", classes=[], head=None, size=32).predict(scan, explain=True)
 
