@@ -64,7 +64,7 @@ class Journal:
         if folder is not None and (folder / NAME).exists() and not overwrite:
             if not resume:
                 raise OutputExistsError(
-                    f"{folder}: exists already and holds a run. Go on with it: --resume. Or choose another folder, or --overwrite."
+                    f"{folder}: contains a run. Resume it with --resume, replace it with --overwrite, or choose another folder."
                 )
             self._lines = self._read(folder, settings)
             self.goes_on = True

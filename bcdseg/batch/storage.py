@@ -79,7 +79,7 @@ def _listed_remotely(place: str) -> tuple[list[str], bool]:
     other = {name for name, start in zip(bare, starts, strict=True) if not (isinstance(start, bytes) and is_dicom(start))}
     files = sorted((name for name in named if name not in other), key=lambda name: natural(Path(name)))
     if not files:
-        raise ImageNotFoundError(f"{place}: holds no image ({', '.join(SUFFIXES)}, DICOM); masks don't count.")
+        raise ImageNotFoundError(f"{place}: contains no image ({', '.join(SUFFIXES)}, DICOM); masks don't count.")
     return [str(system.unstrip_protocol(name)) for name in files], False
 
 

@@ -46,7 +46,9 @@ def find_frames(
         offsets, pieces = _pieces(file, end, name)
         frames = _grouped(file, offsets, pieces, count)
     if len(frames) < count:
-        raise ImageError(f"{name}: declares {count} frames and holds {len(frames)}. The file is cut off: copy or export it again.")
+        raise ImageError(
+            f"{name}: declares {count} frames and contains {len(frames)}. The file is cut off: copy or export it again."
+        )
     return tuple(frames[:count])
 
 
@@ -54,7 +56,7 @@ def _fixed(pixels: Piece, end: int, name: str, count: int, length: int) -> tuple
     there = max(0, end - pixels.start)
     if count * length > there:
         raise ImageError(
-            f"{name}: declares {count} frame{'s' * (count > 1)} of {length} bytes and holds {there} bytes of pixels. "
+            f"{name}: declares {count} frame{'s' * (count > 1)} of {length} bytes and contains {there} bytes of pixels. "
             "The file is cut off: copy or export it again."
         )
     return tuple((Piece(pixels.start + index * length, length),) for index in range(count))

@@ -51,7 +51,7 @@ def find_areas(header: Any, size: tuple[int, int]) -> Areas:
         warnings = (
             Flag(
                 "several-regions",
-                f"The frame holds {len(areas)} scan areas side by side: each is outlined by itself, "
+                f"The frame contains {len(areas)} scan areas side by side: each is outlined by itself, "
                 "and class and scale are those of the area with the largest outline.",
             ),
         )

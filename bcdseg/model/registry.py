@@ -66,7 +66,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         inside = next(folder.glob(f"*/{CONFIG}"), None)
         hint = f" Do you mean {inside.parent}?" if inside else ""
-        raise ModelFileError(f"{folder}: holds no {CONFIG}, so it is not a model saved by bcdseg.{hint}")
+        raise ModelFileError(f"{folder}: contains no {CONFIG}, so it is not a model saved by bcdseg.{hint}")
     if path.stat().st_size > MOST_CONFIG:
         raise ModelFileError(f"{path}: has {path.stat().st_size} bytes, and no model's config has more than {MOST_CONFIG}.")
     try:

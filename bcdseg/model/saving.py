@@ -35,7 +35,7 @@ def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Pa
         raise OutputExistsError(f"{folder}: is a file. A model is saved as a folder: choose another name.")
     there = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if there - {CONFIG, WEIGHTS, CARD}:
-        raise OutputExistsError(f"{folder}: holds other files than a model's, and is not replaced. Choose another folder.")
+        raise OutputExistsError(f"{folder}: contains other files than a model's, and is not replaced. Choose another folder.")
     if there and not overwrite:
         raise OutputExistsError(f"{folder}: exists already. Choose another folder, or save(..., overwrite=True).")
     return write_folder(folder, _contents(model, half))
@@ -64,7 +64,7 @@ def _stored(value: Tensor, half: bool) -> Tensor:
     if not half or not value.is_floating_point():
         return value
     if not value.half().isfinite().all():
-        raise OptionError("half=True can't hold this model's weights: some are too large for 16 bits. Use half=False.")
+        raise OptionError("half=True can't store this model's weights: some are too large for 16 bits. Use half=False.")
     return value.half()
 
 

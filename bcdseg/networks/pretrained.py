@@ -143,7 +143,7 @@ def _file_of(path: Path) -> Path:
         for name in FILE_NAMES:
             if (path / name).is_file():
                 return path / name
-        raise ModelNotFoundError(f"{path}: the folder holds none of {', '.join(FILE_NAMES)}.")
+        raise ModelNotFoundError(f"{path}: the folder contains none of {', '.join(FILE_NAMES)}.")
     if not path.is_file():
         raise ModelNotFoundError(f"weights={str(path)!r}: no such file. Give 'imagenet', a file, a folder, or None.")
     return path

@@ -258,7 +258,7 @@ def test_what_lies_at_an_address(scans: Path) -> None:
     )
     assert list(list_files([str(scans), f"{scans}/./scan 1.png"])) == [str(scans / name) for name in names[1:]]
     assert list_files([str(scans), str(scans / "clip.dcm")])[str(scans / "clip.dcm")]
-    for place, reason in (("memory://nothing", "holds no image"), ("nonsense://a", "can't be reached")):
+    for place, reason in (("memory://nothing", "contains no image"), ("nonsense://a", "can't be reached")):
         with pytest.raises(errors.ImageNotFoundError, match=reason):
             list_files([place])
 

@@ -101,7 +101,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     if not len(truth):
         return 1.0
     if not np.isfinite(values).all():
-        raise InputError("The logits hold NaN or infinite values: no temperature can be fitted to them.")
+        raise InputError("The logits contain NaN or infinite values: no temperature can be fitted to them.")
     rows = np.arange(len(truth))
 
     def cost(logarithm: float) -> float:
