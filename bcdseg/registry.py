@@ -97,10 +97,10 @@ KINDS = {one.kind: one for one in _ALL}
 
 
 def register(kind: str, name: str) -> Callable[[Part], Part]:
-    """Return a decorator that registers a part of one's own under a name.
+    """Return a decorator that registers a part of your own under a name.
 
-    The name can then be used like the library's own names: in options, recipes, configuration files and the command line. What a
-    part of each kind has to be is documented in "Add your own parts" (docs/how-to/extend.md).
+    The name can then be used like the library's own names: in options, recipes, configuration files and the command line. The
+    interface of each kind of part is documented in "Add your own parts" (docs/how-to/extend.md).
 
     Args:
         kind: ``"loss"``, ``"mask_loss"``, ``"class_loss"``, ``"metric"``, ``"head"``, ``"encoder"``, ``"optimizer"``,

@@ -56,7 +56,7 @@ Tolerance = Annotated[
     float, in_results("--tolerance-mm", min=0, metavar="MM", help="Tolerance of the surface Dice in millimetres.")
 ]
 Compare = Annotated[list[str] | None, in_results(metavar="MODEL", help="Another model to compare with; may be repeated.")]
-Robustness = Annotated[bool, in_results("--robustness", help="Evaluate on corrupted scans too; takes some 25 times as long.")]
+Robustness = Annotated[bool, in_results("--robustness", help="Evaluate on corrupted scans too; takes about 28 times as long.")]
 Seed = Annotated[int, in_results(min=0, metavar="N", help="The same seed gives the same intervals.")]
 CalibrateOn = Annotated[str | None, in_calibration(metavar="PART", help="Calibrate on this part of the split first: val.")]
 Sensitivities = Annotated[

@@ -163,7 +163,7 @@ class Dataset:
     def read(self, sample: Sample | str) -> tuple[Pixels, Mask | None]:
         """Read the pixels of a sample and its merged mask, which is None when the mask is unknown.
 
-        For DICOM these are the pixels that prediction uses: the scan area, without what the ultrasound machine draws around it. If
+        For DICOM these are the pixels that prediction uses: the scan area, without the texts that the machine draws around it. If
         a frame has several scan areas, the one that contains most of the lesion is read.
         """
         return read_sample(self[sample] if isinstance(sample, str) else sample, resize_masks=self.resize_masks)
@@ -204,7 +204,7 @@ class Dataset:
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with one row per sample; ``open_dataset`` opens it again.
 
-        Masks in annotation files are not in it, with a warning.
+        Masks in annotation files are left out, with a warning.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -305,7 +305,7 @@ class Dataset:
         """Write the data set in YOLO's format of segmentation: ``data.yaml``, ``images/PART/`` and ``labels/PART/``.
 
         Scans without a part are training scans. A scan with an unknown mask has no text file; one without a lesion has an empty
-        one. What YOLO has no place for is in ``bcdseg_cases.json``.
+        one. Labels, groups, spacings and facts, for which YOLO has no fields, are in ``bcdseg_cases.json``.
 
         Args:
             folder: Folder to write.

@@ -55,8 +55,8 @@ def open_dataset(
 ) -> Dataset:
     """Open a data set: list and pair its files, without decoding them.
 
-    Images may be DICOM, ``.npy``, or files of another image format. What is not used (a table, a column, images in other folders)
-    is named in a ``DataWarning``.
+    Images may be DICOM, ``.npy``, or files of another image format. A ``DataWarning`` names what is not used: a table, a column,
+    images in other folders.
 
     Args:
         source: A folder; a table (CSV, TSV, Parquet, Excel); an annotation file (JSON, XML, YAML); or a table in memory: a
@@ -66,7 +66,7 @@ def open_dataset(
         layout: ``"auto"`` to recognise the layout, or one of ``"busi"``, ``"class_folders"``, ``"image_mask"``, ``"bus_bra"``,
             ``"breast"``, ``"bus_uclm"``, ``"table"``, ``"nnunet"``, ``"coco"``, ``"cvat"``, ``"labelme"``, ``"yolo"``, or a
             registered name. The data set's ``layout`` and repr show which one was used.
-        columns: Columns of a table by what they contain: ``image``, ``mask``, ``label``, ``group``, ``split``, ``spacing``,
+        columns: Columns of a table by field: ``image``, ``mask``, ``label``, ``group``, ``split``, ``spacing``,
             ``id``, a fact such as ``age``, or ``fact:NAME``. None leaves a field out. Common names of columns are recognised.
         class_map: Mapping from labels to classes; None removes the samples with that label. Labels that are not in the mapping
             stay as they are.

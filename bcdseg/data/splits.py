@@ -34,8 +34,8 @@ ROW = {"id", "part", "group", "hash"}
 def load_split(path: str | PathLike[str], dataset: Dataset, *, fold: int | None = None, on_problem: str = "error") -> Split:
     """Load a split that ``Split.save`` wrote, or one of the frozen folds of a public data set.
 
-    Of a file, labels and masks may have been corrected since; the scans must be unchanged. Frozen folds come with the package, see
-    ``load_folds``: the test part is a fold, the val part is the next one, and the train part is the others.
+    Labels and masks may have been corrected since the file was written; the scans must be unchanged. Frozen folds come with the
+    package, see ``load_folds``: the test part is a fold, the val part is the next one, and the train part is the others.
 
     Args:
         path: The file, or ``"busi-v1"``, ``"bus-bra-v1"`` or ``"bus-uclm-v1"``.
@@ -243,7 +243,7 @@ def split(
     scan has a mask, in the proportions of ``fractions``. If no scans are grouped, each class is within one scan of its fraction in
     each part; if each group has one class, it is within the size of its largest group. Every class is in every part, even where its
     fraction is less than one scan.
-    The parts' samples carry the groups by which they were kept together.
+    The samples of the parts have the groups by which they were kept together.
 
     Args:
         dataset: The data set to split.

@@ -110,12 +110,12 @@ def extract_frames(
     """Write the frames of video clips as PNG files, and a table of them whose groups are the clips.
 
     The table has the columns ``image``, ``group`` and ``fact:frame``; add columns of labels and masks, and open it with
-    ``bcdseg.open_dataset``. No split then divides the frames of a clip.
+    ``bcdseg.open_dataset``. A split then keeps the frames of a clip in one part.
 
     Args:
         clips: One clip (MP4, AVI, MOV), a folder of clips, or a list of clips.
         folder: Folder for the images and ``frames.csv``.
-        every: n writes each n-th frame.
+        every: Step between the frames that are written: n writes every n-th frame.
         overwrite: Whether existing files may be replaced.
 
     Returns:

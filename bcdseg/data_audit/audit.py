@@ -93,7 +93,7 @@ def audit(
     Args:
         dataset: Data set, or any samples with different ids.
         predictions: Probability of each class for each sample id, from a cross-validation in which the model was not trained
-            on the sample (out-of-fold). With them, labels that the model confidently disagrees with are found.
+            on the sample (out-of-fold). With them, labels that the model confidently contradicts are found.
         cache: Whether to store the near-duplicates in the user's cache folder and load them from there next time.
         progress: Function that is called with the current step, the number of finished items and their total.
 

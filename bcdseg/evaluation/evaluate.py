@@ -71,7 +71,7 @@ def evaluate(
         tolerance_mm: Tolerance of the normalised surface Dice in millimetres.
         out: Folder for the report, see ``Evaluation.save``.
         overwrite: Whether an existing report may be replaced.
-        robustness: Whether to evaluate on corrupted scans too, which takes about 25 times as long.
+        robustness: Whether to evaluate on corrupted scans too, which takes about 28 times as long.
         allow_training_samples: Whether the model may have been trained on some of the scans; the report then states it.
         gallery: Number of scans of each kind (best, median, worst, ...) in the gallery; 0 leaves it out.
         explain: Whether the gallery shows Grad-CAM heat maps of the predicted class.

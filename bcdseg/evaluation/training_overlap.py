@@ -70,12 +70,12 @@ def find_seen(model: Model, dataset: Dataset) -> tuple[Shared, ...] | None:
 
 
 def exclude_training_samples(model: Model, dataset: Dataset) -> Dataset:
-    """Return the scans of a data set without overlap with a model's training data: neither scan, nor copy, nor group was in it.
+    """Return the scans of a data set of which neither the scan, nor a copy, nor its group was in the training data of a model.
 
     Copies that were scaled, mirrored or saved with loss are found; cropped ones are not.
 
     Args:
-        model: Model that stores the hashes of its training data: the bundled one, or one trained by ``bcdseg.fit``.
+        model: Model that stores the hashes of its training data: a bundled one, or one trained by ``bcdseg.fit``.
         dataset: Scans to select from.
 
     Raises:
@@ -89,7 +89,7 @@ def exclude_training_samples(model: Model, dataset: Dataset) -> Dataset:
 
 
 def unseen(model: Model, dataset: Dataset) -> Dataset:
-    """Do the same as ``exclude_training_samples``, which replaces it."""
+    """Return the same scans as ``exclude_training_samples``, which replaces this function."""
     deprecate("bcdseg.unseen", "bcdseg.exclude_training_samples", since="0.2.0")
     return exclude_training_samples(model, dataset)
 

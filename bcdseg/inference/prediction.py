@@ -58,7 +58,7 @@ class Prediction:
         spacing_from: Source of the spacing: ``"given"``, ``"ultrasound region"``, ``"pixel spacing"``,
             ``"imager pixel spacing"`` (at an X-ray detector, where everything is magnified), or None.
         area: Region of the scan from which class and spacing are: top, left, bottom and right.
-        frame: Number of the frame in a DICOM clip, counted from 1; None for a single image.
+        frame: Number of the frame in a clip, counted from 1; None for a single image.
         model: Name of the model.
         windows: Number of windows that the network has processed (``mode="tiles"``); None when the scan was processed as a whole.
         spread: Standard deviation of each class's probability over several raw outputs; None when there is only one.

@@ -135,7 +135,7 @@ def ensemble(models: Sequence[Model], *, name: str | None = None) -> Model:
         name: Name of the ensemble.
 
     Raises:
-        OptionError: The models can't be combined; the message says why.
+        OptionError: The models can't be combined; the message states the reason.
     """
     models = list(models)
     networks = [_network(model) for model in models]

@@ -27,8 +27,8 @@ class PacsResult:
         series: Series Instance UID of the image.
         image: SOP Instance UID of the image.
         stored: SOP Instance UIDs of the objects that were stored now; empty if the server had all of them.
-        predictions: Prediction for the image, or for each frame of the clip, then with masks as the only arrays; empty if nothing
-            was predicted.
+        predictions: Prediction for the image, or for each frame of the clip, which then has no arrays except masks; empty if
+            nothing was predicted.
         error: Reason why there is no result; None after success.
     """
 
@@ -54,8 +54,8 @@ def predict_dicomweb(
     """Predict the ultrasound images of studies in a PACS, and store the results in the same studies.
 
     Outlines are stored as a DICOM segmentation and measurements as a structured report, for each image or clip, with its patient
-    and study. What the server has from an earlier run with the same model and options is neither predicted nor stored again, so a
-    run that was stopped resumes when it is started again.
+    and study. Results that the server has from an earlier run with the same model and options are neither predicted nor stored
+    again, so a run that was stopped resumes when it is started again.
 
     Args:
         model: Model that predicts.

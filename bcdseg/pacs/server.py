@@ -93,7 +93,7 @@ class DicomWebServer:
 
     @property
     def is_private(self) -> bool:
-        """Whether nobody between here and the server can read along."""
+        """Whether the connection is encrypted, or stays on this machine."""
         parts = urlsplit(self.url)
         return parts.scheme == "https" or parts.hostname in ("127.0.0.1", "::1", "localhost")
 
@@ -105,7 +105,7 @@ class DicomWebServer:
 
         Raises:
             OptionError: A key is not a DICOM keyword, or the query is empty.
-            PacsError: The server can't be reached, refuses the user, or is no DICOMweb server.
+            PacsError: The server can't be reached, refuses the user, or is not a DICOMweb server.
         """
         known = pydicom("pydicom.datadict").tag_for_keyword
         if not query or not all(query.values()):
@@ -121,7 +121,7 @@ class DicomWebServer:
         """Return the objects of a study, none if the server doesn't have it (QIDO-RS).
 
         Raises:
-            PacsError: The server can't be reached, refuses the user, or is no DICOMweb server.
+            PacsError: The server can't be reached, refuses the user, or is not a DICOMweb server.
         """
         found = self._pages(lambda **page: self._client.search_for_instances(check_uid(study), **page), "SOPInstanceUID")
         return [

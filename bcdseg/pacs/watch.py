@@ -32,9 +32,9 @@ class ArrivedScan:
     Attributes:
         file: The file.
         written: Files that were written.
-        predictions: Prediction for the image, or for each frame of the clip, then with masks as the only arrays.
+        predictions: Prediction for the image, or for each frame of the clip, which then has no arrays except masks.
         error: Reason why there is no result; None after success.
-        will_retry: Whether the file is tried again, since the server is what failed.
+        will_retry: Whether the file is tried again, because it was the server that failed.
     """
 
     file: Path
@@ -81,7 +81,7 @@ def watch_folder(
         settle: Seconds for which a file must not change before it is read; the folder is polled twice as often.
         retry: Seconds to wait after the server failed.
         once: Whether to end when all files in the folder are done, or when the server fails.
-        stop: Event that ends the watch; files that arrived stay for the next one.
+        stop: Event that ends the watch; files that are not predicted yet are predicted at the next start.
 
     Returns:
         An iterator of outcomes, one per file, which waits for the next file.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bcdseg.data.dataset import Dataset
-from bcdseg.errors import OptionError
+from bcdseg.data.opening import open_dataset
+from bcdseg.errors import DatasetError, OptionError
 from bcdseg.extras import require
 from bcdseg.model.model import Model
 from bcdseg.training.config import FitConfig, known_name, read_config
@@ -17,13 +18,6 @@ from bcdseg.training.run import CONFIG, Custom, Run
 
 if TYPE_CHECKING:
     from bcdseg.training.loop.task import SegmentationClassificationTask
-
-
-from dataclasses import dataclass
-from typing import Protocol
-
-from bcdseg.data.opening import open_dataset
-from bcdseg.errors import DatasetError
 
 
 def fit(
@@ -86,7 +80,7 @@ def fit(
         LeakError: ``train`` and ``val`` share a scan or a group.
         OutputError: The folder can't be written, or the disk is too full; this is raised before training starts.
         NotFiniteError: The loss became NaN or infinite; the message names the scans.
-        MemoryLimitError: The memory doesn't suffice; the message says which options to lower.
+        MemoryLimitError: The memory doesn't suffice; the message states the options to lower.
 
     Examples:
         >>> import bcdseg

@@ -26,10 +26,10 @@ class Metric:
 
     Attributes:
         function: Function of ``(y_true, y_pred)`` that returns a number.
-        inputs: What it is called with. ``"masks"``: the true and the predicted mask of one scan, as boolean arrays; it is called
-            for each scan with a lesion, also a missed one, and the metric is the mean over these scans. ``"classes"``: the numbers
-            of the true and the predicted classes of all scans. ``"probabilities"``: the numbers of the true classes, and an array
-            of scans x classes.
+        inputs: Arguments of the function. ``"masks"``: the true and the predicted mask of one scan, as boolean arrays, for
+            each scan with a lesion, also a missed one; the metric is the mean over these scans. ``"classes"``: the numbers of the
+            true and the predicted classes of all scans. ``"probabilities"``: the numbers of the true classes, and an array of
+            scans x classes.
         name: Name in the results; by default the function's.
         unit: ``"fraction"`` for values from 0 to 1, ``"score"`` for any other range.
         higher_is_better: Whether higher values are better.

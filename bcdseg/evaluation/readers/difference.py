@@ -43,7 +43,7 @@ class ReaderDifference:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ReaderComparison:
-    """Two ways of reading the same scans, or several readers and a model.
+    """Comparison of two ways of reading the same scans, or of several readers and a model.
 
     Attributes:
         first: Name of the first way.

@@ -128,7 +128,7 @@ def evaluate_readers(
     seed: int = 0,
     progress: bool = True,
 ) -> ReaderStudy:
-    """Measure how well several readers of the same scans agree, and a model with them; no truth is needed.
+    """Measure how well several readers of the same scans agree, and a model with them; no ground truth is needed.
 
     Masks are compared by Dice, classes by Cohen's kappa for two and Fleiss' kappa for all readers. The consensus of masks is the
     majority of each pixel, that of classes the most frequent one; a scan without a single most frequent class is left out of
@@ -136,9 +136,9 @@ def evaluate_readers(
     agrees too well.
 
     Args:
-        readings: For each reader's name, what the reader outlined and called: a folder or table as for ``evaluate_predictions``
-            (a table may have a column ``label`` in place of probabilities), a mapping from ids to predictions, or a data set, such
-            as the reviews of one reader that the page saved; its scans are found by their ids or by their pixels.
+        readings: Outlines and classes of each reader, by the reader's name: a folder or table as for ``evaluate_predictions`` (a
+            table may have a column ``label`` in place of probabilities), a mapping from ids to predictions, or a data set, such as
+            the reviews of one reader that the page saved; its scans are found by their ids or by their pixels.
         scans: Scans that were read, each by every reader.
         model: Predictions of a model for the same scans, in any of these forms.
         model_name: Name of the model in the results.

@@ -30,7 +30,7 @@ class SiteFit:
         site: Name of the data set.
         scans: Number of scans.
         groups: Number of their groups.
-        changes: What became of each rule.
+        changes: Whether each rule was changed, and the reason.
         effects: Effect of the changed rules on each quantity, such as ``"dice"``, ``"ece"``, ``"false_lesions"``.
     """
 
@@ -85,26 +85,26 @@ def fit_site(
 
     - Temperature and mask threshold are changed where that improves the negative log-likelihood of the true classes, and the Dice
       of lesions. The improvement is measured by cross-fitting: each scan under the rule that was fitted on the other folds, which
-      share no group with it. The 95 % interval of the improvement has to exclude 0. Otherwise the change may be noise, which would
-      cost as much at the next scan as it seems to bring at these. An interval needs ten groups of each kind of scans.
+      share no group with it. The 95 % interval of the improvement must exclude 0; otherwise the improvement may be noise. An
+      interval needs ten groups of each kind of scan.
     - The presence threshold is the highest at which the stated fraction of the outlined lesions stay findings; the others become
-      candidates. A higher one than the model's has to show fewer false lesions, and a lower one to miss fewer lesions, by the same
-      interval. It needs as many groups with a lesion as that fraction determines, see below.
-    - The confidence threshold, operating points and label sets are to reach a stated fraction: nine tenths not flagged, a
-      sensitivity or specificity, a coverage. They are changed where the interval of the fraction that they reach now excludes the
-      stated one, or where the model has no such rule. Whatever they reach now, they are kept where the groups are so few that the
-      fraction a new threshold reaches is uncertain by more than 0.1: 35 groups are needed for 0.9, and 20 for 0.95.
+      candidates. A threshold above the model's must lead to fewer false lesions, and one below it to fewer missed lesions, by the
+      same interval. The number of groups with a lesion that it needs depends on that fraction, see below.
+    - The confidence threshold, operating points and label sets must reach a stated fraction: nine tenths not flagged, a sensitivity
+      or specificity, a coverage. They are changed where the interval of the fraction that they reach now excludes the stated one,
+      or where the model has no such rule. They are always kept where the groups are so few that the fraction of a new threshold is
+      uncertain by more than 0.1: 35 groups are needed for 0.9, and 20 for 0.95.
 
-    Label sets are conformal: a set contains the true class of a new scan of the site with at least the stated probability. They
-    hold for each class where each has enough groups, else on average over the classes.
+    Label sets are conformal: a set contains the true class of a new scan of the site with at least the stated probability. This is
+    valid for each class where each has enough groups, else on average over the classes.
 
     Args:
         model: Model; it is not changed.
-        scans: Scans of the site with labels, masks or both. Groups are patients: give them, since scans of a patient are alike.
-        coverage: Probability with which a label set is to contain the true class.
-        lesions_shown: Fraction of the outlined lesions that the presence threshold is to leave findings.
-        sensitivity: Sensitivities that operating points are to reach; None for no such points.
-        specificity: Specificities that operating points are to reach; None for no such points.
+        scans: Scans of the site with labels, masks or both. Their groups should be the patients, whose scans are alike.
+        coverage: Probability with which a label set contains the true class.
+        lesions_shown: Fraction of the outlined lesions that stay findings at the presence threshold.
+        sensitivity: Sensitivities of operating points; None for no such points.
+        specificity: Specificities of operating points; None for no such points.
         positive: Class that the operating points predict; ``"auto"`` is ``malignant``, if the model has it.
         draws: Number of bootstrap draws.
         seed: Seed of the folds and of the bootstrap.

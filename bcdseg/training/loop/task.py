@@ -31,8 +31,8 @@ JOINT = "joint"
 class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
     """Lightning module that trains a network for segmentation and classification, and validates it once per epoch.
 
-    A subclass changes what it trains with in three methods, and is given to ``bcdseg.fit(task=...)``: ``configure_loss``,
-    ``configure_optimizers`` and ``configure_metrics``. All other methods of a Lightning module may be overridden too.
+    A subclass overrides ``configure_loss``, ``configure_optimizers`` or ``configure_metrics``, and is given to
+    ``bcdseg.fit(task=...)``. All other methods of a Lightning module may be overridden too.
 
     Args:
         network: Network to train.
