@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import csv
 import ctypes
+import faulthandler
 import importlib
 import json
 import os
@@ -48,20 +49,46 @@ ABORTED = "ended by a signal"
 NOBODY = 65534
 CAPABILITIES = 0x20080522  # version of Linux's capset
 DAY = 24 * 3600
-PATIENCE = 600  # seconds, after which the system ends a process that hangs
+PATIENCE = 600  # seconds, after which a process that hangs prints where it does, and is ended
 
 
-def forked(work: Callable[[], None], output: Path) -> int:
-    """Start a process that does work, and return its id. Its exit status says how the work ended."""
+@dataclass(frozen=True)
+class Child:
+    """A process that does work.
+
+    Attributes:
+        pid: Its id.
+        output: File of what it prints.
+    """
+
+    pid: int
+    output: Path
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def status(self) -> int:
+        """Wait for its end, and return the exit status, which says how the work ended."""
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        assert status != -signal.SIGALRM, f"took longer than {PATIENCE} s: {self.printed()}"
+        return status
+
+    def printed(self) -> str:
+        return self.output.read_text(errors="replace")
+
+
+def forked(work: Callable[[], None], output: Path) -> Child:
+    """Start a process that does work."""
     child = os.fork()
     if child:
-        return child
-    signal.alarm(PATIENCE)
+        return Child(child, output)
     status = 1
     try:
         with output.open("wb") as file:
             for stream in (1, 2):
                 os.dup2(file.fileno(), stream)
+        faulthandler.dump_traceback_later(PATIENCE)
+        signal.alarm(PATIENCE + 5)
         work()
         status = 0
     except BcdsegError as error:
@@ -74,12 +101,6 @@ def forked(work: Callable[[], None], output: Path) -> int:
         sys.stderr.flush()
     finally:
         os._exit(status)
-
-
-def status_of(child: int) -> int:
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status != -signal.SIGALRM, f"took longer than {PATIENCE} s"
-    return status
 
 
 def check_files(folder: Path) -> int:
@@ -138,7 +159,8 @@ class Trials:
             imported = [name for name in sys.modules if name not in modules]
             note.write_text(json.dumps({"modules": imported, "start": memory, "most": _status("VmPeak")}))
 
-        assert status_of(forked(run, self.place / "log")) == 0, self._log()
+        child = self._started(run)
+        assert child.status() == 0, child.printed()
         found = json.loads(note.read_text())
         self.modules = found["modules"]
         fractions = [self.rng.uniform(0.02, 0.9) for _ in range(limits)]
@@ -172,11 +194,10 @@ class Trials:
     def two_writers(self) -> str:
         folder = self._folder("both")
         children = [forked(lambda: self.work.run(folder), self.place / f"log{number}") for number in range(2)]
-        statuses = sorted(map(status_of, children))
-        logs = [(self.place / f"log{one}").read_text() for one in range(2)]
-        assert statuses in ([0, 0], [0, REFUSED], [REFUSED, REFUSED]), logs
+        statuses = [child.status() for child in children]
+        assert set(statuses) <= {0, REFUSED}, [child.printed() for child in children]
         checked = self._checked(folder)
-        assert self._run(folder) in (0, REFUSED), self._log()
+        self._run(folder)
         return f"{2 - statuses.count(REFUSED)} of 2 finished, {checked} files whole"
 
     def full_disk(self) -> str:
@@ -184,7 +205,6 @@ class Trials:
             if disk is None:
                 return "not run: mounting a disk is not permitted"
             status = self._run(disk)
-            assert status in (0, REFUSED), self._log()
             return f"{'refused' if status == REFUSED else 'fits'}, {check_files(disk)} files whole"
 
     def read_only(self) -> str:
@@ -192,7 +212,7 @@ class Trials:
             if disk is None:
                 return "not run: mounting a disk is not permitted"
             subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-            assert self._run(disk) == REFUSED, self._log()
+            assert self._run(disk) == REFUSED
             return "refused"
 
     def no_rights(self) -> str:
@@ -206,8 +226,8 @@ class Trials:
             drop_rights()
             self.work.run(folder)
 
-        status = status_of(forked(run, self.place / "log"))
-        assert status == REFUSED, self._log()
+        child = self._started(run)
+        assert child.status() == REFUSED, child.printed()
         assert not contents(folder)
         return "refused"
 
@@ -240,30 +260,32 @@ class Trials:
             resource.setrlimit(resource.RLIMIT_AS, (size, size))
             self.work.run(folder)
 
-        status = status_of(forked(run, self.place / "log"))
-        return ENDS.get(status, ABORTED)
+        return ENDS.get(self._started(run).status(), ABORTED)
 
     def _folder(self, name: str) -> Path:
         folder = self.place / name
         folder.mkdir()
         return folder
 
-    def _run(self, folder: Path) -> int:
-        return status_of(forked(lambda: self.work.run(folder), self.place / "log"))
+    def _started(self, run: Callable[[], None]) -> Child:
+        return forked(run, self.place / "log")
 
-    def _log(self) -> str:
-        return (self.place / "log").read_text(errors="replace")
+    def _run(self, folder: Path) -> int:
+        """Do the work in a folder, and return 0, or REFUSED where one of the library's errors ended it."""
+        child = self._started(lambda: self.work.run(folder))
+        status = child.status()
+        assert status in (0, REFUSED), f"{self.name} in {folder.name} ended with {status}: {child.printed()}"
+        return status
 
     def _finish(self, folder: Path) -> None:
-        status = self._run(folder)
-        assert status == 0, f"{self.name} in {folder.name} ended with {status}: {self._log()}"
+        assert self._run(folder) == 0, f"{self.name} in {folder.name} was refused: {(self.place / 'log').read_text()}"
 
     def _kill(self, folder: Path) -> bool:
         """Start the work, kill it after a part of its time, and return whether it was still running."""
-        child = forked(lambda: self.work.run(folder), self.place / "log")
+        child = self._started(lambda: self.work.run(folder))
         time.sleep(self.rng.uniform(0, self.seconds))
-        os.kill(child, signal.SIGKILL)
-        return status_of(child) == -signal.SIGKILL
+        child.kill()
+        return child.status() == -signal.SIGKILL
 
     def _checked(self, folder: Path) -> int:
         """Check the files of interrupted work, and return their number."""
