@@ -37,7 +37,7 @@ def test_limits_of_files() -> None:
     assert numbers(row("Side of an image")[0]) == [sources.SMALLEST, sources.LARGEST]
     assert numbers(row("DICOM header: elements")[0]) == [header_limits.MOST_ELEMENTS]
     assert numbers(row("DICOM header: values")[0]) == [header_limits.MOST_VALUES]
-    assert numbers(row("DICOM header: bytes, and a deflated file inflated")[0]) == [header_limits.MOST_BYTES / 2**20]
+    assert numbers(row("DICOM header, and a deflated file once inflated")[0]) == [header_limits.MOST_BYTES / 2**20]
     assert header_limits.MOST_BYTES == header_limits.MOST
     assert numbers(row("DICOM pixel data: pieces")[0]) == [frame_index.MOST_PIECES]
     assert numbers(row("`config.json` of a model")[0]) == [registry.MOST_CONFIG / 2**20]
