@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 from bcdseg.errors import OutputError, OutputExistsError
 from bcdseg.messages import name_some
-from bcdseg.partial import LONGEST, aside_of, fit_name, locked, part_of, remove_leftovers, remove_parts_below, restore
+from bcdseg.partial import LONGEST, aside_of, fit_name, is_part, locked, part_of, remove_leftovers, remove_parts_below, restore
 
 __all__ = [
     "LONGEST",
@@ -36,6 +36,7 @@ __all__ = [
     "check_free",
     "exists",
     "fit_name",
+    "is_part",
     "remove_parts_below",
     "restore",
     "sync_all",

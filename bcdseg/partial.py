@@ -103,6 +103,11 @@ def remove_leftovers(path: Path) -> None:
             _remove_dead(aside)
 
 
+def is_part(path: Path) -> bool:
+    """Return whether a path is an unfinished file or folder, by its name."""
+    return path.name.startswith(".") and path.name.endswith(PART)
+
+
 def remove_parts_below(folder: Path) -> None:
     """Remove the unfinished files that killed writers left in a folder and below it."""
     for part in folder.rglob(f".*{PART}"):

@@ -89,7 +89,7 @@ def train(folder: Path) -> None:
     held_out = [one for at, one in enumerate(data.ids) if not at % 4]
     parts = data.select(set(data.ids) - set(held_out)), data.select(held_out)
     options: dict[str, Any] = {"epochs": 3, "batch_size": 4, "workers": 0, "calibrate": False, "pictures": False, "device": "cpu"}
-    bcdseg.fit(small_model(), *parts, out=run, **({"resume": True} if run.exists() else {**options, "progress": False}))
+    bcdseg.fit(small_model(), *parts, out=run, resume=run.exists(), progress=False, **options)
 
 
 def corrections_of(model: Path) -> Work:

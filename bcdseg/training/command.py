@@ -123,8 +123,11 @@ def resume_run(folder: Path, data: Path | None, settings: Sequence[str]) -> Run:
         data: Current location of the data, if they were moved.
         settings: Options that may differ from the run's, as ``key=value``.
     """
-    if not (folder / COMMAND).is_file():
-        raise OptionError(f"{folder}: contains no run that bcdseg train started ({COMMAND} is missing).")
+    for name in (COMMAND, CONFIG):
+        if not (folder / name).is_file():
+            raise OptionError(
+                f"{folder}: contains no run that bcdseg train started ({name} is missing). Start it without --resume."
+            )
     command = Command(**{**read_values(folder / COMMAND), "split": str(folder / SPLIT)})
     if data is not None:
         command = replace(command, data=str(data))

@@ -78,7 +78,7 @@ def train_model(
         custom.check_resumes(existing)
     plan = make_plan(model, train, val, config or FitConfig(), custom=custom, teacher=teacher)
     with preserve_global_state(), silence_lightning(), keep_freed_memory():
-        folder = existing or _new_folder(plan, out)
+        folder = existing or _new_folder(plan, out, notes)
         last = None if existing is None else _last_checkpoint(existing, plan)
         history: History = [] if last is None else folders.with_seconds(last["history"], folder)
         if is_finished(history, plan.config):
@@ -93,12 +93,12 @@ def train_model(
         return _finish(plan, folder, history)
 
 
-def _new_folder(plan: TrainingPlan, out: Path | None) -> Path:
+def _new_folder(plan: TrainingPlan, out: Path | None, notes: Mapping[str, bytes]) -> Path:
     """Create the folder of a new run, in the first process only and after its checks; the others don't need it yet."""
     if not is_first():
         return out or folders.RUNS
     check_disjoint(train=plan.train, val=plan.val)
-    folder = folders.new_folder(out, plan.model.network.config.encoder)
+    folder = folders.new_folder(out, plan.model.network.config.encoder, notes)
     folders.check_space(folder, plan.model.network)
     return folder
 

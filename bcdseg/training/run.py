@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import nn
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.errors import DatasetError, OptionError, OutputError, OutputExistsError
-from bcdseg.files import write_whole
+from bcdseg.files import is_part, remove_parts_below, write_whole
 from bcdseg.messages import name_some
 from bcdseg.model.model import Model
 from bcdseg.table_text import csv_text, html_table, read_csv
@@ -32,10 +32,17 @@ COPIES = 8
 """Copies of the weights in two checkpoints: weights, average, and two numbers per weight of the optimiser."""
 
 
-def new_folder(out: Path | None, encoder: str) -> Path:
-    """Create an empty folder for a run: ``out``, or the first of ``runs/ENCODER-1``, ``-2`` ... that is free."""
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputExistsError(f"{out}: exists already. Choose another folder, or resume the run in it: resume=True, --resume.")
+def new_folder(out: Path | None, encoder: str, notes: Iterable[str] = ()) -> Path:
+    """Create a folder for a run: ``out``, or the first of ``runs/ENCODER-1``, ``-2`` ... that is free.
+
+    ``out`` may be empty, or contain only what ``write_start`` had written, ``notes`` among it, when a run was killed at its start.
+    """
+    if out is not None and out.exists():
+        if not out.is_dir() or any(path.name not in (SEEN, CUSTOM, *notes) and not is_part(path) for path in out.iterdir()):
+            raise OutputExistsError(
+                f"{out}: exists already. Choose another folder, or resume the run in it: resume=True, --resume."
+            )
+        remove_parts_below(out)
     try:
         return _made(out) if out is not None else _first_free(encoder.replace("/", "-"))
     except OSError as error:

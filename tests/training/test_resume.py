@@ -84,6 +84,24 @@ def test_stopped_before_its_first_epoch_was_whole_it_begins_again(
     assert _history(run) == _history(finished)
 
 
+def test_killed_while_it_started_it_begins_again_in_its_folder(data: Path, finished: Run, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "seen.csv").write_bytes((finished.folder / "seen.csv").read_bytes())  # the options come last
+    (out / f".config.toml.{'0' * 16}.bcdseg-part").write_bytes(b"epochs =")
+    run = bcdseg.fit(model(), *parts(data), out=out, resume=True, **OPTIONS)
+    assert _history(run) == _history(finished)
+    assert {path.name for path in out.iterdir()} == {path.name for path in finished.folder.iterdir()}
+
+
+def test_a_folder_with_other_files_is_no_run_that_was_killed(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "seen.csv").touch()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(errors.OutputExistsError, match="exists already"):
+        bcdseg.fit(model(), *parts(data), out=tmp_path, resume=True, **OPTIONS)
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "seen.csv"}
+
+
 def test_a_finished_run_is_handed_back(data: Path, finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
     before = (finished.folder / "last.ckpt").stat().st_mtime_ns
     again = bcdseg.fit(model(), *parts(data), out=finished.folder, resume=True, progress=True)  # the rest as it was begun with
