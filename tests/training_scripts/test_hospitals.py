@@ -15,7 +15,7 @@ from made_folders import write_table
 from safetensors.torch import load_file
 
 HOSPITALS = Path(__file__).parents[2] / "training" / "hospitals"
-MODULES = ("all_runs", "augment", "average", "pack", "predict", "train")
+MODULES = ("all_runs", "augment", "average", "pack", "predict", "train", "transplant")
 PATIENTS = 6
 Script = Callable[..., None]
 
@@ -70,7 +70,8 @@ def test_a_training_that_was_stopped_resumes_to_the_same_weights_and_predicts_on
 ) -> None:
     packed, whole, stopped = tmp_path / "packed.npz", tmp_path / "whole", tmp_path / "stopped"
     script("pack", *folders, packed)
-    options = ["--leave-out", "bus-uclm", "--fold", "0", "--stages", "32", "2", "48", "2", "--device", "cpu"]
+    stages = ["--stages", "32", "2", "48", "2", "--device", "cpu"]
+    options = ["--leave-out", "bus-uclm", "--fold", "0", "--transplants", "0.5", *stages]
     script("train", packed, whole, *options)
 
     module = importlib.import_module("train")

@@ -27,6 +27,7 @@ from pack import CLASSES, HOSPITALS, Packed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transplant import LESIONS, Scan, with_lesion, with_tissue
 
 import bcdseg
 from bcdseg.files import write_whole
@@ -54,6 +55,7 @@ class Recipe:
         encoder: Name of the encoder.
         start: ``imagenet``, the name of a bundled model with the same encoder, or a file of weights that this script wrote.
         shares: Fraction of the scans from each hospital, in the order of ``HOSPITALS``; empty for the root of their numbers.
+        transplants: Fraction of the scans that get a lesion or normal tissue of another scan.
         constant: Whether the learning rate stays at its highest instead of falling, so that the average covers more of the loss's
             flat region (Cha et al., SWAD, NeurIPS 2021).
     """
@@ -69,6 +71,7 @@ class Recipe:
     encoder: str = ENCODER
     start: str = "imagenet"
     shares: tuple[float, ...] = ()
+    transplants: float = 0.0
     constant: bool = False
 
     @property
@@ -143,23 +146,42 @@ class Source:
     def __init__(self, packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, device: torch.device) -> None:
         self.packed, self.chosen, self.recipe, self.device = packed, chosen, recipe, device
         self.weights = sampling_weights(packed, chosen, recipe.shares)
+        normal = packed.labels[chosen] == NORMAL
+        self.normals, self.lesions = chosen[normal], chosen[~normal]
 
     def batch(self, step: int) -> Batch:
         """The scans of a step."""
         rng = np.random.default_rng((self.recipe.seed, step))
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         rows = rng.choice(self.chosen, self.recipe.batch, p=self.weights)
-        images, parts = [], []
+        images, parts, drawn = [], [], []
         for row in rows:
-            box, mask = self.packed.boxes[row], self.packed.masks[row]
-            images.append(marked(self.packed.images[row], box, rng))
-            parts.append(choose_part(mask, box, rng))
+            scan = self._transplanted(row, rng)
+            images.append(marked(scan.image, scan.box, rng))
+            parts.append(choose_part(scan.mask, scan.box, rng))
+            drawn.append(scan.mask)
         scans = torch.from_numpy(np.stack(images))[:, None].to(self.device).float() / 255
-        lesions = torch.from_numpy(self.packed.masks[rows])[:, None].to(self.device).float()
+        lesions = torch.from_numpy(np.stack(drawn))[:, None].to(self.device).float()
         placed, masks = place(scans, lesions, torch.tensor(parts, device=self.device).float(), self.recipe.size(step), generator)
         labels = torch.from_numpy(self.packed.labels[rows]).to(self.device)
         area = masks.flatten(1).mean(dim=1)
         return Batch(restyle(placed, generator), masks, labels, (area > 0).float(), (area > 0.001) & (labels != NORMAL))
+
+    def _transplanted(self, row: int, rng: np.random.Generator) -> Scan:
+        """A scan, some of the time with a lesion or normal tissue of another scan.
+
+        A lesion that was moved lacks some of its surroundings, so its class is not trained on: the label stays normal.
+        """
+        scan = self._scan(row)
+        if not self.recipe.transplants or rng.random() >= self.recipe.transplants:
+            return scan
+        donor = rng.choice(self.lesions)
+        if self.packed.labels[row] == NORMAL and rng.random() < LESIONS:
+            return with_lesion(scan, self._scan(donor), rng) or scan
+        return with_tissue(scan, self._scan(rng.choice(self.normals)), self.packed.masks[donor], rng) or scan
+
+    def _scan(self, row: int) -> Scan:
+        return Scan(self.packed.images[row], self.packed.masks[row], self.packed.boxes[row])
 
     def __call__(self, start: int) -> Iterator[tuple[int, Batch]]:
         """Step and batch, the next one prepared while the last one trains."""
@@ -315,6 +337,9 @@ def main() -> None:
     parser.add_argument("--average", type=float, default=Recipe.average, help="decay of the moving average of the weights")
     parser.add_argument("--constant", action="store_true", help="the learning rate doesn't fall")
     parser.add_argument("--shares", type=float, nargs=len(HOSPITALS), help=f"fractions of the scans from {', '.join(HOSPITALS)}")
+    parser.add_argument(
+        "--transplants", type=float, default=0.0, help="fraction of the scans that get a lesion or tissue of another"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -329,6 +354,7 @@ def main() -> None:
         start=options.start,
         shares=tuple(options.shares or ()),
         average=options.average,
+        transplants=options.transplants,
         constant=options.constant,
     )
     packed = Packed.load(options.packed)
