@@ -103,8 +103,8 @@ def played(page: Page) -> None:
     """A clip at its key frame, with its summary."""
     with tempfile.TemporaryDirectory() as folder:
         page.set_input_files("#files", save_clip(Path(folder) / "clip.dcm"))
-    page.wait_for_selector("#to-key")
-    page.wait_for_selector("#clip-progress:empty", state="attached")
+        page.wait_for_selector("#to-key")  # the page reads the file when it sends it
+        page.wait_for_selector("#clip-progress:empty", state="attached")
     page.click("#to-key")
     page.wait_for_selector("#panel:not([inert])")
 
