@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import each_frame, expand, is_single
-from bcdseg.dicom.deidentify import PACS, SHARED, choose_identity
+from bcdseg.dicom.deidentify import PACS, choose_identity
 from bcdseg.errors import OptionError
 from bcdseg.inference.lesions import check_spacing
 from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import MODES, NATIVE, TILES, WHOLE, Predictor
 from bcdseg.inference.rules import Rules
 from bcdseg.inference.sliding_window import Tiles
+from bcdseg.messages import check_choice
 from bcdseg.model.network_source import NetworkSource, SavedNetwork
 from bcdseg.networks.config import AnyConfig, EnsembleConfig
 from bcdseg.runtimes.base import Runtime
@@ -160,7 +161,7 @@ class Model:
             OptionError: An option is not possible; the message lists the choices.
         """
         self._check_options(on_error=on_error, mode=mode, tta=tta, batch_size=batch_size, frames=frames, explain=explain)
-        identity = SHARED if identity is None and keep_identifiers is None else choose_identity(identity, keep_identifiers)
+        identity = choose_identity(identity, keep_identifiers)
         config, views = self.config, VIEWS[tta]
         members = len(config.members) if isinstance(config, EnsembleConfig) else 1
         several = [f"{count} {name}" for name, count in (("members", members), ("views", len(views))) if count > 1]
@@ -345,8 +346,7 @@ class Model:
     ) -> None:
         """Raise an error for an option of ``predict`` that has no such value, or that needs a head that the network lacks."""
         for option, value, choices in (("on_error", on_error, ON_ERROR), ("mode", mode, MODES), ("tta", tta, tuple(VIEWS))):
-            if value not in choices:
-                raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}.")
+            check_choice(option, value, choices)
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
         each_frame(frames)

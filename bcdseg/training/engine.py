@@ -44,7 +44,7 @@ from bcdseg.training.loop.task import SegmentationClassificationTask, build_opti
 from bcdseg.training.loop.trainer import CheckpointCallback, ProgressCallback, build_trainer, read_checkpoint
 from bcdseg.training.pictures import pictures
 from bcdseg.training.plan import TrainingPlan, make_plan
-from bcdseg.training.run import BEST, CONFIG, CUSTOM, LAST, MODEL, Custom, Run, best_epoch, check_custom, is_finished
+from bcdseg.training.run import BEST, CONFIG, LAST, MODEL, Custom, Run, best_epoch, check_custom, is_finished
 
 History = list[dict[str, float]]
 PACKAGES = ("torch", "pytorch-lightning", "segmentation-models-pytorch", "timm", "monai", "albumentations")
@@ -78,7 +78,8 @@ def train_model(
         custom.check_resumes(existing)
     plan = make_plan(model, train, val, config or FitConfig(), custom=custom, teacher=teacher)
     with preserve_global_state(), silence_lightning(), keep_freed_memory():
-        folder = existing or _new_folder(plan, out, notes)
+        start = folders.files_at_start(plan.train, plan.val, custom, notes)
+        folder = existing or _new_folder(plan, out, start)
         last = None if existing is None else _last_checkpoint(existing, plan)
         history: History = [] if last is None else folders.with_seconds(last["history"], folder)
         if is_finished(history, plan.config):
@@ -86,19 +87,18 @@ def train_model(
         else:
             train_to_the_end = _prepared(plan, folder, epochs_done=len(history), is_new=existing is None)
             if existing is None and is_first():
-                notes = {**notes, CUSTOM: custom.text} if custom.text else notes
-                folders.write_start(folder, plan.config, plan.train, plan.val, notes)
+                folders.write_start(folder, start, plan.config)
             plan.report(f"Resuming after epoch {len(history)}, in {folder}" if history else f"Written to {folder}")
             history = train_to_the_end()
         return _finish(plan, folder, history)
 
 
-def _new_folder(plan: TrainingPlan, out: Path | None, notes: Mapping[str, bytes]) -> Path:
+def _new_folder(plan: TrainingPlan, out: Path | None, start: Mapping[str, bytes]) -> Path:
     """Create the folder of a new run, in the first process only and after its checks; the others don't need it yet."""
     if not is_first():
         return out or folders.RUNS
     check_disjoint(train=plan.train, val=plan.val)
-    folder = folders.new_folder(out, plan.model.network.config.encoder, notes)
+    folder = folders.new_folder(out, plan.model.network.config.encoder, start)
     folders.check_space(folder, plan.model.network)
     return folder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
@@ -32,13 +32,13 @@ COPIES = 8
 """Copies of the weights in two checkpoints: weights, average, and two numbers per weight of the optimiser."""
 
 
-def new_folder(out: Path | None, encoder: str, notes: Iterable[str] = ()) -> Path:
+def new_folder(out: Path | None, encoder: str, start: Mapping[str, bytes]) -> Path:
     """Create a folder for a run: ``out``, or the first of ``runs/ENCODER-1``, ``-2`` ... that is free.
 
-    ``out`` may be empty, or contain only what ``write_start`` had written, ``notes`` among it, when a run was killed at its start.
+    ``out`` may be empty, or contain only files of ``start``, which a run that was killed while it started has left there.
     """
     if out is not None and out.exists():
-        if not out.is_dir() or any(path.name not in (SEEN, CUSTOM, *notes) and not is_part(path) for path in out.iterdir()):
+        if not out.is_dir() or any(not is_part(path) and not _is_written(path, start) for path in out.iterdir()):
             raise OutputExistsError(
                 f"{out}: exists already. Choose another folder, or resume the run in it: resume=True, --resume."
             )
@@ -60,9 +60,14 @@ def check_space(folder: Path, network: nn.Module) -> None:
         )
 
 
-def write_start(folder: Path, config: FitConfig, train: Dataset, val: Dataset, notes: Mapping[str, bytes]) -> None:
-    """Write the run's scans, its options, and other files. The options come last: a folder with them counts as a run."""
-    for name, content in {**notes, SEEN: _seen_csv(train, val), CONFIG: to_toml(config).encode()}.items():
+def files_at_start(train: Dataset, val: Dataset, custom: Custom, notes: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files that are written before the options: the run's scans, the caller's objects, and notes."""
+    return {**notes, **({CUSTOM: custom.text} if custom.text else {}), SEEN: _seen_csv(train, val)}
+
+
+def write_start(folder: Path, start: Mapping[str, bytes], config: FitConfig) -> None:
+    """Write the first files of a run. The options come last: a folder with them counts as a run."""
+    for name, content in {**start, CONFIG: to_toml(config).encode()}.items():
         write_whole(folder / name, content, overwrite=True, durable=True)
 
 
@@ -107,6 +112,10 @@ def _first_free(encoder: str) -> Path:
             return _made(RUNS / f"{encoder}-{number}", exist_ok=False)
         except FileExistsError:
             number += 1
+
+
+def _is_written(path: Path, start: Mapping[str, bytes]) -> bool:
+    return path.name in start and path.is_file() and path.read_bytes() == start[path.name]
 
 
 def _made(folder: Path, exist_ok: bool = True) -> Path:

@@ -94,12 +94,11 @@ def test_killed_while_it_started_it_begins_again_in_its_folder(data: Path, finis
     assert {path.name for path in out.iterdir()} == {path.name for path in finished.folder.iterdir()}
 
 
-def test_a_folder_with_other_files_is_no_run_that_was_killed(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "seen.csv").touch()
-    (tmp_path / "notes.txt").touch()
+def test_a_folder_with_other_files_is_not_overwritten(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "seen.csv").write_text("part,id\n")  # of the same name as a file of a run
     with pytest.raises(errors.OutputExistsError, match="exists already"):
         bcdseg.fit(model(), *parts(data), out=tmp_path, resume=True, **OPTIONS)
-    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "seen.csv"}
+    assert (tmp_path / "seen.csv").read_text() == "part,id\n"
 
 
 def test_a_finished_run_is_handed_back(data: Path, finished: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,8 +113,11 @@ def test_all_runs_are_finished_one_after_the_other_and_only_once(
     with np.load(outputs) as arrays:
         assert arrays["masks"].shape[1:] == (64, 64)
     written = outputs.stat().st_mtime_ns
-    script("all_runs", packed, runs, "--only", "loho-busi", *steps)
+    script("all_runs", packed, runs, "--only", "loho-busi", "--means", *steps)
     assert outputs.stat().st_mtime_ns == written
+    before, after, mean = (load_file(runs / part / "loho-busi" / "network.safetensors") for part in (".", "further", "means"))
+    assert all(mean[name].allclose((before[name] + after[name]) / 2) for name in mean if mean[name].is_floating_point())
+    assert (runs / "means" / "loho-busi" / "outputs-160.npz").exists()
 
 
 @pytest.mark.slow

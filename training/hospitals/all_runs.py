@@ -3,10 +3,14 @@
     python training/hospitals/pack.py BUSI_NATIVE BUS_BRA BUS_UCLM SMALL.npz --side 192
     python training/hospitals/all_runs.py SMALL.npz RUNS --seconds 600         # on a GPU, where there is one
     python training/hospitals/choose_rules.py SMALL.npz RUNS --intervals
+    python training/hospitals/all_runs.py SMALL.npz RUNS --means --only loho-bus-bra loho-bus-uclm loho-busi
 
-The packed file (less than 64 MiB) is all that the machine needs beside the repository; scans are augmented on its GPU. Finished
+With ``--means``, each network is trained for 600 more steps at a constant rate in ``RUNS/further``, and the mean of the weights
+before and after is written to ``RUNS/means``, with its outputs.
+
+The packed file (less than 64 MiB) is all that the machine needs besides the repository; scans are augmented on its GPU. Finished
 runs are skipped, a run that was stopped resumes, and when the time is over the current run is stopped after its last checkpoint:
-call it again to go on. Options after ``--`` go to every training.
+call it again to resume. Options after ``--`` go to every training.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from pack import FOLDS, HOSPITALS
 SCRIPTS = Path(__file__).parent
 STEPS = ["--stages", "128", "1100", "160", "250"]
 RELEASE_STEPS = ["--stages", "128", "2600", "160", "1400"]
+FURTHER = ["--constant", "--lr", "5e-4", "--average", "0.998", "--stages", "160", "600", "--seed", "1"]
+NETWORK, OUTPUTS = "network.safetensors", "outputs-160.npz"
 
 
 def all_runs() -> dict[str, tuple[list[str], list[str]]]:
@@ -31,21 +37,30 @@ def all_runs() -> dict[str, tuple[list[str], list[str]]]:
     return {**hospitals, "release": (["--release", "--fold", "0"], RELEASE_STEPS), **folds}
 
 
-def finish(packed: Path, run: Path, left_out: list[str], stages: list[str], options: list[str], until: float) -> bool:
-    """Train and predict one run, as far as the time allows, and return whether it is finished."""
-    train = [sys.executable, SCRIPTS / "train.py", packed, run, *left_out, *stages, *options]
-    predict = [
-        sys.executable,
-        SCRIPTS / "predict.py",
-        packed,
-        run,
-        *(one for one in left_out if one != "--release"),
-        "--sizes",
-        "160",
-    ]
-    for made, command in ((run / "network.safetensors", train), (run / "outputs-160.npz", predict)):
-        if made.exists():
+def commands(packed: Path, runs: Path, name: str, options: list[str], *, means: bool) -> dict[Path, list[str | Path]]:
+    """Files of a run and the commands that make them, in order: script and arguments."""
+    left_out, stages = all_runs()[name]
+    run, further, mean = runs / name, runs / "further" / name, runs / "means" / name
+    unseen = [*(one for one in left_out if one != "--release"), "--sizes", "160"]
+    found: dict[Path, list[str | Path]] = {
+        run / NETWORK: ["train.py", packed, run, *left_out, *stages, *options],
+        run / OUTPUTS: ["predict.py", packed, run, *unseen],
+    }
+    if means:
+        found |= {
+            further / NETWORK: ["train.py", packed, further, *left_out, "--start", run / NETWORK, *FURTHER, *options],
+            mean / NETWORK: ["average.py", run, further, mean],
+            mean / OUTPUTS: ["predict.py", packed, mean, *unseen],
+        }
+    return found
+
+
+def finish(made: dict[Path, list[str | Path]], until: float) -> bool:
+    """Make the files that are missing, as far as the time allows, and return whether all are there."""
+    for path, (script, *arguments) in made.items():
+        if path.exists():
             continue
+        command = [sys.executable, SCRIPTS / script, *arguments]
         try:
             subprocess.run(list(map(str, command)), check=True, timeout=max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -65,12 +80,13 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="time after which the current run is stopped")
     parser.add_argument("--only", nargs="+", choices=list(all_runs()), default=list(all_runs()), help="some of the runs")
+    parser.add_argument("--means", action="store_true", help="train each network further, and average before and after")
     own, passed = _divided(sys.argv[1:])
     options = parser.parse_args(own)
     until = time.monotonic() + options.seconds
     for name in options.only:
         start = time.monotonic()
-        done = finish(options.packed, options.runs / name, *all_runs()[name], passed, until)
+        done = finish(commands(options.packed, options.runs, name, passed, means=options.means), until)
         print(f"{name}: {'finished' if done else 'stopped'} after {time.monotonic() - start:.0f} s", flush=True)
         if not done:
             break
