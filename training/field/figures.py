@@ -25,7 +25,7 @@ COLUMNS = {
     "no copies across": (GROUPED, HELD_BACK),
     **{name.replace("_", "-").upper(): (RANDOM, name) for name in OTHER_HOSPITALS},
 }
-"""Columns of the table: how the scans were split, and what was tested. The networks of a random split go to other hospitals."""
+"""Columns of the table: the split and the tested scans. The networks of the random split are also tested at other hospitals."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Finished:
     results: Mapping[tuple[str, int], Result]
 
     def tables(self, way: str, test: str, seeds: Sequence[int] | None = None) -> dict[int, Cases]:
-        """Return the results table of each seed, of those that are finished and wanted."""
+        """Return the results table of each finished seed, or of those among ``seeds``."""
         found = {seed: result.cases[test] for (of, seed), result in self.results.items() if of == way and test in result.cases}
         return {seed: table for seed, table in sorted(found.items()) if seeds is None or seed in seeds}
 

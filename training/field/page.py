@@ -20,7 +20,7 @@ from figures import (
     share,
 )
 from picture import Row, draw
-from plan import FIELD, MAMMOGRAMS, RANDOM, WAYS, RunPlan
+from plan import FIELD, MAMMOGRAMS, RANDOM, WAYS, WITHOUT_IMAGENET, RunPlan
 
 from bcdseg.evaluation.measures.measure import Estimate
 from bcdseg.evaluation.results_table import Cases
@@ -44,13 +44,13 @@ these networks; where several seeds were run, figures are their means.
 - **random split**: a fifth of BUSI's scans is held back at random, as these authors do. Near-copies of test scans are among the
   training scans.
 - **no copies across**: the same, but near-duplicates stay in one part.
-- **BUS-BRA, BUS-UCLM**: the networks of the random split on all scans of two other hospitals, of which they were trained on none.
+- **BUS-BRA, BUS-UCLM**: the networks of the random split on all scans of two other hospitals, on which they were not trained.
   BUS-BRA has no normal scans; recipes for two classes are tested on benign and malignant scans only.
-- **benign for every scan**: the accuracy of a program that doesn't look at the scan.
+- **benign for every scan**: the accuracy of predicting benign for every scan.
 - The mammogram recipe is trained and tested on mini-MIAS: by scan (random split), and by patient (no copies across).
 """
 MASKS = """\
-## What masks buy
+## Gain from masks
 
 The same recipe with a decoder that also learns the masks (`+mask`) minus the bare one, on the same scans and draws.
 
@@ -64,11 +64,11 @@ $ python training/field/run.py DATA WORK            # trains and tests; a stoppe
 $ python training/field/run.py DATA WORK --page     # writes this page from what is finished
 ```
 
-`DATA` holds the folders `busi256`, `bus_bra`, `bus_uclm` and `mias150`. Two CPU cores can't run every recipe at full length:
+`DATA` contains the folders `busi256`, `bus_bra`, `bus_uclm` and `mias150`. Two CPU cores can't run every recipe at full length:
 `training/field/plan.py` caps the epochs, `--full` lifts the caps, and `--estimate` measures what an epoch costs on a machine.
 The epoch is chosen on a validation part, a tenth of the scans that are not tested, which shares no group with the training part.
 ImageNet weights come from the hub, or from files in a folder (`--weights`). Where neither has them, a recipe starts from random
-weights, and the table above says which.
+weights, as shown in the table above.
 """
 
 
@@ -112,7 +112,7 @@ def _column(of: Finished, measure: str) -> dict[str, Estimate]:
 
 
 def _lead(rows: Sequence[Row], bare: Sequence[Finished]) -> Iterator[str]:
-    """One paragraph: what is claimed, and what the same recipe reaches."""
+    """Yield the first paragraph: the claimed accuracy, and that of the same recipe here."""
     for row in rows:
         if row.claimed is not None and row.measured:
             parts = [f"{100 * one.value:.0f} % {WHERE[title]}" for title, one in row.measured.items() if one.value is not None]
@@ -123,7 +123,7 @@ def _lead(rows: Sequence[Row], bare: Sequence[Finished]) -> Iterator[str]:
 
 
 def _effort(of: Finished) -> str:
-    """One sentence on the number of runs and their epochs, so that nobody takes a short run for the whole."""
+    """Return a sentence on the number of runs and their epochs, so that a short run is recognised as such."""
     facts = [result.facts for result in of.results.values()]
     epochs = f"{_range([fact['epochs run'] for fact in facts])} of the {facts[0]['epochs claimed']} epochs that are claimed"
     runs = "one run" if len(facts) == 1 else f"{len(facts)} runs"
@@ -149,12 +149,13 @@ def _table(
 
 
 def _constant(bare: Sequence[Finished]) -> Iterator[tuple[str, Finished]]:
-    """Yield, once for three and once for two classes, the first recipe by whose scans the constant prediction is measured."""
-    for suffix, classes in (("3class", "three classes"), ("binary", "two classes")):
-        for one in bare:
-            if one.recipe.endswith(suffix) and one.data != MAMMOGRAMS:
-                yield f"benign for every scan, {classes}", one
-                break
+    """Yield the first recipe of each kind of scans, on which the constant prediction is measured."""
+    first: dict[str, Finished] = {}
+    for one in bare:
+        kind = "three classes" if one.recipe.endswith("3class") else "two classes"
+        first.setdefault("mammograms" if one.data == MAMMOGRAMS else kind, one)
+    for kind in first:
+        yield f"benign for every scan, {kind}", first[kind]
 
 
 def _missing(one: Finished, column: str) -> str:
@@ -195,7 +196,8 @@ def _runs(found: Sequence[Finished], runs: Sequence[RunPlan]) -> Iterator[str]:
                 epochs = _range([fact["epochs run"] for fact in some])
                 minutes = _range([round(fact["training seconds"] / 60) for fact in some])
                 chosen = _range([fact.get("best epoch", 0) for fact in some])
-                cells = (len(some), f"{epochs} of {some[0]['epochs claimed']}", chosen, some[0]["weights"], minutes)
+                weights = some[0]["weights"].partition(", as ")[0]  # "random" where the recipe starts from random weights
+                cells = (len(some), f"{epochs} of {some[0]['epochs claimed']}", chosen, weights, minutes)
                 yield f"| {_title(one)} | {way} | {' | '.join(map(str, cells))} |"
     done = {(one.recipe, way, seed) for one in found for way, seed in one.results}
     left = [run for run in runs if (run.recipe, run.way, run.seed) not in done]
@@ -229,7 +231,9 @@ def _claimed(one: Finished) -> float | None:
 
 
 def _title(one: Finished) -> str:
-    return f"{one.recipe}, mammograms" if one.data == MAMMOGRAMS else one.recipe
+    """Return the name of a recipe, with what a reader of the table must know."""
+    without = any(result.facts["weights"] == WITHOUT_IMAGENET for result in one.results.values())
+    return one.recipe + ", mammograms" * (one.data == MAMMOGRAMS) + ", without ImageNet weights" * without
 
 
 def _claim(value: float) -> str:

@@ -37,7 +37,7 @@ def draw(rows: Sequence[Row]) -> bytes:
     """Return the picture as the content of a PNG file."""
     figure = new_figure(8.0, 1.3 + 0.85 * len(rows))
     axes = figure.subplots()
-    style_axes(axes, x="accuracy on scans that the network was not trained on, %")
+    style_axes(axes, x="accuracy on scans not trained on, %")
     for at, row in enumerate(rows):
         if row.claimed is not None:
             axes.plot(100 * row.claimed, at - 0.36, marker="D", markersize=8, color=BLACK, markerfacecolor="white", linestyle="")
@@ -50,7 +50,7 @@ def draw(rows: Sequence[Row]) -> bytes:
     for title, (colour, marker) in MARKS.items():
         axes.plot([], [], marker=marker, color=colour, label=TITLES.get(title, f"another hospital: {title}"))
     axes.plot([], [], color="#8c959f", linestyle=":", label="benign predicted for every held-back scan")
-    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set_yticks(range(len(rows)), [row.name.replace(", ", "\n") for row in rows])
     axes.set_ylim(len(rows) - 0.45, -0.6)
     axes.set_xlim(0, 102)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")

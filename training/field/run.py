@@ -1,15 +1,15 @@
-"""Train the recipes of the field and measure what they are worth: one command, which resumes.
+"""Train the recipes of the field and evaluate them with one command, which resumes after a stop.
 
-    python training/field/run.py DATA WORK                    # everything, the cheapest and most telling runs first
+    python training/field/run.py DATA WORK                    # everything, the cheapest and most informative runs first
     python training/field/run.py DATA WORK --only cnn-3class --seeds 1 --budget-seconds 3600
     python training/field/run.py DATA WORK --estimate         # seconds per epoch of each recipe on this machine
     python training/field/run.py DATA WORK --page             # the page and its picture from the finished runs
 
-``DATA`` holds the folders busi256, bus_bra, bus_uclm and mias150. Each recipe is trained on BUSI by random split, as its authors
+``DATA`` contains the folders busi256, bus_bra, bus_uclm and mias150. Each recipe is trained on BUSI by random split, as its authors
 did, and by groups of near-duplicates, and tested on the part that was held back and on both other hospitals; the mammogram recipe
 is trained on mias150 by scan and by patient. Finished runs are skipped; a run that was stopped resumes after its last complete
 epoch. Two cores can't run all recipes at full length: each has a cap of epochs in ``plan.py``, ``--full`` lifts it, and every
-result states the epochs run of those claimed. ``finished/`` holds the results so far: copy them to WORK to go on from there.
+result states the epochs run of those claimed. ``finished/`` contains the results so far: copy them to WORK to resume from them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import torch
 from figures import HELD_BACK
 from page import write_page
 from parts import open_data, other_hospitals, parts
-from plan import SEEDS, RunPlan, all_runs, recipe_of
+from plan import SEEDS, WITHOUT_IMAGENET, RunPlan, all_runs, recipe_of
 from speed import estimate
 from store import Result, is_finished, save
 
@@ -90,7 +90,7 @@ def _start(run: RunPlan, data: Path, options: argparse.Namespace) -> tuple[Recip
     recipe = recipe_of(run, weights=True)
     classes = recipe.narrow(open_data(data, run.data)).classes
     if recipe.network.get("weights") is None:
-        return recipe, recipe.model(classes, seed=run.seed), "random, as the recipe says"
+        return recipe, recipe.model(classes, seed=run.seed), "random, as in the recipe"
     file = None if options.weights is None else options.weights / f"{recipe.network['encoder']}.pth"
     if file is not None and file.is_file():
         return recipe, recipe.model(classes, weights=file, seed=run.seed), "ImageNet"
@@ -98,7 +98,7 @@ def _start(run: RunPlan, data: Path, options: argparse.Namespace) -> tuple[Recip
         return recipe, recipe.model(classes, seed=run.seed), "ImageNet"
     except WeightsUnavailableError:
         recipe = recipe_of(run, weights=False)
-        return recipe, recipe.model(classes, seed=run.seed), "random, because ImageNet weights could not be had"
+        return recipe, recipe.model(classes, seed=run.seed), WITHOUT_IMAGENET
 
 
 def _measured(model: Model, scans: Dataset) -> Cases:
@@ -123,29 +123,29 @@ def train_all(runs: list[RunPlan], options: argparse.Namespace) -> None:
         if is_finished(options.work, run.name):
             continue
         if options.budget_seconds is not None and time.monotonic() - start > options.budget_seconds:
-            _say(f"stopped after {options.budget_seconds} seconds, before {run.name}; the same command resumes")
+            _log(f"stopped after {options.budget_seconds} seconds, before {run.name}; the same command resumes")
             return
-        _say(f"{run.name} starts")
+        _log(f"{run.name} starts")
         run_one(run, options.data, options.work, options)
-        _say(f"{run.name} is finished")
+        _log(f"{run.name} is finished")
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(f"{datetime.now(timezone.utc):%H:%M:%S} {text}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of busi256, bus_bra, bus_uclm and mias150")
-    parser.add_argument("work", type=Path, help="folder of the results; what is finished in it is skipped")
-    parser.add_argument("--only", nargs="*", metavar="RECIPE", help="these recipes, in the form that is named")
+    parser.add_argument("work", type=Path, help="folder of the results; finished runs in it are skipped")
+    parser.add_argument("--only", nargs="*", metavar="RECIPE", help="names of recipes, with +mask where a decoder is added")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="number of seeds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=int, help="lower cap of epochs for all recipes, for a trial")
     parser.add_argument("--full", action="store_true", help="all epochs that each recipe claims")
     parser.add_argument("--budget-seconds", type=float, help="start no further run after so long")
     parser.add_argument("--weights", type=Path, help="folder of ImageNet weights, ENCODER.pth, used before the hub")
-    parser.add_argument("--estimate", action="store_true", help="print what an epoch of each recipe costs here, and train nothing")
+    parser.add_argument("--estimate", action="store_true", help="print the time of an epoch of each recipe here, and train nothing")
     parser.add_argument(
         "--page", nargs="?", type=Path, const=PAGES, help="write the page from the finished runs, and train nothing"
     )

@@ -1,4 +1,4 @@
-"""What an epoch of each recipe costs on this machine: one training step of the network, in processor time."""
+"""Time of an epoch of each recipe on this machine: one training step of the network, in processor time."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def save(result: Result, folder: Path, name: str) -> None:
 
 
 def is_finished(folder: Path, name: str) -> bool:
-    """Whether the run is finished."""
+    """Return whether the run is finished."""
     return (folder / f"{name}.json").is_file()
 
 
