@@ -17,7 +17,7 @@ from bcdseg.data.readers import read_sample
 from bcdseg.errors import BcdsegError, DatasetError, DataWarning, OptionError
 from bcdseg.extras import require
 from bcdseg.messages import check_choice as check_choice
-from bcdseg.messages import list_some, warn_caller
+from bcdseg.messages import counted, list_some, warn_caller
 from bcdseg.table_text import html_table
 from bcdseg.types import Mask, Pixels, Sample
 
@@ -87,10 +87,10 @@ class Dataset:
         return self.samples[self._index[key]]
 
     def __repr__(self) -> str:
-        return f"<Dataset {self.name} ({self.layout}): {len(self)} samples; {'; '.join(self._summary().values())}>"
+        return f"<Dataset {self.name} ({self.layout}): {counted(len(self), 'sample')}; {'; '.join(self._summary().values())}>"
 
     def _repr_html_(self) -> str:
-        return html_table(f"{self.name}: {len(self)} samples ({self.layout})", self._summary().items())
+        return html_table(f"{self.name}: {counted(len(self), 'sample')} ({self.layout})", self._summary().items())
 
     def _summary(self) -> dict[str, str]:
         labels = Counter(sample.label for sample in self.samples)
@@ -100,10 +100,10 @@ class Dataset:
         facts = {
             "classes": ", ".join(counts) or "no labels",
             "masks": f"{sum(bool(sample.masks) for sample in self.samples)} with masks",
-            "groups": f"{len(grouped)} in {len(set(grouped))} groups" if grouped else "no groups known",
+            "groups": f"{len(grouped)} in {counted(len(set(grouped)), 'group')}" if grouped else "no groups known",
         }
         facts |= {"facts": f"facts: {', '.join(self.facts)}"} if self.facts else {}
-        return facts | ({"problems": f"{len(self.problems)} problems skipped"} if self.problems else {})
+        return facts | ({"problems": f"{counted(len(self.problems), 'problem')} skipped"} if self.problems else {})
 
     def select(self, ids: Iterable[str]) -> Dataset:
         """Return the samples with these ids, in the order of this data set."""
@@ -261,7 +261,7 @@ class Dataset:
             split: Split of this data set, for the parts; by default those that the data set prescribes.
             segmentation: ``"rle"`` for run lengths, which have exactly the pixels of the masks; ``"polygons"`` for polygons, which
                 annotation tools can edit.
-            tolerance: Greatest distance in pixels by which polygons may be simplified.
+            tolerance: Largest deviation of simplified polygons, in pixels.
             overwrite: Whether existing files may be replaced.
 
         Returns:
@@ -284,7 +284,7 @@ class Dataset:
         Args:
             folder: Folder to write.
             split: Split of this data set, for the parts; by default those that the data set prescribes.
-            tolerance: Greatest distance in pixels by which polygons may be simplified; with 0 they have exactly the mask's pixels.
+            tolerance: Largest deviation of simplified polygons, in pixels; with 0 they have exactly the mask's pixels.
             overwrite: Whether existing files may be replaced.
 
         Returns:
@@ -310,7 +310,7 @@ class Dataset:
         Args:
             folder: Folder to write.
             split: Split of this data set, for the parts; by default those that the data set prescribes.
-            tolerance: Greatest distance in pixels by which polygons may be simplified; with 0 they have exactly the mask's pixels.
+            tolerance: Largest deviation of simplified polygons, in pixels; with 0 they have exactly the mask's pixels.
             overwrite: Whether existing files may be replaced.
 
         Returns:
@@ -392,7 +392,7 @@ def raise_problems(name: str, problems: Sequence[str]) -> None:
     if not problems:
         return
     raise DatasetError(
-        f"{name}: {len(problems)} problems, all in the error's .problems. "
+        f"{name}: {counted(len(problems), 'problem')}, all in the error's .problems. "
         f'Correct them, or leave them out with on_problem="skip".\n{list_some(problems, 20)}',
         problems,
     )

@@ -38,7 +38,7 @@ def file_memo(work: Callable[[Path], Result]) -> Callable[[Path], Result]:
         try:
             stat = path.stat()
         except FileNotFoundError:
-            return work(path)  # its error says what to do
+            return work(path)  # raises an error with what to do
         return remembered(path, stat.st_mtime_ns, stat.st_size)
 
     return result
@@ -80,7 +80,7 @@ def fingerprint_of(pixels: Pixels) -> str:
 
 
 def bit_distances(one: Sequence[str], other: Sequence[str]) -> NDArray[np.int64]:
-    """Return by how many bits each of the first (rows) differs from each of the second (columns), or from its mirror image."""
+    """Return the number of differing bits of each of the first (rows) and each of the second (columns) or its mirror image."""
     if not one or not other:
         return np.empty((len(one), len(other)), np.int64)
     first, second = _signs(one), _signs(other)
@@ -89,7 +89,7 @@ def bit_distances(one: Sequence[str], other: Sequence[str]) -> NDArray[np.int64]
 
 
 def differing_bits(one: Sequence[str], other: Sequence[str]) -> NDArray[np.int64]:
-    """Return by how many bits each of the first differs from the nearest second or its mirror image; ``BITS`` if there is none."""
+    """Return the number of differing bits of each of the first and the nearest second or its mirror image; else ``BITS``."""
     nearest: NDArray[np.int64] = bit_distances(one, other).min(axis=1, initial=BITS)
     return nearest
 

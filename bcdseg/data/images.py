@@ -179,7 +179,7 @@ def _what_it_is_not(file: IO[bytes]) -> str:
     file.seek(0)
     if not file.read(1):
         return "the file is empty. Copy or export it again."
-    return "is not an image in a format that is read here (PNG, JPEG, BMP, TIFF, WebP, DICOM), whatever its name says."
+    return "is not an image in a format that is read here (PNG, JPEG, BMP, TIFF, WebP, DICOM), whatever its name is."
 
 
 def _from_pil(image: Image.Image, name: str) -> Pixels:
@@ -235,12 +235,12 @@ def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:
         return array
     if array.ndim != 3:
         hint = " Give the images of a batch one by one, or as a list." if array.ndim == 4 else ""
-        raise ImageError(f"{name}: an array of {array.ndim} dimensions is no image; H x W, H x W x 3 or 3 x H x W is.{hint}")
+        raise ImageError(f"{name}: an array of {array.ndim} dimensions is not an image; H x W, H x W x 3 or 3 x H x W is.{hint}")
     if array.shape[2] in (1, 2, 3, 4) and array.shape[0] >= SMALLEST:
         return array
     if array.shape[0] in (1, 3):
         return np.moveaxis(array, 0, -1)
-    raise ImageError(f"{name}: an array of shape {array.shape} is no image; H x W, H x W x 3 or 3 x H x W is.")
+    raise ImageError(f"{name}: an array of shape {array.shape} is not an image; H x W, H x W x 3 or 3 x H x W is.")
 
 
 def _as_intensities(array: NDArray[Any], name: str) -> Pixels:

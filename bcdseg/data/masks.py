@@ -14,17 +14,19 @@ from bcdseg.data.annotations.polygons import fill
 from bcdseg.data.images import is_array, load_array, read_image
 from bcdseg.errors import ImageError, NotAScanError
 from bcdseg.sources import is_dicom
-from bcdseg.types import LesionMask, Mask, MaskSource
+from bcdseg.types import LesionMask, Mask, MaskSource, Sample
 
 FEW_LEVELS = 8
+MOST_LESIONS = 31  # whole numbers up to it are numbers of lesions; the white of a mask is far brighter
 
 
 def read_mask(masks: Sequence[MaskSource], size: tuple[int, int], resize: bool = False) -> Mask:
     """Read the masks of one scan and merge them: a pixel is lesion if it is lesion in any of them.
 
-    Black and transparent pixels are background; all other colours are lesion. In a file with more than a few levels (soft edges,
-    JPEG) a pixel is lesion above half of the brightest value. If all colours of a file are black and its alpha channel is not
-    uniform, the alpha channel is the mask. In a DICOM segmentation all segments are lesion but candidates of a model.
+    Black and transparent pixels are background; all other colours are lesion, also where each lesion has its own number. In a file
+    with more than a few levels (soft edges, JPEG) a pixel is lesion above half of the brightest value. If all colours of a file are
+    black and its alpha channel is not uniform, the alpha channel is the mask. In a DICOM segmentation all segments are lesion but
+    candidates of a model.
 
     Args:
         masks: One or more mask files or masks in annotation files.
@@ -52,14 +54,27 @@ def read_mask(masks: Sequence[MaskSource], size: tuple[int, int], resize: bool =
 def mask_of(values: NDArray[Any]) -> Mask:
     """Return where an array of mask values is lesion: above 0, or above half of the brightest where there are many levels.
 
+    Whole numbers up to 31 number the lesions, so that all above 0 are lesion.
+
     Args:
         values: H x W, or with channels first or last.
     """
     value = values.squeeze()
     value = value.max(axis=0 if value.shape[0] <= 4 else 2) if value.ndim == 3 else value
-    few = len(np.unique(value)) <= FEW_LEVELS
-    mask: Mask = value > (0 if few else value.max() / 2)
+    numbered = value.dtype.kind in "bui" and value.max(initial=0) <= MOST_LESIONS
+    above_zero = numbered or len(np.unique(value)) <= FEW_LEVELS
+    mask: Mask = value > (0 if above_zero else value.max() / 2)
     return mask
+
+
+def has_mask(sample: Sample, negative_class: str | None) -> bool:
+    """Return whether the mask of a sample is known: it has one, or its class has no lesion, so that the mask is empty.
+
+    Args:
+        sample: The sample.
+        negative_class: Class without a lesion, or None.
+    """
+    return bool(sample.masks) or (negative_class is not None and sample.label == negative_class)
 
 
 def draw_lesion(mask: LesionMask) -> Mask:

@@ -26,7 +26,7 @@ from bcdseg.data.tables.files import SUFFIXES, memory_table
 from bcdseg.errors import DatasetError, DataWarning, ImageNotFoundError, OptionError
 from bcdseg.messages import name_some, warn_caller
 from bcdseg.registry import LAYOUTS as REGISTERED_LAYOUTS
-from bcdseg.types import Sample
+from bcdseg.types import Sample, as_text
 
 TABLE_LAYOUTS = ("table", "bus_bra", "bus_uclm", "breast")
 MASK_LAYOUTS = ("busi", "image_mask")
@@ -87,16 +87,16 @@ def open_dataset(
     layouts = all_layouts()
     check_choice("layout", layout, ("auto", *layouts))
     check_choice("on_problem", on_problem, ("error", "skip"))
-    given = dict(columns or {})
+    given, labels = dict(columns or {}), frozenset(map(as_text, class_map or {}))
     if isinstance(source, (str, PathLike)):
-        listing = _listing(Path(source), None if root is None else Path(root), given)
+        listing = replace(_listing(Path(source), None if root is None else Path(root), given), labels=labels)
         chosen = layouts[layout] if layout != "auto" else _recognised(listing, layouts)
-        _check_used(listing, chosen, given, unasked=layout == "auto" and listing.annotation is None)
+        _check_used(listing, chosen, given, automatic=layout == "auto" and listing.annotation is None)
         with _collection_paused():
             found = _without_empty(chosen.read(listing), listing)
         own_name, title = listing.table.stem if listing.table else listing.root.resolve().name, chosen.title
     else:
-        found, own_name, title = _from_memory(source, layout, Path(root or "."), given)
+        found, own_name, title = _from_memory(source, layout, Listing(Path(root or "."), columns=given, labels=labels))
     name = name or own_name
     if on_problem == "error":
         raise_problems(name, found.problems)
@@ -120,10 +120,17 @@ def combine(*datasets: Dataset | Iterable[Dataset], class_map: ClassMap | None =
             are not in the mapping stay as they are.
 
     Raises:
-        OptionError: There are fewer than two data sets, or the mapping names a label that none of them has.
+        OptionError: There are fewer than two data sets, an argument is not a data set, or the mapping names a label that none of
+            them has.
     """
-    parts = [part for one in datasets for part in ([one] if isinstance(one, Dataset) else one)]
-    if len(parts) < 2 or not all(isinstance(part, Dataset) for part in parts):
+    given: list[Any] = []
+    for one in datasets:
+        given += [one] if isinstance(one, (Dataset, str)) or not isinstance(one, Iterable) else one
+    parts = [part for part in given if isinstance(part, Dataset)]
+    if len(parts) < len(given):
+        wrong = next(part for part in given if not isinstance(part, Dataset))
+        raise OptionError(f"{wrong!r} is not a data set. Open each one with bcdseg.open_dataset, then combine them.")
+    if len(parts) < 2:
         raise OptionError(f"combine needs two data sets or more; {len(parts)} given.")
     samples = [
         _renamed(sample, name)
@@ -177,13 +184,13 @@ def _recognised(listing: Listing, layouts: Mapping[str, Layout]) -> Layout:
     if first is None:
         raise DatasetError(f"{listing.root}: {len(listing.images)} images, in a layout that isn't recognised. {_hint(listing)}")
     if first == "table" and listing.table is None and (second := next(fitting, None)):
-        # The table may contain the ground truth or a model's predictions: only the user knows.
+        # The table may contain the ground truth or a model's predictions, so the user has to choose.
         raise DatasetError(
             f"{listing.root}: contains a table of images, and has the layout {second!r}. "
             f"Give the path of the table, or layout={second!r} to leave it out."
         )
-    if listing.annotation is None and (second := _folders_beside(first, listing)):
-        # The annotations may be the ground truth, or predictions that were written into the folder: only the user knows.
+    if listing.annotation is None and (second := _folder_layout_too(first, listing)):
+        # The annotations may be the ground truth, or predictions that were written into the folder, so the user has to choose.
         raise DatasetError(
             f"{listing.root}: contains annotations of the layout {first!r}, and has the layout {second!r}. "
             f"Choose one: layout={second!r}, or layout={first!r}."
@@ -191,7 +198,7 @@ def _recognised(listing: Listing, layouts: Mapping[str, Layout]) -> Layout:
     return layouts[first]
 
 
-def _folders_beside(annotations: str, listing: Listing) -> str | None:
+def _folder_layout_too(annotations: str, listing: Listing) -> str | None:
     """Return the layout of folders that a folder with annotations has too, or None. nnU-Net's own folders are one layout."""
     if annotations not in ANNOTATION_LAYOUTS or annotations == "nnunet":
         return None
@@ -204,6 +211,8 @@ def _folders_beside(annotations: str, listing: Listing) -> str | None:
 
 
 def _hint(listing: Listing) -> str:
+    if listing.other_images:
+        return f"Convert images of formats that aren't read to PNG: {name_some(listing.other_images)}. {_choices()}"
     same = equal_folders(listing)
     if same is None:
         return _choices()
@@ -218,8 +227,8 @@ def _choices() -> str:
     return f"Name the layout ({known}), or write a table with a column 'image'."
 
 
-def _check_used(listing: Listing, chosen: Layout, columns: Mapping[str, str | None], unasked: bool) -> None:
-    """Raise an error for a table or columns that the layout doesn't use, and warn of tables beside an ``unasked`` layout."""
+def _check_used(listing: Listing, chosen: Layout, columns: Mapping[str, str | None], automatic: bool) -> None:
+    """Raise an error for a table or columns that the layout doesn't use, and warn of unused tables where it was ``automatic``."""
     name = next(name for name, layout in all_layouts().items() if layout is chosen)
     if listing.table and name not in TABLE_LAYOUTS:
         raise OptionError(f"layout={name!r}: is a layout of folders, and {listing.table} is a table. Leave the layout out.")
@@ -228,20 +237,23 @@ def _check_used(listing: Listing, chosen: Layout, columns: Mapping[str, str | No
             f"columns: is for tables of your own; {listing.table or listing.root} has the layout {name!r}. "
             "Give the path of the table, or layout='table'."
         )
-    if unasked and name not in TABLE_LAYOUTS and listing.tables:
+    if automatic and name not in TABLE_LAYOUTS and listing.tables:
         message = (
             f"{listing.root}: tables that aren't used: {name_some(listing.tables)}. "
             "To open a table, give its path in place of the folder's."
         )
         warn_caller(message, DataWarning)
-    if unasked and listing.table is None and listing.clips:
+    if automatic and listing.table is None and listing.clips:
         message = f"{listing.root}: video clips that aren't used: {name_some(listing.clips)}. "
         warn_caller(f"{message}bcdseg.extract_frames writes their frames as images.", DataWarning)
+    if listing.table is None and listing.annotation is None and listing.other_images:
+        message = f"{listing.root}: images of formats that aren't read: {name_some(listing.other_images)}. Convert them to PNG."
+        warn_caller(message, DataWarning)
 
 
-def _from_memory(source: Any, layout: str, root: Path, columns: Mapping[str, str | None]) -> tuple[FolderListing, str, str]:
+def _from_memory(source: Any, layout: str, listing: Listing) -> tuple[FolderListing, str, str]:
     """Return the samples of a table in memory, a name for it, and its layout."""
-    files = ArrayFiles(columns)
+    files = ArrayFiles(listing.columns)
     table = memory_table(source, files.stored_item)
     if table is None:
         raise OptionError(
@@ -250,7 +262,7 @@ def _from_memory(source: Any, layout: str, root: Path, columns: Mapping[str, str
         )
     if layout not in ("auto", "table"):
         raise OptionError(f"layout={layout!r}: a table in memory has the layout 'table'.")
-    found = read_samples(store_arrays(table, columns, files), Listing(root, columns=columns))
+    found = read_samples(store_arrays(table, listing.columns, files), listing)
     return found, type(source).__name__, LAYOUTS["table"].title
 
 

@@ -19,7 +19,7 @@ from bcdseg.types import Mask, Pixels
 
 RESIZES = ("stretch", "fit", "none")
 MOST_STRIDE = 1024
-BAND = 1024  # rows of a plane that are resized at once
+BAND = 1024  # rows of a plane that are resized together
 Array = NDArray[np.float32]
 
 
@@ -69,8 +69,8 @@ class Preprocessing:
             each scan's own size.
         channels: 1 (colour is converted to gray) or 3 (gray is repeated).
         mean: Mean that is subtracted from intensities of 0 to 1, one number per channel.
-        std: Standard deviation by which the difference is divided, one number per channel.
-        stride: Number of which the height and width of the input are multiples.
+        std: Standard deviation, one number per channel; the difference is divided by it.
+        stride: The height and width of the input are multiples of this number.
     """
 
     size: tuple[int, int] = (256, 256)

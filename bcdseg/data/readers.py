@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from PIL import Image
 
 from bcdseg.data.images import SUFFIXES, read_picture
 from bcdseg.data.masks import read_mask
-from bcdseg.data.video import VideoFrame, frames_of
+from bcdseg.data.video import VideoFrame, frames_of, open_clip
 from bcdseg.dicom.scan import DicomFrame, holds_many, members, read_frame
 from bcdseg.errors import ImageError, ImageNotFoundError, OptionError
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
@@ -38,7 +38,8 @@ def read_scan(source: ImageSource | ScanImage, *, keep_identifiers: bool = False
     if isinstance(source, VideoFrame):
         frame, source = source.number, source.read()
     if not isinstance(source, DECODED):
-        if is_video(source):
+        if isinstance(source, (str, os.PathLike)) and is_video(source):
+            open_clip(source)  # reports what is wrong with a damaged clip
             raise ImageError(f"{name}: is a video clip, not one image. {FRAMES}")
         if isinstance(source, DicomFrame) or is_dicom(source):
             return read_frame(source, name, keep_identifiers=keep_identifiers)
@@ -101,7 +102,7 @@ def expand(source: Any, frames: str | int = EVERY_FRAME) -> Iterator[ImageSource
     """
     every = each_frame(frames)
     if is_video(source) and not Path(source).is_dir():
-        yield from frames_of(source, every)
+        yield from _frames(source, every)
     elif is_dicom(source):
         yield from members(source, every)
     elif is_single(source):
@@ -117,8 +118,16 @@ def expand(source: Any, frames: str | int = EVERY_FRAME) -> Iterator[ImageSource
 def _in_folder(path: Path, every: int) -> Iterable[ImageSource]:
     """Return the images of a file in a folder."""
     if is_video(path):
-        return frames_of(path, every)
+        return _frames(path, every)
     return members(path, every, in_folder=True) if is_dicom(path) else (path,)
+
+
+def _frames(path: str | os.PathLike[str], every: int) -> Iterable[ImageSource]:
+    """Return the frames of a clip, or the clip itself if it can't be opened: reading it reports the error, of this file alone."""
+    try:
+        return frames_of(path, every)
+    except (ImageError, ImageNotFoundError):
+        return (path,)
 
 
 def each_frame(frames: str | int) -> int:
@@ -131,7 +140,12 @@ def each_frame(frames: str | int) -> int:
 
 
 def list_images(source: str | os.PathLike[str]) -> list[Path]:
-    """Return the image files of a folder or pattern, and raise an error if there are none."""
+    """Return the image files of a folder or pattern, and raise an error if there are none.
+
+    A broken link or a pipe with the name of an image is one of them: reading it reports the error.
+    """
+    if not os.fspath(source):
+        raise ImageNotFoundError("'' is an empty path, perhaps of a variable that is not set. Give a file, or '.' for this folder.")
     path = Path(source)
     if path.is_dir():
         found: Iterable[Path] = path.rglob("*")
@@ -152,10 +166,22 @@ def _is_pattern(text: str) -> bool:
 
 def _is_image(file: Path, below: Path) -> bool:
     hidden = any(part.startswith(".") for part in (file.relative_to(below).parts if below in file.parents else (file.name,)))
-    if hidden or NO_SCAN.search(file.stem) or not file.is_file():
+    if hidden or NO_SCAN.search(file.stem) or file.is_dir():
         return False
     named = file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES, *VIDEO_SUFFIXES)
     return named or (is_dicom(file) and file.name.upper() != "DICOMDIR")
+
+
+def without_results(paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Divide paths into scans, and masks and overlays of these scans, which a shell lists for ``scans/*.png``."""
+    stems = {(path.parent, path.stem) for path in map(Path, paths)}
+
+    def is_result(path: Path) -> bool:
+        match = NO_SCAN.search(path.stem)
+        return match is not None and (path.parent, path.stem[: match.start()]) in stems
+
+    results = [path for path in paths if is_result(Path(path))]
+    return [path for path in paths if not is_result(Path(path))], results
 
 
 def natural(path: Path) -> list[tuple[int, str]]:

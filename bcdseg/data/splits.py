@@ -63,7 +63,7 @@ def load_split(path: str | PathLike[str], dataset: Dataset, *, fold: int | None 
         named = "; ".join(_named(what, ids) for what, ids in changes.items() if ids)
         raise DatasetError(
             f"{path}: was made of other data than {dataset.name}: {named}. "
-            "Open the data as it was then (with the same audit applied), or make a new split."
+            "Open the data of that split (with the same audit applied), or make a new split."
         )
     samples = {one.id: replace(one, group=rows[one.id]["group"]) for one in dataset}
     train, val, test = (
@@ -137,9 +137,9 @@ def _content(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DatasetError(f"{path}: can't be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: is no split file ({error}).") from error
+        raise DatasetError(f"{path}: is not a split file ({error}).") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DatasetError(f"{path}: is no split file.")
+        raise DatasetError(f"{path}: is not a split file.")
     if content.get("version") != VERSION:
         raise DatasetError(f"{path}: has format version {content.get('version')}; this release reads version {VERSION}.")
     rows, fractions = content.get("samples"), content.get("fractions")
@@ -243,7 +243,7 @@ def split(
     scan has a mask, in the proportions of ``fractions``. If no scans are grouped, each class is within one scan of its fraction in
     each part; if each group has one class, it is within the size of its largest group. Every class is in every part, even where its
     fraction is less than one scan.
-    The samples of the parts have the groups by which they were kept together.
+    The samples of the parts have the groups that were kept together.
 
     Args:
         dataset: The data set to split.
@@ -254,7 +254,8 @@ def split(
             searches for them.
 
     Raises:
-        OptionError: The fractions are not three that add up to 1, or a class has fewer groups than there are parts.
+        OptionError: ``dataset`` is not a data set, the fractions are not three that add up to 1, or a class has fewer groups than
+            there are parts.
     """
     wanted = _fractions(fractions)
     grouped = _grouped(dataset, group, duplicates)
@@ -285,7 +286,7 @@ def folds(
         duplicates: Groups of ids that show the same scan, as in ``split``.
 
     Raises:
-        OptionError: k or repeats are too small, or a class has fewer groups than there are folds.
+        OptionError: ``dataset`` is not a data set, k or repeats are too small, or a class has fewer groups than there are folds.
     """
     if k < 2 or repeats < 1:
         raise OptionError(f"k={k}, repeats={repeats}: folds need k of 2 or more, and 1 repeat or more.")
@@ -293,6 +294,12 @@ def folds(
     units = number_groups(grouped.samples)
     drawn = (_divide(grouped, units, np.full(k, 1 / k), seed + repeat, "folds") for repeat in range(repeats))
     return [(_take(grouped, fold_of != fold), _take(grouped, fold_of == fold)) for fold_of in drawn for fold in range(k)]
+
+
+def check_data(dataset: object) -> None:
+    """Raise an error when the object is not a data set, for example when it is a path."""
+    if not isinstance(dataset, Dataset):
+        raise OptionError(f"{dataset!r} is not a data set. Open one with bcdseg.open_dataset.")
 
 
 def _fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
@@ -306,6 +313,7 @@ def _fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
 
 def _grouped(dataset: Dataset, group: str | None, duplicates: Duplicates | None) -> Dataset:
     """Return the data set with patients and copies merged into groups."""
+    check_data(dataset)
     if group is None:
         message = "group=None: copies of one scan and scans of one patient may be on both sides; figures measured so are too good."
         warnings.warn(message, LeakWarning, stacklevel=3)
@@ -330,7 +338,7 @@ def _divide(dataset: Dataset, units: NDArray[np.int64], fractions: NDArray[np.fl
         if not counts[part_of == part, :classes].any(axis=0).all():
             raise OptionError(
                 f"{dataset.name}: groups of several classes leave one of {len(fractions)} {what} without a class. "
-                f"Try another seed, or ask for fewer {what}."
+                f"Try another seed, or choose fewer {what}."
             )
     return part_of[units]
 
@@ -343,7 +351,7 @@ def _enough(dataset: Dataset, units: NDArray[np.int64], parts: int, what: str) -
     if few:
         raise OptionError(
             f"{dataset.name}: {parts} {what} need {parts} groups of each class (a patient, or a scan with its copies, is one), "
-            f"but {', '.join(few)}. Ask for fewer {what}, or leave the class out with select."
+            f"but {', '.join(few)}. Choose fewer {what}, or leave the class out with select."
         )
     if len(np.unique(units)) < parts:
         raise OptionError(f"{dataset.name}: {parts} {what} need at least as many groups; there are {len(np.unique(units))}.")

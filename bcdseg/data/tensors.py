@@ -9,8 +9,10 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from bcdseg.data.grouping import number_groups
+from bcdseg.data.masks import has_mask
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import DatasetError, OptionError
+from bcdseg.messages import counted
 
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
@@ -42,8 +44,8 @@ class TensorDataset(TorchDataset[Item]):
         transform: Function of an item that returns it changed, or None.
 
     Raises:
-        OptionError: The negative class is none of the classes.
-        DatasetError: A label is none of the classes.
+        OptionError: The negative class is not one of the classes.
+        DatasetError: A label is not one of the classes.
     """
 
     def __init__(
@@ -55,13 +57,8 @@ class TensorDataset(TorchDataset[Item]):
         transform: Change | None = None,
     ) -> None:
         if negative_class is not None and negative_class not in classes:
-            raise OptionError(f"negative_class={negative_class!r}: is none of the classes {', '.join(classes)}.")
-        unknown = [sample for sample in dataset if sample.label is not None and sample.label not in classes]
-        if unknown:
-            raise DatasetError(
-                f"{unknown[0].id}: its label {unknown[0].label!r} is none of the classes {', '.join(classes)} "
-                f"({len(unknown)} samples of {dataset.name} are like this). Rename labels with map_labels, or give other classes."
-            )
+            raise OptionError(f"negative_class={negative_class!r}: is not one of the classes {', '.join(classes)}.")
+        check_labels(dataset, classes)
         self.dataset = dataset
         self.preprocessing = preprocessing
         self.classes = tuple(classes)
@@ -83,9 +80,20 @@ class TensorDataset(TorchDataset[Item]):
         item = {
             "image": image,
             "mask": lesion,
-            "has_mask": mask is not None or (sample.label is not None and sample.label == self.negative_class),
+            "has_mask": has_mask(sample, self.negative_class),
             "label": UNKNOWN if sample.label is None else self.classes.index(sample.label),
             "group": int(self.groups[number]),
             "id": sample.id,
         }
         return item if self.transform is None else self.transform(item)
+
+
+def check_labels(dataset: Dataset, classes: Sequence[str]) -> None:
+    """Raise a DatasetError if a sample has a label that is not one of the classes."""
+    unknown = [sample for sample in dataset if sample.label is not None and sample.label not in classes]
+    if unknown:
+        raise DatasetError(
+            f"{unknown[0].id}: its label {unknown[0].label!r} is not one of the classes {', '.join(classes)}. "
+            f"{dataset.name} has {counted(len(unknown), 'sample')} with such a label. Rename labels with map_labels, or use a "
+            "model with these classes."
+        )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -14,9 +16,10 @@ import numpy as np
 from PIL import Image
 
 from bcdseg.data.images import to_uint8
-from bcdseg.errors import ImageError, ImageNotFoundError, OptionError
+from bcdseg.errors import ImageError, ImageNotFoundError, OptionError, OutputError
 from bcdseg.extras import require
-from bcdseg.files import check_free, write_whole
+from bcdseg.files import check_free, exists, write_whole
+from bcdseg.partial import locked, part_of, remove_leftovers
 from bcdseg.sources import VIDEO_SUFFIXES, is_video, open_regular
 from bcdseg.table_text import csv_text
 from bcdseg.types import Pixels
@@ -122,22 +125,60 @@ def extract_frames(
         Path of the table.
 
     Raises:
-        ImageError: A clip can't be decoded.
+        ImageError: A clip can't be decoded; then no files are written.
         OptionError: There are no clips, two clips have one name, or ``every`` is below 1.
         OutputExistsError: A file exists and may not be replaced.
+        OutputError: The folder can't be written.
     """
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise OptionError(f"every={every!r}: give n to write each n-th frame, 1 or more.")
     folder, paths = Path(folder), _clips(clips)
-    check_free([folder / TABLE], overwrite=overwrite)
-    rows: list[tuple[object, ...]] = []
-    for path in paths:
-        for frame in frames_of(path, every):
-            name = f"{path.stem}_{frame.number:05}.png"
-            content = _png(frame.read())
-            write_whole(folder / name, content, overwrite=overwrite)
-            rows.append((name, path.stem, frame.number))
+    check_free([folder / TABLE, *(folder / _frame_name(path, 1) for path in paths)], overwrite=overwrite)
+    with _part_folder(folder) as part:
+        rows: list[tuple[object, ...]] = []
+        for path in paths:
+            for frame in frames_of(path, every):
+                name = _frame_name(path, frame.number)
+                write_whole(part / name, _png(frame.read()))
+                rows.append((name, path.stem, frame.number))
+        names = [str(name) for name, *_ in rows]
+        check_free([folder / name for name in names], overwrite=overwrite)
+        with _write_errors(folder):
+            for name in names:
+                (part / name).replace(folder / name)
     return write_whole(folder / TABLE, csv_text(["image", "group", "fact:frame"], rows).encode(), overwrite=overwrite)
+
+
+def _frame_name(clip: Path, number: int) -> str:
+    return f"{clip.stem}_{number:05}.png"
+
+
+@contextmanager
+def _part_folder(folder: Path) -> Iterator[Path]:
+    """Yield a hidden folder in a folder, for files that are moved out of it when all are written.
+
+    Afterwards it is removed; so is the folder, if it is new and stayed empty.
+    """
+    part, is_new = part_of(folder / TABLE), not exists(folder)
+    try:
+        with _write_errors(folder):
+            part.mkdir(parents=True)
+        with locked(part):
+            remove_leftovers(folder / TABLE)
+            yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+@contextmanager
+def _write_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{folder}: can't be written ({error.strerror or error}). Choose another place.") from error
 
 
 def _clips(clips: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:

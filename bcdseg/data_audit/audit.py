@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcdseg.data.duplicates.search import SURE, DuplicatePair, Progress, find_duplicates
 from bcdseg.data_audit.finding import Finding
+from bcdseg.errors import OptionError
 from bcdseg.table_text import html_table
 from bcdseg.types import Sample, ScanImage
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from bcdseg.data_audit.shortcuts import Facts
 
 __all__ = ["Audit", "DuplicatePair", "Finding", "audit"]
+
+LARGE_GROUP, LEAST_SCANS = 0.5, 20  # fraction of a data set that is unlikely to be one scan, in data sets from this size on
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,10 +104,13 @@ def audit(
     Raises:
         ImageError: An image or a mask can't be read.
         InputError: The predictions don't fit the data set.
+        OptionError: ``dataset`` is a path.
     """
     from bcdseg.data_audit.label_noise import label_noise
     from bcdseg.data_audit.shortcuts import shortcuts
 
+    if isinstance(dataset, (str, PathLike)):
+        raise OptionError(f"{dataset!r} is not a data set. Open one with bcdseg.open_dataset.")
     samples = tuple(dataset)
     checked: dict[str, tuple[Facts, list[Finding]]] = {}
 
@@ -112,6 +119,7 @@ def audit(
 
     found = find_duplicates(samples, cache=cache, progress=progress, visit=check)
     findings: list[Finding] = [] if predictions is None else list(label_noise(samples, predictions))
+    findings += _large_groups(len(samples), found.groups)
     for group in _conflicts(samples, found.groups):
         findings.append(_label_conflict(samples, group))
     findings += _mask_conflicts(samples, found.pairs)
@@ -126,6 +134,17 @@ def audit(
 def _conflicts(samples: Sequence[Sample], groups: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
     label = {sample.id: sample.label for sample in samples}
     return tuple(group for group in groups if len({label[name] for name in group} - {None}) > 1)
+
+
+def _large_groups(scans: int, groups: Iterable[tuple[str, ...]]) -> Iterator[Finding]:
+    for group in groups:
+        if scans >= LEAST_SCANS and len(group) > LARGE_GROUP * scans:
+            yield Finding(
+                "large group",
+                (),
+                f"{len(group)} of {scans} scans are one group of near-duplicates. Check some pairs: images without the texture of "
+                "ultrasound, such as mammograms, can look alike to the search. State the copies with split(duplicates=) then.",
+            )
 
 
 def _label_conflict(samples: Sequence[Sample], group: tuple[str, ...]) -> Finding:

@@ -52,15 +52,15 @@ def label_noise(samples: Sequence[Sample], predictions: Predictions) -> tuple[Fi
         bad = labelled[int(np.flatnonzero(~((table >= 0) & (table <= 1)).all(axis=1))[0])].id
         raise InputError(f"predictions: {bad} needs a probability from 0 to 1 for each of {', '.join(classes)}.")
     given = np.array([classes.index(str(sample.label)) for sample in labelled])
-    said = confident_joint(given, table)
-    doubtful = np.flatnonzero((said >= 0) & (said != given))
-    margin = table[doubtful, said[doubtful]] - table[doubtful, given[doubtful]]
+    suggested = confident_joint(given, table)
+    doubtful = np.flatnonzero((suggested >= 0) & (suggested != given))
+    margin = table[doubtful, suggested[doubtful]] - table[doubtful, given[doubtful]]
     return tuple(
         Finding(
             "label noise",
             (labelled[index].id,),
             f"The label is {classes[given[index]]} ({table[index, given[index]]:.0%}); the prediction without this scan is "
-            f"{classes[said[index]]} ({table[index, said[index]]:.0%}).",
+            f"{classes[suggested[index]]} ({table[index, suggested[index]]:.0%}).",
             None,
             round(float(by), 4),
         )

@@ -74,8 +74,8 @@ def mask_conflict(pair: DuplicatePair, one: Mask, other: Mask) -> Finding | None
     dice = dice_of_copies(pair, one, other)
     if dice >= OTHER_OUTLINE:
         return None
-    said = "only one of them has an outline" if one.any() != other.any() else f"two outlines, Dice {dice:.2f}"
-    return Finding("mask conflict", (pair.one, pair.other), f"The same scan twice: {said}.", None, round(dice, 4))
+    conflict = "only one of them has an outline" if one.any() != other.any() else f"two outlines, Dice {dice:.2f}"
+    return Finding("mask conflict", (pair.one, pair.other), f"The same scan twice: {conflict}.", None, round(dice, 4))
 
 
 def _pixels(fractions: np.ndarray[tuple[int], np.dtype[np.float64]], size: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

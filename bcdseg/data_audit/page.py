@@ -127,10 +127,10 @@ def _summary(audit: Audit) -> str:
 
 
 def _shortcuts(findings: Iterable[Finding]) -> list[str]:
-    said = [finding for finding in findings if finding.kind == "shortcut"]
-    if not said:
+    shortcuts = [finding for finding in findings if finding.kind == "shortcut"]
+    if not shortcuts:
         return []
-    return ["<h2>Class shortcuts</h2>", "<ul>" + "".join(f"<li>{escape(finding.message)}</li>" for finding in said) + "</ul>"]
+    return ["<h2>Class shortcuts</h2>", "<ul>" + "".join(f"<li>{escape(finding.message)}</li>" for finding in shortcuts) + "</ul>"]
 
 
 def _groups(audit: Audit, samples: dict[str, Sample]) -> list[str]:
@@ -155,8 +155,8 @@ def _groups(audit: Audit, samples: dict[str, Sample]) -> list[str]:
 
 
 def _pair(pair: DuplicatePair) -> str:
-    said = escape("; ".join(pair.evidence))
-    return f"{escape(pair.one)} and {escape(pair.other)}: <b>{pair.score:.2f}</b>, {said}"
+    evidence = escape("; ".join(pair.evidence))
+    return f"{escape(pair.one)} and {escape(pair.other)}: <b>{pair.score:.2f}</b>, {evidence}"
 
 
 def _kinds(findings: Sequence[Finding], samples: dict[str, Sample]) -> list[str]:
@@ -178,12 +178,12 @@ def _more(count: int, what: str) -> list[str]:
 
 
 def _figure(sample: Sample, finding: Finding | None = None, outlined: bool = False) -> str:
-    name, said = escape(sample.id), escape(sample.label or "no label")
+    name, label = escape(sample.id), escape(sample.label or "no label")
     picture = _picture(sample, finding.where if finding else None, outlined)
     message = f"<br>{escape(finding.message)}" if finding else ""
     return (
         f'<figure><img src="data:image/jpeg;base64,{picture}" alt="{name}">'
-        f"<figcaption><b>{said}</b>{name}{message}</figcaption></figure>"
+        f"<figcaption><b>{label}</b>{name}{message}</figcaption></figure>"
     )
 
 

@@ -14,7 +14,7 @@ from bcdseg.data_audit.finding import Finding
 from bcdseg.types import Pixels
 
 SUSPICIOUS = 0.65  # AUC from which a property is reported
-SURE = 3.0  # standard errors by which the AUC must exceed chance level
+SURE = 3.0  # standard errors: least distance of the AUC above chance level
 COLOURED = 12  # difference in levels between a pixel's channels above which it is coloured
 
 

@@ -47,5 +47,5 @@ def test_mlcroissant_reads_the_samples_and_their_split(tmp_path: Path) -> None:
     ]
     with pytest.raises(OutputExistsError):
         data.to_croissant(files[1].parent)
-    with pytest.raises(OptionError, match="licence is no property"):
+    with pytest.raises(OptionError, match="licence is not a property"):
         data.to_croissant(tmp_path / "other", licence="CC0")

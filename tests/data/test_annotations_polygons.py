@@ -9,7 +9,7 @@ from bcdseg.data.annotations.polygons import fill, trace
 
 
 def blobs(seed: int, smooth: float, size: tuple[int, int] = (60, 80)) -> np.ndarray:
-    """A mask of several lesions, some with holes, some at the border."""
+    """Return a mask of several lesions, some with holes, some at the border."""
     return gaussian_filter(np.random.default_rng(seed).normal(size=size), smooth) > 0.02
 
 

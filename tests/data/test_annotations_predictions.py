@@ -20,6 +20,7 @@ from skimage.draw import disk
 from typer.testing import CliRunner
 
 import bcdseg
+from bcdseg.batch.run_manifest import Journal
 from bcdseg.batch.runner import OutputFolder
 from bcdseg.cli import app
 from bcdseg.data.annotations.polygons import fill
@@ -32,7 +33,7 @@ NEAR = np.ones((3, 3))
 
 @pytest.fixture
 def prediction(small_model: bcdseg.Model, scan: NDArray[np.uint8], tmp_path: Path) -> bcdseg.Prediction:
-    """A prediction of a file with a large lesion that has a hole, and a small one."""
+    """Return a prediction of a file with a large lesion that has a hole, and a small one."""
     made = small_model.predict(save(tmp_path / "scans/a.png", scan))
     mask = np.zeros(scan.shape, bool)
     mask[disk((60, 50), 30)] = True
@@ -125,7 +126,7 @@ def test_files_are_kept_and_formats_are_checked(prediction: bcdseg.Prediction, t
 
 @pytest.fixture
 def folders(small_model: bcdseg.Model, scan: NDArray[np.uint8], tmp_path: Path) -> tuple[str, ...]:
-    """Arguments of the command line for a saved model, and two scans, one of them DICOM."""
+    """Return arguments of the command line for a saved model and two scans, one of them DICOM."""
     small_model.save(tmp_path / "model")
     save(tmp_path / "scans/a.png", scan)
     made_dicom.save(made_dicom.dicom(scan, made_dicom.region((0, 0, *scan.shape))), tmp_path / "scans/b.dcm")
@@ -140,7 +141,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("format", ["coco", "labelme", "geojson"])
-def test_the_command_line_writes_annotations_beside_masks(folders: tuple[str, ...], tmp_path: Path, format: str) -> None:
+def test_the_command_line_writes_annotations_next_to_masks(folders: tuple[str, ...], tmp_path: Path, format: str) -> None:
     out = tmp_path / "out"
     code, output = run(*folders, "--out", str(out), "--annotations", format)
     assert code == 0, output
@@ -204,9 +205,8 @@ def test_a_model_without_masks_is_refused_before_prediction(scan: NDArray[np.uin
 
 
 def test_a_scan_that_cannot_be_annotated_is_a_failure_of_its_own(prediction: bcdseg.Prediction, tmp_path: Path) -> None:
-    folder = OutputFolder(
-        tmp_path / "out", [Path(prediction.source)], masks=False, overlay=False, annotations="coco", overwrite=False
-    )
+    journal = Journal(tmp_path / "out", {}, resume=False, overwrite=False)
+    folder = OutputFolder(tmp_path / "out", [Path(prediction.source)], journal, masks=False, overlay=False, annotations="coco")
     result, files, entries = folder.add(replace(prediction, mask=None, lesions=()))
     assert isinstance(result, bcdseg.Failure)
     assert "only classifies" in str(result.error)

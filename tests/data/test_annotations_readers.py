@@ -1,4 +1,4 @@
-"""Annotations as the tools write them, and what is wrong with damaged ones."""
+"""Annotations as the tools write them, and errors of damaged ones."""
 
 from __future__ import annotations
 
@@ -161,8 +161,8 @@ DAMAGED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda one: one.update(segmentation={"size": [8, 8], "counts": [64]}),
         "annotation 7: its segmentation is neither polygons nor run lengths of 48 x 64 pixels",
     ),
-    "image": (lambda one: one.update(image_id=99), "annotation 7: its image_id is none of the file's images"),
-    "category": (lambda one: one.update(category_id=99), "annotation 7: its category_id is none of the file's categories"),
+    "image": (lambda one: one.update(image_id=99), "annotation 7: its image_id is not one of the file's images"),
+    "category": (lambda one: one.update(category_id=99), "annotation 7: its category_id is not one of the file's categories"),
 }
 
 
@@ -405,7 +405,7 @@ def test_yolo_images_that_exif_turns(tmp_path: Path, orientation: int) -> None:
 @pytest.mark.parametrize(
     ("text", "yaml", "message"),
     [
-        ("2 0 0 1 0 1 1\n", None, r"a\.txt: line 1: the class '2' is none of the 2 classes"),
+        ("2 0 0 1 0 1 1\n", None, r"a\.txt: line 1: the class '2' is not one of the 2 classes"),
         ("0 0 0 1 0 1 1\nx 0 0 1 0 1 1", None, r"a\.txt: line 2: the class 'x'"),
         ("0 0 0 1 0 1 1 1\n", None, r"a\.txt: line 1: its polygon has 7 numbers"),
         ("0 0 0 64 0 1 1\n", None, r"a\.txt: line 1: a coordinate is not a fraction"),

@@ -34,7 +34,7 @@ NEAR = np.ones((3, 3))
 
 @pytest.fixture
 def data(tmp_path: Path) -> bcdseg.Dataset:
-    """BUSI with a lesion that has a hole, a lesion of two pieces, groups, spacing and facts."""
+    """Return BUSI with a lesion that has a hole, a lesion of two pieces, groups, spacing and facts."""
     folder = busi(tmp_path / "busi", (1, 2, 2))
     ring = np.zeros_like(scan(1, "malignant")[1])
     ring[disk((20, 30), 15, shape=ring.shape)] = True
@@ -56,7 +56,7 @@ def written(data: bcdseg.Dataset, name: str, folder: Path, **options: Any) -> Pa
 
 
 def assert_near(one: np.ndarray, other: np.ndarray) -> None:
-    """Masks that differ only at their edge, by a pixel."""
+    """Check that masks differ only at their edge, by a pixel."""
     assert not (one & ~binary_dilation(other, NEAR)).any()
     assert not (binary_erosion(other, NEAR) & ~one).any()
 
@@ -87,7 +87,7 @@ def test_the_parts_of_a_split_come_back(data: bcdseg.Dataset, tmp_path: Path, na
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_nothing_is_replaced_unasked(data: bcdseg.Dataset, tmp_path: Path, name: str) -> None:
+def test_nothing_is_replaced_by_default(data: bcdseg.Dataset, tmp_path: Path, name: str) -> None:
     folder = written(data, name, tmp_path / "out")
     with pytest.raises(OutputExistsError):
         getattr(data, f"to_{name}")(folder)
@@ -149,7 +149,7 @@ def test_run_lengths_are_those_of_pycocotools(seed: int) -> None:
 
 
 def test_labelme_draws_the_same_masks(data: bcdseg.Dataset, tmp_path: Path) -> None:
-    """LabelMe draws a polygon with its line, and pixel centres at whole numbers (labelme.utils.shape_to_mask)."""
+    """Compare with labelme.utils.shape_to_mask, which draws a polygon with its line and has pixel centres at whole numbers."""
     folder = written(data, "labelme", tmp_path / "out", tolerance=0.5)
     for sample in data:
         expected = data.read(sample)[1]
@@ -167,7 +167,7 @@ def test_labelme_draws_the_same_masks(data: bcdseg.Dataset, tmp_path: Path) -> N
 
 
 def test_yolo_files_follow_the_rules_of_ultralytics(data: bcdseg.Dataset, tmp_path: Path) -> None:
-    """Rules of docs.ultralytics.com/datasets/segment: class number from 0, then x and y of three points or more, from 0 to 1."""
+    """Check docs.ultralytics.com/datasets/segment: class number from 0, then x and y of three points or more, from 0 to 1."""
     folder = written(data, "yolo", tmp_path / "out")
     names = yaml.safe_load((folder / "data.yaml").read_text(encoding="utf-8"))
     assert names == {"train": "images/train", "names": {0: "benign", 1: "malignant"}}
@@ -195,7 +195,7 @@ def test_nnunet_files_follow_its_rules_and_its_reader_reads_them(data: bcdseg.Da
         assert (label == mask * content["labels"].get(sample.label, 0)).all()
 
 
-def test_nnunet_leaves_out_scans_without_masks_and_says_so(data: bcdseg.Dataset, tmp_path: Path) -> None:
+def test_nnunet_leaves_out_scans_without_masks_with_a_warning(data: bcdseg.Dataset, tmp_path: Path) -> None:
     first, *others = data.samples
     with pytest.warns(DataWarning, match="1 images have no mask"):
         replace(data, samples=(replace(first, masks=()), *others)).to_nnunet(tmp_path / "out")

@@ -54,6 +54,16 @@ def test_twins_with_two_labels_are_conflicts(tmp_path: Path) -> None:
     assert "label conflict" in result._repr_html_()
 
 
+def test_a_group_of_most_scans_is_reported(tmp_path: Path) -> None:
+    def found(copies: int) -> list[Finding]:
+        pictures = {f"{number:02}.png": scan(max(0, number - copies)) for number in range(20)}
+        return of(audit(write(tmp_path / str(copies), pictures)), "large group")
+
+    assert not found(8)
+    (finding,) = found(12)
+    assert finding.message.startswith("13 of 20 scans are one group of near-duplicates.")
+
+
 def test_outlines_of_twins_are_compared_where_they_lie(tmp_path: Path) -> None:
     picture, lesion = scan_and_lesion(1)
     samples = write(tmp_path, {"a.png": picture, "b.png": picture[40:, ::-1], "c.png": (picture * 0.9).astype(np.uint8)})
@@ -65,7 +75,7 @@ def test_outlines_of_twins_are_compared_where_they_lie(tmp_path: Path) -> None:
     assert [finding.value for finding in conflicts] == pytest.approx([expected] * 2, abs=0.03)
 
 
-def test_masks_are_held_against_labels_and_frame(tmp_path: Path) -> None:
+def test_masks_are_compared_with_labels_and_the_border(tmp_path: Path) -> None:
     made = {
         "empty.png": ("malignant", box_mask(0, 0, 0, 0)),
         "healthy.png": ("normal", box_mask(0, 0, 0, 0)),
@@ -150,19 +160,19 @@ def test_confident_learning_against_a_case_worked_by_hand() -> None:
 
 def test_label_noise_needs_predictions_of_all_and_names_the_doubtful(tmp_path: Path) -> None:
     samples = write(tmp_path, {f"{n}.png": scan(n) for n in range(4)}, {f"{n}.png": "ab"[n % 2] for n in range(4)})
-    said = {
+    predictions = {
         "0.png": {"a": 0.9, "b": 0.1},
         "1.png": {"a": 0.95, "b": 0.05},
         "2.png": {"a": 0.8, "b": 0.2},
         "3.png": {"a": 0.1, "b": 0.9},
     }
-    (doubt,) = of(audit(samples, predictions=said), "label noise")
-    assert doubt.sample_ids == ("1.png",)
-    assert doubt.value == pytest.approx(0.9)
+    (finding,) = of(audit(samples, predictions=predictions), "label noise")
+    assert finding.sample_ids == ("1.png",)
+    assert finding.value == pytest.approx(0.9)
     with pytest.raises(InputError, match=r"2\.png"):
-        audit(samples, predictions={name: row for name, row in said.items() if name != "2.png"})
+        audit(samples, predictions={name: row for name, row in predictions.items() if name != "2.png"})
     with pytest.raises(InputError, match="each of a, b"):
-        audit(samples, predictions={**said, "3.png": {"a": 1.0}})
+        audit(samples, predictions={**predictions, "3.png": {"a": 1.0}})
 
 
 def test_report_is_one_page_a_table_and_json(tmp_path: Path) -> None:
@@ -190,18 +200,18 @@ def test_report_is_one_page_a_table_and_json(tmp_path: Path) -> None:
     assert {each.name for each in (tmp_path / "report").iterdir()} == {"audit.json", "audit.csv", "index.html"}
 
 
-def test_the_terminal_tells_the_same_and_takes_names_as_they_are(tmp_path: Path) -> None:
+def test_the_terminal_shows_the_same_with_names_unchanged(tmp_path: Path) -> None:
     names = ("[bold]a.png", "b.png")
     samples = write(tmp_path, dict.fromkeys(names, scan(1)), dict(zip(names, ("one", "two"), strict=True)))
     console = Console(file=io.StringIO(), width=100)
     print_audit(audit(samples), console)
-    said = console.file.getvalue()
-    assert "[bold]a.png, b.png" in said
-    assert re.search(r"groups of near-duplicates\W+1\b", said)
-    assert re.search(r"label conflict\W+1\b", said)
+    output = console.file.getvalue()
+    assert "[bold]a.png, b.png" in output
+    assert re.search(r"groups of near-duplicates\W+1\b", output)
+    assert re.search(r"label conflict\W+1\b", output)
 
 
-def test_a_report_is_not_replaced_unasked(tmp_path: Path) -> None:
+def test_a_report_is_not_replaced_by_default(tmp_path: Path) -> None:
     result = audit(write(tmp_path, {"a.png": scan(1)}))
     result.save(tmp_path / "report")
     before = (tmp_path / "report/audit.csv").read_bytes()

@@ -18,7 +18,7 @@ app.command("split")(split_command)
 app.command("fetch")(fetch_command)
 
 
-def test_split_writes_a_file_and_says_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_split_writes_a_file_and_prints_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path / "cache"))
     folder, out = busi(tmp_path / "scans", (4, 4, 4)), tmp_path / "split.json"
     done = CliRunner().invoke(app, ["split", str(folder), "--out", str(out), "--fractions", "0.5", "0.25", "0.25", "--seed", "3"])

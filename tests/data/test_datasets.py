@@ -22,20 +22,20 @@ class Found:
 
 
 def named(*rows: tuple[str, str | None, str | None]) -> Dataset:
-    """A data set of samples (id, label, group) whose files nobody reads."""
+    """Return a data set of samples (id, label, group) whose files are not read."""
     return Dataset(tuple(Sample(id=id, image=Path(id), label=label, group=group) for id, label, group in rows), "made")
 
 
-def test_a_dataset_says_what_it_is(tmp_path: Path) -> None:
+def test_a_dataset_describes_itself(tmp_path: Path) -> None:
     data = open_dataset(busi(tmp_path / "BUSI"))
     assert repr(data) == (
-        "<Dataset BUSI (BUSI: masks beside their images): 8 samples; "
+        "<Dataset BUSI (BUSI: masks next to their images): 8 samples; "
         "2 normal, 3 benign, 3 malignant; 8 with masks; no groups known>"
     )
     assert data.classes == ("normal", "benign", "malignant")
 
 
-def test_samples_are_reached_by_number_id_and_in_turn(tmp_path: Path) -> None:
+def test_samples_are_reached_by_number_and_id_and_by_iteration(tmp_path: Path) -> None:
     data = open_dataset(busi(tmp_path))
     assert len(data) == 8
     assert data[0] is data["benign/benign (1).png"] is next(iter(data))
@@ -87,7 +87,7 @@ def test_a_table_brings_back_what_was_written(tmp_path: Path) -> None:
     assert [[path.resolve() for path in (s.image, *s.masks)] for s in back] == [[s.image, *s.masks] for s in data]
 
 
-def test_check_reads_all_and_lists_all_bad_files_at_once(tmp_path: Path) -> None:
+def test_check_reads_all_and_lists_all_bad_files_in_one_error(tmp_path: Path) -> None:
     busi(tmp_path)
     (tmp_path / "benign/benign (2).png").write_bytes(b"no image at all")
     save(tmp_path / "malignant/malignant (1)_mask.png", scan(1, size=(20, 20))[1])

@@ -1,4 +1,4 @@
-"""Data sets of DICOM files: what is learned from is what prediction sees, the scan area, and never what is written around it."""
+"""Data sets of DICOM files: training uses the scan area as prediction does, without the text around it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bcdseg.errors import DatasetError
 from bcdseg.evaluation.external_predictions import ExternalPrediction
 from bcdseg.training.data.transforms import preparation
 
-BOX = (40, 60, 296, 316)  # where the scan lies in a frame
+BOX = (40, 60, 296, 316)  # position of the scan in a frame
 FRAME = (320, 400)
 WRITTEN = 255
 
@@ -31,7 +31,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def framed(picture: np.ndarray, *, written: int = WRITTEN) -> np.ndarray:
-    """A machine's screen: the scan in its place, something bright beside it."""
+    """Return a machine's screen: the scan at its position, with something bright next to it."""
     frame = np.zeros(FRAME, picture.dtype)
     frame[4:30, 10:300] = written
     frame[BOX[0] : BOX[2], BOX[1] : BOX[3]] = picture
@@ -39,7 +39,7 @@ def framed(picture: np.ndarray, *, written: int = WRITTEN) -> np.ndarray:
 
 
 def export(folder: Path, *, count: int = 3, masks: bool = True) -> Path:
-    """What a hospital has: ``images/benign/1.dcm`` and outlines of whole frames, ``masks/benign/1.png``."""
+    """Write a hospital's files: ``images/benign/1.dcm`` and outlines of whole frames, ``masks/benign/1.png``."""
     for seed in range(count):
         for label in ("benign", "malignant"):
             picture, lesion = scan_and_lesion(seed + 10 * (label == "benign"))
@@ -136,7 +136,7 @@ def test_an_audit_neither_compares_nor_shows_what_is_written_around_scans(tmp_pa
         assert above.max() < 32  # but for what JPEG adds
 
 
-def test_clips_and_files_without_an_outline_are_told_by_name(tmp_path: Path) -> None:
+def test_clips_and_files_without_an_outline_are_named(tmp_path: Path) -> None:
     export(tmp_path, count=1)
     clip = np.stack([framed(scan(5))] * 3)
     save(dicom(clip, region(BOX), clip=True), tmp_path / "images" / "benign" / "0.dcm")
@@ -145,10 +145,10 @@ def test_clips_and_files_without_an_outline_are_told_by_name(tmp_path: Path) -> 
     save(outline, tmp_path / "masks" / "malignant" / "0.dcm")
     with pytest.raises(DatasetError) as failed:
         bcdseg.open_dataset(tmp_path).check()
-    said = "\n".join(failed.value.problems)
+    problems = "\n".join(failed.value.problems)
     assert len(failed.value.problems) == 2
-    assert re.search(r"benign.0\.dcm: is a clip of 3 frames.*each frame is a file of its own", said)
-    assert re.search(r"malignant.0\.dcm: is DICOM without an image, and no segmentation.*as a PNG", said)
+    assert re.search(r"benign.0\.dcm: is a clip of 3 frames.*each frame is a file of its own", problems)
+    assert re.search(r"malignant.0\.dcm: is DICOM without an image, and no segmentation.*as a PNG", problems)
 
 
 def test_headers_give_facts_about_the_machine_and_nothing_about_the_patient(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def _compressed(syntax: object, pixels: np.ndarray = GRAY, *, clip: bool = False
 
 
 def _lying_codestream(syntax: object, at: Callable[[bytes], int], size: bytes) -> bytes:
-    """A compressed frame that itself says 60000 x 60000."""
+    """Return a compressed frame that declares 60000 x 60000."""
     made = _compressed(syntax)
     frame = bytearray(next(generate_frames(made.PixelData, number_of_frames=1)))
     frame[at(bytes(frame)) : at(bytes(frame)) + len(size)] = size
@@ -56,7 +56,7 @@ def _lying_codestream(syntax: object, at: Callable[[bytes], int], size: bytes) -
 
 
 def _deep(levels: int) -> bytes:
-    """Sequences in sequences, thousands deep."""
+    """Return sequences nested thousands deep."""
     start = content(dicom(GRAY))
     place = start.index(struct.pack("<HH", 0x0010, 0x0010) + b"PN")
     nested = (
@@ -71,12 +71,12 @@ def _deflated(made: FileDataset) -> bytes:
 
 
 def _bomb() -> bytes:
-    """A gigabyte of zeros in a megabyte: one block, over and over."""
+    """Return a gigabyte of zeros in a megabyte: one block, repeated."""
     start = _deflated(dicom(GRAY))
     deflater = zlib.compressobj(1, wbits=-zlib.MAX_WBITS)
-    begin = deflater.compress(bytes(2**20)) + deflater.flush(zlib.Z_FULL_FLUSH)
+    first = deflater.compress(bytes(2**20)) + deflater.flush(zlib.Z_FULL_FLUSH)
     again = deflater.compress(bytes(2**20)) + deflater.flush(zlib.Z_FULL_FLUSH)
-    return start[: 144 + int.from_bytes(start[140:144], "little")] + begin + again * 1023
+    return start[: 144 + int.from_bytes(start[140:144], "little")] + first + again * 1023
 
 
 def _element(tag: tuple[int, int], kind: bytes, value: bytes) -> bytes:
@@ -96,12 +96,12 @@ def _inserted(element: bytes, before: tuple[int, int]) -> bytes:
 
 
 def _undefined_sequence() -> bytes:
-    """A million empty items, in a sequence that nothing needs."""
+    """Return a million empty items in an unused sequence."""
     return _inserted(struct.pack("<HH", 0x0008, 0x1140) + b"SQ\0\0\xff\xff\xff\xff" + _item() * 1_000_000, (0x0010, 0x0010))
 
 
 def _deflated_zeros() -> bytes:
-    """A million empty elements in eight kilobytes."""
+    """Return a million empty elements in eight kilobytes."""
     start = _deflated(dicom(GRAY))
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return start[: 144 + int.from_bytes(start[140:144], "little")] + deflater.compress(bytes(8_000_000)) + deflater.flush()
@@ -133,7 +133,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "MPEG-2": (lambda: _with_syntax("1.2.840.10008.1.2.4.100"), r"video \(MPEG2 Main Profile.*gdcmraw.*ffmpeg"),
     "MPEG-4": (lambda: _with_syntax("1.2.840.10008.1.2.4.102"), r"video \(MPEG-4 AVC/H.264 High Profile"),
     "HEVC": (lambda: _with_syntax("1.2.840.10008.1.2.4.107"), r"video \(HEVC/H.265 Main Profile"),
-    "deflated, it says": (lambda: _with_syntax("1.2.840.10008.1.2.1.99"), "truncated or damaged"),
+    "declared as deflated": (lambda: _with_syntax("1.2.840.10008.1.2.1.99"), "truncated or damaged"),
     "truncated deflated": (lambda: _deflated(dicom(GRAY))[:-700], "cut off|without an image"),
     "a deflate bomb": (lambda: _bomb(), "larger than 256 MB"),
     "deflated zeros": (_deflated_zeros, "more than 100,000 elements"),
@@ -176,15 +176,15 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "an impossible slope": (lambda: _declares(dicom(GRAY), RescaleSlope="1e308", RescaleIntercept="0"), "truncated or damaged"),
     "a lying JPEG 2000": (
         lambda: _lying_codestream(JPEG2000Lossless, lambda _: 8, struct.pack(">LL", 60000, 60000)),
-        "says 60000x60000",
+        "60000x60000 pixels",
     ),
     "a lying JPEG-LS": (
         lambda: _lying_codestream(JPEGLSLossless, lambda frame: frame.index(b"\xff\xf7") + 5, struct.pack(">HH", 60000, 60000)),
-        "says 60000x60000",
+        "60000x60000 pixels",
     ),
     "a lying JPEG": (
         lambda: _lying_codestream(JPEGBaseline8Bit, lambda frame: frame.index(b"\xff\xc0") + 5, struct.pack(">HH", 60000, 60000)),
-        "says 60000x60000",
+        "60000x60000 pixels",
     ),
     "sequences 5,000 deep": (lambda: _deep(5000), "truncated or damaged"),
     "zeros after the mark": (lambda: b"\0" * 128 + b"DICM" + b"\0" * 5000, "DICOM"),
@@ -197,7 +197,7 @@ def _without(made: FileDataset, keyword: str) -> FileDataset:
 
 
 def _with_syntax(uid: str) -> bytes:
-    """The same bytes under another name."""
+    """Return the same bytes under another name."""
     start = content(dicom(GRAY))
     old = b"1.2.840.10008.1.2.1\0"
     padded = uid.encode() + b"\0" * (len(uid) % 2)
@@ -213,11 +213,11 @@ def test_one_clear_error(tmp_path: Path, kind: str) -> None:
         warnings.simplefilter("ignore")  # pydicom warns while it writes what is wrong on purpose
         path.write_bytes(make())
     tracemalloc.start()
-    began = time.process_time()
+    started = time.process_time()
     with pytest.raises(errors.ImageError, match=reason) as caught:
         read_scan(path)
     assert is_single(path)
-    assert time.process_time() - began < 20
+    assert time.process_time() - started < 20
     assert tracemalloc.get_traced_memory()[1] < 250_000_000
     tracemalloc.stop()
     message = str(caught.value)

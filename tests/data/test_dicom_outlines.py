@@ -1,4 +1,4 @@
-"""DICOM segmentations as masks: what highdicom, and so other programs, write is read pixel for pixel, or refused by name."""
+"""DICOM segmentations as masks: files of highdicom are read pixel for pixel, others are refused by name."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ import bcdseg
 from bcdseg import Prediction, errors
 from bcdseg.data.masks import read_mask
 
-SIZE = (61, 75)  # a number of pixels that is no multiple of 8
+SIZE = (61, 75)  # the number of pixels is not a multiple of 8
 
 
 def two_masses() -> NDArray[np.bool_]:
-    """Height x width x 2."""
+    """Return two masks as height x width x 2."""
     drawn = np.zeros((*SIZE, 2), bool)
     drawn[10:30, 12:40, 0] = drawn[40:55, 50:70, 1] = True
     return drawn
@@ -33,7 +33,7 @@ def two_masses() -> NDArray[np.bool_]:
 def segmentation(
     sources: Sequence[Any], drawn: NDArray[Any], kind: str = "BINARY", types: Sequence[str] = ("Mass",), syntax: Any = None
 ) -> Any:
-    """As an annotation tool would write it."""
+    """Return a segmentation as an annotation tool would write it."""
     described = [
         highdicom.seg.SegmentDescription(
             segment_number=number,
@@ -138,16 +138,16 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("said", REFUSED)
-def test_what_is_no_outline_of_one_image_is_refused(tmp_path: Path, said: str) -> None:
-    path = save(REFUSED[said](), tmp_path / "seg.dcm")
-    with pytest.raises(errors.ImageError, match=said.removeprefix("of ")) as failed:
+@pytest.mark.parametrize("wrong", REFUSED)
+def test_other_objects_than_an_outline_of_one_image_are_refused(tmp_path: Path, wrong: str) -> None:
+    path = save(REFUSED[wrong](), tmp_path / "seg.dcm")
+    with pytest.raises(errors.ImageError, match=wrong.removeprefix("of ")) as failed:
         read_mask([path], SIZE)
     assert str(path) in str(failed.value)
     assert not [one for one in IDENTIFIERS if one in str(failed.value)]
 
 
-def test_an_outline_of_another_size_is_told_with_both(tmp_path: Path) -> None:
+def test_an_outline_of_another_size_is_reported_with_both_sizes(tmp_path: Path) -> None:
     path = save(segmentation([dicom(np.zeros(SIZE, np.uint8))], two_masses()[..., :1][None]), tmp_path / "seg.dcm")
     with pytest.raises(errors.ImageError, match="the mask is 61x75 pixels, its image 64x64"):
         read_mask([path], (64, 64))

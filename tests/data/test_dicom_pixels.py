@@ -1,4 +1,4 @@
-"""DICOM frames come out as a screen would show them, whatever their pixel format; told by what was drawn or by another decoder."""
+"""DICOM frames of any pixel format are read as a screen would show them, compared with the drawn image or another decoder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _shipped(name: str) -> Path:
 
 
 def _ybr(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """BT.601, as DICOM defines YBR_FULL."""
+    """Convert to YBR_FULL of DICOM (BT.601)."""
     matrix = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
     return np.clip(np.rint(rgb @ matrix.T + [0, 128, 128]), 0, 255).astype(np.uint8)
 
@@ -125,7 +125,7 @@ def _group(center: float, width: float, slope: str | None = None) -> Dataset:
     return group
 
 
-def test_enhanced_files_tell_how_to_show_all_frames_or_each() -> None:
+def test_enhanced_files_define_the_display_of_all_frames_or_each() -> None:
     frames = np.stack([GRAY.astype(np.uint16) * 4] * 3)
     shared, half, other, silent = _group(510, 1020), _group(510, 1020, slope="0.5"), _group(1020, 2040), Dataset()
     silent.FrameContentSequence = [Dataset()]
@@ -197,7 +197,7 @@ def test_the_ultrasound_files_that_pydicom_ships(name: str) -> None:
 
 def test_bytes_open_files_and_data_sets_are_the_same(tmp_path: Path) -> None:
     made = dicom(GRAY)
-    path = save(made, tmp_path / "scan")  # without a suffix: the content tells
+    path = save(made, tmp_path / "scan")  # without a suffix, the content decides
     with path.open("rb") as file:
         for source in (path, path.read_bytes(), file, made, pydicom.dcmread(path)):
             np.testing.assert_array_equal(to_uint8(read_image(source)), GRAY)
@@ -225,13 +225,13 @@ def test_frames_in_several_pieces_and_without_a_table_of_offsets() -> None:
                 np.testing.assert_array_equal(read_pixels(image, number), clip[number])
 
 
-def test_a_clip_is_no_single_image(tmp_path: Path) -> None:
+def test_a_clip_is_not_a_single_image(tmp_path: Path) -> None:
     path = save(dicom(np.stack([GRAY] * 3), clip=True), tmp_path / "clip.dcm")
     with pytest.raises(errors.ImageError, match="clip of 3 frames"):
         read_image(path)
 
 
-def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     scan = content(dicom(GRAY))
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(errors.MissingExtraError, match=r"pip install 'bcdseg\[dicom\]'"):

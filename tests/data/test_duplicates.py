@@ -40,7 +40,7 @@ def test_finds_every_kind_of_twin_and_nothing_else(tmp_path: Path) -> None:
     assert len(found) >= 0.97 * len(planted)
 
 
-def test_says_what_was_done_to_the_twin(tmp_path: Path) -> None:
+def test_the_evidence_describes_the_change_of_the_twin(tmp_path: Path) -> None:
     original = scan(7, 300, 400)
     half = np.array(Image.fromarray(original).resize((200, 150)))
     pictures = {
@@ -53,12 +53,12 @@ def test_says_what_was_done_to_the_twin(tmp_path: Path) -> None:
     }
     found = find_duplicates(write(tmp_path, pictures), cache=False)
     assert found.groups == (tuple(sorted(pictures)),)
-    said = {pair.other: " ".join(pair.evidence) for pair in found.pairs if pair.one == "a.png"}
-    assert said["b-same.png"] == "same pixels"
-    assert "mirrored" in said["c-mirrored.png"]
-    assert "rescaled by 0.50" in said["d-half.png"]
-    assert "80% of the first and 100% of the second" in said["e-cropped.png"]
-    assert "other gain" in said["f-dark.png"]
+    evidence = {pair.other: " ".join(pair.evidence) for pair in found.pairs if pair.one == "a.png"}
+    assert evidence["b-same.png"] == "same pixels"
+    assert "mirrored" in evidence["c-mirrored.png"]
+    assert "rescaled by 0.50" in evidence["d-half.png"]
+    assert "80% of the first and 100% of the second" in evidence["e-cropped.png"]
+    assert "other gain" in evidence["f-dark.png"]
     assert all(pair.score >= SAME for pair in found.pairs)
 
 
@@ -85,7 +85,7 @@ def test_a_scanners_text_makes_no_twins(tmp_path: Path) -> None:
     assert find_duplicates(write(tmp_path, pictures), cache=False).pairs == ()
 
 
-def test_blank_and_tiny_scans_are_no_trouble(tmp_path: Path) -> None:
+def test_blank_and_tiny_scans_raise_no_error(tmp_path: Path) -> None:
     pictures = {
         "black.png": np.zeros((64, 64), np.uint8),
         "gray.png": np.full((64, 90), 90, np.uint8),
@@ -120,7 +120,7 @@ def test_is_computed_once_for_the_same_content(tmp_path: Path, own_cache: Path) 
     assert all(json.loads(file.read_text()) for file in kept if file.stat().st_size > 2)
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_text("in the way")
     monkeypatch.setenv("BCDSEG_CACHE", str(file))
@@ -150,7 +150,7 @@ names = st.sampled_from("abcdefgh")
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(names, names, st.floats(0.45, 1)).filter(lambda one: one[0] < one[1]), max_size=20), st.randoms())
-def test_groups_are_disjoint_hold_all_sure_pairs_and_know_no_order(rows: list[tuple[str, str, float]], random: object) -> None:
+def test_groups_are_disjoint_with_all_sure_pairs_in_any_order(rows: list[tuple[str, str, float]], random: object) -> None:
     pairs = [pair(*row) for row in rows]
     groups = grouped(pairs)
     everyone = [name for group in groups for name in group]

@@ -26,7 +26,7 @@ from bcdseg.partial import lock_until_closed
 
 
 class Server(ThreadingHTTPServer):
-    """Sends ``content``, and ranges of it, and lists the first byte of each request.
+    """Server of ``content`` and ranges of it that lists the first byte of each request.
 
     ``tag`` names the version of the content. Each number in ``cuts`` ends the connection of one request after so many bytes.
     """
@@ -89,11 +89,11 @@ def left(tmp_path: Path) -> list[str]:
 
 
 def test_busi_is_fetched_once_with_its_licence_shown(server: Server, tmp_path: Path) -> None:
-    said: list[str] = []
-    folder = fetch_busi("cairo", say=said.append)
+    lines: list[str] = []
+    folder = fetch_busi("cairo", say=lines.append)
     assert len(open_dataset(folder)) == 8
-    assert "CC BY 4.0" in said[0]
-    assert hashlib.sha256(server.content).hexdigest() in said[-1]
+    assert "CC BY 4.0" in lines[0]
+    assert hashlib.sha256(server.content).hexdigest() in lines[-1]
     assert left(tmp_path) == ["cairo", "cairo.json"]
     assert fetch_busi("cairo") == folder
     assert server.starts == [0]
@@ -105,7 +105,7 @@ def test_a_cache_of_ones_own(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_known_checksum_is_held_to(server: Server, tmp_path: Path) -> None:
+def test_a_known_checksum_is_required(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="not 00ff"):
         fetch_busi("cairo", sha256="00ff")
     assert left(tmp_path) == []
@@ -116,7 +116,7 @@ def test_an_archive_that_changed_since_is_refused(server: Server, tmp_path: Path
     folder = fetch_busi("cairo")
     folder.rename(tmp_path / "away")
     server.content = zipped(busi(tmp_path / "other/Dataset_BUSI_with_GT", (1, 1, 1)))
-    with pytest.raises(DatasetError, match="archive is not as it was when it was fetched first"):
+    with pytest.raises(DatasetError, match="archive has changed since it was fetched first"):
         fetch_busi("cairo")
     assert not folder.exists()
 
@@ -125,11 +125,11 @@ def test_an_archive_that_changed_since_is_refused(server: Server, tmp_path: Path
 def test_a_folder_that_was_changed_here_is_noticed() -> None:
     folder = fetch_busi("cairo")
     next(folder.rglob("*.png")).unlink()
-    with pytest.raises(DatasetError, match="folder is not as it was"):
+    with pytest.raises(DatasetError, match="folder has changed"):
         fetch_busi("cairo")
 
 
-def test_offline_says_what_to_download_and_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_the_error_names_the_file_and_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Server(("127.0.0.1", 0), Handler) as closed:
         url = closed.url
     monkeypatch.setenv("BCDSEG_BUSI_URL", url)
@@ -146,10 +146,10 @@ def test_offline_says_what_to_download_and_where_to_put_it(tmp_path: Path, monke
 
 def test_a_connection_that_is_cut_is_resumed_where_it_was_cut(server: Server, tmp_path: Path) -> None:
     server.cuts = [1000, 500]
-    said: list[str] = []
-    assert len(open_dataset(fetch_dataset("busi", accept_licence=True, say=said.append))) == 8
+    lines: list[str] = []
+    assert len(open_dataset(fetch_dataset("busi", accept_licence=True, say=lines.append))) == 8
     assert server.starts == [0, 1000, 1500]
-    assert [line.partition(" ")[0] for line in said[1:4]] == ["Fetching", "Resuming", "Resuming"]
+    assert [line.partition(" ")[0] for line in lines[1:4]] == ["Fetching", "Resuming", "Resuming"]
     assert left(tmp_path) == ["cairo", "cairo.json"]
 
 
@@ -221,7 +221,7 @@ def test_an_error_of_the_server_is_named_with_what_to_do(server: Server) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"<html>Please log in</html>", "no zip archive"),
         (packed({"../outside.png": b"x"}), "leads out of its folder"),
@@ -231,21 +231,21 @@ def test_an_error_of_the_server_is_named_with_what_to_do(server: Server) -> None
         (packed({"readme.txt": b"moved to another place"}), "no sample"),
     ],
 )
-def test_what_is_no_busi_archive_leaves_nothing(server: Server, tmp_path: Path, content: bytes, said: str) -> None:
+def test_other_archives_than_busi_leave_nothing(server: Server, tmp_path: Path, content: bytes, message: str) -> None:
     server.content = content
-    with pytest.raises(DatasetError, match=said):
+    with pytest.raises(DatasetError, match=message):
         fetch_busi("cairo")
     assert left(tmp_path) == []
     assert not list(tmp_path.rglob("outside.png"))
 
 
 def test_a_link_in_an_archive_is_refused(server: Server) -> None:
-    held = io.BytesIO()
+    buffer = io.BytesIO()
     link = zipfile.ZipInfo("benign/link.png")
     link.external_attr = 0o120777 << 16
-    with zipfile.ZipFile(held, "w") as file:
+    with zipfile.ZipFile(buffer, "w") as file:
         file.writestr(link, "/etc/hosts")
-    server.content = held.getvalue()
+    server.content = buffer.getvalue()
     with pytest.raises(DatasetError, match="leads out of its folder"):
         fetch_busi("cairo")
 
@@ -261,7 +261,7 @@ def test_what_is_far_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_mirror_must_be_a_web_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BCDSEG_BUSI_URL", "file:///etc/hosts")
-    with pytest.raises(OptionError, match="no web address"):
+    with pytest.raises(OptionError, match="not a web address"):
         fetch_busi("cairo", cache=tmp_path)
 
 
@@ -278,11 +278,11 @@ def test_what_kagglehub_fetched_is_compared_with_the_first_time(tmp_path: Path, 
     monkeypatch.setitem(sys.modules, "kagglehub", hub)
     assert fetch_busi(cache=tmp_path) == fetch_busi(cache=tmp_path) == folder
     next(folder.rglob("*.png")).unlink()
-    with pytest.raises(DatasetError, match="not as it was"):
+    with pytest.raises(DatasetError, match="has changed since it was fetched"):
         fetch_busi(cache=tmp_path)
 
 
-def test_kaggle_out_of_reach_says_what_to_do_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kaggle_the_error_states_what_to_do_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: str) -> str:
         raise OSError("no network")
 
@@ -295,10 +295,10 @@ def test_kaggle_out_of_reach_says_what_to_do_by_hand(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("name", sorted(PUBLIC_SETS))
 def test_a_licence_is_shown_and_has_to_be_accepted_once(server: Server, tmp_path: Path, name: str) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     with pytest.raises(OptionError, match=r"accept_licence=True, --accept-licence"):
-        fetch_dataset(name, say=said.append)
-    assert "doi 10." in said[0]
+        fetch_dataset(name, say=lines.append)
+    assert "doi 10." in lines[0]
     assert server.starts == []
     assert not (tmp_path / "cache").exists()
     if name == "busi":
@@ -306,7 +306,7 @@ def test_a_licence_is_shown_and_has_to_be_accepted_once(server: Server, tmp_path
 
 
 def bus_bra(folder: Path) -> dict[str, bytes]:
-    """Files of BUS-BRA as its archive has them."""
+    """Return the files of BUS-BRA as in its archive."""
     pixels, mask = scan(1)
     files = {"Images/bus_0001-l.png": pixels, "Masks/mask_0001-l.png": mask}
     table = b"ID,Case,Pathology,BIRADS,Device,Side,Histology\nbus_0001-l,1,benign,3,GE Logiq 5,left,cyst\n"
@@ -349,10 +349,10 @@ def test_bus_uclm_has_no_known_checksum(server: Server, tmp_path: Path) -> None:
     files = {"images/ALWI_000.png": pixels, "masks/ALWI_000.png": colours}
     inside = {f"BUS-UCLM/{name}": save(tmp_path / name, image).read_bytes() for name, image in files.items()}
     server.content = packed({**inside, "BUS-UCLM/INFO.csv": b"Image;Label;Doppler;Marks\nALWI_000.png;Benign;No;No\n"})
-    said: list[str] = []
-    data = open_dataset(fetch_dataset("bus-uclm", accept_licence=True, say=said.append))
+    lines: list[str] = []
+    data = open_dataset(fetch_dataset("bus-uclm", accept_licence=True, say=lines.append))
     assert [(sample.label, sample.group) for sample in data] == [("benign", "BUS-UCLM ALWI")]
-    assert f"no checksum is known; the SHA-256 of the downloaded file is {hashlib.sha256(server.content).hexdigest()}" in said[2]
+    assert f"no checksum is known; the SHA-256 of the downloaded file is {hashlib.sha256(server.content).hexdigest()}" in lines[2]
 
 
 def test_choices_are_checked() -> None:

@@ -31,7 +31,7 @@ def test_other_scans_are_far_from_each_other() -> None:
 
 
 def test_bits_are_counted_one_by_one() -> None:
-    """Against the definition: the nearest of all, each as it is or with its odd waves across turned."""
+    """Compare with the definition: the nearest of all, each unchanged or with the signs of its odd horizontal waves turned."""
     prints = [fingerprint_of(one) for one in SCANS]
     mirrored = [fingerprint_of(one[:, ::-1]) for one in SCANS]
 
@@ -56,7 +56,7 @@ def test_a_dicom_frame_has_the_fingerprint_of_the_scan_in_it(tmp_path: Path) -> 
     assert fingerprint(path) == fingerprint(tmp_path / "cut.png")
 
 
-def test_a_missing_file_is_told_by_name(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImageNotFoundError, match=r"none\.png: no such file"):
         fingerprint(tmp_path / "none.png")
 

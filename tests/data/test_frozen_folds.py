@@ -50,7 +50,7 @@ def test_the_sample_scans_are_found_in_busi() -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scans of two classes; the first two scans are copies, under two labels."""
+    """Return scans of two classes; the first two scans are copies with two labels."""
     folder = tmp_path_factory.mktemp("made")
     for number in range(8):
         for label in ("benign", "malignant"):

@@ -33,7 +33,7 @@ def masks(folder: Path, *names: str) -> None:
 
 
 def facts(path: Path, **options: object) -> dict[str, tuple[int, str | None, str | None, str | None]]:
-    """Id -> number of masks, label, group, part."""
+    """Return number of masks, label, group and part by id."""
     data = open_dataset(path, **options)  # type: ignore[arg-type]
     return {sample.id: (len(sample.masks), sample.label, sample.group, sample.part) for sample in data}
 
@@ -128,13 +128,13 @@ def test_busi_sorted_into_image_and_mask_folders_keeps_its_labels(tmp_path: Path
     assert [value[:2] for value in facts(tmp_path).values()] == [(1, "benign"), (1, "malignant"), (0, "normal")]
 
 
-def test_names_of_patients_are_no_labels(tmp_path: Path) -> None:
+def test_names_of_patients_are_not_labels(tmp_path: Path) -> None:
     images(tmp_path, "ALWI_000.png", "BATO_000.png")
     masks(tmp_path, "ALWI_000_mask.png", "BATO_000_mask.png")
     assert open_dataset(tmp_path).classes == ()
 
 
-def test_a_table_beside_class_folders_is_not_taken_for_the_truth_unasked(tmp_path: Path) -> None:
+def test_a_table_next_to_class_folders_is_not_used_by_default(tmp_path: Path) -> None:
     busi(tmp_path)
     path = table(tmp_path / "predictions.csv", ("image", "label"), ("benign/benign (1).png", "malignant"))
     with pytest.raises(DatasetError, match="layout='busi'"):
@@ -156,7 +156,7 @@ def test_several_masks_of_one_image_in_a_mask_folder(tmp_path: Path) -> None:
     assert facts(tmp_path)["images/a.png"][0] == 2
 
 
-def test_all_unpaired_and_empty_files_are_listed_at_once_or_skipped(tmp_path: Path) -> None:
+def test_all_unpaired_and_empty_files_are_listed_in_one_error_or_skipped(tmp_path: Path) -> None:
     images(tmp_path, "images/a.png", "images/b.png", "images/c.png")
     masks(tmp_path, "masks/a.png", "masks/c.png", "masks/d.png")
     (tmp_path / "images/c.png").write_bytes(b"")
@@ -396,7 +396,7 @@ def test_every_wrong_row_of_a_table_is_listed(tmp_path: Path) -> None:
     )
     with pytest.raises(DatasetError) as caught:
         open_dataset(path)
-    said = "\n".join(caught.value.problems)
+    problems = "\n".join(caught.value.problems)
     for part in (
         "row 2:",
         "gone.png: no such file",
@@ -406,7 +406,7 @@ def test_every_wrong_row_of_a_table_is_listed(tmp_path: Path) -> None:
         "row 5: names no image",
         "is in row 6 already",
     ):
-        assert part in said
+        assert part in problems
     assert open_dataset(path, on_problem="skip").ids == ("a.png",)
 
 
@@ -429,13 +429,13 @@ def test_what_is_not_recognised_names_the_layouts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["bus_bra", "breast", "table"])
-def test_a_layout_that_needs_a_table_says_so(tmp_path: Path, layout: str) -> None:
+def test_a_layout_without_its_table_is_an_error(tmp_path: Path, layout: str) -> None:
     images(tmp_path, "a/a.png")
     with pytest.raises(DatasetError, match=r"table|bus_data"):
         open_dataset(tmp_path, layout=layout)
 
 
-def test_hidden_files_and_archive_leftovers_are_no_images(tmp_path: Path) -> None:
+def test_hidden_files_and_archive_leftovers_are_ignored(tmp_path: Path) -> None:
     busi(tmp_path)
     images(tmp_path, "__MACOSX/benign/._benign (1).png", "benign/.thumb.png")
     assert len(open_dataset(tmp_path)) == 8

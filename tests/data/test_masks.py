@@ -54,7 +54,7 @@ def test_a_mask_of_two_classes_keeps_both(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask([tmp_path / "mask.png"], SIZE), values > 0)
 
 
-def test_jpeg_noise_around_a_lesion_is_no_lesion(tmp_path: Path) -> None:
+def test_jpeg_noise_around_a_lesion_is_not_a_lesion(tmp_path: Path) -> None:
     save(tmp_path / "mask.jpg", LESION, quality=60)
     assert (read_mask([tmp_path / "mask.jpg"], SIZE) ^ LESION).mean() < 0.01
 
@@ -76,8 +76,20 @@ def test_several_masks_are_merged(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(paths, SIZE), masks[0] | masks[1] | masks[2])
 
 
-def test_another_size_is_an_error_with_both_sizes_unless_asked(tmp_path: Path) -> None:
+def test_another_size_is_an_error_with_both_sizes_by_default(tmp_path: Path) -> None:
     path = save(tmp_path / "mask.png", LESION.repeat(2, axis=0).repeat(2, axis=1))
     with pytest.raises(ImageError, match=r"96x128 pixels, its image 48x64.*resize_masks=True"):
         read_mask([path], SIZE)
     np.testing.assert_array_equal(read_mask([path], SIZE, resize=True), LESION)
+
+
+@pytest.mark.parametrize("kind", ["8 bits", "16 bits", "array"])
+@pytest.mark.parametrize("lesions", [3, 8, 11, 31])
+def test_a_mask_with_a_number_for_each_lesion_keeps_all_of_them(tmp_path: Path, kind: str, lesions: int) -> None:
+    values = np.zeros(SIZE, np.uint8)
+    values[10:20, : lesions * 2] = 1 + np.arange(lesions).repeat(2)
+    if kind == "array":
+        np.save(tmp_path / "mask.npy", values.astype(np.int64))
+    else:
+        Image.fromarray(values if kind == "8 bits" else values.astype(np.uint16)).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask([next(tmp_path.iterdir())], SIZE), values > 0)

@@ -1,4 +1,4 @@
-"""Ordinary folders and tables of users: each is opened as it is meant, or refused with the way out."""
+"""Ordinary folders and tables of users: each is opened as intended, or refused with a solution."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bcdseg.errors import DatasetError, DataWarning, OptionError
 
 
 def facts(data: bcdseg.Dataset) -> list[tuple[str, int, str | None, str | None]]:
-    """Image file, number of masks, label and group of each sample."""
+    """Return image file, number of masks, label and group of each sample."""
     return [(sample.image.name, len(sample.masks), sample.label, sample.group) for sample in data]
 
 
@@ -30,8 +30,8 @@ TABLE = [
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
-def test_a_named_table_gives_labels_and_patients_and_the_folders_beside_it_masks(tmp_path: Path, suffix: str) -> None:
-    data = bcdseg.open_dataset(made.table_beside_folders(tmp_path, suffix))
+def test_a_named_table_gives_labels_and_patients_and_the_folders_next_to_it_masks(tmp_path: Path, suffix: str) -> None:
+    data = bcdseg.open_dataset(made.table_next_to_folders(tmp_path, suffix))
     assert facts(data) == TABLE
     assert {sample.image.parent.name for sample in data} == {"images"}
     for number, sample in enumerate(data):
@@ -39,7 +39,7 @@ def test_a_named_table_gives_labels_and_patients_and_the_folders_beside_it_masks
 
 
 def test_the_folder_of_a_table_is_refused_until_one_of_both_is_named(tmp_path: Path) -> None:
-    made.table_beside_folders(tmp_path)
+    made.table_next_to_folders(tmp_path)
     with pytest.raises(DatasetError, match=r"Give the path of the table, or layout='image_mask'"):
         bcdseg.open_dataset(tmp_path)
     assert bcdseg.open_dataset(tmp_path, "image_mask").classes == ()
@@ -49,7 +49,7 @@ def test_the_folder_of_a_table_is_refused_until_one_of_both_is_named(tmp_path: P
 
 
 def test_a_layout_of_folders_and_columns_of_no_table_are_refused(tmp_path: Path) -> None:
-    path = made.table_beside_folders(tmp_path)
+    path = made.table_next_to_folders(tmp_path)
     with pytest.raises(OptionError, match="layout='image_mask': is a layout of folders"):
         bcdseg.open_dataset(path, "image_mask")
     with pytest.raises(OptionError, match=r"columns: is for tables of your own.*Give the path of the table"):
@@ -59,7 +59,7 @@ def test_a_layout_of_folders_and_columns_of_no_table_are_refused(tmp_path: Path)
 
 
 def test_the_labels_of_a_named_table_win_over_folders(tmp_path: Path) -> None:
-    data = bcdseg.open_dataset(made.table_beside_class_folders(tmp_path))
+    data = bcdseg.open_dataset(made.table_next_to_class_folders(tmp_path))
     assert [(sample.label, sample.group) for sample in data] == [
         ("cyst", "p1"),
         ("cancer", "p1"),
@@ -94,7 +94,7 @@ def test_folders_of_a_class_and_a_kind_are_pairs_with_labels(tmp_path: Path) -> 
     assert all(len(sample.masks) == 1 and sample.masks[0].parent.name == f"{sample.label}_masks" for sample in data)
 
 
-def test_two_folders_of_the_same_names_are_never_classes_unless_the_user_says_so(tmp_path: Path) -> None:
+def test_two_folders_of_the_same_names_are_classes_only_on_request(tmp_path: Path) -> None:
     made.two_views(tmp_path)
     with pytest.raises(
         DatasetError, match=r"'longitudinal' and 'transverse' contain files of the same names.*layout='class_folders'"
@@ -186,7 +186,7 @@ def test_a_minus_is_a_negative_receptor_and_else_unknown(tmp_path: Path) -> None
     assert [one.facts for one in data] == [{"er": "+", "her2": "-"}, {"er": "-", "margin": "smooth"}]
 
 
-def test_a_column_without_a_name_is_no_field(tmp_path: Path) -> None:
+def test_a_column_without_a_name_is_ignored(tmp_path: Path) -> None:
     made.pictures(tmp_path, made.names())
     table = made.write_table(tmp_path / "scans.csv", [("", "image"), *enumerate(made.names())])
     with pytest.warns(DataWarning, match="column without a name isn't used"):
@@ -253,12 +253,12 @@ def in_memory(kind: str, path: Path) -> object:
 @pytest.mark.parametrize("kind", ["pandas", "polars", "dicts", "columns"])
 def test_tables_in_memory_open_like_files(tmp_path: Path, kind: str) -> None:
     pytest.importorskip("polars")
-    table = in_memory(kind, made.table_beside_folders(tmp_path))
+    table = in_memory(kind, made.table_next_to_folders(tmp_path))
     assert facts(bcdseg.open_dataset(table, root=tmp_path)) == TABLE
 
 
 class MapStyle:
-    """A data set as torch's loaders take it."""
+    """Map-style data set of torch."""
 
     def __len__(self) -> int:
         return 3
@@ -320,7 +320,7 @@ def test_missing_cells_in_memory_are_unknown(tmp_path: Path) -> None:
     assert [(sample.label, sample.group, sample.facts) for sample in data] == [("2", "7", {}), (None, "8", {"age": 41})]
 
 
-def test_what_is_no_data_set_is_refused() -> None:
+def test_objects_other_than_data_sets_are_refused() -> None:
     with pytest.raises(DatasetError, match="its items are not dicts"):
         bcdseg.open_dataset([(np.zeros((32, 32)), 1)])
     with pytest.raises(OptionError, match="neither a folder nor a table"):
@@ -348,7 +348,7 @@ def test_facts_are_read_kept_and_written(tmp_path: Path) -> None:
 
 
 def test_labels_are_mapped_and_samples_filtered(tmp_path: Path) -> None:
-    data = bcdseg.open_dataset(made.table_beside_folders(tmp_path))
+    data = bcdseg.open_dataset(made.table_next_to_folders(tmp_path))
     assert data.map_labels({"benign": "other", "malignant": None}).classes == ("other",)
     assert data.filter(label=["malignant"], group="p2").ids == ("003.png",)
     with pytest.raises(OptionError, match="filter='age'"):
@@ -368,7 +368,7 @@ def test_classes_may_be_numbers(tmp_path: Path) -> None:
 
 def test_a_picture_and_a_frame_show_a_data_set(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
-    data = bcdseg.open_dataset(made.table_beside_folders(tmp_path))
+    data = bcdseg.open_dataset(made.table_next_to_folders(tmp_path))
     assert data.show(3, columns=2).size == (2 * 228 + 8, 2 * 260 + 8)
     frame = data.to_frame()
     assert isinstance(frame, pandas.DataFrame)
@@ -377,3 +377,44 @@ def test_a_picture_and_a_frame_show_a_data_set(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         assert facts(bcdseg.open_dataset(frame)) == facts(data)
     assert "2 benign, 2 malignant" in data._repr_html_()
+
+
+def test_images_of_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
+    made.two_folders("images", "masks")(tmp_path)
+    made.pictures(tmp_path / "images", ["005.gif"])
+    (tmp_path / "images/006.JP2").write_bytes(b"of no matter")
+    with pytest.warns(DataWarning, match=r"formats that aren't read: images/005\.gif, images/006\.JP2\. Convert them to PNG"):
+        assert len(bcdseg.open_dataset(tmp_path)) == 4
+    made.pictures(tmp_path / "others/benign", ["1.gif"])
+    with pytest.raises(DatasetError, match=r"formats that aren't read to PNG: benign/1\.gif"):
+        bcdseg.open_dataset(tmp_path / "others")
+
+
+def test_images_of_one_name_share_their_mask_with_a_warning(tmp_path: Path) -> None:
+    made.pictures(tmp_path / "benign", ["1.png", "1.jpg", "2.png", "2.jpg"])
+    made.masks(tmp_path / "benign", ["1_mask.png"])
+    with pytest.warns(DataWarning, match=r"images of one name, which have the same masks: benign/1\.jpg, benign/1\.png\."):
+        data = bcdseg.open_dataset(tmp_path)
+    assert {sample.id: len(sample.masks) for sample in data} == {
+        "benign/1.jpg": 1,
+        "benign/1.png": 1,
+        "benign/2.jpg": 0,
+        "benign/2.png": 0,
+    }
+
+
+def test_a_path_in_place_of_a_data_set_is_an_error_that_names_it() -> None:
+    for function in (bcdseg.split, bcdseg.folds, bcdseg.audit):
+        with pytest.raises(OptionError, match=r"'folder' is not a data set\. Open one with bcdseg\.open_dataset"):
+            function("folder")  # type: ignore[operator]
+    with pytest.raises(OptionError, match=r"'a' is not a data set\. Open each one"):
+        bcdseg.combine("a", "b")
+    with pytest.raises(OptionError, match=r"1 is not a data set"):
+        bcdseg.combine(1, 2)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"name=1: is neither the name of a model \(.*busi-lite"):
+        bcdseg.load(1)  # type: ignore[arg-type]
+
+
+def test_parts_of_a_split_are_combined(tmp_path: Path) -> None:
+    data = bcdseg.open_dataset(made.table_next_to_folders(tmp_path))
+    assert len(bcdseg.combine(part for part in (data, data))) == 8

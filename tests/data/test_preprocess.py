@@ -1,4 +1,4 @@
-"""A known shape goes to the network's size and back, and lands where it began."""
+"""A known shape is resized to the network's size and back to its original position."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_what_goes_in_comes_back_at_its_own_size(height: int, width: int, size: 
 @pytest.mark.parametrize("resize", ["stretch", "fit", "none"])
 @pytest.mark.parametrize("size", [(256, 256), (150, 150), (192, 320), (417, 233)])
 @pytest.mark.parametrize("shape", [(256, 256), (150, 150), (471, 562), (719, 190), (97, 1048)])
-def test_a_shape_lands_where_it_began(resize: str, size: tuple[int, int], shape: tuple[int, int]) -> None:
+def test_a_shape_is_restored_at_its_position(resize: str, size: tuple[int, int], shape: tuple[int, int]) -> None:
     truth = draw_ellipse(shape, (shape[0] * 0.4, shape[1] * 0.6), (shape[0] * 0.2, shape[1] * 0.15))
     path = Preprocessing(size=size, resize=resize, mean=(0,), std=(1,))
     array, placement = path(truth.astype(np.uint8) * 255)

@@ -63,7 +63,7 @@ def test_one_image_is_one(source: object) -> None:
     assert is_single(source)
 
 
-def test_nothing_found_is_said(tmp_path: Path) -> None:
+def test_finding_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(errors.ImageNotFoundError, match="the folder contains no image"):
         list(expand(tmp_path))
     with pytest.raises(errors.ImageNotFoundError, match="the pattern contains no image"):

@@ -25,7 +25,7 @@ quick = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 def made(labels: list[str | None], groups: list[str | None] | None = None, masked: list[bool] | None = None) -> Dataset:
-    """Samples whose files nobody reads."""
+    """Return a data set of samples whose files are not read."""
     groups = groups or [None] * len(labels)
     masked = masked or [True] * len(labels)
     rows = zip(labels, groups, masked, strict=True)
@@ -48,7 +48,7 @@ def ids(parts: Split) -> list[tuple[str, ...]]:
 
 @st.composite
 def grouped(draw: st.DrawFn) -> tuple[Dataset, list[list[str]]]:
-    """Data sets of patients of one class each or of several, with duplicates across them."""
+    """Return data sets of patients of one class each or of several, with duplicates across them."""
     size = draw(st.integers(12, 80))
     patients = draw(st.lists(st.one_of(st.none(), st.integers(0, 25)), min_size=size, max_size=size))
     labels = draw(st.lists(st.sampled_from(["benign", "malignant", None]), min_size=size, max_size=size))
@@ -144,7 +144,7 @@ def test_folds_have_the_classes_of_the_whole() -> None:
         assert counts(train) == {"benign": 40, "malignant": 20}
 
 
-def test_repeats_are_drawn_anew() -> None:
+def test_repeats_are_different_draws() -> None:
     tests = [test.ids for _, test in folds(made(["benign"] * 30), 3, repeats=2, duplicates=())]
     assert len(set(tests)) == 6
 
@@ -155,7 +155,7 @@ def test_a_seed_gives_the_same_split_and_another_seed_another() -> None:
     assert ids(split(data, seed=1, duplicates=())) != ids(split(data, seed=2, duplicates=()))
 
 
-def test_a_split_unpacks_and_says_what_it_is() -> None:
+def test_a_split_unpacks_and_describes_itself() -> None:
     parts = split(made(["benign"] * 10), duplicates=())
     train, val, test = parts
     assert (len(train), len(val), len(test)) == (7, 1, 2)
@@ -174,7 +174,7 @@ def test_parts_carry_the_groups_they_were_kept_together_by() -> None:
     assert [groups[f"000{at}"] for at in range(4)] == ["p1", "p1", "p1", None]
 
 
-def test_tearing_groups_apart_must_be_asked_for_and_warns() -> None:
+def test_splitting_groups_must_be_requested_and_warns() -> None:
     data = made(["benign"] * 40, ["p"] * 20 + ["q"] * 20)
     with pytest.warns(LeakWarning, match="too good"):
         parts = split(data, group=None)
@@ -190,7 +190,7 @@ def test_copies_of_another_data_set_are_refused() -> None:
         split(made(["benign"] * 10), duplicates=[("x", "y")])
 
 
-def test_a_class_of_too_few_groups_is_an_error_that_says_how_to_go_on() -> None:
+def test_a_class_of_too_few_groups_is_an_error_with_a_solution() -> None:
     data = made(["benign"] * 20 + ["malignant"] * 9, [None] * 20 + ["p1"] * 4 + ["p2"] * 5)
     with pytest.raises(OptionError, match=r"'malignant' has 2.*fewer parts"):
         split(data, duplicates=())
@@ -266,14 +266,14 @@ def test_changed_data_is_an_error_that_names_what_changed(tmp_path: Path) -> Non
         (folder / f"benign/benign ({number})_mask.png").unlink()
     with pytest.raises(DatasetError) as caught:
         load_split(tmp_path / "split.json", open_dataset(folder))
-    said = str(caught.value)
-    assert "1 added (normal/new.png)" in said
-    assert "1 changed (normal/normal (1).png)" in said
-    assert "12 removed (" in said
-    assert "and 2 more)" in said
+    message = str(caught.value)
+    assert "1 added (normal/new.png)" in message
+    assert "1 changed (normal/normal (1).png)" in message
+    assert "12 removed (" in message
+    assert "and 2 more)" in message
 
 
-def test_a_split_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
+def test_a_split_file_is_replaced_only_on_request(tmp_path: Path) -> None:
     parts = split(open_dataset(busi(tmp_path / "scans", (4, 4, 4))), duplicates=())
     parts.save(tmp_path / "split.json")
     with pytest.raises(OutputExistsError, match="overwrite=True"):
@@ -291,17 +291,17 @@ def test_a_split_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("not json", "is no split file"),
-        ("[]", "is no split file"),
+        ("not json", "is not a split file"),
+        ("[]", "is not a split file"),
         ('{"format": "bcdseg split", "version": 99}', "version 99"),
         ('{"format": "bcdseg split", "version": 1, "samples": [{"id": 3}]}', "damaged"),
     ],
 )
-def test_a_file_that_is_no_split_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_that_is_not_a_split_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "split.json").write_text(text)
-    with pytest.raises(DatasetError, match=said):
+    with pytest.raises(DatasetError, match=message):
         load_split(tmp_path / "split.json", made(["benign"]))
     with pytest.raises(DatasetError, match="no such split file"):
         load_split(tmp_path / "gone.json", made(["benign"]))
@@ -330,7 +330,7 @@ def test_a_notebook_shows_a_split_as_a_table(tmp_path: Path) -> None:
     assert all(word in shown for word in ("train", "val", "test", "benign", "with masks"))
 
 
-def test_a_split_file_says_what_it_is(tmp_path: Path) -> None:
+def test_a_split_file_states_its_format(tmp_path: Path) -> None:
     split(open_dataset(busi(tmp_path / "scans", (4, 4, 4))), seed=5, duplicates=()).save(tmp_path / "split.json")
     content = json.loads((tmp_path / "split.json").read_text())
     assert {key: content[key] for key in ("format", "version", "dataset", "seed", "fractions")} == {

@@ -12,6 +12,7 @@ import torch
 from made import busi
 from torch.utils.data import DataLoader
 
+import bcdseg
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.opening import open_dataset
 from bcdseg.data.preprocessing import Preprocessing
@@ -61,8 +62,20 @@ def test_a_transform_changes_items(data: Dataset) -> None:
 
 
 def test_classes_are_checked(data: Dataset) -> None:
-    with pytest.raises(DatasetError, match="'benign' is none of the classes normal, malignant"):
+    with pytest.raises(DatasetError, match="'benign' is not one of the classes normal, malignant"):
         data.to_torch(PREPROCESSING, classes=["normal", "malignant"])
     with pytest.raises(OptionError, match="negative_class='healthy'"):
         data.to_torch(PREPROCESSING, negative_class="healthy")
     assert data.filter(label="malignant").to_torch(PREPROCESSING, classes=["benign", "malignant"])[0]["label"] == 1
+
+
+def test_scans_without_a_lesion_have_an_empty_mask_in_training_and_evaluation(tmp_path: Path) -> None:
+    data = open_dataset(busi(tmp_path, (2, 2, 2), second_mask=False))
+    missing = ("benign/benign (1).png", "normal/normal (1).png")
+    data = replace(data, samples=tuple(replace(one, masks=() if one.id in missing else one.masks) for one in data))
+    model = bcdseg.create("plain_cnn", classes=data.classes, size=32)
+    known = [sample.label == "normal" or bool(sample.masks) for sample in data]
+    tensors = data.to_torch(model.preprocessing, classes=model.classes, negative_class="normal")
+    assert [tensors[number]["has_mask"] for number in range(len(data))] == known
+    assert sum(known) == 5
+    assert list(bcdseg.evaluate(model, data, draws=0).cases.has_mask) == known

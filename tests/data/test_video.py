@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import busi, scan
+from made import busi, save, scan
 
 import bcdseg
 from bcdseg.data.readers import expand, read_scan
@@ -92,9 +92,9 @@ def test_clips_in_a_folder_of_images_are_named(tmp_path: Path) -> None:
 def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no clip")
     with pytest.raises(ImageError, match=r"text\.mp4: can't be decoded"):
-        list(expand(tmp_path / "text.mp4"))
+        read_scan(tmp_path / "text.mp4")
     with pytest.raises(ImageNotFoundError, match="no such file"):
-        list(expand(tmp_path / "gone.mp4"))
+        read_scan(tmp_path / "gone.mp4")
     path = clip(tmp_path / "clip.avi", frames())
     with pytest.raises(ImageError, match=r"is a video clip, not one image.*extract_frames"):
         read_scan(path)
@@ -114,3 +114,28 @@ def test_clips_need_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MissingExtraError, match=r"bcdseg\[video\]"):
         list(expand(path))
+
+
+def test_a_cut_clip_leaves_no_frames_so_that_the_next_try_can_start(tmp_path: Path) -> None:
+    whole = clip(tmp_path / "whole.avi", frames()).read_bytes()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole[: len(whole) * 6 // 10])
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/notes.txt").write_text("mine")
+    for folder in (tmp_path / "out", tmp_path / "own"):
+        for _ in range(2):
+            with pytest.raises(ImageError, match=r"cut\.avi#\d: the frame can't be decoded"):
+                bcdseg.extract_frames(cut, folder)
+    assert not (tmp_path / "out").exists()
+    assert [path.name for path in (tmp_path / "own").iterdir()] == ["notes.txt"]
+    cut.write_bytes(whole)
+    assert len(bcdseg.open_dataset(bcdseg.extract_frames(cut, tmp_path / "own"))) == FRAMES
+    assert not list((tmp_path / "own").glob(".*"))
+
+
+def test_frames_are_not_written_over_other_files(tmp_path: Path) -> None:
+    path = clip(tmp_path / "clip.avi", frames())
+    save(tmp_path / "out/clip_00005.png", scan(1)[0])
+    with pytest.raises(OutputExistsError, match=r"clip_00005\.png: exists already"):
+        bcdseg.extract_frames(path, tmp_path / "out")
+    assert [one.name for one in (tmp_path / "out").iterdir()] == ["clip_00005.png"]

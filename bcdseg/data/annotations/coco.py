@@ -110,9 +110,9 @@ def _add(entry: Any, images: Mapping[Any, AnnotatedImage], categories: Mapping[A
     """Add an annotation to its image."""
     what = f"annotation {entry.get('id') if isinstance(entry, dict) else entry!r}"
     if not isinstance(entry, dict) or entry.get("image_id") not in images:
-        raise InputError(f"{what}: its image_id is none of the file's images")
+        raise InputError(f"{what}: its image_id is not one of the file's images")
     if entry.get("category_id") not in categories:
-        raise InputError(f"{what}: its category_id is none of the file's categories")
+        raise InputError(f"{what}: its category_id is not one of the file's categories")
     image, label = images[entry["image_id"]], categories[entry["category_id"]]
     segmentation = entry.get("segmentation")
     if segmentation:
@@ -143,7 +143,7 @@ def entry_of(scan: OutlinedScan, segmentation: str, tolerance: float = 0.0) -> d
         scan: The scan.
         segmentation: ``"rle"`` for run lengths, which have exactly the pixels of the masks; ``"polygons"`` for polygons, which
             annotation tools can edit.
-        tolerance: Greatest distance in pixels by which polygons may be simplified.
+        tolerance: Largest deviation of simplified polygons, in pixels.
     """
     height, width = scan.size
     known = {} if scan.outlines is None else {"annotated": True}

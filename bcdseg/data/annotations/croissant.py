@@ -82,7 +82,7 @@ def write(
     """Write the metadata of a data set; see ``Dataset.to_croissant``."""
     unknown = [name for name in about if name not in PROPERTIES]
     if unknown:
-        raise OptionError(f"{unknown[0]} is no property of Croissant metadata. Known: {', '.join(PROPERTIES)}.")
+        raise OptionError(f"{unknown[0]} is not a property of Croissant metadata. Known: {', '.join(PROPERTIES)}.")
     dataset = with_parts(dataset, split)
     columns, rows = _table(dataset, folder)
     table = csv_text(columns, rows).encode()

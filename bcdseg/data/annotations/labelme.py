@@ -128,7 +128,7 @@ def document(scan: OutlinedScan, image_path: str, tolerance: float = 0.0) -> dic
     Args:
         scan: The scan.
         image_path: Path of the image from the folder of the file.
-        tolerance: Greatest distance in pixels by which polygons may be simplified.
+        tolerance: Largest deviation of simplified polygons, in pixels.
     """
     shapes: list[dict[str, Any]] = []
     for number, outline in enumerate(scan.outlines or (), start=1):

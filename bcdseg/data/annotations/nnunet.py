@@ -148,7 +148,7 @@ def _sample(root: Path, name: str, images: frozenset[str], labels: Labels) -> Sa
 
 
 def _split_ending(file: str) -> tuple[str, str]:
-    """Return the stem and the ending of a file, of which ``.nii.gz`` is one."""
+    """Return the stem and the ending of a file; ``.nii.gz`` counts as one ending."""
     stem, _, suffix = file.rpartition(".")
     if suffix.lower() == "gz":
         stem, _, before = stem.rpartition(".")
@@ -164,7 +164,7 @@ def _masks(path: Path, labels: Labels) -> tuple[tuple[MaskSource, ...], str | No
     present = {int(value) for value in np.unique(values)} - {0}
     unknown = sorted(present - labels.classes.keys() - {labels.ignored})
     if unknown:
-        raise InputError(f"{path}: contains the value {unknown[0]}, which is none of the labels in {FILE}")
+        raise InputError(f"{path}: contains the value {unknown[0]}, which isn't a label in {FILE}")
     if labels.ignored in present:
         return (), None  # a part of the scan was not annotated
     classes = {name: [value for value in present if labels.classes[value] == name] for name in labels.classes.values()}

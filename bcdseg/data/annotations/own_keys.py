@@ -1,4 +1,4 @@
-"""What annotation formats have no place for: label, group, part and spacing of an image, under keys of this library's own.
+"""Properties that annotation formats lack: label, group, part and spacing of an image, under keys of this library.
 
 COCO and LabelMe have them in their own files, where other programs ignore them. YOLO and nnU-Net have them in a file of their own.
 """

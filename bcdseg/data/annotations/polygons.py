@@ -66,8 +66,8 @@ def trace(mask: Mask, tolerance: float = 0.0, corner: tuple[int, int] = (0, 0)) 
 
     Args:
         mask: The mask.
-        tolerance: Greatest distance in pixels by which a contour may be simplified (Douglas-Peucker). With 0 the polygons have
-            exactly the pixels of the mask.
+        tolerance: Largest deviation of a simplified contour in pixels (Douglas-Peucker). With 0 the polygons have exactly the
+            pixels of the mask.
         corner: Row and column of the mask's first pixel in the image, for a mask of a window.
     """
     top, left = corner

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bcdseg.data.layouts.file_index import FileIndex
-from bcdseg.data.layouts.listing import USUAL_ORDER, FolderListing, Listing, folder_labels, name_labels, split_path, take_part
+from bcdseg.data.layouts.folder_names import labels_and_groups
+from bcdseg.data.layouts.listing import USUAL_ORDER, FolderListing, Listing, name_labels, split_path, take_part
 from bcdseg.data.readers import NO_SCAN
 from bcdseg.errors import DatasetError, DataWarning, InputError
 from bcdseg.messages import name_some
@@ -31,7 +32,7 @@ class AnnotatedImage:
         name: Path or name of the image in the annotation file.
         lesions: Outlined lesions.
         outlined: Whether the image was annotated, so that it has no other lesions than these.
-        boxes: Classes of lesions of which only a box is known; None for one without a class.
+        boxes: Classes of lesions that have only a box; None for one without a class.
         label: Class of the whole image, where the file contains one.
         group: Group of the image, where the file contains one.
         part: Part of a split, where the file contains one.
@@ -73,17 +74,19 @@ def samples_of(images: Iterable[AnnotatedImage], listing: Listing, problems: Seq
     labels = [image.label or (min(image.classes) if len(image.classes) == 1 else None) for image, _ in pairs]
     ids = _ids([path for _, path in pairs], listing.root)
     parts = [take_part(split_path(one)[0]) for one in ids]
+    groups: Sequence[str | None] = [None] * len(ids)
     if not any(labels) and not any(image.classes for image, _ in pairs):
-        labels = folder_labels([[name for name in folders if name.lower() != IMAGE_FOLDER] for _, folders in parts])
+        own_folders = [[name for name in folders if name.lower() != IMAGE_FOLDER] for _, folders in parts]
+        labels, groups = labels_and_groups(listing.root, own_folders)
         labels = labels if any(labels) else name_labels([split_path(one)[1] for one in ids])
-    for (image, path), one, label, (part, _) in zip(pairs, ids, labels, parts, strict=True):
+    for (image, path), one, label, group, (part, _) in zip(pairs, ids, labels, groups, parts, strict=True):
         found.samples.append(
             Sample(
                 id=one,
                 image=path,
                 masks=_masks(image),
                 label=label,
-                group=image.group,
+                group=image.group or group,
                 part=image.part or part,
                 spacing=image.spacing,
                 facts=image.facts,
@@ -183,7 +186,7 @@ def _masks(image: AnnotatedImage) -> tuple[LesionMask, ...]:
 
 
 def _warn(root: Path, images: Sequence[AnnotatedImage], ids: Sequence[str], labels: Sequence[str | None]) -> None:
-    """Warn of what is not used as it was annotated."""
+    """Warn of annotations that are ignored or changed."""
     several = [one for image, one, label in zip(images, ids, labels, strict=True) if label is None and len(image.classes) > 1]
     boxes = [one for image, one in zip(images, ids, strict=True) if image.boxes]
     known = [image.lesions or image.boxes or image.outlined or image.label for image in images]

@@ -17,7 +17,7 @@ CIRCLE_POINTS = 128
 
 
 def check_polygon(numbers: Iterable[Any], what: str) -> tuple[float, ...]:
-    """Return the coordinates of a polygon, x and y in turn, as numbers.
+    """Return the coordinates of a polygon as numbers, x and y alternating.
 
     Raises:
         InputError: They are not finite numbers of three points or more.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LABEL_FOLDER = "labels"
 CLASSES = ("classes.txt", "obj.names")
 BOX_NUMBERS = 5
-MARGIN = 0.01  # by which a coordinate may be outside of the image, as in Ultralytics
+MARGIN = 0.01  # largest distance of a coordinate outside of the image, as in Ultralytics
 
 
 def recognise(listing: Listing) -> bool:
@@ -138,7 +138,7 @@ def _image(name: str, path: Path, text: Path, names: Mapping[int, str], part: st
 
 def _add(words: Sequence[str], what: str, names: Mapping[int, str], image: AnnotatedImage) -> None:
     if not words[0].isdecimal() or int(words[0]) not in names:
-        raise InputError(f"{what}: the class {words[0]!r} is none of the {len(names)} classes")
+        raise InputError(f"{what}: the class {words[0]!r} is not one of the {len(names)} classes")
     label = names[int(words[0])]
     if len(words) == BOX_NUMBERS:
         image.boxes.append(label)
@@ -152,7 +152,7 @@ def _add(words: Sequence[str], what: str, names: Mapping[int, str], image: Annot
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Return the height and width of an image, from its header where Pillow reads it; turned as its EXIF orientation says."""
+    """Return the height and width of an image, from its header where Pillow reads it; its EXIF orientation is applied."""
     try:
         with Image.open(path) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)

@@ -1,6 +1,6 @@
 """Search for near-duplicate scans.
 
-The search has three steps, each of which leaves less work to the next: every scan is described by some hundred blobs of its texture
+The search has three steps, and each one reduces the work of the next: every scan is described by some hundred blobs of its texture
 (``descriptors``), scans that share blobs in one consistent placement become candidates (``candidates``), and the texture of
 candidates is compared pixel by pixel in their overlap (``verify``). The pairs are merged into groups (``groups``).
 """
@@ -199,7 +199,7 @@ def kept(key: str) -> tuple[DuplicatePair, ...] | None:
 def keep(key: str, pairs: Sequence[DuplicatePair]) -> None:
     """Cache the pairs under a key, atomically.
 
-    A folder that can't be written to is no error: the next call computes the pairs again.
+    A folder that can't be written to is ignored: the next call computes the pairs again.
     """
     with suppress(OSError):
         write_whole(_place(key), json.dumps([asdict(pair) for pair in pairs]).encode(), overwrite=True)

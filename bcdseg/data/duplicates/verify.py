@@ -39,7 +39,7 @@ class Registration:
             annotations on a copy; agreement in less than two thirds, such as a scanner's text around another image, does not count.
         placement: Refined placement of the first scan in the second.
         covered: Fractions of the first and of the second scan that the overlap covers.
-        brightness: Number of gray levels by which the second scan is brighter.
+        brightness: Mean gray level of the second scan minus that of the first.
         contrast: Ratio of the second scan's contrast to the first's.
         disagree: Fraction of the compared pixels where the textures are not correlated, for example because of added annotations.
     """

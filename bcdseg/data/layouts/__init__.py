@@ -29,7 +29,7 @@ LAYOUTS = {
     "bus_uclm": Layout("BUS-UCLM", bus_uclm.recognise, bus_uclm.read),
     "breast": Layout("BrEaST", breast.recognise, breast.read),
     "table": Layout("a table of files", table.recognise, table.read),
-    "busi": Layout("BUSI: masks beside their images", busi.recognise, busi.read),
+    "busi": Layout("BUSI: masks next to their images", busi.recognise, busi.read),
     "image_mask": Layout("image and mask folders side by side", image_mask.recognise, image_mask.read),
     "class_folders": Layout("class folders without masks", class_folders.recognise, class_folders.read),
 }

@@ -43,7 +43,7 @@ def read(listing: Listing) -> FolderListing:
         raise DatasetError(f"{table}: needs the columns {', '.join(sorted(NEEDED))}, as in the released table.")
     files = {path.lower().rpartition("/")[2]: path for path in listing.images}
     found = FolderListing()
-    for row, facts in zip(rows, read_facts(rows, FACTS), strict=True):
+    for row, facts in zip(rows, read_facts(rows, FACTS, table), strict=True):
         names = [row["image_filename"], *(name.strip() for name in row["mask_tumor_filename"].split("&") if name.strip())]
         missing = [name for name in names if name.lower() not in files]
         if missing:

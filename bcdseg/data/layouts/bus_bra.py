@@ -33,7 +33,7 @@ def read(listing: Listing) -> FolderListing:
     rows = read_rows(listing.path(table))
     if not rows or not rows[0].keys() >= NEEDED:
         raise DatasetError(f"{table}: needs the columns {', '.join(sorted(NEEDED))}, as in the released table.")
-    for row, facts in zip(rows, read_facts(rows, FACTS), strict=True):
+    for row, facts in zip(rows, read_facts(rows, FACTS, table), strict=True):
         name = row["id"].lower().removesuffix(".png")
         image = files.pop(f"{folder}images/{name}.png", None)
         mask = files.pop(f"{folder}masks/{name.replace('bus_', 'mask_')}.png", None)

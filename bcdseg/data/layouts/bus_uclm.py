@@ -63,7 +63,7 @@ def _rows(listing: Listing) -> dict[str, tuple[str, Mapping[str, Fact]]] | None:
         raise DatasetError(f"{table}: needs the columns {', '.join(sorted(NEEDED))}, as in the released table.")
     return {
         row["image"].lower().removesuffix(".png"): (row["label"].lower(), facts)
-        for row, facts in zip(rows, read_facts(rows, FACTS), strict=True)
+        for row, facts in zip(rows, read_facts(rows, FACTS, table), strict=True)
     }
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
-from bcdseg.data.layouts.listing import FolderListing, Listing, folder_labels, name_labels, split_path, stem_of, take_part
+from bcdseg.data.layouts.folder_names import labels_and_groups
+from bcdseg.data.layouts.listing import FolderListing, Listing, name_labels, split_path, stem_of, take_part
+from bcdseg.errors import DataWarning
+from bcdseg.messages import name_some, warn_caller
 from bcdseg.types import Sample
 
 MASK = re.compile(r"^(?P<image>.+)_mask(_\d+)?$", re.IGNORECASE)
@@ -23,15 +26,20 @@ def read(listing: Listing) -> FolderListing:
     images, masks = _pair(listing)
     places = [split_path(path) for path in images]
     parts, folders = zip(*(take_part(place) for place, _ in places), strict=True) if places else ((), ())
-    labels = folder_labels(folders)
+    labels, groups = labels_and_groups(listing.root, folders)
     if not any(labels):
         labels = name_labels([stem for _, stem in places])
     found = FolderListing()
-    for path, part, label in zip(images, parts, labels, strict=True):
-        own = tuple(listing.path(mask) for mask in masks.pop(stem_of(path), ()))
-        found.samples.append(Sample(id=path, image=listing.path(path), masks=own, label=label, part=part))
-    orphans = sorted(path for paths in masks.values() for path in paths)
+    for path, part, label, group in zip(images, parts, labels, groups, strict=True):
+        own = tuple(listing.path(mask) for mask in masks.get(stem_of(path), ()))
+        found.samples.append(Sample(id=path, image=listing.path(path), masks=own, label=label, group=group, part=part))
+    by_stem = Counter(map(stem_of, images))
+    orphans = sorted(path for stem, paths in masks.items() if stem not in by_stem for path in paths)
     found.problems += [f"{path}: a mask without its image" for path in orphans]
+    shared = [path for path in images if by_stem[stem_of(path)] > 1 and stem_of(path) in masks]
+    if shared:
+        message = f"{listing.root}: images of one name, which have the same masks: {name_some(shared)}. Remove copies of one scan."
+        warn_caller(message, DataWarning)
     return found
 
 

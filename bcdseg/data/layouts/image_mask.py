@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from bcdseg.data.layouts.listing import FolderListing, Listing, folder_labels, name_labels, split_path, take_part
+from bcdseg.data.layouts.folder_names import labels_and_groups
+from bcdseg.data.layouts.listing import FolderListing, Listing, name_labels, split_path, take_part
 from bcdseg.data.layouts.shared_stems import CHANNEL, bare_stem, folders_of_same_files
 from bcdseg.errors import DataWarning
 from bcdseg.messages import name_some, warn_caller
@@ -40,8 +41,8 @@ class SortedFiles:
     @property
     def are_pairs(self) -> bool:
         """Whether some folder of images has a folder of masks next to it."""
-        beside = {folders for folders, _ in self.masks}
-        return any(folders in beside for folders, _ in self.images)
+        with_masks = {folders for folders, _ in self.masks}
+        return any(folders in with_masks for folders, _ in self.images)
 
 
 def recognise(listing: Listing) -> bool:
@@ -54,14 +55,16 @@ def read(listing: Listing) -> FolderListing:
     files = _sorted_files(listing)
     own, found = _paired(files)
     taken = [take_part(folders) for folders, _ in files.images]
-    labels = folder_labels([folders for _, folders in taken])
+    labels, groups = labels_and_groups(listing.root, [folders for _, folders in taken])
     if not any(labels):
         labels = name_labels([stem for _, stem in files.images])
     with_masks = {part for key, (part, _) in zip(files.images, taken, strict=True) if own.get(key)}
-    for (key, paths), (part, _), label in zip(files.images.items(), taken, labels, strict=True):
+    for (key, paths), (part, _), label, group in zip(files.images.items(), taken, labels, groups, strict=True):
         masks = tuple(listing.path(mask) for mask in own[key])
         if masks or label is not None:
-            found.samples += [Sample(id=path, image=listing.path(path), masks=masks, label=label, part=part) for path in paths]
+            found.samples += [
+                Sample(id=path, image=listing.path(path), masks=masks, label=label, group=group, part=part) for path in paths
+            ]
         elif part == "test" and part not in with_masks and with_masks:  # a test part that was published without its truth
             files.others += paths
         else:

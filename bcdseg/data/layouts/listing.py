@@ -18,6 +18,11 @@ from bcdseg.types import Sample
 
 IMAGE_SUFFIXES = frozenset((*SUFFIXES, *DICOM_SUFFIXES, ARRAY_SUFFIX))
 GZIPPED = ".nii.gz"
+OTHER_SUFFIXES = frozenset(
+    (".gif", ".jp2", ".j2k", ".jpx", ".jfif", ".heic", ".heif", ".avif", ".pgm", ".ppm", ".pbm", ".tga", ".mha", ".mhd", ".nrrd")
+)
+"""Common suffixes of images that aren't read."""
+
 ANNOTATION_SUFFIXES = (".json", ".xml", ".yaml", ".yml", ".txt")
 
 
@@ -38,12 +43,14 @@ class Listing:
         table: The table that the user named, or None if the user named a folder.
         columns: Columns of a table by field, where the user named them.
         annotation: Annotation file that the user named, or None.
+        labels: Labels that the user's mapping of classes names.
     """
 
     root: Path
     table: Path | None = None
     columns: Mapping[str, str | None] = field(default_factory=dict)
     annotation: Path | None = None
+    labels: frozenset[str] = frozenset()
 
     @property
     def images(self) -> list[str]:
@@ -66,6 +73,11 @@ class Listing:
         return self._files[4]
 
     @property
+    def other_images(self) -> list[str]:
+        """Images of formats that aren't read."""
+        return self._files[5]
+
+    @property
     def empty(self) -> frozenset[str]:
         """Image files without content, and broken links."""
         return frozenset(self._files[2])
@@ -75,10 +87,10 @@ class Listing:
         return self.table if self.table is not None and name == self.table.name else self.root / name
 
     @cached_property
-    def _files(self) -> tuple[list[str], list[str], list[str], list[str], list[str]]:
+    def _files(self) -> tuple[list[str], list[str], list[str], list[str], list[str], list[str]]:
         images: list[str] = []
         arrays: list[str] = []
-        tables, empty, annotations, clips = [], [], [], []
+        tables, empty, annotations, clips, others = [], [], [], [], []
         for name, entry in _walk(str(self.root)):
             suffix = "." + name.rpartition(".")[2].lower()
             if suffix in IMAGE_SUFFIXES or name.lower().endswith(NIFTI_SUFFIXES):
@@ -91,7 +103,10 @@ class Listing:
                 annotations.append(name)
             elif suffix in VIDEO_SUFFIXES:
                 clips.append(name)
-        return sorted([*images, *_arrays_alone(arrays, images)]), sorted(tables), empty, sorted(annotations), sorted(clips)
+            elif suffix in OTHER_SUFFIXES:
+                others.append(name)
+        images = [*images, *_arrays_alone(arrays, images)]
+        return sorted(images), sorted(tables), empty, sorted(annotations), sorted(clips), sorted(others)
 
 
 def _arrays_alone(arrays: Sequence[str], images: Sequence[str]) -> list[str]:
@@ -148,18 +163,6 @@ def take_part(folders: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
     """Return the part of a split that a folder is named after, or None, and the other folders."""
     parts = [PARTS[folder.lower()] for folder in folders if folder.lower() in PARTS]
     return (parts[-1] if parts else None), tuple(folder for folder in folders if folder.lower() not in PARTS)
-
-
-def folder_labels(folders: Sequence[Sequence[str]]) -> list[str | None]:
-    """Return the innermost folder of each file as its label, or None for each if the folders are not classes.
-
-    A single folder whose name is not a usual class is only the location of the files; very many folders are patients.
-    """
-    names = [inner[-1] if inner else None for inner in folders]
-    distinct = {name for name in names if name is not None}
-    if 2 <= len(distinct) <= MOST_CLASSES or {name.lower() for name in distinct} <= set(USUAL_ORDER):
-        return names
-    return [None] * len(names)
 
 
 def name_labels(stems: Sequence[str]) -> list[str | None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,19 @@ from typing import Any
 from bcdseg.data.layouts.file_index import FileIndex
 from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing
 from bcdseg.data.tables.columns import FACTS, OWN_FACT, Columns, describe, has_image_column, match_columns
-from bcdseg.data.tables.facts import read_facts
+from bcdseg.data.tables.facts import is_unknown, read_facts
 from bcdseg.data.tables.files import Row, Table, cell_text, column_names, csv_rows, is_missing, read_rows, read_table
 from bcdseg.errors import DatasetError, DataWarning
 from bcdseg.files import write_whole
 from bcdseg.messages import name_some, warn_caller
 from bcdseg.table_text import csv_text
-from bcdseg.types import LesionMask, Sample, Spacing
+from bcdseg.types import SPACING_RANGE, LesionMask, Sample, Spacing
 
 __all__ = ["COLUMNS", "csv_rows", "read", "read_rows", "read_samples", "recognise", "table_of", "write"]
 
 COLUMNS = ("id", "image", "mask", "label", "group", "split", "spacing")
 BETWEEN = ";"
+MAY_BE_UNKNOWN = ("label", "group", "split", "spacing")
 
 
 def recognise(listing: Listing) -> bool:
@@ -63,11 +65,12 @@ def read_samples(table: Table, listing: Listing) -> FolderListing:
             f"columns={{'label': {example!r}}}, or columns={{'{OWN_FACT}{example}': {example!r}}} for a fact.",
             DataWarning,
         )
-    facts = read_facts(table.rows, columns.facts)
+    facts = read_facts(table.rows, columns.facts, table.name, table.first_row)
+    unknown = _unknown_cells(table, columns, listing.labels)
     files, found = FileIndex(listing), FolderListing()
     rows_of: dict[str, int] = {}
     for number, (row, own) in enumerate(zip(table.rows, facts, strict=True), start=table.first_row):
-        sample, problems = _sample(_Cells(row, columns), own, number, files)
+        sample, problems = _sample(_Cells(row, columns, unknown), own, number, files)
         if not problems and rows_of.setdefault(sample.id, number) != number:
             problems = [f"{sample.id}: is in row {rows_of[sample.id]} already"]
         if problems:
@@ -128,18 +131,42 @@ def _table(listing: Listing) -> Path | None:
     return listing.path(top[0]) if len(top) == 1 else None
 
 
+def _unknown_cells(table: Table, columns: Columns, labels: Set[str]) -> Mapping[str, Set[str]]:
+    """Return the texts of each field that stand for an unknown value, and warn of them.
+
+    Args:
+        table: The table.
+        columns: Its columns.
+        labels: Labels that the user's mapping of classes names, which are known.
+    """
+    found: dict[str, Counter[str]] = {}
+    for field in MAY_BE_UNKNOWN:
+        texts = Counter(cell_text(row.get(columns.fields[field])) for row in table.rows) if field in columns.fields else Counter()
+        known = ("", *labels) if field == "label" else ("",)
+        if field == "label" and "+" in texts:  # its opposite
+            known = (*known, "-")
+        found[field] = Counter({text: count for text, count in texts.items() if is_unknown(text) and text not in known})
+    named = [f"{columns.fields[field]} {text!r} ({count})" for field, texts in found.items() for text, count in texts.items()]
+    if named:
+        label = next(iter(found["label"]), None)
+        keep = f" If the label {label!r} is a class, name it: class_map={{{label!r}: {label!r}}}." if label else ""
+        warn_caller(f"{table.name}: cells that stand for an unknown value: {name_some(named, 10)}.{keep}", DataWarning)
+    return {field: frozenset(texts) for field, texts in found.items()}
+
+
 class _Cells:
     """The cells of a row by field."""
 
-    def __init__(self, row: Row, columns: Columns) -> None:
-        self._row, self._columns = row, columns.fields
+    def __init__(self, row: Row, columns: Columns, unknown: Mapping[str, Set[str]]) -> None:
+        self._row, self._columns, self._unknown = row, columns.fields, unknown
         self.has_masks = "mask" in columns.fields
 
     def value(self, field: str) -> Any:
         return self._row.get(self._columns[field]) if field in self._columns else None
 
     def text(self, field: str) -> str:
-        return cell_text(self.value(field))
+        text = cell_text(self.value(field))
+        return "" if text in self._unknown.get(field, ()) else text
 
 
 def _sample(cells: _Cells, facts: Mapping[str, Any], number: int, files: FileIndex) -> tuple[Sample, list[str]]:
@@ -156,9 +183,12 @@ def _sample(cells: _Cells, facts: Mapping[str, Any], number: int, files: FileInd
         problems += [problem] if problem else []
     spacing, part = _spacing(cells.text("spacing")), cells.text("split")
     if spacing == ():
-        problems.append(f"spacing {cells.text('spacing')!r} is no positive number (mm per pixel), nor two with {BETWEEN!r} between")
+        problems.append(
+            f"spacing {cells.text('spacing')!r} is neither a number of mm per pixel from {SPACING_RANGE[0]} to {SPACING_RANGE[1]:g}"
+            f", nor two with {BETWEEN!r} between"
+        )
     if part and part.lower() not in PARTS:
-        problems.append(f"split {part!r} is none of {', '.join(PARTS)}")
+        problems.append(f"split {part!r} is not one of {', '.join(PARTS)}")
     return Sample(
         id=cells.text("id") or cells.text("image").replace("\\", "/") or str(number),
         image=image,
@@ -177,13 +207,20 @@ def _mask_names(value: Any) -> Sequence[str]:
 
 
 def _spacing(cell: str) -> Spacing | tuple[()] | None:
-    """Return the spacing down and across, None for an empty cell, or ``()`` for an invalid one."""
+    """Return the spacing down and across, None for an empty cell, or ``()`` for an invalid one.
+
+    A comma separates two numbers in ``(0.1, 0.2)``, and is a decimal comma in ``0,08``.
+    """
     if not cell:
         return None
+    text = cell.strip("()[]").replace("x", BETWEEN)
+    decimal_comma = BETWEEN in text or (text == cell and "." not in text and ", " not in text)
+    text = text.replace(",", "." if decimal_comma else BETWEEN)
     try:
-        numbers = [float(number) for number in cell.strip("()[]").replace("x", BETWEEN).replace(",", BETWEEN).split(BETWEEN)]
+        numbers = [float(number) for number in text.split(BETWEEN)]
     except ValueError:
         return ()
-    if len(numbers) > 2 or not all(0 < number < float("inf") for number in numbers):
+    least, most = SPACING_RANGE
+    if len(numbers) > 2 or not all(least <= number <= most for number in numbers):
         return ()
     return numbers[0], numbers[-1]

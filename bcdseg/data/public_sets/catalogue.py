@@ -79,8 +79,8 @@ _SETS = (
         layout="bus_bra",
         page="https://zenodo.org/records/8231412",
         licence=(
-            "BUS-BRA is CC BY 4.0 on Zenodo; the licence in its archive asks every document and paper that uses it to cite its "
-            "article:\nW. Gómez-Flores, M. J. Gregorio-Calas, W. Coelho de Albuquerque Pereira, BUS-BRA: a breast ultrasound "
+            "BUS-BRA is CC BY 4.0 on Zenodo; the licence in its archive requests that every document and paper that uses it cite "
+            "its article:\nW. Gómez-Flores, M. J. Gregorio-Calas, W. Coelho de Albuquerque Pereira, BUS-BRA: a breast ultrasound "
             "dataset for assessing computer-aided diagnosis systems, Medical Physics 51 (2024) 3110-3123, doi 10.1002/mp.16812."
         ),
         sources={
@@ -147,7 +147,7 @@ def public_set(name: str) -> PublicSet:
     """Return a public data set.
 
     Raises:
-        OptionError: There is none of this name; the message lists them.
+        OptionError: No public data set has this name; the message lists them.
     """
     check_choice("name", name, tuple(PUBLIC_SETS))
     return PUBLIC_SETS[name]

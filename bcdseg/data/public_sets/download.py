@@ -31,7 +31,7 @@ CHUNK = 1024**2
 
 @dataclass(frozen=True)
 class _Progress:
-    """What is known about an unfinished download: its address, the version of the file that the server names, and its size."""
+    """Record of an unfinished download: its address, the version of the file that the server names, and its size."""
 
     url: str
     version: str | None = None
@@ -43,7 +43,7 @@ def part_of_download(target: Path) -> Path:
     return target.with_name(f"{target.name}.part")
 
 
-def download(url: str, part: Path, say: Callable[[str], object]) -> None:
+def download(url: str, part: Path, log: Callable[[str], object]) -> None:
     """Download a file over HTTP, and resume if a part of it is there already.
 
     An interrupted download resumes by itself as long as each attempt receives something, and at the next call otherwise. It starts
@@ -52,7 +52,7 @@ def download(url: str, part: Path, say: Callable[[str], object]) -> None:
     Args:
         url: Web address.
         part: File that receives the content; a file next to it records which version it belongs to.
-        say: Function that is called with progress messages.
+        log: Function that is called with progress messages.
 
     Raises:
         OptionError: The address is not a web address.
@@ -61,13 +61,13 @@ def download(url: str, part: Path, say: Callable[[str], object]) -> None:
         OutputError: The disk is full, or another process downloads the file.
     """
     if urlsplit(url).scheme not in ("http", "https"):
-        raise OptionError(f"{url}: is no web address. Give one that begins with http:// or https://.")
+        raise OptionError(f"{url}: is not a web address. Give one that starts with http:// or https://.")
     with _open_alone(part) as file:
         size = None
         while size is None or _size_of(file) < size:
             before = _size_of(file)
             try:
-                size = _receive(url, file, part, say)
+                size = _receive(url, file, part, log)
             except (HTTPException, OSError) as error:
                 if isinstance(error, OutputError):
                     raise
@@ -94,7 +94,7 @@ def _open_alone(part: Path) -> FileIO:
     return file
 
 
-def _receive(url: str, file: FileIO, part: Path, say: Callable[[str], object]) -> int:
+def _receive(url: str, file: FileIO, part: Path, log: Callable[[str], object]) -> int:
     """Receive the rest of a file, and return the size of the whole file."""
     known = _read_record(part)
     start = _size_of(file)
@@ -115,7 +115,7 @@ def _receive(url: str, file: FileIO, part: Path, say: Callable[[str], object]) -
         _check_space(part, size, start)
         progress = _Progress(url, _version(response.headers), size)
         write_whole(_record_of(part), json.dumps(asdict(progress)).encode(), overwrite=True)
-        say(f"{'Resuming' if start else 'Fetching'} {url}{'' if size is None else f' ({start:,} of {size:,} bytes are there)'}")
+        log(f"{'Resuming' if start else 'Fetching'} {url}{'' if size is None else f' ({start:,} of {size:,} bytes are there)'}")
         while chunk := response.read(CHUNK):
             _check_size(url, _size_of(file) + len(chunk))
             _append(file, chunk, part)
@@ -201,7 +201,7 @@ def unpack(path: Path, folder: Path, name: str) -> None:
                 with archive.open(member) as source, target.open("wb") as file:
                     shutil.copyfileobj(source, file, CHUNK)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise DatasetError(f"{name}: is no zip archive, or a damaged one ({error}). Fetch it again.") from error
+        raise DatasetError(f"{name}: is not a zip archive, or a damaged one ({error}). Fetch it again.") from error
     except OSError as error:
         raise OutputError(f"{folder}: can't be written ({error.strerror}). Free space, or choose another cache folder.") from error
 

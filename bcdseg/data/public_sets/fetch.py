@@ -19,7 +19,7 @@ from bcdseg.errors import DatasetError, DataUnavailableError, MissingExtraError,
 from bcdseg.extras import require
 from bcdseg.files import cache_folder, sync_all, sync_folder, write_whole
 
-Say = Callable[[str], object]
+Log = Callable[[str], object]
 
 
 def fetch_dataset(
@@ -29,7 +29,7 @@ def fetch_dataset(
     source: str | None = None,
     cache: str | PathLike[str] | None = None,
     sha256: str | None = None,
-    say: Say = print,
+    say: Log = print,
 ) -> Path:
     """Fetch a public data set once and return its folder, for ``bcdseg.open_dataset``.
 
@@ -77,7 +77,7 @@ def fetch_busi(
     *,
     cache: str | PathLike[str] | None = None,
     sha256: str | None = None,
-    say: Say = print,
+    say: Log = print,
 ) -> Path:
     """Fetch BUSI, whose licence is CC0: ``fetch_dataset("busi", source=source, accept_licence=True)``.
 
@@ -95,12 +95,12 @@ def fetch_busi(
     return fetch_dataset("busi", accept_licence=True, source=source, cache=cache, sha256=sha256, say=say)
 
 
-def _from_kaggle(wanted: PublicSet, home: Path, say: Say) -> Path:
+def _from_kaggle(wanted: PublicSet, home: Path, log: Log) -> Path:
     try:
         kagglehub = require("kagglehub", extra="kaggle", purpose="Fetching from Kaggle")
     except MissingExtraError as error:
         raise MissingExtraError(f"{error} Or use source='{wanted.source_names[0]}'.") from error
-    say(f"Fetching {wanted.kaggle} with kagglehub, where it isn't there already")
+    log(f"Fetching {wanted.kaggle} with kagglehub, where it isn't there already")
     try:
         folder = Path(kagglehub.dataset_download(wanted.kaggle))
     except Exception as error:  # kagglehub raises errors of several libraries
@@ -113,15 +113,15 @@ def _from_kaggle(wanted: PublicSet, home: Path, say: Say) -> Path:
     return folder
 
 
-def _from_publisher(wanted: PublicSet, source: str, home: Path, sha256: str | None, say: Say) -> Path:
+def _from_publisher(wanted: PublicSet, source: str, home: Path, sha256: str | None, log: Log) -> Path:
     """Fetch the files of a source, unpack the archive, and move the folder to its place when it is complete."""
     record, folder, files = home / f"{source}.json", home / source, wanted.sources[source]
-    paths = [_fetched(wanted, file, home, say) for file in files]
+    paths = [_fetched(wanted, file, home, log) for file in files]
     expected = [sha256 or files[0].sha256, *(file.sha256 for file in files[1:])]
     checksums = {}
     try:
         for what, file, path, known in zip(("archive", "table"), files, paths, expected, strict=False):
-            checksums[what] = _checked(what, file.name, path, known, say)
+            checksums[what] = _checked(what, file.name, path, known, log)
             _compare(record, what, checksums[what], path)
         with TemporaryDirectory(dir=home) as name:
             unpacked = Path(name) / "unpacked"
@@ -137,11 +137,11 @@ def _from_publisher(wanted: PublicSet, source: str, home: Path, sha256: str | No
         _remove_downloads(paths)
         raise
     _remove_downloads(paths)
-    say(f"{samples} scans in {folder}; SHA-256 of the archive {checksums['archive']}, recorded in {record.name}")
+    log(f"{samples} scans in {folder}; SHA-256 of the archive {checksums['archive']}, recorded in {record.name}")
     return folder
 
 
-def _fetched(wanted: PublicSet, file: RemoteFile, home: Path, say: Say) -> Path:
+def _fetched(wanted: PublicSet, file: RemoteFile, home: Path, log: Log) -> Path:
     """Return the path of a file: the one that was put into the cache by hand, or its download."""
     by_hand = home / file.name
     if by_hand.exists():
@@ -149,7 +149,7 @@ def _fetched(wanted: PublicSet, file: RemoteFile, home: Path, say: Say) -> Path:
     part = part_of_download(by_hand)
     url = _address(wanted, file)
     try:
-        download(url, part, say)
+        download(url, part, log)
     except ConnectionError as error:
         if not part.stat().st_size:
             forget(part)
@@ -187,11 +187,11 @@ def _by_hand(wanted: PublicSet, home: Path, url: str) -> str:
     )
 
 
-def _checked(what: str, name: str, path: Path, expected: str | None, say: Say) -> str:
+def _checked(what: str, name: str, path: Path, expected: str | None, log: Log) -> str:
     """Return the SHA-256 of a file after comparing it with the expected one."""
     checksum = file_checksum(path)
     if expected is None:
-        say(f"{name}: no checksum is known; the SHA-256 of the downloaded file is {checksum}, which is recorded")
+        log(f"{name}: no checksum is known; the SHA-256 of the downloaded file is {checksum}, which is recorded")
     elif checksum != expected.lower():
         other = f" If you have checked another version, give its checksum: sha256='{checksum}'." * (what == "archive")
         raise DatasetError(
@@ -205,7 +205,7 @@ def _compare(record: Path, what: str, checksum: str, place: Path) -> None:
     known = json.loads(record.read_text("utf-8")) if record.exists() else {}
     if known.get(what, checksum) != checksum:
         raise DatasetError(
-            f"{place}: the {what} is not as it was when it was fetched first (SHA-256 {checksum}, then {known[what]}). "
+            f"{place}: the {what} has changed since it was fetched first (SHA-256 {checksum}, then {known[what]}). "
             f"Delete it to fetch it again; if the new one is wanted, delete {record} too."
         )
 

@@ -53,11 +53,11 @@ class FrozenScan:
 
 
 def frozen_folds(name: str, dataset: Dataset, on_problem: str = "error") -> list[Dataset]:
-    """Return the scans of each fold, with the groups by which they were kept together.
+    """Return the scans of each fold, with the groups that were kept together.
 
     Args:
         name: Name of the folds: ``"busi-v1"``, ``"bus-bra-v1"`` or ``"bus-uclm-v1"``.
-        dataset: The data set, of which the scans are found by their pixels.
+        dataset: The data set; its scans are recognised by their pixels.
         on_problem: ``"error"`` raises an error if the scans are not the same; ``"skip"`` uses those that both have, with a warning.
 
     Raises:

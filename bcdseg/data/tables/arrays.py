@@ -30,7 +30,7 @@ class ArrayFiles:
     """
 
     def __init__(self, columns: Mapping[str, str | None]) -> None:
-        self._asked = columns
+        self._columns = columns
         self._fields: dict[tuple[str, ...], Mapping[str, str]] = {}
 
     def stored_item(self, item: Row, number: int, table: str) -> Row:
@@ -38,7 +38,7 @@ class ArrayFiles:
         names = tuple(item)
         if names not in self._fields:
             try:
-                self._fields[names] = match_columns(names, self._asked, table).fields
+                self._fields[names] = match_columns(names, self._columns, table).fields
             except DatasetError:
                 self._fields[names] = {}
         return self.stored(item, self._fields[names], number, table)

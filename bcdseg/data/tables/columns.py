@@ -81,34 +81,34 @@ class Columns:
     unused: tuple[str, ...]
 
 
-def match_columns(names: Sequence[str], asked: Mapping[str, str | None], table: str) -> Columns:
+def match_columns(names: Sequence[str], mapping: Mapping[str, str | None], table: str) -> Columns:
     """Find the columns of the fields and facts, by the caller's mapping and else by their names.
 
     Args:
         names: The columns of the table.
-        asked: Columns by field or fact; None leaves a field out.
+        mapping: Columns by field or fact; None leaves a field out.
         table: Name of the table in errors.
 
     Raises:
         OptionError: The mapping names an unknown field.
         DatasetError: The mapping names a column that the table lacks, or two columns could be the same field.
     """
-    for field in asked:
+    for field in mapping:
         if not (field in FIELDS or field in FACTS or field.startswith(OWN_FACT)):
             raise OptionError(
                 f"columns: {field!r} is neither a field nor a fact. Fields are {', '.join(FIELDS)}; facts are {', '.join(FACTS)}, "
                 f"and {OWN_FACT}NAME for one of your own."
             )
-    chosen = {field: _named(names, column, table) for field, column in asked.items() if column is not None}
+    chosen = {field: _named(names, column, table) for field, column in mapping.items() if column is not None}
     free = [name for name in names if name not in chosen.values()]
     fields = {field: chosen[field] for field in FIELDS if field in chosen}
     for field in FIELDS:
-        if field not in asked and (column := _field_column(field, free, table)):
+        if field not in mapping and (column := _field_column(field, free, table)):
             fields[field] = column
     facts = {field.removeprefix(OWN_FACT): column for field, column in chosen.items() if field not in FIELDS}
     for name in free:
         fact = _fact(name)
-        if fact and name not in fields.values() and fact not in facts and fact not in asked:
+        if fact and name not in fields.values() and fact not in facts and fact not in mapping:
             facts[fact] = name
     used = {*fields.values(), *facts.values()}
     return Columns(fields, facts, tuple(name for name in names if name not in used))

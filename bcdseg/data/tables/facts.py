@@ -10,6 +10,8 @@ from typing import Any
 from bcdseg.data.readers import mapped
 from bcdseg.data.tables.columns import FACTS
 from bcdseg.data.tables.files import cell_text
+from bcdseg.errors import DataWarning
+from bcdseg.messages import name_some, warn_caller
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.types import Fact, Sample
 
@@ -19,27 +21,50 @@ RECEPTORS = ("er", "pr", "her2")
 NEGATIVE = "-"
 
 
-def read_facts(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> list[dict[str, Fact]]:
+def is_unknown(cell: str) -> bool:
+    """Return whether the text of a cell stands for an unknown value: ``NA``, ``?``, ``unknown`` and others."""
+    return cell.lower() in UNKNOWN
+
+
+def read_facts(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], table: str, first_row: int = 2
+) -> list[dict[str, Fact]]:
     """Return the facts of each row of a table, without the unknown ones.
 
-    ``-`` is unknown, except as the status of a receptor, where it is negative. Ages, and facts that the library has no name for,
-    are numbers where all cells of their column are; other facts are texts, so that BI-RADS 4 and 4a are values of one kind.
+    ``-`` is unknown, except as the status of a receptor, where it is negative. Ages are numbers: if some cells of their column are,
+    the others are unknown, with a warning. Facts that the library has no name for are numbers if all cells of their column are.
+    Other facts are texts, so that BI-RADS 4 and 4a are values of one kind.
 
     Args:
         rows: The rows.
         columns: Column of each fact.
+        table: Name of the table in warnings.
+        first_row: Number of the first row in warnings.
     """
     facts: list[dict[str, Fact]] = [{} for _ in rows]
     for name, column in columns.items():
         cells = [cell_text(row.get(column)) for row in rows]
         values = (NEGATIVE,) if name in RECEPTORS else ()
-        known = [cell if cell in values or cell.lower() not in UNKNOWN else "" for cell in cells]
-        numbers = [_number(cell) for cell in known if cell] if name in NUMBERS or name not in FACTS else [None]
-        in_numbers = all(number is not None for number in numbers)
-        for own, cell in zip(facts, known, strict=True):
-            if cell:
-                own[name] = _number(cell) or 0 if in_numbers else cell
+        known = [cell if cell in values or not is_unknown(cell) else "" for cell in cells]
+        numbers = [_number(cell) if cell else None for cell in known]
+        texts = [at for at, cell in enumerate(known) if cell and numbers[at] is None]
+        if name in NUMBERS and texts and any(number is not None for number in numbers):
+            _warn_of_texts(table, column, [(first_row + at, known[at]) for at in texts])
+            in_numbers = True
+        else:
+            in_numbers = (name in NUMBERS or name not in FACTS) and not texts
+        for own, cell, number in zip(facts, known, numbers, strict=True):
+            if in_numbers and number is not None:
+                own[name] = number
+            elif cell and not in_numbers:
+                own[name] = cell
     return facts
+
+
+def _warn_of_texts(table: str, column: str, cells: Sequence[tuple[int, str]]) -> None:
+    named = name_some([f"row {row} {cell!r}" for row, cell in cells])
+    message = f"{table}: {column!r} is not a number in {named}, so it is unknown there. Write one number in each cell."
+    warn_caller(message, DataWarning)
 
 
 def with_header_facts(samples: Sequence[Sample]) -> list[Sample]:
