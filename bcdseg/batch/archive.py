@@ -14,11 +14,10 @@ from typing import Any
 from bcdseg.batch.dispatch import Dispatch
 from bcdseg.batch.run_manifest import Journal, Record
 from bcdseg.batch.storage import as_path, parquet_bytes
-from bcdseg.batch.worker import Asked, Worker, WorkerJob, WorkerResult, failed_result
+from bcdseg.batch.worker import Worker, WorkerJob, WorkerOptions, WorkerResult, failed_result
 from bcdseg.errors import ClusterError, OptionError
 from bcdseg.extras import require
-from bcdseg.files import check_free, write_whole
-from bcdseg.inference.writers import json_bytes, output_names, write_pictures
+from bcdseg.inference.writers import json_bytes, output_names
 from bcdseg.model.model import Model
 from bcdseg.runtimes.graph import cores
 from bcdseg.types import Failure
@@ -43,38 +42,36 @@ class Workers:
 class Archive:
     """Output folder of an archive run: masks and a run manifest during the run, tables at its end."""
 
-    def __init__(self, folder: Path, files: Sequence[str], journal: Journal, *, overwrite: bool) -> None:
+    def __init__(self, folder: Path, files: Sequence[str], journal: Journal) -> None:
         require("pyarrow.parquet", extra="ray", purpose="The engine ray")  # fails here rather than when the table is written
         self.folder, self.journal = folder, journal
         self.files = list(files)
-        self.overwrite = overwrite or journal.goes_on
         self._names = dict(zip(files, output_names([as_path(file) for file in files]).values(), strict=True))
-        check_free([folder / TABLE, folder / CLIPS], overwrite=self.overwrite)
+        journal.check_free([TABLE, CLIPS])
 
     def fill(
-        self, model: Model, asked: Asked, workers: Workers, watch: Callable[[Iterator[Record], int], Iterator[Record]]
+        self, model: Model, options: WorkerOptions, workers: Workers, watch: Callable[[Iterator[Record], int], Iterator[Record]]
     ) -> None:
         """Predict the files that are not done. Also when it is stopped, the tables contain the files that are done.
 
         Args:
             model: Model, sent to each worker once.
-            asked: Options for all files.
+            options: Options for all files.
             workers: The workers.
             watch: Function from the iterator of records and their number to an iterator of the same records, for a progress bar.
         """
-        model.predict((), **asked.options)  # reports wrong options here, and builds a graph once rather than in each worker
+        model.predict((), **options.predict_options)  # reports wrong options here, and builds a graph once instead of per worker
         left = self.journal.left(self.files)
-        kinds = [*["mask"] * asked.masks, *["overlay", "heatmap"] * asked.overlay]
-        pictures = (self.folder / f"{self._names[file]}_{kind}.png" for file in left for kind in kinds)
-        check_free(pictures, overwrite=self.overwrite)
-        self.journal.begin()
+        kinds = [*["mask"] * options.masks, *["overlay", "heatmap"] * options.overlay]
+        self.journal.check_free(f"{self._names[file]}_{kind}.png" for file in left for kind in kinds)
+        self.journal.write_header(self.files)
         try:
-            for _ in watch(self._records(left, model, asked, workers), len(left)):
+            for _ in watch(self._records(left, model, options, workers), len(left)):
                 pass
         finally:
             self._write_tables(model.classes)
 
-    def _records(self, left: Sequence[str], model: Model, asked: Asked, workers: Workers) -> Iterator[Record]:
+    def _records(self, left: Sequence[str], model: Model, options: WorkerOptions, workers: Workers) -> Iterator[Record]:
         if not left:
             return
         with connected(workers.address, workers=workers.count) as ray:
@@ -82,15 +79,15 @@ class Archive:
 
             def number() -> int:
                 there = ray.cluster_resources()
-                return workers.count or int(there.get("GPU", 0) if kind == "cuda" else there.get("CPU", 0) // asked.threads)
+                return workers.count or int(there.get("GPU", 0) if kind == "cuda" else there.get("CPU", 0) // options.threads)
 
             if number() < 1:
                 raise OptionError(f"device={model.device!r}: the cluster has none. Choose another device, or another cluster.")
-            resources = {"num_gpus": 1} if kind == "cuda" else {"num_cpus": asked.threads}
+            resources = {"num_gpus": 1} if kind == "cuda" else {"num_cpus": options.threads}
             remote, sent = ray.remote(Worker).options(**resources), ray.put(model)
             dispatch = Dispatch(
                 ray,
-                lambda: remote.remote(sent, asked),
+                lambda: remote.remote(sent, options),
                 workers=lambda: min(number(), len(left)),
                 together=TOGETHER.get(kind, 1),
                 classes=model.classes,
@@ -105,15 +102,15 @@ class Archive:
 
     def _written(self, result: WorkerResult, classes: Sequence[str]) -> Record:
         """Write the masks and overlays of a file; return its record, or a failure where one can't be written."""
-        error = write_pictures(self.folder, result.pictures, overwrite=self.overwrite)
+        error = self.journal.write_pictures(result.pictures)
         return result.record if error is None else failed_result(Failure(result.record.file, error), classes).record
 
     def _write_tables(self, classes: Sequence[str]) -> None:
         table = parquet_bytes(self.journal.records(self.files), classes)
-        write_whole(self.folder / TABLE, table, overwrite=self.overwrite)
+        self.journal.write(TABLE, table)
         clips = [record.clip for record in self.journal.records(self.files) if record.clip is not None]
         if clips:
-            write_whole(self.folder / CLIPS, json_bytes(clips), overwrite=self.overwrite)
+            self.journal.write(CLIPS, json_bytes(clips))
 
 
 SILENT = {"RAY_enable_metrics_collection": "0"}  # usage statistics: see bcdseg.extras

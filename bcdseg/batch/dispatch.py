@@ -13,9 +13,9 @@ from bcdseg.errors import ClusterError, ImageError
 from bcdseg.types import Failure
 
 TRIES = 3
-AHEAD = 2  # tasks submitted to a worker at once, so that it never waits for the next one
+AHEAD = 2  # tasks submitted to a worker in advance, so that it never waits for the next one
 TASKS = 8  # the files that are left are divided into this many tasks per worker, so that none waits long for the last task
-CHECK = 5.0  # seconds between two looks at the size of the cluster
+CHECK = 5.0  # seconds between checks of the size of the cluster
 PATIENCE = 300.0  # seconds without any worker after which the run ends
 
 
@@ -30,8 +30,8 @@ class FileTask:
 class Dispatch:
     """Dispatcher of files to workers.
 
-    A worker gets files when it has started. So a cluster that has no room for a worker, because a node was lost or other programs
-    use it, delays no file; and workers are added while there is room for more.
+    A worker gets files when it has started. So a cluster without resources for a worker, because a node was lost or other programs
+    use it, delays no file; and workers are added while there are resources for more.
 
     A file that could not be read, and those of a worker that died, are tried again at the end, each alone, so that one that kills
     its worker affects no other file. After three tries the file's result is a failure with the reason.
@@ -142,7 +142,7 @@ class Dispatch:
             yield job, found[job.file]
 
     def _drop(self, worker: Any, error: Any) -> None:
-        """Forget a worker that died. Another one replaces it at once."""
+        """Forget a worker that died. Another one replaces it immediately."""
         if getattr(error, "actor_init_failed", False):
             raise ClusterError(f"Workers can't start: {_last_line(error)}") from error
         self._in_hand.pop(worker, None)

@@ -11,17 +11,19 @@ from bcdseg.batch.run_manifest import Journal, Record, stamp_of
 from bcdseg.data.video import VideoFrame
 from bcdseg.dicom.scan import DicomFrame
 from bcdseg.errors import BcdsegError, ImageError, OptionError, OutputError, OutputExistsError
-from bcdseg.files import can_write, check_free, write_whole
+from bcdseg.files import can_write
 from bcdseg.inference.annotations import COCO_FILE, annotation, annotation_endings, annotation_files, coco_file
 from bcdseg.inference.clips import ClipSummary, clip_file, summarize_clip, without_maps
 from bcdseg.inference.dicom_output import save_dicom_seg, save_dicom_sr
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.predictor import Result
-from bcdseg.inference.writers import csv_bytes, json_bytes, output_names, pictures_of, table_rows, write_pictures
+from bcdseg.inference.writers import csv_bytes, json_bytes, output_names, pictures_of, table_rows
 from bcdseg.sources import ImageSource, is_dicom, source_name
 from bcdseg.types import Failure
 
 KINDS = ("seg", "sr")
+CLIPS = "clips.json"
+TABLES = ("predictions.csv", "predictions.json", CLIPS)
 PROBE = 2**20  # bytes, about the size of a DICOM output file
 
 
@@ -32,48 +34,59 @@ class ClipFolder:
         problems: Messages for files whose DICOM output could not be written.
     """
 
-    def __init__(self, folder: Path | None, sources: Sequence[Path], *, kinds: Iterable[str], overwrite: bool) -> None:
-        self.folder, self.kinds = folder, tuple(kinds)
-        self.overwrite = overwrite
+    def __init__(self, journal: Journal, sources: Sequence[Path], *, kinds: Iterable[str]) -> None:
+        self.folder, self.journal, self.kinds = journal.folder, journal, tuple(kinds)
         self.problems: list[str] = []
-        self._targets: dict[str, Path] = {}
-        if self.kinds and folder is None:
-            raise OptionError("--dicom-seg and --dicom-sr write files: say where to with --out FOLDER.")
-        if self.kinds and folder is not None:
+        self._names: dict[str, str] = {}
+        if self.kinds and self.folder is None:
+            raise OptionError("--dicom-seg and --dicom-sr write files: give their folder with --out FOLDER.")
+        if self.kinds:
             files = list(dict.fromkeys(Path(clip_file(Failure(str(source), OptionError()))) for source in sources))
-            dicom = [file for file in files if is_dicom(file)]
-            if not dicom:
+            names = output_names(files)  # of all files, so that a DICOM file's output is next to its mask
+            self._names = {file: name for file, name in names.items() if is_dicom(file)}
+            if not self._names:
                 raise OptionError("--dicom-seg and --dicom-sr refer to DICOM scans, and none of these is DICOM.")
-            self._targets = {file: folder / name for file, name in output_names(dicom).items()}
-            check_free((self._target(file, kind) for file in self._targets for kind in self.kinds), overwrite=overwrite)
+            journal.check_free(self._output(file, kind) for file in self._names for kind in self.kinds)
 
-    def sum_up(self, results: Sequence[Result]) -> ClipSummary | None:
-        """Write the DICOM output of a file; return its summary if it is a clip, else None."""
+    def sum_up(self, results: Sequence[Result]) -> tuple[ClipSummary | None, list[str]]:
+        """Write the DICOM output of a file; return its summary, which is None unless it is a clip, and the names of the output."""
         predictions = [result for result in results if isinstance(result, Prediction)]
         if not predictions:
-            return None
+            return None, []
         file = clip_file(predictions[0])
-        if file in self._targets:
-            self._write(file, predictions)
-        return None if predictions[0].frame is None else summarize_clip(results)
+        outputs = self._write(file, predictions) if file in self._names else []
+        return (None if predictions[0].frame is None else summarize_clip(results)), outputs
 
-    def _write(self, file: str, predictions: Sequence[Prediction]) -> None:
+    def written(self, files: Iterable[str]) -> Iterator[tuple[str, list[Path]]]:
+        """Yield those of the files that have DICOM output, and its paths, the report first."""
+        for file in files:
+            if file in self._names and self.folder is not None:
+                paths = [self.folder / self._output(file, kind) for kind in sorted(self.kinds, reverse=True)]
+                if there := [path for path in paths if path.is_file()]:
+                    yield file, there
+
+    def _write(self, file: str, predictions: Sequence[Prediction]) -> list[str]:
+        """Write the DICOM output of a file, and return the names of what could be written."""
+        assert self.folder is not None
+        outputs = []
         for kind in self.kinds:
             if kind == "seg" and predictions[0].mask is None:
                 continue
-            save = save_dicom_seg if kind == "seg" else save_dicom_sr
+            save, output = save_dicom_seg if kind == "seg" else save_dicom_sr, self._output(file, kind)
             try:
-                save(predictions, self._target(file, kind), overwrite=self.overwrite)
+                self.journal.claim([output])
+                save(predictions, self.folder / output, overwrite=True)
+                outputs.append(output)
             except (ImageError, OptionError) as error:  # an error of this file alone
                 self.problems.append(str(error))
             except (OutputError, OutputExistsError) as error:
-                if self.folder is None or not can_write(self.folder, PROBE):
+                if not can_write(self.folder, PROBE):
                     raise
                 self.problems.append(str(error))
+        return outputs
 
-    def _target(self, file: str, kind: str) -> Path:
-        target = self._targets[file]
-        return target.with_name(f"{target.name}_{kind}.dcm")
+    def _output(self, file: str, kind: str) -> str:
+        return f"{self._names[file]}_{kind}.dcm"
 
 
 Files = dict[str, list[ImageSource]]
@@ -110,7 +123,7 @@ def _gather_file(
     clips: ClipFolder,
     classes: Sequence[str],
 ) -> None:
-    held: list[Result] = []
+    kept: list[Result] = []
     found: dict[str, Any] = {"rows": [], "results": [], "pictures": [], "annotations": []}
     whole, problems = False, len(clips.problems)
     try:
@@ -120,12 +133,13 @@ def _gather_file(
             found["annotations"] += entries
             found["results"].append(result.to_dict())
             found["rows"] += table_rows([result], classes)
-            held.append(result if isinstance(result, Failure) else without_maps(result))
-        clip = clips.sum_up(held)
+            kept.append(result if isinstance(result, Failure) else without_maps(result))
+        clip, outputs = clips.sum_up(kept)
         found["clip"] = clip and clip.to_dict()
-        whole = len(clips.problems) == problems and not any(isinstance(result, Failure) for result in held)
+        found["pictures"] += outputs
+        whole = len(clips.problems) == problems and not any(isinstance(result, Failure) for result in kept)
     finally:
-        if held:
+        if kept:
             journal.add(Record(file=file, stamp=stamp_of(file), whole=whole, **found))
 
 
@@ -137,30 +151,28 @@ def paths_of(files: Files) -> list[Path]:
 class OutputFolder:
     """Output folder of a run: a mask, an overlay and an annotation per scan where configured, and tables at the end.
 
-    Names are those of the scans below their common folder; names too long for a file end in a hash. Existing files are checked for
-    before anything is predicted.
+    Names are those of the scans below their common folder; names too long for a file end in a hash. Files that exist and that no
+    run has written are reported before anything is predicted.
     """
 
     def __init__(
         self,
         folder: Path,
         sources: Sequence[Path],
+        journal: Journal,
         *,
         masks: bool = True,
         overlay: bool,
         annotations: str | None = None,
-        overwrite: bool,
     ) -> None:
-        self.folder = folder
+        self.folder, self.journal = folder, journal
         self.masks = masks
         self.annotations = annotations
         self.overlay = overlay
-        self.overwrite = overwrite
         self._names = output_names(sources)
-        self.tables = [folder / "predictions.csv", folder / "predictions.json", folder / "clips.json"]
         kinds = [*["_mask.png"] * masks, *["_overlay.png", "_heatmap.png"] * overlay, *annotation_endings(annotations)]
-        tables = [*self.tables, *[folder / COCO_FILE] * (annotations == "coco")]
-        check_free([*tables, *(folder / f"{name}{kind}" for name in self._names.values() for kind in kinds)], overwrite=overwrite)
+        tables = [*TABLES, *[COCO_FILE] * (annotations == "coco")]
+        journal.check_free([*tables, *(f"{name}{kind}" for name in self._names.values() for kind in kinds)])
 
     def add(self, result: Result) -> tuple[Result, list[str], list[dict[str, Any]]]:
         """Write the mask, the overlays and the annotation of one result.
@@ -184,7 +196,7 @@ class OutputFolder:
                 entries = [annotation(result, self.annotations, name, self.folder)]
         except BcdsegError as problem:
             return Failure(result.source, problem), [], []
-        error = write_pictures(self.folder, pictures, overwrite=self.overwrite)
+        error = self.journal.write_pictures(pictures)
         return (result, list(pictures), entries) if error is None else (Failure(result.source, error), [], [])
 
     def write_tables(self, records: Sequence[Record], classes: Sequence[str]) -> None:
@@ -193,11 +205,10 @@ class OutputFolder:
         In COCO's format, the annotations of all scans are written too.
         """
         if self.annotations == "coco":
-            content = coco_file([entry for record in records for entry in record.annotations])
-            write_whole(self.folder / COCO_FILE, content, overwrite=self.overwrite)
+            self.journal.write(COCO_FILE, coco_file([entry for record in records for entry in record.annotations]))
         rows = [row for record in records for row in record.rows]
         results = [result for record in records for result in record.results]
         clips = [record.clip for record in records if record.clip is not None]
-        for path, content in zip(self.tables, (csv_bytes(rows, classes), json_bytes(results), json_bytes(clips)), strict=True):
-            if clips or path != self.tables[-1]:
-                write_whole(path, content, overwrite=self.overwrite)
+        for name, content in zip(TABLES, (csv_bytes(rows, classes), json_bytes(results), json_bytes(clips)), strict=True):
+            if clips or name != CLIPS:
+                self.journal.write(name, content)

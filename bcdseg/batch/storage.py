@@ -33,7 +33,7 @@ class Fetched(io.BytesIO):
 def list_files(places: Iterable[str]) -> dict[str, bool]:
     """List the image files of folders, patterns and addresses, each once, in the given order, without reading pixels.
 
-    Each file has a flag, whether it was named itself: a file in a folder may be no scan, one that was named must be.
+    Each file has a flag for whether it was named itself: a file in a folder may be something else than a scan, a named one may not.
     """
     files: dict[str, bool] = {}
     for place in places:
@@ -115,8 +115,8 @@ def parquet_bytes(records: Iterable[Record], classes: Sequence[str]) -> bytes:
     pyarrow = require("pyarrow", extra="ray", purpose="Parquet")
     parquet = require("pyarrow.parquet", extra="ray", purpose="Parquet")
     schema = pyarrow.schema([(name, _kind(pyarrow, name)) for name in (*columns_of(classes), DETAILS)])
-    held = io.BytesIO()
-    with parquet.ParquetWriter(held, schema) as writer:
+    buffer = io.BytesIO()
+    with parquet.ParquetWriter(buffer, schema) as writer:
         rows: list[dict[str, Any]] = []
         for record in records:
             rows += [_row(row, result) for row, result in zip(record.rows, record.results, strict=True)]
@@ -124,7 +124,7 @@ def parquet_bytes(records: Iterable[Record], classes: Sequence[str]) -> bytes:
                 writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
                 rows = []
         writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
-    return held.getvalue()
+    return buffer.getvalue()
 
 
 def _row(row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:

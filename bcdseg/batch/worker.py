@@ -30,11 +30,11 @@ class WorkerJob(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class WorkerOptions:
     """Options of an archive run for all files.
 
     Attributes:
-        options: Options of ``Model.predict``.
+        predict_options: Options of ``Model.predict``.
         frames: Step between the frames of a clip that are predicted.
         masks: Whether masks are written.
         overlay: Whether overlays with the outlines are written.
@@ -42,7 +42,7 @@ class Asked:
         threads: Threads of a worker on a CPU.
     """
 
-    options: Mapping[str, Any]
+    predict_options: Mapping[str, Any]
     frames: int
     masks: bool
     overlay: bool
@@ -60,16 +60,16 @@ class WorkerResult(NamedTuple):
 class Worker:
     """Ray actor that loads a model and predicts files, by default with one thread on one core."""
 
-    def __init__(self, model: Model, asked: Asked) -> None:
-        os.environ["OMP_NUM_THREADS"] = str(asked.threads)
-        torch.set_num_threads(asked.threads)
-        self._model, self._asked = model, asked
+    def __init__(self, model: Model, options: WorkerOptions) -> None:
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
+        torch.set_num_threads(options.threads)
+        self._model, self._options = model, options
 
     def predict(self, jobs: Sequence[WorkerJob]) -> list[WorkerResult]:
         """Return a result for each file; one that can't be read has rows with the error, one without a scan has no rows."""
         names = {job.file: job.name for job in jobs}
         without: list[WorkerResult] = []
-        stream = self._model.predict(self._scans(jobs, without), on_error="keep", **self._asked.options)
+        stream = self._model.predict(self._scans(jobs, without), on_error="keep", **self._options.predict_options)
         by_file = groupby(stream, key=lambda result: result.source if result.source in names else clip_file(result))
         results = [self._result_or_failure(file, names[file], of_file) for file, of_file in by_file]
         return [*results, *without]
@@ -77,7 +77,7 @@ class Worker:
     def _scans(self, jobs: Sequence[WorkerJob], without: list[WorkerResult]) -> Iterator[ImageSource]:
         for job in jobs:
             try:
-                scans = list(scans_of(job.file, self._asked.frames, named=job.file in self._asked.named))
+                scans = list(scans_of(job.file, self._options.frames, named=job.file in self._options.named))
             except EXITS:
                 raise
             except BaseException as error:  # a remote file system or a decoder may raise anything
@@ -101,23 +101,23 @@ class Worker:
         rows: list[dict[str, Any]] = []
         details: list[dict[str, Any]] = []
         pictures: dict[str, bytes] = {}
-        held: list[Result] = []
+        results: list[Result] = []
         for result in stream:
             rows += table_rows([result], self._model.classes)
             details.append(result.to_dict())
             if isinstance(result, Prediction):
                 own = name if result.frame is None else f"{name}_frame{result.frame}"
-                pictures |= pictures_of(result, own, masks=self._asked.masks, overlay=self._asked.overlay)
-            held.append(without_maps(result) if isinstance(result, Prediction) else result)
-        is_clip = any(isinstance(result, Prediction) and result.frame is not None for result in held)
+                pictures |= pictures_of(result, own, masks=self._options.masks, overlay=self._options.overlay)
+            results.append(without_maps(result) if isinstance(result, Prediction) else result)
+        is_clip = any(isinstance(result, Prediction) and result.frame is not None for result in results)
         record = Record(
             file=file,
             rows=rows,
             results=details,
-            clip=summarize_clip(held).to_dict() if is_clip else None,
+            clip=summarize_clip(results).to_dict() if is_clip else None,
             pictures=list(pictures),
             stamp=stamp_of(file),
-            whole=not any(isinstance(result, Failure) for result in held),
+            whole=not any(isinstance(result, Failure) for result in results),
         )
         return WorkerResult(record, pictures)
 

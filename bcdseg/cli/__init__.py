@@ -56,8 +56,8 @@ data.callback()(lambda: None)  # keeps `fetch` a subcommand of its own
 app.add_typer(data, name="data")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         echo(f"bcdseg {__version__}")
         raise typer.Exit
 

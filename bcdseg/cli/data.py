@@ -9,7 +9,7 @@ import typer
 
 from bcdseg.cli import options as common
 from bcdseg.cli.options import DataOptions, in_output, option_group
-from bcdseg.messages import list_some
+from bcdseg.messages import counted, list_some
 from bcdseg.terminal import echo, make_console
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def print_audit(audit: Audit, console: Console) -> None:
     from rich.table import Table
 
     twins = sum(len(group) for group in audit.duplicate_groups)
-    table = Table(title=escape(f"Audit of {audit.name}: {len(audit.samples)} scans"), title_justify="left")
+    table = Table(title=escape(f"Audit of {audit.name}: {counted(len(audit.samples), 'scan')}"), title_justify="left")
     table.add_column("found")
     table.add_column("how often", justify="right")
     table.add_row("groups of near-duplicates", str(len(audit.duplicate_groups)))
@@ -84,7 +84,7 @@ def print_audit(audit: Audit, console: Console) -> None:
         if finding.kind == "shortcut":
             console.print(finding.message, markup=False)
     if audit.conflicts:
-        console.print(f"The same scan under two labels ({len(audit.conflicts)} groups):")
+        console.print(f"The same scan under two labels ({counted(len(audit.conflicts), 'group')}):")
         console.print(list_some([", ".join(group) for group in audit.conflicts]), markup=False, soft_wrap=True)
 
 

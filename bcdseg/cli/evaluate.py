@@ -100,6 +100,33 @@ class Selection:
         return self.name is not None or self.exclude_training_samples
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """One of the models to evaluate, or predictions of another program: ``model`` is None."""
+
+    name: str
+    model: Model | None
+
+    def check(self, test: Dataset, options: dict[str, Any]) -> None:
+        """Raise the errors that need no prediction, so that they come before the work of any model."""
+        from bcdseg.evaluation.evaluate import check_evaluation
+        from bcdseg.evaluation.options import RequestedOptions
+
+        if self.model is None:
+            return
+        allowed = options.pop("allow_training_samples")
+        check_evaluation(self.model, test, RequestedOptions(**options), allow_training_samples=allowed)
+
+    def evaluate(self, test: Dataset, selection: Selection, options: dict[str, Any], for_models: dict[str, Any]) -> Evaluation:
+        """Return the results of the model or of the predictions."""
+        from bcdseg.evaluation.evaluate import evaluate
+        from bcdseg.evaluation.external_predictions import evaluate_predictions
+
+        if self.model is None:
+            return evaluate_predictions(self.name, test, subset=selection.is_subset, **options)
+        return evaluate(self.model, test, **for_models, **options)
+
+
 def evaluate_command(
     model: ModelOrPredictions,
     data: DataSets,
@@ -144,6 +171,7 @@ def evaluate_command(
         bcdseg evaluate mine HOSPITAL_A HOSPITAL_B -o external
     """
     from bcdseg.evaluation.report.files import check_report_free
+    from bcdseg.model.registry import load
 
     data_options = DataOptions(layout, columns, class_map)
     selection = Selection(split, part, exclude_training_samples or unseen)
@@ -169,23 +197,23 @@ def evaluate_command(
         return
     check_report_free(out, overwrite=overwrite)
     parts = _parts(data_options.open(data[0]), split, {selection.name, calibrate_on})
+    first = _Candidate(model, None if _is_predictions(model) else _load_calibrated(model, device, calibration, parts))
+    others = [_Candidate(name, None if _is_predictions(name) else load(name, device=device)) for name in compare or ()]
     test = parts[selection.name]
-    if _is_predictions(model):
-        from bcdseg.evaluation.external_predictions import evaluate_predictions
-
-        result, curves = evaluate_predictions(model, test, subset=selection.is_subset, **options), None
-    else:
-        from bcdseg.evaluation.evaluate import evaluate
-
-        loaded, curves = _load_calibrated(model, device, calibration, parts), _curves(Path(model))
-        test = without_training_samples(loaded, test) if selection.exclude_training_samples else test
-        result = evaluate(loaded, test, **for_models, **options)
+    if selection.exclude_training_samples:
+        for one in (first, *others):
+            test = test if one.model is None else without_training_samples(one.model, test)
     few: dict[str, Any] = {"draws": draws, "seed": seed, "gallery": 0}
-    allowed = for_models["allow_training_samples"]
-    others = [_evaluate_other(name, test, device, allowed, selection.is_subset, few) for name in compare or ()]
-    page = result.save(out, compared_with=others, training_curves=curves, overwrite=overwrite)
+    allowed = {"allow_training_samples": for_models["allow_training_samples"]}
+    first.check(test, {**options, **allowed})
+    for one in others:
+        one.check(test, {**few, **allowed})
+    compared = [one.evaluate(test, selection, few, allowed) for one in others]
+    result = first.evaluate(test, selection, options, for_models)  # last, because it takes longest, and errors should come early
+    curves = None if first.model is None else _curves(Path(model))
+    page = result.save(out, compared_with=compared, training_curves=curves, overwrite=overwrite)
     echo(repr(result)[1:-1])
-    for other in others:
+    for other in compared:
         echo(repr(result.compare(other)))
     echo(f"\nThe report is {page}")
 
@@ -197,7 +225,10 @@ def without_training_samples(model: Model, scans: Dataset) -> Dataset:
 
     left = exclude_training_samples(model, scans)
     if not left:
-        raise LeakError(f"{scans.name}: {model.name} was trained or chosen on all of these scans or their groups: none is left.")
+        raise LeakError(
+            f"{scans.name}: all of these scans, or other scans of their groups, are in the training or validation data of "
+            f"{model.name}: none is left."
+        )
     return left
 
 
@@ -213,7 +244,8 @@ def _check_combination(
             "Several data sets are evaluated as a whole, by one model: leave out --split, --part, --calibrate-on, --compare and "
             "--exclude-training-samples, and give a model, not predictions."
         )
-    if predictions and (calibration.part or selection.exclude_training_samples or costly):
+    only_predictions = predictions and all(map(_is_predictions, compare or ()))
+    if (predictions and (calibration.part or costly)) or (only_predictions and selection.exclude_training_samples):
         raise OptionError(
             f"{model}: contains predictions, not a model: leave out --calibrate-on, --robustness, --explain and "
             "--exclude-training-samples."
@@ -241,16 +273,6 @@ def _evaluate_external(
     found = evaluate_external(load(model, device=device), datasets, out=out, overwrite=overwrite, **options)
     echo(found.table())
     echo(f"The report is {out / 'external.html'}")
-
-
-def _evaluate_other(name: str, test: Dataset, device: str, allowed: bool, subset: bool, options: dict[str, Any]) -> Evaluation:
-    from bcdseg.evaluation.evaluate import evaluate
-    from bcdseg.evaluation.external_predictions import evaluate_predictions
-    from bcdseg.model.registry import load
-
-    if _is_predictions(name):
-        return evaluate_predictions(name, test, subset=subset, **options)
-    return evaluate(load(name, device=device), test, allow_training_samples=allowed, **options)
 
 
 def _subgroups(texts: Sequence[str]) -> dict[str, list[float] | None]:
@@ -282,8 +304,8 @@ def _parts(dataset: Dataset, split: Path | None, names: set[str | None]) -> dict
 
 def _is_predictions(name: str) -> bool:
     path = Path(name)
-    holds_model = any(path.glob("config.json")) or any(path.glob("*/config.json"))  # a run's folder contains it one level deeper
-    return path.suffix.lower() == ".csv" or (path.is_dir() and not holds_model)
+    has_model = any(path.glob("config.json")) or any(path.glob("*/config.json"))  # a run's folder contains it one level deeper
+    return path.suffix.lower() == ".csv" or (path.is_dir() and not has_model)
 
 
 def _curves(model: Path) -> Any:

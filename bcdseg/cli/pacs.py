@@ -33,7 +33,7 @@ in_server = option_group("Server")
 Url = Annotated[str, in_server("--server", metavar="URL", help="DICOMweb service: https://pacs.example.org/dicom-web.")]
 User = Annotated[str | None, in_server("--user", metavar="NAME", help="User of the server.")]
 PasswordFile = Annotated[
-    Path | None, in_server("--password-file", metavar="FILE", help=f"Password in a file; else from {PASSWORD}, or asked for.")
+    Path | None, in_server("--password-file", metavar="FILE", help=f"Password in a file; else from {PASSWORD}, or from a prompt.")
 ]
 TokenFile = Annotated[
     Path | None, in_server("--token-file", metavar="FILE", help=f"Bearer token in a file, in place of a user; else from {TOKEN}.")
@@ -41,7 +41,7 @@ TokenFile = Annotated[
 CaFile = Annotated[
     Path | None, in_server("--ca-file", metavar="FILE", help="Certificate authorities to trust (PEM), in place of the system's.")
 ]
-Timeout = Annotated[float, in_server("--timeout", metavar="SECONDS", help="Time to wait for an answer of the server.")]
+Timeout = Annotated[float, in_server("--timeout", metavar="SECONDS", help="Time to wait for a response of the server.")]
 Attempts = Annotated[int, in_server("--attempts", min=1, metavar="N", help="Times a request is sent if the connection fails.")]
 Studies = Annotated[list[str] | None, in_data("--study", metavar="UID", help="Study Instance UID; may be repeated.")]
 Query = Annotated[
@@ -50,6 +50,7 @@ Query = Annotated[
 ]
 Seg = Annotated[bool, in_results("--seg/--no-seg", help="Store outlines (DICOM SEG).")]
 Sr = Annotated[bool, in_results("--sr/--no-sr", help="Store measurements (DICOM SR).")]
+Root = Annotated[bool, in_results("--root/--no-root", help="Store a report that lists all results of a study (DICOM SR).")]
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def dicomweb_command(
     server: Url,
     study: Studies = None,
     query: Query = None,
+    root: Root = True,
     prediction: PredictionOptions = PredictionOptions(),
     connection: ConnectionOptions = ConnectionOptions(),
 ) -> None:
@@ -154,6 +156,7 @@ def dicomweb_command(
     if not study and not query:
         raise OptionError("Name the studies: --study UID, or --query KEYWORD=VALUE.")
     chosen, pacs = prediction.arguments(), connection.open(server)
+    chosen["kinds"] += ["root"] * root
     searched = _query(query) if query else None
     _print_results(predict_dicomweb(prediction.load_model(), pacs, study=study or None, query=searched, **chosen))
 
@@ -178,6 +181,8 @@ def _print_results(results: Iterable[PacsResult]) -> None:
             outcome = "failed" if result.error else "stored" if result.stored else "complete"
             counts[outcome] += 1
             echo(f"{result.image}: {_line(result)}", err=outcome == "failed")
+            if result.root:
+                echo(f"study {result.study}: a report that lists all results is stored")
     finally:
         echo(
             f"{counts['stored']} images with new results, {counts['complete']} that had all of them, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,10 @@ from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.cli import options as common
 from bcdseg.cli.options import in_data, in_hardware, in_output, option_group
 from bcdseg.cli.predict_outputs import Format, Outputs, PredictRun, predict_archive, predict_here
-from bcdseg.terminal import echo
+from bcdseg.terminal import echo, printable_name
+
+if TYPE_CHECKING:
+    from bcdseg.inference.sliding_window import Tiles
 
 in_inference, in_dicom, in_archive = option_group("Inference"), option_group("DICOM"), option_group("Archives")
 
@@ -60,7 +63,7 @@ Paths = Annotated[
     typer.Argument(
         metavar="PATH",
         help="Images, DICOM clips, folders or patterns; with --engine ray also addresses such as s3://bucket/folder. "
-        "Masks and overlays (*_mask.png, *_overlay.png) are left out.",
+        "Masks and overlays of scans (*_mask.png, *_overlay.png) are left out.",
     ),
 ]
 Out = Annotated[
@@ -73,6 +76,7 @@ Overlay = Annotated[bool, in_output("--overlay/--no-overlay", help="Whether to w
 Annotations = Annotated[
     AnnotationFormat | None, in_output("--annotations", help="Also write outlines as polygons, for annotation tools.")
 ]
+Overwrite = Annotated[bool, in_output("--overwrite", help="Replace the earlier run in the folder; its files are removed.")]
 Resume = Annotated[bool, in_output("--resume", help="Resume the stopped run in the folder.")]
 RuntimeName = Annotated[
     str,
@@ -91,18 +95,25 @@ ShardName = Annotated[
     str | None,
     in_archive(
         metavar="I/N",
-        help="Only part I of N parts of the files, such as 2/8: each machine predicts one part into a folder of its ",
+        help="Only part I of N parts of the files, such as 2/8: each machine predicts one part, with its own --out.",
     ),
 ]
 Mode = Annotated[ModeName, in_inference(help="Whole scans, tiles at native resolution, or (auto) tiles for large scans.")]
-TileScale = Annotated[float, in_inference(metavar="FACTOR", help="Scale of a scan before it is cut into tiles; 1 is native.")]
-TileOverlap = Annotated[float, in_inference(metavar="FRACTION", help="Fraction of a tile's side that the next tile shares.")]
+TileScale = Annotated[
+    float | None,
+    in_inference(metavar="FACTOR", show_default="1.0", help="Scale of a scan before it is cut into tiles; 1 is native."),
+]
+TileOverlap = Annotated[
+    float | None,
+    in_inference(metavar="FRACTION", show_default="0.25", help="Fraction of a tile's side that the next tile shares."),
+]
 Tta = Annotated[
     Augmentation, in_inference(help="Test-time augmentation: mirrored (flip), also at a smaller scale (full); adds a spread.")
 ]
 Explain = Annotated[bool, in_inference("--explain", help="Also write Grad-CAM maps of the predicted class: a hint, no evidence.")]
 DicomSeg = Annotated[bool, in_dicom("--dicom-seg", help="Write outlines of DICOM scans as DICOM-SEG too.")]
 DicomSr = Annotated[bool, in_dicom("--dicom-sr", help="Write measurements of DICOM scans as DICOM reports too.")]
+DicomRoot = Annotated[bool, in_dicom("--dicom-root", help="Write a DICOM report per study that lists its DICOM results too.")]
 IdentityOption = Annotated[
     IdentityName | None,
     in_dicom(
@@ -129,7 +140,7 @@ def predict_command(
     masks: Masks = True,
     overlay: Overlay = True,
     annotations: Annotations = None,
-    overwrite: common.Overwrite = False,
+    overwrite: Overwrite = False,
     resume: Resume = False,
     model: common.ModelName = DEFAULT_MODEL,
     threshold: common.Threshold = None,
@@ -137,12 +148,13 @@ def predict_command(
     spacing: Spacing = None,
     frames: common.Frames = 1,
     mode: Mode = ModeName.whole,
-    tile_scale: TileScale = 1.0,
-    tile_overlap: TileOverlap = 0.25,
+    tile_scale: TileScale = None,
+    tile_overlap: TileOverlap = None,
     tta: Tta = Augmentation.none,
     explain: Explain = False,
     dicom_seg: DicomSeg = False,
     dicom_sr: DicomSr = False,
+    dicom_root: DicomRoot = False,
     identity: IdentityOption = None,
     keep_identifiers: KeepIdentifiers = False,
     device: common.Device = "auto",
@@ -169,17 +181,21 @@ def predict_command(
     from bcdseg.batch.run_manifest import fingerprint, settings_of
     from bcdseg.batch.shards import Shard
     from bcdseg.errors import OptionError
-    from bcdseg.inference.sliding_window import Tiles
     from bcdseg.model.registry import load
 
     kinds = [kind for kind, wanted in (("seg", dicom_seg), ("sr", dicom_sr)) if wanted]
     named = annotations.value if annotations else None
-    outputs = Outputs(out, format, masks, overlay, named, kinds, overwrite=overwrite, resume=resume)
+    outputs = Outputs(out, format, masks, overlay, named, kinds, dicom_root, overwrite=overwrite, resume=resume)
+    _check_root(outputs, shard)
     _check_engine(engine, outputs, ray_only=(ray_address, workers))
+    if explain and (out is None or not overlay):
+        raise OptionError("--explain writes maps next to the overlays: name their folder with --out FOLDER, without --no-overlay.")
+    tiles = _tiles(mode, tile_scale, tile_overlap)
+    paths = _without_results(paths)
     loaded = load(model, device=device, runtime=runtime, precision=precision)
     if named is not None and loaded.config.decoder is None:
         raise OptionError(f"--annotations: {loaded.name} only classifies, so that there are no outlines to write.")
-    asked: dict[str, Any] = {
+    predict_options: dict[str, Any] = {
         "spacing": spacing,
         "threshold": threshold,
         "explain": explain,
@@ -189,15 +205,16 @@ def predict_command(
         "tta": tta.value,
     }
     run_on = {"device": loaded.device, "runtime": loaded.runtime, "precision": loaded.precision, "engine": engine.value}
-    written = {"annotations": named, "masks": masks, "overlay": overlay, "dicom": kinds}
+    written = {"annotations": named, "masks": masks, "overlay": overlay, "dicom": [*kinds, *["root"] * dicom_root]}
     part = Shard.parse(shard) if shard is not None else None
-    read = {"frames": frames, "tile_scale": tile_scale, "tile_overlap": tile_overlap, "shard": shard}
+    window = {"tile_scale": tiles and tiles.scale, "tile_overlap": tiles and tiles.overlap}
+    read = {"frames": frames, **window, "shard": shard}
     weights = fingerprint(loaded)
     run = PredictRun(
         paths=paths,
         frames=frames,
-        asked={**asked, "batch_size": batch_size, "tiles": Tiles(scale=tile_scale, overlap=tile_overlap)},
-        settings=settings_of(loaded.name, weights, {**asked, **run_on, **written, **read}),
+        predict_options={**predict_options, "batch_size": batch_size, "tiles": tiles},
+        settings=settings_of(loaded.name, weights, {**predict_options, **run_on, **written, **read}),
         outputs=outputs,
         shard=part,
     )
@@ -205,6 +222,29 @@ def predict_command(
         predict_archive(loaded, run, address=ray_address, workers=workers)
     else:
         predict_here(loaded, run)
+
+
+def _tiles(mode: ModeName, scale: float | None, overlap: float | None) -> Tiles | None:
+    from bcdseg.errors import OptionError
+    from bcdseg.inference.sliding_window import Tiles
+
+    if mode is ModeName.whole:
+        if scale is not None or overlap is not None:
+            raise OptionError("--tile-scale and --tile-overlap are options of tiles: give --mode tiles or --mode auto too.")
+        return None
+    default = Tiles()
+    return Tiles(scale=default.scale if scale is None else scale, overlap=default.overlap if overlap is None else overlap)
+
+
+def _without_results(paths: list[str]) -> list[str]:
+    """Leave out masks and overlays of scans that are given too, as a shell does for ``scans/*.png``, and report it."""
+    from bcdseg.data.readers import without_results
+    from bcdseg.messages import name_some
+
+    scans, results = without_results(paths)
+    if results:
+        echo(f"bcdseg: masks and overlays of these scans are left out: {printable_name(name_some(results, 1))}", err=True)
+    return scans
 
 
 def _identity(identity: IdentityName | None, keep_identifiers: bool) -> str:
@@ -215,6 +255,15 @@ def _identity(identity: IdentityName | None, keep_identifiers: bool) -> str:
     if keep_identifiers:
         echo("bcdseg: --keep-identifiers is deprecated: write --identity pacs.", err=True)
     return "pacs" if keep_identifiers else identity.value if identity else "shared"
+
+
+def _check_root(outputs: Outputs, shard: str | None) -> None:
+    from bcdseg.errors import OptionError
+
+    if outputs.root and not outputs.kinds:
+        raise OptionError("--dicom-root lists the results of --dicom-seg and --dicom-sr: give one of them too.")
+    if outputs.root and shard is not None:
+        raise OptionError("--dicom-root lists all results of a study, and --shard divides studies: leave out one of them.")
 
 
 def _check_engine(engine: Engine, outputs: Outputs, *, ray_only: tuple[str | None, int | None]) -> None:

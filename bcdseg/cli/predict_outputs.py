@@ -39,6 +39,7 @@ class Outputs:
     Attributes:
         annotations: Format of annotations, or None.
         kinds: Kinds of DICOM output.
+        root: Whether to write a DICOM report per study that lists its results.
     """
 
     out: Path | None
@@ -47,6 +48,7 @@ class Outputs:
     overlay: bool
     annotations: str | None
     kinds: list[str]
+    root: bool
     overwrite: bool
     resume: bool
 
@@ -56,14 +58,14 @@ class PredictRun:
     """Options of one command.
 
     Attributes:
-        asked: Options of ``Model.predict``.
+        predict_options: Options of ``Model.predict``.
         settings: Settings that must be equal for a run to resume.
         shard: Part of the files to predict; None for all.
     """
 
     paths: list[str]
     frames: int
-    asked: dict[str, Any]
+    predict_options: dict[str, Any]
     settings: dict[str, Any]
     outputs: Outputs
     shard: Shard | None = None
@@ -71,8 +73,8 @@ class PredictRun:
 
 def interrupted(done: int, total: int, out: Path | None) -> typer.Exit:
     """Report an interruption by Ctrl-C, and return the exit with its status."""
-    go_on = f" Their predictions are in {out}/; the same command with --resume continues." if out else ""
-    echo(f"bcdseg: interrupted: {done} of {total} files are done.{go_on}", err=True)
+    hint = f" Their predictions are in {out}/; the same command with --resume continues." if out else ""
+    echo(f"bcdseg: interrupted: {done} of {total} files are done.{hint}", err=True)
     return typer.Exit(130)
 
 
@@ -120,6 +122,7 @@ def predict_here(model: Model, run: PredictRun) -> None:
     """Predict the scans in this process, and print the table."""
     from bcdseg.batch.run_manifest import Journal
     from bcdseg.batch.runner import ClipFolder, OutputFolder, by_file, gather, paths_of
+    from bcdseg.batch.study_roots import StudyRoots
     from bcdseg.inference.writers import common_folder
 
     outputs = run.outputs
@@ -127,16 +130,18 @@ def predict_here(model: Model, run: PredictRun) -> None:
     names = paths_of(files)
     settings = {**run.settings, "folder of the scans": str(common_folder(names))}
     journal = Journal(outputs.out, settings, resume=outputs.resume, overwrite=outputs.overwrite)
-    overwrite = outputs.overwrite or journal.goes_on
     wanted: dict[str, Any] = {"masks": outputs.masks, "overlay": outputs.overlay, "annotations": outputs.annotations}
-    folder = OutputFolder(outputs.out, names, **wanted, overwrite=overwrite) if outputs.out else None
-    clips = ClipFolder(outputs.out, names, kinds=outputs.kinds, overwrite=overwrite)
+    folder = OutputFolder(outputs.out, names, journal, **wanted) if outputs.out else None
+    clips = ClipFolder(journal, names, kinds=outputs.kinds)
+    identity = run.predict_options["identity"]
+    roots = StudyRoots(outputs.out, journal, identity=identity) if outputs.root and outputs.out else None
     left = {file: files[file] for file in journal.left(files)}
     sources = [scan for scans in left.values() for scan in scans]
-    with window_progress(0 if run.asked["mode"] == "whole" else len(sources)) as progress:
-        asked = {**run.asked, "tiles": replace(run.asked["tiles"], progress=progress)}
-        stream = model.predict(sources, on_error="keep", **asked)
-        journal.begin()
+    with window_progress(0 if run.predict_options["mode"] == "whole" else len(sources)) as progress:
+        tiles = run.predict_options["tiles"]
+        options = {**run.predict_options, "tiles": tiles and replace(tiles, progress=progress)}
+        stream = model.predict(sources, on_error="keep", **options)
+        journal.write_header(files)
         try:
             gather(with_progress(stream, len(sources)), left, journal, folder=folder, clips=clips, classes=model.classes)
         except KeyboardInterrupt:
@@ -145,8 +150,11 @@ def predict_here(model: Model, run: PredictRun) -> None:
             records = list(journal.records(files))
             if folder is not None:
                 folder.write_tables(records, model.classes)
+    if roots is not None:
+        roots.write(clips.written(record.file for record in records if record.whole), model=model.name)
     _show(records, model.classes, outputs.format, outputs.out)
-    failed = [*(row["error"] for record in records for row in record.rows if row.get("error")), *clips.problems]
+    problems = [*clips.problems, *(roots.problems if roots else ())]
+    failed = [*(row["error"] for record in records for row in record.rows if row.get("error")), *problems]
     for error in failed:
         echo(f"bcdseg: {printable_name(error)}", err=True)
     if failed:
@@ -193,7 +201,7 @@ def predict_archive(model: Model, run: PredictRun, *, address: str | None, worke
     from bcdseg.batch.archive import TABLE, Archive, Workers
     from bcdseg.batch.run_manifest import Journal
     from bcdseg.batch.storage import as_path, list_files
-    from bcdseg.batch.worker import Asked
+    from bcdseg.batch.worker import WorkerOptions
     from bcdseg.inference.writers import common_folder
 
     outputs = run.outputs
@@ -202,10 +210,12 @@ def predict_archive(model: Model, run: PredictRun, *, address: str | None, worke
     files, named = list(found), frozenset(file for file, alone in found.items() if alone)
     settings = {**run.settings, "folder of the scans": str(common_folder([as_path(file) for file in files]))}
     journal = Journal(outputs.out, settings, resume=outputs.resume, overwrite=outputs.overwrite)
-    archive = Archive(outputs.out, files, journal, overwrite=outputs.overwrite)
-    asked = Asked(options=run.asked, frames=run.frames, masks=outputs.masks, overlay=outputs.overlay, named=named)
+    archive = Archive(outputs.out, files, journal)
+    options = WorkerOptions(
+        predict_options=run.predict_options, frames=run.frames, masks=outputs.masks, overlay=outputs.overlay, named=named
+    )
     try:
-        archive.fill(model, asked, Workers(address=address, count=workers), with_progress)
+        archive.fill(model, options, Workers(address=address, count=workers), with_progress)
     except KeyboardInterrupt:
         raise interrupted(sum(1 for _ in journal.records(files)), len(files), outputs.out) from None
     errors = [row["error"] for record in journal.records(files) for row in record.rows if row.get("error")]

@@ -62,9 +62,9 @@ MaxMegapixels = Annotated[float, in_limits(metavar="MP", help="Million pixels of
 Timeout = Annotated[float, in_limits(metavar="SECONDS", help="Seconds for an upload to arrive, and as many for its response.")]
 ReadTimeout = Annotated[float, in_limits(metavar="SECONDS", help="Seconds of processor time to decode a file.")]
 Connections = Annotated[
-    int, in_limits(min=1, metavar="N", help="Connections at once; the one that was idle for longest is closed for a new one.")
+    int, in_limits(min=1, metavar="N", help="Simultaneous connections; the one that was idle for longest is closed for a new one.")
 ]
-Grace = Annotated[float, in_limits(metavar="SECONDS", help="Seconds to finish requests when the server is asked to end.")]
+Grace = Annotated[float, in_limits(metavar="SECONDS", help="Seconds to finish requests after a signal to end.")]
 AllowedHosts = Annotated[
     list[str] | None,
     in_network(

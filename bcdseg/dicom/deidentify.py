@@ -74,7 +74,9 @@ def read_reference(source: Any, *, identity: str) -> Any:
     """
     if not is_dicom(source):
         shown = source_name(source)
-        raise OptionError(f"{shown}: is no DICOM file, so no DICOM output can refer to it. Give source=, the DICOM file itself.")
+        raise OptionError(
+            f"{shown}: is not a DICOM file, so no DICOM output can refer to it. Give the DICOM file itself (in Python, source=)."
+        )
     name = source_name(source)
     with guarded(name):
         header = _header(source)

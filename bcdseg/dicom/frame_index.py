@@ -105,9 +105,9 @@ def _grouped(file: BinaryIO, offsets: Sequence[int], pieces: Sequence[Piece], co
     return _split(pieces, ends)
 
 
-def _split(pieces: Sequence[Piece], begins: Sequence[bool]) -> list[tuple[Piece, ...]]:
+def _split(pieces: Sequence[Piece], starts: Sequence[bool]) -> list[tuple[Piece, ...]]:
     frames: list[list[Piece]] = []
-    for piece, first in zip(pieces, begins, strict=False):
+    for piece, first in zip(pieces, starts, strict=False):
         if first or not frames:
             frames.append([])
         frames[-1].append(piece)

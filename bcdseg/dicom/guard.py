@@ -15,7 +15,7 @@ from bcdseg.sources import EXITS
 
 TALKERS = ("pydicom", "highdicom")
 DAMAGED = "the DICOM file is truncated or damaged ({}). Copy or export it again."
-UNFIT = "what its header says can't be copied into another DICOM file ({}). Write it with identity='shared', or correct the header."
+UNFIT = "values of its header can't be copied into another DICOM file ({}). Write it with identity='shared', or correct the header."
 PURPOSE = "Reading and writing DICOM"
 
 

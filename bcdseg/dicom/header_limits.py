@@ -80,19 +80,19 @@ class LimitedFile:
     Attributes:
         budget: Counter of what is read.
         inflated: Content of a file that is deflated as a whole, else None.
-        most_at_once: Largest number of bytes of a value that is read.
+        most_value_bytes: Largest number of bytes of a value that is read.
     """
 
     def __init__(self, file: BinaryIO, budget: HeaderBudget, *, inflated: bytes | None = None) -> None:
         self.budget, self.inflated = budget, inflated
-        self.most_at_once: float = MOST_VALUE_BYTES
+        self.most_value_bytes: float = MOST_VALUE_BYTES
         self.seek, self.tell = file.seek, file.tell
         self._file, self._in_charset = file, False
 
     def read(self, size: int = -1) -> bytes:
         """Read bytes, and none after a limit is reached."""
         if self.budget.problem is None:
-            most = MOST_CHARSET_BYTES if self._in_charset else self.most_at_once
+            most = MOST_CHARSET_BYTES if self._in_charset else self.most_value_bytes
             if size < 0:  # pydicom reads in this way what it then inflates without a limit
                 self.budget.refuse("is deflated, and its first element is not its length. Convert it: dcmconv +te IN OUT.")
             elif size > most:
@@ -128,7 +128,7 @@ def read_header(file: LimitedFile, keywords: Sequence[str], stop: Callable[[int,
     short = {CHARSET, *(tag for tag in tags if dictionary.dictionary_VR(tag) != "SQ")}
 
     def stopping(tag: int, vr: str | None, length: int) -> bool:
-        file.most_at_once = MOST_VALUE_BYTES if tag in short and length != UNDEFINED else MOST_BYTES
+        file.most_value_bytes = MOST_VALUE_BYTES if tag in short and length != UNDEFINED else MOST_BYTES
         return stop(tag, vr, length)
 
     header = pydicom("pydicom.filereader").read_partial(file, stopping, force=True, specific_tags=tags)
@@ -173,7 +173,7 @@ def _convert_sequence(dataset: Any, tag: Any, budget: HeaderBudget) -> list[Any]
         return []
     content = element.value or b""
     with LimitedFile(io.BytesIO(content), budget) as file:
-        file.most_at_once = MOST_BYTES
+        file.most_value_bytes = MOST_BYTES
         read = pydicom("pydicom.filereader").read_sequence
         order = element.is_implicit_VR, element.is_little_endian
         sequence = read(file, *order, len(content), pydicom("pydicom.charset").default_encoding)

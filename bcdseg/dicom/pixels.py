@@ -59,10 +59,10 @@ def _check_frame(raw: bytes, image: DicomImage, syntax: Any) -> None:
         return
     declared = declared_size(raw)
     if declared is None:
-        raise ImageError(f"{image.name}: a compressed frame is damaged or not what the file says. Copy or export it again.")
+        raise ImageError(f"{image.name}: a compressed frame is damaged, or not in the format of the header. Export it again.")
     if (declared.height, declared.width) != image.size or declared.samples > 4:
         raise ImageError(
-            f"{image.name}: a compressed frame says {declared.height}x{declared.width} pixels, "
+            f"{image.name}: a compressed frame has {declared.height}x{declared.width} pixels, "
             f"its header {image.size[0]}x{image.size[1]}. Export it again."
         )
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bcdseg import __version__
+from bcdseg.dicom.algorithm import MAKER, Algorithm, file_content
 from bcdseg.dicom.deidentify import RANDOM, ObjectUids, new_uid
 from bcdseg.dicom.guard import UNFIT, guarded, pydicom
 from bcdseg.dicom.report_regions import ellipse_outline, first_pixel, no_dimension
@@ -49,12 +48,12 @@ DESCRIPTORS: Mapping[str, tuple[tuple[str, str], Mapping[str, tuple[str, str]]]]
 }
 APPEARANCE = {
     "abrupt_edge": "Fraction of the outline with an abrupt edge",
-    "echo_ratio": "Mean gray of the core over that of the tissue beside it",
-    "echo_variation": "Gray deviation of the core over gray of the tissue beside it",
+    "echo_ratio": "Mean gray of the core over that of the adjacent tissue",
+    "echo_variation": "Gray deviation of the core over gray of the adjacent tissue",
     "echo_free": "Fraction of patches of the core that are almost black",
-    "posterior_ratio": "Mean gray behind over that of the tissue beside",
-    "posterior_left": "Mean gray behind the left half over that of the tissue beside",
-    "posterior_right": "Mean gray behind the right half over that of the tissue beside",
+    "posterior_ratio": "Mean gray behind over that of the adjacent tissue",
+    "posterior_left": "Mean gray behind the left half over that of the adjacent tissue",
+    "posterior_right": "Mean gray behind the right half over that of the adjacent tissue",
 }
 KNOWN_CLASSES = {"normal": "Normal", "benign": "Benign", "malignant": "Malignant"}
 
@@ -89,6 +88,19 @@ class FrameFindings:
     candidates: Sequence[MeasuredLesion] = ()
 
 
+def tracking_uid(reference: Any, algorithm: Algorithm, identifier: str, lesion: MeasuredLesion) -> str:
+    """Return the UID of an outline of an image, which is the same in each report and segmentation that contains this outline."""
+    ends = (*lesion.long_axis_ends, *lesion.short_axis_ends)
+    place = ", ".join(f"{row:.2f} {column:.2f}" for row, column in ends)
+    return new_uid(f"{identifier} at {place} in {reference.SOPInstanceUID} by {algorithm.device_uid}")
+
+
+def procedure_of(modality: str) -> Any:
+    """Return the code of the procedure that a report is about."""
+    codes = pydicom("pydicom.sr.codedict").codes
+    return codes.SCT.Mammography if modality == "MG" else codes.SCT.UltrasonographyOfBreast
+
+
 def encode_report(
     reference: Any, findings: Sequence[FrameFindings], *, algorithm: Algorithm, name: str, uids: ObjectUids = RANDOM
 ) -> bytes:
@@ -109,16 +121,16 @@ class _Writer:
     def __init__(self, reference: Any, algorithm: Algorithm, uids: ObjectUids) -> None:
         self.sr, self.codes = pydicom("highdicom.sr"), pydicom("pydicom.sr.codedict").codes
         self.reference, self.algorithm, self.uids = reference, algorithm, uids
-        self.method = self.sr.AlgorithmIdentification(name=algorithm.name, version=algorithm.version)
+        self.method = algorithm.identification()
 
     def write(self, findings: Sequence[FrameFindings]) -> bytes:
         report = self.sr.MeasurementReport(
-            observation_context=self._observer(),
-            procedure_reported=self.codes.SCT.Mammography if self._is_mammogram else self.codes.SCT.UltrasonographyOfBreast,
+            observation_context=self.algorithm.observation_context(),
+            procedure_reported=procedure_of(self.reference.Modality),
             imaging_measurements=[group for found in findings for group in self._groups(found)],
             title=self.codes.DCM.ImagingMeasurementReport,
         )
-        document = self.sr.ComprehensiveSR(
+        document = self.sr.Comprehensive3DSR(
             evidence=[self.reference],
             content=report[0],
             series_instance_uid=self.uids("series"),
@@ -135,13 +147,6 @@ class _Writer:
     @property
     def _is_mammogram(self) -> bool:
         return bool(self.reference.Modality == "MG")
-
-    def _observer(self) -> Any:
-        device = self.sr.DeviceObserverIdentifyingAttributes(
-            uid=new_uid(self.algorithm.name), name=MAKER, manufacturer_name=MAKER, model_name=self.algorithm.name
-        )
-        context = self.sr.ObserverContext(observer_type=self.codes.DCM.Device, observer_identifying_attributes=device)
-        return self.sr.ObservationContext(observer_device_context=context)
 
     def _groups(self, found: FrameFindings) -> list[Any]:
         """Return the measurement groups of a frame: its class, then its lesions and its candidates."""
@@ -187,7 +192,7 @@ class _Writer:
             (self.codes.UCUM.Millimeter, self.codes.UCUM.SquareMillimeter) if lesion.in_mm else (self._pixels(), self._pixels())
         )
         return self.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-            tracking_identifier=self._tracking(name, frame),
+            tracking_identifier=self._tracking(name, frame, lesion),
             referenced_region=self.sr.ImageRegion(graphic_type="POLYLINE", graphic_data=outline, source_image=image),
             finding_type=self.codes.SCT.Mass,
             algorithm_id=self.method,
@@ -229,9 +234,10 @@ class _Writer:
     def _measurement(self, name: Any, value: float, unit: Any, place: Sequence[Any] | None = None) -> Any:
         return self.sr.Measurement(name=name, value=round(float(value), 4), unit=unit, referenced_coordinates=place)
 
-    def _tracking(self, what: str, frame: int | None) -> Any:
+    def _tracking(self, what: str, frame: int | None, lesion: MeasuredLesion | None = None) -> Any:
         identifier = what if frame is None else f"frame {frame}, {what}"
-        return self.sr.TrackingIdentifier(uid=self.uids(identifier), identifier=identifier)
+        uid = self.uids(identifier) if lesion is None else tracking_uid(self.reference, self.algorithm, identifier, lesion)
+        return self.sr.TrackingIdentifier(uid=uid, identifier=identifier)
 
     def _class(self, label: str) -> Any:
         keyword = KNOWN_CLASSES.get(label.lower())
@@ -253,40 +259,3 @@ class _Writer:
 
 def _numbers(frame: int | None) -> list[int] | None:
     return None if frame is None else [frame]
-
-
-MAKER = "bcdseg"
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """The model as DICOM output names it, under the library's own name and version."""
-
-    model: str
-
-    @property
-    def name(self) -> str:
-        """Name of the library and the model, with at most 64 characters as DICOM requires."""
-        return f"{MAKER} {self.model}"[:64]
-
-    @property
-    def version(self) -> str:
-        """Version of the library."""
-        return __version__
-
-    @property
-    def equipment(self) -> dict[str, str]:
-        """Elements of the equipment module."""
-        return {
-            "manufacturer": MAKER,
-            "manufacturer_model_name": self.name,
-            "software_versions": self.version,
-            "device_serial_number": "none",
-        }
-
-
-def file_content(dataset: Any) -> bytes:
-    """Return the bytes of the file of a data set."""
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()

@@ -83,7 +83,7 @@ def _header_warnings(header: Any) -> tuple[Flag, ...]:
     modality = header.get("Modality")
     if modality and modality != "US":
         known = modality if isinstance(modality, str) and modality.isalpha() and len(modality) <= 4 else "another one"
-        warnings.append(Flag("not-ultrasound", f"The file says that its modality is {known}, not US (ultrasound)."))
+        warnings.append(Flag("not-ultrasound", f"The modality of the file is {known}, not US (ultrasound)."))
     return tuple(warnings)
 
 
@@ -144,7 +144,7 @@ def listed(path: Path) -> list[Path]:
     with guarded(name):
         budget = HeaderBudget(name, most_elements=MOST_DIRECTORY_ELEMENTS)
         with open_regular(path, name) as stored, plain(stored, name, budget) as file:
-            file.most_at_once = MOST_BYTES
+            file.most_value_bytes = MOST_BYTES
             contents = pydicom().dcmread(file, specific_tags=["DirectoryRecordSequence"])
             convert_header(contents, budget, only={tag_for("DirectoryRecordSequence"): frozenset(map(tag_for, DIRECTORY_RECORD))})
         records = contents.get("DirectoryRecordSequence") or ()

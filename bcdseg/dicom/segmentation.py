@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bcdseg.dicom.algorithm import Algorithm, file_content
 from bcdseg.dicom.deidentify import RANDOM, ObjectUids
 from bcdseg.dicom.guard import UNFIT, guarded, pydicom
 from bcdseg.dicom.header_limits import HeaderBudget, plain
 from bcdseg.dicom.reader import PER_FRAME, SHARED
-from bcdseg.dicom.report import Algorithm, file_content
+from bcdseg.dicom.report import MeasuredLesion, tracking_uid
 from bcdseg.errors import ImageError
 from bcdseg.sources import check_size, open_regular
 from bcdseg.types import Mask, Spacing
@@ -26,7 +27,7 @@ STACK = "1"
 BELOW = "below the presence threshold"
 NOMINAL = (1.0, 1.0)  # as readers of images assume where a scan has no scale, so that its outlines have the scan's size
 NOMINAL_SCALE = "The scale is unknown: 1 mm per pixel is nominal"
-UNKNOWN_SCALE = ", scale unknown"  # ends the names of segments, which viewers show beside their millimetres
+UNKNOWN_SCALE = ", scale unknown"  # ends the names of segments, which viewers show next to their millimetres
 LESION_COLOUR, CANDIDATE_COLOUR = (58401, 29471, 52288), (40007, 42800, 30170)  # CIELab: yellow and purple, as in overlays
 
 
@@ -38,11 +39,13 @@ class Segment:
         label: Name of the segment, at most 64 characters.
         maps: Frames x height x width: bool for a binary segmentation, float32 from 0 to 1 for one of probabilities.
         description: Sentence about the segment; empty for none.
+        finding: The only lesion of the segment, and its identifier in a report; None where the segment has another content.
     """
 
     label: str
     maps: NDArray[Any]
     description: str = ""
+    finding: tuple[str, MeasuredLesion] | None = None
 
 
 def candidate_label(number: int | None = None) -> str:
@@ -92,7 +95,7 @@ def _first_frame(
         segmentation_type="BINARY" if first.dtype == np.bool_ else "FRACTIONAL",
         max_fractional_value=WHOLE,
         segment_descriptions=[
-            _described(number, segment, "" if spacing else UNKNOWN_SCALE, algorithm, uids)
+            _described(number, segment, "" if spacing else UNKNOWN_SCALE, algorithm, _tracking(reference, segment, algorithm, uids))
             for number, segment in enumerate(segments, 1)
         ],
         series_instance_uid=uids("series"),
@@ -107,7 +110,15 @@ def _first_frame(
     )
 
 
-def _described(number: int, segment: Segment, ending: str, algorithm: Algorithm, uids: ObjectUids) -> Any:
+def _tracking(reference: Any, segment: Segment, algorithm: Algorithm, uids: ObjectUids) -> tuple[str, str]:
+    """Return the tracking identifier and UID of a segment: those of its only lesion in a report, or its own."""
+    if segment.finding is None:
+        return segment.label, uids(segment.label)
+    identifier, lesion = segment.finding
+    return identifier, tracking_uid(reference, algorithm, identifier, lesion)
+
+
+def _described(number: int, segment: Segment, ending: str, algorithm: Algorithm, tracking: tuple[str, str]) -> Any:
     highdicom, seg, codes = pydicom("highdicom"), pydicom("highdicom.seg"), pydicom("pydicom.sr.codedict").codes
     identification = highdicom.AlgorithmIdentificationSequence(
         name=algorithm.name, family=codes.DCM.ArtificialIntelligence, version=algorithm.version
@@ -119,8 +130,8 @@ def _described(number: int, segment: Segment, ending: str, algorithm: Algorithm,
         segmented_property_type=codes.SCT.Mass,
         algorithm_type=seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=identification,
-        tracking_uid=uids(segment.label),
-        tracking_id=segment.label,
+        tracking_id=tracking[0],
+        tracking_uid=tracking[1],
         anatomic_regions=[codes.SCT.Breast],
     )
     described.RecommendedDisplayCIELabValue = list(CANDIDATE_COLOUR if segment.label.endswith(BELOW) else LESION_COLOUR)
@@ -202,7 +213,7 @@ def read_outline(path: Path) -> Mask:
     name = str(path)
     with guarded(name):
         with open_regular(path, name) as stored, plain(stored, name, HeaderBudget(name, with_pixels=True)) as file:
-            file.most_at_once = math.inf
+            file.most_value_bytes = math.inf
             found = pydicom().dcmread(file, force=True)
         if found.get("SOPClassUID") not in SEGMENTATIONS:
             raise ImageError(f"{name}: is DICOM without an image, and no segmentation. {INSTEAD}")
@@ -217,7 +228,7 @@ def read_outline(path: Path) -> Mask:
 
 def _merged(found: Any, size: tuple[int, int]) -> Mask:
     least = int(found.MaximumFractionalValue) / 2 if found.SegmentationType == "FRACTIONAL" else 0
-    frames = pydicom("pydicom.pixels").pixel_array(found)  # all at once: single frames fail if their bits do not fill bytes
+    frames = pydicom("pydicom.pixels").pixel_array(found)  # all together: single frames fail if their bits do not fill bytes
     candidates = {int(one.SegmentNumber) for one in found.SegmentSequence if BELOW in str(one.get("SegmentLabel", ""))}
     shared, own = (found.get(SHARED) or [{}])[0], found.get(PER_FRAME) or []
     kept = [_declared(group, shared, *SEGMENT) not in candidates for group in own] if candidates else slice(None)
@@ -239,7 +250,7 @@ def _check_place(found: Any, name: str) -> None:
     if len({_source(group, shared) for group in own}) > 1:
         raise ImageError(f"{name}: outlines several images or frames. Each image of a data set has mask files of its own.")
     if {_declared(group, shared, *ORIENTATION) for group in own} - {None, UPRIGHT}:
-        raise ImageError(f"{name}: its outline lies turned or mirrored. {INSTEAD}")
+        raise ImageError(f"{name}: its outline is turned or mirrored. {INSTEAD}")
 
 
 def _source(group: Any, shared: Any) -> tuple[Any, ...]:

@@ -47,7 +47,7 @@ def save_annotations(
         folder: Folder to write.
         format: ``"coco"`` for ``annotations.json`` with polygons; ``"labelme"`` for ``NAME.json`` of each scan; ``"geojson"``
             for ``NAME.geojson`` of each scan.
-        tolerance: Greatest distance in pixels by which polygons may be simplified; with 0 they have exactly the mask's pixels.
+        tolerance: Largest deviation of simplified polygons, in pixels; with 0 they have exactly the mask's pixels.
         overwrite: Whether existing files may be replaced.
 
     Returns:
@@ -132,7 +132,7 @@ def annotation(prediction: Prediction, format: str, name: str, folder: Path, tol
         format: ``"coco"``, ``"labelme"`` or ``"geojson"``.
         name: Name of the scan's files below the folder, without an ending.
         folder: Folder of the file.
-        tolerance: Greatest distance in pixels by which polygons may be simplified.
+        tolerance: Largest deviation of simplified polygons, in pixels.
 
     Raises:
         OptionError: The prediction has no mask.
@@ -143,8 +143,8 @@ def annotation(prediction: Prediction, format: str, name: str, folder: Path, tol
     if format == "geojson":
         return _geojson(prediction, tolerance)
     if format == "labelme":
-        beside = Path(os.path.relpath(folder / path, (folder / name).parent)).as_posix()
-        return labelme.document(_scan(prediction, path), beside, tolerance)
+        relative = Path(os.path.relpath(folder / path, (folder / name).parent)).as_posix()
+        return labelme.document(_scan(prediction, path), relative, tolerance)
     entry = coco.entry_of(_scan(prediction, name + Path(path).suffix), "polygons", tolerance)
     return {**entry, "image": {**entry["image"], "path": path}}
 

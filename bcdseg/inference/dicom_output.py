@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bcdseg.dicom.algorithm import Algorithm
 from bcdseg.dicom.deidentify import RANDOM, ObjectUids, choose_identity, read_reference
-from bcdseg.dicom.report import Algorithm, FrameFindings, MeasuredLesion, encode_report
+from bcdseg.dicom.report import FrameFindings, MeasuredLesion, encode_report
 from bcdseg.dicom.segmentation import Segment, candidate_label, encode_segmentation
 from bcdseg.errors import OptionError
 from bcdseg.files import write_whole
@@ -21,6 +22,9 @@ from bcdseg.inference.lesions import Lesion, find_components
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction
     from bcdseg.types import Mask, Spacing
+
+Finding = tuple[str, MeasuredLesion]
+"""A lesion and its identifier in a report."""
 
 KINDS = ("binary", "probability", "lesions")
 MOST_BYTES = 2**31
@@ -69,11 +73,18 @@ def save_dicom_seg(
     file, model, predicted_for = _one(facts, path)
     chosen = choose_identity(identity, keep_identifiers, predicted_for)
     reference = _reference(file if source is None else source, outlines[0].map.shape, chosen)
-    return write_whole(Path(path), _encoded(outlines, reference, kind=kind, model=model, name=file), overwrite=overwrite)
+    content = _encoded(outlines, reference, kind=kind, algorithm=Algorithm(model), name=file)
+    return write_whole(Path(path), content, overwrite=overwrite)
 
 
 def encode_dicom_seg(
-    predictions: Prediction | Sequence[Prediction], reference: Any, *, kind: str = "binary", name: str, uids: ObjectUids = RANDOM
+    predictions: Prediction | Sequence[Prediction],
+    reference: Any,
+    *,
+    kind: str = "binary",
+    name: str,
+    weights: str = "",
+    uids: ObjectUids = RANDOM,
 ) -> bytes:
     """Encode outlines as ``save_dicom_seg`` does, as the bytes of a DICOM file.
 
@@ -82,18 +93,29 @@ def encode_dicom_seg(
         reference: Reference that ``read_reference`` returned.
         kind: ``"binary"``, ``"probability"`` or ``"lesions"``.
         name: Name of the source in errors.
+        weights: Hash of the model's weights; empty if unknown.
         uids: UIDs of the segmentation.
     """
     each = list(_each(predictions))
-    return _encoded([_outlines(one, kind) for one in each], reference, kind=kind, model=each[0].model, name=name, uids=uids)
+    algorithm = Algorithm(each[0].model, weights)
+    return _encoded([_outlines(one, kind) for one in each], reference, kind=kind, algorithm=algorithm, name=name, uids=uids)
+
+
+def segmentation_kind(predictions: Sequence[Prediction]) -> str:
+    """Return ``"lesions"`` for an image whose lesions can be separated, so that each is a segment of its own, else ``"binary"``."""
+    one = predictions[0]
+    masks = [(one.mask, one.lesions), (one.candidate_mask, one.candidates)]
+    apart = all(mask is None or len(find_components(mask)[0]) == len(lesions) for mask, lesions in masks)
+    return "lesions" if one.frame is None and apart else "binary"
 
 
 def encode_dicom_sr(
-    predictions: Prediction | Sequence[Prediction], reference: Any, *, name: str, uids: ObjectUids = RANDOM
+    predictions: Prediction | Sequence[Prediction], reference: Any, *, name: str, weights: str = "", uids: ObjectUids = RANDOM
 ) -> bytes:
     """Encode measurements as ``save_dicom_sr`` does, as the bytes of a DICOM file; see ``encode_dicom_seg``."""
     each = list(_each(predictions))
-    return encode_report(reference, [_findings(one) for one in each], algorithm=Algorithm(each[0].model), name=name, uids=uids)
+    algorithm = Algorithm(each[0].model, weights)
+    return encode_report(reference, [_findings(one) for one in each], algorithm=algorithm, name=name, uids=uids)
 
 
 def save_dicom_sr(
@@ -145,20 +167,20 @@ def _reference(source: Any, size: tuple[int, ...], identity: str) -> Any:
     reference = read_reference(source, identity=identity)
     if (reference.Rows, reference.Columns) != tuple(size):
         raise OptionError(
-            f"source is {reference.Rows}x{reference.Columns} pixels and the prediction {size[0]}x{size[1]}: give the file it is of."
+            f"source is {reference.Rows}x{reference.Columns} pixels and the prediction {size[0]}x{size[1]}: give the file of the scan."
         )
     return reference
 
 
 class _Outlines(NamedTuple):
-    """What a segmentation takes from a prediction: a map, and the mask of candidates and what their warning says."""
+    """The parts of a prediction that a segmentation contains: a map, the mask of candidates, and the text of their warning."""
 
     frame: int | None
     spacing: Spacing | None
     map: NDArray[Any]
-    lesions: int
+    lesions: Sequence[Lesion]
     candidate_mask: Mask | None
-    candidates: int
+    candidates: Sequence[Lesion]
     warning: str
 
     @property
@@ -174,15 +196,15 @@ def _outlines(prediction: Prediction, kind: str) -> _Outlines:
         frame=prediction.frame,
         spacing=prediction.spacing,
         map=one,
-        lesions=len(prediction.lesions),
+        lesions=prediction.lesions,
         candidate_mask=None if kind == "probability" else prediction.candidate_mask,
-        candidates=len(prediction.candidates),
+        candidates=prediction.candidates,
         warning=" ".join(flag.message for flag in prediction.flags if flag.code == "candidate"),
     )
 
 
 def _encoded(
-    outlines: Sequence[_Outlines], reference: Any, *, kind: str, model: str, name: str, uids: ObjectUids = RANDOM
+    outlines: Sequence[_Outlines], reference: Any, *, kind: str, algorithm: Algorithm, name: str, uids: ObjectUids = RANDOM
 ) -> bytes:
     scales = {one.spacing for one in outlines}
     return encode_segmentation(
@@ -190,7 +212,7 @@ def _encoded(
         [one.frame for one in outlines],
         _each_segment(outlines[0]) if kind == "lesions" else _segments(outlines),
         spacing=scales.pop() if len(scales) == 1 else None,
-        algorithm=Algorithm(model),
+        algorithm=algorithm,
         name=name,
         uids=uids,
     )
@@ -201,14 +223,26 @@ def _segments(outlines: Sequence[_Outlines]) -> list[Segment]:
     maps = np.stack([one.map for one in outlines])
     warning = outlines[0].warning if len(outlines) == 1 else ""
     masks = [one.candidate_mask for one in outlines]
+    image = outlines[0] if len(outlines) == 1 and outlines[0].frame is None and maps.dtype == bool else None
+    lesions = Segment(label="lesion", maps=maps, finding=image and _only("lesion", image.lesions))
     if all(mask is None for mask in masks):
         if maps.dtype != bool and _only_candidates(outlines):
             return [Segment(label=candidate_label(), maps=maps, description=warning)]
-        return [Segment(label="lesion", maps=maps)]
+        return [lesions]
     none = np.zeros(outlines[0].map.shape, bool)
     candidate_maps = np.stack([none if mask is None else mask for mask in masks])
-    candidates = Segment(label=candidate_label(), maps=candidate_maps, description=warning)
-    return [Segment(label="lesion", maps=maps), candidates]
+    only = image and _only("candidate", image.candidates)
+    candidates = Segment(label=candidate_label(), maps=candidate_maps, description=warning, finding=only)
+    return [lesions, candidates]
+
+
+def _only(name: str, lesions: Sequence[Lesion]) -> Finding | None:
+    """Return the only lesion of an image, which a report tracks too; None for several, or for none."""
+    return _finding(name, 1, lesions[0]) if len(lesions) == 1 else None
+
+
+def _finding(name: str, number: int, lesion: Lesion) -> Finding:
+    return f"{name} {number}", _measured(lesion)
 
 
 def _only_candidates(outlines: Sequence[_Outlines]) -> bool:
@@ -218,24 +252,33 @@ def _only_candidates(outlines: Sequence[_Outlines]) -> bool:
 
 def _each_segment(one: _Outlines) -> list[Segment]:
     """Return one segment per lesion and per candidate; an empty one where there is neither."""
-    lesions = [Segment(label=f"lesion {number}", maps=mask[None]) for number, mask in _apart(one.map, one.lesions)]
+    lesions = [
+        Segment(label=f"lesion {number}", maps=mask[None], finding=_finding("lesion", number, lesion))
+        for number, mask, lesion in _apart(one.map, one.lesions)
+    ]
     if one.candidate_mask is None:
         return lesions or _segments([one])
     return lesions + [
-        Segment(label=candidate_label(number), maps=mask[None], description=one.warning)
-        for number, mask in _apart(one.candidate_mask, one.candidates)
+        Segment(
+            label=candidate_label(number),
+            maps=mask[None],
+            description=one.warning,
+            finding=_finding("candidate", number, candidate),
+        )
+        for number, mask, candidate in _apart(one.candidate_mask, one.candidates)
     ]
 
 
-def _apart(mask: Mask, lesions: int) -> Iterator[tuple[int, Mask]]:
-    """Yield the number and the mask of each lesion, the largest first, in the order of ``find_lesions``."""
+def _apart(mask: Mask, lesions: Sequence[Lesion]) -> Iterator[tuple[int, Mask, Lesion]]:
+    """Yield the number, the mask and the measurements of each lesion, the largest first, in the order of ``find_lesions``."""
     components, _ = find_components(mask)
-    if len(components) != lesions:
+    if len(components) != len(lesions):
         raise OptionError("kind='lesions': two lesions of different scan areas touch and can't be separated. Take kind='binary'.")
-    for number, component in enumerate(sorted(components, key=lambda component: -component.pixels), 1):
+    largest_first = sorted(components, key=lambda component: -component.pixels)
+    for number, (component, lesion) in enumerate(zip(largest_first, lesions, strict=True), 1):
         own = np.zeros_like(mask)
         component.paint(own)
-        yield number, own
+        yield number, own, lesion
 
 
 def _findings(prediction: Prediction) -> FrameFindings:

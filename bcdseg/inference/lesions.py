@@ -6,10 +6,11 @@ Connected components are stored as runs of pixels: a lesion has some hundred run
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,13 +90,15 @@ class Lesion:
 
 def check_spacing(spacing: float | tuple[float, float]) -> Spacing:
     """Return millimetres per pixel, down and across, from one number or two."""
-    pair = (spacing, spacing) if isinstance(spacing, Real) else tuple(spacing)  # type: ignore[arg-type]
+    given: Any = spacing
+    pair = (given, given) if isinstance(given, Real) or not isinstance(given, Iterable) else tuple(given)
     least, most = SPACING_RANGE
-    if len(pair) != 2 or not all(isinstance(value, Real) and least <= value <= most for value in pair):
+    numbers = [float(value) for value in pair if isinstance(value, Real) and not isinstance(value, bool)]
+    if len(pair) != 2 or len(numbers) != 2 or not all(least <= value <= most for value in numbers):
         raise OptionError(
             f"spacing={spacing!r}: give millimetres per pixel, one number from {least:g} to {most:g}, or two: down and across."
         )
-    return float(pair[0]), float(pair[1])
+    return numbers[0], numbers[1]
 
 
 def find_lesions(

@@ -141,8 +141,8 @@ def postprocess_region(area: Area, output: RegionOutput, pixels: Pixels, setting
         area: Region of the scan.
         output: Probability map and class scores of the region.
         pixels: The whole scan.
-        settings: Thresholds and classes of the model. The smallest lesion is a fraction of the pixels that the network processes
-            at once.
+        settings: Thresholds and classes of the model. The smallest lesion is a fraction of the pixels of one network
+            input.
     """
     rules, classes = settings.rules, settings.classes
     mask: Mask | None = None
@@ -254,7 +254,7 @@ def prediction_flags(
         flags.append(
             Flag(
                 "low-confidence",
-                f"The class is uncertain: {label} at {confidence:.0%}, below the model's threshold of {min_confidence:.0%}.",
+                f"The class is uncertain: {label} at {confidence:.1%}, below the model's threshold of {min_confidence:.1%}.",
             )
         )
     return tuple(flags)

@@ -53,7 +53,7 @@ class Prediction:
         operating_point: Name of the operating point that chose the class; None when the label is the most probable class.
         heatmap: Grad-CAM of the class ``explained``, 0 to 1; None unless requested. It is a coarse hint and not evidence.
         explained: Class of the heat map.
-        image: Scan as it was read; in a DICOM frame, pixels outside its scan regions are black unless
+        image: The decoded scan; in a DICOM frame, pixels outside its scan regions are black unless
             ``identity`` is ``"pacs"``.
         spacing_from: Source of the spacing: ``"given"``, ``"ultrasound region"``, ``"pixel spacing"``,
             ``"imager pixel spacing"`` (at an X-ray detector, where everything is magnified), or None.
@@ -197,7 +197,7 @@ class Prediction:
         Args:
             folder: Folder to write.
             format: ``"coco"``, ``"labelme"`` or ``"geojson"``.
-            tolerance: Greatest distance in pixels by which polygons may be simplified; with 0 they have exactly the mask's pixels.
+            tolerance: Largest deviation of simplified polygons, in pixels; with 0 they have exactly the mask's pixels.
             overwrite: Whether existing files may be replaced.
 
         Returns:

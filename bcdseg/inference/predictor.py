@@ -2,7 +2,7 @@
 
 ``read`` decodes a source to a ``ScanImage``. ``prepare`` preprocesses its regions to network inputs. ``run`` passes the inputs of
 one or several scans through the network in batches. ``postprocess`` converts the outputs to a ``Prediction``. Each step is complete
-before the next begins; only the windows of a large scan are cut, run and added up batch by batch within ``run``.
+before the next starts; only the windows of a large scan are cut, run and added up batch by batch within ``run``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Predictor:
         keep_identifiers: Whether the image keeps burned-in annotations outside the regions of a DICOM frame.
         mode: ``whole``, ``tiles``, or ``auto``: tiles for regions of more than 2,048 pixels in height or width.
         tiles: Settings of the sliding window.
-        batch_size: Number of inputs that the network processes at once.
+        batch_size: Number of inputs per batch.
         explain: Class of the heat map, True for the predicted class, or False for no heat map.
     """
 

@@ -88,7 +88,7 @@ def refined_region(region: RegionInput, first: RegionOutput, factor: float, prep
 
 
 def overlap(first: Mask, second: Mask) -> float:
-    """Return the Dice coefficient of two masks, of which at least one has pixels."""
+    """Return the Dice coefficient of two masks; at least one of them must have pixels."""
     return float(2 * np.count_nonzero(first & second) / (np.count_nonzero(first) + np.count_nonzero(second)))
 
 

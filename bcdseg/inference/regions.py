@@ -18,7 +18,7 @@ from bcdseg.runtimes.class_scores import ClassScores, aggregate
 from bcdseg.types import Area, Mask, Pixels
 
 IN_MEMORY = 32_000_000  # pixels of the largest map that is kept in memory
-BAND = 4_000_000  # pixels that are processed at once
+BAND = 4_000_000  # pixels that are processed together
 
 
 class RegionOutput(NamedTuple):
@@ -29,7 +29,7 @@ class RegionOutput(NamedTuple):
         scores: Class scores of the region; None for a model without classes.
         outlined_scores: Class scores of the windows with outlined pixels, weighted by their number. They get half of the weight
             where a lesion is found. None when there are no windows.
-        pixels: Number of pixels that the network processes at once.
+        pixels: Number of pixels of one network input.
         windows: Number of windows that the network has processed; None when it has processed the region as a whole.
     """
 

@@ -16,7 +16,7 @@ class OperatingPoint:
     """Probability threshold from which a class is predicted, even if it is not the most probable one.
 
     Attributes:
-        name: Name by which it is selected, such as ``sensitivity 0.95``.
+        name: Name for its selection, such as ``sensitivity 0.95``.
         positive: Class that the threshold applies to.
         threshold: Probability from which that class is predicted; below it the most probable of the other classes is.
         sensitivity: Fraction of the scans of that class with that prediction, where the threshold was chosen; None if unknown.

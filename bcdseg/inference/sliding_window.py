@@ -31,7 +31,7 @@ class Tiles:
     """Settings of the sliding window, whose windows have the size of the network input.
 
     Attributes:
-        scale: Factor by which the scan is resized first: 1 is native resolution, at 0.5 each window covers twice the length.
+        scale: Factor of a resize before the windows are cut: 1 is native resolution, at 0.5 each window covers twice the length.
         overlap: Fraction of a window's side that overlaps the next window. Higher is smoother and slower.
         progress: Callback after each window, with the number of completed windows of the scan and their total. With many scans
             it may be called from several threads.
@@ -146,7 +146,7 @@ class Windows:
         return [(int(row), int(column)) for row, column in np.argwhere(~background(textured))] or [(0, 0)]
 
     @property
-    def pixels_at_once(self) -> float:
+    def pixels_per_window(self) -> float:
         """Number of the scan's pixels that a window covers."""
         (height, width), (down, across) = self.preprocessing.frame, self._steps
         return height * down * width * across
@@ -276,6 +276,6 @@ class TiledRegion:
             probability=resized_map(self._sum, self.windows.source_size),
             scores=aggregate(self._of_windows if self._of_whole is None else [self._of_whole]),
             outlined_scores=aggregate(self._of_windows, self._outlined_pixels),
-            pixels=self.windows.pixels_at_once,
+            pixels=self.windows.pixels_per_window,
             windows=len(self.windows.places),
         )

@@ -6,14 +6,14 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from bcdseg.errors import BcdsegError, OptionError, OutputError, OutputExistsError
-from bcdseg.files import LONGEST, can_write, check_free, fit_name, write_whole
+from bcdseg.errors import OptionError
+from bcdseg.files import LONGEST, check_free, fit_name, write_whole
 from bcdseg.table_text import csv_text
 from bcdseg.types import Failure
 
@@ -28,29 +28,10 @@ SIZE_COLUMNS = ("area_mm2", *LESION_COLUMNS)
 DESCRIPTOR_COLUMNS = ("shape", "orientation", "margin", "echo_pattern", "posterior")
 
 
-def write_pictures(folder: Path, pictures: Mapping[str, bytes], *, overwrite: bool) -> BcdsegError | None:
-    """Write the images of one scan below a folder.
-
-    Returns:
-        Error of an image that can't be written because of its own name or path, while other files can be; None without errors.
-
-    Raises:
-        OutputError: No file can be written any more, for example because the disk is full.
-    """
-    for name, content in pictures.items():
-        try:
-            write_whole(folder / name, content, overwrite=overwrite)
-        except (OutputError, OutputExistsError) as error:
-            if not can_write(folder, len(content)):
-                raise
-            return error
-    return None
-
-
 def output_names(sources: Sequence[Path]) -> dict[str, str]:
     """Return a name below the output folder for each source; files with the same stem keep their suffixes."""
     common = common_folder(sources)
-    below = {str(source): _without_mark(source.absolute().relative_to(common)) for source in sources}
+    below = {str(source): _without_mark(_absolute(source).relative_to(common)) for source in sources}
     stems = Counter(path.with_suffix("") for path in below.values())
     names: dict[str, str] = {}
     used: set[str] = set()
@@ -71,7 +52,12 @@ def fit_path(name: str) -> str:
 
 def common_folder(sources: Sequence[Path]) -> Path:
     """Return the deepest folder that contains all sources."""
-    return Path(os.path.commonpath([source.absolute().parent for source in sources]))
+    return Path(os.path.commonpath([_absolute(source).parent for source in sources]))
+
+
+def _absolute(path: Path) -> Path:
+    """Return an absolute path without ``..``, so that no name leads out of the output folder."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ..
 
 
 def _without_mark(path: Path) -> Path:

@@ -63,7 +63,7 @@ def _trusting(ca_file: str) -> Any:
 
 @contextmanager
 def translated_errors(url: str, doing: str, *, single: bool = False) -> Iterator[None]:
-    """Convert all errors of a request to a ``PacsError``, without the answer's text, which may quote patients.
+    """Convert all errors of a request to a ``PacsError``, without the response's text, which may quote patients.
 
     Args:
         url: Address of the server.
@@ -86,19 +86,19 @@ def _translated(error: BaseException, url: str, doing: str, single: bool) -> Pac
     if isinstance(error, failures.SSLError):
         return _unverified(error, url)
     if isinstance(error, failures.Timeout):
-        return PacsError(f"{url}: gave no answer in time while {doing}. {RESUME}")
+        return PacsError(f"{url}: did not respond in time while {doing}. {RESUME}")
     if isinstance(error, (failures.ConnectionError, failures.ChunkedEncodingError)):
         return PacsError(f"{url}: can't be reached, or the connection was lost while {doing}. {RESUME}")
     kind = PacsObjectError if single else PacsError
-    return kind(f"{url}: its answer while {doing} is not DICOMweb ({type(error).__name__}). {ADDRESS}")
+    return kind(f"{url}: its response while {doing} is not DICOMweb ({type(error).__name__}). {ADDRESS}")
 
 
 def _status(error: BaseException) -> int | None:
     """Return the HTTP status of a failed request, also of one that was repeated in vain."""
-    answer = getattr(error, "response", None)
-    if answer is None:
-        answer = getattr(getattr(error, "last_attempt", None), "value", None)
-    status = getattr(answer, "status_code", None)
+    response = getattr(error, "response", None)
+    if response is None:
+        response = getattr(getattr(error, "last_attempt", None), "value", None)
+    status = getattr(response, "status_code", None)
     return status if isinstance(status, int) else None
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from bcdseg.dicom.deidentify import PACS
 from bcdseg.errors import BcdsegError, OptionError, PacsError, PacsObjectError
 from bcdseg.pacs.results import KINDS, ResultMaker
 from bcdseg.pacs.server import DicomWebServer, Instance, check_uid
+from bcdseg.pacs.study_root import ROOT, store_root
 
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction
@@ -29,7 +30,9 @@ class PacsResult:
         stored: SOP Instance UIDs of the objects that were stored now; empty if the server had all of them.
         predictions: Prediction for the image, or for each frame of the clip, which then has no arrays except masks; empty if
             nothing was predicted.
-        error: Reason why there is no result; None after success.
+        error: Reason why there is no result, or why the report that lists all results is not stored; None after success.
+        root: SOP Instance UID of the report that lists all results of the study, if it was stored now. It is stored after the last
+            image of the study, so the results of the others have none.
     """
 
     study: str
@@ -38,6 +41,7 @@ class PacsResult:
     stored: tuple[str, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     error: BcdsegError | None = None
+    root: str | None = None
 
 
 def predict_dicomweb(
@@ -46,7 +50,7 @@ def predict_dicomweb(
     *,
     study: str | Iterable[str] | None = None,
     query: Mapping[str, str] | None = None,
-    kinds: Iterable[str] = KINDS,
+    kinds: Iterable[str] = (*KINDS, ROOT),
     frames: str | int = "all",
     threshold: float | None = None,
     operating_point: str | None = None,
@@ -54,15 +58,15 @@ def predict_dicomweb(
     """Predict the ultrasound images of studies in a PACS, and store the results in the same studies.
 
     Outlines are stored as a DICOM segmentation and measurements as a structured report, for each image or clip, with its patient
-    and study. Results that the server has from an earlier run with the same model and options are neither predicted nor stored
-    again, so a run that was stopped resumes when it is started again.
+    and study, and for each study a report that lists all of them. Results that the server has from an earlier run with the same
+    model and options are neither predicted nor stored again, so a run that was stopped resumes when it is started again.
 
     Args:
         model: Model that predicts.
         server: The PACS.
         study: Study Instance UID, or several.
         query: In place of ``study``, a search by DICOM keyword, such as ``{"PatientID": "4711"}``.
-        kinds: Objects to store: ``"seg"``, ``"sr"`` or both.
+        kinds: Objects to store: ``"seg"``, ``"sr"`` or both, and ``"root"``, the report that lists all results of a study.
         frames: Frames of clips: ``"all"``, or n for each n-th frame, starting from the first.
         threshold: Mask probability from which a pixel is outlined; by default the model's threshold.
         operating_point: As in ``Model.predict``.
@@ -79,15 +83,16 @@ def predict_dicomweb(
         raise OptionError("Give either study=, the UID of a study, or query=, what to search for.")
     each_frame(frames)
     options = {"frames": frames, "threshold": threshold, "operating_point": operating_point}
-    maker = ResultMaker.of(model, kinds, options, identity=PACS)
+    wanted = list(kinds)
+    maker = ResultMaker.of(model, [kind for kind in wanted if kind != ROOT], options, identity=PACS)
     named = [study] if isinstance(study, str) else list(study or ())
     for uid in named:
         check_uid(uid)
-    return _predict_all(maker, server, named, query)
+    return _predict_all(maker, server, named, query, with_root=ROOT in wanted)
 
 
 def _predict_all(
-    maker: ResultMaker, server: DicomWebServer, studies: Iterable[str], query: Mapping[str, str] | None
+    maker: ResultMaker, server: DicomWebServer, studies: Iterable[str], query: Mapping[str, str] | None, *, with_root: bool
 ) -> Iterator[PacsResult]:
     if query is not None:
         studies = server.search(query)
@@ -102,9 +107,31 @@ def _predict_all(
         images = [one for one in found if one.is_ultrasound]
         if not images and query is None:
             raise PacsError(f"{server.url}: study {study} has no ultrasound among its {len(found)} objects.")
-        stored = {one.uid for one in found}
-        for image in images:
-            yield predict_instance(maker, server, image, stored)
+        if images:
+            yield from _predict_study(maker, server, found, images, with_root=with_root)
+
+
+def _predict_study(
+    maker: ResultMaker, server: DicomWebServer, found: Sequence[Instance], images: Sequence[Instance], *, with_root: bool
+) -> Iterator[PacsResult]:
+    stored = {one.uid for one in found}
+    for image in images:
+        result = predict_instance(maker, server, image, stored)
+        stored.update(result.stored)
+        if with_root and image is images[-1]:
+            result = _with_root(result, maker, server, found, stored)
+        yield result
+
+
+def _with_root(
+    result: PacsResult, maker: ResultMaker, server: DicomWebServer, found: Sequence[Instance], stored: Collection[str]
+) -> PacsResult:
+    try:
+        return replace(result, root=store_root(maker, server, found, stored))
+    except BcdsegError as error:
+        if isinstance(error, PacsError) and not isinstance(error, PacsObjectError):
+            raise
+        return replace(result, error=result.error or error)
 
 
 def predict_instance(maker: ResultMaker, server: DicomWebServer, image: Instance, stored: Iterable[str]) -> PacsResult:

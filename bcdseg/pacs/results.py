@@ -9,10 +9,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.batch.run_manifest import fingerprint, settings_of
+from bcdseg.dicom.algorithm import Algorithm
 from bcdseg.dicom.deidentify import ObjectUids, choose_identity, read_reference
 from bcdseg.errors import OptionError
 from bcdseg.inference.clips import without_maps
-from bcdseg.inference.dicom_output import MOST_BYTES, encode_dicom_seg, encode_dicom_sr
+from bcdseg.inference.dicom_output import MOST_BYTES, encode_dicom_seg, encode_dicom_sr, segmentation_kind
 from bcdseg.inference.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -66,8 +67,13 @@ class ResultMaker:
         """Hash of everything but the image on which a result depends."""
         return blake2b(repr(sorted(self.settings.items())).encode(), digest_size=16).hexdigest()
 
+    @property
+    def algorithm(self) -> Algorithm:
+        """The model as the objects identify it."""
+        return Algorithm(self.model.name, str(self.settings["weights"]))
+
     def uids(self, image: str, kind: str) -> ObjectUids:
-        """Return the UIDs of the object of a kind for the image with this UID."""
+        """Return the UIDs of the object of a kind for the image, or the study, with this UID."""
         return ObjectUids(f"{kind} of {image} by {self.key}")
 
     def missing(self, image: str, stored: Iterable[str]) -> list[str]:
@@ -102,5 +108,10 @@ class ResultMaker:
             kinds: Kinds of objects.
         """
         image, reference = str(dataset.SOPInstanceUID), read_reference(dataset, identity=self.identity)
-        encoders = {SEG: encode_dicom_seg, SR: encode_dicom_sr}
-        return {kind: encoders[kind](predictions, reference, name=image, uids=self.uids(image, kind)) for kind in kinds}
+        return {kind: self._encoded(kind, predictions, reference, image) for kind in kinds}
+
+    def _encoded(self, kind: str, predictions: Sequence[Prediction], reference: Any, image: str) -> bytes:
+        common: dict[str, Any] = {"name": image, "weights": self.algorithm.weights, "uids": self.uids(image, kind)}
+        if kind == SEG:
+            return encode_dicom_seg(predictions, reference, kind=segmentation_kind(predictions), **common)
+        return encode_dicom_sr(predictions, reference, **common)

@@ -16,7 +16,7 @@ from bcdseg.dicom.guard import pydicom
 from bcdseg.errors import OptionError, PacsObjectError
 from bcdseg.pacs.connection import connect, translated_errors
 
-PAGE = 500  # instances asked for at once
+PAGE = 500  # instances per query
 ULTRASOUND = {
     "1.2.840.10008.5.1.4.1.1.6.1",  # image
     "1.2.840.10008.5.1.4.1.1.3.1",  # clip
@@ -55,7 +55,7 @@ class DicomWebServer:
         password: Password of the user.
         token: Bearer token, in place of user and password.
         ca_file: PEM file of the certificate authorities to trust, in place of the system's.
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds to wait for a response.
         attempts: Number of times that a request is sent when the connection fails or the server is busy.
     """
 
@@ -143,12 +143,10 @@ class DicomWebServer:
             PacsError: The server can't be reached, or refuses the user.
         """
         with translated_errors(self.url, f"retrieving {instance.uid}", single=True), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # some servers answer with the bare file, which is understood too
+            warnings.simplefilter("ignore")  # some servers send the bare file, which is accepted too
             found = self._client.retrieve_instance(instance.study, instance.series, instance.uid)
             if found.get("SOPInstanceUID") != instance.uid or found.get("StudyInstanceUID") != instance.study:
-                raise PacsObjectError(
-                    f"{self.url}: answered with another object than {instance.uid}. Report it to who runs the server."
-                )
+                raise PacsObjectError(f"{self.url}: sent another object than {instance.uid}. Report it to who runs the server.")
         found.filename = instance.uid  # the name of the source in predictions and errors
         return found
 
@@ -161,8 +159,8 @@ class DicomWebServer:
         """
         read = pydicom().dcmread
         with translated_errors(self.url, f"storing results in study {study}", single=True):
-            answer = self._client.store_instances([read(io.BytesIO(content)) for content in objects], study)
-            failed = answer.get("FailedSOPSequence") or ()
+            response = self._client.store_instances([read(io.BytesIO(content)) for content in objects], study)
+            failed = response.get("FailedSOPSequence") or ()
         if failed:
             reasons = ", ".join(f"0x{int(one.get('FailureReason') or 0):04X}" for one in failed)
             raise PacsObjectError(f"{self.url}: does not store {len(failed)} of {len(objects)} results (DICOM status {reasons}).")

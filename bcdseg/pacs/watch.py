@@ -103,7 +103,7 @@ def watch_folder(
     maker = ResultMaker.of(model, kinds, options, identity=identity or (SHARED if server is None else PACS))
     settings = {**maker.settings, "identity": maker.identity, "kinds": list(maker.kinds), "server": server and server.url}
     journal = Journal(out, settings, resume=True, overwrite=False)
-    journal.begin()
+    journal.write_header()
     arrivals = Arrivals(folder, journal, settle)
     return _watch(arrivals, Results(maker, folder, out, server), retry, once, stop or Event())
 

@@ -9,7 +9,7 @@ from functools import partial
 from html import escape
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel
@@ -22,7 +22,7 @@ from bcdseg.serve.limits import Limits
 from bcdseg.serve.readers import Readers
 from bcdseg.serve.request_queue import RequestQueue
 from bcdseg.serve.responses import USE, PredictionResponse, json_body, mask_body, segmentation_body
-from bcdseg.serve.upload import FORM, RAW
+from bcdseg.serve.upload import FORM, RAW, check_options
 from bcdseg.serve.workers import FAILED, READY, Workers
 from bcdseg.types import SPACING_RANGE
 from bcdseg.web.hosts import AllowedHosts
@@ -49,13 +49,13 @@ Kind = Annotated[Literal["binary", "probability"], Query(description="The outlin
 
 
 class Problem(BaseModel):
-    """What was wrong and what to do."""
+    """Error of a request: its reason and what to do."""
 
     detail: str
 
 
 class State(BaseModel):
-    """What the server is doing."""
+    """State of the server."""
 
     state: Literal["warming", "ready", "busy", "failed", "stopping"]
 
@@ -141,7 +141,8 @@ def _add_predictions(app: FastAPI, requests: RequestQueue) -> None:
         content: dict[int | str, dict[str, Any]] = (
             {200: {"content": {media_type: BINARY}}} if media_type != "application/json" else {}
         )
-        return app.post(path, response_class=Response, responses={**PROBLEMS, **content}, openapi_extra=BODY, **options)
+        documented: dict[str, Any] = {"responses": {**PROBLEMS, **content}, "openapi_extra": BODY}
+        return app.post(path, response_class=Response, dependencies=[Depends(check_options)], **documented, **options)
 
     @post("/predict", "application/json", response_model=PredictionResponse, summary="Class, probabilities, lesions, flags")
     async def predict(
@@ -170,7 +171,7 @@ def _add_predictions(app: FastAPI, requests: RequestQueue) -> None:
 
 
 def _add_state(app: FastAPI, requests: RequestQueue, limits: Limits) -> None:
-    otherwise: dict[int | str, dict[str, Any]] = {503: {"model": State, "description": "It is not so."}}
+    otherwise: dict[int | str, dict[str, Any]] = {503: {"model": State, "description": "It is not; the state is the reason."}}
 
     def respond(well: bool, state: str) -> JSONResponse:
         return JSONResponse({"state": state}, 200 if well else 503)
@@ -179,9 +180,7 @@ def _add_state(app: FastAPI, requests: RequestQueue, limits: Limits) -> None:
     async def health() -> Response:
         return respond((state := requests.state) != FAILED, state)
 
-    @app.get(
-        "/ready", response_model=State, responses=otherwise, summary="Whether scans are taken: the model is warm, not overloaded"
-    )
+    @app.get("/ready", response_model=State, responses=otherwise, summary="Whether scans are accepted")
     async def ready() -> Response:
         return respond((state := requests.state) == READY, state)
 

@@ -14,7 +14,7 @@ class Limits:
     """Limits of a server.
 
     Attributes:
-        queue: Requests at once: read, waiting or computed; the next one gets the status 429.
+        queue: Simultaneous requests, whether they are read, waiting or computed; the next one gets the status 429.
         max_mb: Largest upload in million bytes.
         max_megapixels: Largest scan in million pixels, checked in its header before it is decoded.
         timeout: Seconds for the upload to arrive, and as many for the response.

@@ -50,7 +50,7 @@ class PredictionResponse(BaseModel):
     model: str
     library_version: str
     use: str = USE
-    mask_png: str | None = Field(default=None, description="The mask as PNG in base64, when asked for (mask=true).")
+    mask_png: str | None = Field(default=None, description="The mask as PNG in base64, with mask=true.")
 
 
 def json_body(prediction: Prediction, _: Any, *, with_mask: bool) -> bytes:
@@ -81,5 +81,5 @@ def segmentation_body(prediction: Prediction, reference: Any, *, kind: str) -> b
 
 def _mask(prediction: Prediction) -> Mask:
     if prediction.mask is None:
-        raise OptionError(f"{prediction.model} only classifies and has no mask. Ask for the class: /predict.")
+        raise OptionError(f"{prediction.model} only classifies and has no mask. Request the class from /predict.")
     return prediction.mask

@@ -10,6 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 NAME = "upload"
+FIELD = "file"
 FORM = "multipart/form-data"
 RAW = ("application/octet-stream", "application/dicom", "image/png", "image/jpeg")
 
@@ -18,6 +19,18 @@ class _InMemory(MultiPartParser):
     """Parser that keeps files in memory; Starlette's own would write large ones to a temporary file."""
 
     spool_max_size = sys.maxsize
+
+
+async def check_options(request: Request) -> None:
+    """Raise an error for an option in the address that the route does not have, which would be ignored."""
+    options = _options(request)
+    if not set(request.query_params) <= set(options):  # names that were sent are not quoted: they may be a patient's
+        raise HTTPException(422, f"The address has an option that this route does not have: its options are {', '.join(options)}.")
+
+
+def _options(request: Request) -> list[str]:
+    """Return the names of the options of the route."""
+    return [option.alias for option in request.scope["route"].dependant.query_params]
 
 
 async def read_file(request: Request, body: bytes) -> bytes:
@@ -39,6 +52,12 @@ async def _file_of_form(request: Request, body: bytes) -> bytes:
         files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
         if not files:
             raise HTTPException(422, "upload: the form contains no file. Send one in the field 'file', with a file name.")
+        if any(name != FIELD for name, _ in form.multi_items()):
+            raise HTTPException(
+                422,
+                f"The form has a field other than {FIELD!r}, which is its only one. Options belong in the address, such as "
+                f"?threshold=0.5: {', '.join(_options(request))}.",
+            )
         return await files[0].read()
     finally:
         await form.close()

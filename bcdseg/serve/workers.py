@@ -52,7 +52,7 @@ class Job:
 
 
 class Workers(QueueThreads[tuple[Job, Upload]]):
-    """Worker threads, each of which takes waiting scans and runs ``model.predict`` on them, as a stream of its own.
+    """Worker threads: each takes waiting scans and runs ``model.predict`` on them, as a stream of its own.
 
     On a CPU a worker takes one scan and computes on one core: as many workers as cores are faster than one scan on all cores. On a
     GPU it takes up to sixteen with the same options. It never waits for a batch to fill.
@@ -65,7 +65,7 @@ class Workers(QueueThreads[tuple[Job, Upload]]):
         self._state = WARMING
         self._batch = 1 if on_cpu else GPU_BATCH
         self._count = min(MOST_WORKERS, cores()) if on_cpu else GPU_WORKERS
-        self._began: dict[int, float] = {}
+        self._started: dict[int, float] = {}
 
     @property
     def state(self) -> str:
@@ -86,8 +86,8 @@ class Workers(QueueThreads[tuple[Job, Upload]]):
     def overdue(self, seconds: float) -> bool:
         """Return whether all workers have been computing for longer than a time."""
         latest = time.monotonic() - seconds
-        began = list(self._began.values())
-        return len(began) >= self._count and max(began) < latest
+        started = list(self._started.values())
+        return len(started) >= self._count and max(started) < latest
 
     def _warm_and_run(self) -> None:
         try:  # as a stream like the requests, because some runtimes prepare single scans separately
@@ -107,11 +107,11 @@ class Workers(QueueThreads[tuple[Job, Upload]]):
     def _run(self) -> None:
         with reuse_threads():
             while (taken := self._take()) or not self.stopping:
-                self._began[threading.get_ident()] = time.monotonic()
+                self._started[threading.get_ident()] = time.monotonic()
                 try:
                     self._predict(taken)
                 finally:
-                    del self._began[threading.get_ident()]
+                    del self._started[threading.get_ident()]
 
     def _take(self) -> list[tuple[Job, Upload]]:
         """Return the next scan and those behind it with the same options, up to a batch; none when all that waited were dropped."""

@@ -33,7 +33,7 @@ from bcdseg.batch.archive import TABLE, Archive, Workers, connected
 from bcdseg.batch.dispatch import Dispatch
 from bcdseg.batch.run_manifest import Journal, Record
 from bcdseg.batch.storage import list_files, scans_of
-from bcdseg.batch.worker import Asked, Worker, WorkerJob
+from bcdseg.batch.worker import Worker, WorkerJob, WorkerOptions
 from bcdseg.cli import app
 from bcdseg.data.readers import read_scan
 from bcdseg.inference.writers import table_rows
@@ -44,7 +44,7 @@ OPTIONS: dict[str, Any] = {"tta": "flip", "spacing": 0.1}
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
-    """One for all tests here: it takes seconds to start."""
+    """Start Ray once for all tests here, since it takes seconds."""
     with connected(None, workers=2) as library:
         yield library
 
@@ -73,7 +73,7 @@ def _run(*arguments: object) -> Result:
 
 
 def _rows(out: Path) -> list[dict[str, str]]:
-    """The Parquet table as text, as CSV has it."""
+    """Return the Parquet table as text, as in CSV."""
     found = parquet.read_table(out / TABLE).to_pylist()
     return [{name: "" if value is None else str(value) for name, value in row.items()} for row in found]
 
@@ -122,8 +122,8 @@ def test_a_worker_killed_in_the_middle_loses_nothing_and_changes_nothing(
     shutil.copy(str(get_testdata_file("reportsi.dcm", download=False)), scans / "report.dcm")  # no scan, and no failure
     files = list(list_files([str(scans)]))
     journal = Journal(out, {}, resume=False, overwrite=False)
-    asked = Asked(options=OPTIONS, frames=1, masks=True, overlay=True)
-    Archive(out, files, journal, overwrite=False).fill(loaded, asked, Workers(count=2), watch)
+    options = WorkerOptions(predict_options=OPTIONS, frames=1, masks=True, overlay=True)
+    Archive(out, files, journal).fill(loaded, options, Workers(count=2), watch)
     assert killed == [True]
     assert _run(scans, "--model", model, "--out", tmp_path / "plain", "--tta", "flip", "--spacing", 0.1).exit_code == 1
     plain = _plain(tmp_path / "plain")
@@ -144,10 +144,10 @@ def test_a_file_that_kills_its_workers_is_a_row_and_takes_no_other_with_it(
     Image.fromarray(draw_scan(30)).save(scans / "poison.png")
     jobs = [WorkerJob(str(scans / f"{name}.png"), name) for name in ("poison", "scan 1")]  # handed out together, to one worker
     loaded = bcdseg.load(model)
-    asked = Asked(options=OPTIONS, frames=1, masks=True, overlay=False)
-    ray.cloudpickle.register_pickle_by_value(fragile)  # workers know nothing of the tests
+    options = WorkerOptions(predict_options=OPTIONS, frames=1, masks=True, overlay=False)
+    ray.cloudpickle.register_pickle_by_value(fragile)  # workers can't import the tests
     remote = ray.remote(fragile.Fragile)
-    given = Dispatch(ray, lambda: remote.remote(loaded, asked), workers=lambda: 1, together=1, classes=loaded.classes)
+    given = Dispatch(ray, lambda: remote.remote(loaded, options), workers=lambda: 1, together=1, classes=loaded.classes)
     poison, scan = sorted((result.record for result in given.results(jobs)), key=lambda record: record.file)
     given.stop()
     assert (scan.file, scan.whole, scan.rows[0].get("error")) == (jobs[1].file, True, None)
@@ -156,7 +156,7 @@ def test_a_file_that_kills_its_workers_is_a_row_and_takes_no_other_with_it(
 
 
 @pytest.mark.slow
-def test_the_command_joins_a_cluster_reads_an_address_lists_failures_and_goes_on(
+def test_the_command_joins_a_cluster_reads_an_address_lists_failures_and_resumes(
     ray: Any, model: Path, scans: Path, tmp_path: Path
 ) -> None:
     out, address = tmp_path / "out", f"file://{scans}"
@@ -198,8 +198,10 @@ def test_a_worker_alone_predicts_as_the_model_and_reports_what_it_could_not_fetc
     report = scans / "report.dcm"
     shutil.copy(str(get_testdata_file("reportsi.dcm", download=False)), report)
     threads = torch.get_num_threads()
-    asked = Asked(options={}, frames=2, masks=False, overlay=False, named=frozenset([str(report)]), threads=threads)
-    worker = Worker(bcdseg.load(model), asked)
+    options = WorkerOptions(
+        predict_options={}, frames=2, masks=False, overlay=False, named=frozenset([str(report)]), threads=threads
+    )
+    worker = Worker(bcdseg.load(model), options)
     jobs = [
         WorkerJob(str(scans / "clip.dcm"), "clip"),
         WorkerJob(str(numbered), "numbered"),
@@ -220,7 +222,7 @@ def test_a_worker_alone_predicts_as_the_model_and_reports_what_it_could_not_fetc
 
 def test_one_file_never_ends_a_task_whatever_it_raises(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Panic(BaseException):
-        """As decoders written in Rust raise it."""
+        """Exception like those of decoders written in Rust."""
 
     def panicking(file: str, frames: int, *, named: bool) -> Iterator[Any]:
         if "listing" in file:
@@ -237,8 +239,8 @@ def test_one_file_never_ends_a_task_whatever_it_raises(model: Path, tmp_path: Pa
     jobs = [WorkerJob(str(tmp_path / f"{name}.png"), name) for name in ("listing", "table", "good")]
     for job in jobs:
         Image.fromarray(draw_scan(1)).save(job.file)
-    asked = Asked(options={}, frames=1, masks=False, overlay=False, threads=torch.get_num_threads())
-    found = {result.record.file: result.record for result in Worker(bcdseg.load(model), asked).predict(jobs)}
+    options = WorkerOptions(predict_options={}, frames=1, masks=False, overlay=False, threads=torch.get_num_threads())
+    found = {result.record.file: result.record for result in Worker(bcdseg.load(model), options).predict(jobs)}
     assert [found[job.file].whole for job in jobs] == [False, False, True]
     for job in jobs[:2]:
         assert job.file in found[job.file].rows[0]["error"]
@@ -265,12 +267,12 @@ def test_what_lies_at_an_address(scans: Path) -> None:
 
 def test_two_places_with_files_of_one_name_have_pictures_of_their_own(tmp_path: Path) -> None:
     files = ["memory://a/1.png", "file:///a/1.png", "/a/1.png"]
-    found = Archive(tmp_path, files, Journal(None, {}, resume=False, overwrite=False), overwrite=False)
+    found = Archive(tmp_path, files, Journal(None, {}, resume=False, overwrite=False))
     assert len(set(found._names.values())) == 3
     assert list(found._names) == files
 
 
-def test_wrong_usage_is_told(model: Path, scans: Path, tmp_path: Path) -> None:
+def test_wrong_usage_is_reported(model: Path, scans: Path, tmp_path: Path) -> None:
     for arguments, reason in (
         (["--engine", "ray"], "--out FOLDER"),
         (["--engine", "ray", "--out", tmp_path / "out", "--dicom-seg"], "no --dicom-seg"),

@@ -18,7 +18,7 @@ import bcdseg
 from bcdseg.batch import archive, dispatch
 from bcdseg.batch.archive import TABLE, Archive, Workers
 from bcdseg.batch.run_manifest import Journal, Record
-from bcdseg.batch.worker import Asked, Worker
+from bcdseg.batch.worker import Worker, WorkerOptions
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,7 +31,7 @@ LOOPBACK = "127.0.0.1"
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster whose first node only coordinates."""
+    """Start a cluster whose first node only coordinates."""
     for name, value in archive.LOOPBACK.items():
         os.environ.setdefault(name, value)  # before Ray is imported, as ``connected`` does it
     monkeypatch.setenv("RAY_agent_register_timeout_ms", "120000")  # a busy machine starts a node slowly
@@ -73,11 +73,11 @@ def fill(cluster: Any, scans: list[str], out: Path, seen: Callable[[int], None],
             seen(len(found))
             yield record
 
-    asked = Asked(options={}, frames=1, masks=True, overlay=False)
+    options = WorkerOptions(predict_options={}, frames=1, masks=True, overlay=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "Worker", worker or Worker)
-        folder = Archive(out, scans, Journal(out, {}, resume=False, overwrite=False), overwrite=False)
-        folder.fill(model, asked, Workers(address=cluster.address), watch)
+        folder = Archive(out, scans, Journal(out, {}, resume=False, overwrite=False))
+        folder.fill(model, options, Workers(address=cluster.address), watch)
     expected = [prediction.probabilities["benign"] for prediction in model.predict(scans)]
     rows = parquet.read_table(out / TABLE).to_pylist()
     assert [row["source"] for row in rows] == scans
@@ -87,13 +87,13 @@ def fill(cluster: Any, scans: list[str], out: Path, seen: Callable[[int], None],
 
 
 def noted(folder: Path) -> type[Worker]:
-    """The worker that writes down its node in a folder."""
-    archive.ray().cloudpickle.register_pickle_by_value(fragile)  # workers know nothing of the tests
+    """Use a worker that writes its node into a folder."""
+    archive.ray().cloudpickle.register_pickle_by_value(fragile)  # workers can't import the tests
     where = str(folder)
 
     class Here(fragile.Noted):
-        def __init__(self, model: bcdseg.Model, asked: Asked) -> None:
-            super().__init__(model, asked, where)
+        def __init__(self, model: bcdseg.Model, options: WorkerOptions) -> None:
+            super().__init__(model, options, where)
 
     return Here
 
@@ -125,15 +125,15 @@ def test_a_slow_node_delays_only_the_scans_that_it_has(cluster: Any, scans: list
     slow = add(cluster)
     hold = tmp_path / f"hold {slow.node_id}"
     hold.touch()
-    held = [SCANS]
+    left = [SCANS]
 
     def seen(count: int) -> None:
         if count == SCANS - dispatch.AHEAD and hold.exists():
-            held[0] = SCANS - count
+            left[0] = SCANS - count
             hold.unlink()
 
     assert sorted(fill(cluster, scans, tmp_path / "out", seen, noted(tmp_path))) == sorted(scans)
-    assert held == [dispatch.AHEAD]
+    assert left == [dispatch.AHEAD]
 
 
 def test_a_cluster_without_a_free_core_is_an_error(

@@ -52,7 +52,7 @@ def test_a_folder_becomes_pictures_and_tables(model: str, scans: Path, tmp_path:
     assert "medical device" not in done.stdout
 
 
-def test_bad_files_are_listed_skipped_and_told_by_the_exit_status(model: str, scans: Path, tmp_path: Path) -> None:
+def test_bad_files_are_listed_and_skipped_and_change_the_exit_status(model: str, scans: Path, tmp_path: Path) -> None:
     (scans / "broken.png").write_bytes(b"")
     done = _run("predict", scans, tmp_path / "missing.png", "--out", tmp_path / "out", "--model", model, "--no-overlay")
     assert done.exit_code == 1
@@ -63,7 +63,7 @@ def test_bad_files_are_listed_skipped_and_told_by_the_exit_status(model: str, sc
     assert not list((tmp_path / "out").glob("*_overlay.png"))
 
 
-def test_nothing_is_overwritten_unless_asked(model: str, scans: Path, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_by_default(model: str, scans: Path, tmp_path: Path) -> None:
     arguments = ("predict", scans, "--out", tmp_path / "out", "--model", model)
     assert _run(*arguments).exit_code == 0
     (tmp_path / "out" / "predictions.csv").write_text("mine")

@@ -38,7 +38,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(table.read_text(), newline="")))
 
 
-def test_digits_that_are_no_decimals_are_letters_of_a_name(model: str, tmp_path: Path) -> None:
+def test_digits_that_are_not_decimal_are_letters_of_a_name(model: str, tmp_path: Path) -> None:
     folder = _scans(tmp_path / "scans", "scan 1²2.png", "scan 10.png", "scan 2.png", "scan ①.png", "scan ٣.png")
     done = _run(folder, "--model", model, "--out", tmp_path / "out", "--no-overlay")
     assert done.exit_code == 0, done.output
@@ -80,10 +80,12 @@ def test_a_prediction_of_a_long_name_is_saved(small_model: bcdseg.Model, tmp_pat
 
 def test_a_picture_that_can_not_be_written_is_a_failure_of_its_scan_alone(model: str, tmp_path: Path) -> None:
     folder, out = _scans(tmp_path / "scans", "a.png", "b.png", "c.png"), tmp_path / "out"
-    (out / "b_mask.png").mkdir(parents=True)
+    assert _run(folder, "--model", model, "--out", out, "--no-overlay").exit_code == 0
+    (out / "b_mask.png").unlink()
+    (out / "b_mask.png").mkdir()
     done = _run(folder, "--model", model, "--out", out, "--no-overlay", "--overwrite")
     assert done.exit_code == 1, done.output
-    assert "b_mask.png: can't be written" in done.stderr
+    assert "b_mask.png: exists already" in done.stderr
     failed = {Path(row["source"]).name: bool(row["error"]) for row in _rows(out / "predictions.csv")}
     assert failed == {"a.png": False, "b.png": True, "c.png": False}
     (out / "b_mask.png").rmdir()
@@ -120,7 +122,7 @@ def _cells(table: str) -> list[str]:
     return [cell for row in csv.reader(io.StringIO(table, newline="")) for cell in row]
 
 
-def test_no_cell_of_a_table_is_a_formula_and_the_table_is_read_back_as_it_was(tmp_path: Path) -> None:
+def test_no_cell_of_a_table_is_a_formula_and_the_table_is_read_back_unchanged(tmp_path: Path) -> None:
     made = bcdseg.create("plain_cnn", classes=["=cmd()", "b"], size=32, decoder_channels=(8, 8, 8, 8, 8), seed=0)
     model = made.save(tmp_path / "model")
     folder, out = _scans(tmp_path / "scans", *FORMULAS), tmp_path / "out"

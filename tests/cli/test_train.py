@@ -33,7 +33,7 @@ def _run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["train", *map(str, arguments)])
 
 
-def test_a_new_model_is_trained_and_the_run_goes_on_from_its_folder_alone(data: Path, tmp_path: Path) -> None:
+def test_a_new_model_is_trained_and_the_run_resumes_from_its_folder_alone(data: Path, tmp_path: Path) -> None:
     (tmp_path / "options.yaml").write_text("lr: 1e-4\nepochs: 7\n")
     out = tmp_path / "run"
     new = ("--encoder", "plain_cnn", "--size", 32)
@@ -122,7 +122,7 @@ def test_a_recipe_file_and_the_usual_options_by_name(data: Path, tmp_path: Path,
     assert "is finished" in _run("--resume", tmp_path / "run").stderr
 
 
-def test_what_is_asked_of_a_new_model_holds_for_a_recipe_too() -> None:
+def test_options_of_a_new_model_apply_to_a_recipe_too() -> None:
     model = Command(data="data", recipe="cnn-3class+mask", size=64, head="global").start(("normal", "benign", "malignant"))
     assert model.preprocessing.size == (64, 64)
     assert model.network.config.head == "global"
@@ -149,7 +149,7 @@ def test_prescribed_test_scans_are_never_trained_on(data: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ((), "DATA is missing"),
         (("data", "--recipe", "cnn-3class", "--encoder", "resnet50"), "Give one of --recipe, --encoder"),
@@ -166,6 +166,6 @@ def test_prescribed_test_scans_are_never_trained_on(data: Path, tmp_path: Path) 
         (("data", "--epochs", "3", "--set", "epochs=4"), "epochs is given twice"),
     ],
 )
-def test_wrong_usage_says_what_is_right(arguments: tuple[str, ...], says: str) -> None:
-    with pytest.raises(errors.BcdsegError, match=says):
+def test_errors_of_wrong_usage_state_the_right_one(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(errors.BcdsegError, match=message):
         raise _run(*arguments).exception or AssertionError

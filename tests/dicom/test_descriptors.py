@@ -101,8 +101,8 @@ def test_a_report_states_them_by_code_with_their_numbers(tmp_path: Path) -> None
         "posterior": "111367",
     }
     assert {value.scheme_designator for value in stated.values()} == {"SCT", "DCM"}
-    assert numbers["Mean gray of the core over that of the tissue beside it"] == pytest.approx(2.3, abs=0.02)
-    assert numbers["Mean gray behind over that of the tissue beside"] == pytest.approx(1, abs=0.02)
+    assert numbers["Mean gray of the core over that of the adjacent tissue"] == pytest.approx(2.3, abs=0.02)
+    assert numbers["Mean gray behind over that of the adjacent tissue"] == pytest.approx(1, abs=0.02)
     assert numbers["Fraction of the outline with an abrupt edge"] == 1
 
 

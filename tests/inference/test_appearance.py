@@ -1,4 +1,4 @@
-"""Words for a report follow from scans whose truth is known: what is beside, inside and behind a lesion, and how its edge is."""
+"""Descriptors for made scans with known tissue next to, inside and behind a lesion, and a known edge."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_bright_half_and_a_dark_half_are_a_combined_pattern() -> None:
     assert (_ratio(lesion, "posterior_left"), _ratio(lesion, "posterior_right")) == pytest.approx((0.5, 1.7), rel=0.1)
 
 
-def test_without_room_or_light_or_direction_no_posterior_feature_is_suggested() -> None:
+def test_without_tissue_or_light_or_direction_no_posterior_feature_is_suggested() -> None:
     deep = _oval((255, 200))
     assert _measured(deep, draw_tissue(deep)).descriptors.posterior is None
     wide = draw_ellipse(SIZE, (110, 200), (35, 195), 0)
@@ -78,7 +78,7 @@ def test_a_scan_that_is_upside_down_has_no_posterior_features() -> None:
 
 
 @pytest.mark.parametrize(("inside", "word"), [(3, "anechoic"), (60, "hypoechoic"), (120, "isoechoic"), (200, "hyperechoic")])
-def test_the_gray_inside_over_that_beside_is_the_echo_pattern(inside: float, word: str) -> None:
+def test_the_gray_inside_over_that_of_adjacent_tissue_is_the_echo_pattern(inside: float, word: str) -> None:
     lesion = _measured(_oval(), draw_tissue(_oval(), inside))
     assert lesion.descriptors.echo_pattern == word
     assert _ratio(lesion, "echo_ratio") == pytest.approx(inside / TISSUE, rel=0.06, abs=0.01)
@@ -164,7 +164,7 @@ def test_pixels_that_are_not_square_give_the_same_numbers() -> None:
     assert str(wide.descriptors) == str(square.descriptors)
 
 
-def test_another_outline_is_no_tissue() -> None:
+def test_another_outline_is_not_tissue() -> None:
     both = _oval() | _oval((110, 330), (30, 45))
     pixels = draw_tissue(both, 60)
     lesion = _measured(both, pixels)

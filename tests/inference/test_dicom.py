@@ -1,4 +1,4 @@
-"""Predicting DICOM: millimetres, scan areas, clips, media, and nothing of the patient's in what comes out."""
+"""Predicting DICOM: millimetres, scan areas, clips, media, and no patient data in the results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def bright() -> Model:
 def _screen(
     lesion: NDArray[np.bool_], box: tuple[int, int, int, int] = BOX, size: tuple[int, int] = (320, 400)
 ) -> NDArray[np.uint8]:
-    """A machine's screen: white texts around, a dark scan area with a bright lesion in it."""
+    """Return a machine's screen: white texts around a dark scan area with a bright lesion in it."""
     screen = np.full(size, 255, np.uint8)
     screen[box[0] : box[2], box[1] : box[3]] = 20
     screen[lesion] = 230
@@ -115,7 +115,7 @@ def test_where_the_scale_comes_from(bright: Model, regions: list[Any], elements:
     assert (scan.lesions[0].long_axis_mm is None) == (spacing is None)
 
 
-def test_doppler_and_m_mode_are_no_scan(bright: Model) -> None:
+def test_doppler_and_m_mode_are_not_scans(bright: Model) -> None:
     size = (400, 400)
     scan_box, trace = (10, 20, 200, 380), (220, 0, 400, 400)
     screen = _screen(draw_ellipse(size, (100, 200), (20, 40)), scan_box, size)
@@ -156,7 +156,7 @@ def test_the_presence_threshold_is_applied_to_each_region(bright: Model) -> None
 
 
 class _Sized(Bright):
-    """A network that outlines what is bright, and predicts the negative class where that is more than a twentieth of the region."""
+    """Network that outlines bright pixels, and predicts the negative class where these are more than a twentieth of the region."""
 
     def forward(self, image: torch.Tensor) -> bcdseg.Output:
         output = super().forward(image)
@@ -220,14 +220,14 @@ def test_a_clip_is_a_stream_of_its_frames(bright: Model, tmp_path: Path) -> None
         bcdseg.summarize_clip([*bright.predict(path), *bright.predict(made)])
 
 
-def test_what_is_held_of_a_clip_is_its_masks(bright: Model) -> None:
+def test_only_the_masks_of_a_clip_are_kept(bright: Model) -> None:
     scan = bright.predict(dicom(_screen(draw_ellipse((320, 400), (150, 210), (20, 40)))))
-    held = without_maps(scan)
+    kept = without_maps(scan)
     assert (
-        sum(np.asarray(value).size for value in vars(held).values() if isinstance(value, np.ndarray) and value.strides != (0, 0))
+        sum(np.asarray(value).size for value in vars(kept).values() if isinstance(value, np.ndarray) and value.strides != (0, 0))
         == scan.mask.size
     )
-    assert (held.size, held.lesions) == (scan.size, scan.lesions)
+    assert (kept.size, kept.lesions) == (scan.size, scan.lesions)
 
 
 def test_the_clip_that_pydicom_ships(small_model: Model) -> None:

@@ -1,4 +1,4 @@
-"""Segmentations and reports: other readers load them and find every pixel and number where it was; a checker finds no error."""
+"""Segmentations and reports: other readers load every pixel and number unchanged, and a checker finds no error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bcdseg.data.masks import read_mask
 from bcdseg.dicom.deidentify import new_uid
 from bcdseg.inference.clips import without_maps
 
-SIZE, BOX = (150, 203), (10, 20, 140, 190)  # a number of pixels that is no multiple of 8
+SIZE, BOX = (150, 203), (10, 20, 140, 190)  # the number of pixels is not a multiple of 8
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +58,12 @@ def clip(bright: Model, tmp_path: Path) -> list[Prediction]:
 
 
 def _whole_bytes(pixels: NDArray[Any]) -> NDArray[Any]:
-    """All but the last few: GDCM, which SimpleITK reads with, leaves packed pixels that fill no byte unset."""
+    """Return the pixels of whole bytes: GDCM, which SimpleITK uses, leaves packed pixels of an incomplete byte unset."""
     return pixels.ravel()[: pixels.size // 8 * 8]
 
 
 def _check(path: Path) -> None:
-    """The independent checker, where it is installed: Debian's dicom3tools."""
+    """Run the independent checker of Debian's dicom3tools, where it is installed."""
     if checker := shutil.which("dciodvfy"):
         done = subprocess.run([checker, "-new", str(path)], capture_output=True, text=True, check=False)
         assert not [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")], done.stderr
@@ -129,7 +129,7 @@ def test_frames_of_a_clip_refer_to_their_own(clip: list[Prediction], tmp_path: P
 
 
 def _cautious() -> Model:
-    """A model that finds no scan's probability of a lesion high enough."""
+    """Return a model whose presence threshold no scan reaches."""
     return bright_model(rules=bcdseg.Rules(presence_threshold=0.99))
 
 
@@ -150,7 +150,7 @@ def test_a_candidate_is_a_segment_of_its_own(tmp_path: Path) -> None:
         found = made.get_pixels_by_source_instance([pydicom.dcmread(one.source).SOPInstanceUID], ignore_spatial_locations=True)[0]
         np.testing.assert_array_equal(found[..., -1], one.candidate_mask)
         assert not found[..., :-1].any()
-        assert not read_mask([path], SIZE, resize=False).any(), "a candidate is no lesion of a data set"
+        assert not read_mask([path], SIZE, resize=False).any(), "a candidate is not a lesion of a data set"
 
 
 def test_the_probability_of_a_candidate_is_not_labelled_as_a_lesion(tmp_path: Path) -> None:
@@ -336,11 +336,11 @@ def test_sources_without_a_path_are_given(bright: Model, tmp_path: Path) -> None
     for at, source in enumerate((content(made), made)):
         found.save_dicom_seg(tmp_path / f"{at}.dcm", source=source)
         found.save_dicom_sr(tmp_path / f"{at}_sr.dcm", source=source)
-    with pytest.raises(errors.OptionError, match="give the file it is of"):
+    with pytest.raises(errors.OptionError, match="give the file of the scan"):
         found.save_dicom_seg(tmp_path / "seg.dcm", source=content(dicom(draw_scan(0))))
 
 
-def test_wrong_calls_are_told(scan: Prediction, clip: list[Prediction], bright: Model, tmp_path: Path) -> None:
+def test_wrong_calls_are_reported(scan: Prediction, clip: list[Prediction], bright: Model, tmp_path: Path) -> None:
     with pytest.raises(errors.OptionError, match="binary, probability"):
         scan.save_dicom_seg(tmp_path / "seg.dcm", kind="labelmap")
     with pytest.raises(errors.OptionError, match="one image or of one clip"):

@@ -62,16 +62,16 @@ print("child of a child", fork(lambda: fork(inherited)))
 with multiprocessing.get_context("fork").Pool(2) as pool:
     print("pool", {close for close, _ in pool.map_async(load_and_check, range(2), chunksize=1).get(patience)})
 
-stop, begun = threading.Event(), threading.Event()
+stop, started = threading.Event(), threading.Event()
 
 def keep_streaming():
     while not stop.is_set():
         for _ in model.predict(scans):
-            begun.set()
+            started.set()
 
 thread = threading.Thread(target=keep_streaming)
 thread.start()
-begun.wait()
+started.wait()
 print("while streaming", [fork(inherited) for _ in range(2)])
 stop.set()
 thread.join()

@@ -1,4 +1,4 @@
-"""Grad-CAM: where it points, and that it costs nothing when nobody asks."""
+"""Grad-CAM: its location, and no cost without a request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import bcdseg
 
 
 def _brightness_model(resize: str = "stretch") -> bcdseg.Model:
-    """Its deepest features are the scan's local brightness, by hand, and the class ``bright`` is their mean."""
+    """Return a model whose deepest features are set to the scan's local brightness, and whose class ``bright`` is their mean."""
     options = {"size": (128, 160), "resize": resize, "no_lesion": None}
     model = bcdseg.create("plain_cnn", classes=["dull", "bright"], decoder=None, **options)  # type: ignore[arg-type]
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_it_is_the_published_formula(encoder: str, decoder: str | None, head: st
 
 
 def _by_hand(model: bcdseg.Model, scan: NDArray[np.uint8], index: int) -> NDArray[np.float32]:
-    """Selvaraju et al.: channels of the deepest features, weighted by the mean of the class score's gradient, without negatives."""
+    """Compute Grad-CAM of Selvaraju et al.: the deepest features weighted by mean gradients, without negative values."""
     kept: list[torch.Tensor] = []
     hook = model.network.encoder.register_forward_hook(lambda _module, _inputs, levels: kept.append(levels[-1]))
     prepared = model.preprocessing(scan)
@@ -140,7 +140,7 @@ def _plain_classifier() -> bcdseg.Model:
 
 
 def test_of_a_dicom_frame_it_lies_on_the_scan_area_alone(brightness_model: bcdseg.Model) -> None:
-    frame = np.full((240, 320), 200, np.uint8)  # the machine's user interface is bright, and the network never sees it
+    frame = np.full((240, 320), 200, np.uint8)  # the machine's user interface is bright, and not part of the network's input
     frame[40:200, 60:300] = 0
     frame[100:140, 200:240] = 255
     scan = brightness_model.predict(content(dicom(frame, region((40, 60, 200, 300)))), explain="bright")

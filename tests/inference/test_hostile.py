@@ -1,4 +1,4 @@
-"""What goes wrong around a prediction: one clear error each, nothing lost, nothing made up."""
+"""Errors around a prediction: each is one clear error, and no result is lost or made up."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 class Panic(BaseException):
-    """As decoders written in Rust raise it."""
+    """Exception like those of decoders written in Rust."""
 
 
 class Panicking(io.BytesIO):
@@ -163,7 +163,7 @@ def test_scans_before_the_error_of_a_generator_are_predicted(small_model: Model)
         next(stream)
 
 
-def test_streams_side_by_side_leave_torch_as_it_was(small_model: Model) -> None:
+def test_streams_side_by_side_leave_torch_unchanged(small_model: Model) -> None:
     def default() -> int:
         found: list[int] = []
         thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
@@ -181,7 +181,7 @@ def test_streams_side_by_side_leave_torch_as_it_was(small_model: Model) -> None:
     assert torch.get_num_threads() == default() == before
 
 
-def test_answers_that_are_no_numbers_are_refused(scan: NDArray[np.uint8]) -> None:
+def test_outputs_that_are_not_numbers_are_refused(scan: NDArray[np.uint8]) -> None:
     model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
     with torch.no_grad():
         model.network.class_head.linear.bias.fill_(torch.nan)  # type: ignore[union-attr, operator]
@@ -251,7 +251,7 @@ def saved(small_model: Model, tmp_path: Path) -> str:
     return str(small_model.save(tmp_path / "model"))
 
 
-def test_a_name_that_is_no_text_keeps_the_tables(saved: str, tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_keeps_the_tables(saved: str, tmp_path: Path) -> None:
     folder = tmp_path / "scans"
     folder.mkdir()
     (folder / "good.png").write_bytes(_png(draw_scan(0)))
@@ -261,7 +261,7 @@ def test_a_name_that_is_no_text_keeps_the_tables(saved: str, tmp_path: Path) -> 
     assert "bad\\udcff.png" in (tmp_path / "out" / "predictions.csv").read_text()
 
 
-def test_an_output_that_is_a_file_is_said_in_a_line(saved: str, tmp_path: Path) -> None:
+def test_an_output_that_is_a_file_is_reported_in_one_line(saved: str, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     (tmp_path / "good.png").write_bytes(_png(draw_scan(0)))
     done = CliRunner().invoke(app, ["predict", str(tmp_path / "good.png"), "--model", saved, "--out", str(tmp_path / "taken")])
@@ -269,7 +269,7 @@ def test_an_output_that_is_a_file_is_said_in_a_line(saved: str, tmp_path: Path) 
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-def test_output_names_never_collide_and_outputs_are_no_inputs(saved: str, tmp_path: Path) -> None:
+def test_output_names_never_collide_and_outputs_are_not_inputs(saved: str, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a.png", "a.jpg", "a.png.bmp"):

@@ -101,7 +101,7 @@ def test_solidity_agrees_with_the_hull_that_scikit_image_draws() -> None:
         assert lesion.solidity == pytest.approx(mask.sum() / convex_hull_image(mask).sum(), abs=0.02)
 
 
-def test_specks_are_dropped_by_the_stated_share_and_the_largest_comes_first() -> None:
+def test_small_components_are_removed_by_the_stated_fraction_and_the_largest_comes_first() -> None:
     mask = draw_ellipse((100, 100), (20, 20), (8, 8)) | draw_ellipse((100, 100), (70, 60), (20, 25))
     mask[5, 90] = mask[95:97, 2:4] = True
     kept, lesions = find_lesions(mask, mask.astype(np.float32), min_share=0.001, spacing=None)

@@ -18,7 +18,7 @@ def _with_points(model: bcdseg.Model, *points: OperatingPoint) -> bcdseg.Model:
     return bcdseg.Model(model.network, model.preprocessing, replace(model.rules, operating_points=points), name="pointed")
 
 
-def test_a_point_chooses_the_class_and_says_so(small_model: bcdseg.Model, scan: NDArray[np.uint8]) -> None:
+def test_a_point_chooses_the_class_with_a_warning(small_model: bcdseg.Model, scan: NDArray[np.uint8]) -> None:
     plain = small_model.predict(scan)
     rare = min(plain.probabilities, key=plain.probabilities.__getitem__)
     eager = OperatingPoint(name="sensitivity 1", positive=rare, threshold=0.0)

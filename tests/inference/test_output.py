@@ -1,4 +1,4 @@
-"""Answers as files, pictures and text."""
+"""Predictions as files, pictures and text."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from drawn import draw_ellipse, draw_scan
 from PIL import Image
 
 from bcdseg import Failure, Flag, Prediction, errors
+from bcdseg.batch.run_manifest import Journal
 from bcdseg.batch.runner import OutputFolder
 from bcdseg.files import write_whole
 from bcdseg.inference.lesions import find_lesions
@@ -39,7 +40,7 @@ def _prediction(source: str = "a <b>scan.png", spacing: tuple[float, float] | No
     )
 
 
-def test_repr_is_short_and_says_it_all() -> None:
+def test_repr_is_short_and_complete() -> None:
     assert repr(_prediction()) == "<Prediction a <b>scan.png: benign 70%, 80 x 40 px, low-confidence!>"
     assert "8.0 x 4.0 mm" in repr(_prediction(spacing=(0.1, 0.1)))
 
@@ -64,7 +65,7 @@ def test_files_are_written_and_read_back(tmp_path: Path) -> None:
     assert saved["lesions"][0]["area_px"] == int(TRUTH.sum())
 
 
-def test_nothing_is_replaced_unless_asked(tmp_path: Path) -> None:
+def test_nothing_is_replaced_by_default(tmp_path: Path) -> None:
     prediction = _prediction()
     prediction.save(tmp_path, name="x")
     (tmp_path / "x_mask.png").write_bytes(b"mine")
@@ -121,7 +122,9 @@ def test_the_table_has_one_row_a_scan_and_lists_failures() -> None:
 
 def test_output_names_keep_scans_apart(tmp_path: Path) -> None:
     sources = [tmp_path / name for name in ("a/x.png", "b/x.png", "b/x.jpg", "b/y.z.png")]
-    folder = OutputFolder(tmp_path / "out", sources, overlay=False, overwrite=False)
+    journal = Journal(tmp_path / "out", {}, resume=False, overwrite=False)
+    folder = OutputFolder(tmp_path / "out", sources, journal, overlay=False)
+    journal.write_header()
     for source in sources:
         folder.add(_prediction(str(source)))
     made = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))

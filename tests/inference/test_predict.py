@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,3 +183,39 @@ def test_devices_are_checked() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(errors.OptionError, match="this machine has none"):
             bcdseg.create("plain_cnn", classes=["a", "b"], device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("threshold", "abc"),
+        ("threshold", [0.5]),
+        ("threshold", True),
+        ("spacing", True),
+        ("spacing", "ab"),
+        ("spacing", (0.1, True)),
+    ],
+)
+def test_values_that_are_not_numbers_are_refused(small_model: Model, scan: NDArray[np.uint8], option: str, value: Any) -> None:
+    with pytest.raises(errors.OptionError, match=f"{option}="):
+        small_model.predict(scan, **{option: value})
+
+
+def test_tiles_without_their_mode_are_refused(small_model: Model, scan: NDArray[np.uint8]) -> None:
+    with pytest.raises(errors.OptionError, match="give mode='tiles'"):
+        small_model.predict(scan, tiles=bcdseg.Tiles(scale=0.5))
+
+
+def test_an_empty_path_is_not_the_current_folder(small_model: Model) -> None:
+    with pytest.raises(errors.ImageNotFoundError, match="empty path"):
+        list(small_model.predict(""))
+
+
+def test_a_damaged_clip_is_a_failure_of_its_own(small_model: Model, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    (tmp_path / "bad.mp4").write_bytes(bytes(1000))
+    Image.fromarray(draw_scan(1)).save(tmp_path / "good.png")
+    results = list(small_model.predict(tmp_path, on_error="keep"))
+    assert [isinstance(result, Failure) for result in results] == [True, False]
+    with pytest.raises(errors.ImageError, match=r"bad\.mp4: can't be decoded"):
+        list(small_model.predict(tmp_path / "bad.mp4"))

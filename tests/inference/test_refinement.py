@@ -20,7 +20,7 @@ FACTOR = 1.6
 
 @pytest.fixture(scope="module")
 def once() -> Model:
-    """The bundled model with a single pass."""
+    """Return the bundled model with a single pass."""
     model = bcdseg.load("bus-multi", device="cpu", runtime="torch")
     model.rules = replace(model.rules, refinement=None)
     return model
@@ -28,7 +28,7 @@ def once() -> Model:
 
 @pytest.fixture(scope="module")
 def refined() -> Model:
-    """The same with a second pass."""
+    """Return the bundled model with a second pass."""
     model = bcdseg.load("bus-multi", device="cpu", runtime="torch")
     model.rules = replace(model.rules, refinement=FACTOR)
     return model
@@ -54,7 +54,7 @@ def probability(prediction: Prediction) -> np.ndarray[tuple[int, int], np.dtype[
 
 
 def test_the_window_is_the_mean_of_both_passes_and_the_rest_stays(once: Model, refined: Model) -> None:
-    """Both passes are separate predictions of one pass: of the scan, and of the window as a scan of its own."""
+    """Compare with two predictions of one pass: of the scan, and of the window as a scan of its own."""
     pixels = np.asarray(Image.open(scan_named("benign (21)")).convert("L"))
     first, both = once.predict(pixels), refined.predict(pixels)
     changed = np.argwhere(probability(first) != probability(both))

@@ -67,9 +67,9 @@ def test_ranges_and_measured_scans_are_others_and_drawn_alike(tmp_path: Path, ex
     assert {*scans.measured, *scans.ranges} == set(tmp_path.iterdir())
     with pytest.raises(errors.OptionError, match="two scans or more"):
         split_scans(tmp_path / "1.png")
-    held = drop_maps([exact])[0]
-    assert isinstance(held, Prediction)
-    assert held.mask_probability is None
+    kept = drop_maps([exact])[0]
+    assert isinstance(kept, Prediction)
+    assert kept.mask_probability is None
 
 
 def test_info_shows_the_drift_of_each_runtime(small_model: bcdseg.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

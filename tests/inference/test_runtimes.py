@@ -31,7 +31,7 @@ SCANS = [draw_scan(seed, size) for seed, size in enumerate([(120, 160), (64, 64)
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One for all tests here, so that each graph is made once."""
+    """Use one cache for all tests here, so that each graph is made once."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BCDSEG_CACHE", str(folder))
@@ -217,7 +217,7 @@ def test_a_cache_that_cannot_be_written_is_ignored(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_processes_that_start_at_once_give_the_same_outputs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_start_together_give_the_same_outputs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BCDSEG_CACHE", str(tmp_path))
     with multiprocessing.get_context("spawn").Pool(2) as pool:  # a forked one would not use OpenVINO after its parent has
         outputs = set(pool.map_async(_first_output, [folder, folder], chunksize=1).get(timeout=300))

@@ -34,7 +34,7 @@ CLASSES = ("normal", "benign", "malignant")
 
 
 class Local(Bright):
-    """Smooths the input, the same way everywhere; bright inputs are malignant, dark ones normal."""
+    """Network that smooths the input equally everywhere; bright inputs are malignant, dark ones normal."""
 
     batches: ClassVar[list[int]] = []  # sizes of the batches, of all copies of the network
 
@@ -52,7 +52,7 @@ def local_model(resize: str = "stretch", size: tuple[int, int] = (64, 64), **rul
 
 
 def textured(size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:
-    """Spots some pixels wide."""
+    """Return a scan with spots that are some pixels wide."""
     small = np.random.default_rng(seed).integers(0, 256, (size[0] // 8 + 1, size[1] // 8 + 1), dtype=np.uint8)
     return np.asarray(Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC))
 
@@ -131,7 +131,7 @@ def test_classes_are_half_the_whole_and_half_the_windows_by_what_they_outline() 
         powers = np.exp(8 * fraction * np.array([-1, 0, 1]))
         return powers / powers.sum()
 
-    # Windows of 64: the square is in one alone, of which it is a 16th of it; in the whole at 64x64 it is a 256th.
+    # Windows of 64: the square is in one of them alone, and is a 16th of it; in the whole scan at 64x64 it is a 256th.
     expected = (expected_at(1 / 256) + expected_at(1 / 16)) / 2
     assert list(tiled.probabilities.values()) == pytest.approx(list(expected), abs=1e-3)
     assert list(whole.probabilities.values()) == pytest.approx(list(expected_at(1 / 256)), abs=1e-3)
@@ -182,7 +182,7 @@ def test_progress_is_reported_window_by_window() -> None:
 
 @pytest.fixture
 def huge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """What is huge is small here; the folder of temporary files."""
+    """Treat small maps as huge ones, and return the folder of temporary files."""
     monkeypatch.setattr(regions, "IN_MEMORY", 10_000)
     monkeypatch.setattr(regions, "BAND", 37 * 200)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -68,10 +69,21 @@ def _study(pacs: Orthanc, images: int = 1, **elements: Any) -> tuple[str, list[A
     return study, made
 
 
-def _results(pacs: Orthanc, study: str) -> dict[str, Any]:
+def _stored(pacs: Orthanc, study: str) -> dict[str, Any]:
     """Return what the server has of a study besides ultrasound, as data sets by UID."""
     found = {uid: pydicom.dcmread(io.BytesIO(file)) for uid, file in pacs.instances().items()}
     return {uid: one for uid, one in found.items() if one.StudyInstanceUID == study and one.Modality != "US"}
+
+
+def _results(pacs: Orthanc, study: str) -> dict[str, Any]:
+    """Return the segmentations and reports of a study, without the report that lists all of them."""
+    return {uid: one for uid, one in _stored(pacs, study).items() if "All results" not in one.SeriesDescription}
+
+
+def _roots(pacs: Orthanc, study: str) -> list[Any]:
+    """Return the reports that list all results of a study, the first first."""
+    found = [one for one in _stored(pacs, study).values() if "All results" in one.SeriesDescription]
+    return sorted(found, key=lambda one: int(one.InstanceNumber))
 
 
 def test_results_are_stored_with_their_scan_and_read_again(pacs: Orthanc, bright: Model) -> None:
@@ -89,7 +101,7 @@ def test_results_are_stored_with_their_scan_and_read_again(pacs: Orthanc, bright
     seg = highdicom.seg.Segmentation.from_dataset(by_kind["SEG"])
     found = seg.get_pixels_by_source_instance([image.SOPInstanceUID], ignore_spatial_locations=True)
     np.testing.assert_array_equal(found[0, ..., 0], expected.mask)
-    report = highdicom.sr.ComprehensiveSR.from_dataset(by_kind["SR"])
+    report = highdicom.sr.Comprehensive3DSR.from_dataset(by_kind["SR"])
     (group,) = report.content.get_planar_roi_measurement_groups()
     values = {each.name.meaning: float(each.value) for each in group.get_measurements()}
     assert values["Long axis"] == pytest.approx(expected.lesions[0].long_axis_mm, abs=1e-3)
@@ -109,12 +121,72 @@ def test_a_study_that_is_predicted_twice_has_its_results_once(pacs: Orthanc, bri
     assert len(_results(pacs, study)) == 8
 
 
+def _evidence(root: Any) -> set[str]:
+    return {uid for _, _, uid, _ in highdicom.sr.Comprehensive3DSR.from_dataset(root).get_evidence()}
+
+
+def test_one_report_lists_all_results_of_a_study(pacs: Orthanc, bright: Model, tmp_path: Path) -> None:
+    study, images = _study(pacs, 2)
+    results = list(predict_dicomweb(bright, _server(pacs), study=study))
+    (root,) = _roots(pacs, study)
+    assert [one.root for one in results] == [None, root.SOPInstanceUID]
+    stored = {uid for one in results for uid in one.stored}
+    assert _evidence(root) == {*stored, *(image.SOPInstanceUID for image in images)}
+    assert (root.PatientID, root.AccessionNumber) == (images[0].PatientID, images[0].AccessionNumber)
+    groups = highdicom.sr.Comprehensive3DSR.from_dataset(root).content.get_image_measurement_groups()
+    names = {one.SOPInstanceUID: one.Modality for one in _results(pacs, study).values()}
+    for group in groups:
+        referred = [item.referenced_sop_instance_uid for item in group[0].ContentSequence if "ReferencedSOPSequence" in item]
+        assert [names.get(uid) for uid in referred] == [None, "SR", "SEG"]
+    if checker := shutil.which("dciodvfy"):
+        root.save_as(tmp_path / "root.dcm")
+        done = subprocess.run([checker, "-new", str(tmp_path / "root.dcm")], capture_output=True, text=True, check=False)
+        assert not [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
+    again = list(predict_dicomweb(bright, _server(pacs), study=study))
+    assert [one.root for one in again] == [None, None]
+    assert len(_stored(pacs, study)) == 5, "the same study again stores nothing"
+
+
+def test_a_study_with_more_results_gets_a_report_that_replaces_the_earlier_one(pacs: Orthanc, bright: Model) -> None:
+    study, _ = _study(pacs)
+    list(predict_dicomweb(bright, _server(pacs), study=study))
+    pacs.store(content(dicom(_pixels(5), region(BOX), StudyInstanceUID=study)))
+    list(predict_dicomweb(bright, _server(pacs), study=study))
+    first, second = _roots(pacs, study)
+    assert len(_evidence(first)) == 3
+    assert set(_results(pacs, study)) < _evidence(second)
+    assert first.SeriesInstanceUID == second.SeriesInstanceUID
+    (series,) = second.PredecessorDocumentsSequence[0].ReferencedSeriesSequence
+    assert [one.ReferencedSOPInstanceUID for one in series.ReferencedSOPSequence] == [first.SOPInstanceUID]
+
+
+def test_only_the_report_of_all_results_is_stored_if_it_alone_is_missing(pacs: Orthanc, bright: Model) -> None:
+    study, _ = _study(pacs)
+    (without,) = predict_dicomweb(bright, _server(pacs), study=study, kinds=["seg", "sr"])
+    assert (len(without.stored), without.root, _roots(pacs, study)) == (2, None, [])
+    (result,) = predict_dicomweb(bright, _server(pacs), study=study)
+    assert (result.stored, result.predictions, result.error) == ((), (), None)
+    assert [one.SOPInstanceUID for one in _roots(pacs, study)] == [result.root]
+
+
+def test_the_lesions_of_an_image_are_tracked_by_segments_and_report(pacs: Orthanc, bright: Model) -> None:
+    two = np.maximum(_pixels(), np.where(draw_ellipse(SIZE, (120, 160), (15, 15), 25), 230, 20).astype(np.uint8))
+    image = dicom(two, region(BOX, (0.02, 0.03)))
+    pacs.store(content(image))
+    list(predict_dicomweb(bright, _server(pacs), study=image.StudyInstanceUID))
+    by_kind = {one.Modality: one for one in _results(pacs, image.StudyInstanceUID).values()}
+    segments = {one.TrackingID: one.TrackingUID for one in by_kind["SEG"].SegmentSequence}
+    groups = highdicom.sr.Comprehensive3DSR.from_dataset(by_kind["SR"]).content.get_planar_roi_measurement_groups()
+    assert segments == {one.tracking_identifier: one.tracking_uid for one in groups}
+    assert list(segments) == ["lesion 1", "lesion 2"]
+
+
 def test_only_what_is_missing_is_stored_again(pacs: Orthanc, bright: Model) -> None:
     study, _ = _study(pacs)
     (first,) = predict_dicomweb(bright, _server(pacs), study=study)
     lost = next(uid for uid, one in _results(pacs, study).items() if one.Modality == "SEG")
-    (name,) = pacs.ask("POST", "/tools/lookup", data=lost).json()
-    pacs.ask("DELETE", f"/instances/{name['ID']}")
+    (name,) = pacs.request("POST", "/tools/lookup", data=lost).json()
+    pacs.request("DELETE", f"/instances/{name['ID']}")
     (again,) = predict_dicomweb(bright, _server(pacs), study=study)
     assert again.stored == (lost,)
     assert sorted(_results(pacs, study)) == sorted(first.stored)
@@ -166,7 +238,7 @@ def test_a_server_that_dies_half_way_loses_and_doubles_nothing(mortal: Orthanc, 
     assert len(_results(mortal, study)) == 2 * len(images)
 
 
-def test_a_lost_answer_to_what_was_stored_doubles_nothing(pacs: Orthanc, bright: Model) -> None:
+def test_a_lost_response_to_a_stored_result_doubles_nothing(pacs: Orthanc, bright: Model) -> None:
     study, _ = _study(pacs)
     severed = Proxy(pacs.port, severs=True)
     through = DicomWebServer(f"http://127.0.0.1:{severed.port}/dicom-web", USER, PASSWORD, attempts=1)
@@ -313,6 +385,12 @@ def test_the_command_stores_results_and_resumes(pacs: Orthanc, saved: Path, run_
     assert all(f"{one.SOPInstanceUID}: " in first.stdout for one in images)
     assert "failed: " in first.stderr
     assert [one.Modality for one in _results(pacs, study).values()] == ["SR", "SR"]
+    assert f"study {study}: a report that lists all results is stored" in first.stdout
+    assert "lists all results" not in again.stdout
+    assert len(_roots(pacs, study)) == 1
+    other, _ = _study(pacs)
+    assert run_main(*[other if one == study else one for one in arguments], "--no-root").returncode == 0
+    assert not _roots(pacs, other)
 
 
 def test_the_command_reads_secrets_from_files_and_reports_trouble_in_one_line(
@@ -321,18 +399,18 @@ def test_the_command_reads_secrets_from_files_and_reports_trouble_in_one_line(
     secret = tmp_path / "password"
     secret.write_text(f"{PASSWORD}\n")
     arguments = ["dicomweb", "--server", pacs.url, "--model", saved, "--attempts", "1"]
-    asked = [*arguments, "--query", "PatientID=nobody"]
-    assert "matches the query" in run_main(*asked, "--user", USER, "--password-file", secret).stderr
+    query = [*arguments, "--query", "PatientID=nobody"]
+    assert "matches the query" in run_main(*query, "--user", USER, "--password-file", secret).stderr
     secret.write_text("wrong")
     for options, message in (
-        ([*asked, "--user", USER, "--password-file", secret], "refuses the user"),
-        ([*asked, "--token-file", secret], "refuses the user"),
-        ([*asked, "--user", USER], "set BCDSEG_PACS_PASSWORD"),
-        ([*asked, "--password-file", secret], "give --user too"),
-        ([*asked, "--user", USER, "--password-file", tmp_path / "none"], "can't be read"),
+        ([*query, "--user", USER, "--password-file", secret], "refuses the user"),
+        ([*query, "--token-file", secret], "refuses the user"),
+        ([*query, "--user", USER], "set BCDSEG_PACS_PASSWORD"),
+        ([*query, "--password-file", secret], "give --user too"),
+        ([*query, "--user", USER, "--password-file", tmp_path / "none"], "can't be read"),
         ([*arguments, "--query", "PatientID"], "give each keyword once"),
         (arguments, "Name the studies"),
-        ([*asked, "--no-seg", "--no-sr"], "nothing to store"),
+        ([*query, "--no-seg", "--no-sr"], "nothing to store"),
     ):
         done = run_main(*options)
         assert done.returncode == 2

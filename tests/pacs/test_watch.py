@@ -175,6 +175,18 @@ def test_results_are_stored_in_a_pacs_also_after_it_failed(pacs: Orthanc, bright
     assert _all(bright, incoming, server=server) == []
 
 
+def test_a_watched_study_needs_only_the_report_that_lists_its_results(pacs: Orthanc, bright: Model, incoming: Path) -> None:
+    server = DicomWebServer(pacs.url, USER, PASSWORD, attempts=1)
+    source = _scan(incoming / "a.dcm")
+    pacs.store(content(source))
+    (scan,) = _all(bright, incoming, server=server)
+    assert (scan.error, len(pacs.instances())) == (None, 3)
+    (result,) = bcdseg.predict_dicomweb(bright, server, study=source.StudyInstanceUID)
+    assert (result.stored, result.error) == ((), None)
+    assert len(pacs.instances()) == 4
+    assert result.root in pacs.instances()
+
+
 def _send(port: int, *scans: Any, title: str = "BCDSEG", sender: str = "SCANNER1") -> list[int | None]:
     entity = AE(ae_title=sender)
     entity.add_requested_context("1.2.840.10008.5.1.4.1.1.6.1")

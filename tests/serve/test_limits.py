@@ -22,7 +22,7 @@ from made_jpeg import endless_jpeg
 from made_tiff import far_strips
 from PIL import Image
 from pydicom.uid import DeflatedExplicitVRLittleEndian
-from served import PATIENCE, ask, serving
+from served import PATIENCE, send_request, serving
 
 import bcdseg
 from bcdseg.inference.writers import png_bytes
@@ -37,7 +37,7 @@ def port(small_model: bcdseg.Model) -> Iterator[int]:
 
 
 def deflated_zeros() -> bytes:
-    """A DICOM file of 30 kilobytes with four million empty elements."""
+    """Return a DICOM file of 30 kilobytes with four million empty elements."""
     made = dicom(draw_scan(1))
     made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     start, deflater = content(made), zlib.compressobj(wbits=-zlib.MAX_WBITS)
@@ -64,20 +64,20 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_files_that_cost_much_or_raise_foreign_exceptions_are_refused(port: int, kind: str) -> None:
     path, make, words = REFUSED[kind]
-    response = ask(port, "POST", path, make())
+    response = send_request(port, "POST", path, make())
     assert (response.status, words in str(response.json["detail"])) == (422, True), response.json
 
 
-def test_uploads_that_take_too_long_to_read_are_given_up_and_others_are_answered(small_model: bcdseg.Model) -> None:
+def test_uploads_that_take_too_long_to_read_are_dropped_and_others_get_responses(small_model: bcdseg.Model) -> None:
     with serving(small_model, read_timeout=1, max_megapixels=25, timeout=PATIENCE) as port, ThreadPoolExecutor(8) as pool:
         endless = endless_jpeg()
-        slow = [pool.submit(ask, port, "POST", "/predict", endless) for _ in range(2)]
-        assert ask(port, "GET", "/health").status == 200
+        slow = [pool.submit(send_request, port, "POST", "/predict", endless) for _ in range(2)]
+        assert send_request(port, "GET", "/health").status == 200
         for one in slow:
             response = one.result()
             assert (response.status, "reading it took longer than 1 s" in response.json["detail"]) == (422, True)
-        assert ask(port, "POST", "/predict", SCAN).status == 200
-        assert ask(port, "GET", "/ready").status == 200
+        assert send_request(port, "POST", "/predict", SCAN).status == 200
+        assert send_request(port, "GET", "/ready").status == 200
 
 
 def silent(port: int, start: bytes = b"") -> socket.socket:
@@ -87,7 +87,7 @@ def silent(port: int, start: bytes = b"") -> socket.socket:
 
 
 def ends(connection: socket.socket) -> bool:
-    """Whether the other side closes the connection; waits for it."""
+    """Return whether the other side closes the connection, after waiting for it."""
     with connection, suppress(ConnectionResetError):
         while connection.recv(65536):
             pass
@@ -96,13 +96,13 @@ def ends(connection: socket.socket) -> bool:
 
 def test_idle_connections_give_way_to_new_ones(port: int) -> None:
     idle = [silent(port) for _ in range(30)]
-    assert ask(port, "GET", "/health").status == 200
-    assert ask(port, "POST", "/predict", SCAN).status == 200
+    assert send_request(port, "GET", "/health").status == 200
+    assert send_request(port, "POST", "/predict", SCAN).status == 200
     assert all(map(ends, idle))
 
 
 @pytest.mark.parametrize("start", [b"", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "])
-def test_a_head_that_arrives_too_late_is_told_so_and_the_connection_ends(port: int, start: bytes) -> None:
+def test_a_head_that_arrives_too_late_gets_an_error_and_the_connection_ends(port: int, start: bytes) -> None:
     late = silent(port, start)
     select.select([late], [], [], PATIENCE)
     late.sendall(b"x\r\n\r\n")  # does not take the response from the client
@@ -146,7 +146,7 @@ def test_too_many_busy_connections_are_refused_with_a_response_and_no_other_is_l
 def test_a_refused_upload_that_is_still_on_its_way_gets_its_response(small_model: bcdseg.Model) -> None:
     with serving(small_model, queue=1) as port:
         taken = half_sent(port)
-        while ask(port, "POST", "/predict", SCAN).status == 200:
+        while send_request(port, "POST", "/predict", SCAN).status == 200:
             pass
         refused = half_sent(port)
         select.select([refused], [], [], PATIENCE)
@@ -174,20 +174,20 @@ def test_a_body_that_nobody_wants_is_not_read_on(port: int, path: str, status: i
     assert b"connection: close" in response.lower()
 
 
-def test_only_own_names_are_answered(port: int, small_model: bcdseg.Model) -> None:
+def test_only_requests_to_own_names_are_accepted(port: int, small_model: bcdseg.Model) -> None:
     for name, status in (("evil.example", 403), ("127.0.0.1.evil.example", 403), ("localhost", 200), (f"127.0.0.1:{port}", 200)):
-        assert ask(port, "GET", "/model", Host=name).status == status
-    assert "allow-host" in str(ask(port, "POST", "/predict", SCAN, Host="evil.example").json["detail"])
+        assert send_request(port, "GET", "/model", Host=name).status == status
+    assert "allow-host" in str(send_request(port, "POST", "/predict", SCAN, Host="evil.example").json["detail"])
     with serving(small_model, allowed_hosts=("Scans.example",)) as allowing:
-        assert ask(allowing, "POST", "/predict", SCAN, Host="scans.example:80").status == 200
-        assert ask(allowing, "GET", "/health", Host="evil.example").status == 403
+        assert send_request(allowing, "POST", "/predict", SCAN, Host="scans.example:80").status == 200
+        assert send_request(allowing, "GET", "/health", Host="evil.example").status == 403
     with serving(small_model, allowed_hosts=("*",)) as open_to_all:
-        assert ask(open_to_all, "GET", "/health", Host="evil.example").status == 200
+        assert send_request(open_to_all, "GET", "/health", Host="evil.example").status == 200
 
 
 @pytest.fixture
 def stuck(small_model: bcdseg.Model, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A server whose model never comes back from a scan, in a process of its own."""
+    """Start a server whose model never returns from a scan, in a process of its own."""
     script = Path(__file__).parents[1] / "stuck_server.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, str(script), str(small_model.save(tmp_path / "model"))]
@@ -202,14 +202,14 @@ def stuck(small_model: bcdseg.Model, tmp_path: Path) -> Iterator[tuple[subproces
         process.communicate()
 
 
-def test_a_server_that_is_stuck_says_so_and_ends_when_it_is_asked_to(stuck: tuple[subprocess.Popen[str], int]) -> None:
+def test_a_server_that_is_stuck_reports_it_and_ends_on_a_signal(stuck: tuple[subprocess.Popen[str], int]) -> None:
     process, port = stuck
-    while ask(port, "GET", "/ready").json["state"] == "warming":
+    while send_request(port, "GET", "/ready").json["state"] == "warming":
         pass
-    while ask(port, "GET", "/ready").json["state"] == "ready":  # until each worker has a scan
-        assert ask(port, "POST", "/predict", SCAN).status == 503
-    assert ask(port, "GET", "/ready").json["state"] == "busy"
-    assert "busy" in str(ask(port, "POST", "/predict", SCAN).json["detail"])
-    assert ask(port, "GET", "/health").status == 200
+    while send_request(port, "GET", "/ready").json["state"] == "ready":  # until each worker has a scan
+        assert send_request(port, "POST", "/predict", SCAN).status == 503
+    assert send_request(port, "GET", "/ready").json["state"] == "busy"
+    assert "busy" in str(send_request(port, "POST", "/predict", SCAN).json["detail"])
+    assert send_request(port, "GET", "/health").status == 200
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE) == 1

@@ -21,18 +21,18 @@ import torch
 from drawn import draw_scan
 from made_dicom import IDENTIFIERS, content, dicom, region
 from PIL import Image
-from served import Response, ask, form, serving
+from served import Response, form, send_request, serving
 
 import bcdseg
 
-ADDED = ("model", "library_version", "use", "mask_png")  # facts of the server, beside those of the prediction
+ADDED = ("model", "library_version", "use", "mask_png")  # facts of the server, besides those of the prediction
 REGION = region((10, 20, 110, 150), (0.02, 0.02))
 
 
 def encoded(seed: int, form: str = "PNG", size: tuple[int, int] = (120, 160)) -> bytes:
-    held = io.BytesIO()
-    Image.fromarray(draw_scan(seed, size)).save(held, form)
-    return held.getvalue()
+    buffer = io.BytesIO()
+    Image.fromarray(draw_scan(seed, size)).save(buffer, form)
+    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +63,11 @@ def expected_facts(prediction: bcdseg.Prediction) -> dict[str, Any]:
 def test_a_response_is_the_models_prediction_to_the_last_bit(port: int, small_model: bcdseg.Model, kind: str) -> None:
     scan = encoded(3, kind)
     expected = streamed(small_model, scan, spacing=0.1, threshold=0.501)
-    response = ask(port, "POST", "/predict?spacing=0.1&threshold=0.501&mask=true", scan, f"image/{kind.lower()}")
+    response = send_request(port, "POST", "/predict?spacing=0.1&threshold=0.501&mask=true", scan, f"image/{kind.lower()}")
     assert facts_of(response) == expected_facts(expected)
-    as_form = ask(port, "POST", "/predict?spacing=0.1&threshold=0.501", *form(scan))
+    as_form = send_request(port, "POST", "/predict?spacing=0.1&threshold=0.501", *form(scan))
     assert facts_of(as_form) == expected_facts(expected)
-    mask = ask(port, "POST", "/mask?threshold=0.501", scan)
+    mask = send_request(port, "POST", "/mask?threshold=0.501", scan)
     assert mask.headers["content-type"] == "image/png"
     assert mask.body == base64.b64decode(str(response.json["mask_png"]))
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(mask.body))), expected.mask)
@@ -81,10 +81,10 @@ def test_dicom_comes_back_as_dicom_in_millimetres_and_without_a_name(
 ) -> None:
     made = content(dicom(draw_scan(2), REGION))
     expected = streamed(small_model, made)
-    response = ask(port, "POST", "/predict", made, "application/dicom")
+    response = send_request(port, "POST", "/predict", made, "application/dicom")
     assert facts_of(response) == expected_facts(expected)
     assert response.json["spacing_from"] == "ultrasound region"
-    found = ask(port, "POST", f"/dicom-seg?kind={kind}", *form(made, name="Secret^Name.dcm"))
+    found = send_request(port, "POST", f"/dicom-seg?kind={kind}", *form(made, name="Secret^Name.dcm"))
     assert found.headers["content-type"] == "application/dicom"
     saved = expected.save_dicom_seg(tmp_path / "seg.dcm", source=made, kind=kind)
     ours, theirs = pydicom.dcmread(io.BytesIO(found.body)), pydicom.dcmread(saved)
@@ -97,18 +97,18 @@ def test_a_frame_of_a_clip_is_predicted_and_a_whole_clip_is_refused(port: int, s
     frames = np.stack([draw_scan(seed) for seed in range(3)])
     clip = content(dicom(frames, clip=True))
     expected = list(small_model.predict(clip))[1]
-    response = ask(port, "POST", "/predict?frame=2", clip)
+    response = send_request(port, "POST", "/predict?frame=2", clip)
     assert facts_of(response) == expected_facts(expected)
     assert response.json["frame"] == 2
-    assert "frame=1 to frame=3" in str(ask(port, "POST", "/predict", clip).json["detail"])
-    assert ask(port, "POST", "/predict?frame=4", clip).status == 422
-    segmentation = pydicom.dcmread(io.BytesIO(ask(port, "POST", "/dicom-seg?frame=2", clip).body))
+    assert "frame=1 to frame=3" in str(send_request(port, "POST", "/predict", clip).json["detail"])
+    assert send_request(port, "POST", "/predict?frame=4", clip).status == 422
+    segmentation = pydicom.dcmread(io.BytesIO(send_request(port, "POST", "/dicom-seg?frame=2", clip).body))
     item = segmentation.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
     assert item.ReferencedFrameNumber == 2
 
 
 def declared(width: int, height: int) -> bytes:
-    """A PNG that says it is large and holds nothing."""
+    """Return a PNG that declares a large size and contains nothing."""
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
     parts = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
@@ -125,7 +125,7 @@ REFUSED: dict[str, tuple[str, tuple[bytes, str], int, str]] = {
     "far too many bytes": ("/predict", (b"x" * 12_500_000, ""), 413, "more than 3 million bytes"),
     "cut off DICOM": ("/predict", (content(dicom(draw_scan(2)))[:-500], ""), 422, "upload: "),
     "large DICOM": ("/predict", (content(dicom(np.zeros((1200, 1000), np.uint8))), ""), 413, "1200x1000 pixels"),
-    "DICOM asked of a picture": ("/dicom-seg", (encoded(1), ""), 422, "is no DICOM file"),
+    "DICOM requested for a picture": ("/dicom-seg", (encoded(1), ""), 422, "DICOM file"),
     "a frame of a picture": ("/predict?frame=2", (encoded(1), ""), 422, "only DICOM clips"),
     "no form": ("/predict", (b"--x", "multipart/form-data"), 400, "is not a form"),
     "a broken form": ("/predict", (b"nonsense", "multipart/form-data; boundary=x"), 400, "is not a form"),
@@ -139,6 +139,19 @@ REFUSED: dict[str, tuple[str, tuple[bytes, str], int, str]] = {
     "no number": ("/predict?spacing=" + quote("Secret^Name"), (encoded(1), ""), 422, "spacing: "),
     "not a number": ("/predict?spacing=nan", (encoded(1), ""), 422, "spacing"),
     "an unknown point": ("/predict?operating_point=x", (encoded(1), ""), 422, "operating_point='x'"),
+    "a misspelt option": ("/predict?thresold=0.7", (encoded(1), ""), 422, "mask, threshold, spacing, operating_point, frame"),
+    "an option of another route": ("/mask?spacing=0.1", (encoded(1), ""), 422, "its options are threshold, frame"),
+    "an option in the form": (
+        "/predict",
+        (
+            form(encoded(1))[0].replace(
+                b"--mark--", b'--mark\r\nContent-Disposition: form-data; name="spacing"\r\n\r\n0.1\r\n--mark--'
+            ),
+            form(b"")[1],
+        ),
+        422,
+        "a field other than 'file'",
+    ),
     "no such kind": ("/dicom-seg?kind=x", (encoded(1), ""), 422, "kind: "),
     "no such path": ("/predictions", (encoded(1), ""), 404, "Not Found"),
 }
@@ -147,18 +160,18 @@ REFUSED: dict[str, tuple[str, tuple[bytes, str], int, str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_invalid_requests_are_refused_with_a_reason(port: int, name: str) -> None:
     path, body, status, words = REFUSED[name]
-    response = ask(port, "POST", path, *body)
+    response = send_request(port, "POST", path, *body)
     assert (response.status, list(response.json)) == (status, ["detail"]), response.body
     assert words in str(response.json["detail"])
     assert "Secret" not in str(response.json)
 
 
-def test_thirty_two_clients_at_once_each_get_their_own(port: int, small_model: bcdseg.Model) -> None:
+def test_thirty_two_simultaneous_clients_each_get_their_own(port: int, small_model: bcdseg.Model) -> None:
     scans = [encoded(seed, size=(60 + seed, 90)) for seed in range(32)]
     thresholds = [0.49 + 0.001 * (seed % 3) for seed in range(32)]
     with ThreadPoolExecutor(32) as pool:
         responses = list(
-            pool.map(lambda one: ask(port, "POST", f"/predict?threshold={one[1]}", one[0]), zip(scans, thresholds, strict=True))
+            pool.map(lambda scan, threshold: send_request(port, "POST", f"/predict?threshold={threshold}", scan), scans, thresholds)
         )
     for scan, threshold, response in zip(scans, thresholds, responses, strict=True):
         assert facts_of(response) == expected_facts(streamed(small_model, scan, threshold=threshold))
@@ -167,10 +180,10 @@ def test_thirty_two_clients_at_once_each_get_their_own(port: int, small_model: b
 def test_a_large_form_is_not_put_into_a_file(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/there/is/no/such/folder")
     noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)[:, :800]
-    held = io.BytesIO()
-    Image.fromarray(noise).save(held, "PNG")
-    assert len(held.getvalue()) > 2 * 1024 * 1024
-    assert ask(port, "POST", "/predict", *form(held.getvalue())).status == 200
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    assert len(buffer.getvalue()) > 2 * 1024 * 1024
+    assert send_request(port, "POST", "/predict", *form(buffer.getvalue())).status == 200
 
 
 def half_sent(port: int, body: bytes) -> http.client.HTTPConnection:
@@ -181,21 +194,21 @@ def half_sent(port: int, body: bytes) -> http.client.HTTPConnection:
     return connection
 
 
-def test_more_than_the_queue_holds_are_told_to_come_again_and_none_that_was_taken_is_lost(small_model: bcdseg.Model) -> None:
+def test_requests_beyond_the_queue_get_429_and_no_accepted_one_is_lost(small_model: bcdseg.Model) -> None:
     scan = encoded(1)
     with serving(small_model, queue=2) as port:
         taken = [half_sent(port, scan) for _ in range(2)]
-        while (refused := ask(port, "POST", "/predict", scan)).status == 200:  # until both have come through
+        while (refused := send_request(port, "POST", "/predict", scan)).status == 200:  # until both have come through
             pass
         assert refused.status == 429
         assert refused.headers["retry-after"] == "1"
         assert "2 requests wait already" in str(refused.json["detail"])
-        assert ask(port, "GET", "/health").status == 200
+        assert send_request(port, "GET", "/health").status == 200
         for connection in taken:
             connection.send(scan[100:])
             assert connection.getresponse().status == 200
             connection.close()
-        assert ask(port, "POST", "/predict", scan).status == 200
+        assert send_request(port, "POST", "/predict", scan).status == 200
 
 
 def test_an_upload_that_does_not_arrive_gives_its_place_back(small_model: bcdseg.Model) -> None:
@@ -205,28 +218,28 @@ def test_an_upload_that_does_not_arrive_gives_its_place_back(small_model: bcdseg
         slow.close()
         gone = half_sent(port, encoded(1))
         gone.close()
-        while (response := ask(port, "POST", "/mask", encoded(1))).status == 429:
+        while (response := send_request(port, "POST", "/mask", encoded(1))).status == 429:
             pass
         assert response.status in (200, 503)  # half a second is little on a busy machine
 
 
-def test_a_model_that_fails_is_told_of_and_takes_no_scan() -> None:
+def test_a_model_that_fails_is_reported_and_takes_no_scan() -> None:
     model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
     with torch.no_grad():
         model.network.class_head.linear.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
     with serving(model) as port:
-        assert ask(port, "GET", "/health").status == ask(port, "GET", "/ready").status == 503
-        response = ask(port, "POST", "/predict", encoded(1))
+        assert send_request(port, "GET", "/health").status == send_request(port, "GET", "/ready").status == 503
+        response = send_request(port, "POST", "/predict", encoded(1))
         assert (response.status, response.headers["retry-after"]) == (503, "1")
 
 
-def test_it_says_what_it_is_without_loading_anything_from_elsewhere(port: int, small_model: bcdseg.Model) -> None:
-    page = ask(port, "GET", "/")
+def test_it_describes_itself_without_loading_anything_from_elsewhere(port: int, small_model: bcdseg.Model) -> None:
+    page = send_request(port, "GET", "/")
     assert f"http://127.0.0.1:{port}/dicom-seg" in page.body.decode()
     assert b"src=" not in page.body
     assert b"https://" not in page.body
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
-    paths = ask(port, "GET", "/openapi.json").json["paths"]
+    paths = send_request(port, "GET", "/openapi.json").json["paths"]
     assert set(paths) == {"/predict", "/mask", "/dicom-seg", "/health", "/ready", "/model"}  # type: ignore[call-overload]
-    assert ask(port, "GET", "/model").json["classes"] == list(small_model.classes)
-    assert ask(port, "GET", "/predict").status == 405
+    assert send_request(port, "GET", "/model").json["classes"] == list(small_model.classes)
+    assert send_request(port, "GET", "/predict").status == 405

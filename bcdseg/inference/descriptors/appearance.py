@@ -18,8 +18,8 @@ from bcdseg.types import Area, Box, Mask, Pixels
 
 SMALLEST = 16  # pixels across a lesion; fewer don't separate its core from its margin
 SMALLEST_MARGIN = 32  # pixels across a lesion whose edge is judged: a blur of one pixel is then 3 % of it
-LEAST_BESIDE, LEAST_BELOW = 0.2, 0.3  # room that is needed, in widths and heights of the box
-EDGES = 0.2  # fraction of the width at either side whose shadow by refraction is no posterior feature
+LEAST_ADJACENT, LEAST_BELOW = 0.2, 0.3  # least size of the tissue, in widths and heights of the box
+EDGES = 0.2  # fraction of the width at either side that is ignored behind the lesion, since refraction makes shadows there
 BLACK = 0.06  # mean gray of a patch up to which it is echo-free; white is 1
 DARK = 0.04  # mean gray of tissue below which a ratio to it means nothing
 PATCHES, FEWEST_PATCHES = 8, 4  # patches across a lesion whose mean gray is compared, and the fewest for a deviation
@@ -33,15 +33,16 @@ ABRUPT = 0.4  # its fraction of the range of gray along the profile
 class Appearance:
     """Gray values in, around and behind a lesion; a number is None where it can't be measured.
 
-    Tissue beside the lesion is left and right of its box, at the same depth, outside of all outlines.
+    Adjacent tissue is the tissue left and right of the lesion's box, at the same depth, outside of all outlines.
 
     Attributes:
-        echo_ratio: Mean gray of the core, without the margin, over that of the tissue beside it.
+        echo_ratio: Mean gray of the core, without the margin, over that of the adjacent tissue.
         echo_variation: Standard deviation of the gray of patches of the core, each an eighth of the lesion wide, over the mean gray
-            of the tissue beside it.
+            of the adjacent tissue.
         echo_free: Fraction of these patches that are almost black.
         abrupt_edge: Fraction of the outline across which the gray changes abruptly; None if the lesion touches the border.
-        posterior_ratio: Mean gray behind the lesion over that of the tissue beside, at the same depth; None without room behind it.
+        posterior_ratio: Mean gray behind the lesion over that of the adjacent tissue at the same depth; None with too little
+            tissue behind it.
         posterior_left: The same behind the left half of the lesion.
         posterior_right: The same behind the right half.
     """
@@ -63,20 +64,20 @@ def measure_appearance(pixels: Pixels, mask: Mask, lesion: Mask, box: Box, area:
         mask: All outlines of the scan.
         lesion: Pixels of the lesion in its box.
         box: Box of the lesion.
-        area: Region of the scan outside of which nothing is measured. Its spacing makes the cells of the window square.
+        area: Region of the scan; nothing outside is measured. Its spacing makes the cells of the window square.
     """
     across, border = 2 * math.sqrt(np.count_nonzero(lesion) / math.pi), area.box
     if across < SMALLEST or min(lesion.shape) < SMALLEST / 2 or area.shared_with(Area(box=box)) < Area(box=box).pixels:
         return Appearance()
     window = read_window(pixels, mask, lesion, box, area, reach=REACH)
     is_apart = box[0] > border[0] and box[1] > border[1] and box[2] < border[2] and box[3] < border[3]
-    beside = _beside(window)
+    adjacent = _adjacent_gray(window)
     core = window.lesion & ((window.levels == 0) | (window.levels < -window.cells(STEP)))
     patches = _patches(window, core)
-    behind = _posterior_ratios(window, beside) if area.depth_down else _Behind()
+    behind = _posterior_ratios(window, adjacent) if area.depth_down else _Behind()
     return Appearance(
-        echo_ratio=_ratio(window.gray, core, beside),
-        echo_variation=_variation(patches, core, beside),
+        echo_ratio=_ratio(window.gray, core, adjacent),
+        echo_variation=_variation(patches, core, adjacent),
         echo_free=float((patches <= BLACK).mean()) if len(patches) else None,
         abrupt_edge=_abrupt_edge(window) if is_apart and across >= SMALLEST_MARGIN else None,
         posterior_ratio=behind.whole,
@@ -85,10 +86,10 @@ def measure_appearance(pixels: Pixels, mask: Mask, lesion: Mask, box: Box, area:
     )
 
 
-def _beside(window: Window) -> Gray:
-    """Return the mean gray of the tissue beside the lesion in each row; NaN where there is too little of it."""
+def _adjacent_gray(window: Window) -> Gray:
+    """Return the mean gray of the adjacent tissue in each row; NaN where there is too little of it."""
     _, left, _, right = window.box
-    least, gap = LEAST_BESIDE * (right - left), window.cells(STEP)
+    least, gap = LEAST_ADJACENT * (right - left), window.cells(STEP)
     chosen = np.zeros(window.gray.shape, bool)
     for side in (np.s_[:, : max(0, left - gap)], np.s_[:, right + gap :]):
         if chosen[side].shape[1] >= least:
@@ -98,20 +99,20 @@ def _beside(window: Window) -> Gray:
     return np.where(counts >= least, sums / np.maximum(counts, 1), np.nan).astype(np.float32)
 
 
-def _expected(chosen: Mask, beside: Gray) -> tuple[float, Mask] | None:
-    """Return the mean gray of the tissue beside the lesion in the rows of some cells, and the cells in rows where it is known."""
+def _expected(chosen: Mask, adjacent: Gray) -> tuple[float, Mask] | None:
+    """Return the mean gray of the adjacent tissue in the rows of some cells, and the cells in rows where it is known."""
     counts = chosen.sum(axis=1)
-    known = (counts > 0) & np.isfinite(beside)
+    known = (counts > 0) & np.isfinite(adjacent)
     cells = int(counts[known].sum())
     if cells == 0 or cells < counts.sum() / 2:
         return None
-    gray = float(beside[known] @ counts[known]) / cells
+    gray = float(adjacent[known] @ counts[known]) / cells
     return (gray, chosen & known[:, None]) if gray >= DARK else None
 
 
-def _ratio(gray: Gray, chosen: Mask, beside: Gray) -> float | None:
-    """Return the mean gray of some cells over that of the tissue beside the lesion in the same rows."""
-    expected = _expected(chosen, beside)
+def _ratio(gray: Gray, chosen: Mask, adjacent: Gray) -> float | None:
+    """Return the mean gray of some cells over that of the adjacent tissue in the same rows."""
+    expected = _expected(chosen, adjacent)
     return None if expected is None else float(gray[expected[1]].mean()) / expected[0]
 
 
@@ -125,9 +126,9 @@ def _patches(window: Window, core: Mask) -> Gray:
     return grays
 
 
-def _variation(patches: Gray, core: Mask, beside: Gray) -> float | None:
-    """Return the deviation of the gray of patches of the core over the gray of the tissue beside."""
-    expected = _expected(core, beside)
+def _variation(patches: Gray, core: Mask, adjacent: Gray) -> float | None:
+    """Return the deviation of the gray of patches of the core over the gray of the adjacent tissue."""
+    expected = _expected(core, adjacent)
     return None if expected is None or len(patches) < FEWEST_PATCHES else float(patches.std()) / expected[0]
 
 
@@ -137,8 +138,8 @@ class _Behind(NamedTuple):
     right: float | None = None
 
 
-def _posterior_ratios(window: Window, beside: Gray) -> _Behind:
-    """Return the gray behind the middle of the lesion, and behind both of its halves, over that of the tissue beside."""
+def _posterior_ratios(window: Window, adjacent: Gray) -> _Behind:
+    """Return the gray behind the middle of the lesion, and behind both of its halves, over that of the adjacent tissue."""
     top, left, bottom, right = window.box
     below = np.s_[bottom + window.cells(STEP) :]
     if len(window.gray[below]) < LEAST_BELOW * (bottom - top):
@@ -148,8 +149,8 @@ def _posterior_ratios(window: Window, beside: Gray) -> _Behind:
     for columns in (slice(start, stop), slice(start, middle), slice(middle, stop)):
         behind = np.zeros(window.gray.shape, bool)
         behind[below, columns] = window.tissue[below, columns]
-        is_room = behind.any() and behind[below, columns].mean() >= 0.5
-        ratios.append(_ratio(window.gray, behind, beside) if is_room else None)
+        has_tissue = behind.any() and behind[below, columns].mean() >= 0.5
+        ratios.append(_ratio(window.gray, behind, adjacent) if has_tissue else None)
     return _Behind(*ratios)
 
 
@@ -159,7 +160,7 @@ def _abrupt_edge(window: Window) -> float | None:
     reach, step = profiles.shape[1] // 2, window.cells(STEP)
     if not lengths.any():
         return None
-    # The outline may be a step beside the edge. The gray changes in the direction in which it changes along most of the outline.
+    # The outline may be a step away from the edge. The direction of the change of gray is that along most of the outline.
     direction = np.sign(lengths @ (profiles[:, reach:].mean(axis=1) - profiles[:, :reach].mean(axis=1)))
     sums = np.pad(np.cumsum(profiles, axis=1), ((0, 0), (1, 0)))
     places = np.arange(max(step, reach - step), min(2 * reach - step, reach + step) + 1)

@@ -13,8 +13,8 @@ SMOOTH_FROM = 0.9  # fraction of its convex hull that a lesion without spicules,
 CIRCUMSCRIBED_FROM, INDISTINCT_BELOW = 0.75, 0.5  # fraction of the outline across which the gray changes abruptly
 ECHO_FREE_FROM, CYSTIC_FROM = 0.75, 0.25  # fraction of the patches of the core that are almost black
 HETEROGENEOUS_FROM = 0.2  # variation of the core
-ISOECHOIC = 0.8, 1.25  # lowest and highest gray of the core over that of the tissue beside
-UNCHANGED = 0.75, 1.25  # lowest and highest gray behind a lesion without posterior features, over that of the tissue beside
+ISOECHOIC = 0.8, 1.25  # lowest and highest gray of the core over that of the adjacent tissue
+UNCHANGED = 0.75, 1.25  # lowest and highest gray behind a lesion without posterior features, over that of the adjacent tissue
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _echo_pattern(appearance: Appearance) -> str | None:
     ratio, free = appearance.echo_ratio, appearance.echo_free
     if ratio is None or free is None:
         return None
-    # Black where the sound passes is fluid; where it doesn't, or where nothing behind is seen, it can be the shadow of the lesion.
+    # Black is fluid where the sound passes; where it doesn't, or where nothing behind is visible, black can be the lesion's shadow.
     darkest, brightest = ISOECHOIC
     passes = appearance.posterior_ratio is not None and appearance.posterior_ratio >= UNCHANGED[0]
     if free >= ECHO_FREE_FROM and ratio < darkest:

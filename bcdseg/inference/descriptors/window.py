@@ -26,7 +26,7 @@ class Window(NamedTuple):
         gray: Mean gray of each cell, 0 to 1.
         lesion: True in the lesion.
         tissue: True outside of all outlines.
-        levels: Distance from the outline in cells, from 1 outside and from -1 inside; 0 where it is farther than asked for.
+        levels: Distance from the outline in cells, from 1 outside and from -1 inside; 0 where it is farther than ``reach``.
         box: Box of the lesion, in cells.
         diameter: Diameter of a disc of the lesion's area, in cells.
     """
@@ -55,9 +55,9 @@ def read_window(pixels: Pixels, mask: Mask, lesion: Mask, box: Box, area: Area, 
         reach: Largest distance from the outline in ``levels``, over the lesion's diameter.
     """
     (top, left, bottom, right), (down, across) = box, area.spacing or (1.0, 1.0)
-    above, below, beside = (round(ABOVE * (bottom - top)), round(BELOW * (bottom - top)), round(AROUND * (right - left)))
+    above, below, around = (round(ABOVE * (bottom - top)), round(BELOW * (bottom - top)), round(AROUND * (right - left)))
     first_row, last_row = max(area.box[0], top - above), min(area.box[2], bottom + below)
-    first, last = max(area.box[1], left - beside), min(area.box[3], right + beside)
+    first, last = max(area.box[1], left - around), min(area.box[3], right + around)
     diameter = 2 * math.sqrt(np.count_nonzero(lesion) * down * across / math.pi)
     cell = max(diameter / ACROSS, down, across)  # no cell is smaller than a pixel
     shape = max(1, round((last_row - first_row) * down / cell)), max(1, round((last - first) * across / cell))
@@ -110,7 +110,7 @@ def _levels(lesion: Mask, count: int) -> NDArray[np.int8]:
 
 
 def _grown(mask: Mask, *, diagonally: bool) -> Mask:
-    """Return a mask with the neighbours of its cells in rows and columns, and if asked those at corners."""
+    """Return a mask with the neighbours of its cells in rows and columns, and with ``diagonally`` those at corners."""
     grown: Mask = mask.copy()
     grown[1:] |= mask[:-1]
     grown[:-1] |= mask[1:]
