@@ -16,10 +16,12 @@ from bcdseg.evaluation.case_results import check_data, check_measurable, check_m
 from bcdseg.evaluation.metrics.calibration import fit_temperature
 from bcdseg.evaluation.metrics.classification import steps
 from bcdseg.evaluation.results_table import Cases, table_of
+from bcdseg.evaluation.training_overlap import warn_of_training_scans
 from bcdseg.inference.rules import OperatingPoint
+from bcdseg.messages import counted
 from bcdseg.model.model import Model
 
-LEAST_SURE = 0.1
+FLAGGED = 0.1  # fraction of the scans that the confidence threshold flags
 Fractions = float | Sequence[float] | None
 
 
@@ -45,12 +47,16 @@ def calibrate(
         specificity: One or several specificities to reach.
         positive: Class that the operating points predict; ``"auto"`` is ``malignant``.
 
+    Warns:
+        LeakWarning: The weights were trained on some of the scans. The validation scans of ``bcdseg.fit`` cause no warning.
+
     Raises:
         InputError: A class is unknown to the model, or there are no scans to choose an operating point on.
     """
     check_model(model)
     check_data(val)
     check_measurable(model.name, model.classes, val)
+    warn_of_training_scans(model, val)
     wanted = [*wanted_fractions("sensitivity", sensitivity), *wanted_fractions("specificity", specificity)]
     cases = class_results(model, val)
     known = cases.has_class
@@ -63,7 +69,7 @@ def calibrate(
     probabilities = softmax(logits / fitted["temperature"], axis=1)
     return with_rules(
         model,
-        note=f"Temperature, confidence threshold and operating points were fitted on {len(labels)} validation scans.",
+        note=f"Temperature, confidence threshold and operating points were fitted on {counted(len(labels), 'validation scan')}.",
         **fitted,
         operating_points=tuple(choose_points(model.classes, probabilities, labels, wanted, positive)),
     )
@@ -72,8 +78,8 @@ def calibrate(
 def fit_rules(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
     """Return the temperature and the confidence threshold for class scores (scans x classes) whose true classes are known."""
     temperature = fit_temperature(logits, labels)
-    surest = softmax(logits / temperature, axis=1).max(axis=1)
-    return {"temperature": temperature, "min_confidence": float(np.quantile(surest, LEAST_SURE))}
+    confidence = softmax(logits / temperature, axis=1).max(axis=1)
+    return {"temperature": temperature, "min_confidence": float(np.quantile(confidence, FLAGGED))}
 
 
 def class_results(model: Model, dataset: Dataset) -> Cases:

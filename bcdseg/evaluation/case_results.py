@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bcdseg.data.dataset import Dataset
-from bcdseg.data.masks import read_mask
+from bcdseg.data.masks import has_mask, read_mask
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.measures.custom import Metric, mask_values
 from bcdseg.evaluation.metrics.detection import scored_regions
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM, score_mask
 from bcdseg.evaluation.results_table import Case
+from bcdseg.messages import counted
 from bcdseg.types import Mask, Pixels, Sample, Spacing
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def true_mask(sample: Sample, size: tuple[int, int], no_lesion: str | None, *, r
     """Return the true mask of a scan; a scan of the 'no lesion' class has an empty one without a file."""
     if sample.masks:
         return read_mask(sample.masks, size, resize)
-    return np.zeros(size, bool) if no_lesion is not None and sample.label == no_lesion else None
+    return np.zeros(size, bool) if has_mask(sample, no_lesion) else None
 
 
 def check_data(dataset: object) -> None:
@@ -104,11 +105,11 @@ def check_model(model: object) -> None:
 
 
 def check_measurable(name: str, classes: tuple[str, ...], dataset: Dataset) -> None:
-    """Raise when scans have classes that the model doesn't know, or when no scan has a true mask or label."""
+    """Raise when scans have classes that the model doesn't have, or when no scan has a true mask or label."""
     if not len(dataset):
         raise InputError(f"{dataset.name}: contains no scans. Choose other scans.")
     labels = Counter(sample.label for sample in dataset if sample.label is not None)
-    unknown = [f"{label!r} ({count} scans)" for label, count in labels.items() if label not in classes]
+    unknown = [f"{label!r} ({counted(count, 'scan')})" for label, count in labels.items() if label not in classes]
     if classes and unknown:
         raise InputError(
             f"{dataset.name}: the class {', '.join(unknown)} is not one of the classes of {name}: {', '.join(classes)}. "

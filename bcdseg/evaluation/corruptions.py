@@ -170,14 +170,14 @@ def _clipped(values: NDArray[np.floating]) -> Gray:
 CORRUPTIONS = {
     one.name: one
     for one in (
-        Degradation("noise", "standard deviation, share of white", (0.04, 0.08, 0.16), _noise, "low signal, deep tissue"),
+        Degradation("noise", "standard deviation, fraction of white", (0.04, 0.08, 0.16), _noise, "low signal, deep tissue"),
         Degradation("gain", "factor on the brightness", (0.5, 0.75, 1.33, 2.0), _gain, "another gain setting"),
-        Degradation("blur", "width, share of the scan's side", (0.004, 0.008, 0.016), _blur, "out of focus, smoothed"),
+        Degradation("blur", "width, fraction of the scan's side", (0.004, 0.008, 0.016), _blur, "out of focus, smoothed"),
         Degradation("jpeg", "quality", (50, 20, 8), _jpeg, "exported or sent with loss"),
-        Degradation("crop", "share of each side that is left", (0.9, 0.8, 0.7), _crop, "other framing; the lesion stays inside"),
-        Degradation("resolution", "share of the pixels across", (0.5, 0.25, 0.125), _resolution, "a screenshot, a thumbnail"),
+        Degradation("crop", "fraction of each side that is kept", (0.9, 0.8, 0.7), _crop, "other framing; the lesion stays inside"),
+        Degradation("resolution", "fraction of the width in pixels", (0.5, 0.25, 0.125), _resolution, "a screenshot, a thumbnail"),
         Degradation(
-            "screenshot", "black added on each side, share of it", (0.05, 0.15, 0.3), _screenshot, "the machine's screen is saved"
+            "screenshot", "black border, fraction of the side", (0.05, 0.15, 0.3), _screenshot, "the machine's screen is saved"
         ),
         Degradation("calipers", "pairs of crosses painted", (1, 2, 4), _calipers, "measured before it was stored"),
         Degradation("text", "lines of text painted", (2, 4, 8), _text, "annotations burned in"),

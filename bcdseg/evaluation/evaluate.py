@@ -61,7 +61,7 @@ def evaluate(
         test: Test scans, with the groups that ``bcdseg.split`` assigned to them.
         draws: Number of bootstrap draws; 0 computes no intervals.
         seed: Seed of the bootstrap; the same seed gives the same intervals.
-        subgroups: Names of facts (``Sample.facts``) by which to divide the scans, such as ``["device", "birads"]``; also
+        subgroups: Names of facts (``Sample.facts``) that define subgroups, such as ``["device", "birads"]``; also
             ``"class"`` and ``"size"`` (of the lesion). A mapping gives the cut points of numbers: ``{"age": [50, 70]}``.
         metrics: Your own metrics: functions ``(y_true, y_pred)`` of the masks of one scan, names of registered ones, or
             ``bcdseg.Metric`` for functions of classes or probabilities. They get intervals like all others.
@@ -80,8 +80,8 @@ def evaluate(
         batch_size: Number of scans per batch of the network.
 
     Raises:
-        LeakError: The model was trained or chosen on some of these scans or their groups; the message names them.
-        InputError: A scan has a class that the model doesn't know or a mask of another size, or no scan has a true mask or class.
+        LeakError: Some of these scans or their groups are in the training or validation data of the model; the message names them.
+        InputError: A scan has a class that the model doesn't have or a mask of another size, or no scan has a true mask or class.
         OptionError: An option is not possible, or no scan has a fact that ``subgroups`` names.
     """
     if out is not None:
@@ -160,7 +160,7 @@ def about_model(model: Model) -> dict[str, Any]:
 
 def _overlap(model: Model, test: Dataset, allowed: bool) -> str:
     if not allowed:
-        return "none" if refuse_seen(model, test) else "unknown"
+        return "none" if refuse_seen(model, test, can_allow=True) else "unknown"
     shared = find_seen(model, test)
     return "unknown" if shared is None else "allowed" if shared else "none"
 

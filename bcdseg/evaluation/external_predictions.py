@@ -27,7 +27,7 @@ from bcdseg.evaluation.report.figures import GalleryItem, choose
 from bcdseg.evaluation.report.files import check_report_free
 from bcdseg.evaluation.results import Evaluation, tracked
 from bcdseg.evaluation.results_table import Case, Cases, table_of
-from bcdseg.inference.writers import fit_path
+from bcdseg.inference.writers import fit_path, output_names
 from bcdseg.messages import name_some
 from bcdseg.networks.config import no_lesion_class
 from bcdseg.types import Mask, Sample
@@ -83,7 +83,7 @@ def evaluate_predictions(
         subset: Whether predictions for other scans are ignored; otherwise they are an error.
         draws: Number of bootstrap draws; 0 computes no intervals.
         seed: Seed of the bootstrap; the same seed gives the same intervals.
-        subgroups: Facts by which to divide the scans, as in ``bcdseg.evaluate``.
+        subgroups: Facts that define subgroups, as in ``bcdseg.evaluate``.
         metrics: Your own metrics, as in ``bcdseg.evaluate``.
         prevalence: Prevalence of the positive class in clinical use, or several.
         class_order: Classes from the lowest to the highest, for weighted kappas.
@@ -138,14 +138,23 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]
     folder = table.parent
     if table.is_file():
         ids = {key: one.id for one in test for key in (one.id, str(one.image), str(one.image.resolve()))}
+        rows = list(csv_rows(table))
+        sources = [Path(row["source"]) for row in rows if row.get("source")]
+        written = output_names(sources) if sources else {}
         given: dict[str, ExternalPrediction] = {}
-        for number, row in enumerate(csv_rows(table), start=2):
+        for number, row in enumerate(rows, start=2):
             if row.get("error"):
                 continue
-            name, one = _row(row, number, table, ids, folder, test.classes)
+            name, one = _row(row, number, table, ids, folder, test.classes, written)
             if name in given:
                 raise InputError(f"{table} row {number}: {name} occurs a second time. Keep one prediction for each scan.")
             given[name] = one
+        without_masks = all(one.mask is None for one in given.values())
+        if path.is_dir() and without_masks and (other := next(path.rglob("*_mask.png"), None)):
+            raise InputError(
+                f"{path}: contains masks, such as {other.relative_to(path)}, and none has the name of a scan in {TABLE}. Give them "
+                f"the names of the scans' ids, such as {test.ids[0]}_mask.png, or name them in a column 'mask' of the table."
+            )
         return given
     if not path.is_dir():
         raise InputError(f"{path}: there is no such folder or table of predictions.")
@@ -154,8 +163,15 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]
 
 
 def _row(
-    row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str], folder: Path, classes: Sequence[str]
+    row: Mapping[Any, Any],
+    number: int,
+    table: Path,
+    ids: Mapping[str, str],
+    folder: Path,
+    classes: Sequence[str],
+    written: Mapping[str, str],
 ) -> tuple[str, ExternalPrediction]:
+    """Return the id and the prediction of a row; ``written`` are the names by which ``bcdseg predict`` writes each source."""
     key = row.get("id") or row.get("source") or ""
     if not key:
         raise InputError(f"{table} row {number}: no scan is named. Add a column 'id' or 'source'.")
@@ -168,6 +184,8 @@ def _row(
     if probabilities is None and (label := row.get("label")):  # a person names one class, and no probabilities
         probabilities = {one: float(one == label) for one in dict.fromkeys((*classes, label))}
     mask = folder / row["mask"] if row.get("mask") else _mask_file(folder, name)
+    if mask is None and (source := row.get("source")):
+        mask = _existing(folder, [f"{written[str(Path(source))]}_mask.png"])
     return name, ExternalPrediction(mask, probabilities)
 
 
@@ -175,8 +193,11 @@ def _mask_file(folder: Path, name: str) -> Path | None:
     """Return the mask file of a scan: one named as ``bcdseg predict`` or nnU-Net names it, or one named like the scan."""
     stem = Path(name).with_suffix("").as_posix()
     tried = [f"{name}_mask.png", f"{stem}_mask.png", f"{fit_path(name)}_mask.png", f"{fit_path(stem)}_mask.png", name]
-    tried += prediction_files(name)
-    return next((folder / one for one in tried if os.path.isfile(folder / one)), None)  # noqa: PTH113 - Path.is_file raises
+    return _existing(folder, [*tried, *prediction_files(name)])
+
+
+def _existing(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / one for one in names if os.path.isfile(folder / one)), None)  # noqa: PTH113 - Path.is_file raises
 
 
 def _classes(given: Mapping[str, ExternalPrediction]) -> tuple[str, ...]:

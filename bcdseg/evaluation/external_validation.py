@@ -20,6 +20,7 @@ from bcdseg.evaluation.report.files import check_report_free, save_document
 from bcdseg.evaluation.results import Evaluation
 from bcdseg.files import check_free
 from bcdseg.inference.writers import json_bytes
+from bcdseg.messages import counted
 from bcdseg.table_text import csv_text
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class ExternalValidation:
         return save_document(external_document(self), Path(folder), NAME, texts={}, data=data, overwrite=overwrite)
 
     def __repr__(self) -> str:
-        names = ", ".join(f"{name} ({len(one.cases)} scans)" for name, one in self.evaluations.items())
+        names = ", ".join(f"{name} ({counted(len(one.cases), 'scan')})" for name, one in self.evaluations.items())
         return f"<ExternalValidation of {self.model} on {names}>"
 
     def _csv(self) -> str:
@@ -188,7 +189,7 @@ def evaluate_external(
 
     Raises:
         OptionError: There are fewer than two data sets, or two have the same name.
-        LeakError: The model was trained or chosen on scans of one of them.
+        LeakError: Scans of these data sets are in the training or validation data of the model.
 
     Examples:
         >>> import bcdseg

@@ -14,6 +14,7 @@ from bcdseg.evaluation.measures.intervals import Difference, compare, matched
 from bcdseg.evaluation.measures.measure import signed
 from bcdseg.evaluation.metrics.statistics import PairedAuc, holm, paired_auc
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
+from bcdseg.messages import counted
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.results import Evaluation
@@ -49,7 +50,7 @@ class Comparison:
         second: Name of the model that is compared with it.
         differences: Second minus first for each measure, with paired intervals.
         auc_tests: DeLong's test for each class; scans of one group count as dependent (Obuchowski).
-        shared: Classes that both models know, where one of them knows others too; empty where both know the same.
+        shared: Classes that both models have; empty where both have the same classes.
         scans: Number of scans that both were measured on.
     """
 
@@ -67,13 +68,15 @@ class Comparison:
     def __repr__(self) -> str:
         shown = [name for name in self.differences if "/" not in name][:MOST_SHOWN]
         tests = [f"  ROC-AUC, {label} against rest, DeLong: {test}" for label, test in self.auc_tests.items()]
-        narrowed = [f"  on the classes that both know: {', '.join(self.shared)} ({self.scans} scans)"] if self.shared else []
+        narrowed = (
+            [f"  on the classes that both have: {', '.join(self.shared)} ({counted(self.scans, 'scan')})"] if self.shared else []
+        )
         head = f"<Comparison of {self.second} with {self.first}>"
         return "\n".join([head, *narrowed, *(f"  {self.sentence(name)}" for name in shown), *tests])
 
 
 def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
-    """Compare the second model with the first; where their classes differ, on the classes and scans that both know."""
+    """Compare the second model with the first; where their classes differ, on the classes and scans that both have."""
     old, new = first.cases, second.cases
     own = [{one.name: one for one in evaluation.measures} for evaluation in (first, second)]
     shared: tuple[str, ...] = ()
@@ -155,7 +158,7 @@ def _auc_tests(first: Cases, second: Cases) -> Iterator[tuple[str, PairedAuc]]:
 
 
 def _of_shared_scans(first: Cases, second: Cases) -> tuple[Cases, Cases]:
-    """Return both tables without the scans of a class that the other model doesn't know, and that it was not measured on."""
+    """Return both tables without the scans of a class that the other model doesn't have, and that it was not measured on."""
     both = set(first.ids) & set(second.ids)
 
     def kept(cases: Cases, others: Cases) -> Cases:

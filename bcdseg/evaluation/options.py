@@ -33,7 +33,7 @@ class EvaluationOptions:
         draws: Number of bootstrap draws.
         seed: Seed of the draws.
         metrics: Metrics of the user.
-        subgroups: Cut points of each fact by which to divide the scans, None where it has none.
+        subgroups: Cut points of each fact that defines subgroups, None where it has none.
         prevalences: Prevalences of the positive class.
         class_order: Classes from the lowest to the highest; empty where the classes have no order.
         tolerance_mm: Tolerance of the normalised surface Dice.

@@ -20,6 +20,7 @@ from bcdseg.evaluation.metrics.weighted import once
 from bcdseg.evaluation.model_comparison import Comparison, compare_evaluations, named
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
 from bcdseg.evaluation.training_overlap import OVERLAP
+from bcdseg.messages import counted
 from bcdseg.table_text import html_table
 from bcdseg.terminal import make_console
 
@@ -117,7 +118,7 @@ class Evaluation:
         """Compare this model with another on the same scans by a paired bootstrap over groups; differences are this minus other.
 
         Each model is measured at its own operating points and thresholds. Areas under the ROC curve are also compared by DeLong's
-        test. Models of different classes are compared on the classes and the scans that both know.
+        test. Models of different classes are compared on the classes and the scans that both have.
 
         Raises:
             InputError: The scans, their groups or their truth differ.
@@ -152,10 +153,14 @@ class Evaluation:
         comparisons = [self.compare(other) for other in compared_with]
         return save_report(self, Path(folder), comparisons, training_curves, overwrite=overwrite)
 
+    @property
+    def _count(self) -> str:
+        return f"{counted(len(self.cases), 'scan')} in {counted(len(set(self.cases.groups)), 'group')}"
+
     def __repr__(self) -> str:
         from bcdseg.evaluation.measures.measure import shown
 
-        title = f"<Evaluation of {self.model} on {self.dataset}: {len(self.cases)} scans in {len(set(self.cases.groups))} groups"
+        title = f"<Evaluation of {self.model} on {self.dataset}: {self._count}"
         rows = [(measure.title, shown(self.estimates[measure.name], measure.unit)) for measure in self.headlines]
         width = max((len(name) for name, _ in rows), default=0)
         warning = [] if self.training_overlap == "none" else [f"  {OVERLAP[self.training_overlap]}"]
@@ -165,7 +170,7 @@ class Evaluation:
         from bcdseg.evaluation.measures.measure import shown
 
         rows = [(measure.title, shown(self.estimates[measure.name], measure.unit)) for measure in self.headlines]
-        title = f"{self.model} on {self.dataset}: {len(self.cases)} scans in {len(set(self.cases.groups))} groups"
+        title = f"{self.model} on {self.dataset}: {self._count}"
         return html_table(title, [*rows, *([] if self.training_overlap == "none" else [("note", OVERLAP[self.training_overlap])])])
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bcdseg.errors import InputError
 from bcdseg.evaluation.metrics.outline import Outline
+from bcdseg.messages import counted
 from bcdseg.types import Fact, Spacing
 
 Column = NDArray[np.float64]
@@ -96,21 +97,22 @@ class Cases:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return f"<Cases: {len(self)} scans in {len(set(self.groups))} groups, {int(self.has_mask.sum())} with masks>"
+        count = f"{counted(len(self), 'scan')} in {counted(len(set(self.groups)), 'group')}"
+        return f"<Cases: {count}, {int(self.has_mask.sum())} with masks>"
 
     @property
     def has_mask(self) -> NDArray[np.bool_]:
-        """Where a predicted mask was compared with a true mask, which may be empty."""
+        """True for scans whose predicted mask was compared with a true mask, which may be empty."""
         return np.asarray(~np.isnan(self.outline["dice"]))
 
     @property
     def lesion(self) -> NDArray[np.bool_]:
-        """Where the true mask is known and not empty."""
+        """True for scans whose true mask is known and not empty."""
         return np.asarray(self.outline["truth_area"] > 0)
 
     @property
     def clear(self) -> NDArray[np.bool_]:
-        """Where the true mask is known and empty."""
+        """True for scans whose true mask is known and empty."""
         return np.asarray(self.outline["truth_area"] == 0)
 
     @property
@@ -123,12 +125,12 @@ class Cases:
 
     @property
     def has_probabilities(self) -> NDArray[np.bool_]:
-        """Where a class was predicted."""
+        """True for scans with a predicted class."""
         return np.asarray(np.isfinite(self.probabilities).all(axis=1) & bool(self.classes))
 
     @property
     def has_class(self) -> NDArray[np.bool_]:
-        """Where both the true and the predicted class are known."""
+        """True for scans whose true and predicted class are known."""
         return np.asarray(self.has_probabilities & (self.labels != UNKNOWN))
 
     @property
@@ -236,7 +238,7 @@ def _check(rows: Sequence[Case], classes: tuple[str, ...]) -> None:
         seen.add(row.id)
         if row.label is not None and row.label not in classes:
             raise InputError(
-                f"{row.id}: its label {row.label!r} is none of the model's classes: {', '.join(classes) or 'it has none'}."
+                f"{row.id}: its label {row.label!r} is not one of the model's classes: {', '.join(classes) or 'it has none'}."
             )
         for values in (row.probabilities, row.logits):
             if values is not None and (len(values) != len(classes) or not np.isfinite(values).all()):

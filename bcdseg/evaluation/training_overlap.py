@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.hashing import BITS, NEAR, content_hash, differing_bits, fingerprint
 from bcdseg.deprecation import deprecate
-from bcdseg.errors import InputError, LeakError, ModelFileError
-from bcdseg.messages import list_some
+from bcdseg.errors import InputError, LeakError, LeakWarning, ModelFileError
+from bcdseg.messages import list_some, warn_caller
 
 if TYPE_CHECKING:
     from bcdseg.model.model import Model
@@ -28,19 +28,23 @@ class Shared:
     Attributes:
         id: Id of the scan in the data set to check.
         what: Description of the overlap.
+        by_name: Whether the scan itself is new, and only its data set and group have the names of a training scan's.
     """
 
     id: str
     what: str
+    by_name: bool = False
 
 
-def remember_scans(*parts: Dataset) -> dict[str, list[str]]:
+def remember_scans(*parts: Dataset, validation: Dataset | None = None) -> dict[str, list[str]]:
     """Return the hashes that a model stores as ``training["seen"]``: of its training and validation scans and of their groups.
 
     Args:
         parts: Training part, validation part, and any other data that influenced the model.
+        validation: The part whose scans chose the epoch and did not train the weights, where that is known.
     """
-    return {
+    chosen = {} if validation is None else {"validation": sorted({content_hash(sample.image) for sample in validation})}
+    return chosen | {
         "contents": sorted({content_hash(sample.image) for part in parts for sample in part}),
         "fingerprints": sorted({fingerprint(sample.image) for part in parts for sample in part}),
         "groups": sorted({one for part in parts for hashes in _group_hashes(part).values() for one in hashes}),
@@ -70,7 +74,7 @@ def find_seen(model: Model, dataset: Dataset) -> tuple[Shared, ...] | None:
 
 
 def exclude_training_samples(model: Model, dataset: Dataset) -> Dataset:
-    """Return the scans of a data set of which neither the scan, nor a copy, nor its group was in the training data of a model.
+    """Return the scans that were not in the training data of a model, and have no copy and no group there.
 
     Copies that were scaled, mirrored or saved with loss are found; cropped ones are not.
 
@@ -78,12 +82,17 @@ def exclude_training_samples(model: Model, dataset: Dataset) -> Dataset:
         model: Model that stores the hashes of its training data: a bundled one, or one trained by ``bcdseg.fit``.
         dataset: Scans to select from.
 
+    Warns:
+        LeakWarning: New scans are left out because their data set and their group have the names of a training scan's.
+
     Raises:
         InputError: The model doesn't store all scans that it was trained on.
     """
     shared = find_seen(model, dataset)
     if shared is None or model.training["seen"].get("unknown"):
         raise InputError(f"{model.name}: doesn't store all scans that it was trained on, so they can't be excluded.")
+    if same := _same_names(shared, dataset):
+        warn_caller(f"{dataset.name}: {same} They were left out.", LeakWarning)
     left_out = {one.id for one in shared}
     return dataset.select(name for name in dataset.ids if name not in left_out)
 
@@ -94,8 +103,13 @@ def unseen(model: Model, dataset: Dataset) -> Dataset:
     return exclude_training_samples(model, dataset)
 
 
-def refuse_seen(model: Model, dataset: Dataset) -> bool:
+def refuse_seen(model: Model, dataset: Dataset, *, can_allow: bool = False) -> bool:
     """Raise when a data set shares a scan or a group with the training or validation data of a model.
+
+    Args:
+        model: Model to check.
+        dataset: Scans to check.
+        can_allow: Whether the caller has an option that allows training scans, for the message.
 
     Returns:
         True when nothing is shared, False when the model doesn't store all scans that it was trained on.
@@ -106,25 +120,57 @@ def refuse_seen(model: Model, dataset: Dataset) -> bool:
     shared = find_seen(model, dataset)
     if shared:
         lines = list_some([f"{one.id}: {one.what}" for one in shared])
+        allow = ", or allow them on purpose (allow_training_samples=True, --allow-training-samples)" if can_allow else ""
+        same = _same_names(shared, dataset)
         raise LeakError(
-            f"{dataset.name}: {model.name} was trained or chosen on {len(shared)} of these {len(dataset)} scans or their groups; "
-            "the results would be too good. Exclude them (bcdseg.exclude_training_samples, --exclude-training-samples), "
-            f"or allow them on purpose (allow_training_samples=True, --allow-training-samples).\n{lines}"
+            f"{dataset.name}: {len(shared)} of these {len(dataset)} scans, or other scans of their groups, are in the training or "
+            f"validation data of {model.name}; the results would be too good. "
+            f"Exclude them (bcdseg.exclude_training_samples, --exclude-training-samples){allow}.{' ' * bool(same)}{same}\n{lines}"
         )
     return shared is not None
+
+
+def warn_of_training_scans(model: Model, dataset: Dataset) -> None:
+    """Warn if rules would be fitted on scans that the weights were trained on; the validation scans of the run are fine."""
+    seen = model.training.get("seen", {})
+    validation = frozenset(seen.get("validation", ()))
+    others = dataset.select(sample.id for sample in dataset if content_hash(sample.image) not in validation)
+    if shared := find_seen(model, others):
+        what = "training data" if "validation" in seen else "training or validation data"
+        warn_caller(
+            f"{dataset.name}: {len(shared)} of these {len(dataset)} scans, or other scans of their groups, are in the {what} of "
+            f"{model.name}. Its predictions are better there than on new scans, so that thresholds and operating points will not "
+            "reach the same sensitivity and specificity elsewhere. Calibrate on other scans: "
+            "bcdseg.exclude_training_samples(model, data) returns them.",
+            LeakWarning,
+        )
 
 
 def _shared(dataset: Dataset, contents: frozenset[str], groups: frozenset[str], differing: Sequence[int]) -> Iterator[Shared]:
     hashes = _group_hashes(dataset)
     for sample, bits in zip(dataset, differing, strict=True):
         if (content := content_hash(sample.image)) in contents:
-            yield Shared(sample.id, f"the model was trained or chosen on this image (hash {content[:12]})")
+            yield Shared(sample.id, f"this image is in the training or validation data (hash {content[:12]})")
         elif bits <= NEAR:
             yield Shared(
-                sample.id, f"the model was trained or chosen on a copy of it ({bits} of the {BITS} bits of its fingerprint differ)"
+                sample.id,
+                f"a copy of it is in the training or validation data ({bits} of the {BITS} bits of its fingerprint differ)",
             )
         elif not groups.isdisjoint(hashes[sample.id]):
-            yield Shared(sample.id, f"the model was trained or chosen on scans of its group {sample.group!r}")
+            what = f"scans of a group {sample.group!r} of a data set with the same name are in the training or validation data"
+            yield Shared(sample.id, what, by_name=True)
+
+
+def _same_names(shared: Sequence[Shared], dataset: Dataset) -> str:
+    """Return a sentence on scans that only share the names of their data set and group, or an empty text."""
+    count = sum(one.by_name for one in shared)
+    if not count:
+        return ""
+    return (
+        f"{count} of them are new images whose data set ({dataset.name}) and group have the names of a training scan's. If they "
+        "are from another hospital, open them under a name of its own: bcdseg.open_dataset(..., name=...), or rename the folder or "
+        "table."
+    )
 
 
 def _group_hashes(dataset: Dataset) -> dict[str, tuple[str, ...]]:
@@ -152,6 +198,6 @@ OVERLAP = {
     "none": "The model's record of its training data contains none of these scans, no detected copy of them and none of their "
     "groups.",
     "unknown": "The training data of this model are not known: overlap with these scans can't be ruled out.",
-    "allowed": "The model was trained or chosen on some of these scans or their groups, and was evaluated on them on purpose: "
-    "these results show how well it remembers, not how good it is.",
+    "allowed": "Some of these scans, or other scans of their groups, are in the training or validation data of the model, which "
+    "was evaluated on them on purpose: these results show how well it remembers, not how good it is.",
 }

@@ -91,7 +91,7 @@ RULES: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """Options of ``bcdseg.fit`` and ``bcdseg train``; each run saves its own as ``config.toml``.
+    """Options of ``bcdseg.fit`` and ``bcdseg train``; each run saves its own as ``config.toml``, without data and model.
 
     Attributes:
         epochs: Number of passes over the training scans.
@@ -285,7 +285,11 @@ def from_toml(text: str) -> Any:
 def to_toml(config: FitConfig) -> str:
     """Return all options of a run in the form that ``read_config`` reads. TOML has no null: None is written as the word none."""
     values = {name: getattr(config, name) for name in TYPES}
-    return "# The options of this run. Begin another with the same: bcdseg train --config config.toml\n" + toml_lines(values)
+    about = (
+        "# The training options of a run, without its data and its model. To train a model with the same options:\n"
+        "# bcdseg train DATA --encoder NAME --size PIXELS --config config.toml\n"
+    )
+    return about + toml_lines(values)
 
 
 def toml_lines(values: Mapping[str, Any]) -> str:
@@ -294,7 +298,7 @@ def toml_lines(values: Mapping[str, Any]) -> str:
 
 
 def known_name(name: object) -> str:
-    """Return the name of an option, or raise an OptionError that suggests the closest name. Keys of YAML may be no texts: on, 1."""
+    """Return the name of an option, or raise an OptionError that suggests the closest name. Keys of YAML can be of any type."""
     if isinstance(name, str) and name in TYPES:
         return name
     near = get_close_matches(str(name), TYPES, n=1, cutoff=0.5)

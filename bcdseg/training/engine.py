@@ -28,7 +28,7 @@ from bcdseg.runtimes.device import choose_device
 from bcdseg.terminal import make_console
 from bcdseg.training import run as folders
 from bcdseg.training.config import FitConfig
-from bcdseg.training.data.loaders import Batch, make_room, set_epoch, training_loader, validation_loader
+from bcdseg.training.data.loaders import Batch, free_cache_space, set_epoch, training_loader, validation_loader
 from bcdseg.training.data.sampling import class_weights
 from bcdseg.training.finetune import INHERITED
 from bcdseg.training.loop.processes import (
@@ -135,7 +135,7 @@ def _training(plan: TrainingPlan, folder: Path, epochs_done: int) -> Callable[[]
     config = plan.config
     trainer = build_trainer(config, folder, _callbacks(plan, folder), plan.custom.loggers)
     loader, val_loader = _loaders(plan, trainer.world_size, trainer.global_rank)
-    make_room((loader, val_loader), config)
+    free_cache_space((loader, val_loader), config)
     set_epoch(loader, epochs_done)  # Lightning starts the first iteration before its epoch-start hook
     trainer.callbacks.insert(0, LambdaCallback(on_train_epoch_start=lambda _, task: set_epoch(loader, task.epoch)))
     network = plan.network()
@@ -204,8 +204,8 @@ def _finish(plan: TrainingPlan, folder: Path, history: History) -> Run:
 
 
 def _calibrated(plan: TrainingPlan, trained: Model) -> Model:
-    """Fit temperature and confidence threshold; where the validation scans are too few, those of the initial model stay."""
-    fitted, changes = fit_class_rules(trained, plan.val)
+    """Fit temperature and confidence threshold, and report the rules that are kept: those, and others of the initial model."""
+    fitted, changes = fit_class_rules(trained, plan.val, started_from=plan.model.name)
     for change in changes:
         plan.report(str(change))
     return fitted
@@ -236,7 +236,7 @@ def training_record(plan: TrainingPlan, history: Sequence[Mapping[str, float]], 
         "summary": f"Trained with bcdseg {__version__} on {plan.train.name}.",
         "data": {"training": f"{plan.train.name}: {plan.train_counts}", "validation": f"{plan.val.name}: {plan.val_counts}"},
         "method": {
-            "begun from": start.name,
+            "started from": start.name,
             "options that differ from the defaults": changed or "none",
             **{f"own {option}": name for option, name in plan.custom.description.items()},
             "epochs": f"{len(history)} of {config.epochs}; the weights are those of epoch {best}",
@@ -246,7 +246,7 @@ def training_record(plan: TrainingPlan, history: Sequence[Mapping[str, float]], 
         "measured on": "The validation scans, at the network's size. They chose the epoch, so the figures are too good for others.",
         "figures": {f"{name} (validation)": f"{value:.3f}" for name, value in figures(row).items()},
         **{name: start.training[name] for name in INHERITED if name in start.training},
-        "seen": joint_training_overlap([start], also=remember_scans(plan.train, plan.val)),
+        "seen": joint_training_overlap([start], also=remember_scans(plan.train, plan.val, validation=plan.val)),
     }
 
 

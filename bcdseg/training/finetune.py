@@ -21,7 +21,7 @@ from bcdseg.networks.heads import GlobalHead, GuidedHead, HierarchicalHead
 from bcdseg.networks.network import Ensemble, Network, Output
 
 INHERITED = ("licence", "licence_id", "citation")
-"""Parts of a model's metadata that hold for models trained from it, too."""
+"""Parts of a model's metadata that also apply to models trained from it."""
 
 if TYPE_CHECKING:
     from bcdseg.model.model import Model
@@ -112,10 +112,10 @@ def _what_changed(model: Model, classes: Sequence[str]) -> str:
     new = [name for name in classes if name not in model.classes]
     dropped = [name for name in model.classes if name not in classes]
     kept = ["the encoder"] + ["the decoder"] * (model.network.decoder is not None)
-    kept += [f"what the class head knows of {_listed(known)}"] * bool(known)
+    kept += [f"the weights of the class head for {_listed(known)}"] * bool(known)
     changes = [f"a new class head for {_listed(new)}"] * bool(new) + [f"{_listed(dropped)} dropped"] * bool(dropped)
     return (
-        f"{model.name} knows {_listed(model.classes)}, the data has {_listed(classes)}: kept are {_listed(kept)}; "
+        f"{model.name} has {_listed(model.classes)}, the data has {_listed(classes)}: kept are {_listed(kept)}; "
         f"changed: {', '.join(changes)}."
     )
 

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdseg.errors import OptionError
+from bcdseg.messages import check_choice
 from bcdseg.networks.network import Output
 from bcdseg.registry import CLASS_LOSSES, MASK_LOSSES
 
-MISSED, INVENTED = 0.7, 0.3
+FALSE_NEGATIVE, FALSE_POSITIVE = 0.7, 0.3
 """Weights of false-negative and false-positive pixels in the Tversky loss (Salehi et al. 2017)."""
 BOUNDARY = 0.1
-"""Weight of the boundary term beside cross entropy and Dice; the distances make it several times as large as those."""
+"""Weight of the boundary term relative to cross entropy and Dice; the distances make it several times as large as those."""
 
 
 class MaskTerm(nn.Module):
@@ -53,7 +54,7 @@ def _dice() -> tuple[float, nn.Module]:
 
 
 def _tversky() -> tuple[float, nn.Module]:
-    options = {"alpha": INVENTED, "beta": MISSED, "smooth_nr": 1.0, "smooth_dr": 1.0}
+    options = {"alpha": FALSE_POSITIVE, "beta": FALSE_NEGATIVE, "smooth_nr": 1.0, "smooth_dr": 1.0}
     return 1.0, TverskyLoss(sigmoid=True, reduction="none", soft_label=True, **options)
 
 
@@ -97,7 +98,7 @@ class ClassTerm(nn.Module):
     """Cross entropy of each scan and class, from logits and target fractions of batch x classes.
 
     Args:
-        focus: Exponent by which misclassified scans are emphasised (Lin et al., Focal loss, 2017); 0 is plain cross entropy.
+        focus: Exponent that emphasises misclassified scans (Lin et al., Focal loss, 2017); 0 is plain cross entropy.
     """
 
     def __init__(self, focus: float) -> None:
@@ -199,7 +200,7 @@ class JointLoss(nn.Module):
         share: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        _check("task_weights", task_weights, TASK_WEIGHTS)
+        check_choice("task_weights", task_weights, TASK_WEIGHTS)
         self.mask_term: Loss = make_part(MASK_LOSSES.find(mask_loss)) if isinstance(mask_loss, str) else mask_loss
         self.class_term: Loss = make_part(CLASS_LOSSES.find(class_loss)) if isinstance(class_loss, str) else class_loss
         self.label_smoothing = label_smoothing
@@ -283,8 +284,3 @@ def _log_variance(weights: tuple[float, float]) -> nn.Parameter:
             f"task_weights='learned' starts from mask_weight={weights[0]} and class_weight={weights[1]}: give both above 0."
         )
     return nn.Parameter(torch.tensor([-math.log(weight) for weight in weights]))
-
-
-def _check(option: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise OptionError(f"{option}={value!r}: choose one of {', '.join(choices)}.")

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from bcdseg.data.dataset import Dataset
+from bcdseg.data.masks import has_mask
 from bcdseg.errors import DatasetError, LeakWarning
 from bcdseg.evaluation.training_overlap import find_seen
-from bcdseg.messages import warn_caller
+from bcdseg.messages import counted, warn_caller
 from bcdseg.model.model import Model
 from bcdseg.networks.network import Network, check_rebuildable
 from bcdseg.terminal import make_console
@@ -23,7 +24,6 @@ from bcdseg.training.loop.processes import is_first, preserve_global_state
 from bcdseg.training.loop.task import freeze_encoder
 from bcdseg.training.loop.trainer import check_compiler
 from bcdseg.training.run import Custom
-from bcdseg.types import Sample
 
 SPLIT_IT = "Divide the data with bcdseg.split, which gives every part its share of each class, with and without masks"
 
@@ -49,7 +49,7 @@ class Supervision:
     def __str__(self) -> str:
         known = f"{self.masks} with a mask, {self.labels} with a label, {self.both} with both"
         counts = ", ".join(f"{count} {name}" for name, count in self.classes.items())
-        return f"{self.scans} scans: {known}" + (f" ({counts})" if counts else "")
+        return f"{counted(self.scans, 'scan')}: {known}" + (f" ({counts})" if counts else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ def _reporter(config: FitConfig) -> Callable[[str], None]:
 
 def count_ground_truth(dataset: Dataset, classes: Sequence[str], no_lesion: str | None) -> Supervision:
     """Count the masks and labels of a data set."""
-    masks = [_has_mask(sample, no_lesion) for sample in dataset]
+    masks = [has_mask(sample, no_lesion) for sample in dataset]
     labels = [sample.label is not None for sample in dataset]
     counts = Counter(sample.label for sample in dataset if sample.label is not None)
     order = [name for name in classes if counts[name]] + sorted(counts.keys() - set(classes))
@@ -216,10 +216,6 @@ def _check_masks(model: Model, train: Dataset, val: Dataset, val_counts: Supervi
             )
 
 
-def _has_mask(sample: Sample, no_lesion: str | None) -> bool:
-    return bool(sample.masks) or (no_lesion is not None and sample.label == no_lesion)
-
-
 def _has_lesion(dataset: Dataset, no_lesion: str | None) -> bool:
     """Return whether any mask has a lesion; usually only one mask is read."""
     likely = sorted((sample for sample in dataset if sample.masks), key=lambda sample: sample.label == no_lesion)
@@ -228,7 +224,7 @@ def _has_lesion(dataset: Dataset, no_lesion: str | None) -> bool:
 
 
 def warn_of_overlap(model: Model, train: Dataset, val: Dataset) -> None:
-    """Warn if the model was trained or chosen on scans of a run, or on copies or other scans of their groups.
+    """Warn if scans of a run, copies of them or other scans of their groups are in the training or validation data of the model.
 
     Validation scans that the model was trained on look better than new ones, and choose the wrong epoch. A new model, or one that
     doesn't store its training data, is not checked.
@@ -242,8 +238,8 @@ def warn_of_overlap(model: Model, train: Dataset, val: Dataset) -> None:
     counts = [len(part or ()) for part in shared]
     if any(counts):
         warn_caller(
-            f"{model.name} was trained or chosen on {counts[0]} of {len(train)} training scans and {counts[1]} of {len(val)} "
-            "validation scans, or on copies or other scans of their groups. "
+            f"{counts[0]} of {len(train)} training scans and {counts[1]} of {len(val)} validation scans, copies of them or other "
+            f"scans of their groups are in the training or validation data of {model.name}. "
             + ("The validation results will be too good, and may choose the wrong epoch: " if counts[1] else "")
             + "bcdseg.exclude_training_samples(model, data) returns the other scans.",
             LeakWarning,

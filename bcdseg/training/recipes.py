@@ -145,7 +145,7 @@ def recipe(name: str | PathLike[str]) -> Recipe:
     near = get_close_matches(text, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise OptionError(
-        f"recipe={text!r}: there is none of this name.{hint} There are: {', '.join(known)}; or give the path of a .toml file."
+        f"recipe={text!r}: no recipe has this name.{hint} There are: {', '.join(known)}; or give the path of a .toml file."
     )
 
 

@@ -56,7 +56,7 @@ def check_space(folder: Path, network: nn.Module) -> None:
     if free < needed:
         raise OutputError(
             f"{folder}: the disk has {free / 2**20:.0f} MiB free, and the run's checkpoints need {needed / 2**20:.0f} MiB. "
-            "Make room, or choose another place for the run."
+            "Free disk space, or choose another place for the run."
         )
 
 

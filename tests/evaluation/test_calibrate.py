@@ -1,4 +1,4 @@
-"""What is chosen on validation scans and stored in the model."""
+"""Decision rules that are chosen on validation scans and stored in the model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def val(tmp_path_factory: pytest.TempPathFactory) -> bcdseg.Dataset:
 
 @pytest.fixture(scope="module")
 def model(val: bcdseg.Dataset) -> bcdseg.Model:
-    """It tells the made classes apart a little, and is far too sure of it."""
+    """Return a model that distinguishes the made classes poorly, with too high confidence."""
     torch.manual_seed(0)
     model = bcdseg.create("plain_cnn", classes=val.classes, size=32, decoder=None)
     images = torch.stack([torch.from_numpy(model.preprocessing(val.read(one)[0]).array) for one in val])

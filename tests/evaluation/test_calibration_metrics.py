@@ -12,7 +12,7 @@ from bcdseg.evaluation.metrics import calibration as ours
 
 
 def drawn(seed: int = 0, scans: int = 400, sharp: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits whose softmax is calibrated when ``sharp`` is 1, and labels drawn from it."""
+    """Return logits whose softmax is calibrated when ``sharp`` is 1, and labels drawn from it."""
     random = np.random.default_rng(seed)
     logits = random.normal(0, 2, size=(scans, 3))
     labels = np.array([random.choice(3, p=row) for row in softmax(logits, axis=1)])
@@ -45,7 +45,7 @@ def test_calibration_error_is_torchmetrics() -> None:
 
 def test_calibration_error_done_by_hand() -> None:
     probability, came_true = np.array([0.95, 0.95, 0.55, 0.55, 0.0, 1.0]), np.array([True, False, True, True, False, True])
-    # 0.9-1 holds three of mean 0.9667, two true; 0.5-0.6 two of 0.55, both true; 0-0.1 one of 0, not true
+    # 0.9-1 contains three of mean 0.9667, two true; 0.5-0.6 two of 0.55, both true; 0-0.1 one of 0, not true
     expected = (abs(0.95 * 2 + 1 - 2) + abs(0.55 * 2 - 2) + 0) / 6
     assert ours.calibration_error(came_true, probability, bins=10)[0] == pytest.approx(expected)
     bins = ours.reliability(came_true, probability, bins=10)
@@ -66,7 +66,7 @@ def test_the_temperature_undoes_how_much_too_sharp_the_logits_are(sharp: float) 
 def test_the_temperature_is_bounded_whatever_the_set() -> None:
     right = np.eye(3)[[0, 1, 2, 0]] * 20
     assert 0.1 <= ours.fit_temperature(right, [0, 1, 2, 0]) <= 1.01  # all right: no call for less confidence
-    assert 0.3 < ours.fit_temperature(np.eye(3)[[0, 1]], [0, 1]) < 1  # two scans say little
+    assert 0.3 < ours.fit_temperature(np.eye(3)[[0, 1]], [0, 1]) < 1  # two scans determine little
     assert 5 < ours.fit_temperature(right, [1, 2, 0, 1]) <= 10  # all wrong
     assert ours.fit_temperature(right, [-1] * 4) == 1
     assert ours.fit_temperature(np.empty((0, 3)), []) == 1
@@ -83,7 +83,7 @@ def test_risk_against_coverage_done_by_hand() -> None:
     assert ours.area_under_risk(right, confidence)[0] == pytest.approx(0.25 * 0 + 0.25 * 0.5 + 0.5 * 0.5)
 
 
-def test_the_area_under_risk_is_small_when_confidence_knows_what_is_wrong() -> None:
+def test_the_area_under_risk_is_small_when_errors_have_low_confidence() -> None:
     random = np.random.default_rng(0)
     right = random.random(1000) < 0.7
     knowing = ours.area_under_risk(right, right + random.random(1000) * 0.1)[0]

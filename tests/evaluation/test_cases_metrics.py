@@ -68,6 +68,15 @@ def test_the_joint_score_and_contradictions_are_those_that_training_uses() -> No
     assert found["contradiction_rate"] == pytest.approx(np.mean(odd))
 
 
+def test_the_joint_score_has_no_interval_where_its_balanced_accuracy_has_none() -> None:
+    cases = made_table(80)
+    few = cases.select(np.concatenate([np.flatnonzero(cases.labels < 2), np.flatnonzero(cases.labels == 2)[:5]]))
+    found = estimate(few, all_measures(few), draws=50)
+    for name in ("balanced_accuracy", "joint_score"):
+        assert found[name].value is not None
+        assert (found[name].low, "only 5 groups of malignant scans" in found[name].note) == (None, True)
+
+
 def test_unknown_masks_and_labels_add_nothing() -> None:
     cases = [made_case(at) for at in range(60)]
     some = [
@@ -122,7 +131,7 @@ def test_millimetres_are_measured_where_they_are_known() -> None:
     assert "hd95_mm" not in values(made_table(20))
 
 
-def test_every_measure_says_what_it_is_once() -> None:
+def test_every_measure_has_its_own_name_and_description() -> None:
     measures = all_measures(made_table(40))
     assert len({measure.name for measure in measures}) == len(measures)
     assert len({(measure.title, measure.unit) for measure in measures}) == len(measures)
@@ -132,7 +141,7 @@ def test_every_measure_says_what_it_is_once() -> None:
         assert measure.definition.endswith(".")
 
 
-def test_spreads_tell_median_and_quartiles_by_class_and_size() -> None:
+def test_spreads_have_median_and_quartiles_by_class_and_size() -> None:
     cases = made_table(100)
     found = {(one.measure, one.subset): one for one in spreads(cases)}
     column = cases.outline["dice"][cases.lesion]
@@ -153,7 +162,7 @@ def test_tables_can_be_taken_apart_and_pooled_again() -> None:
     ("rows", "message"),
     [
         ([Case(id="a"), Case(id="a")], "a: occurs twice"),
-        ([Case(id="a", label="cyst")], "a: its label 'cyst' is none of the model's classes: normal, benign, malignant"),
+        ([Case(id="a", label="cyst")], "a: its label 'cyst' is not one of the model's classes: normal, benign, malignant"),
         ([Case(id="a", probabilities=[0.5, 0.5])], r"a: \[0.5, 0.5\] is not one finite number for each of normal"),
         ([Case(id="a", probabilities=[0.5, 0.5, float("nan")])], "is not one finite number"),
     ],

@@ -1,4 +1,4 @@
-"""Measures of the called class and of the ranking, against scikit-learn and cases done by hand."""
+"""Measures of the predicted class and of the ranking, against scikit-learn and cases done by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bcdseg.evaluation.metrics.weighted import mean, quantile
 
 
 def drawn(seed: int, scans: int = 60, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities that know something of their labels; every class occurs, and some probabilities are the same."""
+    """Return probabilities that are correlated with their labels; every class occurs, and some probabilities are equal."""
     random = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(classes), random.integers(classes, size=scans - classes)])
     logits = np.round(random.normal(size=(scans, classes)) + np.eye(classes)[labels], 1)
@@ -140,11 +140,11 @@ def test_turning_the_scores_around_mirrors_the_area(rows: list[tuple[int, bool]]
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=20), st.floats(0, 1), st.integers(0, 1000))
 def test_weighted_means_and_quantiles_are_those_of_repeated_values(values: list[float], share: float, seed: int) -> None:
-    held = np.array(values)
-    weights = np.random.default_rng(seed).integers(0, 3, size=(3, len(held))).astype(float)
-    means, quantiles = mean(held, weights), quantile(held, weights, share)
+    array = np.array(values)
+    weights = np.random.default_rng(seed).integers(0, 3, size=(3, len(array))).astype(float)
+    means, quantiles = mean(array, weights), quantile(array, weights, share)
     for at, draw in enumerate(weights):
-        repeated = np.repeat(held, draw.astype(int))
+        repeated = np.repeat(array, draw.astype(int))
         if len(repeated):
             assert means[at] == pytest.approx(repeated.mean(), abs=1e-9)
             assert quantiles[at] == pytest.approx(np.quantile(repeated, share), abs=1e-9)

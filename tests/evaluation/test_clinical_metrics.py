@@ -19,7 +19,7 @@ from bcdseg.inference.rules import OperatingPoint, Rules
 
 
 def drawn(scans: int = 400, seed: int = 0, slope: float = 1.0, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Outcomes, and probabilities that are calibrated when ``slope`` is 1 and ``shift`` is 0."""
+    """Return outcomes, and probabilities that are calibrated when ``slope`` is 1 and ``shift`` is 0."""
     random = np.random.default_rng(seed)
     score = random.normal(0, 1.5, scans)
     return random.random(scans) < expit(slope * score + shift), expit(score)

@@ -63,7 +63,7 @@ def test_a_crop_keeps_the_lesion_and_the_mask_stays_on_it(row: int, column: int,
     assert follows.sum() == mask.sum()
 
 
-def test_a_screenshot_holds_the_whole_scan_and_the_mask_stays_on_it() -> None:
+def test_a_screenshot_contains_the_whole_scan_and_its_mask_fits() -> None:
     framed, follows = corrupt(SCAN, MASK, "screenshot", 0.3)
     assert framed.shape == (120 + 2 * 36, 160 + 2 * 48)
     np.testing.assert_array_equal(framed[36:-36, 48:-48], SCAN)

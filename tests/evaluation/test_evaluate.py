@@ -1,4 +1,4 @@
-"""A model, or predictions made elsewhere, against the truth: figures that are known, and data that can't be measured on."""
+"""A model, or external predictions, against the truth: known figures, and data that can't be evaluated."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _truth(data: bcdseg.Dataset, name: str) -> np.ndarray:
 
 
 def _right(data: bcdseg.Dataset) -> dict[str, External]:
-    """Every outline and every class as in the truth."""
+    """Return predictions with every outline and every class as in the truth."""
     return {one.id: External(_truth(data, one.id), {name: 0.8 if name == one.label else 0.1 for name in CLASSES}) for one in data}
 
 
@@ -107,6 +107,26 @@ def test_what_predict_writes_can_be_measured(
         evaluate_predictions(tmp_path / "out", data, draws=0)
 
 
+def test_masks_of_one_folder_are_found_although_their_names_follow_that_folder(
+    small_model: bcdseg.Model, data: bcdseg.Dataset, tmp_path: Path
+) -> None:
+    from typer.testing import CliRunner
+
+    from bcdseg.cli import app
+
+    benign, out, model = data.filter(label="benign"), tmp_path / "out", small_model.save(tmp_path / "model")
+    expected = bcdseg.evaluate(small_model, benign, draws=0, gallery=0)
+    command = ["predict", str(benign[0].image.parent), "--out", str(out), "--model", str(model), "--no-overlay"]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert (out / "benign (1)_mask.png").is_file()  # the ids are benign/benign (1).png
+    again = evaluate_predictions(out, benign, draws=0, gallery=0)
+    assert again["dice"].value == pytest.approx(expected["dice"].value)
+    for number, file in enumerate(list(out.glob("*_mask.png"))):
+        file.rename(out / f"{number}_mask.png")
+    with pytest.raises(bcdseg.errors.InputError, match=r"contains masks, such as .*_mask\.png, and none has the name of a scan"):
+        evaluate_predictions(out, benign, draws=0)
+
+
 def test_a_table_and_masks_of_another_program(data: bcdseg.Dataset, tmp_path: Path) -> None:
     with (tmp_path / "theirs.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -173,7 +193,7 @@ def test_data_that_a_model_cannot_be_measured_on_are_refused(small_model: bcdseg
             bcdseg.evaluate(small_model, data, **odd)  # type: ignore[arg-type]
 
 
-def test_one_class_only_says_what_is_not_defined(small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:
+def test_with_one_class_undefined_measures_have_a_reason(small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:
     benign = data.select(one.id for one in data if one.label == "benign")
     found = bcdseg.evaluate(small_model, benign, draws=50, gallery=0)
     area = found["roc_auc/malignant"]
@@ -187,7 +207,7 @@ def test_one_class_only_says_what_is_not_defined(small_model: bcdseg.Model, data
 
 
 @pytest.mark.parametrize("kind", ["outlines", "classes"])
-def test_models_with_one_answer_and_data_with_half_the_truth(data: bcdseg.Dataset, kind: str) -> None:
+def test_models_with_one_output_and_data_with_half_the_truth(data: bcdseg.Dataset, kind: str) -> None:
     if kind == "outlines":
         model = bcdseg.create("plain_cnn", classes=[], head=None, size=32)
     else:
@@ -201,14 +221,14 @@ def test_models_with_one_answer_and_data_with_half_the_truth(data: bcdseg.Datase
     assert sum(measured.cases.has_class if kind == "classes" else measured.cases.has_mask) == 17
 
 
-def test_scans_seen_in_training_are_refused_or_told_of(data: bcdseg.Dataset, found: bcdseg.Evaluation) -> None:
+def test_scans_seen_in_training_are_refused_or_reported(data: bcdseg.Dataset, found: bcdseg.Evaluation) -> None:
     model = bcdseg.create("plain_cnn", classes=CLASSES, decoder=None, size=32)
     model.training = {"summary": "made", "seen": remember_scans(data.select(data.ids[:2]))}
     with pytest.raises(bcdseg.errors.LeakError, match=r"2 of these 33 scans"):
         bcdseg.evaluate(model, data)
-    told = bcdseg.evaluate(model, data, allow_training_samples=True, draws=0, gallery=0)
-    assert told.training_overlap == "allowed"
-    assert "evaluated on them on purpose" in repr(told)
+    allowed = bcdseg.evaluate(model, data, allow_training_samples=True, draws=0, gallery=0)
+    assert allowed.training_overlap == "allowed"
+    assert "evaluated on them on purpose" in repr(allowed)
     assert bcdseg.evaluate(model, data.select(data.ids[2:]), draws=0, gallery=0).training_overlap == "none"
     assert found.training_overlap == "unknown"
     assert "can't be ruled out" in repr(found)

@@ -46,8 +46,8 @@ def test_each_data_set_has_its_evaluation_and_the_pooled_value_is_theirs(found: 
 def test_the_report_has_all_data_sets(found: ExternalValidation, tmp_path: Path) -> None:
     page = found.save(tmp_path / "out")
     text = page.read_text()
-    for said in ("External validation of", "Heterogeneity", "prediction interval", "north", "be ruled out"):
-        assert said in text, said
+    for part in ("External validation of", "Heterogeneity", "prediction interval", "north", "be ruled out"):
+        assert part in text, part
     content = json.loads((tmp_path / "out" / "external.json").read_text(), parse_constant=pytest.fail)
     assert [one["name"] for one in content["datasets"]] == ["north", "south"]
     assert content["heterogeneity"]["dice"].keys() >= {"value", "i2", "tau2", "q", "p"}

@@ -1,4 +1,4 @@
-"""Intervals and paired differences, and that they hold what they promise on made patients."""
+"""Intervals and paired differences, and their coverage on made patients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from made_cases import CLASSES, made_case, made_table
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.measures.catalogue import MeasureOptions, all_measures
 from bcdseg.evaluation.measures.intervals import compare, estimate, matched, resamples
-from bcdseg.evaluation.measures.measure import Measure, by_selection
+from bcdseg.evaluation.measures.measure import Measure
 from bcdseg.evaluation.results import Evaluation
 from bcdseg.evaluation.results_table import Case, Cases, table_of
 from bcdseg.inference.rules import OperatingPoint, Rules
@@ -23,7 +23,7 @@ def named(cases: Cases, *names: str) -> list[Measure]:
 
 
 def patients(groups: int, seed: int) -> Cases:
-    """Patients with one to six scans that are alike: right or wrong mostly together."""
+    """Return patients with one to six similar scans: mostly right or wrong together."""
     random = np.random.default_rng(seed)
     rows = []
     for group in range(groups):
@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_interval_and_more_scans_a_narrower_one() -
     assert wide.low <= wide.value <= wide.high  # type: ignore[operator]
 
 
-def test_a_set_too_small_for_an_interval_says_so_and_keeps_its_value() -> None:
+def test_a_set_too_small_for_an_interval_has_a_reason_and_keeps_its_value() -> None:
     cases = made_table(40, per_group=5)
     found = estimate(cases, named(cases, "accuracy", "dice"))
     assert (found["accuracy"].n, found["accuracy"].groups) == (40, 8)
@@ -89,7 +89,7 @@ def test_a_set_too_small_for_an_interval_says_so_and_keeps_its_value() -> None:
     )
 
 
-def test_a_measure_that_is_undefined_says_why_and_is_never_nan() -> None:
+def test_an_undefined_measure_has_a_reason_and_is_never_nan() -> None:
     benign = table_of([made_case(at, label="benign") for at in range(30)], classes=CLASSES, no_lesion="normal")
     found = estimate(benign, all_measures(benign))
     assert found["roc_auc/malignant"].value is None
@@ -117,10 +117,14 @@ def test_a_figure_that_no_draw_changes_has_no_interval_of_width_0() -> None:
     assert (found.low, found.note) == (None, "every draw gives the same")
 
 
-def test_any_function_of_the_table_has_an_interval() -> None:
+def test_weighted_draws_give_the_interval_of_tables_with_repeated_rows() -> None:
+    def values(cases: Cases, weights: np.ndarray) -> np.ndarray:
+        tables = (cases.select(np.repeat(np.arange(len(cases)), draw.astype(int))) for draw in weights)
+        return np.array([table.outline["dice"][table.lesion].mean() for table in tables])
+
     cases = made_table(60)
     (dice,) = named(cases, "dice")
-    slow = replace(dice, values=by_selection(lambda table: float(table.outline["dice"][table.lesion].mean())))
+    slow = replace(dice, values=values)
     ends = [(one.value, one.low, one.high) for one in (estimate(cases, [kind], draws=50)["dice"] for kind in (slow, dice))]
     assert ends[0] == pytest.approx(ends[1])
 
@@ -176,7 +180,7 @@ def test_a_model_without_masks_is_compared_in_what_both_have() -> None:
     assert found.sentence("A", "B") == "Dice: no comparison: there are no scans with a lesion."
 
 
-def test_a_class_that_one_model_said_nothing_of_makes_no_difference_up() -> None:
+def test_a_class_that_one_model_never_predicted_has_no_difference() -> None:
     full = [made_case(at) for at in range(60)]
     silent = [replace(case, probabilities=None) if case.label == "malignant" else case for case in full]
     tables = [table_of(rows, classes=CLASSES, no_lesion="normal") for rows in (full, silent)]
@@ -189,7 +193,7 @@ def test_a_class_that_one_model_said_nothing_of_makes_no_difference_up() -> None
 def test_without_draws_there_are_values_and_no_intervals() -> None:
     found = estimate(made_table(30), named(made_table(30), "dice"), draws=0)["dice"]
     assert found.value is not None
-    assert (found.low, found.note) == (None, "no interval was asked for")
+    assert (found.low, found.note) == (None, "no interval was requested")
 
 
 def test_each_model_is_compared_at_its_own_operating_point() -> None:

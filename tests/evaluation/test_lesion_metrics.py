@@ -13,7 +13,7 @@ from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.intervals import estimate
 from bcdseg.evaluation.metrics.detection import FALSE_PER_SCAN, detect, froc, froc_score, scored_regions
 from bcdseg.evaluation.metrics.outline import bland_altman, lesion_size, score_mask
-from bcdseg.evaluation.metrics.surface import surface_dice
+from bcdseg.evaluation.metrics.surface import surface
 from bcdseg.evaluation.results_table import Case, table_of
 
 SIZE = (48, 64)
@@ -36,16 +36,16 @@ def test_surface_dice_is_monais(tolerance: float) -> None:
         predicted = ellipse((24, 31 + seed), (11, 12 + seed))
         tensors = [torch.from_numpy(mask)[None, None].float() for mask in (predicted, truth)]
         expected = float(compute_surface_dice(*tensors, class_thresholds=[tolerance], include_background=True))
-        assert surface_dice(truth, predicted, tolerance) == pytest.approx(expected)
+        assert surface(truth, predicted, tolerance=tolerance).surface_dice == pytest.approx(expected)
 
 
 def test_surface_dice_of_empty_masks_and_in_millimetres() -> None:
     lesion = disc(SIZE, (20, 30), 8)
-    assert surface_dice(EMPTY, EMPTY, 1.0) == 1
-    assert surface_dice(lesion, EMPTY, 100.0) == surface_dice(EMPTY, lesion, 100.0) == 0
+    assert surface(EMPTY, EMPTY, tolerance=1.0).surface_dice == 1
+    assert surface(lesion, EMPTY, tolerance=100.0).surface_dice == surface(EMPTY, lesion, tolerance=100.0).surface_dice == 0
     moved = np.roll(lesion, 4, axis=1)
-    assert surface_dice(lesion, moved, 0.41, spacing=(0.5, 0.1)) == 1
-    assert surface_dice(lesion, moved, 0.2, spacing=(0.5, 0.1)) < 1
+    assert surface(lesion, moved, tolerance=0.41, spacing=(0.5, 0.1)).surface_dice == 1
+    assert surface(lesion, moved, tolerance=0.2, spacing=(0.5, 0.1)).surface_dice < 1
     assert score_mask(lesion, moved, spacing=(0.5, 0.1), tolerance_mm=0.41).surface_dice == 1
     assert score_mask(lesion, moved).surface_dice is None
 
@@ -112,6 +112,15 @@ def test_size_errors_of_a_table_leave_missed_lesions_out() -> None:
     assert found["long_axis_mm_bias"].n == 2
     assert found["missed_scan_rate"].value == pytest.approx(1 / 3)
     assert "long_axis_px_bias" not in found
+
+
+def test_an_outline_elsewhere_misses_the_lesion_and_is_not_a_scan_without_outline() -> None:
+    truth, elsewhere = disc(SIZE, (20, 20), 8), disc(SIZE, (40, 55), 3)
+    row = Case(id="a", label="benign", outlined=True, outline=score_mask(truth, elsewhere))
+    table = table_of([row], classes=CLASSES, no_lesion="normal")
+    found, titles = estimate(table, all_measures(table), draws=0), {one.name: one.title for one in all_measures(table)}
+    assert (titles["missed_scan_rate"], found["missed_scan_rate"].value) == ("Scans with a lesion and no outline", 0)
+    assert found["lesion_sensitivity"].value == 0
 
 
 def test_froc_is_monais() -> None:

@@ -102,7 +102,7 @@ def predictions(scans: Dataset, classes: tuple[str, ...], skill: float) -> dict[
     return found
 
 
-def test_models_of_different_classes_are_compared_on_those_that_both_know(tmp_path: Path) -> None:
+def test_models_of_different_classes_are_compared_on_those_that_both_have(tmp_path: Path) -> None:
     scans = bcdseg.open_dataset(busi(tmp_path, (12, 30, 30)))
     two = scans.select([one.id for one in scans if one.label != "normal"])
     quiet = {"draws": 200, "gallery": 0, "progress": False}
@@ -115,9 +115,9 @@ def test_models_of_different_classes_are_compared_on_those_that_both_know(tmp_pa
     test = found.auc_tests["malignant"]
     assert test.result.difference == pytest.approx(found.differences["roc_auc/malignant"].difference.value)
     assert test.p_holm == test.result.p  # one test needs no correction
-    assert "on the classes that both know: benign, malignant (60 scans)" in repr(found)
+    assert "on the classes that both have: benign, malignant (60 scans)" in repr(found)
     page = both.save(tmp_path / "report", compared_with=[three]).read_text()
-    assert "They are compared on those that both know: benign, malignant (60 scans)." in page
+    assert "They are compared on those that both have: benign, malignant (60 scans)." in page
     assert "DeLong" in page
     same = replace(three, model="same").compare(three)
     assert same.shared == ()

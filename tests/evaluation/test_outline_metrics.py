@@ -16,7 +16,7 @@ from sklearn import metrics as sk
 from bcdseg.errors import InputError
 from bcdseg.evaluation.metrics.detection import detect
 from bcdseg.evaluation.metrics.outline import overlap, score_mask
-from bcdseg.evaluation.metrics.surface import average_surface_distance, boundary_f1, diagonal, hd95, surface
+from bcdseg.evaluation.metrics.surface import diagonal, surface
 
 SIZE = (24, 32)
 EMPTY, FULL = np.zeros(SIZE, bool), np.ones(SIZE, bool)
@@ -24,7 +24,7 @@ DIAGONAL = math.hypot(*SIZE)
 
 
 def blob(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
-    """A ragged region, over the border for some seeds."""
+    """Return a ragged region, over the border for some seeds."""
     random = np.random.default_rng(seed)
     row, column = np.mgrid[: size[0], : size[1]]
     centre, radius = random.uniform(0, 1, 2) * size, random.uniform(0.15, 0.5) * min(size)
@@ -59,7 +59,7 @@ def test_overlap_is_scikit_learns_of_the_pixels(seed: int) -> None:
 
 
 def itk_distances(one: np.ndarray, other: np.ndarray, spacing: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Both ways, by SimpleITK: contours, and the distance map of each."""
+    """Return both distances by SimpleITK: contours, and the distance map of each."""
 
     def contour(mask: np.ndarray) -> sitk.Image:
         image = sitk.GetImageFromArray(np.pad(mask, 2).astype(np.uint8))
@@ -108,15 +108,15 @@ def test_distances_of_boxes_done_by_hand() -> None:
     edge, moved = np.argwhere(one & ~box(6, 6, 14, 14)), np.argwhere(other & ~box(6, 9, 14, 17))
     far = cdist(edge, moved)
     assert found.assd == pytest.approx(np.concatenate([far.min(0), far.min(1)]).mean())
-    assert boundary_f1(one, other, tolerance=3) == 1
-    assert 0 < boundary_f1(one, other, tolerance=2) < 1
+    assert surface(one, other, tolerance=3).boundary_f1 == 1
+    assert 0 < surface(one, other, tolerance=2).boundary_f1 < 1
 
 
 def test_a_shift_is_measured_in_the_millimetres_of_its_direction() -> None:
-    middle, below, beside = one_pixel(10, 10), one_pixel(14, 10), one_pixel(10, 14)
-    assert hd95(middle, below, spacing=(0.5, 0.1)) == pytest.approx(2.0)
-    assert hd95(middle, beside, spacing=(0.5, 0.1)) == pytest.approx(0.4)
-    assert average_surface_distance(middle, below, spacing=(0.5, 0.1)) == pytest.approx(2.0)
+    middle, below, right = one_pixel(10, 10), one_pixel(14, 10), one_pixel(10, 14)
+    assert surface(middle, below, spacing=(0.5, 0.1)).hd95 == pytest.approx(2.0)
+    assert surface(middle, right, spacing=(0.5, 0.1)).hd95 == pytest.approx(0.4)
+    assert surface(middle, below, spacing=(0.5, 0.1)).assd == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_shift_is_measured_in_the_millimetres_of_its_direction() -> None:
 def test_a_missed_or_invented_lesion_costs_the_most_and_is_finite(predicted: np.ndarray, truth: np.ndarray) -> None:
     assert overlap(truth, predicted) == (0, 0, 0, 0)
     assert surface(truth, predicted) == (DIAGONAL, DIAGONAL, 0, 0)
-    assert hd95(predicted, truth, spacing=(0.2, 0.1)) == pytest.approx(math.hypot(24 * 0.2, 32 * 0.1))
+    assert surface(predicted, truth, spacing=(0.2, 0.1)).hd95 == pytest.approx(math.hypot(24 * 0.2, 32 * 0.1))
 
 
 @pytest.mark.parametrize("mask", [EMPTY, FULL, one_pixel(0, 0), one_pixel(12, 9), box(0, 3, 24, 7), blob(3)])

@@ -1,4 +1,4 @@
-"""Metrics of the user: functions, registered names, and what they may not do."""
+"""Metrics of the user: functions, registered names, and invalid ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> bcdseg.Dataset:
 
 
 def _given(data: bcdseg.Dataset) -> dict[str, ExternalPrediction]:
-    """Outlines that are moved by a few pixels, and one that is missed."""
+    """Return outlines that are moved by a few pixels, and one that is missed."""
     given = {}
     for at, one in enumerate(data):
         mask = data.read(one)[1]
@@ -83,7 +83,7 @@ def test_a_function_is_a_metric_of_masks_and_has_its_name() -> None:
         ([volume_overlap, volume_overlap], "volume_overlap occurs twice"),
     ],
 )
-def test_what_is_no_metric_is_refused(metrics: object, message: str) -> None:
+def test_objects_other_than_metrics_are_refused(metrics: object, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         find_metrics(metrics)  # type: ignore[arg-type]
 
@@ -129,7 +129,7 @@ def test_a_metric_that_raises_on_some_scans_is_undefined_there() -> None:
 
 
 def _unpredictable(data: bcdseg.Dataset) -> bcdseg.Model:
-    """A model that fails when it predicts."""
+    """Return a model that fails when it predicts."""
     model = bcdseg.create("plain_cnn", classes=list(data.classes), size=32)
     model.network.forward = lambda *_: pytest.fail("a scan was predicted")  # type: ignore[method-assign]
     return model

@@ -1,4 +1,4 @@
-"""Figures shared by training and reports: what is on them, and that the same figure is the same file."""
+"""Figures of training and reports: their content, and equal files of equal figures."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def test_outlines_lie_on_the_edges_of_the_masks() -> None:
     ]
     assert axes.get_xlim() == (-0.5, 59.5)
     assert figure_bytes(figure)
-    draw_outlines(new_figure().subplots(), scan, truth=np.zeros((40, 60), bool), predicted=None)  # nothing to draw is no error
+    draw_outlines(new_figure().subplots(), scan, truth=np.zeros((40, 60), bool), predicted=None)  # nothing to draw: no error
 
 
-def test_lines_are_told_apart_in_gray_too() -> None:
+def test_lines_are_distinct_in_gray_too() -> None:
     assert len({str(style["linestyle"]) for style in LINES}) == len({style["color"] for style in LINES}) == len(LINES)
 
 

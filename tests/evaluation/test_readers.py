@@ -66,7 +66,7 @@ def test_fleiss_kappa_is_that_of_the_published_table() -> None:
     assert np.isnan(fleiss_kappa(np.array([[3.0, 0.0], [3.0, 0.0]]))[0])
 
 
-def test_half_of_the_readers_is_no_majority() -> None:
+def test_half_of_the_readers_is_not_a_majority() -> None:
     one, other = np.array([True, True, False]), np.array([True, False, False])
     assert majority([one, other]).tolist() == [True, False, False]
     assert majority([one, one, other]).tolist() == [True, True, False]
@@ -78,7 +78,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def reading(scans: Dataset, skill: float, seed: int) -> Readings:
-    """A reader who cuts the lesion at the side, and names a wrong class now and then."""
+    """Return a reader who cuts the lesion at the side, and sometimes chooses a wrong class."""
     random = np.random.default_rng(seed)
     found = {}
     for one in scans:

@@ -1,4 +1,4 @@
-"""The report: a page that needs nothing else, Markdown, JSON with a lasting schema, and figures."""
+"""The report: a self-contained page, Markdown, JSON with a stable schema, and figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made import busi
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import bcdseg
 from bcdseg.cli import app
@@ -29,7 +29,7 @@ EMPTY = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
-    """Keeps what a page holds, and that its tags are closed."""
+    """Parser that keeps the content of a page, and checks that its tags are closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -111,15 +111,15 @@ def test_each_scan_has_a_row_on_its_own_page(folder: Path, result: Evaluation) -
     assert page.words.count("right") == right
 
 
-def test_the_page_says_what_it_must(folder: Path) -> None:
+def test_the_page_contains_the_required_statements(folder: Path) -> None:
     words = " ".join(Page((folder / "report.html").read_text()).words)
-    for said in (
+    for part in (
         "Not a medical device",
         "can't be ruled out",
         "This model was not trained",
         HOSTILE,
         "bootstrap of whole groups",
-        "A missed lesion counts",
+        "A scan in which nothing is outlined is never left out",
         "no evidence that the model used the right region",
         "33 scans in 33 groups",
         "Clinical utility",
@@ -130,7 +130,7 @@ def test_the_page_says_what_it_must(folder: Path) -> None:
         "at a prevalence of 5 %",
         "User-defined metrics",
     ):
-        assert said in words, said
+        assert part in words, part
     assert "nan" not in words.lower().split()
     assert "None" not in words.split()
 
@@ -198,6 +198,9 @@ def test_the_cases_are_a_table(folder: Path, data: bcdseg.Dataset, result: Evalu
     assert worst[0] == pytest.approx(float(result.cases.outline["dice"][result.cases.lesion].min()), rel=1e-5)
     assert {row["fact_age"] for row in rows.values()} == {str(30.0 + at) for at in range(33)}
     assert {row["detected"] for row in rows.values() if row["label"] == "normal"} == {""}
+    for name in ("dice", "iou", "boundary_f1", "hd95_px"):
+        assert {row[name] for row in rows.values() if row["label"] == "normal"} == {""}
+        assert np.mean([float(row[name]) for row in rows.values() if row[name]]) == pytest.approx(result[name].value, rel=1e-5)
     assert {row["predicted"] for row in rows.values()} <= set(result.cases.classes)
 
 
@@ -232,9 +235,7 @@ def test_the_paper_has_methods_and_the_same_values_in_markdown_and_latex(folder:
     assert r"\textless{}script\textgreater{}" in latex
 
 
-def test_nothing_is_replaced_unless_asked(
-    folder: Path, result: Evaluation, small_model: bcdseg.Model, data: bcdseg.Dataset
-) -> None:
+def test_nothing_is_replaced_by_default(folder: Path, result: Evaluation, small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:
     with pytest.raises(bcdseg.errors.OutputExistsError):
         result.save(folder)
     with pytest.raises(bcdseg.errors.OutputExistsError):  # before anything is predicted
@@ -253,7 +254,7 @@ def test_thin_data_give_a_report_too(small_model: bcdseg.Model, data: bcdseg.Dat
     assert "too few for an interval" in words or "there are no" in words
 
 
-def test_the_command_writes_it_and_tells_it_short(small_model: bcdseg.Model, data: bcdseg.Dataset, tmp_path: Path) -> None:
+def test_the_command_writes_it_and_prints_a_summary(small_model: bcdseg.Model, data: bcdseg.Dataset, tmp_path: Path) -> None:
     model, root = small_model.save(tmp_path / "model"), data.samples[0].image.parents[1]
     bcdseg.split(data, seed=1, duplicates=[]).save(tmp_path / "split.json")
     (tmp_path / "metrics.csv").write_text("epoch,mask_loss,joint\n1,0.9,0.2\n2,0.8,0.3\n")
@@ -292,6 +293,38 @@ def test_the_command_excludes_training_samples(data: bcdseg.Dataset, tmp_path: P
     assert done.exit_code == 0, done.output
     with (tmp_path / "report" / "cases.csv").open() as file:
         assert [row["id"] for row in csv.DictReader(file)] == list(data.ids[4:])
+
+
+def test_a_replaced_report_leaves_none_of_its_figures(result: Evaluation, tmp_path: Path) -> None:
+    result.save(tmp_path)
+    own = tmp_path / "figures" / "mine.png"
+    own.write_bytes(b"")
+    assert (tmp_path / "figures" / "gallery").is_dir()
+    replace(result, gallery=()).save(tmp_path, overwrite=True)
+    assert not (tmp_path / "figures" / "gallery").exists()
+    assert own.exists()
+    assert (tmp_path / "figures" / "dice.png").exists()
+
+
+def test_a_model_to_compare_with_is_checked_first_and_its_training_scans_are_excluded_too(
+    data: bcdseg.Dataset, tmp_path: Path
+) -> None:
+    root, train = data.samples[0].image.parents[1], {"first": data.ids[:4], "second": data.ids[-4:]}
+    for name, ids in train.items():
+        model = bcdseg.create("plain_cnn", classes=data.classes, size=32)
+        model.training = {"seen": remember_scans(data.select(ids))}
+        model.save(tmp_path / name)
+
+    def run(*options: str) -> Result:
+        first, out = str(tmp_path / "first"), str(tmp_path / "report")
+        return CliRunner().invoke(app, ["evaluate", first, str(root), "--draws", "0", "--gallery", "0", "--out", out, *options])
+
+    missing = run("--exclude-training-samples", "--robustness", "--compare", "no-such-model")
+    assert isinstance(missing.exception, bcdseg.errors.BcdsegError)
+    done = run("--exclude-training-samples", "--compare", str(tmp_path / "second"))
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "report" / "cases.csv").open() as file:
+        assert [row["id"] for row in csv.DictReader(file)] == list(data.ids[4:-4])
 
 
 @pytest.mark.parametrize("option", ["--exclude-training-samples", "--unseen"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ RULES = Rules(min_lesion_share=0.01)
 
 
 class Written(torch.nn.Module):
-    """A network whose class logits are written into three pixels of the scan, and whose mask is its brightness."""
+    """Network whose class logits are written into three pixels of the scan, and whose mask is its brightness."""
 
     def __init__(self, network: bcdseg.Network) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ def model() -> Model:
 
 
 def _site(folder: Path, each: int, seed: int) -> Dataset:
-    """Scans of three classes with known posteriors: the network's logits are three times too large.
+    """Return scans of three classes with known posteriors: the network's logits are three times too large.
 
     Each scan has a bright lesion, which is false in a normal one, with a rim of 60 % that is not part of it.
     """
@@ -91,7 +92,7 @@ def test_what_the_scans_determine_is_found(fitted: bcdseg.SiteFit, model: Model)
     assert fitted.effects["false_lesions"].is_better
 
 
-def test_it_holds_for_new_scans_of_the_site(fitted: bcdseg.SiteFit, tmp_path: Path) -> None:
+def test_it_is_valid_for_new_scans_of_the_site(fitted: bcdseg.SiteFit, tmp_path: Path) -> None:
     new = _site(tmp_path / "new", 70, 1)
     found = list(fitted.model.predict([one.image for one in new]))
     labels = [str(one.label) for one in new]
@@ -113,9 +114,9 @@ def test_what_few_scans_can_not_determine_is_kept_with_the_number_that_is_missin
     assert fitted.model.rules == model.rules
     assert not any(change.changed for change in fitted.changes)
     reasons = {change.rule: change.reason for change in fitted.changes}
-    assert "12 groups of scans with a lesion: 8 more are needed to show 0.95 of the lesions" in reasons["presence threshold"]
-    assert "6 groups of malignant scans, 29 more are needed" in reasons["operating point “sensitivity 0.9”"]
-    assert "18 groups of scans whose class is known, 17 more are needed" in reasons["label sets of all classes together"]
+    assert "20 groups of scans with a lesion, not 12: 8 more are needed" in reasons["presence threshold"]
+    assert "35 groups of malignant scans, not 6: 29 more are needed" in reasons["operating point “sensitivity 0.9”"]
+    assert "35 groups of scans whose class is known, not 18: 17 more are needed" in reasons["label sets of all classes together"]
     assert "unchanged" in str(fitted.effects["dice"])
 
 
@@ -142,12 +143,20 @@ def test_fit_keeps_the_rules_that_its_validation_scans_are_too_few_for(model: Mo
     assert kept.rules == model.rules
     assert [change.rule for change in changes] == ["temperature", "confidence threshold"]
     assert "more are needed" in kept.training["calibration"]
+    rules = replace(model.rules, threshold=0.4, presence_threshold=0.3, refinement=1.6)
+    older = Model(model.network, model.preprocessing, rules, training=model.training)
+    kept, changes = fit_class_rules(older, _site(tmp_path / "again", 2, 4), started_from="old")
+    assert kept.rules == rules
+    reasons = {change.rule: change.reason for change in changes if not change.changed}
+    assert reasons.keys() == {"temperature", "confidence threshold", "mask threshold", "presence threshold", "refinement"}
+    assert reasons["presence threshold"].startswith("0.3 from old: ")
+    assert "presence threshold: kept; 0.3 from old" in kept.training["calibration"]
 
 
 @pytest.mark.parametrize(("fraction", "groups"), [(0.5, 97), (0.9, 35), (0.95, 20), (0.99, 100)])
 def test_the_groups_that_a_fraction_needs(fraction: float, groups: int) -> None:
     assert needed_groups(fraction) == groups
-    if groups != 100:  # as many as 1 / (1 - f) asks for
+    if groups != 100:  # the least number of groups is 1 / (1 - f)
         reached = np.random.default_rng(0).beta(fraction * groups, (1 - fraction) * groups, 10_000)
         assert np.quantile(np.abs(reached - fraction), 0.95) < 0.11
 

@@ -16,7 +16,7 @@ from bcdseg.evaluation.results_table import Cases, table_of
 
 
 def made(scans: int = 120, *, skills: tuple[float, float] = (2.0, 2.0)) -> Cases:
-    """Scans of two devices with a model of some skill on each, and of some age; the device of each tenth is unknown."""
+    """Return scans of two devices with a model of some skill on each, and with ages; the device of each tenth is unknown."""
     rows = []
     for at in range(scans):
         facts: dict[str, str | float] = {"age": float(30 + at % 40), "site": f"site {at % 3}"}

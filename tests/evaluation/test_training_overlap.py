@@ -14,6 +14,7 @@ from PIL import Image
 
 import bcdseg
 from bcdseg.evaluation.training_overlap import find_seen, refuse_seen, remember_scans
+from bcdseg.model.registry import joint_training_overlap
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_disjoint_parts_pass_and_a_shared_scan_is_named(data: bcdseg.Dataset, tm
     copy = busi(tmp_path / "renamed", (1, 1, 1)) / "benign" / "other.bmp"  # the same pixels under another name and format
     Image.fromarray(np.asarray(Image.open(train[-1].image))).save(copy)
     moved = replace(test, samples=(replace(test[0], image=copy),))
-    with pytest.raises(bcdseg.errors.LeakError, match="chosen on this image"):
+    with pytest.raises(bcdseg.errors.LeakError, match="this image is in the training or validation data"):
         refuse_seen(model, moved)
 
 
@@ -67,12 +68,12 @@ def test_a_model_keeps_hashes_only_and_through_saving(data: bcdseg.Dataset, tmp_
 
 
 @pytest.mark.parametrize("change", ["resized", "mirrored", "recompressed", "calipers"])
-def test_a_copy_that_was_saved_anew_is_refused(tmp_path: Path, change: str) -> None:
+def test_a_copy_that_was_saved_again_is_refused(tmp_path: Path, change: str) -> None:
     train = _written(tmp_path / "train", [scan(seed) for seed in range(4)])
     test = _written(tmp_path / "test", [scan(9), twin(scan(2), (change,), np.random.default_rng(0))])
     model = _model(remember_scans(train))
     with pytest.raises(
-        bcdseg.errors.LeakError, match=r"1 of these 2 scans.*(?s:.)*benign.1\.png: the model was trained or chosen on a copy of it"
+        bcdseg.errors.LeakError, match=r"1 of these 2 scans.*(?s:.)*benign.1\.png: a copy of it is in the training"
     ) as caught:
         refuse_seen(model, test)
     assert "benign/0.png" not in str(caught.value)
@@ -94,7 +95,7 @@ def _written(folder: Path, pictures: list[np.ndarray]) -> bcdseg.Dataset:
     return bcdseg.Dataset(tuple(replace(one, label="benign") for one in samples), folder.name)
 
 
-def test_a_model_that_says_nothing_is_not_refused_but_told_apart(data: bcdseg.Dataset) -> None:
+def test_a_model_without_stored_scans_is_not_refused_but_marked(data: bcdseg.Dataset) -> None:
     assert find_seen(_model(None), data) is None
     assert refuse_seen(_model(None), data) is False
     with pytest.raises(bcdseg.errors.ModelFileError, match="damaged"):
@@ -109,3 +110,41 @@ def test_a_record_with_unknown_parts_shows_no_absence_of_overlap(data: bcdseg.Da
     assert {one.id for one in find_seen(model, data) or ()} == set(train.ids)
     with pytest.raises(bcdseg.errors.InputError, match="can't be excluded"):
         bcdseg.exclude_training_samples(model, data)
+
+
+def test_patients_of_another_hospital_with_the_same_numbers_are_reported_apart(data: bcdseg.Dataset) -> None:
+    numbered = _grouped(data, {one: str(at % 3) for at, one in enumerate(data.ids)})
+    train, other = numbered.select(data.ids[:3]), numbered.select(data.ids[3:])
+    model, advice = _model(remember_scans(train)), r"6 of them are new images .* If they are from another hospital, .*name="
+    with pytest.raises(bcdseg.errors.LeakError, match=advice):
+        refuse_seen(model, other)
+    with pytest.warns(bcdseg.errors.LeakWarning, match=f"{advice}.* They were left out"):
+        assert not len(bcdseg.exclude_training_samples(model, other))
+    assert bcdseg.exclude_training_samples(model, replace(other, name="hospital B")).ids == other.ids
+
+
+def test_only_callers_that_can_allow_training_scans_name_the_option(data: bcdseg.Dataset) -> None:
+    model = _model(remember_scans(data))
+    with pytest.raises(bcdseg.errors.LeakError, match="allow_training_samples=True"):
+        bcdseg.evaluate(model, data, draws=0, gallery=0)
+    with pytest.raises(bcdseg.errors.LeakError, match="Exclude them") as caught:
+        bcdseg.fit_site(model, data)
+    assert "allow" not in str(caught.value)
+
+
+def test_calibration_warns_of_training_scans_and_accepts_validation_scans(data: bcdseg.Dataset) -> None:
+    train, val = data.select(data.ids[::2]), data.select(data.ids[1::2])
+    model = _model(remember_scans(train, val, validation=val))
+    bcdseg.calibrate(model, val)
+    with pytest.warns(bcdseg.errors.LeakWarning, match="5 of these 9 scans"):
+        bcdseg.calibrate(model, data)
+
+
+def test_a_validation_scan_that_a_later_run_trained_on_is_a_training_scan(data: bcdseg.Dataset) -> None:
+    train, val, rest = data.select(data.ids[:3]), data.select(data.ids[3:6]), data.select(data.ids[6:])
+    first = _model(remember_scans(train, val, validation=val))
+    second = _model(joint_training_overlap([first], also=remember_scans(val, rest, validation=rest)))
+    bcdseg.calibrate(second, rest)
+    for part in (train, val):
+        with pytest.warns(bcdseg.errors.LeakWarning, match="3 of these 3 scans"):
+            bcdseg.calibrate(second, part)

@@ -1,4 +1,4 @@
-"""Augmentation on the way to training: geometry moves scan and mask together, and a user's own is checked first."""
+"""Augmentation in training: geometry moves scan and mask together, and a user's pipeline is checked first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RAW = Preprocessing(size=(64, 64), mean=(0.0,), std=(1.0,))
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Scans that are their own masks, so that geometry can be seen in both."""
+    """Return scans that are their own masks, so that geometry is visible in both."""
     folder = tmp_path_factory.mktemp("shapes")
     samples = []
     for number, centre in enumerate([(24, 30), (36, 28)]):
@@ -109,15 +109,15 @@ def test_own_pipelines_see_the_models_channels(shapes: Dataset) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (A.Compose([A.CenterCrop(32, 32)]), r"0\.png the image comes out as 32x32 uint8, and has to stay 64x64"),
+        (A.Compose([A.CenterCrop(32, 32)]), r"for .*0\.png it returns an image of 32x32 uint8 where 64x64 is needed"),
         (A.Compose([A.Normalize(mean=0.5, std=0.5)]), "float32: leave scaling and normalisation"),
-        (monai.Compose([monai.Resized(("image", "mask"), (16, 16))]), "comes out as 16x16 float32"),
-        (monai.Compose([monai.Resized(("mask",), (16, 16))]), "the mask comes out as 16x16"),
+        (monai.Compose([monai.Resized(("image", "mask"), (16, 16))]), "returns an image of 16x16 float32"),
+        (monai.Compose([monai.Resized(("mask",), (16, 16))]), "returns a mask of 16x16"),
         (monai.Compose([monai.RandFlipd(("scan",), prob=1.0)]), r"fails on 0\.png.*scan"),
         (A.HorizontalFlip(), "HorizontalFlip: give one of default, light.* or a Compose"),
     ],
 )
-def test_what_is_wrong_with_an_own_pipeline_is_told_before_training(shapes: Dataset, wrong: Any, message: str) -> None:
+def test_errors_of_an_own_pipeline_are_reported_before_training(shapes: Dataset, wrong: Any, message: str) -> None:
     with pytest.raises(errors.OptionError, match=message):
         _loader(shapes, wrong)
 

@@ -1,4 +1,4 @@
-"""Options of a run: checked where they enter, read from files and from key=value, written back as they are."""
+"""Options of a run: checked at their input, read from files and from key=value, written back unchanged."""
 
 from __future__ import annotations
 
@@ -57,6 +57,12 @@ configs = st.builds(
 )
 
 
+def test_a_written_config_states_the_command_that_trains_with_the_same_options() -> None:
+    first, command = to_toml(FitConfig()).splitlines()[:2]
+    assert "without its data and its model" in first
+    assert command.startswith("# bcdseg train DATA --encoder NAME")
+
+
 @given(config=configs)
 def test_what_is_written_is_read_back(config: FitConfig, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "config.toml"
@@ -64,7 +70,7 @@ def test_what_is_written_is_read_back(config: FitConfig, tmp_path_factory: pytes
     assert read_config(path) == config
 
 
-def test_yaml_and_toml_say_the_same(tmp_path: Path) -> None:
+def test_yaml_and_toml_give_the_same_options(tmp_path: Path) -> None:
     yaml, toml = tmp_path / "run.yaml", tmp_path / "run.toml"
     yaml.write_text("lr: 1e-4  # which YAML takes for a word\nema: null\nloggers: [tensorboard]\nprecision: 32\ncompile: yes\n")
     toml.write_text('lr = 1e-4\nema = "none"\nloggers = ["tensorboard"]\nprecision = "32"\ncompile = true\n')
@@ -90,7 +96,7 @@ def test_settings_of_a_command_line_are_typed_by_their_option() -> None:
         ("epochs", "write it as key=value"),
     ],
 )
-def test_a_setting_that_is_wrong_says_what_is_right(setting: str, advice: str) -> None:
+def test_the_error_of_a_wrong_setting_states_the_right_one(setting: str, advice: str) -> None:
     with pytest.raises(OptionError, match=advice):
         from_settings([setting])
 
@@ -114,6 +120,6 @@ def test_a_file_that_is_wrong_is_named(tmp_path: Path, name: str, content: str, 
         read_config(tmp_path / "nothing.toml")
 
 
-def test_every_option_is_told_of_in_one_place() -> None:
+def test_every_option_is_documented_in_one_place() -> None:
     text = inspect.getdoc(bcdseg.FitConfig) or ""
     assert [field.name for field in dataclasses.fields(FitConfig) if f"\n    {field.name}: " not in text] == []

@@ -1,4 +1,4 @@
-"""Distillation: zero where both say the same, and a pull towards the teacher where they don't."""
+"""Distillation: zero for equal outputs, and a pull towards the teacher for different ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _output(seed: int, *, scale: float = 3.0) -> Output:
 
 
 @given(seed=st.integers(0, 10**6), scale=st.floats(0.1, 20), temperature=st.floats(0.5, 8))
-def test_it_is_zero_where_both_say_the_same_and_above_it_elsewhere(seed: int, scale: float, temperature: float) -> None:
+def test_it_is_zero_for_equal_outputs_and_positive_otherwise(seed: int, scale: float, temperature: float) -> None:
     one, other = _output(seed, scale=scale), _output(seed + 1, scale=scale)
     assert float(distil(one, one, temperature=temperature)) == pytest.approx(0, abs=1e-5)
     assert float(distil(one, other, temperature=temperature)) > 1e-6
@@ -69,17 +69,17 @@ def _model(**options: object) -> Model:
     return bcdseg.create("plain_cnn", **chosen)  # type: ignore[arg-type]
 
 
-def test_a_teacher_answers_as_its_own_preprocessing_and_temperature_would_have_it() -> None:
+def test_a_teacher_uses_its_own_preprocessing_and_temperature() -> None:
     student = _model()
     teacher = bcdseg.ensemble([_model(), _model()])  # takes intensities as they are, where the student's are normalised
     teacher.rules = Rules(temperature=2.0)
     pixels = torch.rand(2, 1, 32, 32)
     mean, std = student.preprocessing.mean[0], student.preprocessing.std[0]
-    answer = Teacher(teacher, student)((pixels - mean) / std)
+    output = Teacher(teacher, student)((pixels - mean) / std)
     with torch.no_grad():
         directly = teacher.network(pixels)
-    torch.testing.assert_close(answer.mask, directly.mask, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(answer.classes, directly.classes / 2, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(output.mask, directly.mask, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(output.classes, directly.classes / 2, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

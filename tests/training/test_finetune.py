@@ -1,4 +1,4 @@
-"""A trained model made ready for other classes: what is kept, what is new, what is said."""
+"""A trained model adapted to other classes: kept weights, new weights, and the description of the changes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def _state(model: Model) -> dict[str, torch.Tensor]:
 
 def test_new_classes_get_a_new_last_layer_and_all_else_is_kept(trained: Model) -> None:
     before = _state(trained)
-    adapted, said = adapt(trained, ["cyst", "benign", "malignant"])
+    adapted, changes = adapt(trained, ["cyst", "benign", "malignant"])
     assert adapted.classes == ("cyst", "benign", "malignant")
     assert adapted.no_lesion is None
     changed = {name for name, value in _state(adapted).items() if not torch.equal(value, before[name])}
     assert changed == {"class_head.linear.weight", "class_head.linear.bias"}
-    assert said is not None
+    assert changes is not None
     for word in ("old", "cyst", "normal dropped", "encoder", "decoder", "benign and malignant"):
-        assert word in said
+        assert word in changes
     old, new = trained.predict(draw_scan(0)), adapted.predict(draw_scan(0))
     np.testing.assert_array_equal(new.mask_probability, old.mask_probability)
     ratio = old.probabilities["benign"] / old.probabilities["malignant"]  # at the old temperature, which is gone
@@ -62,9 +62,9 @@ def test_the_model_handed_in_stays_as_it_is(trained: Model) -> None:
 
 
 @pytest.mark.parametrize("classes", [CLASSES, ("malignant", "normal", "benign"), ("benign", "malignant"), ()], ids=str)
-def test_classes_that_the_model_knows_change_nothing_in_whatever_order(trained: Model, classes: tuple[str, ...]) -> None:
-    adapted, said = adapt(trained, classes)
-    assert said is None
+def test_classes_of_the_model_change_nothing_in_any_order(trained: Model, classes: tuple[str, ...]) -> None:
+    adapted, changes = adapt(trained, classes)
+    assert changes is None
     assert adapted.classes == CLASSES
     assert adapted.rules == trained.rules
     assert adapted.network is not trained.network
@@ -84,10 +84,10 @@ def test_what_was_calibrated_and_measured_for_the_old_classes_is_dropped_and_wha
 
 def test_a_model_for_outlines_only_has_no_use_for_labels() -> None:
     outlines = bcdseg.create("plain_cnn", classes=[], head=None, size=64)
-    adapted, said = adapt(outlines, CLASSES)
+    adapted, changes = adapt(outlines, CLASSES)
     assert adapted.classes == ()
-    assert said is not None
-    assert "not used" in said
+    assert changes is not None
+    assert "not used" in changes
 
 
 def test_what_can_not_be_adapted_is_refused(trained: Model) -> None:

@@ -133,7 +133,7 @@ def test_it_learns_both_tasks(data: Dataset, tmp_path: Path) -> None:
 
 
 def _copy(data: Dataset, folder: Path) -> Dataset:
-    """The same scans with one pixel changed, under other names: to ask whether a network can learn at all."""
+    """Copy the scans with one pixel changed, under other names, to check whether a network can learn at all."""
     from PIL import Image
 
     samples = []
@@ -201,17 +201,17 @@ def test_masks_alone_train_the_outlines_and_leave_the_class_head(train: Dataset,
     assert changed == {"encoder", "decoder", "mask_head"}
 
 
-def test_a_mixture_trains_both_and_says_what_it_saw(
+def test_a_mixture_trains_both_and_reports_its_scans(
     train: Dataset, val: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     half = len(train) // 2
     mixed = replace(train, samples=(*_bare(train, masks=False).samples[:half], *_bare(train, labels=False).samples[half:]))
     run = bcdseg.fit(_model(), mixed, val, out=tmp_path / "run", **{**QUICK, "progress": True})
     assert {"mask_loss", "class_loss"} <= run.history[0].keys()
-    said = capsys.readouterr().err
-    assert "Training: 9 scans: " in said
-    assert "epoch 1/1  mask loss" in said
-    assert "\x1b" not in said, "plain lines where there is no terminal"
+    output = capsys.readouterr().err
+    assert "Training: 9 scans: " in output
+    assert "epoch 1/1  mask loss" in output
+    assert "\x1b" not in output, "plain lines where there is no terminal"
 
 
 def test_the_total_time_is_stated_after_ten_steps(
@@ -221,7 +221,7 @@ def test_the_total_time_is_stated_after_ten_steps(
     bcdseg.fit(_model(), train.select(train.ids[:6]), val.select(val.ids[:2]), out=tmp_path / "run", **options)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("about")]
     assert len(lines) == 1
-    assert re.fullmatch(r"about \d+ s without validation: [\d.e-]+ s per step, 6 steps per epoch, 1 epochs", lines[0])
+    assert re.fullmatch(r"about \d+ s without validation: [\d.e-]+ s per step, 6 steps per epoch, 1 epoch", lines[0])
 
 
 def _one_class(dataset: Dataset) -> Dataset:
@@ -250,7 +250,7 @@ def _nothing(dataset: Dataset) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("change_train", "change_val", "kind", "says"),
+    ("change_train", "change_val", "kind", "message"),
     [
         (_nothing, None, errors.DatasetError, "train: .* has no samples"),
         (None, _nothing, errors.DatasetError, "val: .* has no samples"),
@@ -261,15 +261,15 @@ def _nothing(dataset: Dataset) -> Dataset:
         (_empty_masks, None, errors.DatasetError, "train: all masks .* are empty"),
         (None, _empty_masks, errors.DatasetError, "val: all masks .* are empty"),
         (None, _renamed, errors.DatasetError, "val: has no scans of"),
-        (None, _one_unknown, errors.DatasetError, "its label 'cyst' is none of the model's classes"),
+        (None, _one_unknown, errors.DatasetError, "its label 'cyst' is not one of the classes"),
         (lambda d: _bare(d, masks=False, labels=False), None, errors.DatasetError, "nothing can be learned"),
     ],
 )
-def test_bad_input_is_told_before_anything_is_written(
-    change_train: Any, change_val: Any, kind: type[Exception], says: str, train: Dataset, val: Dataset, tmp_path: Path
+def test_bad_input_is_reported_before_anything_is_written(
+    change_train: Any, change_val: Any, kind: type[Exception], message: str, train: Dataset, val: Dataset, tmp_path: Path
 ) -> None:
     changed = [change(part) if change else part for change, part in ((change_train, train), (change_val, val))]
-    with pytest.raises(kind, match=says):
+    with pytest.raises(kind, match=message):
         bcdseg.fit(_model(), *changed, out=tmp_path / "run", **QUICK)
     assert not (tmp_path / "run").exists()
 
@@ -300,7 +300,7 @@ def test_options_are_of_one_kind_and_known(train: Dataset, val: Dataset, tmp_pat
     assert run.config == FitConfig(**QUICK, lr=0.5)
 
 
-def test_a_folder_that_can_not_be_used_is_told_before_training(
+def test_a_folder_that_can_not_be_used_is_reported_before_training(
     train: Dataset, val: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.txt").write_text("mine")
@@ -321,7 +321,7 @@ def test_a_run_without_a_folder_takes_the_first_free(
     assert bcdseg.fit(_model(), train, val, **QUICK).folder == Path("runs/plain_cnn-2")
 
 
-def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_scans(train: Dataset, val: Dataset, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_immediately_and_names_the_scans(train: Dataset, val: Dataset, tmp_path: Path) -> None:
     model = _model()
     with torch.no_grad():
         model.network.class_head.linear.weight[0, 0] = torch.nan  # type: ignore[union-attr, index]
@@ -333,7 +333,7 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_scans(train: Data
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
-def test_too_little_memory_says_what_to_lower(
+def test_the_error_of_too_little_memory_states_what_to_lower(
     error: Exception, train: Dataset, val: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:

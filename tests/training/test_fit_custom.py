@@ -36,7 +36,7 @@ QUICK: dict[str, Any] = {
 
 
 class Arrays(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """A map-style data set in memory."""
+    """Map-style data set in memory."""
 
     def __init__(self, seeds: range, form: str = "mapping") -> None:
         self.scans = [(seed, label) for seed in seeds for label in CLASSES]
@@ -63,7 +63,7 @@ def _model(**options: Any) -> Model:
 
 
 class MeanError(nn.Module):
-    """A joint loss that counts its calls."""
+    """Joint loss that counts its calls."""
 
     calls = 0
 
@@ -75,7 +75,7 @@ class MeanError(nn.Module):
 
 
 class Count(pl.Callback):  # type: ignore[misc]
-    """Counts the batches of training."""
+    """Callback that counts the batches of training."""
 
     batches = 0
 
@@ -189,7 +189,7 @@ def test_objects_of_other_kinds_are_refused(options: dict[str, Any], message: st
 
 
 class Encoder(nn.Module):
-    """Five strided convolutions."""
+    """Encoder of five strided convolutions."""
 
     out_channels = (4, 4, 4, 4, 4)
 
@@ -246,7 +246,7 @@ def test_items_of_other_forms_are_refused(item: Any, message: str) -> None:
         bcdseg.fit(_model(), _items(item), VAL)
 
 
-def test_what_is_no_data_set_is_refused() -> None:
+def test_objects_other_than_data_sets_are_refused() -> None:
     for part in (3, "Dataset_BUSI_with_GT"):
         with pytest.raises(errors.OptionError, match=rf"train={part!r}: give a data set"):
             bcdseg.fit(_model(), part, VAL)  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ def test_an_encoder_of_no_recipe_trains(parts: tuple[Dataset, Dataset], out: Pat
     assert bcdseg.fit(model, *parts, out=out, **TINY, **LIGHT).best_score > 0
 
 
-def test_new_classes_get_a_new_head_and_the_rest_goes_on(
+def test_new_classes_get_a_new_head_and_the_rest_is_kept(
     parts: tuple[Dataset, Dataset], out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = _model(classes=("healthy", "benign"))
@@ -112,7 +112,7 @@ def test_pictures_of_one_task_only_are_of_that_task(parts: tuple[Dataset, Datase
     assert not (out / CONFUSION).exists()
 
 
-def test_a_picture_that_can_not_be_written_is_told_once_and_stops_nothing(out: Path) -> None:
+def test_a_picture_that_can_not_be_written_is_reported_once_and_stops_nothing(out: Path) -> None:
     (out / CURVES).mkdir(parents=True)  # a folder in its place
     finished = SimpleNamespace(history=[{"epoch": 1, "joint": 0.5, "val_dice": 0.5}], validation=[])
     first, writer = SimpleNamespace(is_global_zero=True), Pictures(out, ("a", "b"))

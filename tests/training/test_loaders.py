@@ -1,4 +1,4 @@
-"""How scans reach training: what is prepared, in which order, by how many processes, and what is kept."""
+"""Loading of scans for training: preparation, order, processes and caches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytest.importorskip("albumentations", reason="extra train is not installed")
 
 from bcdseg.training.config import FitConfig
 from bcdseg.training.data import sampling
-from bcdseg.training.data.loaders import Batch, make_room, set_epoch, training_loader, validation_loader, workers
+from bcdseg.training.data.loaders import Batch, free_cache_space, set_epoch, training_loader, validation_loader, workers
 
 CLASSES = ("normal", "benign", "malignant")
 SQUARE = Preprocessing(size=(32, 32))
@@ -141,7 +141,7 @@ def test_what_is_known_of_each_scan(tmp_path: Path) -> None:
 
 
 def test_bad_data_is_refused_before_training(data: Dataset) -> None:
-    with pytest.raises(errors.DatasetError, match=r"malignant.*none of the model's classes normal, benign"):
+    with pytest.raises(errors.DatasetError, match=r"malignant.*not one of the classes normal, benign"):
         _training(data, classes=("normal", "benign"))
     empty = Dataset((), "nothing")
     with pytest.raises(errors.DatasetError, match="no samples"):
@@ -161,7 +161,7 @@ def test_scans_at_their_own_size_come_one_by_one(data: Dataset) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_damaged_scan_is_told_of_as_it_is(tmp_path: Path, workers: int) -> None:
+def test_a_damaged_scan_raises_its_original_error(tmp_path: Path, workers: int) -> None:
     data = bcdseg.open_dataset(made.busi(tmp_path, (1, 2, 2)))
     (tmp_path / "malignant" / "malignant (2).png").write_bytes(b"no image")
     with pytest.raises(errors.ImageError, match=r"^\S.*malignant \(2\)\.png: is not an image"):
@@ -278,7 +278,7 @@ def test_a_disk_cache_is_used_again_until_a_file_changes(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Dataset, "read", counted)
     loader = _validation(data, config)
-    read.clear()  # the first sample is looked at when a loader is made
+    read.clear()  # the first sample is read when a loader is made
     assert _equal(list(loader), first)
     assert read == []
     changed = data[2]
@@ -299,7 +299,7 @@ def test_a_disk_cache_is_one_for_both_parts_and_removes_what_was_longest_not_use
     config = replace(QUICK, cache="disk", cache_gb=15 * item / 1e9)
 
     def keep(*loaders: Any) -> set[Path]:
-        make_room(loaders, config)
+        free_cache_space(loaders, config)
         for loader in loaders:
             list(loader)
         return set(folder.iterdir())
@@ -320,7 +320,7 @@ def test_nothing_is_kept_where_nothing_can_be_written(data: Dataset, tmp_path: P
         assert sum(len(batch) for batch in _validation(data, replace(QUICK, cache="disk"))) == len(data)
 
 
-def test_processes_that_prepare_scans_begin_only_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_prepare_scans_start_only_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, on_cpu, on_gpu in ((1, 0, 0), (2, 0, 1), (16, 2, 8), (64, 8, 8)):
         monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
         for device, count in (("cpu", on_cpu), ("cuda", on_gpu)):

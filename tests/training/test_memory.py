@@ -1,4 +1,4 @@
-"""Memory that is freed while training stays with the process."""
+"""Memory that is freed during training stays with the process."""
 
 from __future__ import annotations
 

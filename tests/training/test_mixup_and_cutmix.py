@@ -1,4 +1,4 @@
-"""MixUp and CutMix blend scan, mask and label by the same fractions, and lose nothing that is known."""
+"""MixUp and CutMix blend scan, mask and label by the same fractions, and lose no ground truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bcdseg.training.losses import NO_LABEL, Truth
 
 
 def _batches() -> tuple[tuple[torch.Tensor, Truth], tuple[torch.Tensor, Truth]]:
-    """Black scans of class 0 without a lesion, and white ones of class 1 that are all lesion; the last has no label."""
+    """Return black scans of class 0 without a lesion, and white ones of class 1 that are all lesion; the last has no label."""
     known = torch.ones(3, dtype=torch.bool)
     black = torch.zeros(3, 1, 32, 48), Truth(torch.zeros(3, 1, 32, 48), known, torch.tensor([0, 0, NO_LABEL]))
     white = torch.ones(3, 1, 32, 48), Truth(torch.ones(3, 1, 32, 48), known, torch.tensor([1, 1, NO_LABEL]))
@@ -39,7 +39,7 @@ def test_steps_differ_and_one_step_is_always_the_same() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20), st.integers(0, 5))
-def test_only_scans_of_which_the_same_is_known_are_mixed(known: list[tuple[bool, bool]], epoch: int) -> None:
+def test_only_scans_with_the_same_ground_truth_are_mixed(known: list[tuple[bool, bool]], epoch: int) -> None:
     indices = list(range(len(known)))
     partners = sampling.pairing(known, share=1.0, seed=0)(epoch, 0, indices)
     assert partners is not None

@@ -22,7 +22,7 @@ def network() -> Network:
 
 
 def _rates(network: Network, config: FitConfig, scores: list[float] | None = None) -> list[float]:
-    """The heads' rate at each step of a run."""
+    """Return the heads' rate at each step of a run."""
     optimizer = build_optimizer(network, JointLoss(), config)
     schedule = build_schedule(optimizer, config, STEPS, lambda: scores or [])
     rates = []
@@ -36,9 +36,9 @@ def _rates(network: Network, config: FitConfig, scores: list[float] | None = Non
 def test_every_parameter_learns_once_norms_and_biases_without_decay(network: Network) -> None:
     loss = JointLoss(task_weights="learned")
     groups = parameter_groups(network, loss, FitConfig(lr=0.1, encoder_lr=0.5, weight_decay=0.01))
-    held = [id(parameter) for group in groups for parameter in group["params"]]
-    assert len(held) == len(set(held))
-    assert set(held) == {id(parameter) for module in (network, loss) for parameter in module.parameters()}
+    ids = [id(parameter) for group in groups for parameter in group["params"]]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == {id(parameter) for module in (network, loss) for parameter in module.parameters()}
     encoder = {id(parameter) for parameter in network.encoder.parameters()}
     plain = {id(value) for module in network.modules() if isinstance(module, nn.BatchNorm2d) for value in module.parameters()}
     for group in groups:

@@ -1,4 +1,4 @@
-"""Two processes together are one run: the same as one process alone, within rounding."""
+"""Two processes give the same run as one process alone, within rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes: each can be built as it stands, narrows its data, and says where it comes from."""
+"""Recipes: each can be built, narrows its data, and states its source."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_recipes_are_these() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_builds_what_it_tells(name: str, data: bcdseg.Dataset) -> None:
+def test_each_builds_what_it_describes(name: str, data: bcdseg.Dataset) -> None:
     recipe = bcdseg.recipe(name)
     narrowed = recipe.narrow(data)
     binary = "binary" in name
@@ -77,7 +77,7 @@ def test_the_mask_form_is_the_same_with_a_decoder() -> None:
 
 
 def test_imagenet_weights_need_a_network_or_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Offline by declaration: without it the hub's client tries again for most of a minute before it says the same.
+    # Offline by declaration: without it the hub's client retries for most of a minute before it raises the same error.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     recipe = bcdseg.recipe("mobilenetv2-binary")
@@ -115,7 +115,7 @@ def test_data_that_a_recipe_is_not_for(data: bcdseg.Dataset) -> None:
     assert all(sample.label in ("benign", "malignant") for sample in binary.narrow(unlabelled))
 
 
-def test_a_name_that_is_none_gets_the_nearest() -> None:
+def test_the_error_of_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(errors.OptionError, match=r"Did you mean 'vgg16-binary'.*cnn-3class\+mask"):
         bcdseg.recipe("vgg16-binery")
 
@@ -166,7 +166,7 @@ def test_a_recipe_is_read_from_any_path(tmp_path: Path) -> None:
         ("[model\n", "not valid TOML"),
     ],
 )
-def test_a_file_that_is_no_recipe_is_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_recipe_is_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(text)
     with pytest.raises(errors.OptionError, match=rf"mine\.toml: .*{message}"):
         bcdseg.recipe(tmp_path / "mine.toml")

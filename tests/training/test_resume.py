@@ -1,4 +1,4 @@
-"""A run that was stopped goes on as if it had never been, or says why it can't."""
+"""A stopped run resumes with the same result, or the error states why it can't."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class _StoppedError(Exception):
     pass
 
 
-def test_stopped_before_its_first_epoch_was_whole_it_begins_again(
+def test_a_run_stopped_in_its_first_epoch_starts_again(
     data: Path, finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any) -> None:
@@ -84,7 +84,7 @@ def test_stopped_before_its_first_epoch_was_whole_it_begins_again(
     assert _history(run) == _history(finished)
 
 
-def test_killed_while_it_started_it_begins_again_in_its_folder(data: Path, finished: Run, tmp_path: Path) -> None:
+def test_a_run_killed_at_its_start_starts_again_in_its_folder(data: Path, finished: Run, tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
     (out / "seen.csv").write_bytes((finished.folder / "seen.csv").read_bytes())  # the options come last
@@ -103,7 +103,7 @@ def test_a_folder_with_other_files_is_not_overwritten(data: Path, tmp_path: Path
 
 def test_a_finished_run_is_handed_back(data: Path, finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
     before = (finished.folder / "last.ckpt").stat().st_mtime_ns
-    again = bcdseg.fit(model(), *parts(data), out=finished.folder, resume=True, progress=True)  # the rest as it was begun with
+    again = bcdseg.fit(model(), *parts(data), out=finished.folder, resume=True, progress=True)  # other options stay
     assert "is finished" in capsys.readouterr().err
     assert again.history == finished.history
     assert (again.best_epoch, again.best_score) == (finished.best_epoch, finished.best_score)
@@ -111,7 +111,7 @@ def test_a_finished_run_is_handed_back(data: Path, finished: Run, capsys: pytest
     assert (finished.folder / "last.ckpt").stat().st_mtime_ns == before
 
 
-def test_a_run_that_goes_on_is_the_same_run(data: Path, finished: Run) -> None:
+def test_a_resumed_run_is_the_same_run(data: Path, finished: Run) -> None:
     train, val = parts(data)
     with pytest.raises(errors.OptionError, match=r"lr=0.5 \(0.001 there\)"):
         bcdseg.fit(model(), train, val, out=finished.folder, resume=True, **{**OPTIONS, "lr": 0.5})
@@ -124,7 +124,7 @@ def test_a_run_that_goes_on_is_the_same_run(data: Path, finished: Run) -> None:
         bcdseg.fit(model(head="global"), train, val, out=finished.folder, resume=True)
 
 
-def test_a_damaged_checkpoint_is_told_of(data: Path, finished: Run, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_reported(data: Path, finished: Run, tmp_path: Path) -> None:
     for name in ("config.toml", "seen.csv"):
         (tmp_path / name).write_bytes((finished.folder / name).read_bytes())
     for content in (b"", (finished.folder / "last.ckpt").read_bytes()[:1000], b"cos\nsystem\n(S'false'\ntR."):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bcdseg.evaluation.measures.calibration import calibration_measures
-from bcdseg.evaluation.measures.classes import agreement_measures, class_measures
+from bcdseg.evaluation.measures.classes import agreement_measures, class_measures, each_class
 from bcdseg.evaluation.measures.clinical import clinical_measures, point_measures
 from bcdseg.evaluation.measures.custom import Metric, custom_measures
 from bcdseg.evaluation.measures.detection import detection_measures
@@ -64,7 +64,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureOptions:
-    """What a user chooses among the measures.
+    """Options of the measures.
 
     Attributes:
         prevalences: Prevalences of the positive class at which predictive values and net benefit are stated too.
@@ -162,7 +162,7 @@ def _both(cases: Cases, both_known: bool) -> Iterator[Measure]:
             section="both",
             unit="fraction",
             higher_is_better=True,
-            needs=lambda cases: {"scans whose mask or class is known": cases.has_mask | cases.has_class},
+            needs=lambda cases: {"scans whose true mask is known": cases.has_mask, **each_class(cases)},
             values=_joint,
         )
 

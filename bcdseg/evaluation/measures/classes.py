@@ -73,7 +73,7 @@ OF_CLASS: tuple[tuple[str, str, str, Counted], ...] = (
 def class_measures(cases: Cases) -> Iterator[Measure]:
     """Yield all classification and ranking measures."""
     for name, title, unit, definition, counted in WHOLE:
-        needs = _each_class if name in ("balanced_accuracy", "mcc", "kappa") or name.startswith("macro") else known_classes
+        needs = each_class if name in ("balanced_accuracy", "mcc", "kappa") or name.startswith("macro") else known_classes
         yield class_measure(name, title, definition, needs, partial(_counted, measure=counted), unit)
     for number, one in enumerate(cases.classes):
         for name, title, definition, counted in OF_CLASS:
@@ -94,7 +94,7 @@ def agreement_measures(cases: Cases, order: Sequence[str]) -> Iterator[Measure]:
             f"Weighted kappa, {penalty}",
             f"The agreement beyond chance, where a wrong class counts by its {power} from the true one in the order "
             f"{', '.join(order)}: 1 is perfect, 0 is chance.",
-            _each_class,
+            each_class,
             partial(_counted, measure=partial(_ordered_kappa, numbers=numbers, penalty=penalty)),
             "score",
         )
@@ -121,7 +121,7 @@ def _ranking_measures(cases: Cases) -> Iterator[Measure]:
         ("roc_auc_macro", "ROC-AUC, macro", "The mean ROC-AUC of each class against the rest.", classification.roc_auc),
         ("pr_auc_macro", "PR-AUC, macro", "The mean PR-AUC of the classes.", classification.average_precision),
     ):
-        yield class_measure(name, title, definition, _each_class, partial(_macro, measure=measure))
+        yield class_measure(name, title, definition, each_class, partial(_macro, measure=measure))
     if cases.positive is None:
         return
     positive, at = cases.positive, cases.classes.index(cases.positive)
@@ -192,7 +192,7 @@ def against_rest(cases: Cases, weights: Weights, *, number: int, measure: Ranked
     return measure(cases.labels[rows] == number, cases.probabilities[rows, number], weights[:, rows])
 
 
-def _each_class(cases: Cases) -> dict[str, Rows]:
+def each_class(cases: Cases) -> dict[str, Rows]:
     """Return the scans of each class that occurs; at least two classes."""
     parts = {f"{name} scans": cases.has_class & (cases.labels == at) for at, name in enumerate(cases.classes)}
     occurring = {name: rows for name, rows in parts.items() if rows.any()}

@@ -20,7 +20,7 @@ from bcdseg.evaluation.results_table import Cases
 from bcdseg.inference.rules import OperatingPoint, Rules
 
 THRESHOLDS = (0.02, 0.10, 0.50)
-"""Probabilities of malignancy at which BI-RADS categories 4A, 4B and 4C begin."""
+"""Probabilities of malignancy at which BI-RADS categories 4A, 4B and 4C start."""
 
 MOST_PROBABLE = ""
 """Name of the rule that predicts the most probable class."""
@@ -33,7 +33,7 @@ def clinical_measures(
 
     Args:
         cases: Results table.
-        prevalences: Prevalences of the positive class at which to state predictive values, beside that of the test scans.
+        prevalences: Prevalences of the positive class at which to state predictive values, besides that of the test scans.
         points: Stored operating points for the positive class.
     """
     if cases.positive is None:

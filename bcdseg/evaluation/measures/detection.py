@@ -32,7 +32,7 @@ def detection_measures(cases: Cases) -> Iterator[Measure]:
         ),
         (
             "missed_scan_rate",
-            "Scans with a missed lesion",
+            "Scans with a lesion and no outline",
             "The fraction of the scans with a lesion in which the predicted mask is empty.",
             "fraction",
             False,

@@ -25,6 +25,7 @@ from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows, number, signed, signed_with_unit, with_unit
 from bcdseg.evaluation.metrics.weighted import Values, Weights, once
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
+from bcdseg.messages import counted
 
 DRAWS = 1000
 FEWEST_GROUPS = 10
@@ -103,7 +104,7 @@ def estimate(cases: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, s
         seed: Seed of the bootstrap; the same seed gives the same draws.
 
     Returns:
-        Estimates by the measures' names. A measure of fewer than ten groups of some kind has no interval; its note says why.
+        Estimates by the measures' names. A measure of fewer than ten groups of some kind has no interval; its note has the reason.
     """
     found = _values([cases], [(measure,) for measure in measures], draws, seed)
     return {
@@ -195,8 +196,8 @@ def _strata(cases: Cases) -> list[NDArray[np.int64]]:
         kind = f"class {label}" if label is not None else f"lesion {area[at] > 0}" if not np.isnan(area[at]) else "unknown"
         kinds.setdefault(group, set()).add(kind)
     strata: dict[tuple[str, ...], list[int]] = {}
-    for group, held in sorted(kinds.items()):
-        strata.setdefault(tuple(sorted(held)), []).append(group)
+    for group, found in sorted(kinds.items()):
+        strata.setdefault(tuple(sorted(found)), []).append(group)
     return [np.array(members, np.int64) for _, members in sorted(strata.items())]
 
 
@@ -246,9 +247,9 @@ def estimate_of(cases: Cases, parts: Mapping[str, Rows], bounds: Bounds, value: 
     if np.isnan(value):
         return Estimate(value=None, note="it is undefined on these scans", **facts)
     if not drawn.size:
-        return Estimate(value=value, note="no interval was asked for", **facts)
+        return Estimate(value=value, note="no interval was requested", **facts)
     if groups[fewest] < FEWEST_GROUPS:
-        note = f"only {groups[fewest]} groups of {fewest}: too few for an interval, which needs {FEWEST_GROUPS}"
+        note = f"only {counted(groups[fewest], 'group')} of {fewest}: too few for an interval, which needs {FEWEST_GROUPS}"
         return Estimate(value=value, note=note, **facts)
     return _interval(value, drawn, bounds, groups[fewest], facts)
 

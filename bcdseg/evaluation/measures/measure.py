@@ -99,17 +99,6 @@ def median_of(column: Callable[[Cases], NDArray[np.float64]], where: Callable[[C
     return values
 
 
-def by_selection(function: Callable[[Cases], float | None]) -> Callable[[Cases, Weights], Values]:
-    """Return a measure's ``values`` function for any function of a table; it is slow, because each draw becomes a table."""
-
-    def values(cases: Cases, weights: Weights) -> Values:
-        tables = (cases.select(np.repeat(np.arange(len(cases)), draw.astype(np.int64))) for draw in weights)
-        found = (function(table) for table in tables)
-        return np.array([np.nan if value is None else value for value in found], np.float64)
-
-    return values
-
-
 NONE = "\u2013"  # en dash
 DIGITS = {"fraction": 3, "score": 3, "count": 2, "px": 1, "mm": 2, "mm2": 1}
 UNITS = {"px": " px", "mm": " mm", "mm2": " mm²"}

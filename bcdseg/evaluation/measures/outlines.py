@@ -23,54 +23,54 @@ SIZE_RANGES = {
     "medium": f"{SMALL:.0%} to {LARGE:.0%} of the image",
     "large": f"{LARGE:.0%} of the image or more",
 }
-MISSED = "A missed lesion counts as"
+EMPTY = "Where nothing is outlined, it is"
 COLUMNS = (
-    ("dice", "Dice", "fraction", True, f"Twice the area of the overlap over the sum of both areas. {MISSED} 0."),
-    ("iou", "IoU", "fraction", True, f"The area of the overlap over the area of the union. {MISSED} 0."),
-    ("precision", "Pixel precision", "fraction", True, f"The fraction of the predicted pixels that are lesion. {MISSED} 0."),
-    ("recall", "Pixel recall", "fraction", True, f"The fraction of the lesion's pixels that are predicted. {MISSED} 0."),
+    ("dice", "Dice", "fraction", True, f"Twice the area of the overlap over the sum of both areas. {EMPTY} 0."),
+    ("iou", "IoU", "fraction", True, f"The area of the overlap over the area of the union. {EMPTY} 0."),
+    ("precision", "Pixel precision", "fraction", True, f"The fraction of the predicted pixels that are lesion. {EMPTY} 0."),
+    ("recall", "Pixel recall", "fraction", True, f"The fraction of the lesion's pixels that are predicted. {EMPTY} 0."),
     (
         "boundary_f1",
         "Boundary F1",
         "fraction",
         True,
-        f"How much of both outlines is near the other: within {TOLERANCE:.2%} of the image's diagonal. {MISSED} 0.",
+        f"How much of both outlines is near the other: within {TOLERANCE:.2%} of the image's diagonal. {EMPTY} 0.",
     ),
     (
         "surface_dice",
         "Surface Dice (NSD)",
         "fraction",
         True,
-        f"The fraction of both outlines that is within {{tolerance}} mm of the other, where the pixel size is known. {MISSED} 0.",
+        f"The fraction of both outlines that is within {{tolerance}} mm of the other, where the pixel size is known. {EMPTY} 0.",
     ),
     (
         "hd95_px",
         "HD95",
         "px",
         False,
-        f"The distance from the other outline that 95 % of each outline stays within. {MISSED} the image's diagonal.",
+        f"The distance from the other outline that 95 % of each outline stays within. {EMPTY} the image's diagonal.",
     ),
     (
         "assd_px",
         "Mean surface distance",
         "px",
         False,
-        f"The mean distance of each outline to the other (ASSD). {MISSED} the image's diagonal.",
+        f"The mean distance of each outline to the other (ASSD). {EMPTY} the image's diagonal.",
     ),
     (
         "hd95_share",
         "HD95, fraction of the diagonal",
         "fraction",
         False,
-        f"HD95 as a fraction of the image's diagonal, for images of different sizes. {MISSED} 1.",
+        f"HD95 as a fraction of the image's diagonal, for images of different sizes. {EMPTY} 1.",
     ),
-    ("hd95_mm", "HD95 in mm", "mm", False, f"HD95 of scans whose pixel size is known. {MISSED} the image's diagonal."),
+    ("hd95_mm", "HD95 in mm", "mm", False, f"HD95 of scans whose pixel size is known. {EMPTY} the image's diagonal."),
     (
         "assd_mm",
         "Mean surface distance in mm",
         "mm",
         False,
-        f"The mean distance of the outlines (ASSD), where the pixel size is known. {MISSED} the image's diagonal.",
+        f"The mean distance of the outlines (ASSD), where the pixel size is known. {EMPTY} the image's diagonal.",
     ),
 )
 NEEDS_SPACING = ("surface_dice", "hd95_mm", "assd_mm")
@@ -150,7 +150,7 @@ SIZE_MEASURES = (
 Needs = Callable[[Cases], dict[str, Rows]]
 Compute = Callable[[Cases, Weights], Values]
 LIMITS = {"bias": "bias", "low": "lower limit of agreement", "high": "upper limit of agreement"}
-RULE = "Over scans with a lesion and a predicted region, of which the largest is measured; missed lesions have no size error."
+RULE = "Over scans with a lesion and a predicted region; the largest region is measured. Without an outline there is no size error."
 
 
 def size_measures(cases: Cases) -> Iterator[Measure]:

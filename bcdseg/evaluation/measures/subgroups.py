@@ -1,7 +1,7 @@
 """Measures by subgroup: by facts of scan, patient and machine, by class and by lesion size.
 
 Each subgroup is compared with all other scans whose fact is known. Both are measured on the same bootstrap draws of whole groups,
-so the interval of their difference holds whether or not a patient has scans in both.
+so the interval of their difference is valid whether or not a patient has scans in both.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FEW_VALUES = 6  # number of different numbers up to which each is a subgroup
 MOST_SUBGROUPS = 12  # number of subgroups of a fact; further texts are one subgroup
 Cuts = Sequence[float]
 Subgroups = Sequence[str] | Mapping[str, Cuts | None]
-"""Facts by which to divide the scans; a mapping gives the cut points of numbers, such as ``{"age": [50]}``, or None."""
+"""Facts that define subgroups; a mapping gives the cut points of numbers, such as ``{"age": [50]}``, or None."""
 
 
 @dataclass(frozen=True, kw_only=True)

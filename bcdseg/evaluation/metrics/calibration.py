@@ -84,7 +84,7 @@ def reliability(y_true: Right, y_prob: Scores, *, bins: int = 10) -> tuple[Bin, 
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Return the temperature by which to divide the logits so that their softmax fits the labels best.
+    """Return the temperature that divides the logits so that their softmax fits the labels best.
 
     It minimises the sum of the negative log-likelihoods over 0.1 to 10, plus half the squared logarithm of the temperature. That
     penalty is negligible for a hundred scans. Without it, a handful of scans that are all correct would lead to a temperature of 0.

@@ -1,4 +1,4 @@
-"""Agreement of several readers, and differences between readers that hold for other readers too."""
+"""Agreement of several readers, and differences between readers that generalise to other readers."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ class Surface(NamedTuple):
         hd95: 95th percentile of the distances from one outline to the other, the larger of both directions.
         assd: Mean of the distances in both directions together.
         boundary_f1: Harmonic mean of the fractions of both outlines that are within the tolerance of the other.
-        surface_dice: Fraction of both outlines together that is within the tolerance of the other.
+        surface_dice: Fraction of both outlines together that is within the tolerance of the other: the normalised surface Dice
+            (NSD) of Nikolov et al., "Clinically applicable segmentation of head and neck anatomy", J Med Internet Res 2021.
     """
 
     hd95: float
@@ -55,6 +56,12 @@ def surface(y_true: Mask, y_pred: Mask, *, spacing: Spacing | None = None, toler
         spacing: Millimetres per pixel, vertical and horizontal; without it, distances are in pixels.
         tolerance: Largest distance at which outlines agree, in the same unit as the distances.
             By default 0.75 % of the image's diagonal: 2.7 pixels of 256 x 256.
+
+    Examples:
+        >>> square = np.zeros((8, 8), bool)
+        >>> square[2:5, 2:5] = True
+        >>> surface(square, np.roll(square, 1, axis=1), tolerance=0.0).surface_dice
+        0.5
     """
     scale = spacing or SQUARE
     across = diagonal(y_true.shape, scale)
@@ -73,57 +80,6 @@ def surface(y_true: Mask, y_pred: Mask, *, spacing: Spacing | None = None, toler
         boundary_f1=2 * precision * recall / (precision + recall) if precision + recall else 0.0,
         surface_dice=float((close_truth.sum() + close_prediction.sum()) / pixels),
     )
-
-
-def hd95(y_true: Mask, y_pred: Mask, *, spacing: Spacing | None = None) -> float:
-    """Return the 95th percentile of the distances from one outline to the other, the larger of both directions.
-
-    Empty masks: 0 when both are empty; the image's diagonal when one is, which is a missed or a false lesion.
-    """
-    return surface(y_true, y_pred, spacing=spacing).hd95
-
-
-def average_surface_distance(y_true: Mask, y_pred: Mask, *, spacing: Spacing | None = None) -> float:
-    """Return the mean distance from each outline to the other, both directions together.
-
-    Empty masks: 0 when both are empty; the image's diagonal when one is, which is a missed or a false lesion.
-    """
-    return surface(y_true, y_pred, spacing=spacing).assd
-
-
-def boundary_f1(y_true: Mask, y_pred: Mask, *, spacing: Spacing | None = None, tolerance: float | None = None) -> float:
-    """Return the harmonic mean of both outlines' fractions within a tolerance of the other, by default 0.75 % of the diagonal.
-
-    Empty masks: 1 when both are empty; 0 when one is, which is a missed or a false lesion.
-    """
-    return surface(y_true, y_pred, spacing=spacing, tolerance=tolerance).boundary_f1
-
-
-def surface_dice(y_true: Mask, y_pred: Mask, tolerance: float, *, spacing: Spacing | None = None) -> float:
-    """Return the normalised surface Dice (NSD): the fraction of both outlines that is within a tolerance of the other.
-
-    With the outlines A and B, and A' and B' their pixels at most ``tolerance`` away from the other outline:
-    NSD = (|A'| + |B'|) / (|A| + |B|).
-
-    Empty masks: 1 when both are empty; 0 when one is, which is a missed or a false lesion.
-
-    Reference: Nikolov et al., "Clinically applicable segmentation of head and neck anatomy", J Med Internet Res 2021.
-
-    Args:
-        y_true: True mask.
-        y_pred: Predicted mask, of the same size.
-        tolerance: Accepted distance, in millimetres with ``spacing`` and in pixels without.
-        spacing: Millimetres per pixel, vertical and horizontal.
-
-    Examples:
-        >>> square = np.zeros((8, 8), bool)
-        >>> square[2:5, 2:5] = True
-        >>> surface_dice(square, np.roll(square, 1, axis=1), 1.0)
-        1.0
-        >>> surface_dice(square, np.roll(square, 1, axis=1), 0.0)
-        0.5
-    """
-    return surface(y_true, y_pred, spacing=spacing, tolerance=tolerance).surface_dice
 
 
 def _distances(y_true: Mask, y_pred: Mask, scale: Spacing) -> tuple[Distances, Distances] | None:

@@ -58,7 +58,7 @@ FEW = 9  # least number of scans in a window of the running median, which is dra
 
 
 def dice_figure(cases: Cases) -> Figure:
-    """Draw histograms of the Dice of scans with a lesion, one per class in a column; missed lesions have a bar of their own."""
+    """Draw histograms of the Dice of scans with a lesion, one per class in a column; scans with Dice 0 have a bar of their own."""
     groups = _groups(cases)
     figure = new_figure(PANEL, 1.2 + 1.35 * len(groups))
     for axes, (name, rows, at) in zip(figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0], groups, strict=True):

@@ -98,6 +98,6 @@ def _kappa(first: Labels, second: Labels, classes: int, weights: Weights) -> Val
 
 
 def _of_two(pair: Pairing, pairs: Sequence[Pairing]) -> bool:
-    """Whether it is a comparison of two readers, none of whom is the model."""
+    """Return whether it is a comparison of two readers, without the model."""
     readers = {one.first for one in pairs if one.second == OTHERS and one.without is None}
     return pair.first in readers and pair.second in readers

@@ -38,6 +38,7 @@ from bcdseg.evaluation.readers.agreement import (
 from bcdseg.evaluation.readers.difference import FEWEST_READERS, over_readers
 from bcdseg.evaluation.results import tracked
 from bcdseg.evaluation.results_table import Case, Cases, table_of
+from bcdseg.messages import counted
 from bcdseg.networks.config import no_lesion_class
 from bcdseg.types import Mask
 
@@ -115,7 +116,7 @@ class ReaderStudy:
         return asdict(self)
 
     def __repr__(self) -> str:
-        return f"<ReaderStudy of {', '.join(self.readers)} on {self.dataset}: {self.scans} scans>\n{self.table()}"
+        return f"<ReaderStudy of {', '.join(self.readers)} on {self.dataset}: {counted(self.scans, 'scan')}>\n{self.table()}"
 
 
 def evaluate_readers(
@@ -204,7 +205,7 @@ class _Drawn:
         both = [(self._values(models[name]), self._values(own[name])) for name in readers]
         changes = np.array([of_model[0] - of_reader[0] for of_model, of_reader in both])
         if not self.draws:
-            return Estimate(value=float(changes.mean()), note="no interval was asked for")
+            return Estimate(value=float(changes.mean()), note="no interval was requested")
         found, _ = over_readers(changes, np.stack([of_model[1] - of_reader[1] for of_model, of_reader in both]))
         return replace(found, n=len(self.frame), groups=len(set(self.frame.groups)))
 

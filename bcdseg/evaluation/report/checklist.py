@@ -14,6 +14,7 @@ from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.measures.measure import shown
 from bcdseg.evaluation.report.blocks import escape
 from bcdseg.evaluation.training_overlap import OVERLAP
+from bcdseg.messages import counted
 from bcdseg.model.saving import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -31,9 +32,8 @@ def checklist_markdown(evaluation: Evaluation) -> str:
     lines = [
         f"# Reporting checklists of {escape(evaluation.model)} on {escape(evaluation.dataset)}",
         "",
-        "The topics are paraphrased; the papers have the wording. What the library knows is filled in from the run, the data "
-        "and the "
-        f"model's card. {CHECK} The last column is for the page of your manuscript.",
+        "The topics are paraphrased; the papers have the wording. Entries are filled in from the run, the data and the "
+        f"model's card where they contain them. {CHECK} The last column is for the page of your manuscript.",
     ]
     for checklist in checklists:
         rows = checklist["items"]
@@ -55,6 +55,7 @@ def _of_model(evaluation: Evaluation) -> dict[str, str]:
     network = _text(about.get("network", ""))
     method = about["method"] if isinstance(about.get("method"), Mapping) else {}
     rules: Mapping[str, Any] = about.get("rules", {})
+    initial = _text(method.get("started from", "") or method.get("begun from", ""))  # the second name until version 0.2
     outputs = [
         "a mask probability per pixel and the mask above a threshold" if cases.has_mask.any() else "",
         f"a probability for each of the classes {', '.join(cases.classes)}" if cases.classes else "",
@@ -67,7 +68,7 @@ def _of_model(evaluation: Evaluation) -> dict[str, str]:
         "preprocessing": _text(about.get("preprocessing", "")),
         "training": _text(about.get("method", "") or about.get("summary", "")),
         "selection": _text(method.get("epochs", "")),
-        "initialisation": _text(method.get("begun from", "")) and f"Trained from {method['begun from']}.",
+        "initialisation": initial and f"Trained from {initial}.",
         "ensemble": network and ("An ensemble." if "ensemble" in network.lower() else "None: the model is a single network."),
         "calibration": _text(about.get("calibration", "")),
         "cutoffs": _text(rules) and f"{_text(rules)}. They were fixed before these scans were predicted.",
@@ -93,7 +94,9 @@ def _of_data(evaluation: Evaluation) -> dict[str, str]:
     trained = _text(evaluation.about.get("data", ""))
     return {
         "data": f"Test data: {evaluation.dataset}." + (f" Training data: {trained}" if trained else ""),
-        "excluded": f"{unread} scans could not be read and were left out." if unread else "All scans of the data set were used.",
+        "excluded": f"The evaluation leaves out {counted(unread, 'scan')} that could not be read."
+        if unread
+        else "All scans of the data set were used.",
         "missing": f"{'; '.join(missing)}; each scan is used in the measures for which it has a reference." if missing else "None.",
         "acquisition": "; ".join(
             f"{name}: {characteristics[name]}" for name in ("device", "probe", "frequency") if name in characteristics
@@ -101,7 +104,8 @@ def _of_data(evaluation: Evaluation) -> dict[str, str]:
         "reference": f"Masks of {cases.has_mask.sum()} scans and classes of {cases.has_class.sum()} scans, as in the data set.",
         "partitions": OVERLAP[evaluation.training_overlap],
         "disjoint": f"{OVERLAP[evaluation.training_overlap]} Groups (patients, copies of a scan) are the unit of the check.",
-        "numbers": f"{len(cases)} scans in {len(groups)} groups; {_counts(evaluation)}; {unread} scans could not be read.",
+        "numbers": f"{counted(len(cases), 'scan')} in {counted(len(groups), 'group')}; {_counts(evaluation)}; "
+        f"{counted(unread, 'scan')} could not be read.",
         "imbalance": f"{_counts(evaluation)}. Balanced accuracy and the measures per class don't depend on the class frequencies.",
         "characteristics": "; ".join([_counts(evaluation), *(f"{name}: {text}" for name, text in characteristics.items())]),
     }
@@ -145,7 +149,7 @@ def _of_results(evaluation: Evaluation) -> dict[str, str]:
 
 
 def _counts(evaluation: Evaluation) -> str:
-    return ", ".join(f"{count} {name}" for name, count in evaluation.counts.items()) or f"{len(evaluation.cases)} scans"
+    return ", ".join(f"{count} {name}" for name, count in evaluation.counts.items()) or counted(len(evaluation.cases), "scan")
 
 
 def _distribution(evaluation: Evaluation, fact: str) -> str:

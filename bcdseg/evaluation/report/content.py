@@ -12,6 +12,7 @@ from bcdseg.evaluation.report import figures, tables
 from bcdseg.evaluation.report.blocks import Block, Document, Pictures, Points, Section, Text
 from bcdseg.evaluation.report.figures import KINDS
 from bcdseg.evaluation.training_overlap import OVERLAP
+from bcdseg.messages import counted
 from bcdseg.model.saving import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ HEAT = (
 
 def report_of(evaluation: Evaluation, comparisons: Sequence[Comparison] = (), training_curves: Figure | None = None) -> Document:
     """Return the report of an evaluation."""
-    count = f"{len(evaluation.cases)} scans in {len(set(evaluation.cases.groups))} groups"
+    count = f"{counted(len(evaluation.cases), 'scan')} in {counted(len(set(evaluation.cases.groups)), 'group')}"
     return Document(
         title=f"Evaluation of {evaluation.model} on {evaluation.dataset}",
         subtitle=f"{count}. {DISCLAIMER}",
@@ -76,7 +77,10 @@ def _warnings(evaluation: Evaluation) -> Iterator[Text]:
     if evaluation.training_overlap != "none":
         yield Text(OVERLAP[evaluation.training_overlap], "warning")
     if evaluation.problems:
-        yield Text(f"{len(evaluation.problems)} scans could not be read and were left out; they are listed below.", "warning")
+        yield Text(
+            f"The evaluation leaves out {counted(len(evaluation.problems), 'scan')} that could not be read; see the list below.",
+            "warning",
+        )
 
 
 def _summary(evaluation: Evaluation) -> Iterator[Block]:
@@ -89,7 +93,8 @@ def _comparison(evaluation: Evaluation, found: Comparison) -> Iterator[Block]:
     if found.shared:
         classes = ", ".join(found.shared)
         yield Text(
-            f"The models know different classes. They are compared on those that both know: {classes} ({found.scans} scans)."
+            "The models have different classes. They are compared on those that both have: "
+            f"{classes} ({counted(found.scans, 'scan')})."
         )
     yield Text(
         f"Both models predicted the same scans. The difference is {found.second} minus {found.first}, and its interval comes from "
@@ -107,8 +112,8 @@ def _comparison(evaluation: Evaluation, found: Comparison) -> Iterator[Block]:
 
 def _segmentation(evaluation: Evaluation) -> Iterator[Block]:
     yield Text(
-        "Over scans with a lesion. A missed lesion is never left out: it counts with Dice 0 and with the image's diagonal as its "
-        "distance. Scans without a lesion are in the next section."
+        "Over scans with a lesion. A scan in which nothing is outlined is never left out: it counts with Dice 0 and with the "
+        "image's diagonal as its distance. Scans without a lesion are in the next section."
     )
     if evaluation.cases.lesion.any():
         yield tables.measure_table(evaluation, [one for one in evaluation.section("segmentation") if "/" not in one.name])
@@ -168,7 +173,7 @@ def _clinical(evaluation: Evaluation) -> Iterator[Block]:
         "Predictive values and net benefit depend on how common the positive class is. Those without a stated prevalence are "
         "for the "
         "fraction of positive scans in this data set, which is rarely that of a clinic: state a prevalence to compare. The "
-        f"thresholds {thresholds} are the probabilities of malignancy at which BI-RADS 4A, 4B and 4C begin."
+        f"thresholds {thresholds} are the probabilities of malignancy at which BI-RADS 4A, 4B and 4C start."
     )
     yield tables.measure_table(evaluation, evaluation.section("clinical"))
     pictures = tuple(figures.clinical_pictures(evaluation))
@@ -237,10 +242,11 @@ def _methods(evaluation: Evaluation, training_curves: Figure | None) -> Iterator
     facts = {
         "data set": evaluation.dataset,
         "scans": len(cases),
-        "groups": f"{len(groups)}, the largest of {max(groups.values())} scans",
+        "groups": f"{len(groups)}, the largest of {counted(max(groups.values()), 'scan')}",
         "classes": evaluation.counts or "none",
-        "true mask known": f"{cases.has_mask.sum()} scans; {cases.lesion.sum()} with a lesion, {cases.clear.sum()} without",
-        "pixel size known": f"{(cases.spacing > 0).all(axis=1).sum()} scans",
+        "true mask known": f"{counted(cases.has_mask.sum(), 'scan')}; "
+        f"{cases.lesion.sum()} with a lesion, {cases.clear.sum()} without",
+        "pixel size known": counted((cases.spacing > 0).all(axis=1).sum(), "scan"),
         "overlap with training": OVERLAP[evaluation.training_overlap],
         "intervals": f"{evaluation.draws} draws, seed {evaluation.seed}",
     }
@@ -276,7 +282,7 @@ def _interpretation(evaluation: Evaluation) -> Iterator[str]:
         "saved with loss, and by groups. Cropped copies are not found; bcdseg.split, before training, keeps them in one part."
     )
     yield (
-        "The results hold for scans like these: the same hospital, scanners and selection of patients. Elsewhere expect worse, "
+        "The results apply to scans like these: the same hospital, scanners and selection of patients. Elsewhere expect worse, "
         "and evaluate again. The frequency of each class here affects accuracy, precision and calibration."
     )
     yield "Thresholds that are the best on these scans were chosen on the scans themselves, so their values are slightly too high."

@@ -11,6 +11,7 @@ from bcdseg.evaluation.report.blocks import Block, Cell, Document, Picture, Pict
 from bcdseg.evaluation.report.figures import MOST_PANELS, drawn
 from bcdseg.evaluation.report.tables import value_cell
 from bcdseg.evaluation.training_overlap import OVERLAP
+from bcdseg.messages import counted
 from bcdseg.model.saving import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ def external_document(found: ExternalValidation) -> Document:
     scans = sum(len(one.cases) for one in found.evaluations.values())
     return Document(
         title=f"External validation of {found.model}",
-        subtitle=f"{scans} scans of {len(found.evaluations)} data sets: {', '.join(found.evaluations)}. {DISCLAIMER}",
+        subtitle=f"{counted(scans, 'scan')} of {counted(len(found.evaluations), 'data set')}: "
+        f"{', '.join(found.evaluations)}. {DISCLAIMER}",
         warnings=tuple(
             Text(f"{name}: {OVERLAP[one.training_overlap]}", "warning")
             for name, one in found.evaluations.items()
@@ -110,7 +112,7 @@ def _data_table(found: ExternalValidation) -> Table:
     rows = [
         (
             Cell(name),
-            Cell(str(len(one.cases)), f"{len(set(one.cases.groups))} groups"),
+            Cell(str(len(one.cases)), counted(len(set(one.cases.groups)), "group")),
             Cell(", ".join(f"{count} {label}" for label, count in one.counts.items()) or NONE),
             Cell(str(int(one.cases.lesion.sum())), f"of {int(one.cases.has_mask.sum())} with a known mask"),
             Cell(OVERLAP[one.training_overlap]),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bcdseg.evaluation.robustness import Robustness
 
 KINDS = {
-    "worst": "Lowest Dice; the largest missed lesions first.",
+    "worst": "Lowest Dice; of equals the largest lesions first.",
     "median": "Around the median Dice.",
     "best": "Highest Dice.",
     "false lesion": "A lesion is outlined in a scan without one.",
@@ -109,7 +109,7 @@ def outline_pictures(evaluation: Evaluation) -> Iterator[Picture]:
         "dice",
         dice_figure(cases),
         "Dice by class",
-        "The number of scans by Dice. The dashed line is the median; missed lesions are the hatched bar on the left.",
+        "The number of scans by Dice. The dashed line is the median; the scans with Dice 0 are the hatched bar on the left.",
         f"Histograms of the Dice of lesion scans by class; mean over all {dice}.",
     )
     yield drawn(
@@ -221,8 +221,8 @@ def confidence_pictures(evaluation: Evaluation, least: float | None) -> Iterator
         "reliability",
         reliability_figure(evaluation.reliability),
         "Reliability diagram",
-        "Of the predictions with a confidence of, say, 80 %, 80 % should be correct. Points below the line: the confidence is too "
-        "high. Bins with few scans (bars below) are uncertain.",
+        "For example, 80 % of the predictions with a confidence of 80 % should be correct. Points below the line: the confidence "
+        "is too high. Bins with few scans (bars below) are uncertain.",
         f"Reliability diagram; calibration error {error}.",
     )
     yield drawn(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bcdseg import __version__
+from bcdseg.evaluation.measures.outlines import COLUMNS
 from bcdseg.evaluation.report.blocks import Document, Picture, markdown
 from bcdseg.evaluation.report.checklist import checklist_markdown
 from bcdseg.evaluation.report.paper import paper_latex, paper_markdown
@@ -64,18 +69,25 @@ def as_data(evaluation: Evaluation, comparisons: Sequence[Comparison] = ()) -> d
 
 
 def cases_csv(cases: Cases) -> bytes:
-    """Return the results table as CSV: truth, prediction and segmentation measures, one line per scan."""
+    """Return the results table as CSV: truth, prediction and segmentation measures, one line per scan.
+
+    Measures of scans with a lesion are empty for other scans, so that the mean of a column is the mean of the report.
+    """
     probabilities = [f"probability_{name}" for name in cases.classes]
     facts = sorted({name for one in cases.facts for name in one})
     columns = ["id", "group", "label", "predicted", *probabilities, "outlined", *cases.outline, "contradiction", "height", "width"]
     columns += [*cases.custom, *(f"fact_{name}" for name in facts)]
+    of_lesions = {name for name, *_ in COLUMNS}
+    outline = {
+        name: np.where(cases.lesion, column, np.nan) if name in of_lesions else column for name, column in cases.outline.items()
+    }
     rows: list[list[Any]] = []
     contradiction = cases.contradiction
     for at, name in enumerate(cases.ids):
         predicted = cases.classes[cases.predicted[at]] if cases.has_probabilities[at] else ""
         row: list[Any] = [name, cases.groups[at], cases.label(at) or "", predicted]
         row += [_short(value) for value in cases.probabilities[at]]
-        row += [_short(cases.outlined[at]), *(_short(column[at]) for column in cases.outline.values())]
+        row += [_short(cases.outlined[at]), *(_short(column[at]) for column in outline.values())]
         row += [_short(contradiction[at]), *cases.size[at], *(_short(column[at]) for column in cases.custom.values())]
         rows.append([*row, *(cases.facts[at].get(fact, "") for fact in facts)])
     return csv_text(columns, rows).encode("utf-8", "backslashreplace")
@@ -182,7 +194,8 @@ def save_document(
 ) -> Path:
     """Write a document as HTML and Markdown with its figures and other files.
 
-    The page is written last, so that the files next to it exist before.
+    The page is written last, so that the files next to it exist before. Figures of a replaced report that this one doesn't have are
+    removed.
 
     Returns:
         The path of the page.
@@ -193,11 +206,33 @@ def save_document(
     words = {**texts, f"{name}.md": markdown(document), f"{name}.html": page(document)}
     contents |= {**data, **{file: text.encode("utf-8", NOT_UNICODE) for file, text in words.items()}}
     check_free([folder / file for file in contents], overwrite=overwrite)
+    earlier = _figures_of(folder / f"{name}.md")
     for file, content in contents.items():
         write_whole(folder / file, content, overwrite=overwrite)
+    for figure in earlier - contents.keys():
+        _remove(folder, figure)
     return folder / f"{name}.html"
 
 
 def _files(picture: Picture) -> list[tuple[str, bytes]]:
     files = [(f"{picture.name}.png", picture.png)]
     return [*files, (f"{picture.name}.svg", picture.svg)] if picture.svg else files
+
+
+FIGURE = re.compile(r"\]\((figures/[^()\s.]+)\.png\)")
+
+
+def _figures_of(report: Path) -> set[str]:
+    """Return the figures that a report in Markdown shows, in both formats; none where the file doesn't exist."""
+    try:
+        text = report.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    return {f"{figure}{suffix}" for figure in FIGURE.findall(text) for suffix in (".png", ".svg")}
+
+
+def _remove(folder: Path, figure: str) -> None:
+    """Remove a figure, and its folder when it is empty then."""
+    (folder / figure).unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder / figure).parent.rmdir()

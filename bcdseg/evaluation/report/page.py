@@ -15,6 +15,7 @@ from PIL import Image
 
 from bcdseg.evaluation.measures.measure import NONE, number
 from bcdseg.evaluation.report.blocks import Block, Cell, Document, Picture, Pictures, Points, Section, Table, Text
+from bcdseg.messages import counted
 from bcdseg.model.saving import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def scans_document(evaluation: Evaluation) -> Document:
     """Return the page with one row per scan."""
     return Document(
         title=f"Every scan: {evaluation.model} on {evaluation.dataset}",
-        subtitle=f"{len(evaluation.cases)} scans. {DISCLAIMER}",
+        subtitle=f"{counted(len(evaluation.cases), 'scan')}. {DISCLAIMER}",
         warnings=(),
         sections=(Section("Scans", tuple(_blocks(evaluation))),),
         others=(("Report", "report.html"),),
@@ -160,7 +161,7 @@ def _columns(cases: Cases) -> Iterator[tuple[str, list[Cell]]]:
 
 
 def _outline(cases: Cases, at: int) -> str:
-    """Return whether a lesion is found, missed or invented, or rightly absent."""
+    """Return whether the lesion of a scan is found or missed, or whether its outline is false or correctly empty."""
     if not cases.has_mask[at]:
         return NONE
     outlined = cases.outlined[at] == 1

@@ -11,6 +11,7 @@ from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.measures.measure import NONE, shown
 from bcdseg.evaluation.metrics.detection import FOUND_FROM
 from bcdseg.evaluation.report.blocks import escape
+from bcdseg.messages import counted
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.measures.measure import Measure
@@ -82,7 +83,7 @@ def _data(evaluation: Evaluation) -> Iterable[str]:
         f"{f' ({counts})' if counts else ''}, in {len(groups)} groups of scans of one patient or copies of one scan."
     )
     if evaluation.problems:
-        yield f"{len(evaluation.problems)} scans could not be read and were excluded."
+        yield f"The evaluation excludes {counted(len(evaluation.problems), 'scan')} that could not be read."
     yield {
         "none": "None of these scans, no detected copy of them and none of their groups was used in training or model selection.",
         "unknown": "Whether the model had been trained on any of these scans is not known.",
@@ -95,9 +96,8 @@ def _comparison(evaluation: Evaluation) -> Iterable[str]:
     if cases.has_mask.any():
         yield (
             f"Predicted masks were compared with the reference masks at the scans' own size, over the {cases.lesion.sum()} "
-            "scans with a "
-            "lesion. A missed lesion was counted with a Dice of 0 and with the image's diagonal as its surface distance. A "
-            "lesion was "
+            "scans with a lesion. A scan in which nothing was outlined was counted with a Dice of 0 and with the image's diagonal "
+            "as its surface distance. A lesion was "
             f"counted as found when a predicted region overlapped it with an IoU of at least {FOUND_FROM}."
         )
     if cases.has_class.any():

@@ -9,6 +9,7 @@ from bcdseg.evaluation.corruptions import CORRUPTIONS
 from bcdseg.evaluation.measures.measure import NONE, UNITS, interval, number, signed, signed_with_unit, with_unit
 from bcdseg.evaluation.measures.outlines import COLUMNS, SIZE_RANGES
 from bcdseg.evaluation.report.blocks import Cell, Table
+from bcdseg.messages import counted
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.measures.measure import Estimate, Measure
@@ -58,7 +59,7 @@ def measure_table(evaluation: Evaluation, measures: Sequence[Measure], title: st
     for one in measures:
         found = evaluation.estimates[one.name]
         mind = f" {found.note[:1].upper()}{found.note[1:]}." if found.note and found.low is not None else ""
-        count = Cell(str(found.n), f"{found.groups} groups")
+        count = Cell(str(found.n), counted(found.groups, "group"))
         rows.append((Cell(one.title, one.definition + mind), value_cell(found, one.unit), count))
     return Table(("measure", "value, 95 % interval", "scans"), tuple(rows), title)
 
@@ -82,7 +83,10 @@ def class_names(evaluation: Evaluation) -> dict[str, str]:
     """Return the classes that have segmentation measures, with their numbers of scans."""
     cases = evaluation.cases
     counts = {name: int((cases.lesion & (cases.labels == at)).sum()) for at, name in enumerate(cases.classes)}
-    return {"": f"{int(cases.lesion.sum())} scans", **{name: f"{count} scans" for name, count in counts.items() if count}}
+    return {
+        "": counted(int(cases.lesion.sum()), "scan"),
+        **{name: counted(count, "scan") for name, count in counts.items() if count},
+    }
 
 
 def size_names(evaluation: Evaluation) -> dict[str, str]:
@@ -117,7 +121,7 @@ def class_table(evaluation: Evaluation) -> Table:
     heads = [by_name[f"{name}/{classes[0]}"].title.split(",")[0] for name in shown]
     rows = tuple(
         (
-            Cell(name, f"{evaluation.counts[name]} scans"),
+            Cell(name, counted(evaluation.counts[name], "scan")),
             *(value_cell(evaluation.estimates.get(f"{kind}/{name}"), by_name[f"{kind}/{name}"].unit) for kind in shown),
         )
         for name in classes
@@ -129,7 +133,7 @@ def subgroup_table(found: SubgroupAnalysis, fact: str) -> Table:
     """Return a table of each measure (columns) by subgroup (rows)."""
     rows = [
         (
-            Cell(one.name, f"{one.n} scans, {one.groups} groups"),
+            Cell(one.name, f"{counted(one.n, 'scan')}, {counted(one.groups, 'group')}"),
             *(_without_note(value_cell(one.estimates[measure.name], measure.unit)) for measure in found.measures),
         )
         for one in found.of(fact)
@@ -150,7 +154,7 @@ def subgroup_difference_table(found: SubgroupAnalysis, fact: str) -> Table:
 
 
 def _without_note(cell: Cell) -> Cell:
-    """Return a cell of a table with many columns, where there is room for an interval but not for a reason."""
+    """Return a cell of a table with many columns, which has space for an interval but not for a reason."""
     return cell if " to " in cell.below and len(cell.below) < MOST_BELOW else Cell(cell.text, "no interval")
 
 

@@ -1,4 +1,4 @@
-"""Decision rules fitted in turn, and by cross-fitting, to the scans of a site."""
+"""Decision rules fitted one after another, and by cross-fitting, to the scans of a site."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from bcdseg.evaluation.calibrate import FLAGGED
 from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.results_table import Cases
 from bcdseg.evaluation.site.effects import (
@@ -22,7 +23,6 @@ from bcdseg.evaluation.site.effects import (
     outline_quantities,
 )
 from bcdseg.evaluation.site.rules import (
-    UNSURE,
     RuleFit,
     SiteTable,
     fit_confidence,
@@ -34,6 +34,7 @@ from bcdseg.evaluation.site.rules import (
     needed_groups,
 )
 from bcdseg.inference.rules import Rules
+from bcdseg.messages import counted
 
 FOLDS = 5
 FARTHEST = 20  # times the groups at hand: more are not worth a forecast
@@ -54,11 +55,11 @@ class RuleChange:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.rule}: {'changed' if self.changed else 'kept'}, {self.reason}"
+        return f"{self.rule}: {'changed' if self.changed else 'kept'}; {self.reason}"
 
 
 class Fitting:
-    """Rules that are fitted in turn: on all scans, and for each fold on the scans outside of it."""
+    """Rules that are fitted one after another: on all scans, and for each fold on the scans outside of it."""
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class Fitting:
         if not self.cases.has_class.any():
             return
         self._improve("temperature", "log_loss", fit_temperature_rule)
-        self._reach("confidence threshold", "sure", 1 - UNSURE, fit_confidence)
+        self._reach("confidence threshold", "sure", 1 - FLAGGED, fit_confidence)
 
     def fit_outline_rules(self, shown: float) -> None:
         """Fit presence threshold and mask threshold.
@@ -99,7 +100,7 @@ class Fitting:
             have, needed = self._groups(self.quantities["missed"]), needed_groups(shown)
             raised = (fit(self.table, self.rules).presence_threshold or 0) > (self.rules.presence_threshold or 0)
             if have < needed:
-                reason = f"{have} groups of scans with a lesion: {needed - have} more are needed to show {shown:g} of the lesions"
+                reason = _too_few(f"a threshold that shows {shown:g} of the lesions", needed, "scans with a lesion", have)
                 self.changes.append(RuleChange(rule="presence threshold", changed=False, reason=reason))
             else:
                 self._improve("presence threshold", "false_lesions" if raised else "missed", fit)
@@ -155,7 +156,7 @@ class Fitting:
         gain, groups = effect.gain, self._groups(quantity)
         if groups < FEWEST_GROUPS:
             kind = min(quantity.needs, key=lambda name: len(np.unique(self.cases.group_numbers[quantity.needs[name]])))
-            return f"{groups} groups of {kind}: {FEWEST_GROUPS - groups} more are needed for an interval"
+            return _too_few("an interval", FEWEST_GROUPS, kind, groups)
         if gain.value is None or gain.low is None or gain.high is None:
             return f"no better value was found ({gain.note})"
         what = f"{effect.title} changes by {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
@@ -165,7 +166,7 @@ class Fitting:
         more = math.ceil(groups * (((gain.high - gain.low) / 2 / toward) ** 2 - 1)) if toward > 0 else math.inf
         if more > FARTHEST * groups:
             return f"{what}: no improvement that more scans would be likely to confirm"
-        return f"{what}: some {max(1, more)} more groups are needed if the improvement stays"
+        return f"{what}: to confirm this improvement takes about {counted(max(1, int(more)), 'more group')}"
 
     def _reach(self, rule: str, measure: str, fraction: float, fit: RuleFit) -> None:
         """Change a rule where it doesn't reach a fraction, and where the groups are enough to determine it."""
@@ -173,19 +174,24 @@ class Fitting:
         (kind,), have = quantity.needs, self._groups(quantity)
         now = self._outcome(self.by_fold)
         reached = effects({measure: quantity}, now, now, draws=self.draws, seed=self.seed)[measure].before
-        stated = f"{fraction:g} is to be reached"
         if have < needed:
-            none = "" if reached.value is not None else ", and there is no such rule"
-            reason, change = f"{stated}{none}: {have} groups of {kind}, {needed - have} more are needed", False
+            none = "" if reached.value is not None else "the model has no such rule; "
+            reason, change = none + _too_few(f"a rule for a fraction of {fraction:g}", needed, kind, have), False
         elif reached.value is None:
-            reason, change = f"{stated}, and there was no such rule", True
+            reason, change = f"the model had no such rule; it is fitted for a fraction of {fraction:g}", True
         else:
             change = reached.low is None or reached.high is None or not reached.low <= fraction <= reached.high
             interval = "no interval" if reached.low is None else f"{reached.low:.3f} to {reached.high:.3f}"
-            reason = f"{stated}, and it reaches {reached.value:.3f} ({interval})"
+            reason = f"its fraction should be {fraction:g}, and is {reached.value:.3f} ({interval}) now"
         if change:
             self.by_fold, self.rules = self._fitted(fit), fit(self.table, self.rules)
         self.changes.append(RuleChange(rule=rule, changed=change, reason=reason))
+
+
+def _too_few(what: str, needed: int, kind: str, have: int) -> str:
+    """Return the reason for a rule that is kept because groups are missing."""
+    more = needed - have
+    return f"{what} needs {needed} groups of {kind}, not {have}: {more} more {'is' if more == 1 else 'are'} needed"
 
 
 def _point_name(wanted: tuple[str, float]) -> str:
@@ -193,7 +199,7 @@ def _point_name(wanted: tuple[str, float]) -> str:
 
 
 def _folds(cases: Cases, seed: int) -> NDArray[np.int64]:
-    """Deal the groups to folds, those of one kind in turn, and return the fold of each scan."""
+    """Distribute the groups of each kind evenly to the folds, and return the fold of each scan."""
     numbers = cases.group_numbers
     count = int(numbers.max(initial=-1)) + 1
     kinds = np.full(count, -1)

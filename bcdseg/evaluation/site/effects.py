@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from bcdseg.evaluation.measures.intervals import estimate_of, resamples
 from bcdseg.evaluation.measures.measure import Estimate
-from bcdseg.evaluation.metrics.calibration import calibration_error
+from bcdseg.evaluation.metrics.calibration import SMALLEST, calibration_error
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean, once
 from bcdseg.evaluation.results_table import Cases, Column
 from bcdseg.evaluation.site.rules import Rows, SiteTable
 from bcdseg.inference.rules import Rules
-
-SMALLEST = 1e-12  # probabilities are clipped to this, because 0 has no logarithm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +59,19 @@ def _shown(estimate: Estimate) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """What rules decide for each scan.
+    """Decisions of rules for each scan.
 
     Attributes:
         cases: Results table under the rules.
-        called: Whether the operating point of each name predicts its class.
+        predicted: Whether the operating point of each name predicts its class.
         sets: Whether each class is in the label set, scans x classes; None without label sets.
-        sure: Whether the confidence is at least the confidence threshold.
+        confident: Whether the confidence is at least the confidence threshold.
     """
 
     cases: Cases
-    called: Mapping[str, Rows]
+    predicted: Mapping[str, Rows]
     sets: NDArray[np.bool_] | None
-    sure: Rows
+    confident: Rows
 
 
 def outcome(table: SiteTable, folds: NDArray[np.int64], rules: Sequence[Rules]) -> Outcome:
@@ -90,28 +88,28 @@ def outcome(table: SiteTable, folds: NDArray[np.int64], rules: Sequence[Rules]) 
         outlined=chosen([one.cases.outlined for one in each]),
         outline={**first.cases.outline, "dice": chosen([one.cases.outline["dice"] for one in each])},
     )
-    names = [name for name in first.called if all(name in one.called for one in each)]
+    names = [name for name in first.predicted if all(name in one.predicted for one in each)]
     sets = [one.sets for one in each if one.sets is not None]
     return Outcome(
         cases=cases,
-        called={name: chosen([one.called[name] for one in each]).astype(bool) for name in names},
+        predicted={name: chosen([one.predicted[name] for one in each]).astype(bool) for name in names},
         sets=chosen(sets).astype(bool) if len(sets) == len(each) else None,
-        sure=chosen([one.sure for one in each]).astype(bool),
+        confident=chosen([one.confident for one in each]).astype(bool),
     )
 
 
 def _outcome(table: SiteTable, rules: Rules) -> Outcome:
     cases = table.under(rules)
-    called = {
+    predicted = {
         point.name: cases.probabilities[:, cases.classes.index(point.positive)] >= point.threshold
         for point in rules.operating_points
     }
-    surest = cases.probabilities.max(axis=1, initial=0.0)
+    confidence = cases.probabilities.max(axis=1, initial=0.0)
     sets = None
     if rules.conformal_thresholds:
         sets = cases.probabilities >= np.array(rules.conformal_thresholds)
-        sets |= ~sets.any(axis=1, keepdims=True) & (cases.probabilities == surest[:, None])
-    return Outcome(cases=cases, called=called, sets=sets, sure=surest >= rules.min_confidence)
+        sets |= ~sets.any(axis=1, keepdims=True) & (cases.probabilities == confidence[:, None])
+    return Outcome(cases=cases, predicted=predicted, sets=sets, confident=confidence >= rules.min_confidence)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -208,7 +206,7 @@ def class_quantities(cases: Cases, positive: str | None, points: Sequence[str]) 
         replace(_fraction("Negative log-likelihood of the true class", False, labelled, known, log_loss), bounds=(0.0, np.inf)),
     )
     yield "accuracy", _fraction("Accuracy", True, labelled, known, lambda one: one.cases.predicted == cases.labels)
-    yield "sure", _fraction("Predictions that are not flagged as unsure", None, labelled, known, lambda one: one.sure)
+    yield "sure", _fraction("Predictions that are not flagged as unsure", None, labelled, known, lambda one: one.confident)
     if positive is not None:
         yield from _point_quantities(cases, positive, points)
     covers = [("coverage", "scans whose class is known", known)]
@@ -237,7 +235,7 @@ def _point_quantities(cases: Cases, positive: str, points: Sequence[str]) -> Ite
         for point in points:
 
             def at_point(one: Outcome, point: str = point, is_class: bool = is_class) -> Rows | None:
-                return one.called[point] == is_class if point in one.called else None
+                return one.predicted[point] == is_class if point in one.predicted else None
 
             yield f"{what}/{point}", _fraction(f"{title} at “{point}”", None, kind, rows, at_point)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from bcdseg.evaluation.site.cross_fitting import Fitting, RuleChange
 from bcdseg.evaluation.site.effects import SiteEffect
 from bcdseg.evaluation.site.rules import SiteTable, site_table
 from bcdseg.evaluation.training_overlap import refuse_seen, remember_scans
+from bcdseg.inference.rules import Rules
+from bcdseg.messages import counted
 from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
 
@@ -45,8 +47,9 @@ class SiteFit:
     def lines(self) -> list[str]:
         """Report as lines of text."""
         about = (
-            f"Rules fitted on {self.scans} scans of {self.groups} groups of {self.site}. Figures: 95 % intervals over groups; each "
-            "scan is measured under rules that were fitted without its fold, but which rules are changed was decided on all."
+            f"The rules are fitted on {counted(self.scans, 'scan')} of {counted(self.groups, 'group')} of {self.site}. Figures "
+            "have 95 % intervals over groups. Each scan is measured under rules that were fitted without its fold, but all scans "
+            "decide which rules are changed."
         )
         shown = [str(one) for one in self.effects.values() if one.before.value is not None or one.after.value is not None]
         return [about, *map(str, self.changes), *shown]
@@ -81,15 +84,15 @@ def fit_site(
 ) -> SiteFit:
     """Fit the decision rules of a model to some 30 to 300 scans of a site, without training.
 
-    Each rule is fitted in turn, and is changed only where the scans determine it:
+    The rules are fitted one after another, and each is changed only where the scans determine it:
 
     - Temperature and mask threshold are changed where that improves the negative log-likelihood of the true classes, and the Dice
       of lesions. The improvement is measured by cross-fitting: each scan under the rule that was fitted on the other folds, which
       share no group with it. The 95 % interval of the improvement must exclude 0; otherwise the improvement may be noise. An
       interval needs ten groups of each kind of scan.
     - The presence threshold is the highest at which the stated fraction of the outlined lesions stay findings; the others become
-      candidates. A threshold above the model's must lead to fewer false lesions, and one below it to fewer missed lesions, by the
-      same interval. The number of groups with a lesion that it needs depends on that fraction, see below.
+      candidates. A threshold above the model's must lead to fewer false lesions, and one below it to fewer lesion scans without an
+      outline, by the same interval. The number of groups with a lesion that it needs depends on that fraction, see below.
     - The confidence threshold, operating points and label sets must reach a stated fraction: nine tenths not flagged, a sensitivity
       or specificity, a coverage. They are changed where the interval of the fraction that they reach now excludes the stated one,
       or where the model has no such rule. They are always kept where the groups are so few that the fraction of a new threshold is
@@ -149,12 +152,34 @@ def fit_site(
     return fitted
 
 
-def fit_class_rules(model: Model, scans: Dataset) -> tuple[Model, tuple[RuleChange, ...]]:
-    """Fit temperature and confidence threshold as ``fit_site`` does, and keep those that the scans are too few to determine."""
+def fit_class_rules(model: Model, scans: Dataset, *, started_from: str = "") -> tuple[Model, tuple[RuleChange, ...]]:
+    """Fit temperature and confidence threshold as ``fit_site`` does, and keep those that the scans are too few to determine.
+
+    Args:
+        model: Model; it is not changed.
+        scans: Scans with labels.
+        started_from: Name of the model whose other rules this model has, which are reported as kept; empty where it has none.
+    """
     cases = class_results(model, scans)
     missing = np.full((len(cases), 1), np.nan)
     table = SiteTable(cases=cases, thresholds=(model.rules.threshold,), dice=missing, outlined=missing)
     fitting = Fitting(table, model.rules, positive=None, wanted=[], draws=DRAWS, seed=0)
     fitting.fit_class_rules()
-    changes = tuple(fitting.changes)
+    kept = _kept_rules(model.rules, fitting.rules, started_from) if started_from else ()
+    changes = (*fitting.changes, *kept)
     return with_rules(model, note=" ".join(f"{one}." for one in map(str, changes)), **vars(fitting.rules)), changes
+
+
+def _kept_rules(before: Rules, after: Rules, started_from: str) -> Iterator[RuleChange]:
+    """Yield the rules that were chosen for other weights and that only ``fit_site`` chooses again."""
+    defaults = Rules()
+    fitted = "on scans of a site, bcdseg.fit_site checks it for the new weights"
+    for rule, field, advice in (
+        ("mask threshold", "threshold", fitted),
+        ("presence threshold", "presence_threshold", fitted),
+        ("refinement", "refinement", "it was not measured with the new weights"),
+    ):
+        old, new = getattr(before, field), getattr(after, field)
+        if old != getattr(defaults, field):
+            moved = "" if new == old else f" (now {new:.3g}, because it moves with the temperature)"
+            yield RuleChange(rule=rule, changed=False, reason=f"{old:.3g} from {started_from}{moved}: {advice}")

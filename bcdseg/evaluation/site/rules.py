@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from bcdseg.data.dataset import Dataset
-from bcdseg.evaluation.calibrate import choose_points
+from bcdseg.evaluation.calibrate import FLAGGED, choose_points
 from bcdseg.evaluation.case_results import CaseResult, predict_cases
 from bcdseg.evaluation.metrics.calibration import fit_temperature
 from bcdseg.evaluation.metrics.outline import dice
@@ -21,7 +21,6 @@ from bcdseg.inference.rules import Rules
 from bcdseg.model.model import Model
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(4, 17))
-UNSURE = 0.1  # fraction of the scans that the confidence threshold flags
 HIGHEST = 0.999  # presence threshold
 HALF_WIDTH = 0.1  # of the 95 % interval of a fraction that a threshold is to reach
 Rows = NDArray[np.bool_]
@@ -30,7 +29,7 @@ RuleFit = Callable[["SiteTable", Rules], Rules]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SiteTable:
-    """What decision rules are fitted on: one row per scan.
+    """Outputs and truth that decision rules are fitted on: one row per scan.
 
     Attributes:
         cases: Results table of the model.
@@ -131,8 +130,8 @@ def fit_temperature_rule(table: SiteTable, rules: Rules) -> Rules:
 
 def fit_confidence(table: SiteTable, rules: Rules) -> Rules:
     """Fit the confidence threshold that flags a tenth of the scans."""
-    surest = table.under(rules).probabilities.max(axis=1)
-    return replace(rules, min_confidence=float(np.quantile(surest, UNSURE)))
+    confidence = table.under(rules).probabilities.max(axis=1)
+    return replace(rules, min_confidence=float(np.quantile(confidence, FLAGGED)))
 
 
 def fit_presence(table: SiteTable, rules: Rules, *, shown: float) -> Rules:
@@ -179,7 +178,7 @@ def fit_label_sets(table: SiteTable, rules: Rules, *, coverage: float, by_class:
         table: Scans.
         rules: Rules to change.
         coverage: Probability that the set contains the true class.
-        by_class: Whether each class has a threshold of its own, so that the coverage holds for each class.
+        by_class: Whether each class has a threshold of its own, so that each class reaches the coverage.
     """
     cases = table.under(rules)
     labels = np.where(cases.has_class, cases.labels, UNKNOWN)

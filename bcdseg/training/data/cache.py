@@ -110,15 +110,15 @@ class DiskCache:
             write_whole(self.paths[at], content.getvalue(), overwrite=True)
 
 
-def make_room(caches: Sequence[ScanCache | None], limit: float) -> None:
+def free_space(caches: Sequence[ScanCache | None], limit: float) -> None:
     """Remove other runs' least recently used items from the user's cache folder until these caches fit into ``limit`` bytes."""
     on_disk = [one for one in caches if isinstance(one, DiskCache)]
     for folder in {one.folder for one in on_disk}:
         own = {path for one in on_disk for path in one.paths}
-        room = limit - sum(len(one) * one.item_bytes for one in on_disk)
+        left = limit - sum(len(one) * one.item_bytes for one in on_disk)
         for path, stat in sorted(_others(folder, own), key=lambda other: other[1].st_mtime, reverse=True):
-            room -= stat.st_size
-            if room < 0:
+            left -= stat.st_size
+            if left < 0:
                 with suppress(OSError):  # on Windows another run may be reading it
                     path.unlink(missing_ok=True)
 

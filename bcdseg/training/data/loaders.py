@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from bcdseg.data.dataset import Dataset
+from bcdseg.data.masks import has_mask
 from bcdseg.data.preprocessing import Preprocessing
+from bcdseg.data.tensors import check_labels
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
 from bcdseg.runtimes.device import choose_device
 from bcdseg.training.config import FitConfig
@@ -147,10 +149,10 @@ def set_epoch(loader: DataLoader[Batch], epoch: int) -> None:
         loader.batch_sampler.epoch = epoch
 
 
-def make_room(loaders: Sequence[DataLoader[Batch]], config: FitConfig) -> None:
-    """Where scans are cached on disk, remove other runs' until those of all these loaders fit into ``cache_gb``."""
+def free_cache_space(loaders: Sequence[DataLoader[Batch]], config: FitConfig) -> None:
+    """Remove other runs' scans from the cache on disk until those of all these loaders fit into ``cache_gb``."""
     scans = [loader.dataset for loader in loaders]
-    cache.make_room([one.cache for one in scans if isinstance(one, Scans)], config.cache_gb * 1e9)
+    cache.free_space([one.cache for one in scans if isinstance(one, Scans)], config.cache_gb * 1e9)
 
 
 class Scans(TorchDataset[BatchOrError]):
@@ -170,7 +172,7 @@ class Scans(TorchDataset[BatchOrError]):
         self.classes = classes
         self.config = config
         self.labels = _labels(dataset, classes)
-        self.has_mask = [bool(sample.masks) or (no_lesion is not None and sample.label == no_lesion) for sample in dataset]
+        self.has_mask = [has_mask(sample, no_lesion) for sample in dataset]
         self.known = [(mask, label != NO_LABEL) for mask, label in zip(self.has_mask, self.labels, strict=True)]
         self.prepared, self.cache = _prepared(dataset, preprocessing, config, cache_part)
         self.changes = changes
@@ -226,7 +228,7 @@ class Loader(DataLoader[Any]):
 
 
 def workers(config: FitConfig) -> int:
-    """Return the number of data loader workers: the configured one, or the number that is useful beside each training process."""
+    """Return the number of data loader workers: the configured one, or the number that is useful for each training process."""
     if config.workers is not None:
         return config.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -237,7 +239,7 @@ def workers(config: FitConfig) -> int:
 def start_method() -> str:
     """Return the start method of the workers: the one that the program has chosen, else fork where it is safe.
 
-    A forked worker starts at once, shares the memory of the cache, and needs no ``if __name__ == "__main__"`` in the script.
+    A forked worker starts immediately, shares the memory of the cache, and needs no ``if __name__ == "__main__"`` in the script.
     """
     chosen = multiprocessing.get_start_method(allow_none=True)  # without allow_none the call would choose for the whole program
     return chosen or ("fork" if sys.platform == "linux" else "spawn")
@@ -282,12 +284,7 @@ def _prepared(
 def _labels(dataset: Dataset, classes: tuple[str, ...]) -> list[int]:
     if not classes:
         return [NO_LABEL] * len(dataset)
-    unknown = [sample for sample in dataset if sample.label is not None and sample.label not in classes]
-    if unknown:
-        raise DatasetError(
-            f"{unknown[0].id}: its label {unknown[0].label!r} is none of the model's classes {', '.join(classes)} "
-            f"({len(unknown)} samples of {dataset.name} are like this). Rename the labels, or make a model with these classes."
-        )
+    check_labels(dataset, classes)
     return [NO_LABEL if sample.label is None else classes.index(sample.label) for sample in dataset]
 
 

@@ -97,8 +97,8 @@ def shuffled(count: int, seed: int) -> Order:
 def balanced(labels: Sequence[int], seed: int) -> Order:
     """Return the order that draws each class equally often, in as many draws per epoch as there are scans.
 
-    Scans without a label keep their fraction. The scans of a class are drawn in turn: none is drawn twice before all of its class
-    were drawn once.
+    Scans without a label keep their fraction. No scan of a class is drawn twice before all scans of its class were
+    drawn once.
     """
     known = np.asarray(labels)
     members = [np.flatnonzero(known == label) for label in np.unique(known)]
@@ -106,7 +106,7 @@ def balanced(labels: Sequence[int], seed: int) -> Order:
 
     def order(epoch: int) -> NDArray[np.int64]:
         random = stream(seed, ORDER, epoch)
-        drawn = [_in_turn(of_class, count, random) for of_class, count in zip(members, counts, strict=True)]
+        drawn = [_repeated(of_class, count, random) for of_class, count in zip(members, counts, strict=True)]
         return random.permutation(np.concatenate(drawn))
 
     return order
@@ -195,7 +195,7 @@ def _equal_counts(unlabelled: Sequence[bool], sizes: Sequence[int]) -> list[int]
     return counts
 
 
-def _in_turn(members: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
+def _repeated(members: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
     rounds = -(-count // len(members))
     return np.concatenate([random.permutation(members) for _ in range(rounds)])[:count]
 

@@ -166,11 +166,11 @@ def try_out(step: Changes, item: Item, preprocessing: Preprocessing, name: str) 
         raise OptionError(f"augment: fails on {name} ({error.__cause__ or error}). Try it on one scan and its mask.") from error
     image, mask = out["image"], out["mask"]
     good = [size, (*size, 3)] if preprocessing.channels == 3 else [size]
-    _check(image.shape in good, f"the image comes out as {_form(image)}, and has to stay {size[0]}x{size[1]}", name)
-    _check(mask.shape == size, f"the mask comes out as {_form(mask)}, and has to stay {size[0]}x{size[1]}", name)
+    _check(image.shape in good, f"returns an image of {_form(image)} where {size[0]}x{size[1]} is needed", name)
+    _check(mask.shape == size, f"returns a mask of {_form(mask)} where {size[0]}x{size[1]} is needed", name)
     fine = image.dtype == np.uint8 if isinstance(step, AlbumentationsStep) else bool(np.isfinite(image).all())
-    _check(fine, f"the image comes out as {image.dtype}: leave scaling and normalisation to the model's preprocessing", name)
-    _check(set(np.unique(mask)) <= {0, 1}, "the mask comes out with other values than 0 and 1: use nearest interpolation", name)
+    _check(fine, f"returns an image of {image.dtype}: leave scaling and normalisation to the model's preprocessing", name)
+    _check(set(np.unique(mask)) <= {0, 1}, "returns a mask with other values than 0 and 1: use nearest interpolation", name)
 
 
 def _with_channels(image: Any, channels: int | None) -> Any:
@@ -184,7 +184,7 @@ def _form(array: Any) -> str:
 
 def _check(good: bool, wrong: str, name: str) -> None:
     if not good:
-        raise OptionError(f"augment: of {name} {wrong}.")
+        raise OptionError(f"augment: for {name} it {wrong}.")
 
 
 @contextmanager

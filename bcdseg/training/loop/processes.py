@@ -1,6 +1,6 @@
 """Process-wide settings and translated errors of a training run, and helpers of distributed training.
 
-glibc returns large freed blocks to the system at once, and a training step on a CPU frees and allocates the same gigabytes
+glibc returns large freed blocks to the system immediately, and a training step on a CPU frees and allocates the same gigabytes
 again: a fifth of its time is spent on fresh, zeroed pages (benchmarks/train.py).
 """
 

@@ -213,7 +213,7 @@ PLATEAU_PATIENCE = 5
 """Epochs without a better joint score after which ``plateau`` divides the rate by ten."""
 
 BEST_BY = 1e-4
-"""Least difference by which a joint score must exceed the best one for ``plateau``."""
+"""Least increase of the joint score over the best one for ``plateau``."""
 
 
 Optimizers = Callable[[list[dict[str, Any]]], Optimizer]

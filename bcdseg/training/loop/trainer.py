@@ -29,6 +29,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from bcdseg.errors import ModelFileError, OptionError
 from bcdseg.extras import require
 from bcdseg.files import write_whole
+from bcdseg.messages import counted
 from bcdseg.runtimes.device import choose_device
 from bcdseg.training.config import FitConfig
 from bcdseg.training.loop.task import SegmentationClassificationTask
@@ -156,8 +157,9 @@ class ProgressCallback(Callback):  # type: ignore[misc]
             return
         step = (time.monotonic() - self.start) / MEASURED
         epochs, batches = task.config.epochs - task.epoch, trainer.num_training_batches
-        text = f"about {duration(step * epochs * batches)} without validation: {step:.2g} s per step, {batches} steps per epoch"
-        self.console.print(f"{text}, {epochs} epochs", highlight=False, markup=False, soft_wrap=True)
+        text = f"about {duration(step * epochs * batches)} without validation: {step:.2g} s per step"
+        text += f", {counted(batches, 'step')} per epoch, {counted(epochs, 'epoch')}"
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, task: SegmentationClassificationTask) -> None:  # noqa: ARG002
         """Print the epoch's row of the history, which is complete when Lightning calls this method."""
