@@ -78,7 +78,7 @@ class LeakWarning(UserWarning):
 
 
 class DataWarning(UserWarning):
-    """Warning about a part of a data set that isn't used as it was given: a table, a column, a folder, or a spelling of a class."""
+    """Warning about a part of a data set that is ignored or changed: a table, a column, a folder, or a spelling of a class."""
 
 
 class DataUnavailableError(BcdsegError, ConnectionError):
@@ -114,7 +114,7 @@ class TooLargeError(ImageError):
 
 
 class LimitError(InputError):
-    """Error for more input than is accepted at once: too large a file, too many scans."""
+    """Error for more input than is accepted: too large a file, too many scans at the same time."""
 
 
 class GoneError(BcdsegError, LookupError):
@@ -122,7 +122,7 @@ class GoneError(BcdsegError, LookupError):
 
 
 class PacsError(BcdsegError, ConnectionError):
-    """Error for a PACS that can't be reached, that refuses the user, or whose answer is not DICOMweb."""
+    """Error for a PACS that can't be reached, that refuses the user, or whose response is not DICOMweb."""
 
 
 class PacsObjectError(PacsError):

@@ -145,7 +145,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_all() -> None:
-    """Wait until everything that was written is on the disk, if the system supports it: this is for many files at once."""
+    """Wait until everything that was written is on the disk, if the system supports it: one call flushes many files."""
     if hasattr(os, "sync"):
         os.sync()
 

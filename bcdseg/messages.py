@@ -1,4 +1,4 @@
-"""Messages to the user: lists that are cut short, warnings that point to the caller's line, and the error of an unknown choice."""
+"""Messages to the user: numbers with nouns, shortened lists, warnings that point to the caller's line, errors of a choice."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ def name_some(names: Sequence[object], most: int = 5) -> str:
 def list_some(lines: Sequence[object], most: int = 10) -> str:
     """Return the first lines indented, each on a line of its own, and the number of the others."""
     return "\n".join(f"  {line}" for line in lines[:most]) + _rest("\n  ", lines, most)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, which gets an s unless the number is 1.
+
+    Examples:
+        >>> counted(1, "scan"), counted(3, "scan")
+        ('1 scan', '3 scans')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:

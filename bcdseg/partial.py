@@ -32,7 +32,7 @@ DAY = 24 * 3600.0
 
 
 def fit_name(name: str, longest: int = LONGEST) -> str:
-    """Return a file name as it is if it is short enough, else its beginning and a hash of the whole name.
+    """Return a file name unchanged if it is short enough, else its start and a hash of the whole name.
 
     The result depends on the name alone, and two names never share one.
 
@@ -69,12 +69,12 @@ def locked(path: Path, handle: int | None = None) -> Iterator[bool]:
         True if it still exists: a cleanup may have removed it between its creation and the lock.
     """
     own = None if handle is not None or fcntl is None else os.open(path, os.O_RDONLY)
-    held = handle if own is None else own
+    locked = handle if own is None else own
     try:
-        if fcntl is not None and held is not None:
+        if fcntl is not None and locked is not None:
             with suppress(OSError):  # some file systems have no locks
-                fcntl.flock(held, fcntl.LOCK_EX)
-            yield _is_same(path, held)
+                fcntl.flock(locked, fcntl.LOCK_EX)
+            yield _is_same(path, locked)
         else:
             yield True
     finally:

@@ -1,8 +1,8 @@
 """Tables as CSV for spreadsheet programs and as HTML for notebooks: foreign text in a cell is shown and never run.
 
-In CSV a text cell that begins with ``=``, ``+``, ``-``, ``@`` (also in full width), a tab or a line break gets an apostrophe in
-front, as OWASP advises; a cell that is a plain number does not. ``read_csv`` removes the apostrophe, so that a table is read as it
-was before writing. A text that begins with such an apostrophe itself gets another one.
+In CSV a text cell that starts with ``=``, ``+``, ``-``, ``@`` (also in full width), a tab or a line break gets an apostrophe in
+front, as OWASP advises; a cell that is a plain number does not. ``read_csv`` removes the apostrophe, so that a table is read
+unchanged. A text that starts with such an apostrophe itself gets another one.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def html_table(title: str, rows: Iterable[Sequence[object]], header: Sequence[ob
 
 
 def _line(cells: Sequence[Any]) -> str:
-    held = io.StringIO(newline="")
-    csv.writer(held).writerow([_safe(cell) for cell in cells])  # with \r\n as line end every Python quotes cells with either
-    return held.getvalue().removesuffix("\r\n") + "\n"
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerow([_safe(cell) for cell in cells])  # with \r\n as line end every Python quotes cells with either
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _safe(cell: Any) -> Any:

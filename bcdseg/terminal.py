@@ -19,7 +19,7 @@ CONTROLS = (
     *range(0x20),
     *range(0x7F, 0xA0),
     0x61C,
-    *range(0x200E, 0x2010),  # this and the next ranges change the direction of text or begin lines
+    *range(0x200E, 0x2010),  # this and the next ranges change the direction of text or start lines
     *range(0x2028, 0x202F),
     *range(0x2066, 0x206A),
 )

@@ -135,7 +135,7 @@ class Sample:
         part: Part of a split that the data set itself prescribes (``train``, ``val``, ``test``), or None.
         spacing: Millimetres per pixel, down and across, or None when unknown.
         facts: Known facts about the scan, the patient and the machine, by name: ``device``, ``age``, ``birads``, ``histology``,
-            ``side``, ``density``, ``hospital`` and others. Unknown ones are left out. Names and numbers of patients are none.
+            ``side``, ``density``, ``hospital`` and others. Unknown ones are left out. Patients' names and numbers are never facts.
     """
 
     id: str

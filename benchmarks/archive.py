@@ -1,12 +1,11 @@
-"""What the engine ray costs over the plain stream, and whether a scan costs the same in a small archive and in a large one.
+"""Cost of the engine ray over the plain stream, and of a scan in a small archive and in a large one.
 
     python benchmarks/archive.py [--counts 1000 3000 10000] [--turns 3] [--compared 400]
 
-Scans are made: 200 drawn ones, and as many names for them as are wanted. Each run writes masks, the journal and the tables,
-as `bcdseg predict --no-overlay` does. On Ray the time counts from the first prediction on, over the scans that were not in a
-worker's hands by then: starting Ray and its workers is reported separately. The curve is of a small network that outlines
-nothing and of scans of 64x64, so that it measures the machinery. CPU time is that of all processes of the run together, and
-depends less on what else runs.
+The scans are 200 drawn ones under as many names as are needed. Each run writes masks, the manifest and the tables, as
+`bcdseg predict --no-overlay` does. On Ray the time starts with the first prediction, over the scans that no worker had by then;
+the start of Ray and its workers is reported separately. The curve is of a small network that outlines nothing and of scans of
+64x64, so that it measures the overhead. CPU time is that of all processes of the run together, and depends less on other programs.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from bcdseg.batch.archive import TOGETHER, Archive, Workers, connected
 from bcdseg.batch.dispatch import TASKS
 from bcdseg.batch.run_manifest import Journal, Record
 from bcdseg.batch.runner import ClipFolder, OutputFolder, by_file, gather
-from bcdseg.batch.worker import Asked
+from bcdseg.batch.worker import WorkerOptions
 
 DRAWN = 200
 SIDE, SMALL = 256, 64
@@ -38,7 +37,7 @@ NOTHING = {"threshold": 0.999}  # outlines nothing, so that lesions aren't measu
 
 
 class Spent(NamedTuple):
-    """Seconds of a scan, CPU seconds of it, those of the starting process, and seconds until the first answer."""
+    """Seconds per scan, its CPU seconds, those of the starting process, and seconds until the first prediction."""
 
     each: float
     cpu: float
@@ -47,7 +46,7 @@ class Spent(NamedTuple):
 
 
 class Watch:
-    """Notes when the first answer came and when the last one did, and the CPU time of all processes then."""
+    """Record of the times of the first and the last prediction, and of the CPU time of all processes between them."""
 
     def __call__(self, records: Iterator[Record], total: int) -> Iterator[Record]:
         for number, record in enumerate(records):
@@ -59,7 +58,7 @@ class Watch:
 
 
 def cpu_of_all() -> float:
-    """CPU seconds of this process and of all that it has started, by /proc."""
+    """Return the CPU seconds of this process and of all that it has started, by /proc."""
     parents, used = {}, {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -74,7 +73,7 @@ def cpu_of_all() -> float:
 
 
 def make(folder: Path, count: int, side: int) -> list[Path]:
-    """Speckle with a dark ellipse; the later files are further names of the first ones."""
+    """Write images of speckle with a dark ellipse; the later files are further names of the first ones."""
     folder.mkdir(parents=True)
     rows, columns = np.mgrid[:side, :side] / side - 0.5
     made = []
@@ -91,35 +90,35 @@ def make(folder: Path, count: int, side: int) -> list[Path]:
     return made
 
 
-def plain(model: bcdseg.Model, files: list[Path], out: Path, asked: dict[str, float]) -> Spent:
+def plain(model: bcdseg.Model, files: list[Path], out: Path, options: dict[str, float]) -> Spent:
     journal = Journal(out, {}, resume=False, overwrite=False)
-    folder = OutputFolder(out, files, overlay=False, overwrite=False)
-    clips = ClipFolder(out, files, kinds=[], overwrite=False)
+    folder = OutputFolder(out, files, journal, overlay=False)
+    clips = ClipFolder(journal, files, kinds=[])
     named = by_file(files)
-    journal.begin()
+    journal.write_header()
     start, cpu = time.perf_counter(), time.process_time()
-    gather(model.predict(files, on_error="keep", **asked), named, journal, folder=folder, clips=clips, classes=model.classes)
+    gather(model.predict(files, on_error="keep", **options), named, journal, folder=folder, clips=clips, classes=model.classes)
     folder.write_tables(list(journal.records(named)), model.classes)
     return Spent((time.perf_counter() - start) / len(files), (time.process_time() - cpu) / len(files))
 
 
-def on_ray(model: bcdseg.Model, files: list[Path], out: Path, asked: dict[str, float], workers: int) -> Spent:
+def on_ray(model: bcdseg.Model, files: list[Path], out: Path, options: dict[str, float], workers: int) -> Spent:
     watch = Watch()
-    archive = Archive(out, [str(file) for file in files], Journal(out, {}, resume=False, overwrite=False), overwrite=False)
+    archive = Archive(out, [str(file) for file in files], Journal(out, {}, resume=False, overwrite=False))
     start, own = time.perf_counter(), time.process_time()
-    archive.fill(model, Asked(options=asked, frames=1, masks=True, overlay=False), Workers(count=workers), watch)
+    archive.fill(model, WorkerOptions(predict_options=options, frames=1, masks=True, overlay=False), Workers(count=workers), watch)
     after = len(files) - workers * min(TOGETHER["cpu"], len(files) // (workers * TASKS))
     own = (time.process_time() - own) / len(files)
     return Spent((watch.last - watch.first) / after, watch.cpu / after, own, watch.first - start)
 
 
 def compare(
-    name: str, model: bcdseg.Model, asked: dict[str, float], files: list[Path], turns: int, workers: int, out: Path
+    name: str, model: bcdseg.Model, options: dict[str, float], files: list[Path], turns: int, workers: int, out: Path
 ) -> None:
     found = []
     for turn in range(turns):
-        stream = plain(model, files, out / f"plain {turn}", asked)
-        found.append((stream, on_ray(model, files, out / f"ray {turn}", asked, workers)))
+        stream = plain(model, files, out / f"plain {turn}", options)
+        found.append((stream, on_ray(model, files, out / f"ray {turn}", options, workers)))
     cells = [name, str(len(files))]
     for at, what in ((0, "each"), (0, "cpu"), (1, "each"), (1, "cpu")):
         cells.append(f"{statistics.median(getattr(pair[at], what) for pair in found) * 1e3:.1f}")
@@ -146,11 +145,11 @@ def main() -> None:
         with connected(None, workers=workers):
             started = time.perf_counter() - start
             print(f"torch {torch.__version__}, {workers} workers of one thread each; Ray started in {started:.0f} s\n")
-            columns = ("network", "scans", "plain, ms a scan", "of CPU", "ray, ms a scan", "of CPU", "ratio", "of CPU")
+            columns = ("network", "scans", "plain, ms per scan", "of CPU", "ray, ms per scan", "of CPU", "ratio", "of CPU")
             print(f"| {' | '.join(columns)} |\n|---|---|---|---|---|---|---|---|")
             compare("busi-lite", bundled, {}, files, options.turns, workers, made / "bundled")
             compare("small", small, NOTHING, files, options.turns, workers, made / "small")
-            columns = ("scans", "ms a scan", "of CPU", "of it the starting process", "first answer after, s", "its most memory, MB")
+            columns = ("scans", "ms per scan", "of CPU", "of it the first process", "first prediction after, s", "peak memory, MB")
             print(f"\n| {' | '.join(columns)} |\n|---|---|---|---|---|---|")
             for count in options.counts:
                 spent = on_ray(small, many[:count], made / str(count), NOTHING, workers)

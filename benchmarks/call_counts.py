@@ -1,9 +1,9 @@
-"""How much of the library a reader steps through: own functions and files of one prediction, and of `fit` to its first step.
+"""Number of the library's functions and files that one prediction, and `fit` to its first step, pass through.
 
     python benchmarks/call_counts.py
 
-Counted are functions of this package as Python's profiler reports them, in all threads. Comprehensions and generator expressions
-belong to the function that they stand in. The model and its runtime are ready, and the prediction is the second of its process.
+Functions of this package are counted as Python's profiler reports them, in all threads. Comprehensions and generator expressions
+belong to the function that contains them. The model and its runtime are ready, and the prediction is the second of its process.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Counts:
 
 
 def is_own(code: CodeType) -> bool:
-    """Return whether the code is that of an own function; the body of a class runs when its module is imported, and is none."""
+    """Return whether the code is that of an own function; the body of a class is not a function."""
     is_function = bool(code.co_flags & inspect.CO_OPTIMIZED)
     return is_function and code.co_filename.startswith(PACKAGE) and not code.co_name.startswith("<")
 
 
 def own_stack(frame: FrameType | None) -> list[CodeType]:
-    """Own functions on the stack, outermost first; the forward pass itself is the last."""
+    """Return the own functions on the stack, outermost first; the forward pass itself is the last."""
     stack = []
     while frame is not None:
         if is_own(frame.f_code):

@@ -1,4 +1,4 @@
-"""Work that is killed at random moments, that two processes do at once, and that lacks room, rights, memory or the right time.
+"""Tests of work that is killed, that two processes do at the same time, or that lacks disk space, rights or memory.
 
     python benchmarks/chaos.py --kills 50
 
@@ -68,7 +68,7 @@ class Child:
         os.kill(self.pid, signal.SIGKILL)
 
     def status(self) -> int:
-        """Wait for its end, and return the exit status, which says how the work ended."""
+        """Wait for its end, and return the exit status."""
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         assert status != -signal.SIGALRM, f"took longer than {PATIENCE} s: {self.printed()}"
         return status
@@ -168,7 +168,7 @@ class Trials:
         self.ends = [self._limited(number, size) for number, size in enumerate(sizes)]
 
     def measure(self) -> None:
-        """Import what the work uses, and do it again: this shows its time, its files, and which of them always differ."""
+        """Import what the work uses, and do it again to measure its time and to find which of its files always differ."""
         import_modules(self.modules)
         whole, again = self.place / "whole", self._folder("again")
         start = time.monotonic()
@@ -232,7 +232,7 @@ class Trials:
         return "refused"
 
     def clock_back(self) -> str:
-        """Kill the work, date its files a day ahead, and resume it: so it looks after the clock was set back."""
+        """Kill the work, date its files a day ahead as after a clock that was set back, and resume it."""
         folder = self._folder("clock")
         self._kill(folder)
         ahead = time.time() + DAY
@@ -243,7 +243,7 @@ class Trials:
         return "the same files"
 
     def out_of_memory(self) -> str:
-        """Resume the work that had less memory than it takes with enough of it, and count how it had ended."""
+        """Do the work with too little memory, resume it with enough, and count how it had ended."""
         for number in range(len(self.ends)):
             folder = self.place / f"memory-{number}"
             self._checked(folder)
@@ -321,7 +321,7 @@ def import_modules(names: list[str]) -> None:
 
 
 def drop_rights() -> None:
-    """Take all special rights from this process, so that root too may write only where permissions say so."""
+    """Take all special rights from this process, so that root too may write only where permissions allow it."""
     header, rights = (ctypes.c_uint32 * 2)(CAPABILITIES, 0), (ctypes.c_uint32 * 6)()
     if ctypes.CDLL(None, use_errno=True).capset(header, rights):
         raise OSError(ctypes.get_errno(), "the rights can't be dropped")

@@ -1,4 +1,4 @@
-"""Kinds of work that `benchmarks/chaos.py` interrupts: each is done, or resumed, in a folder of its own."""
+"""Kinds of work that `benchmarks/chaos.py` interrupts; each is done, or resumed, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def works(model: Path) -> dict[str, Work]:
         command("evaluate", classifier, SAMPLE, "--out", folder / "report", "--draws", 20, "--gallery", 1, "--overwrite")
 
     def audit(folder: Path) -> None:
-        with contextlib.suppress(SystemExit):  # its status says whether something was found
+        with contextlib.suppress(SystemExit):  # the status is 1 if something was found
             command("audit", SAMPLE, "--out", folder / "audit", "--overwrite")
 
     def export(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How often each BI-RADS descriptor is suggested, by class, for the outlines of data sets.
+"""Frequency of each suggested BI-RADS descriptor, by class, for the outlines of data sets.
 
     python benchmarks/descriptors.py data/sample PATH/TO/BUS-BRA [--fact birads] [--model bus-multi]
 
@@ -28,7 +28,7 @@ WORDS = {
 }
 TITLES = {"echo_pattern": "echo pattern", "posterior": "posterior features"}
 NUMBERS = ("abrupt_edge", "echo_ratio", "echo_variation", "echo_free", "posterior_ratio")
-SMALLEST = 0.001  # of the scan; smaller components of a mask are no lesions
+SMALLEST = 0.001  # of the scan; smaller components of a mask are ignored
 
 
 class Case(NamedTuple):

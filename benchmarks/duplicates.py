@@ -32,7 +32,7 @@ from bcdseg.types import Sample  # noqa: E402
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a folder with scans, at any depth; files named *_mask* are skipped")
-    parser.add_argument("--scans", type=int, default=150, help="how many scans get twins")
+    parser.add_argument("--scans", type=int, default=150, help="number of scans that get twins")
     parser.add_argument("--largest", type=int, default=2500, help="the largest made set that is timed")
     options = parser.parse_args()
     originals = dict(itertools.islice(single_scans(options.folder), options.scans))
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def single_scans(folder: Path) -> Iterator[tuple[str, Gray]]:
-    """Scans of a folder in a fixed random order, one of each group of near-duplicates."""
+    """Yield the scans of a folder in a fixed random order, one of each group of near-duplicates."""
     samples = samples_of(folder)
     seen: set[str] = set()
     group = {name: members for members in find_duplicates(samples, cache=False).groups for name in members}
@@ -101,7 +101,7 @@ def shared_text_table(originals: dict[str, Gray]) -> None:
         "MAP F  DR 65",
         "RT BREAST",
     ]
-    print("| lines of text beside the picture | scans | wrong pairs |\n|---|---|---|")
+    print("| lines of text next to the picture | scans | wrong pairs |\n|---|---|---|")
     for times in (1, 3):
         framed = {}
         for name, picture in originals.items():
@@ -134,7 +134,7 @@ def timed(name: str, samples: list[Sample]) -> str:
 
 
 def made_set(folder: Path, size: int) -> list[Sample]:
-    """Made scans, every tenth a twin of the one before it, written one by one so that the memory stays small."""
+    """Write made scans, every tenth a twin of the one before it, one by one so that the memory stays small."""
     random = np.random.default_rng(0)
     kinds = list(KINDS)
     samples: list[Sample] = []

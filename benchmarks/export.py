@@ -1,13 +1,13 @@
-"""What each format of ``model.export`` costs and keeps: format x encoder x precision, on real scans.
+"""Size, speed and agreement with the model of each format of ``model.export``: format x encoder x precision, on real scans.
 
     python benchmarks/export.py [--scans FOLDER] [--most 18] [--repeats 10] [--encoders NAME ...] [--formats NAME ...]
                                 [--precisions NAME ...]
 
-One row a file: its size, how far its answers are from the model's, and milliseconds a scan, from the scan's pixels to its mask and
-probabilities. Each file runs in turn with the model on torch (``model.predict``), and the ratio is the median within turns: above 1
-the file is faster. Runtimes take as many threads as they like: ``taskset -c 0 python benchmarks/export.py`` gives each one core.
+One row per file: its size, the difference of its predictions from the model's, and milliseconds per scan, from the scan's pixels to
+its mask and probabilities. Each file alternates with the model on torch (``model.predict``), and the ratio is the median over
+rounds: above 1 the file is faster. Runtimes choose their number of threads; ``taskset -c 0`` before the command sets one core.
 A file that was refused has the reason instead. ``busi-lite`` is the bundled model; the encoders have random weights, so their rows
-show that the formats hold them, their size and their speed, and little of how they would answer.
+show that the formats can express them, their size and their speed, but not the agreement of a trained network.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ COLUMNS = (
     "MB",
     "class probability, at most",
     "mask pixels",
-    "ms a scan",
+    "ms per scan",
     "torch's ms",
     "times torch",
 )
@@ -58,7 +58,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def timed(model: bcdseg.Model, written: Exported, scan: Scan, repeats: int) -> tuple[float, float, float]:
-    """Milliseconds of the file and of torch, and the median of their ratios."""
+    """Return milliseconds of the file and of torch, and the median of their ratios."""
     subject = Subject(network=model.network, preprocessing=model.preprocessing, rules=model.rules, name="", card="")
     opened = FORMATS[written.format].opened(written.path, subject)
     ways = (lambda: opened(scan[None]), lambda: model.predict(scan))
@@ -75,8 +75,8 @@ def row(model: bcdseg.Model, name: str, precision: str, scans: list[Path], repea
         try:
             written = model.export(Path(folder) / f"model{FORMATS[name].suffix}", precision=precision, **given)
         except BcdsegError as reason:
-            said = str(reason).rpartition("as the model does: ")[2].replace(folder, "").replace("|", "/")
-            return (f"refused: {said[:300]}",)
+            message = str(reason).rpartition("as the model does: ")[2].replace(folder, "").replace("|", "/")
+            return (f"refused: {message[:300]}",)
         scan = np.asarray(Image.open(scans[0]).convert("L"))
         one, other, ratio = timed(model, written, scan, repeats)
     apart = written.difference
@@ -101,7 +101,7 @@ def rows(options: argparse.Namespace, scans: list[Path]) -> Iterator[tuple[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scans", type=Path, default=SAMPLE)
-    parser.add_argument("--most", type=int, default=18, help="scans that answers are compared on and int8 takes its ranges from")
+    parser.add_argument("--most", type=int, default=18, help="number of scans for the comparison and for the ranges of int8")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--encoders", nargs="+", default=ENCODERS)
     parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=list(FORMATS))

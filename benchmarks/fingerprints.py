@@ -1,8 +1,8 @@
-"""In how many bits the fingerprints of copies differ, and those of other scans: what ``bcdseg.evaluate`` knows copies by.
+"""Number of differing bits in the fingerprints of copies and of other scans; ``bcdseg.evaluate`` recognises copies by them.
 
     python benchmarks/fingerprints.py DATA [--native NATIVE] > docs/benchmarks/fingerprints.md
 
-DATA is a data set; one scan of each group of near-duplicates is taken. NATIVE holds some of the same scans, by the same ids, at
+DATA is a data set; one scan of each group of near-duplicates is taken. NATIVE contains some of the same scans, by the same ids, at
 another size.
 """
 
@@ -32,16 +32,18 @@ def main() -> None:
     data = bcdseg.open_dataset(options.data)
     data = data.apply_audit(bcdseg.audit(data), conflicts="keep", duplicates="first")
     known = {one.id: fingerprint(one.image) for one in data}
-    print("# Fingerprints: which copies are known\n")
-    print("Made by `python benchmarks/fingerprints.py DATA --native NATIVE` with BUSI.\n")
-    print(f"{len(data)} scans without a near-duplicate among them, {BITS} bits each. Up to {NEAR} that differ a scan is a copy.\n")
-    print("| copy | copies | differing bits, median | 99 % | most | known |\n|---|---|---|---|---|---|")
+    print("# Recognition of copies by their fingerprints\n")
+    print("The table is the output of `python benchmarks/fingerprints.py DATA --native NATIVE` for BUSI.\n")
+    print(f"The {len(data)} scans have no near-duplicates among them. A fingerprint has {BITS} bits; ", end="")
+    print(f"two scans are copies if at most {NEAR} bits differ.\n")
+    print("| change | copies | differing bits, median | 99th percentile | maximum | recognised |\n|---|---|---|---|---|---|")
     if options.native:
         own = {path.relative_to(options.native).as_posix(): path for path in options.native.rglob("*.png")}
-        row("at its own size", known, {name: fingerprint(own[name]) for name in data.ids if name in own})
+        row("native size", known, {name: fingerprint(own[name]) for name in data.ids if name in own})
     for kind, change in KINDS.items():
         row(kind, known, {one.id: fingerprint_of(change(gray(one.image), random(one.id))) for one in data})
-    print(f"\nThe nearest other scan, of {len(data) - 1} and their mirror images, differs in {others(known)} bits or more.")
+    print(f"\nThe nearest different scan, among {len(data) - 1} others and their mirror images, ", end="")
+    print(f"differs in {others(known)} bits or more.")
 
 
 def row(name: str, known: dict[str, str], copies: dict[str, str]) -> None:

@@ -1,8 +1,8 @@
-"""A newcomer's path: what README says to run after the installation, in new processes, with nothing kept from before, timed.
+"""Time of a newcomer's first steps: the commands of README after the installation, in new processes with an empty cache.
 
     python benchmarks/first_steps.py
 
-The commands and the lines are read from README.md. Goal: from the first command to the last answer in less than three minutes.
+The commands and the lines are read from README.md. Goal: from the first command to the last result in less than three minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GOAL = 180
 
 
 def steps() -> list[tuple[str, list[str]]]:
-    """What to run: the commands of bcdseg in README, then its first block of Python."""
+    """Return what is run: the commands of bcdseg in README, then its first block of Python."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shell = "\n".join(re.findall(r"```bash\n(.*?)```", readme, re.DOTALL))
     commands = [line for line in shell.splitlines() if line.startswith("bcdseg ")]
@@ -33,7 +33,7 @@ def steps() -> list[tuple[str, list[str]]]:
 
 
 def main() -> int:
-    began = time.perf_counter()
+    started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "data").symlink_to(ROOT / "data")
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -44,7 +44,7 @@ def main() -> int:
             subprocess.run([sys.executable, *arguments], cwd=folder, env=fresh, check=True, stdout=subprocess.DEVNULL)
             print(f"| `{name}` | {time.perf_counter() - start:.1f} |")
         made = len(list(Path(folder).rglob("*_mask.png"))), (Path(folder) / "outlined.png").is_file()
-    total = time.perf_counter() - began
+    total = time.perf_counter() - started
     print(f"| **all** | **{total:.1f}** (goal: less than {GOAL}) |\n\n{made[0]} masks written, overlay saved: {made[1]}")
     return int(total >= GOAL or not all(made))
 

@@ -42,7 +42,7 @@ SCAN, LARGE = (471, 562), (3072, 4096)
 
 @dataclass(frozen=True)
 class Setting:
-    """How the network is run.
+    """Precision and runtime of the network.
 
     Attributes:
         precision: ``fp32``, ``tf32``, ``fp16`` or ``bf16``.

@@ -1,18 +1,18 @@
-"""What each runtime gives: one scan and a folder, end to end, against eager torch in NCHW; and how far its answers drift.
+"""Speed of each runtime for one scan and a folder, end to end, against eager torch in NCHW; and the drift of its predictions.
 
     python benchmarks/inference.py [--models busi-lite mobilenet_v2 ...] [--scans FOLDER] [--repeats 40] [--device cuda]
 
-A table a model: a trained one by its name or folder, or an encoder, then with random weights, whose drift says nothing. Everything
-runs in turn, A B C A B C, on the same cores; the table shows medians of the ratios within each turn. The eager network
+There is one table per model: a trained one by its name or folder, or an encoder with random weights, whose drift has no meaning.
+The runtimes alternate, A B C A B C, on the same cores; the table shows medians of the ratios within each round. The eager network
 is what a plain script runs: not folded, batch x channels x height x width, alone for one scan and in batches of 16 for a folder.
-"of peak" is the share of what the cores reach in a large product of matrices in 32 bits; half and quarter precision may pass 100 %.
+"of peak" is the fraction of the speed of a large product of matrices in 32 bits; half and quarter precision may exceed 100 %.
 Drift is measured on scans that int8 did not take its ranges from.
 
     python benchmarks/inference.py --floor [--models busi-lite] [--scans FOLDER] [--repeats 5]
 
-A table a model of what each step costs alone: decoding, preparing, the network, the map at the scan's size, measuring, and writing
-mask and overlay; their sum without the writing; and the pipeline from file to prediction. Milliseconds are of the process, user
-and system, and not of the clock, so that a busy machine changes them little; ratios are medians over the turns.
+One table per model shows the cost of each step alone: decoding, preparing, the network, the map at the scan's size, measuring, and
+writing mask and overlay; their sum without the writing; and the pipeline from file to prediction. Milliseconds are CPU time of the
+process, user and system, so that a busy machine changes them little; ratios are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def settled(run: Callable[[], object]) -> float:
-    """Time of a second run: threads of the library before, which wait for more by turning in circles, have given up by then."""
+    """Return the time of a second run: by then, threads of the previous library have ended their busy waiting."""
     run()
     return seconds(run)
 
 
-def in_turn(runs: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
-    """Times of each, a row a run; the first is what the others are compared with."""
+def alternating(runs: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
+    """Return the times of each run, one row per run; the others are compared with the first."""
     for run in runs:
         run()
     turns = [[settled(run) for run in runs] for _ in range(repeats)]
@@ -124,26 +124,26 @@ def ready(name: str, device: str, runtime: str, precision: str, calibration: Seq
 
 
 def peak(device: str) -> float:
-    """Thousand million operations a second in a product of large matrices, the best of three."""
+    """Return the gigaflops of a product of large matrices, the best of three."""
     one = torch.ones(SIDE, SIDE, device=device)
     return 2 * SIDE**3 / 1e9 / min(seconds(lambda: (one @ one)[0, 0].item()) for _ in range(3))
 
 
 def table(name: str, files: Sequence[Path], options: argparse.Namespace) -> None:
     half = len(files) // 2
-    calibration, held = files[: min(100, half)], files[half:][: options.drift]
+    calibration, measured = files[: min(100, half)], files[half:][: options.drift]
     device = options.device
     ways = [way for way in WAYS[device] if not (options.skip_int8 and way[1] == "int8")]
     models = {way: model for way in ways if (model := ready(name, device, *way, calibration)) is not None}
     plain = model_of(name, device)
-    scan = np.asarray(Image.open(held[0]).convert("L").resize((256, 256)))
-    alone = in_turn([eager(plain, 1), *((lambda m=model: m.predict(scan)) for model in models.values())], options.repeats)
+    scan = np.asarray(Image.open(measured[0]).convert("L").resize((256, 256)))
+    alone = alternating([eager(plain, 1), *((lambda m=model: m.predict(scan)) for model in models.values())], options.repeats)
     with tempfile.TemporaryDirectory() as made:
         for number in range(options.folder):
             Image.open(files[number % len(files)]).convert("L").resize((256, 256)).save(Path(made) / f"{number}.png")
         sources = sorted(Path(made).glob("*.png"))
         streams = [(lambda m=model: [None for _ in m.predict(sources)]) for model in models.values()]
-        many = in_turn([eager(plain, BATCH), *streams], max(3, options.repeats // 10))
+        many = alternating([eager(plain, BATCH), *streams], max(3, options.repeats // 10))
     many[0] = [each / BATCH * len(sources) for each in many[0]]
 
     trained, work, most = is_trained(name), gflops(plain), peak(device)
@@ -163,21 +163,21 @@ def table(name: str, files: Sequence[Path], options: argparse.Namespace) -> None
     first, each = statistics.median(alone[0]) * 1e3, statistics.median(many[0]) * 1e3 / len(sources)
     share = f"{work / each * 1e3 / most:.0%}"
     print(f"| eager network, NCHW | fp32 | {first:.1f} | 1 | {each:.1f} | 1 | {share} |{' |' * (len(columns) - 7)}")
-    exact = list(plain.predict(held)) if trained else []
+    exact = list(plain.predict(measured)) if trained else []
     for (way, model), one, folder in zip(models.items(), alone[1:], many[1:], strict=True):
         each = statistics.median(folder) * 1e3 / len(sources)
         cells = [*way, f"{statistics.median(one) * 1e3:.1f}", f"{faster(one, alone[0]):.2f}"]
         cells += [f"{each:.1f}", f"{faster(folder, many[0]):.2f}", f"{work / each * 1e3 / most:.0%}"]
         cells += [f"{len(sources) / statistics.median(folder):.0f}", GOALS.get((device, way[1]), "")]
-        cells += [drift(model, exact, held)] if trained else []
+        cells += [drift(model, exact, measured)] if trained else []
         print(f"| {' | '.join(cells)} |")
     if trained:
-        print(f"\nDrift over {len(held)} scans that int8 took no ranges from ({len(calibration)} others).")
+        print(f"\nDrift over {len(measured)} scans that int8 took no ranges from ({len(calibration)} others).")
     print(flush=True)
 
 
 def steps_of(model: bcdseg.Model, files: Sequence[Path]) -> dict[str, Callable[[], object]]:
-    """Each step of a prediction alone, on what the step before has made of the files."""
+    """Return each step of a prediction alone, applied to the output of the step before."""
     runtime = model._current_runtime()
     postprocessing = Postprocessing(rules=model.rules, classes=model.classes, no_lesion=model.no_lesion)
     predictor = Predictor(runtime=runtime, preprocessing=model.preprocessing, postprocessing=postprocessing)
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--drift", type=int, default=100, help="scans that drift is measured on")
     parser.add_argument("--device", choices=tuple(WAYS), default="cpu")
     parser.add_argument("--skip-int8", action="store_true")
-    parser.add_argument("--floor", action="store_true", help="what each step costs alone, and what the pipeline does")
+    parser.add_argument("--floor", action="store_true", help="the cost of each step alone, and of the pipeline")
     options = parser.parse_args()
     files = sorted(path for path in options.scans.glob("**/*.png") if "_mask" not in path.stem)
     np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]

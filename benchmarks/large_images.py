@@ -3,11 +3,11 @@
     python benchmarks/large_images.py [--model mobilenet_v2] [--height 2048 --width 2560] [--overlap 0.25] [--repeats 3]
 
 The base is MONAI on the eager network in channels-last, batches of 8. Every way does the whole job: mask probabilities at the
-scan's own size and the mask from them, the classes of the whole scan and of each window. All run in turn, A B C A B C, on the same
-cores; the table shows medians of the ratios within each turn. CPU seconds are those of all threads, and say more where other
-programs run too; then take --threads 1, since threads that wait for each other count as well. Peak memory is what a run adds to
-the process's own (anonymous) memory, each way in a process of its own. How memory grows with the scan is measured with a made
-network of one convolution, whose own need is small.
+scan's own size and the mask from them, the classes of the whole scan and of each window. They alternate, A B C A B C, on the same
+cores; the table shows medians of the ratios within each round. CPU seconds are those of all threads, and are more reliable where
+other programs run too; then use --threads 1, since waiting threads count as well. Peak memory is the growth of the process's own
+(anonymous) memory during a run, each way in a process of its own. How memory grows with the scan is measured with a made network of
+one convolution, which needs little memory itself.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SIDES = (2000, 4000, 7000, 10_000)
 
 
 def drawn(height: int, width: int, background: float = 0.0) -> np.ndarray:
-    """Speckle with dark ellipses; the right part of it may be black."""
+    """Draw speckle with dark ellipses; the right part of it may be black."""
     random = np.random.default_rng(0)
     pixels = random.integers(40, 200, (height, width), dtype=np.uint8)
     for row in range(200, height, 500):
@@ -62,18 +62,18 @@ def monai(model: Model, overlap: float) -> Callable[[np.ndarray], object]:
         return torch.from_numpy((pixels.astype(np.float32) / 255 - mean) / std)[None, None]
 
     def run(pixels: np.ndarray) -> object:
-        said = []
+        classes = []
 
         def window(image: torch.Tensor) -> torch.Tensor:
             found = network(image.to(memory_format=torch.channels_last))
-            said.append(found.classes)
+            classes.append(found.classes)
             return found.mask
 
         with torch.inference_mode():
             probability = torch.sigmoid(inferer(ready(pixels), window))[0, 0].numpy()
             small = np.asarray(Image.fromarray(pixels).resize(frame[::-1], Image.Resampling.BILINEAR))
-            said.append(network(ready(small)).classes)
-        return probability, probability >= model.rules.threshold, torch.cat(said)
+            classes.append(network(ready(small)).classes)
+        return probability, probability >= model.rules.threshold, torch.cat(classes)
 
     return run
 
@@ -100,7 +100,7 @@ def made() -> Model:
 
 
 def way(name: str, model: str, overlap: float) -> Callable[[np.ndarray], object]:
-    """``monai``, or a runtime and a precision, such as ``openvino fp32``."""
+    """Return the prediction by ``monai``, or by a runtime and a precision, such as ``openvino fp32``."""
     if name.startswith("made"):
         return monai(made(), overlap) if name.endswith("monai") else ours(made(), overlap)
     if name == "monai":
@@ -114,41 +114,41 @@ def way(name: str, model: str, overlap: float) -> Callable[[np.ndarray], object]
 
 
 def anonymous() -> int:
-    """Bytes of the process's memory that are no file's."""
+    """Return the bytes of the process's memory that don't belong to a file."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon", "RssShmem")))
 
 
 def peak(run: Callable[[], object]) -> int:
-    """What a run adds to the process's memory at most."""
-    done, seen, before = threading.Event(), [anonymous()], anonymous()
+    """Return the peak memory of a run, in bytes above that of the process before."""
+    done, samples, before = threading.Event(), [anonymous()], anonymous()
 
     def watch() -> None:
         while not done.wait(0.002):
-            seen.append(anonymous())
+            samples.append(anonymous())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     run()
     done.set()
     watcher.join()
-    return max(seen) - before
+    return max(samples) - before
 
 
 def measure(name: str, model: str, overlap: float, sizes: list[list[int]]) -> None:
-    """Peak memory of one way for scans of several sizes, as JSON; for a process of its own."""
+    """Print the peak memory of one way for scans of several sizes as JSON; for a process of its own."""
     run, peaks = way(name, model, overlap), []
     run(drawn(300, 300))
     with tempfile.TemporaryDirectory() as folder:
         for height, width in sizes:
             np.save(Path(folder) / "scan.npy", drawn(height, width))
             pixels = np.load(Path(folder) / "scan.npy", mmap_mode="r")
-            peaks.append(peak(lambda: run(pixels)))  # noqa: B023 - called at once
+            peaks.append(peak(lambda: run(pixels)))  # noqa: B023 - called immediately
     print(json.dumps(peaks))
 
 
 def peaks(name: str, options: argparse.Namespace, sizes: list[list[int]]) -> list[float]:
-    """In MB, from a process of its own."""
+    """Return the peak memory in MB, measured in a process of its own."""
     command = [sys.executable, "-W", "ignore", __file__, "--model", options.model, "--overlap", str(options.overlap)]
     done = subprocess.run([*command, "--measure", name, json.dumps(sizes)], capture_output=True, text=True, check=True)
     return [bytes_ / 1e6 for bytes_ in json.loads(done.stdout.splitlines()[-1])]
@@ -173,18 +173,18 @@ def speed(options: argparse.Namespace, ways: list[str], runs: list[Callable[[np.
         for kind in (0, 1):
             spent = statistics.median(turn[index][kind] for turn in turns)
             both += f"| {spent:.2f} | {statistics.median(turn[0][kind] / turn[index][kind] for turn in turns):.2f} "
-        answer = found[index]
-        windows = answer.windows if isinstance(answer, bcdseg.Prediction) else "all"
+        result = found[index]
+        windows = result.windows if isinstance(result, bcdseg.Prediction) else "all"
         goal = GOALS.get(name.split()[-1], "")
         print(f"| {name} {both}| {goal} | {windows} |", flush=True)
 
 
 def memory(options: argparse.Namespace, ways: list[str]) -> None:
     print(f"\nPeak memory, {options.height}x{options.width}\n\n| way | MB | of MONAI's |\n|---|---|---|", flush=True)
-    held = {}
+    used = {}
     for name in ways:
-        (held[name],) = peaks(name, options, [[options.height, options.width]])
-        print(f"| {name} | {held[name]:.0f} | {held[name] / held['monai']:.2f} |", flush=True)
+        (used[name],) = peaks(name, options, [[options.height, options.width]])
+        print(f"| {name} | {used[name]:.0f} | {used[name] / used['monai']:.2f} |", flush=True)
 
 
 def growth(options: argparse.Namespace) -> None:

@@ -34,7 +34,7 @@ Pair = tuple[Mask, Mask]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--masks", type=int, default=10_000, help="how many masks are judged")
+    parser.add_argument("--masks", type=int, default=10_000, help="number of masks")
     options = parser.parse_args()
     print(f"# Measures: seconds, on a machine of {os.cpu_count()} cores\n")
     print(f"Made by `python benchmarks/metrics.py --masks {options.masks}`; one process, on one core.\n")

@@ -17,7 +17,7 @@ def is_trained(name: str) -> bool:
 
 
 def model_of(name: str, device: str = "cpu") -> bcdseg.Model:
-    """A model on torch, in 32 bits; a new one always has the same weights."""
+    """Return a model on torch, in 32 bits; a new one always has the same weights."""
     if is_trained(name):
         return bcdseg.load(name, device=device, runtime="torch", precision="fp32")
     torch.manual_seed(0)

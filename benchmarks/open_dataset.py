@@ -1,4 +1,4 @@
-"""How long opening a large data set takes: it lists the files, and reads none.
+"""Time of opening a large data set: it lists the files, and reads none.
 
     python benchmarks/open_dataset.py [--files 100000]
 

@@ -1,9 +1,9 @@
-"""The page with many scans: how long it takes to predict them all, to draw the table, to sort it and to scroll it, in Chromium.
+"""Times of the page with many scans in Chromium: predicting them all, drawing the table, sorting and scrolling it.
 
     python benchmarks/page_with_many_scans.py PAGE [--scans 500]
 
 PAGE is a folder that ``bcdseg app --static`` wrote, or the address of a running ``bcdseg app``. The scans are those of
-``data/sample``, over and over. A long task keeps the page busy for more than 50 ms, in which it responds to nothing.
+``data/sample``, repeated. A long task keeps the page busy for more than 50 ms, in which it responds to nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SCROLL = """async () => {
 
 
 def copies(folder: Path, count: int) -> list[str]:
-    """Paths of as many scans, each with a name of its own."""
+    """Copy the sample scans until there are enough, and return their paths."""
     made = [folder / f"{number:03}.png" for number in range(count)]
     for number, path in enumerate(made):
         shutil.copyfile(SCANS[number % len(SCANS)], path)

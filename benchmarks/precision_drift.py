@@ -1,10 +1,10 @@
-"""What half and quarter precision change in a trained model's predictions on scans that it has not seen, and what they save.
+"""Changes of a trained model's predictions by half and quarter precision, on scans that it was not trained on, and time saved.
 
     python benchmarks/precision_drift.py DATA [DATA ...] [--model bus-multi] [--scans 200] [--ranges 100]
 
 int8 takes its ranges from scans of the data sets that the model was trained on; all figures are of scans that it has not seen.
 Dice is between the masks of torch in 32 bits and of the other runtime. The changes of the Dice with the truth and of the AUC are of
-the same scans, with 95 % bootstrap intervals. A flip is another predicted class. "within" says whether the bounds that
+the same scans, with 95 % bootstrap intervals. A flip is another predicted class. "within" shows whether the bounds that
 `runtime="auto"` requires are kept (Dice 0.995, 99 % equal classes, probabilities within 0.02). CPU milliseconds per scan are of the
 prediction from pixels, medians over rounds in which all runtimes take turns.
 """

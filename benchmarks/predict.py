@@ -1,8 +1,8 @@
-"""What the library adds to its network: importing, one scan, a folder. Ratios of one run, since machines differ and drift.
+"""Overhead of the library over its network: importing, one scan, a folder. Ratios of one run, since machines differ and drift.
 
     python benchmarks/predict.py [--repeats 60] [--model busi-lite] [--only-cold]
 
-Each pair of things compared is run in turn, A B A B; the table shows the median of the pairwise ratios and its quartiles.
+The two things compared alternate, A B A B; the table shows the median of the pairwise ratios and its quartiles.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def starting(repeats: int) -> None:
 
 
 def cpu_seconds(code: str) -> float:
-    """Seconds of a new Python process, user and system, which other processes on the machine change little."""
+    """Return the CPU seconds of a new Python process, user and system, which other processes change little."""
     before = os.times()
     process(code)()
     after = os.times()
@@ -67,7 +67,7 @@ def cpu_seconds(code: str) -> float:
 
 
 def cold_start(name: str, scan: Path, repeats: int) -> None:
-    """Compare `bcdseg predict` in a new process with the import of the network's libraries alone, in turn."""
+    """Compare `bcdseg predict` in a new process with the import of the network's libraries alone, alternating."""
     print("\n| task in a new process | CPU s | import of torch and smp, CPU s | ratio (quartiles) | goal |\n|---|---|---|---|---|")
     for runtime, goal in (("torch", "at most 1.15"), ("openvino", "at most 0.35"), ("onnxruntime", "at most 0.35")):
         arguments = ["bcdseg", "predict", str(scan), "--model", name, "--runtime", runtime]

@@ -1,11 +1,11 @@
-"""A server under load: is anything lost or mixed up, and how does its throughput compare with the batch predictor's?
+"""A server under load: lost and wrong responses, and its throughput compared with the batch predictor's.
 
     python benchmarks/serve.py [--scans data/sample] [--requests 320] [--clients 32] [--rounds 5] [--runtime torch]
 
-``bcdseg serve`` runs in a process of its own, and the clients are threads of another one: what they take of the machine is the
-server's loss, as on loopback it must be. The batch predictor, ``model.predict`` of all files' bytes, runs in a third process.
-Server and predictor take turns, and the table shows each round's ratio. Every answer is compared with what ``model.predict`` says
-of that scan, to the last bit.
+``bcdseg serve`` runs in a process of its own, and the clients are threads of another one: on one machine they share the processor
+with the server. The batch predictor, ``model.predict`` of all files' bytes, runs in a third process. Server and predictor take
+turns, and the table shows each round's ratio. Every response is compared with the result of ``model.predict`` for that scan, to the
+last bit.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def scans_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*.png") if "_mask" not in path.stem)
 
 
-def predict_when_told(options: argparse.Namespace) -> None:
-    """The batch predictor: prints what it says of each scan, then for each line on stdin the seconds that all requests take."""
+def run_predictor(options: argparse.Namespace) -> None:
+    """Print the predictions of all scans, then for each line on stdin the seconds that all requests take."""
     import bcdseg
 
     contents = [path.read_bytes() for path in scans_of(options.scans)]
@@ -49,8 +49,8 @@ def predict_when_told(options: argparse.Namespace) -> None:
         print(time.perf_counter() - start, flush=True)
 
 
-def ask_all(port: int, options: argparse.Namespace, contents: list[bytes], expected: list[Any]) -> dict[str, Any]:
-    """All requests, by so many clients as connections; what went wrong, by kind."""
+def send_all(port: int, options: argparse.Namespace, contents: list[bytes], expected: list[Any]) -> dict[str, Any]:
+    """Send all requests, each client over its own connection, and count the responses by kind."""
     work: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in range(options.requests):
         work.put(number % len(contents))
@@ -67,19 +67,20 @@ def ask_all(port: int, options: argparse.Namespace, contents: list[bytes], expec
             start = time.perf_counter()
             try:
                 connection.request("POST", "/predict", contents[at], {"Content-Type": "image/png"})
-                answer = connection.getresponse()
-                body = answer.read()
+                response = connection.getresponse()
+                body = response.read()
             except (OSError, http.client.HTTPException):
                 with lock:
                     found["lost"] += 1
                 connection.close()
                 continue
-            if answer.status == 429:
+            if response.status == 429:
                 work.put(at)
-            kind = {200: "right", 429: "refused with 429"}.get(answer.status, "lost")
+            kind = {200: "right", 429: "refused with 429"}.get(response.status, "lost")
             if kind == "right":
-                said = json.loads(body)
-                kind = "right" if all(said[name] == value for name, value in expected[at].items() if name != "source") else "wrong"
+                prediction = json.loads(body)
+                same = all(prediction[name] == value for name, value in expected[at].items() if name != "source")
+                kind = "right" if same else "wrong"
             with lock:
                 found[kind] += 1
                 found["ms"].append(1000 * (time.perf_counter() - start))
@@ -129,7 +130,7 @@ def compare(options: argparse.Namespace) -> None:
         predictor.stdin.write("go\n")
         predictor.stdin.flush()
         batch = float(predictor.stdout.readline())
-        found = ask_all(port, options, contents, expected)
+        found = send_all(port, options, contents, expected)
         ratios.append(batch / found["seconds"])
         times = statistics.quantiles(found["ms"], n=20)
         cells = [number, f"{options.requests / batch:.1f}", f"{options.requests / found['seconds']:.1f}", f"{ratios[-1]:.2f}"]
@@ -152,7 +153,7 @@ def main() -> None:
     parser.add_argument("--runtime", default="torch")
     parser.add_argument(PREDICT, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    predict_when_told(options) if options.predict else compare(options)
+    run_predictor(options) if options.predict else compare(options)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files that are made to cost much: what do they cost until they are refused?
+"""Processor time that hostile files cost until they are refused.
 
     python benchmarks/serve_hostile.py [--limit 120] [--model busi-lite] [--no-server]
 

@@ -1,11 +1,11 @@
-"""A server under 200 clients, slow, broken and hostile ones among them: what do the good ones get, and what does it cost?
+"""A server under 200 clients, slow, broken and hostile ones among them: responses to the good ones, times and memory.
 
     python benchmarks/serve_load.py [--requests 2000] [--clients 200] [--seconds 3600] [--model busi-lite]
 
 ``bcdseg serve`` runs in a process of its own with its default limits. Three of four clients are good: they send sample scans, wait
-when they get 429 or 503, and compare each response with what ``model.predict`` says of that scan. The others send bodies that
-stall, connections that are cut off, and files that are made to cost much, for as long as the good ones work. The table shows what
-the good clients got, how long it took, and the memory of the server with its processes after each quarter of the requests.
+when they get 429 or 503, and compare each response with the result of ``model.predict`` for that scan. The others send bodies that
+stall, connections that are cut off, and files that are made to cost much, for as long as the good ones work. The table shows the
+responses to the good clients, their times, and the memory of the server with its processes after each quarter of the requests.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def expected(model: str, contents: list[bytes]) -> list[dict[str, Any]]:
 
 @dataclass
 class Results:
-    """What the good clients got, and the memory of the server."""
+    """Responses to the good clients, and the memory of the server."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)

@@ -52,7 +52,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 @contextmanager
 def web_server(page: Path, headers: dict[str, str]) -> Iterator[str]:
-    """The address of a web server of the page."""
+    """Serve the page by a web server and yield its address."""
     handler = partial(Handler, directory=str(page), headers_of_all=headers)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -62,7 +62,7 @@ def web_server(page: Path, headers: dict[str, str]) -> Iterator[str]:
 
 @contextmanager
 def program() -> Iterator[str]:
-    """The address of the page that ``bcdseg app`` serves."""
+    """Start ``bcdseg app`` and yield the address of its page."""
     command = [sys.executable, "-m", "bcdseg", "app", "--no-browser", "--port", "0", "--no-save"]
     app = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -76,7 +76,7 @@ def program() -> Iterator[str]:
 
 
 def outlines(browser: Any, address: str) -> tuple[float, float, list[float]]:
-    """Seconds of the first outline, from the click and from the opening of the page, and of later ones."""
+    """Return the seconds of the first outline, from the click and from the opening of the page, and of later ones."""
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(WAIT)

@@ -1,9 +1,9 @@
-"""How fast `fit` trains: against the same step on ready tensors, and against a loop that a person would write.
+"""Speed of `fit`, against the same step on ready tensors and against a loop that a person would write.
 
     python benchmarks/train.py [DATA] [--scans 96] [--repeats 5] [--encoders tu-tf_efficientnet_lite0 plain_cnn]
 
-DATA is a folder that `bcdseg.open_dataset` opens; by default scans of 471 x 562 pixels are made. The things compared run in
-turn, A B C A B C; a ratio is the median over these rounds, with its quartiles, since machines differ and drift. The rate of
+DATA is a folder that `bcdseg.open_dataset` opens; by default scans of 471 x 562 pixels are made. The things compared
+alternate, A B C A B C; a ratio is the median over these rounds, with its quartiles, since machines differ and drift. The rate of
 `fit` is that of its epochs after the first, with all that belongs to an epoch: loading, augmentation, steps, running average
 of the weights, validation (of three scans), checkpoints, the log.
 """
@@ -87,8 +87,8 @@ def main() -> None:
 
 
 def preparing(train: bcdseg.Dataset, size: int) -> None:
-    """Processor time that a scan takes before it reaches the network, in one thread."""
-    print("\n| augmentation | first epoch, ms a scan | later epochs, ms a scan |\n|---|---|---|")
+    """Print the processor time that a scan takes before it reaches the network, in one thread."""
+    print("\n| augmentation | first epoch, ms per scan | later epochs, ms per scan |\n|---|---|---|")
     options = {"preprocessing": bcdseg.Preprocessing(size=(size, size)), "classes": CLASSES, "no_lesion": "normal"}
     for augment in AUGMENT:
         loader = loaders.training_loader(train, config=FitConfig(batch_size=BATCH, workers=0, augment=augment), **options)
@@ -111,7 +111,7 @@ def compare_workers(train: bcdseg.Dataset, val: bcdseg.Dataset, options: argpars
 
 
 def parts(folder: Path, count: int) -> tuple[bcdseg.Dataset, bcdseg.Dataset]:
-    """`count` scans to train on, and one of each class to validate on."""
+    """Return `count` scans to train on, and one of each class to validate on."""
     data = bcdseg.open_dataset(folder, on_problem="skip")
     val = [next(sample.id for sample in data if sample.label == name) for name in CLASSES]
     rest = [sample.id for sample in data if sample.id not in val and sample.masks]
@@ -142,7 +142,7 @@ def fit(encoder: str, size: int, train: bcdseg.Dataset, val: bcdseg.Dataset, **o
 
 
 def bare(encoder: str, size: int, train: bcdseg.Dataset, _val: bcdseg.Dataset) -> Rate:
-    """Network, loss, backward, clipping, optimiser and running average on batches that lie in memory."""
+    """Train with network, loss, backward, clipping, optimiser and running average on batches in memory."""
     torch.manual_seed(0)
     model = bcdseg.create(encoder, classes=CLASSES, size=size)
     config = FitConfig(batch_size=BATCH, workers=0)
@@ -168,7 +168,7 @@ def bare(encoder: str, size: int, train: bcdseg.Dataset, _val: bcdseg.Dataset) -
 
 
 def by_hand(encoder: str, size: int, train: bcdseg.Dataset, _val: bcdseg.Dataset) -> Rate:
-    """What a tutorial shows: smp's U-Net with its class head, files decoded each time, fewer augmentations than `fit` has."""
+    """Train as a tutorial does: smp's U-Net with its class head, files decoded each time, fewer augmentations than in `fit`."""
     encoders.register()
     torch.manual_seed(0)
     options = {"classes": len(CLASSES), "dropout": 0.3}
@@ -223,7 +223,7 @@ def workers_by_hand() -> int:
 
 
 def precision() -> torch.autocast:
-    """What `fit` chooses by itself: bf16 on a GPU that has it."""
+    """Return the precision that `fit` chooses: bf16 on a GPU that supports it."""
     return torch.autocast(DEVICE.type, torch.bfloat16, enabled=GPU and torch.cuda.is_bf16_supported())
 
 
@@ -232,7 +232,7 @@ def trained_scans(train: bcdseg.Dataset) -> int:
 
 
 def timed(epoch: Callable[[], None], scans: int) -> Rate:
-    """The rate of the epochs after the first."""
+    """Return the rate of the epochs after the first."""
 
     def rate() -> float:
         epoch()

@@ -1,4 +1,4 @@
-"""Audit a data set, take the decision, and split it so that no copy of a scan crosses.
+"""Audit a data set, apply the audit, and split the data so that copies of a scan stay in one part.
 
 python examples/02_audit_and_split.py [FOLDER]
 """

@@ -1,9 +1,9 @@
-"""Train a joint model from nothing, look at the run, save the model and ask it.
+"""Train a joint model from random weights, look at the run, save the model and predict with it.
 
 python examples/03_train_and_look.py [FOLDER] [EPOCHS]
 
 On the sample scans it is done in a moment and has learned next to nothing. On BUSI (bcdseg data fetch busi) give it 15 epochs
-or more; the column ``seconds`` of metrics.csv says what one of them takes on your machine.
+or more; the column ``seconds`` of metrics.csv contains the duration of each epoch on your machine.
 """
 
 from __future__ import annotations

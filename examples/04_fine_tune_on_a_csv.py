@@ -2,7 +2,7 @@
 
 python examples/04_fine_tune_on_a_csv.py [TABLE.csv]
 
-Without a table one is made of the sample scans: two classes that the model doesn't know like this, and masks for some scans only.
+Without a table, one is made of the sample scans: two classes that the model wasn't trained on, and masks for some scans only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ shutil.rmtree(OUT, ignore_errors=True)
 
 
 def make_table(path: Path) -> Path:
-    """A table as a clinic might have it: every scan has a label, every second lesion an outline."""
+    """Write a table as a clinic might have it: every scan has a label, every second lesion an outline."""
     rows = ["image,mask,label"]
     for folder, label in (("normal", "normal"), ("benign", "lesion"), ("malignant", "lesion")):
         for number, mask in enumerate(sorted((SAMPLE / folder).glob("*_mask.png"))):

@@ -2,8 +2,8 @@
 
 python examples/05_cross_validate_and_report.py [FOLDER] [EPOCHS]
 
-Each scan is answered by the one model that has not seen it. The sample scans are few and the networks small, so that it is done
-in a moment; the figures are as poor as that. On a data set of your own, `bcdseg benchmark` does all this and goes on when stopped.
+Each scan is predicted by the one model that was not trained on it. The sample scans are few and the networks small, so the script
+takes a moment, and its figures are poor. On a data set of your own, `bcdseg benchmark` does all this and resumes after a stop.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 python examples/09_dicom_to_dicom_seg.py [SCAN.dcm]
 
-Needs the extra `dicom`. Without a scan one is made from a sample: 0.1 mm per pixel, and a patient who is nobody.
+Needs the extra `dicom`. Without a scan, one is made from a sample, with 0.1 mm per pixel and the patient name "Nobody".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OUT.mkdir(parents=True, exist_ok=True)
 
 
 def make_dicom(path: Path) -> Path:
-    """A still ultrasound image as a machine might have written it."""
+    """Write a still ultrasound image as an ultrasound machine might write it."""
     pixels = np.asarray(Image.open(SAMPLE).convert("L"))
     made = pydicom.Dataset()
     made.SOPClassUID, made.SOPInstanceUID = UltrasoundImageStorage, generate_uid()
@@ -39,7 +39,7 @@ def make_dicom(path: Path) -> Path:
 source = Path(sys.argv[1]) if len(sys.argv) > 1 else make_dicom(OUT / "scan.dcm")
 scan = bcdseg.load().predict(source)
 print(scan, f"(scale from: {scan.spacing_from})")
-print("outline:", scan.save_dicom_seg(OUT / "outline.dcm", overwrite=True))  # without the patient's name, unless asked
+print("outline:", scan.save_dicom_seg(OUT / "outline.dcm", overwrite=True))  # without the patient's name by default
 print("report: ", scan.save_dicom_sr(OUT / "report.dcm", overwrite=True))
 
 written = pydicom.dcmread(OUT / "outline.dcm")

@@ -22,26 +22,26 @@ model = bcdseg.create("plain_cnn", classes=data.classes, size=64, decoder_channe
 
 
 class Mine(pl.LightningModule):
-    """Both losses of both heads; everything else is yours to change."""
+    """The losses of both heads; change anything else as you like."""
 
     def __init__(self) -> None:
         super().__init__()
         self.network, self.mask_loss = model.network, DiceCELoss(sigmoid=True)
 
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
-        """One batch."""
+        """Return the loss of one batch."""
         output, known = self.network(batch["image"]), batch["has_mask"]
         mask_loss = self.mask_loss(output.mask[known], batch["mask"][known])
         return mask_loss + 0.5 * cross_entropy(output.classes, batch["label"], ignore_index=-1)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Any optimiser of torch."""
+        """Return any optimiser of torch."""
         return torch.optim.AdamW(self.parameters(), lr=1e-3)
 
 
 loader = DataLoader(data.to_torch(model.preprocessing, classes=model.classes), batch_size=6, shuffle=True)
 quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-model.network.train()  # a model comes ready to predict
+model.network.train()  # a new model is in evaluation mode
 pl.Trainer(max_epochs=2, accelerator="cpu", **quiet).fit(Mine(), loader)
 
 model.network.eval()

@@ -31,9 +31,9 @@ def main() -> None:
     parser.add_argument("name", help="name of the folds, such as busi-v1")
     parser.add_argument("data", type=Path, help="folder of the data set")
     parser.add_argument("--resized", action="store_true", help="the pixels are not the released ones")
-    asked = parser.parse_args()
-    path = Path(frozen_folds.__file__).with_name(f"{asked.name}.json")
-    write_whole(path, content(asked.name, bcdseg.open_dataset(asked.data), asked.resized).encode())
+    options = parser.parse_args()
+    path = Path(frozen_folds.__file__).with_name(f"{options.name}.json")
+    write_whole(path, content(options.name, bcdseg.open_dataset(options.data), options.resized).encode())
     print(path)
 
 

@@ -5,7 +5,7 @@ Run from the repository's root, with a folder that contains OHIF's static build:
     npm pack @ohif/app && tar xzf ohif-app-*.tgz
     BCDSEG_PACS_PASSWORD=... python scripts/ohif.py package/dist --server http://127.0.0.1:8042/dicom-web --user reader
 
-OHIF reads DICOMweb from the address that it is served from, so the browser asks no other site and needs no CORS of the archive. The
+OHIF reads DICOMweb from the address that it is served from, so the browser uses no other site and needs no CORS of the archive. The
 page is isolated from other origins (COOP and COEP), which the viewer's threads need. For trials on one machine: it listens on the
 loopback only, and everyone who can reach it reads the archive as the given user. Only the standard library is needed.
 """
@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 DICOMWEB = "/dicom-web"
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
-PASSED_ON = ("Accept", "Content-Type", "Host")  # Orthanc builds the addresses in its answers from the host
+PASSED_ON = ("Accept", "Content-Type", "Host")  # Orthanc builds the addresses in its responses from the host
 PASSED_BACK = ("Content-Type", "Content-Encoding")
 TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".mjs": "text/javascript"}
 
@@ -62,7 +62,7 @@ CONFIGURATION = {
 
 
 class Viewer(ThreadingHTTPServer):
-    """A server of OHIF's files and of a DICOMweb server's answers.
+    """A server of OHIF's files that forwards requests to a DICOMweb server.
 
     Args:
         build: Folder of OHIF's static build.
@@ -87,15 +87,15 @@ class Viewer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The answer to one request."""
+    """Handler of one request."""
 
     server: Viewer
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Send a file of the viewer, or what the DICOMweb server answers."""
+        """Send a file of the viewer, or the response of the DICOMweb server."""
         if self.path.startswith(f"{DICOMWEB}/"):
-            self._ask_archive()
+            self._forward_to_archive()
         elif self.path == "/app-config.js":
             self._send(200, f"window.config = {json.dumps(CONFIGURATION)};".encode(), {"Content-Type": "text/javascript"})
         else:
@@ -107,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         kind = TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         self._send(200, path.read_bytes(), {"Content-Type": kind})
 
-    def _ask_archive(self) -> None:
+    def _forward_to_archive(self) -> None:
         target = self.server.server
         connect = HTTPSConnection if target.scheme == "https" else HTTPConnection
         connection = connect(target.hostname or "", target.port, timeout=60)
@@ -116,9 +116,9 @@ class Handler(BaseHTTPRequestHandler):
             headers["Authorization"] = self.server.login
         try:
             connection.request("GET", target.path + self.path.removeprefix(DICOMWEB), headers=headers)
-            answer = connection.getresponse()
-            back = {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
-            self._send(answer.status, answer.read(), back)
+            response = connection.getresponse()
+            back = {name: response.headers[name] for name in PASSED_BACK if name in response.headers}
+            self._send(response.status, response.read(), back)
         except OSError as error:
             self._send(502, f"The DICOMweb server can't be reached: {error}".encode(), {"Content-Type": "text/plain"})
         finally:

@@ -1,4 +1,4 @@
-"""A network whose truth is known: bright is lesion, and every scan is benign."""
+"""A network with known outputs: bright pixels are lesion, and every scan is benign."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Row = dict[str, str | int | float | None]
 
 
 def figures(scan: bcdseg.Prediction) -> Row:
-    """One row of the table: class, lesions, their area, and the probability of the class."""
+    """Return one row of the table: class, lesions, their area, and the probability of the class."""
     assert scan.mask is not None
     assert scan.label is not None
     probability = round(scan.probabilities[scan.label], 4)
@@ -24,7 +24,7 @@ def figures(scan: bcdseg.Prediction) -> Row:
 
 
 def read_table(model: str) -> list[Row]:
-    """The rows of a model, in the order of ``SCANS``."""
+    """Return the rows of a model, in the order of ``SCANS``."""
     with TABLE.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["model"] == model]
     kinds = {"lesions": int, "area_px": int, "probability": float}

@@ -1,4 +1,4 @@
-"""What all tests share: a small model, a drawn scan, and no network."""
+"""Common fixtures of the tests: a small model, a drawn scan, and no network."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ settings.load_profile("quick")
 
 @pytest.fixture(autouse=True)
 def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that would reach out to a network fails at once, on any machine."""
+    """Let a test that connects to a network fail immediately, on any machine."""
     resolve = socket.getaddrinfo
 
     def local(host: object, *args: object, **options: object) -> object:
         if host not in ("127.0.0.1", "localhost", "::1", None):
-            raise socket.gaierror(f"tests have no network, asked for {host}")
+            raise socket.gaierror(f"tests have no network, requested {host}")
         return resolve(host, *args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", local)
@@ -45,7 +45,7 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def small_model() -> bcdseg.Model:
-    """Random weights, quick to run; its answers mean nothing, their form does."""
+    """Return a model with random weights that is quick to run; its predictions are meaningless, but their form is right."""
     import torch
 
     torch.manual_seed(0)
@@ -58,7 +58,7 @@ def scan() -> NDArray[np.uint8]:
 
 
 class Ended(NamedTuple):
-    """What a program leaves when it ends."""
+    """Result of a program: its output and its exit status."""
 
     returncode: int | str | None
     stdout: str
@@ -67,7 +67,7 @@ class Ended(NamedTuple):
 
 @pytest.fixture
 def run_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Runs ``bcdseg ARGUMENTS`` as its entry point does, in this process: a new one takes seconds to import torch."""
+    """Return a function that runs ``bcdseg ARGUMENTS`` in this process, since a new one takes seconds to import torch."""
 
     def run(*arguments: object) -> Ended:
         from bcdseg.cli import main
@@ -83,7 +83,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 @pytest.fixture
 def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is known in this test alone; the library's own names are registered before."""
+    """Remove the names that a test registers after the test; the library's own names are registered before."""
     import bcdseg.data.opening
     import bcdseg.export.formats
     import bcdseg.runtimes.choice

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bcdseg
-from bcdseg.batch.worker import Asked, Worker, WorkerJob, WorkerResult
+from bcdseg.batch.worker import Worker, WorkerJob, WorkerOptions, WorkerResult
 
 
 class Fragile(Worker):
@@ -20,16 +20,16 @@ class Fragile(Worker):
 
 
 class Noted(Worker):
-    """A worker that writes down its node before each task, and may hold its tasks back.
+    """Worker that writes its node before each task, and may delay its tasks.
 
     It waits while the folder contains a file ``hold NODE``. After its second task it also waits for another node to write, if the
     folder contains ``wait for another``.
     """
 
-    def __init__(self, model: bcdseg.Model, asked: Asked, folder: str) -> None:
+    def __init__(self, model: bcdseg.Model, options: WorkerOptions, folder: str) -> None:
         import ray  # a process that tests the library sets Ray's variables before it imports it
 
-        super().__init__(model, asked)
+        super().__init__(model, options)
         self._folder, self._tasks = Path(folder), 0
         self._node = ray.get_runtime_context().get_node_id()
 

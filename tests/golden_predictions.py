@@ -1,4 +1,4 @@
-"""Predictions of the library for the tests of the static page: what goes in, and what the library makes of it, as JSON."""
+"""Predictions of the library for the tests of the static page: inputs and outputs as JSON."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def _pixels(image: Any) -> dict[str, Any]:
 
 
 def _smooth(size: tuple[int, int], sigma: float) -> Any:
-    """A map of blobs from 0 to 1, with some exact hundredths."""
+    """Return a map of blobs from 0 to 1, with some exact hundredths."""
     values = gaussian_filter(RANDOM.normal(size=size), sigma)
     spread = ((values - values.min()) / (values.max() - values.min())).astype(np.float32)
     return np.where(RANDOM.random(size) < 0.1, np.round(spread, 2), spread).astype(np.float32)
 
 
 def _images() -> dict[str, Any]:
-    """Scans of many kinds; each has a warning of its own, or none."""
+    """Return scans of many kinds; each has a warning of its own, or none."""
     scans = {path.stem: np.asarray(Image.open(path).convert("L").resize((210, 170))) for path in SAMPLES}
     speckle = np.clip(RANDOM.gamma(4, 25, (90, 130)), 0, 255).astype(np.uint8)
     first = next(iter(scans.values()))
@@ -70,7 +70,7 @@ def _images() -> dict[str, Any]:
 
 
 def lesions() -> list[dict[str, Any]]:
-    """Masks with their components and measurements."""
+    """Return masks with their components and measurements."""
     cases = []
     for number in range(24):
         size = (int(RANDOM.integers(20, 90)), int(RANDOM.integers(20, 90)))
@@ -95,7 +95,7 @@ def lesions() -> list[dict[str, Any]]:
 
 
 def appearances() -> list[dict[str, Any]]:
-    """Scans with outlines, and their lesions with the gray values in and around them: every descriptor is suggested for one."""
+    """Return scans with outlines, and their lesions with the gray values in and around them; every descriptor occurs."""
     cases = []
     for number, (pixels, mask) in enumerate([*_drawn_lesions(), *_sample_lesions()]):
         spacing = (None, 0.13)[number % 2]
@@ -116,7 +116,7 @@ def appearances() -> list[dict[str, Any]]:
 
 
 def _drawn_lesions() -> Iterator[tuple[Any, Any]]:
-    """Scans of tissue with lesions that are black, dark, bright, mixed, blurred, cut, small, huge, or many, and their masks."""
+    """Yield scans of tissue with black, dark, bright, mixed, blurred, cut, small, huge or many lesions, and their masks."""
     size = (240, 320)
     oval, columns = draw_ellipse(size, (90, 160), (30, 46)), np.arange(size[1])
     patchy = np.broadcast_to(np.where(columns // 18 % 2, 30.0, 120.0), size)
@@ -143,7 +143,7 @@ def _drawn_lesions() -> Iterator[tuple[Any, Any]]:
 
 
 def _sample_lesions() -> Iterator[tuple[Any, Any]]:
-    """Sample scans with the masks of radiologists, in several sizes."""
+    """Yield sample scans with the masks of radiologists, in several sizes."""
     data = bcdseg.open_dataset(bcdseg.sample_scans())
     for number, sample in enumerate(data.filter(label=["benign", "malignant"])):
         size = [round(side * (0.6, 1.0, 1.4)[number % 3]) for side in data.read(sample)[0].shape[1::-1]]
@@ -152,7 +152,7 @@ def _sample_lesions() -> Iterator[tuple[Any, Any]]:
 
 
 def refinements() -> list[dict[str, Any]]:
-    """Maps of the whole scan and of the window around the main outline, and what the library makes of both."""
+    """Return maps of the whole scan and of the window around the main outline, and the refined map of both."""
     preprocessing, cases = Preprocessing(resize="none", stride=1), []
     for number in range(24):
         size = (int(RANDOM.integers(40, 600)), int(RANDOM.integers(40, 300)))
@@ -176,7 +176,7 @@ def refinements() -> list[dict[str, Any]]:
 
 
 def predictions() -> list[dict[str, Any]]:
-    """Predictions by models with many kinds of rules."""
+    """Return predictions by models with many kinds of rules."""
     model = bcdseg.load("bus-multi")
     own = model.rules
     bare = Rules(threshold=0.35, min_lesion_share=0.003)
@@ -203,7 +203,7 @@ def predictions() -> list[dict[str, Any]]:
             steps = Postprocessing(rules=rules, classes=classes, no_lesion=negative, operating_point=chosen, model="made")
             made = steps(scan, [RegionOutput(probability, scores, None, float(image.shape[0] * image.shape[1]), None)])
             ruled = _Ruled(rules, classes, negative, model.training)
-            answer = facts(made, ruled, dicom=False) | {"priority": priority(made, ruled)._asdict()}  # type: ignore[arg-type]
+            prediction = facts(made, ruled, dicom=False) | {"priority": priority(made, ruled)._asdict()}  # type: ignore[arg-type]
             rows = table_rows([made], classes)
             cases.append(
                 {
@@ -214,12 +214,12 @@ def predictions() -> list[dict[str, Any]]:
                         "no_lesion": negative,
                         "trained": True,
                         "rules": asdict(rules),
-                        "points": answer["points"],
+                        "points": prediction["points"],
                     },
                     "probability": None if probability is None else _coded(probability),
                     "classes": list(made.probabilities.values()) or None,
                     "options": {"spacing": spacing, "point": chosen.name if chosen else None},
-                    "answer": answer,
+                    "prediction": prediction,
                     "levels": _coded(np.frombuffer(levels(made), np.uint8)),
                     "json": made.to_dict(),
                     "csv": csv_bytes(rows, classes).decode() if spacing is None else None,
@@ -229,21 +229,21 @@ def predictions() -> list[dict[str, Any]]:
 
 
 class _Ruled:
-    """What responses and priorities need of a model."""
+    """Attributes of a model that responses and priorities need."""
 
     def __init__(self, rules: Rules, classes: tuple[str, ...], no_lesion: str | None, training: Any) -> None:
         self.rules, self.classes, self.no_lesion, self.training = rules, classes, no_lesion, training
 
 
 def statistics() -> list[dict[str, Any]]:
-    """Images of many sizes with their statistics."""
+    """Return images of many sizes with their statistics."""
     sizes = [(16, 16), (470, 560), (160, 160), (90, 640), (703, 1017), (333, 970), (300, 1450)]
     images = [np.clip(_smooth(size, 3) * 200 + RANDOM.normal(0, 12, size), 0, 255).astype(np.uint8) for size in sizes]
     return [{**_pixels(image), "statistics": image_statistics(image).tolist()} for image in images]
 
 
 def inputs() -> list[dict[str, Any]]:
-    """Scans as they are padded for a model that keeps their size."""
+    """Return scans padded for a model that keeps their size."""
     cases = []
     for channels in (1, 3):
         image = RANDOM.integers(0, 255, (37, 50, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face Hub on loopback: just the calls that uploading and downloading a model make."""
+"""A stand-in for the Hugging Face Hub on the loopback, with the calls of uploading and downloading a model."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class _Hub(BaseHTTPRequestHandler):
         self._json({"success": True, "commitUrl": f"{address}/commit/{COMMIT}", "commitOid": COMMIT, "hookOutput": ""})
 
     def do_GET(self) -> None:
-        self._answer(with_body=True)
+        self._respond(with_body=True)
 
     def do_HEAD(self) -> None:
-        self._answer(with_body=False)
+        self._respond(with_body=False)
 
-    def _answer(self, *, with_body: bool) -> None:
+    def _respond(self, *, with_body: bool) -> None:
         if self.path.startswith("/api/models/"):
             files = self.repositories.get(self._repository())
             if files is None:
@@ -90,7 +90,7 @@ class _Hub(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Print nothing."""
 
 
 def _hash(content: bytes) -> str:
@@ -99,13 +99,13 @@ def _hash(content: bytes) -> str:
 
 @contextmanager
 def hub() -> Iterator[tuple[str, dict[str, dict[str, bytes]]]]:
-    """The address of a running stand-in, and what it holds."""
-    held: dict[str, dict[str, bytes]] = {}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (_Hub,), {"repositories": held}))
+    """Run a stand-in, and yield its address and its repositories."""
+    repositories: dict[str, dict[str, bytes]] = {}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (_Hub,), {"repositories": repositories}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", held
+        yield f"http://127.0.0.1:{server.server_port}", repositories
     finally:
         server.shutdown()
         thread.join()

@@ -1,4 +1,4 @@
-"""Saves of a model that are killed at their worst moments, each in a process of its own: killed.py FOLDER."""
+"""Saves of a model that are killed at critical moments, each in a process of its own: killed.py FOLDER."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ GAIN = {"normal": 0.5, "benign": 0.6, "malignant": 0.7}
 
 
 def scan(seed: int, label: str = "benign", size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:
-    """A scan (uint8) and its mask (bool); a normal one has no lesion. The same seed gives the same scan."""
+    """Return a scan (uint8) and its mask (bool); a normal one has no lesion. The same seed gives the same scan."""
     rng = np.random.default_rng((seed, CLASSES.index(label) if label in CLASSES else len(label)))
     height, width = size
     row, column = np.mgrid[:height, :width]
@@ -39,7 +39,7 @@ def save(path: Path, pixels: np.ndarray, **options: object) -> Path:
 def busi(
     folder: Path, counts: Mapping[str, int] | Sequence[int] = (2, 3, 3), *, flat: bool = False, second_mask: bool = True
 ) -> Path:
-    """BUSI as released: ``benign/benign (1).png``, ``benign (1)_mask.png``, and for the first benign a ``_mask_1.png``.
+    """Write BUSI as released: ``benign/benign (1).png``, ``benign (1)_mask.png``, and for the first benign a ``_mask_1.png``.
 
     Args:
         folder: Where to.
@@ -63,14 +63,14 @@ def busi(
 
 
 def zipped(folder: Path) -> bytes:
-    """A zip archive of a folder and the images in it."""
+    """Return a zip archive of a folder and the images in it."""
     return packed({path.relative_to(folder.parent).as_posix(): path.read_bytes() for path in folder.rglob("*.png")})
 
 
 def packed(files: Mapping[str, bytes]) -> bytes:
-    """A zip archive of files, by their names in it."""
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as file:
+    """Return a zip archive of files, by their names in it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in files.items():
             file.writestr(name, content)
-    return held.getvalue()
+    return buffer.getvalue()

@@ -18,7 +18,7 @@ def disc(size: tuple[int, int], centre: tuple[float, float], radius: float) -> n
 
 
 def made_case(seed: int, *, skill: float = 1.0, label: str | None = None, group: str | None = None) -> Case:
-    """A scan and what a model of some skill says of it."""
+    """Return the results of a scan for a model of some skill."""
     random = np.random.default_rng(seed)
     label = label or CLASSES[random.integers(3)]
     size = (48, 64)

@@ -1,4 +1,4 @@
-"""DICOM made by a script: ultrasound with a patient's name in it, regions, clips, any pixel format; the truth is known."""
+"""DICOM made by a script: ultrasound with a patient's name, regions, clips and any pixel format, with known ground truth."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IDENTIFIERS = (NAME, "Secret", PATIENT_ID, BIRTH, ACCESSION, STUDY_DATE)
 def region(
     box: tuple[int, int, int, int], delta: tuple[float, float] = (0.01, 0.01), *, data_type: int = 1, form: int = 1, units: int = 3
 ) -> Dataset:
-    """An ultrasound region: top, left, bottom, right (one past the last), cm per pixel down and across."""
+    """Return an ultrasound region: top, left, bottom, right (one past the last), cm per pixel down and across."""
     item = Dataset()
     item.RegionSpatialFormat, item.RegionDataType, item.RegionFlags = form, data_type, 0
     item.RegionLocationMinY0, item.RegionLocationMinX0 = box[0], box[1]
@@ -40,7 +40,7 @@ def region(
 def dicom(
     pixels: np.ndarray, *regions: Dataset, photometric: str | None = None, clip: bool = False, **elements: Any
 ) -> FileDataset:
-    """A data set of pixels: H x W, H x W x 3, or with frames first when it is a clip."""
+    """Return a data set of pixels: H x W, H x W x 3, or with frames first when it is a clip."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage if clip else UltrasoundImageStorage
@@ -72,14 +72,14 @@ def dicom(
 
 
 def content(made: Dataset) -> bytes:
-    """The bytes of its file."""
+    """Return the bytes of a data set's file."""
     buffer = io.BytesIO()
     made.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 
 def panicking_rle(pixels: np.ndarray) -> bytes:
-    """A file of 16 bits whose second RLE segment begins inside of the first: the decoder, written in Rust, panics."""
+    """Return a file of 16 bits whose second RLE segment starts inside of the first: the decoder, written in Rust, panics."""
     made = dicom(pixels.astype(np.uint16) * 257)
     made.compress(RLELossless, encoding_plugin="", generate_instance_uid=False)
     frame = bytearray(next(generate_frames(made.PixelData, number_of_frames=1)))
@@ -89,7 +89,7 @@ def panicking_rle(pixels: np.ndarray) -> bytes:
 
 
 def save(made: Dataset, path: Path) -> Path:
-    """Write it."""
+    """Write a data set to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content(made))
     return path

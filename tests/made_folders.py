@@ -14,13 +14,13 @@ PATIENTS = ("p1", "p1", "p2", "p3")
 
 
 def pictures(folder: Path, names: Sequence[str]) -> None:
-    """One scan of each name."""
+    """Write one scan of each name."""
     for seed, name in enumerate(names):
         save(folder / name, scan(seed)[0])
 
 
 def masks(folder: Path, names: Sequence[str]) -> None:
-    """The mask of each of these scans, as 0 and 1 or as black and white."""
+    """Write the mask of each of these scans, as 0 and 1 or as black and white."""
     for seed, name in enumerate(names):
         save(folder / name, scan(seed)[1])
 
@@ -30,7 +30,7 @@ def names(pattern: str = "{:03}.png", count: int = 4) -> list[str]:
 
 
 def write_table(path: Path, rows: Sequence[Sequence[object]]) -> Path:
-    """A CSV table, or an Excel one."""
+    """Write a CSV table, or an Excel one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".xlsx":
         from openpyxl import Workbook
@@ -45,16 +45,16 @@ def write_table(path: Path, rows: Sequence[Sequence[object]]) -> Path:
     return path
 
 
-def table_beside_folders(folder: Path, suffix: str = ".csv") -> Path:
-    """``images/``, ``masks/`` and a table ``patient,file,diagnosis`` of bare file names."""
+def table_next_to_folders(folder: Path, suffix: str = ".csv") -> Path:
+    """Write ``images/``, ``masks/`` and a table ``patient,file,diagnosis`` of bare file names."""
     pictures(folder / "images", names())
     masks(folder / "masks", names())
     rows = [("patient", "file", "diagnosis"), *zip(PATIENTS, names(), LABELS, strict=True)]
     return write_table(folder / f"scans{suffix}", rows)
 
 
-def table_beside_class_folders(folder: Path) -> Path:
-    """Folders of classes, and a table whose labels differ from them."""
+def table_next_to_class_folders(folder: Path) -> Path:
+    """Write folders of classes, and a table whose labels differ from them."""
     pictures(folder / "benign", names("a{}.png", 2))
     pictures(folder / "malignant", names("b{}.png", 2))
     files = ["benign/a1.png", "benign/a2.png", "malignant/b1.png", "malignant/b2.png"]
@@ -63,7 +63,7 @@ def table_beside_class_folders(folder: Path) -> Path:
 
 
 def nnunet(folder: Path, description: bool = True) -> Path:
-    """nnU-Net's raw folder, with or without its ``dataset.json``, and with a test part that has no truth."""
+    """Write nnU-Net's raw folder, with or without its ``dataset.json``, and with a test part that has no truth."""
     pictures(folder / "imagesTr", names("case_{:03}_0000.png"))
     for seed, name in enumerate(names("case_{:03}.png")):
         save(folder / "labelsTr" / name, scan(seed)[1].astype(np.uint8))
@@ -74,7 +74,7 @@ def nnunet(folder: Path, description: bool = True) -> Path:
 
 
 def two_folders(images: str, outlines: str) -> Callable[[Path], Path]:
-    """A folder of scans and one of masks, of these names."""
+    """Write a folder of scans and one of masks, of these names."""
 
     def make(folder: Path) -> Path:
         pictures(folder / images, names())
@@ -85,7 +85,7 @@ def two_folders(images: str, outlines: str) -> Callable[[Path], Path]:
 
 
 def class_and_kind(folder: Path) -> Path:
-    """``benign_images/ benign_masks/ malignant_images/ malignant_masks/``."""
+    """Write ``benign_images/ benign_masks/ malignant_images/ malignant_masks/``."""
     for label in ("benign", "malignant"):
         pictures(folder / f"{label}_images", names())
         masks(folder / f"{label}_masks", names())
@@ -93,21 +93,21 @@ def class_and_kind(folder: Path) -> Path:
 
 
 def two_views(folder: Path) -> Path:
-    """Two folders of scans whose files have the same names: views or machines, not classes."""
+    """Write two folders of scans whose files have the same names: views or machines, not classes."""
     pictures(folder / "longitudinal", names())
     pictures(folder / "transverse", names())
     return folder
 
 
 def spelled(folder: Path) -> Path:
-    """``Benign/`` and ``benign/``, ``Fälle`` composed and decomposed."""
+    """Write ``Benign/`` and ``benign/``, ``Fälle`` composed and decomposed."""
     labels = ("Benign", "benign", "F\u00e4lle", "Fa\u0308lle")
     pictures(folder / "scans", names())
     return write_table(folder / "scans.csv", [("image", "label"), *zip(names("scans/{:03}.png"), labels, strict=True)])
 
 
 def arrays(folder: Path) -> Path:
-    """``X/`` and ``Y/`` of ``.npy`` files."""
+    """Write ``X/`` and ``Y/`` of ``.npy`` files."""
     for seed, name in enumerate(names("{}.npy")):
         for place, array in (("X", scan(seed)[0]), ("Y", scan(seed)[1].astype(np.int64))):
             (folder / place).mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def endless_jpeg() -> bytes:
-    """A progressive JPEG of 25 million pixels in 5,000 passes: some 300 kilobytes that take a decoder minutes."""
+    """Return a progressive JPEG of 25 million pixels in 5,000 passes: some 300 kilobytes that take a decoder minutes."""
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((4800, 5200), np.uint8)).save(buffer, "JPEG", progressive=True, quality=5)
     whole = buffer.getvalue()

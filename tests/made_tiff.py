@@ -12,7 +12,7 @@ STRIP_OFFSETS, LONG, LONG8 = 273, 4, 16
 
 
 def far_strips() -> bytes:
-    """A BigTIFF whose pixels begin at byte 2^63."""
+    """Return a BigTIFF whose pixels start at byte 2^63."""
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(buffer, "TIFF", big_tiff=True)
     whole = bytearray(buffer.getvalue())

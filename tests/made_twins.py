@@ -1,4 +1,4 @@
-"""Made scans that resemble no other, and the ways in which one scan becomes a twin of itself."""
+"""Made scans that resemble no other, and changes that turn a scan into a near-duplicate."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Twin = Callable[[Gray, Random], Gray]
 
 
 def scan(seed: int, height: int = 256, width: int = 256) -> Gray:
-    """Speckle over layers of tissue, with one dark lesion and its shadow."""
+    """Draw speckle over layers of tissue, with one dark lesion and its shadow."""
     return scan_and_lesion(seed, height, width)[0]
 
 
 def scan_and_lesion(seed: int, height: int = 256, width: int = 256) -> tuple[Gray, NDArray[np.bool_]]:
-    """A made scan and the outline of its lesion."""
+    """Return a made scan and the outline of its lesion."""
     random = np.random.default_rng(seed)
     row, column = np.mgrid[:height, :width] / np.array([height, width])[:, None, None]
     wave = gaussian_filter(random.normal(size=width), width / 12, mode="wrap") * width / 40
@@ -41,7 +41,7 @@ def scan_and_lesion(seed: int, height: int = 256, width: int = 256) -> tuple[Gra
 
 
 def text_over(gray: Gray, *lines: str) -> Gray:
-    """What a scanner writes around a picture."""
+    """Draw the text of a scanner around a picture."""
     image = Image.fromarray(gray)
     draw = ImageDraw.Draw(image)
     for number, line in enumerate(lines):
@@ -113,18 +113,18 @@ KINDS: dict[str, Twin] = {
     "text": _text,
     "recompressed": _recompressed,
 }
-"""How a scan becomes a twin of itself, by name."""
+"""Changes that turn a scan into a near-duplicate, by name."""
 
 
 def twin(gray: Gray, kinds: tuple[str, ...], random: Random) -> Gray:
-    """The scan after one kind of change or several, one after the other."""
+    """Return the scan after one kind of change or several, one after the other."""
     for kind in kinds:
         gray = KINDS[kind](gray, random)
     return gray
 
 
 def write(folder: Path, pictures: dict[str, Gray], labels: dict[str, str] | None = None) -> list[Sample]:
-    """Samples of pictures that are written into a folder."""
+    """Write pictures into a folder, and return their samples."""
     samples = []
     for name, picture in pictures.items():
         path = folder / name

@@ -30,7 +30,7 @@ def free_port() -> int:
 
 
 class Orthanc:
-    """A server that can be killed and started again with the same storage."""
+    """Server that can be killed and started again with the same storage."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.port, self.dicom_port = free_port(), free_port()
@@ -61,7 +61,7 @@ class Orthanc:
         end = time.monotonic() + 60
         while True:
             try:
-                if self.ask("GET", "/system").ok:
+                if self.request("GET", "/system").ok:
                     return self
             except requests.ConnectionError:
                 pass
@@ -71,32 +71,33 @@ class Orthanc:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """End it at once, as a power loss would."""
+        """End it immediately, as a power loss would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
 
-    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Send a request to Orthanc's own API, which knows nothing of DICOMweb."""
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Send a request to Orthanc's own API, which is separate from DICOMweb."""
         return requests.request(method, f"http://127.0.0.1:{self.port}{path}", auth=(USER, PASSWORD), timeout=30, **options)
 
     def store(self, content: bytes) -> None:
-        self.ask("POST", "/instances", data=content).raise_for_status()
+        self.request("POST", "/instances", data=content).raise_for_status()
 
     def instances(self) -> dict[str, bytes]:
         """Return the file of each stored instance by its SOP instance UID."""
-        stored = self.ask("GET", "/instances?expand").json()
-        return {one["MainDicomTags"]["SOPInstanceUID"]: self.ask("GET", f"/instances/{one['ID']}/file").content for one in stored}
+        stored = self.request("GET", "/instances?expand").json()
+        files = {one["MainDicomTags"]["SOPInstanceUID"]: f"/instances/{one['ID']}/file" for one in stored}
+        return {uid: self.request("GET", path).content for uid, path in files.items()}
 
 
 class Proxy:
-    """A proxy before a server on the loopback.
+    """Proxy before a server on the loopback.
 
     Args:
         port: Port of the server.
         encryption: Context for https; Debian's Orthanc 1.10.1 ends with a segmentation fault on its first encrypted request.
-        severs: Whether the connection is severed when the answer to a POST comes back.
+        severs: Whether the connection is severed when the response to a POST comes back.
     """
 
     def __init__(self, port: int, *, encryption: ssl.SSLContext | None = None, severs: bool = False) -> None:
@@ -123,10 +124,10 @@ class Proxy:
             with client, socket.create_connection(("127.0.0.1", self.target)) as server:
                 posted = threading.Event()
                 threading.Thread(target=self._pass_requests, args=(client, server, posted), daemon=True).start()
-                while answer := server.recv(65536):
-                    if self.severs and posted.is_set() and answer.startswith(b"HTTP/1.1 200"):
+                while response := server.recv(65536):
+                    if self.severs and posted.is_set() and response.startswith(b"HTTP/1.1 200"):
                         break
-                    client.sendall(answer)
+                    client.sendall(response)
                 client.shutdown(socket.SHUT_RDWR)
         except OSError:
             client.close()

@@ -1,4 +1,4 @@
-"""The page's side of its server: what it sends and receives."""
+"""Client of the page's server: the requests of the page."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ ORIGIN = "http://127.0.0.1:8765"
 
 
 class Page:
-    """A page's side of the talk."""
+    """Client of the page's server."""
 
     def __init__(self, client: TestClient) -> None:
         self.client = client
-        self.told = client.post("/api/session").json()
-        self.root = f"/api/{self.told['token']}"
+        self.session = client.post("/api/session").json()
+        self.root = f"/api/{self.session['token']}"
 
     def add(self, file: bytes, name: str = "scan.png") -> list[dict[str, str]]:
         reply = self.client.post(f"{self.root}/scans", params={"name": name}, content=file)
         assert reply.status_code == 200, reply.text
         return reply.json()["scans"]
 
-    def get(self, scan: dict[str, str], what: str, **asked: object) -> Any:
-        return self.client.get(f"{self.root}/scans/{scan['id']}/{what}", params=asked)
+    def get(self, scan: dict[str, str], what: str, **options: object) -> Any:
+        return self.client.get(f"{self.root}/scans/{scan['id']}/{what}", params=options)
 
-    def answer(self, scan: dict[str, str], **asked: object) -> dict[str, Any]:
-        reply = self.get(scan, "answer", **asked)
+    def prediction(self, scan: dict[str, str], **options: object) -> dict[str, Any]:
+        reply = self.get(scan, "prediction", **options)
         assert reply.status_code == 200, reply.text
         return reply.json()
 

@@ -33,7 +33,7 @@ def _own_methods(kind: type) -> list[tuple[str, Any]]:
 
 
 def _signature(value: Any) -> str:
-    """Return the names, kinds and defaults of the parameters; annotations are mypy's affair."""
+    """Return the names, kinds and defaults of the parameters; mypy checks the annotations."""
     signature = inspect.signature(value)
     bare = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
     return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))

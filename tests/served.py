@@ -36,10 +36,10 @@ class Response(NamedTuple):
         return found
 
 
-def ask(port: int, method: str, path: str, body: bytes | None = None, kind: str = "", **headers: str) -> Response:
+def send_request(port: int, method: str, path: str, body: bytes | None = None, kind: str = "", **headers: str) -> Response:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        with suppress(BrokenPipeError, ConnectionResetError):  # answered and closed before all was sent
+        with suppress(BrokenPipeError, ConnectionResetError):  # the response came and the connection was closed before all was sent
             connection.request(method, path, body, {"Content-Type": kind, **headers} if kind else headers)
         response = connection.getresponse()
         return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
@@ -48,7 +48,7 @@ def ask(port: int, method: str, path: str, body: bytes | None = None, kind: str 
 
 
 def form(content: bytes, name: str = "scan.png") -> tuple[bytes, str]:
-    """A form with one file, and its content type."""
+    """Return a form with one file, and its content type."""
     head = f'--mark\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
     return head + content + b"\r\n--mark--\r\n", "multipart/form-data; boundary=mark"
 
@@ -59,7 +59,7 @@ def serving(model: bcdseg.Model, *, allowed_hosts: Sequence[str] = (), **limits:
     thread = threading.Thread(target=running.run)
     thread.start()
     try:
-        while ask(running.port, "GET", "/ready").json["state"] == "warming":
+        while send_request(running.port, "GET", "/ready").json["state"] == "warming":
             pass
         yield running.port
     finally:
@@ -68,7 +68,7 @@ def serving(model: bcdseg.Model, *, allowed_hosts: Sequence[str] = (), **limits:
 
 
 class Server:
-    """``bcdseg serve`` as a user starts it."""
+    """Process of ``bcdseg serve``, started as by a user."""
 
     def __init__(self, model: Path, folder: Path, *, port: int = 0, options: Sequence[str] = ()) -> None:
         self.log = folder / f"log-{time.monotonic_ns()}.txt"
@@ -77,7 +77,7 @@ class Server:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=surroundings)
         self.port = self._wait(self._announced)
-        self._wait(lambda: ask(self.port, "GET", "/ready").status == 200)
+        self._wait(lambda: send_request(self.port, "GET", "/ready").status == 200)
 
     def end(self, how: signal.Signals) -> int:
         self.process.send_signal(how)

@@ -15,7 +15,7 @@ AT = 3
 
 
 def stopping(number: int) -> Callable[[OutputFolder, Result], tuple[Result, list[str]]]:
-    """``OutputFolder.add`` that sends this process a signal at the third scan."""
+    """Replace ``OutputFolder.add`` by a function that sends this process a signal at the third scan."""
     if number == signal.SIGINT:
         signal.signal(number, signal.default_int_handler)  # shells have what they start in the background ignore it
     add, calls = OutputFolder.add, []

@@ -1,4 +1,4 @@
-"""A server whose model never comes back from a scan: stuck_server.py MODEL prints the port."""
+"""A server whose model never returns from a scan: stuck_server.py MODEL prints the port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that is killed at random moments, CHAOS_KILLS times or twice, and that lacks room, rights, memory or the right time."""
+"""Work that is killed at random moments, CHAOS_KILLS times or twice, or that lacks disk space, rights or memory."""
 
 from __future__ import annotations
 

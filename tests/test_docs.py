@@ -1,4 +1,4 @@
-"""What README, docs and examples show runs as it stands there."""
+"""Code in README, docs and examples runs unchanged."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ QUICKER: dict[str, dict[str, str]] = {
     "docs/how-to/recipes.md": {'"mobilenet_v2"': '"plain_cnn"'},
     "docs/how-to/fine-tune.md": {"bcdseg.load()": 'bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=64)'},
 }
-"""What would take long, and what the tests put in its place. Each must still be on the page."""
+"""Slow code and its replacement in the tests. Each must still be on the page."""
 
 LEAVES: dict[str, Callable[[Path, Names], bool]] = {
     "README.md": lambda here, names: (
@@ -86,14 +86,15 @@ LEAVES: dict[str, Callable[[Path, Names], bool]] = {
     "docs/how-to/train.md": lambda here, _: (here / "runs" / "light" / "curves.png").is_file(),
     "docs/reference/dicom.md": lambda here, _: (here / "report.dcm").is_file(),
 }
-"""What must be there when a page has run, where running alone proves little."""
+"""Files that must exist after a page has run."""
 
 
 @pytest.fixture(scope="module")
 def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data of the names that the pages use, made once; and one cache, so that what was found on them is found once."""
+    """Make data with the names that the pages use once, with one cache of results."""
     folder = tmp_path_factory.mktemp("made")
     busi(folder / "Dataset_BUSI_with_GT", (8, 8, 8))
+    (folder / "my-scans").symlink_to(folder / "Dataset_BUSI_with_GT")
     pixels = draw_scan(0)
     made_dicom.save(made_dicom.dicom(pixels, made_dicom.region((0, 0, *pixels.shape))), folder / "scan.dcm")
     frames = np.stack([draw_scan(seed) for seed in range(4)])
@@ -104,7 +105,7 @@ def made_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, with the data beside."""
+    """Work in an empty folder, with a link to the data."""
     for source in made_data.iterdir():
         if source.name != "cache":
             (tmp_path / source.name).symlink_to(source)
@@ -112,7 +113,7 @@ def here(made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setenv("BCDSEG_CACHE", str(made_data / "cache"))
     monkeypatch.setattr("bcdseg.evaluation.plots.style.DPI", 40)  # all pictures are drawn, small
     for name in ("BCDSEG_BUSI_URL", "BCDSEG_DATA_MIRROR"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9/none.zip")  # nobody answers there
+        monkeypatch.setenv(name, "http://127.0.0.1:9/none.zip")  # nothing listens there
     return tmp_path
 
 
@@ -154,7 +155,7 @@ def run_notebook(path: Path) -> None:
 
 
 def run_cell(code: str, name: str, names: Names) -> object:
-    """Run the statements of a cell; the value of the last one, where it is an expression."""
+    """Run the statements of a cell, and return the value of the last one, where it is an expression."""
     import ast
 
     tree = ast.parse(code, name)

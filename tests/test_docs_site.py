@@ -1,4 +1,4 @@
-"""What the build of the documentation refuses, and that the reference tells of what is there."""
+"""Build of the documentation: its checks, and the completeness of the reference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return hooks
 
 
-def test_the_reference_tells_of_every_public_name(hooks: ModuleType) -> None:
+def test_the_reference_documents_every_public_name(hooks: ModuleType) -> None:
     pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "reference").glob("*.md")]
     documented = {name for page in pages for name in hooks.DOCUMENTED.findall(page)}
     assert hooks.undocumented(documented) == set()
@@ -53,7 +53,7 @@ def test_the_generated_parts_hold_what_they_are_made_of(hooks: ModuleType) -> No
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_a_public_record_tells_of_its_fields_and_of_no_others(name: str) -> None:
+def test_a_public_record_documents_its_fields_and_no_others(name: str) -> None:
     kind = getattr(bcdseg, name)
     section = re.search(r"\nAttributes:\n((?: +.*\n?)+)", inspect.getdoc(kind) or "")
     documented = re.findall(r"^    (\w+):", section[1], re.MULTILINE) if section else []

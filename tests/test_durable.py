@@ -1,4 +1,4 @@
-"""What a power loss leaves: a model of a disk that has what was flushed, and nothing else."""
+"""Files after a power loss, by a model of a disk that contains flushed data only."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the 
 
 
 class Disk:
-    """A disk with the contents of files and the names in folders as they were last flushed.
+    """Disk with the contents of files and the names in folders at their last flush.
 
-    A file that gets its final name must have been flushed before, since a system may write names earlier than asked.
+    A file that gets its final name must have been flushed before, since a system may write names early.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +42,7 @@ class Disk:
         monkeypatch.setattr(Path, "replace", check)
 
     def read(self, path: Path, below: Path) -> bytes:
-        """Return a file as it is after a power loss; ``below`` is a folder that was on the disk before."""
+        """Return the content of a file after a power loss; ``below`` is a folder that was on the disk before."""
         inode = below.stat().st_ino
         for part in path.relative_to(below).parts:
             inode = self._names[inode][part]

@@ -52,7 +52,7 @@ print(json.dumps({"refused": refused, "warnings": [[one.category.__name__, str(o
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder that the package is installed in."""
+    """Install the package, and return its folder."""
     source, target = tmp_path_factory.mktemp("source") / "plugin", tmp_path_factory.mktemp("site")
     shutil.copytree(HERE / "plugin", source)
     options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check", "--target", target]

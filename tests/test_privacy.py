@@ -19,7 +19,7 @@ ALL = ["openvino", "int8", "fit", "evaluate", "small.onnx", "small.xml", "app", 
 
 
 def _python(home: Path, *arguments: str, **variables: str) -> str:
-    """What a Python prints that has an empty home, and none of the variables that this process has set."""
+    """Return the output of a Python process with an empty home, without the variables of this process."""
     home.mkdir(exist_ok=True)
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     surroundings = {**kept, "HOME": str(home), "PYTHONPATH": str(TESTS), **variables}

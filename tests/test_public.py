@@ -1,4 +1,4 @@
-"""What is public, and what importing it costs."""
+"""Public names, and the modules that their import loads."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ def test_public_names_are_pinned() -> None:
     assert set(bcdseg.__all__) == PUBLIC
 
 
-def test_every_public_name_exists_and_says_what_it_is() -> None:
+def test_every_public_name_exists_and_has_a_docstring() -> None:
     for name in PUBLIC - {"__version__"}:
         assert getattr(bcdseg, name).__doc__, name
 
 
 def test_no_public_name_is_that_of_a_module_or_folder() -> None:
-    rooms = {path.stem for path in Path(bcdseg.__file__).parent.iterdir() if not path.name.startswith("__")}
-    assert {"errors"} == rooms & PUBLIC  # importing a room would put it in the place of the function
+    modules = {path.stem for path in Path(bcdseg.__file__).parent.iterdir() if not path.name.startswith("__")}
+    assert {"errors"} == modules & PUBLIC  # importing a module would replace the function of that name
 
 
 def test_importing_the_library_imports_nothing_heavy() -> None:
@@ -124,5 +124,5 @@ def _python(code: str) -> str:
 
 
 def test_public_signatures_are_those_that_are_listed() -> None:
-    """A change here is one that users notice: deprecate first, then run ``python tests/public_api.py``."""
+    """Detect changes that users notice: deprecate first, then run ``python tests/public_api.py``."""
     assert public_api() == LIST.read_text(encoding="utf-8").splitlines()

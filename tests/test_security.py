@@ -1,4 +1,4 @@
-"""The limits that the page about security states are those of the code, and what is said of the dependencies can be shown."""
+"""The page about security states the limits of the code, and true statements about the dependencies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCRIPT = ROOT / "scripts" / "supply_chain.py"
 
 
 def row(name: str) -> list[str]:
-    """The cells of a row of the page's tables, after its name."""
+    """Return the cells of a row of the page's tables, after its name."""
     (line,) = (line for line in PAGE.splitlines() if line.startswith(f"| {name} |"))
     return [cell.strip() for cell in line.split("|")[2:-1]]
 
@@ -50,7 +50,7 @@ def test_limits_of_the_servers() -> None:
     expected = {
         "Bytes of an upload": ([serve.max_mb], [page.file_bytes / 1e6]),
         "Pixels of a scan": ([serve.max_megapixels], [page.pixels / 1e6]),
-        "Requests at once": ([serve.queue, 429], [page.at_once]),
+        "Simultaneous requests": ([serve.queue, 429], [page.parallel]),
         "Connections, and those from which new ones get 503": (
             [serve.connections, 2 * serve.connections, 503],
             [page.connections, 2 * page.connections, 503],

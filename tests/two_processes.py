@@ -28,7 +28,7 @@ TOGETHER: dict[str, Any] = {
 
 
 def start() -> bcdseg.Model:
-    """A model without dropout, which draws other numbers in each process."""
+    """Return a model without dropout, which draws other numbers in each process."""
     made = model(dropout=0)
     for module in made.network.modules():
         if isinstance(module, nn.Dropout2d):
@@ -37,7 +37,7 @@ def start() -> bcdseg.Model:
 
 
 def normed(rank: int, world: int) -> list[Tensor]:
-    """Output, running statistics and gradients of batch norms over the scans that fall to a process."""
+    """Return output, running statistics and gradients of batch norms over the scans of a process."""
     torch.manual_seed(1)
     layers = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), BatchNormAct2d(3), nn.BatchNorm2d(3, momentum=None)).double()
     images = torch.randn(5, 2, 6, 6, dtype=torch.float64) + 3

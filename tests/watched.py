@@ -1,4 +1,4 @@
-"""The library's main paths in a process of their own, whose network calls are refused and written down.
+"""The library's main functions in a process of their own, whose network calls are refused and recorded.
 
 Run as ``python watched.py RECORD FOLDER``. Every look-up, connection, fork and child process becomes a line of JSON in RECORD;
 it is appended to the file, so that those of forked processes are there too.
@@ -24,7 +24,7 @@ CHILDREN = ("os.fork", "os.forkpty")
 
 
 def watch(record: Path) -> None:
-    """Write down each attempt to reach another machine, and refuse it; write down each fork."""
+    """Record each attempt to reach another machine, and refuse it; record each fork."""
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         reaches_out = event in WATCHED and not WATCHED[event](args)
@@ -42,7 +42,7 @@ def watch(record: Path) -> None:
 
 
 def run(folder: Path) -> list[str]:
-    """Go through everything that a user does with a scan, and name what was done."""
+    """Run the main functions of the library on a scan, and name each of them."""
     import io
 
     import numpy as np
@@ -88,7 +88,7 @@ def run(folder: Path) -> list[str]:
     with TestClient(create_app(ModelStore([str(saved)])), base_url=origin, headers={"origin": origin}) as page:
         token = page.post("/api/session").json()["token"]
         (scan,) = page.post(f"/api/{token}/scans", params={"name": "scan.png"}, content=image.getvalue()).json()["scans"]
-        assert page.get(f"/api/{token}/scans/{scan['id']}/answer").status_code == 200
+        assert page.get(f"/api/{token}/scans/{scan['id']}/prediction").status_code == 200
         done.append("app")
     with TestClient(create_server(bcdseg.load(saved)), base_url=origin) as server:
         while server.get("/ready").status_code != 200:

@@ -1,4 +1,4 @@
-"""An example that does without torch and without the library."""
+"""Run of an example that imports neither torch nor the library."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ BANNED = ("torch", "bcdseg")
 
 
 def run_without(example: Path, *arguments: Path) -> list[str]:
-    """The lines that it prints, where it has imported neither."""
+    """Return the lines that a script prints, and check that it has imported neither."""
     argv = ["", *map(str, arguments)]
     code = (
         f"import runpy, sys; sys.argv = {argv!r}; runpy.run_path({str(example)!r});"
         f"print([name for name in {BANNED!r} if name in sys.modules])"
     )
-    *said, imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    *lines, imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
     assert imported == "[]"
-    return said
+    return lines

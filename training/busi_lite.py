@@ -2,8 +2,8 @@
 
     python training/busi_lite.py BUSI256 BUSI_NATIVE WORK bcdseg/model/weights/busi-lite
 
-Trains one network a fold and measures them on what they have not seen; trains the network to be released on everything but the
-sample scans; writes its folder, its card made of the reports. A stopped run resumes. Needs the extras ``train`` and
+The script trains one network per fold and measures each on its test part. It then trains the released network on everything but the
+sample scans, and writes its folder with a card from the reports. A stopped run resumes. It needs the extras ``train`` and
 ``imagenet-lite``, and Python 3.11.
 """
 
@@ -13,8 +13,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from calibration import blind_answers, calibrated
-from card import words
+from calibration import calibrated, results_on_test_parts
+from card import card_content
 from cross_validate import cross_validate
 from out_of_fold import REPORT, REPORT_NATIVE, measure, networks
 from recipe import train
@@ -29,11 +29,11 @@ NAME, ENCODER, WEIGHTS = "busi-lite", "tu-tf_efficientnet_lite0", "imagenet"
 
 
 def release(scans: Scans, native: Dataset, work: Path) -> Model:
-    """Train the released network, and give it its rules and its card."""
+    """Train the released network, and add its rules and its card."""
     parts = scans.release()
     trained = train(ENCODER, WEIGHTS, parts, work / "release", seed=0)
-    model = calibrated(trained, list(blind_answers(scans, networks(work)).values()))
-    card = words(scans, work / REPORT / "report.json", work / REPORT_NATIVE / "report.json")
+    model = calibrated(trained, list(results_on_test_parts(scans, networks(work)).values()))
+    card = card_content(scans, work / REPORT / "report.json", work / REPORT_NATIVE / "report.json")
     card |= {"name": NAME, "seen": remember_scans(*parts)}
     ids = {sample.id for part in parts for sample in part}
     images = describe_training_images(native.select([sample.id for sample in native if sample.id in ids]))
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
     parser.add_argument("native", type=Path, help="the same scans at their own size")
-    parser.add_argument("work", type=Path, help="where the runs are kept")
+    parser.add_argument("work", type=Path, help="folder of the runs")
     parser.add_argument("out", type=Path, help="the model's folder")
     options = parser.parse_args()
     scans, native, work = open_scans(options.data), bcdseg.open_dataset(options.native), options.work / ENCODER

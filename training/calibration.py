@@ -1,4 +1,4 @@
-"""Temperature and confidence threshold, from what networks say of scans that they are blind to: of more scans than a tenth."""
+"""Temperature and confidence threshold, fitted to the results of networks on test parts: more scans than one validation part."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from bcdseg import Model
 from bcdseg.evaluation.calibrate import class_results, fit_rules, with_rules
 from bcdseg.evaluation.results_table import Cases
 
-Answers = Mapping[int, Cases]
+Results = Mapping[int, Cases]
 
 
-def blind_answers(scans: Scans, models: Mapping[int, Model]) -> Answers:
-    """What the network of each fold says of its test part."""
+def results_on_test_parts(scans: Scans, models: Mapping[int, Model]) -> Results:
+    """Return the class results of the network of each fold on its test part."""
     return {fold: class_results(model, scans.fold(fold)[2]) for fold, model in models.items()}
 
 
-def calibrated_by_others(scans: Scans, models: Mapping[int, Model]) -> dict[int, Model]:
-    """Each fold's network, with the rules that the answers in all other folds ask for; a single one stays as it is."""
-    answers = blind_answers(scans, models)
-    others = {fold: [answers[other] for other in models if other != fold] for fold in models}
+def calibrated_by_other_folds(scans: Scans, models: Mapping[int, Model]) -> dict[int, Model]:
+    """Return each fold's network with rules fitted to the results of all other folds; a single network is returned unchanged."""
+    results = results_on_test_parts(scans, models)
+    others = {fold: [results[other] for other in models if other != fold] for fold in models}
     return {fold: calibrated(model, others[fold]) if others[fold] else model for fold, model in models.items()}
 
 
-def calibrated(model: Model, answers: Sequence[Cases]) -> Model:
-    """A copy with the rules that these answers, of networks made in the same way, ask for."""
-    logits = np.concatenate([one.logits for one in answers])
-    labels = np.concatenate([one.labels for one in answers])
+def calibrated(model: Model, results: Sequence[Cases]) -> Model:
+    """Return a copy with rules fitted to the results of networks that were trained in the same way."""
+    logits = np.concatenate([one.logits for one in results])
+    labels = np.concatenate([one.labels for one in results])
     return with_rules(model, **fit_rules(logits, labels))

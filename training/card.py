@@ -1,4 +1,4 @@
-"""What the bundled model's card says: the words of ``card.toml``, the figures of the reports."""
+"""Content of the bundled model's card: the text of ``card.toml``, the figures of the reports."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from scans import Scans
 
 from bcdseg.training.config import from_toml
 
-WORDS = Path(__file__).parent / "card.toml"
+TEXT = Path(__file__).parent / "card.toml"
 
 
-def words(scans: Scans, report: Path, native: Path) -> dict[str, Any]:
-    """All that the card says beyond what the model itself knows."""
-    card: dict[str, Any] = from_toml(WORDS.read_text(encoding="utf-8"))
+def card_content(scans: Scans, report: Path, native: Path) -> dict[str, Any]:
+    """Return the content of the card apart from the model's own configuration."""
+    card: dict[str, Any] = from_toml(TEXT.read_text(encoding="utf-8"))
     measured = json.loads(report.read_text(encoding="utf-8"))["dataset"]
     counts = {**measured["classes"], "all": measured["scans"], "dropped": scans.dropped, "kept": len(scans.all)}
     card |= {name: card[name].format(**counts) for name in ("data", "measured on")}

@@ -1,4 +1,4 @@
-"""Train one network a fold, each blind to its own test part: what they say there is what a report may be made of.
+"""Train one network per fold, each without its own test part, so that a report can be made of all test parts.
 
     python training/cross_validate.py BUSI256 WORK --encoder tu-tf_efficientnet_lite0 --weights imagenet
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from options import parser_for_one
+from options import encoder_parser
 from recipe import train
 from scans import FOLDS, Scans, open_scans
 
@@ -18,18 +18,18 @@ from scans import FOLDS, Scans, open_scans
 def cross_validate(
     scans: Scans, encoder: str, weights: str | None, folder: Path, folds: Sequence[int] = range(FOLDS), precision: str = "auto"
 ) -> None:
-    """One network a fold, in ``folder/fold-0`` and on."""
+    """Train one network per fold, in ``folder/fold-0`` and so on."""
     for number in folds:
-        learned_from, chosen_by, _ = scans.fold(number)
-        train(encoder, weights, (learned_from, chosen_by), folder / f"fold-{number}", seed=number, precision=precision)
+        train_part, val, _ = scans.fold(number)
+        train(encoder, weights, (train_part, val), folder / f"fold-{number}", seed=number, precision=precision)
 
 
 def main() -> None:
-    asked = parser_for_one(__doc__)
-    asked.add_argument("--weights", help="'imagenet', or nothing for an encoder that starts from random weights")
-    asked.add_argument("--folds", type=int, nargs="*", default=range(FOLDS), help="which of them, by default all")
-    asked.add_argument("--precision", default="auto", help="bf16 is faster on some CPUs, for encoders without depthwise layers")
-    options = asked.parse_args()
+    parser = encoder_parser(__doc__)
+    parser.add_argument("--weights", help="'imagenet', or nothing for an encoder that starts from random weights")
+    parser.add_argument("--folds", type=int, nargs="*", default=range(FOLDS), help="numbers of the folds, by default all")
+    parser.add_argument("--precision", default="auto", help="bf16 is faster on some CPUs, for encoders without depthwise layers")
+    options = parser.parse_args()
     folder = options.work / options.encoder
     cross_validate(open_scans(options.data), options.encoder, options.weights, folder, options.folds, options.precision)
 

@@ -1,9 +1,9 @@
-"""One table of all encoders that ``cross_validate.py`` was run for: what each gives and costs, measured on the same folds.
+"""One table of all encoders that ``cross_validate.py`` was run for: figures and costs of each, measured on the same folds.
 
     python training/encoders.py BUSI256 WORK [--folds 0 1] [--against tu-tf_efficientnet_lite0] > table.md
 
-An encoder is left out of which not all these folds were trained. Times are of the machine that it runs on. With ``--against`` it
-also says how far each of the others is from that one, on the same draws of the same scans.
+An encoder is left out if some of these folds were not trained with it. Times are those of the machine that runs the script. With
+``--against``, the script also prints the difference of each other encoder from that one, on the same draws of the same scans.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from options import parser
+from options import comparison_parser
 from out_of_fold import measure, networks
 from recipe import MODEL
 from reports import figures
@@ -25,13 +25,13 @@ COMPARED = ("dice", "missed_scan_rate", "false_lesion_rate", "accuracy", "balanc
 
 
 def column(scans: Scans, folder: Path, folds: list[int]) -> tuple[Evaluation, dict[str, str]]:
-    """How an encoder was measured; what it gives and costs, a row each."""
+    """Return the evaluation of an encoder, and its figures and costs by the title of their row."""
     with tempfile.TemporaryDirectory() as made:
         out = Path(made) / "report"
         found = measure(scans, folder, out, folds=folds)
-        gives = figures(out / "report.json")
+        measured = figures(out / "report.json")
     model = networks(folder, folds[:1])[folds[0]]
-    return found, gives | {
+    return found, measured | {
         "parameters": f"{parameters(model) / 1e6:.1f} million",
         "GFLOPs": f"{gflops(model):.2f}",
         "ms a scan, torch": f"{seconds_per_scan(model, scans.fold(0)[2]) * 1000:.0f}",
@@ -39,25 +39,25 @@ def column(scans: Scans, folder: Path, folds: list[int]) -> tuple[Evaluation, di
 
 
 def differences(found: Mapping[str, Evaluation], base: str) -> Iterator[str]:
-    """A line for each other encoder and measure."""
+    """Yield one line for each other encoder and measure."""
     for name in (other for other in found if other != base):
         compared = found[name].compare(found[base])
         yield from ("", *(f"- {compared.sentence(measure)}" for measure in COMPARED))
 
 
 def main() -> None:
-    asked = parser(__doc__)
-    asked.add_argument("--against", help="the encoder that the others are compared with")
-    asked.add_argument("--folds", type=int, nargs="*", default=list(range(FOLDS)), help="which of them, by default all")
-    options = asked.parse_args()
+    parser = comparison_parser(__doc__)
+    parser.add_argument("--against", help="the encoder that the others are compared with")
+    parser.add_argument("--folds", type=int, nargs="*", default=list(range(FOLDS)), help="numbers of the folds, by default all")
+    options = parser.parse_args()
     scans = open_scans(options.data)
     trained = [
         one for one in sorted(options.work.iterdir()) if all((one / f"fold-{fold}" / MODEL).is_dir() for fold in options.folds)
     ]
     if not trained:
-        asked.error(f"{options.work}: holds no encoder of which all of these folds were trained. cross_validate.py trains them.")
+        parser.error(f"{options.work}: contains no encoder that was trained on all of these folds. cross_validate.py trains them.")
     if options.against and options.against not in {folder.name for folder in trained}:
-        asked.error(f"--against {options.against}: not all of these folds were trained with it.")
+        parser.error(f"--against {options.against}: not all of these folds were trained with it.")
     measured = {folder.name: column(scans, folder, options.folds) for folder in trained}
     columns = {name: rows for name, (_, rows) in measured.items()}
     print("| |", " | ".join(columns), "|")

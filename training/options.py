@@ -1,4 +1,4 @@
-"""What the scripts of a comparison are asked."""
+"""Command-line arguments of the scripts of a comparison."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import argparse
 from pathlib import Path
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Where the scans are, and where the runs are kept."""
-    asked = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("data", type=Path, help="busi256, every scan at 256x256")
-    asked.add_argument("work", type=Path, help="where the runs are kept")
-    return asked
+def comparison_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the folder of the scans and the folder of the runs."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="busi256, every scan at 256x256")
+    parser.add_argument("work", type=Path, help="folder of the runs")
+    return parser
 
 
-def parser_for_one(description: str | None) -> argparse.ArgumentParser:
-    """The same, and which encoder."""
-    asked = parser(description)
-    asked.add_argument("--encoder", default="tu-tf_efficientnet_lite0")
-    return asked
+def encoder_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the same parser with an option for the encoder."""
+    parser = comparison_parser(description)
+    parser.add_argument("--encoder", default="tu-tf_efficientnet_lite0")
+    return parser

@@ -1,4 +1,4 @@
-"""How a network of the comparison is made: trained mostly on small scans, which is cheap, then on larger ones; answers between."""
+"""Training of a network of the comparison: mostly on small scans, which is cheap, then on larger ones; prediction in between."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stage:
 
     Attributes:
         size: Height and width.
-        epochs: Times that every scan is seen.
+        epochs: Number of epochs.
         lr: Highest learning rate.
     """
 
@@ -31,14 +31,14 @@ class Stage:
 
 
 STAGES = (Stage(128, 30, 1.5e-3), Stage(192, 12, 5e-4))
-SIZE = 160  # at which it answers: somewhat smaller than it has learned at it classifies better, and costs less
-THRESHOLD = 0.25  # of a pixel's probability, which the class gates: what is surely normal has no outline
+SIZE = 160  # input size of prediction: somewhat below that of training, classification is better and cheaper
+THRESHOLD = 0.25  # of a pixel's probability after the gate, which suppresses outlines on normal scans
 
 
 def train(
     encoder: str, weights: str | None, parts: tuple[Dataset, Dataset], out: Path, *, seed: int, precision: str = "auto"
 ) -> Model:
-    """One network through all stages; each begins with the best epoch of the one before. A stopped run resumes."""
+    """Train one network in all stages; each starts from the best epoch of the stage before. A stopped run resumes."""
     model = bcdseg.create(encoder, classes=CLASSES, weights=weights, size=STAGES[0].size)
     warnings.simplefilter("ignore", bcdseg.errors.LeakWarning)  # a later stage trains on the scans of the one before, on purpose
     for stage in STAGES:
@@ -55,21 +55,21 @@ def train(
             pictures=False,
         )
         model = run.model
-    model = _answering(model, *parts)
+    model = _for_prediction(model, *parts)
     model.save(out / MODEL, overwrite=True)
     return model
 
 
 def resized(model: Model, size: int) -> Model:
-    """A copy that sees scans at another height and width."""
+    """Return a copy with another height and width of the input."""
     preprocessing = replace(model.preprocessing, size=(size, size))
     return Model(copy.deepcopy(model.network), preprocessing, model.rules, training=model.training, name=model.name)
 
 
-def _answering(model: Model, learned_from: Dataset, chosen_by: Dataset) -> Model:
-    """What was trained, with the size, the gate and the rules that it answers with."""
+def _for_prediction(model: Model, train_part: Dataset, val: Dataset) -> Model:
+    """Return a trained model with the input size, the gate and the rules of prediction."""
     model = resized(model, SIZE)
     model.network.config = replace(model.network.config, gated=True)
-    smallest = round(smallest_lesion(learned_from) / 2, 4)  # smaller components are removed
+    smallest = round(smallest_lesion(train_part) / 2, 4)  # smaller components are removed
     model.rules = replace(model.rules, threshold=THRESHOLD, min_lesion_share=smallest)
-    return bcdseg.calibrate(model, chosen_by)
+    return bcdseg.calibrate(model, val)

@@ -33,7 +33,7 @@ REPORTED = (
 
 
 def figures(report: Path, names: Sequence[str] = REPORTED) -> dict[str, str]:
-    """Titles and values with their intervals, from a ``report.json``."""
+    """Return titles and values with their intervals from a ``report.json``."""
     measures = {one["name"]: one for one in json.loads(report.read_text(encoding="utf-8"))["measures"]}
     return {measures[name]["title"]: _shown(measures[name]) for name in names}
 

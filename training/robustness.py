@@ -1,9 +1,10 @@
-"""What is left of the figures when scans get worse, each scan answered by the network that is blind to it.
+"""Figures on degraded scans, each scan predicted by the network that was not trained on it.
 
     python training/robustness.py BUSI256 WORK --encoder tu-tf_efficientnet_lite0 > table.md
 
-Every degradation of ``bcdseg.measure_robustness`` at its middle strength, the same for each network of ``cross_validate.py``. The
-first row has 95 % intervals; the others have the difference from it, with an interval of the same draws (paired).
+Every degradation of ``bcdseg.measure_robustness`` is applied at its middle strength, the same for each network of
+``cross_validate.py``. The first row has 95 % intervals; the others have the difference from it, with an interval of the same draws
+(paired).
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from zlib import crc32
 
-from calibration import calibrated_by_others
-from options import parser_for_one
+from calibration import calibrated_by_other_folds
+from options import encoder_parser
 from out_of_fold import networks
 from scans import Scans, open_scans
 
@@ -30,7 +31,7 @@ REPORTED = ("dice", "false_lesion_rate", "balanced_accuracy", "roc_auc/malignant
 
 
 def changes() -> Iterator[tuple[str, Change | None]]:
-    """What is done to scans, and how it is called."""
+    """Yield the name of each change of the scans, and the change."""
     yield "as they are", None
     for kind in CORRUPTIONS.values():
         strength = kind.strengths[len(kind.strengths) // 2]
@@ -46,16 +47,15 @@ def _change(name: str, strength: float) -> Change:
 
 
 def measured(scans: Scans, models: Mapping[int, Model], change: Change | None) -> Cases:
-    """The answers of all folds."""
+    """Return the results of all folds."""
     cases = [result.case for fold, model in models.items() for result in predict_cases(model, scans.fold(fold)[2], change=change)]
     return table_of(cases, classes=models[0].classes, no_lesion=models[0].no_lesion)
 
 
 def main() -> None:
-    asked = parser_for_one(__doc__)
-    options = asked.parse_args()
+    options = encoder_parser(__doc__).parse_args()
     scans = open_scans(options.data)
-    models = calibrated_by_others(scans, networks(options.work / options.encoder))
+    models = calibrated_by_other_folds(scans, networks(options.work / options.encoder))
     for number, (name, change) in enumerate(changes()):
         table = measured(scans, models, change)
         measures = tuple(measure for measure in all_measures(table) if measure.name in REPORTED)

@@ -1,4 +1,4 @@
-"""The scans that networks are compared on: BUSI, audited, in folds that share no copy of a scan."""
+"""Scans of the comparison: BUSI, audited, in folds that share no copy of a scan."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Scans:
-    """BUSI as it is used here.
+    """The audited scans of BUSI.
 
     Attributes:
         all: Every scan but those whose copies carry two labels, with the audit's groups.
         measured: The ids to measure on: one scan of each group of copies.
-        shown: The groups of the scans in ``data/sample``: people try the released model on them.
-        dropped: How many scans carry two labels.
+        shown: The groups of the scans in ``data/sample``, on which users try the released model.
+        dropped: Number of scans with two labels, which are left out.
     """
 
     all: Dataset
@@ -32,17 +32,17 @@ class Scans:
     dropped: int
 
     def fold(self, number: int) -> tuple[Dataset, Dataset, Dataset]:
-        """What a fold trains on, chooses its epoch by, and is measured on."""
+        """Return the training, validation and test part of a fold."""
         train, test = bcdseg.folds(self.all, FOLDS, duplicates=())[number]  # copies are groups already
         return *_with_validation(train), test.select([name for name in test.ids if name in self.measured])
 
     def release(self) -> tuple[Dataset, Dataset]:
-        """What a released model trains on and chooses its epoch by: all but the groups that are shown."""
+        """Return the training and validation part of a released model: all scans but the groups that are shown."""
         return _with_validation(self.all.select([one.id for one in self.all if _group(one) not in self.shown]))
 
 
 def open_scans(folder: Path) -> Scans:
-    """Audit BUSI, leave out what carries two labels, and put copies into one group."""
+    """Audit BUSI, leave out scans with two labels, and put copies into one group."""
     data = bcdseg.open_dataset(folder)
     found = bcdseg.audit(data)
     kept = data.apply_audit(found)
@@ -62,6 +62,6 @@ def _with_validation(data: Dataset) -> tuple[Dataset, Dataset]:
 
 
 def smallest_lesion(data: Dataset) -> float:
-    """Its area, as a share of its scan."""
+    """Return the area of the smallest lesion as a fraction of its scan."""
     masks = (read_mask(one.masks, read_image(one.image).shape[:2]) for one in data if one.masks)
     return min(float(mask.mean()) for mask in masks if mask.any())

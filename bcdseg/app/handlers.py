@@ -79,7 +79,7 @@ def remove_scan(state: AppState, request: Request) -> Response:
     return Response(status_code=204)
 
 
-def answer(state: AppState, request: Request) -> Response:
+def prediction_of(state: AppState, request: Request) -> Response:
     """Return the prediction of a scan as JSON."""
     session, scan, options = state.session(request), state.scan(request), predict_request(state, request)
     model = state.predictions.models.get(options.model)
@@ -94,7 +94,7 @@ def answer(state: AppState, request: Request) -> Response:
 
 
 def image(state: AppState, request: Request) -> Response:
-    """Return the scan as it was read, without what the machine wrote around its scan areas."""
+    """Return the scan, without burned-in annotations outside its scan areas."""
     return Response(png_bytes(Image.fromarray(to_uint8(state.predict(request).image))), media_type="image/png")
 
 
@@ -141,7 +141,7 @@ def card(state: AppState, request: Request) -> Response:
 def take_report(state: AppState, request: Request, content: bytes) -> Response:
     """Store an uploaded report in the session."""
     if not content.lstrip()[:15].lower().startswith(b"<!doctype html"):
-        raise InputError("This is no report: choose the report.html that bcdseg evaluate wrote.")
+        raise InputError("This is not a report: choose the report.html that bcdseg evaluate wrote.")
     state.session(request).report = content
     return Response(status_code=204)
 

@@ -20,9 +20,9 @@ class Limits:
         frames: Frames of one clip; a longer one is subsampled to each n-th frame.
         scans: Scans of one session.
         session_bytes: Bytes of all files of one session.
-        sessions: Sessions at once; the least recently used one is closed for a new one.
+        sessions: Simultaneous sessions; the least recently used one is closed for a new one.
         idle_seconds: Seconds without a request after which a session is closed.
-        at_once: Predictions that run in parallel.
+        parallel: Predictions that run in parallel.
         read_seconds: Longest processor time for a file to be decoded; after it the process that decodes it is ended.
         passing_seconds: Longest time that may pass until a file is decoded.
         arriving_bytes: Bytes of all unfinished uploads, which are in memory.
@@ -37,11 +37,11 @@ class Limits:
     file_bytes: int = 64 * MEGA
     pixels: int = 25_000_000
     frames: int = 40
-    scans: int = 200
+    scans: int = 500
     session_bytes: int = 256 * MEGA
     sessions: int = 8
     idle_seconds: float = 3600.0
-    at_once: int = 2
+    parallel: int = 2
     read_seconds: float = 30.0
     passing_seconds: float = 90.0
     arriving_bytes: int = 256 * MEGA

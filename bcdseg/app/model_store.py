@@ -16,7 +16,7 @@ from bcdseg.model.registry import load, model_names
 class ModelStore:
     """Models by the names that the page shows, first those given at the start, then the bundled ones.
 
-    The given models are loaded at once, so that a wrong name is reported before the page opens.
+    The given models are loaded immediately, so that a wrong name is reported before the page opens.
     """
 
     def __init__(self, names: Sequence[str] = (), *, device: str = "auto") -> None:

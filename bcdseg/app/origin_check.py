@@ -44,6 +44,6 @@ class CheckOrigin:
 def _is_own(headers: Headers) -> bool:
     try:
         origin = urlsplit(headers.get("origin", "")).netloc
-    except ValueError:  # an origin that is no URL
+    except ValueError:  # the origin isn't a URL
         return False
     return origin.lower() == headers.get("host", "").lower()

@@ -49,7 +49,7 @@ def facts(prediction: Prediction, model: Model, *, dicom: bool) -> dict[str, Any
 
 
 def edges(mask: Mask) -> list[int]:
-    """Return the flat indices where a mask's runs begin and end, row by row: the page fills from each first one up to the next."""
+    """Return the flat indices where a mask's runs start and end, row by row: the page fills from each start up to the next end."""
     flat = np.concatenate(([False], mask.ravel(), [False]))
     places: list[int] = np.flatnonzero(flat[1:] != flat[:-1]).tolist()
     return places
@@ -117,6 +117,6 @@ def _segmentation(prediction: Prediction, scan: UploadedScan) -> bytes:
 DOWNLOADS = {
     "mask.png": Download("_mask.png", "image/png", _mask),
     "overlay.png": Download("_overlay.png", "image/png", _overlay),
-    "answer.json": Download(".json", "application/json", _facts),
+    "prediction.json": Download(".json", "application/json", _facts),
     "outline.dcm": Download("_seg.dcm", "application/dicom", _segmentation),
 }

@@ -58,9 +58,9 @@ def create_app(
     """
     limits = limits or Limits()
     time = {"seconds": limits.read_seconds, "passing": limits.passing_seconds}
-    readers = ReaderPool(limits.at_once, **time, most_pixels=limits.pixels)
+    readers = ReaderPool(limits.parallel, **time, most_pixels=limits.pixels)
     predictions = PredictionCache(models, readers, most_pixels=limits.pixels, kept_pixels=limits.kept_pixels)
-    in_parallel = anyio.CapacityLimiter(limits.at_once)
+    in_parallel = anyio.CapacityLimiter(limits.parallel)
     state = AppState(Sessions(limits), predictions, limits, corrections, reader, in_parallel)
     bodies = Bodies(seconds=limits.arrival_seconds, stall_seconds=limits.stall_seconds, bytes_together=limits.arriving_bytes)
 
@@ -94,7 +94,7 @@ def create_app(
         Route("/api/{token}/samples/{sample}", handle(handlers.take_sample), methods=["POST"]),
         Route("/api/{token}/scans", receive(handlers.take_scan, limits.file_bytes), methods=["POST"]),
         Route(scan, handle(handlers.remove_scan), methods=["DELETE"]),
-        Route(f"{scan}/answer", handle(handlers.answer)),
+        Route(f"{scan}/prediction", handle(handlers.prediction_of)),
         Route(f"{scan}/image.png", handle(handlers.image)),
         Route(f"{scan}/levels", handle(handlers.level_map)),
         Route(f"{scan}/heat.png", handle(handlers.heat)),

@@ -105,7 +105,7 @@ def open_page(
 
 
 def _user() -> str:
-    """Return the name of the user of this computer, if the system knows a printable one."""
+    """Return the name of the user of this computer, if the system has a printable one."""
     try:
         return check_reader(getpass.getuser())
     except (OSError, KeyError, ImportError, InputError):

@@ -81,7 +81,7 @@ def write_static_page(model: Model, folder: Path, *, onnxruntime_web: Path = DIS
 
     Raises:
         ModelNotFoundError: onnxruntime-web is not in its folder.
-        OutputExistsError: The folder exists, and is no page or may not be replaced.
+        OutputExistsError: The folder exists, and is not a page or may not be replaced.
         ParityError: The outputs of the exported model differ too much from the model's.
     """
     folder = folder.resolve()

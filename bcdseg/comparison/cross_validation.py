@@ -81,7 +81,7 @@ class CrossValidation:
 
     def _values(self, measure: str) -> list[float]:
         if measure not in self.by_fold:
-            raise OptionError(f"{measure!r}: is no measure of this cross-validation; it has {', '.join(self.by_fold)}.")
+            raise OptionError(f"{measure!r}: is not a measure of this cross-validation; it has {', '.join(self.by_fold)}.")
         return [value for value in self.by_fold[measure] if value is not None]
 
     def _rows(self) -> list[tuple[str, ...]]:

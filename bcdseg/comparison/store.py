@@ -116,16 +116,16 @@ def load_result(folder: Path) -> FoldResult | None:
     """Read a fold's result, or return None when the fold is not finished."""
     if not (folder / RESULT).exists():
         return None
-    held = read_json(folder / RESULT, FORMAT, VERSION)
+    content = read_json(folder / RESULT, FORMAT, VERSION)
     try:
-        rows = [_case(row) for row in held["cases"]]
+        rows = [_case(row) for row in content["cases"]]
         return FoldResult(
-            number=held["number"],
-            best_epoch=held["best_epoch"],
-            epochs=held["epochs"],
-            best_score=held["best_score"],
-            cost=Cost(**held["cost"]),
-            cases=table_of(rows, classes=held["classes"], no_lesion=held["no_lesion"]),
+            number=content["number"],
+            best_epoch=content["best_epoch"],
+            epochs=content["epochs"],
+            best_score=content["best_score"],
+            cost=Cost(**content["cost"]),
+            cases=table_of(rows, classes=content["classes"], no_lesion=content["no_lesion"]),
         )
     except (KeyError, TypeError) as error:
         raise _damaged(folder / RESULT, repr(error)) from error
@@ -159,12 +159,13 @@ def keep_settings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> No
 def read_json(path: Path, format: str | None = None, version: int | None = None) -> Any:
     """Read a JSON object that a benchmark wrote."""
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _damaged(path, str(error)) from error
-    if not isinstance(held, dict) or (format is not None and (held.get("format"), held.get("version")) != (format, version)):
-        raise _damaged(path, f"it is no {format} of version {version}")
-    return held
+    found = (content.get("format"), content.get("version")) if isinstance(content, dict) else None
+    if found is None or (format is not None and found != (format, version)):
+        raise _damaged(path, f"it is not a {format} of version {version}")
+    return content
 
 
 def _case(row: dict[str, Any]) -> Case:

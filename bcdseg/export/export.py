@@ -80,7 +80,7 @@ def _chosen(path: Path, name: str | None, precision: str) -> tuple[str, Format]:
         name = next((each for each, format in FORMATS.items() if format.suffix == path.suffix), None)
     if name is None or name not in FORMATS:
         known = ", ".join(f"{name} ({each.suffix})" for name, each in FORMATS.items())
-        raise OptionError(f"{path}: of which format? Choose a suffix, or format= one of {known}.")
+        raise OptionError(f"{path}: the format is missing. Choose a suffix, or format= one of {known}.")
     chosen = FORMATS[name]
     if path.suffix != chosen.suffix:
         raise OptionError(f"{path}: a file of format {name} ends in {chosen.suffix}.")

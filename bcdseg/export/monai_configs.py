@@ -110,7 +110,7 @@ def _after(subject: Subject) -> list[dict[str, Any]]:
     if masks:
         steps += [
             {"_target_": "AsDiscreted", "keys": MASK, "threshold": subject.rules.threshold},
-            {"_target_": "Lambdad", "keys": MASK, "func": _without_specks(subject.rules.min_lesion_share)},
+            {"_target_": "Lambdad", "keys": MASK, "func": _without_small_components(subject.rules.min_lesion_share)},
             *([_apart(subject)] if has_candidates(subject) else []),
             *(_saved(name) for name in (MASK, *([CANDIDATE] if has_candidates(subject) else []))),
         ]
@@ -134,7 +134,7 @@ def has_candidates(subject: Subject) -> bool:
 
 
 def _apart(subject: Subject) -> dict[str, Any]:
-    """Return the transform that splits the mask in two, of which one is empty: findings and candidates."""
+    """Return the transform that splits the mask into findings and candidates; one of them is empty."""
     config = subject.network.config
     negative = config.classes.index(str(config.no_lesion))
     found = f"(1 - data['{CLASSES}'][{negative}] >= {subject.rules.presence_threshold})"
@@ -158,7 +158,7 @@ def _saved(name: str) -> dict[str, Any]:
     }
 
 
-def _without_specks(share: float) -> str:
+def _without_small_components(share: float) -> str:
     return f"$lambda mask: RemoveSmallObjects(min_size=max(1, math.ceil({share} * mask.numel())), connectivity=2)(mask)"
 
 

@@ -170,7 +170,7 @@ def _check_same(models: Sequence[Model], facts: str) -> None:
     values = {model.name: getattr(model.preprocessing, facts) for model in models}
     if len({getattr(model.preprocessing, facts) for model in models}) > 1:
         each = "; ".join(f"{name} {value!r}" for name, value in values.items())
-        raise OptionError(f"The members of an ensemble must see scans at the same {facts}: {each}.")
+        raise OptionError(f"The members of an ensemble must preprocess scans with the same {facts}: {each}.")
 
 
 def _rules(each: Sequence[Rules]) -> Rules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,13 +135,13 @@ class Model:
             spacing: Millimetres per pixel, one number or (vertical, horizontal), for measurements in millimetres; by default the
                 spacing in the DICOM file.
             threshold: Mask probability from which a pixel is outlined; by default the model's threshold.
-            batch_size: Number of scans, or of their windows, that the network processes at once; by default 1 on a CPU, where more
-                is slower, else 16.
+            batch_size: Number of scans, or of their windows, per batch of the network; by default 1 on a CPU, where more is slower,
+                else 16.
             on_error: Handling of scans that can't be predicted, in a stream: ``"raise"`` raises the error, ``"keep"`` yields a
                 ``Failure`` in place of the prediction.
             explain: Whether to add a heat map (Grad-CAM) of a class: True for the predicted class, or the name of a class. It about
                 doubles the time, and takes some extra seconds once. It is a coarse hint and not evidence.
-            operating_point: Name of one of ``rules.operating_points`` that chooses the class. The probabilities don't change; a
+            operating_point: Name in ``rules.operating_points`` of the one that chooses the class. The probabilities don't change; a
                 warning reports that another class is the most probable one.
             frames: Frames of a clip: ``"all"``, or n for each n-th frame, starting from the first.
             identity: Use of DICOM output and pictures: ``"pacs"`` keeps patient, study and UIDs in the files of ``save_dicom_seg``
@@ -150,7 +151,7 @@ class Model:
             mode: Inference mode: ``"whole"`` resizes each scan to the size of the network input, ``"tiles"`` runs a sliding window
                 of that size at native resolution, for mammograms and panoramic scans; ``"auto"`` is ``"tiles"`` for scans of more
                 than 2,048 pixels in height or width. Docs: how-to/large-images.md.
-            tiles: Settings of the sliding window; by default ``Tiles()``.
+            tiles: Settings of the sliding window, in the other two modes; by default ``Tiles()``.
             tta: Test-time augmentation: ``"flip"`` adds the mirrored scan, ``"full"`` also 0.9 and 0.8 of its size. The outputs are
                 averaged, and ``spread`` and ``entropy`` measure their disagreement. Prediction takes 2 and 6 times as long.
 
@@ -161,6 +162,12 @@ class Model:
             OptionError: An option is not possible; the message lists the choices.
         """
         self._check_options(on_error=on_error, mode=mode, tta=tta, batch_size=batch_size, frames=frames, explain=explain)
+        if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, Real)):
+            raise OptionError(f"threshold={threshold!r} is not possible: choose a number between 0 and 1.")
+        if tiles is not None and mode == WHOLE:
+            raise OptionError(
+                "tiles= sets the sliding window, which mode='whole' does not use: give mode='tiles' or mode='auto' too."
+            )
         identity = choose_identity(identity, keep_identifiers)
         config, views = self.config, VIEWS[tta]
         members = len(config.members) if isinstance(config, EnsembleConfig) else 1

@@ -136,7 +136,7 @@ def _header(file: BinaryIO, size: int, path: Path) -> tuple[dict[str, Any], int]
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: is truncated or damaged, its header is not valid JSON ({error}).") from error
     if not isinstance(header, dict):
-        raise ModelFileError(f"{path}: is not a safetensors file, its header is no object.")
+        raise ModelFileError(f"{path}: is not a safetensors file, its header is not an object.")
     return header, size - LENGTH - length
 
 

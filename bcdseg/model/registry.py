@@ -12,7 +12,7 @@ from typing import Any
 from bcdseg import __version__
 from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.data.preprocessing import Preprocessing
-from bcdseg.errors import ModelFileError, ModelNotFoundError
+from bcdseg.errors import ModelFileError, ModelNotFoundError, OptionError
 from bcdseg.files import restore
 from bcdseg.inference.rules import Rules
 from bcdseg.model.model import Model
@@ -74,7 +74,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: is damaged, not valid JSON ({error}).") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise ModelFileError(f"{path}: is another program's; a bcdseg model says format {FORMAT!r} there.")
+        raise ModelFileError(f"{path}: belongs to another program; a bcdseg model has the format {FORMAT!r} there.")
     version = config.get("format_version")
     if type(version) is not int or version < 1:
         raise ModelFileError(f"{path}: has the format version {version!r}, which no bcdseg ever wrote.")
@@ -147,7 +147,10 @@ def load(
     Raises:
         ModelNotFoundError: There is no such model.
         ModelFileError: The model is damaged, or was saved by another program or a newer version of the library.
+        OptionError: ``name`` is neither a text nor a path.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise OptionError(f"name={name!r}: is neither the name of a model ({', '.join(model_names())}) nor the path of its folder.")
     folder, shown = _folder_of(os.fspath(name))
     return load_model(folder, name=shown, device=device, runtime=runtime, precision=precision, calibrate_on=calibrate_on)
 
@@ -201,16 +204,19 @@ def model_names() -> tuple[str, ...]:
 
 
 KINDS = ("contents", "fingerprints", "groups")
-UNKNOWN = "unknown"
+UNKNOWN, VALIDATION = "unknown", "validation"
 
 
 def joint_training_overlap(models: Iterable[Model], also: Mapping[str, Sequence[str]] | None = None) -> dict[str, list[str]]:
     """Return the union of the training-scan hashes of models, in ``training["seen"]``, and of other hashes.
 
-    The names of trained models without hashes are under ``unknown``, as their training scans can't be excluded. The result is empty
-    without trained models and other hashes.
+    The names of trained models without hashes are under ``unknown``, as their training scans can't be excluded. Scans under
+    ``validation`` are those that chose a model and trained none. The result is empty without trained models and other hashes.
     """
     trained = [model for model in models if model.training]
     each = [model.training.get("seen", {UNKNOWN: [model.name]}) for model in trained] + ([also] if also else [])
-    kinds = [*KINDS, *([UNKNOWN] if any(UNKNOWN in seen for seen in each) else [])]
-    return {kind: sorted({one for seen in each for one in seen.get(kind, ())}) for kind in kinds} if each else {}
+    kinds = [*KINDS, *(kind for kind in (VALIDATION, UNKNOWN) if any(kind in seen for seen in each))]
+    joint = {kind: {one for seen in each for one in seen.get(kind, ())} for kind in kinds} if each else {}
+    if VALIDATION in joint:
+        joint[VALIDATION] -= {one for seen in each for one in {*seen.get("contents", ())} - {*seen.get(VALIDATION, ())}}
+    return {kind: sorted(hashes) for kind, hashes in joint.items()}

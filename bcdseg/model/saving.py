@@ -102,7 +102,7 @@ def write_card(model: Model) -> str:
         if content := training.get(title):
             parts.append(_section(title.capitalize(), _render(content)))
     if not training:
-        parts.append(_section("Training", "This model was not trained: its answers mean nothing."))
+        parts.append(_section("Training", "This model was not trained: its predictions mean nothing."))
     return "\n".join(parts)
 
 

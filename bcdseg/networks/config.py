@@ -121,7 +121,7 @@ class Member:
     Attributes:
         network: Configuration of the network.
         mean: Mean of each channel, which is subtracted from intensities of 0 to 1.
-        std: Standard deviation of each channel, by which the difference is divided.
+        std: Standard deviation of each channel; the difference is divided by it.
         temperature: Divisor of the member's class logits before the softmax.
     """
 
@@ -233,7 +233,7 @@ def check_encoder(name: Any) -> None:
     if not isinstance(name, str) or not ENCODER_NAME.fullmatch(name):
         raise OptionError(
             f"encoder={str(name)[:MOST_CHARACTERS]!r} is not the name of an encoder: letters, digits, '_', '-' and '.' only. "
-            "Weights are downloaded or read from a file when weights=... asks for them, never because of a name."
+            "Weights are downloaded or read from a file when weights=... requests them, never because of a name."
         )
 
 

@@ -102,7 +102,7 @@ class CustomEncoder(nn.Module):
 
 
 def registered_name(module: nn.Module) -> str:
-    """Return the registered name of the class of an encoder module, or a name that says that it isn't registered."""
+    """Return the registered name of the class of an encoder module, or a name that marks it as not registered."""
     names = [name for name, encoder in ENCODERS.items() if encoder is type(module)]
     return names[0] if names else UNREGISTERED + type(module).__name__
 

@@ -46,11 +46,11 @@ def never_destroy_in_children(owner: Any) -> None:
     _natives.add(owner)
 
 
-def _begin_child() -> None:
+def _initialise_child() -> None:
     _lost.update(_started)
     for owner in _natives:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))  # a list of references would be cleared when the interpreter exits
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_child)
+    os.register_at_fork(after_in_child=_initialise_child)

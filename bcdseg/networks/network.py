@@ -47,7 +47,7 @@ class Network(nn.Module):
 
     @property
     def stride(self) -> int:
-        """Number of which height and width of an input must be multiples."""
+        """Height and width of an input must be multiples of this number."""
         # A dilated encoder has a smaller output stride, but its decoder still upsamples by the whole factor.
         return 32
 
@@ -225,7 +225,7 @@ class Ensemble(nn.Module):
 
     @property
     def stride(self) -> int:
-        """Number of which height and width of an input must be multiples."""
+        """Height and width of an input must be multiples of this number."""
         return max(int(member.stride) for member in self.members)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor) -> Output:

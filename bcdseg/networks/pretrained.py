@@ -48,7 +48,7 @@ def load_pretrained(encoder: nn.Module, name: str, weights: str | Path) -> None:
     Raises:
         ModelNotFoundError: The file or folder is missing.
         ModelFileError: The file is damaged, or its weights don't fit the encoder.
-        OptionError: The encoder is a user's own, and ImageNet weights are asked for.
+        OptionError: The encoder is a user's own, and ImageNet weights are requested.
         WeightsUnavailableError: The ImageNet weights could not be downloaded.
     """
     from_imagenet = str(weights) == "imagenet"

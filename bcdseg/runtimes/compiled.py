@@ -29,7 +29,7 @@ class Compiled:
     """Engine that compiles with torch.compile (AOTInductor).
 
     The layout of the weights depends on the number of threads; with another number the same code is up to ten times slower. One
-    worker therefore runs all scans one by one with a fixed number. Parallel scans wouldn't be faster, as torch holds the GIL.
+    worker therefore runs all scans one by one with a fixed number. Parallel scans wouldn't be faster, as torch keeps the GIL.
     """
 
     name = "compile"

@@ -44,7 +44,7 @@ class Bodies:
             most: Largest number of bytes of the body; the rest of a larger one is not read.
 
         Raises:
-            LimitError: It has more bytes, arrives too slowly (``SlowError``), or too many arrive at once (``CrowdedError``).
+            LimitError: It has more bytes, arrives too slowly (``SlowError``), or with too many others (``CrowdedError``).
         """
         parts: list[bytes] = []
         try:
@@ -72,6 +72,6 @@ class Bodies:
                     if size > most:
                         raise too_large
                     if self._bytes > self._most_together:
-                        raise CrowdedError("Too many files arrive at once. Try again in a moment.")
+                        raise CrowdedError("Too many files arrive at the same time. Try again in a moment.")
         except TimeoutError:
             raise SlowError(f"The file took too long to arrive ({self._seconds:g} s at most). Send it again.") from None

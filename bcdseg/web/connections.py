@@ -1,8 +1,8 @@
 """Limits on the number and duration of connections: idle and slow ones are closed.
 
-A request that was begun gets a response also where its connection is closed: 408 where its head did not arrive in time, 503 where
-the response took too long or there are too many connections. The connection is then closed in one direction and read on for a
-moment, since a system that gets data for a closed connection discards the response that the client has not read yet.
+A request whose first bytes arrived gets a response also where its connection is closed: 408 where its head did not arrive in
+time, 503 where the response took too long or there are too many connections. The connection is then closed in one direction and
+read on for a moment, since a system that gets data for a closed connection discards the response that the client has not read yet.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class ConnectionLimits:
     """Limits on connections.
 
     Attributes:
-        most: Connections at once. Beyond it, the one that has been idle for longest is closed; where all are busy, a new one is
-            refused from twice this number on.
+        most: Simultaneous connections. Beyond it, the one that has been idle for longest is closed; where all are busy, a new one
+            is refused from twice this number on.
         head_seconds: Seconds for the head of a request to arrive, also the first one.
         request_seconds: Seconds for a whole request: its body, its response, and the client's reading of it.
     """
@@ -52,7 +52,7 @@ class _LimitedConnection(H11Protocol):
         self._left = LAST_BYTES
         self._since = self.loop.time()
         self._expect(self.limits.head_seconds)
-        self.loop.call_later(SETTLE, self.loop.call_later, SETTLE, self._make_room)
+        self.loop.call_later(SETTLE, self.loop.call_later, SETTLE, self._close_surplus)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel()
@@ -95,10 +95,10 @@ class _LimitedConnection(H11Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is being answered."""
+        """Whether no request is being processed."""
         return self._refused or self.cycle is None or self.cycle.response_complete
 
-    def _make_room(self) -> None:
+    def _close_surplus(self) -> None:
         """Close connections, if there are too many: those that were refused, and the one that has been idle for longest."""
         if self._refused or self.transport.is_closing():
             return
@@ -153,10 +153,10 @@ class _LimitedConnection(H11Protocol):
         self._timer = self.loop.call_later(seconds, self._expire)
 
     def _expire(self) -> None:
-        has_begun = self.cycle is None or self.conn.trailing_data[0]
+        has_started = self.cycle is None or self.conn.trailing_data[0]
         if not self.is_idle:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, LATE)
-        elif has_begun and not self._refused and not self.transport.get_write_buffer_size():
+        elif has_started and not self._refused and not self.transport.get_write_buffer_size():
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, SLOW)
         else:
             self.transport.abort()

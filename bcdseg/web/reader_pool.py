@@ -13,7 +13,7 @@ LOG = logging.getLogger("bcdseg.readers")
 
 
 class ReaderPool:
-    """Reader processes, each of which reads one upload at a time, and a spare one.
+    """Reader processes: each reads one upload at a time, and one is spare.
 
     A process that an upload has ended is started again in the background.
 
@@ -58,7 +58,7 @@ class ReaderPool:
             (self._free if process.running or self._stopped else self._ended).put(process)
 
     def stop(self) -> None:
-        """End the processes; who waits for one gets an error."""
+        """End the processes; threads that wait for one get an error."""
         with self._lock:
             self._stopped = True
         self._ended.put(None)

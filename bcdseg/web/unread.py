@@ -1,4 +1,4 @@
-"""Requests that are answered before their body was read, because it is too large or not needed."""
+"""Requests that get a response before their body was read, because it is too large or not needed."""
 
 from __future__ import annotations
 

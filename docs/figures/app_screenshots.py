@@ -1,4 +1,4 @@
-"""The pictures of docs/how-to/app.md: the page as it is, photographed in Chromium.
+"""Take the pictures of docs/how-to/app.md: screenshots of the page in Chromium.
 
 Run from the repository's root: python docs/figures/app_screenshots.py. Needs Chromium, the extra ``dev``, and for the page
 without a server ``npm install --prefix tests/app/page_tools``.
@@ -39,13 +39,13 @@ KEPT = (
 
 
 def outlined(page: Page) -> None:
-    """A sample, outlined."""
+    """Outline a sample."""
     page.click("#samples li:nth-child(2) button")
     page.wait_for_selector("#marks .line", state="attached")
 
 
 def corrected(page: Page) -> None:
-    """An outline that is corrected with the brush, measured with calipers, and accepted."""
+    """Correct an outline with the brush, measure it with calipers, and accept it."""
     outlined(page)
     page.fill("#spacing", "0.1")
     page.click("#scale button[type=submit]")
@@ -63,7 +63,7 @@ def corrected(page: Page) -> None:
 
 
 def compared(page: Page) -> None:
-    """A second model and the ground truth of the data set next to the outline."""
+    """Show a second model and the ground truth of the data set next to the outline."""
     page.set_input_files("#files", [SCANS[2], SCANS[2].with_name(f"{SCANS[2].stem}_mask.png")])
     page.wait_for_selector("#marks .line", state="attached")
     page.select_option("#second", "busi-lite")
@@ -72,7 +72,7 @@ def compared(page: Page) -> None:
 
 
 def keys(page: Page) -> None:
-    """The list of keys over a sample."""
+    """Show the list of keys over a sample."""
     outlined(page)
     page.click("#keys-open")
 
@@ -86,21 +86,21 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> No
 
 
 def explained(page: Page) -> None:
-    """The same with its heat map."""
+    """Outline a sample and show its heat map."""
     outlined(page)
     page.check("#show-heat")
     page.wait_for_selector("#waiting", state="hidden")
 
 
 def listed(page: Page) -> None:
-    """The first two sample scans of each class, in the order of review."""
+    """List the first two sample scans of each class, in the order of review."""
     page.set_input_files("#files", SCANS)
     page.wait_for_selector("#batch-words:has-text('read with')")
     page.click("#table-head button:text-is('Review first')")
 
 
 def played(page: Page) -> None:
-    """A clip at its key frame, with its summary."""
+    """Show a clip at its key frame, with its summary."""
     with tempfile.TemporaryDirectory() as folder:
         page.set_input_files("#files", save_clip(Path(folder) / "clip.dcm"))
         page.wait_for_selector("#to-key")  # the page reads the file when it sends it
@@ -110,7 +110,7 @@ def played(page: Page) -> None:
 
 
 def save_clip(path: Path) -> Path:
-    """Write a clip in which a window moves over a sample scan; 42 frames, of which the page uses every second."""
+    """Write a clip of 42 frames in which a window moves over a sample scan; the page uses every second frame."""
     with Image.open(SCANS[2]) as image:
         scan = np.asarray(image.convert("L"))
     window, last = int(0.6 * scan.shape[1]), int(0.4 * scan.shape[1])
@@ -175,7 +175,7 @@ def photograph_all(corrections: Path) -> None:
 
 
 def photograph(browser: Browser, address: str, look: dict[str, Any], act: Callable[[Page], None]) -> bytes:
-    """The page after something was done."""
+    """Return a screenshot of the page after an action."""
     context = browser.new_context(**look)
     page = context.new_page()
     page.set_default_timeout(300_000)
@@ -190,7 +190,7 @@ def photograph(browser: Browser, address: str, look: dict[str, Any], act: Callab
 
 
 def save(picture: bytes, path: Path) -> None:
-    """As few colours as it takes to be small."""
+    """Save a picture with as many colours as fit into ``MOST_BYTES``."""
     with Image.open(io.BytesIO(picture)) as image:
         whole = image.convert("RGB")
         for colours in (240, 120, 60, 30):

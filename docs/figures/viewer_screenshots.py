@@ -1,11 +1,11 @@
-"""The pictures of docs/how-to/viewers.md: results of ``bcdseg dicomweb`` in OHIF, next to a real Orthanc.
+"""Take the pictures of docs/how-to/viewers.md: results of ``bcdseg dicomweb`` in OHIF, stored in a real Orthanc.
 
 Run from the repository's root, with the folder of OHIF's static build (see ``scripts/ohif.py``):
 
     python docs/figures/viewer_screenshots.py package/dist
 
 Needs Orthanc with its DICOMweb plugin, Chromium, and the extras ``dev`` and ``pacs``. It fails if OHIF doesn't load what is stored,
-or if the page asks another site for something.
+or if the page sends a request to another site.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MOST_MS = 240_000
 
 
 def scans(study: str) -> list[Any]:
-    """A scan with a scale, one without, and a clip."""
+    """Return a scan with a scale, one without, and a clip."""
     elements = {"StudyInstanceUID": study, "PatientName": "Sample", "PatientID": "sample", "StudyDescription": "Breast ultrasound"}
     one, other = _pixels("benign (2)"), _pixels("benign (21)")
     clip = np.stack([np.roll(one, shift, 1) for shift in (0, 12, 24)])
@@ -74,17 +74,18 @@ def open_result(page: Page, kind: str, of: str) -> None:
         page.get_by_role("button", name="Yes").first.click()
     page.wait_for_function(SHOWN[kind], timeout=MOST_MS)
     page.wait_for_timeout(5000)
-    page.evaluate("window.services.cornerstoneViewportService.getRenderingEngine().render()")  # regions that came after the scan
+    page.evaluate("window.services.cornerstoneViewportService.getRenderingEngine().render()")  # draws regions loaded later
     page.wait_for_timeout(3000)
 
 
-# The list of OHIF names all results alike, so the one of a scan is found by what it refers to.
+# The list of OHIF names results of a kind alike, so the one of a scan is found by what it refers to. The root refers to all scans.
 OPEN = """([kind, scan]) => {
   const { displaySetService, viewportGridService } = window.services;
   const sets = displaySetService.getActiveDisplaySets();
   const series = sets.find(one => one.SeriesDescription === scan).SeriesInstanceUID;
   const refers = one => JSON.stringify(one.instance ?? one.instances[0]).includes(series);
-  const found = sets.find(one => one.Modality === kind && refers(one));
+  const isRoot = one => String(one.SeriesDescription).startsWith('All results');
+  const found = sets.find(one => one.Modality === kind && !isRoot(one) && refers(one));
   viewportGridService.setDisplaySetsForViewport({
     viewportId: viewportGridService.getActiveViewportId(), displaySetInstanceUIDs: [found.displaySetInstanceUID],
   });
@@ -97,7 +98,7 @@ SHOWN = {
 
 
 def photograph(page: Page, address: str, study: str, kind: str, of: str) -> bytes:
-    """Photograph a result over its scan, in a page that was opened for it."""
+    """Photograph a result over its scan in a new page."""
     page.goto(f"{address}/viewer?StudyInstanceUIDs={study}")
     page.add_locator_handler(page.get_by_text("Skip all"), lambda tour: tour.click())  # of the first visit
     open_result(page, kind, of)
@@ -132,11 +133,11 @@ def photograph_all(address: str, study: str) -> None:
         for kind, of, name in shots:
             page = context.new_page()
             page.set_default_timeout(MOST_MS)
-            asked: list[str] = []
-            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            requested: list[str] = []
+            page.on("request", lambda request, requested=requested: requested.append(request.url))
             picture = photograph(page, address, study, kind, of)
-            if outside := [url for url in asked if not url.startswith((address, "blob:", "data:"))]:
-                raise SystemExit(f"The page asks other sites: {outside}")
+            if outside := [url for url in requested if not url.startswith((address, "blob:", "data:"))]:
+                raise SystemExit(f"The page sent requests to other sites: {outside}")
             path = ROOT / "docs/figures" / name if name else Path(tempfile.gettempdir()) / f"ohif {kind} {of}.png"
             save(picture, path)
             page.close()

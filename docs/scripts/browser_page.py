@@ -1,7 +1,7 @@
-"""The page without a server as a part of the site, so that a reader can try the default model in the browser.
+"""The page without a server as a part of the site: a reader can try the default model in the browser.
 
-It needs onnxruntime-web, an npm package: ``npm install --prefix tests/app/page_tools``. Where it is not installed, the site has no
-such page, and says so.
+It needs onnxruntime-web, an npm package: ``npm install --prefix tests/app/page_tools``. Where it is not installed, the site shows
+how to write the page instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MISSING = "This copy of the documentation was built without it. `bcdseg app --st
 
 
 def add_browser_page(files: Files, config: object) -> None:
-    """Add the files of the page, where it can be written."""
+    """Add the files of the page if onnxruntime-web is installed."""
     if not DIST.is_dir():
         return
     import bcdseg
@@ -32,5 +32,5 @@ def add_browser_page(files: Files, config: object) -> None:
 
 
 def browser_page() -> str:
-    """A link to the page, or a sentence that says why there is none."""
+    """Return a link to the page, or a sentence on how to write it."""
     return OPEN if DIST.is_dir() else MISSING

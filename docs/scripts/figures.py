@@ -1,4 +1,4 @@
-"""The pictures on the pages, drawn when the site is built: by the bundled model, from the sample scans."""
+"""Pictures of the pages, drawn from the bundled model and the sample scans when the site is built."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def predicted(scan: Path = FIRST) -> bcdseg.Prediction:
 
 
 def true_mask() -> np.ndarray:
-    """The lesion of the first scan as the data set has it."""
+    """Return the true mask of the first scan."""
     return read_mask([FIRST.with_name(f"{FIRST.stem}_mask.png")], predicted().size)
 
 
 def first_look() -> str:
-    """The home page's picture: scan and outline as images, class and size as text for screen readers."""
+    """Return the home page's picture: scan and outline as images, class and size as text for screen readers."""
     prediction = predicted()
     bars = "".join(_bar(name, value) for name, value in prediction.probabilities.items())
     sizes = "".join(
@@ -45,7 +45,7 @@ def first_look() -> str:
     )
     warnings = "".join(f"<li>{html.escape(flag.message)}</li>" for flag in prediction.flags) or "<li>none</li>"
     return f"""<div class="first-look" markdown>
-<figure markdown>![The scan as it was given](figures/scan.webp)<figcaption>scan</figcaption></figure>
+<figure markdown>![The original scan](figures/scan.webp)<figcaption>scan</figcaption></figure>
 <figure markdown>![The same scan with its lesion outlined and the axes drawn](figures/outlined.webp)
 <figcaption>outline</figcaption></figure>
 <div><p class="what">class</p>{bars}<p class="what">size</p><ul>{sizes}</ul><p class="what">warnings</p><ul>{warnings}</ul></div>
@@ -60,18 +60,18 @@ def _bar(name: str, value: float) -> str:
 
 
 def scan_and_outline() -> Pictures:
-    """The home page's scan, without and with its outline."""
+    """Draw the home page's scan, without and with its outline."""
     return {"scan.webp": _webp(Image.fromarray(predicted().image)), "outlined.webp": _webp(predicted().overlay())}
 
 
 def one_of_each() -> Pictures:
-    """An overlay of one scan of each class."""
+    """Draw the overlay of one scan of each class."""
     scans = (SAMPLE / "normal" / "normal (12).png", FIRST, SAMPLE / "malignant" / "malignant (30).png")
     return {"one-of-each.webp": _row([(predicted(scan).overlay(), f"{scan.stem}: {predicted(scan).label}") for scan in scans])}
 
 
 def heat() -> Pictures:
-    """Where the class came from."""
+    """Draw an outline and the heat map of its class."""
     return {
         "heat.webp": _row(
             [(predicted().overlay(), "outline"), (predicted().heat_overlay(), f"Grad-CAM of {predicted().explained}")]
@@ -80,7 +80,7 @@ def heat() -> Pictures:
 
 
 def twins() -> Pictures:
-    """A scan and a copy of it, as found in public data sets, with the audit's score of the pair."""
+    """Draw a scan and a copy as found in public data sets, with the audit's score of the pair."""
     scan = Image.open(FIRST).convert("L")
     width, height = scan.size
     copy = scan.crop((width // 12, height // 14, width, height)).resize((round(width * 0.8), round(height * 0.8)))
@@ -101,7 +101,7 @@ def twins() -> Pictures:
 
 
 def overlaps() -> Pictures:
-    """What a Dice looks like: a true outline, and the same outline moved until it has that Dice."""
+    """Draw a true outline, and the same outline moved to a Dice of 0.9, 0.75 and 0.5."""
     truth, shown = true_mask(), []
     for goal in (0.9, 0.75, 0.5):
         step = min(range(truth.shape[1]), key=lambda by: abs(dice(np.roll(truth, by, axis=1), truth) - goal))
@@ -114,14 +114,14 @@ def overlaps() -> Pictures:
 
 
 def network() -> Pictures:
-    """The bundled model's network."""
+    """Draw the layers of the bundled model's network."""
     from bcdseg.model.diagram import draw_diagram
 
     return {"network.svg": draw_diagram(_model()).encode()}
 
 
 def reliability() -> Pictures:
-    """How a network that is too sure looks, before and after one temperature; drawn from numbers made by chance."""
+    """Draw the reliability of an overconfident network before and after temperature scaling, from random numbers."""
     from bcdseg.evaluation.metrics.calibration import reliability as bins
     from bcdseg.evaluation.plots.curves import reliability_figure
     from bcdseg.evaluation.plots.style import figure_bytes
@@ -130,17 +130,17 @@ def reliability() -> Pictures:
     honest = rng.normal(0, 1.5, (2000, 3))
     truth = np.array([rng.choice(3, p=row) for row in _softmax(honest)])
     right = honest.argmax(axis=1) == truth
-    figures = [reliability_figure(bins(right, _softmax(honest * sure).max(axis=1))) for sure in (2.5, 1)]
+    figures = [reliability_figure(bins(right, _softmax(honest * scale).max(axis=1))) for scale in (2.5, 1)]
     pictures = [Image.open(io.BytesIO(figure_bytes(figure))).convert("RGB") for figure in figures]
-    return {"reliability.webp": _row(list(zip(pictures, ("too sure", "the same, calibrated"), strict=True)), height=420)}
+    return {"reliability.webp": _row(list(zip(pictures, ("overconfident", "the same, calibrated"), strict=True)), height=420)}
 
 
-def rooms() -> Pictures:
-    """The rooms of the package, and three ways through them."""
-    return {"rooms.svg": design.picture().encode()}
+def packages() -> Pictures:
+    """Draw the packages of the library, and the path of three calls through them."""
+    return {"packages.svg": design.picture().encode()}
 
 
-FIGURES: tuple[Callable[[], Pictures], ...] = (scan_and_outline, one_of_each, heat, twins, overlaps, network, reliability, rooms)
+FIGURES: tuple[Callable[[], Pictures], ...] = (scan_and_outline, one_of_each, heat, twins, overlaps, network, reliability, packages)
 
 
 @cache
@@ -149,14 +149,14 @@ def _model() -> bcdseg.Model:
 
 
 def _row(pictures: list[tuple[Image.Image, str]], height: int = HEIGHT) -> bytes:
-    """Pictures side by side at one height, each with its words below."""
+    """Join pictures side by side at one height, each with its caption below."""
     scaled = [picture.convert("RGB").resize((round(picture.width * height / picture.height), height)) for picture, _ in pictures]
     gap, line = 12, 34
     row = Image.new("RGB", (sum(one.width + gap for one in scaled) - gap, height + line), "white")
     draw, left = ImageDraw.Draw(row), 0
-    for one, (_, words) in zip(scaled, pictures, strict=True):
+    for one, (_, caption) in zip(scaled, pictures, strict=True):
         row.paste(one, (left, 0))
-        draw.text((left + one.width / 2, height + line / 2), words, fill="black", anchor="mm", font_size=21)
+        draw.text((left + one.width / 2, height + line / 2), caption, fill="black", anchor="mm", font_size=21)
         left += one.width + gap
     return _webp(row)
 

@@ -1,6 +1,6 @@
-"""What mkdocs does besides: fill in what is generated, draw the pictures, and refuse what is missing.
+"""Hooks of mkdocs: insert generated parts, draw the pictures, and warn of missing ones.
 
-A warning fails the build, which is strict.
+The build is strict, so each warning fails it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any
 
-os.environ.setdefault("BCDSEG_RUNTIME", "torch")  # the pictures need a handful of predictions: no graph is worth making
+os.environ.setdefault("BCDSEG_RUNTIME", "torch")  # few predictions: exporting a graph would take longer
 
 from browser_page import add_browser_page
 from figures import FIGURES
@@ -46,24 +46,24 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_env(env: Any, **_: Any) -> Any:
-    """Check that every public name is documented, and nothing else."""
+    """Warn of public names that no page documents."""
     for name in sorted(undocumented(documented)):
         log.warning("bcdseg.%s is public and on no page: add '::: bcdseg.%s' to one in docs/reference/.", name, name)
     return env
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """No page makes a browser ask another site for anything."""
+    """Warn of a page that loads files from another site."""
     for address in outside_requests(output):
-        log.warning("%s: asks another site for %s.", page.file.src_uri, address)
+        log.warning("%s: loads %s from another site.", page.file.src_uri, address)
     return output
 
 
 def undocumented(names: set[str]) -> set[str]:
-    """The public names that are not among those given."""
+    """Return the public names that are not among the given ones."""
     return set(bcdseg.__all__) - {"__version__"} - names
 
 
 def outside_requests(page: str) -> list[str]:
-    """What a browser would fetch from other sites to show a page; links to follow are not among it."""
+    """Return the addresses of other sites from which a browser loads files to show a page; links don't count."""
     return FETCHED.findall(page)

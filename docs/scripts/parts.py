@@ -19,17 +19,17 @@ EXAMPLES = re.compile(r"Examples:\n((?: +.+\n)+)")
 
 
 def changelog() -> str:
-    """The changelog of the repository."""
+    """Return the changelog of the repository."""
     return _of_root("CHANGELOG.md")
 
 
 def contributing() -> str:
-    """How to contribute."""
+    """Return the page on contributing."""
     return _of_root("CONTRIBUTING.md")
 
 
 def command_line() -> str:
-    """Every command with its arguments and options."""
+    """Return the reference of every command with its arguments and options."""
     from typer import Context
     from typer.cli import get_docs_for_click
     from typer.main import get_command
@@ -53,12 +53,12 @@ def model_card(name: str) -> str:
 
 
 def examples() -> str:
-    """Each example: its story and its lines."""
+    """Return each example: its description and its code."""
     return "\n".join(_example(path) for path in sorted((ROOT / "examples").glob("[0-9]*")))
 
 
 def recipes() -> str:
-    """The named ways to train."""
+    """Return a table of the recipes."""
     import bcdseg
 
     rows = [f"| `{one.name}` | {', '.join(one.classes or ('those of the data',))} | {one.summary} |" for one in bcdseg.recipes()]
@@ -66,25 +66,25 @@ def recipes() -> str:
 
 
 def _of_root(name: str) -> str:
-    """A page of the repository's root, with links to the site's pages."""
+    """Return a page of the repository's root, with links to the site's pages."""
     return (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
 
 
 def _example(path: Path) -> str:
     if path.suffix == ".ipynb":
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        title, _, story = "".join(cells[0]["source"]).lstrip("# ").partition("\n")
+        title, _, text = "".join(cells[0]["source"]).lstrip("# ").partition("\n")
         code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     else:
         code = path.read_text(encoding="utf-8")
-        title, _, story = str(ast.get_docstring(ast.parse(code))).partition("\n")
+        title, _, text = str(ast.get_docstring(ast.parse(code))).partition("\n")
         code = code.split('"""', 2)[2].strip().removeprefix("from __future__ import annotations").strip()
-    story = re.sub(r"^(python examples/.*|bcdseg .*)$", r"```console\n$ \1\n```", story.strip(), flags=re.MULTILINE)
+    text = re.sub(r"^(python examples/.*|bcdseg .*)$", r"```console\n$ \1\n```", text.strip(), flags=re.MULTILINE)
     shown = "\n".join(f"    {line}".rstrip() for line in code.splitlines())
     number, _, name = path.stem.partition("_")
     heading = f"## {int(number)}. {name.replace('_', ' ').capitalize()}"
     lines = f'??? example "{path.name}"\n\n    ```python\n{shown}\n    ```\n'
-    return f"{heading}\n\n{title}\n\n{story}\n\n{lines}"
+    return f"{heading}\n\n{title}\n\n{text}\n\n{lines}"
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -97,5 +97,5 @@ PARTS: dict[str, Callable[[], str]] = {
     "model-card-bus-multi": partial(model_card, "bus-multi"),
     "model-card-busi-lite": partial(model_card, "busi-lite"),
     "recipes": recipes,
-    "rooms": design.rooms,
+    "packages": design.packages,
 }

@@ -40,13 +40,13 @@ test("marks are spread from one end of the slider to the other", () => {
   assert.equal(alongTheSlider(0, 1), 0);
 });
 
-test("what is left out of a long clip is said", () => {
+test("the frames that a long clip leaves out are stated", () => {
   assert.equal(usedInWords(CLIP), "Each third frame is used: 40 of 120; 80 are left out.");
   assert.match(usedInWords({ ...CLIP, every: 12 }), /^Each 12th frame/);
   assert.equal(usedInWords({ ...CLIP, frames: 9, every: 1, left_out: 0 }), "All 9 frames are used.");
 });
 
-test("the rate is the file's, or said to be unknown", () => {
+test("the rate is the file's, or stated as unknown", () => {
   assert.equal(rateInWords(CLIP), "Recorded with 25 frames per second.");
   assert.match(rateInWords({ ...CLIP, milliseconds: null }), /states no rate: .* 10 frames per second/);
 });
@@ -76,7 +76,7 @@ test("a summary counts frames and names the key frame with its size", () => {
   assert.equal(summaryInWords(SUMMARY), "Clip clip.dcm: 4 frames. Proposed key frame: 7.");
 });
 
-test("a summary in millimetres has the median, and says how many frames can't be read", () => {
+test("a summary in millimetres has the median and the number of frames that can't be read", () => {
   const facts = Object.fromEntries(summaryFacts({ ...SUMMARY, unread: 2, long_axis_mm: 12.04, short_axis_mm: 8, median_long_axis_mm: 11 }, { ...CLIP, left_out: 0 }));
   assert.deepEqual([facts.Frames, facts["Its size"], facts["Median long axis"], facts["Not read"]], ["4", "12.0 × 8.0 mm", "11.0 mm", "2"]);
 });

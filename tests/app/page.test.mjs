@@ -76,14 +76,14 @@ test("a debounced function runs once, with the last arguments", () => {
   assert.deepEqual(action.mock.calls.map((one) => one.arguments), [[3]]);
 });
 
-const ANSWER = { source: "scan.png", label: "benign", confidence: 0.8, edges: [1, 2], lesions: [{}], sizes: ["9 × 7 px"], flags: [] };
+const PREDICTION = { source: "scan.png", label: "benign", confidence: 0.8, edges: [1, 2], lesions: [{}], sizes: ["9 × 7 px"], flags: [] };
 
 test("a prediction is summed up in one sentence", () => {
-  assert.match(inWords(ANSWER), /^scan\.png: .*benign, 80 %, one lesion outlined: 9 × 7 px\./);
-  assert.match(inWords({ ...ANSWER, flags: [{ message: "It is dark." }] }), /It is dark\./);
-  assert.match(inWords({ ...ANSWER, lesions: [], sizes: [] }), /nothing outlined/);
-  assert.match(inWords({ ...ANSWER, label: null }), /No class/);
-  assert.doesNotMatch(inWords({ ...ANSWER, edges: null, lesions: [] }), /outlined/);
+  assert.match(inWords(PREDICTION), /^scan\.png: .*benign, 80 %, one lesion outlined: 9 × 7 px\./);
+  assert.match(inWords({ ...PREDICTION, flags: [{ message: "It is dark." }] }), /It is dark\./);
+  assert.match(inWords({ ...PREDICTION, lesions: [], sizes: [] }), /nothing outlined/);
+  assert.match(inWords({ ...PREDICTION, label: null }), /No class/);
+  assert.doesNotMatch(inWords({ ...PREDICTION, edges: null, lesions: [] }), /outlined/);
 });
 
 /** A server of the page whose requests get the given replies; they are recorded. */
@@ -100,8 +100,8 @@ async function opened(context, ...replies) {
 
 test("the token is in the path, and only what is given is in the query", async (context) => {
   const { server } = await opened(context);
-  const address = server.address("7", "answer", { model: "a b", threshold: "0.40", spacing: null, explain: undefined });
-  assert.equal(address, "/api/t0k/scans/7/answer?model=a+b&threshold=0.40");
+  const address = server.address("7", "prediction", { model: "a b", threshold: "0.40", spacing: null, explain: undefined });
+  assert.equal(address, "/api/t0k/scans/7/prediction?model=a+b&threshold=0.40");
 });
 
 test("a file is sent with its name", async (context) => {
@@ -129,7 +129,7 @@ test("what the program refuses has its words and its status", async (context) =>
     new Response("no JSON", { status: 500 }),
     new TypeError("fetch failed"),
   );
-  const refused = async () => server.answer(1, {}).then(assert.fail, (error) => error);
+  const refused = async () => server.prediction(1, {}).then(assert.fail, (error) => error);
   const [unread, gone, broken, silent] = [await refused(), await refused(), await refused(), await refused()];
   for (const error of [unread, gone, broken, silent]) assert.ok(error instanceof Refused);
   assert.deepEqual([unread.message, unread.status], ["scan.png: is not an image", 422]);
@@ -140,7 +140,7 @@ test("what the program refuses has its words and its status", async (context) =>
 
 test("a request that was given up stays an abort, so that nothing is shown", async (context) => {
   const { server } = await opened(context, new DOMException("given up", "AbortError"));
-  await assert.rejects(server.answer(1, {}), { name: "AbortError" });
+  await assert.rejects(server.prediction(1, {}), { name: "AbortError" });
 });
 
 test("a mask becomes runs and runs become the mask", () => {
@@ -216,7 +216,7 @@ test("a mask file belongs to the scan that it is named after", () => {
 });
 
 test("keys have the names of the list", () => {
-  const press = (key, held = {}) => nameOf({ key, ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, ...held });
+  const press = (key, modifiers = {}) => nameOf({ key, ctrlKey: false, metaKey: false, altKey: false, shiftKey: false, ...modifiers });
   assert.equal(press("a"), "a");
   assert.equal(press("K", { shiftKey: true }), "K");
   assert.equal(press("?", { shiftKey: true }), "?");
@@ -232,9 +232,9 @@ test("a saved review becomes the reading, and what was accepted is the reader's 
   assert.deepEqual(readingOf({ ...stored, verdict: "accepted", outline: "as predicted" }).edges, [1, 2]);
   assert.equal(readingOf({ ...stored, outline: null, edges: null }).edges, null);
   assert.deepEqual(reviewOf(readingOf(undefined), "B"), { reader: "B", verdict: null, label: null, edges: null, revision: 0 });
-  const answer = { edges: [5, 9], lesions: [], sizes: [], candidates: [{}], candidate_edges: [5, 9], label: "malignant" };
-  assert.deepEqual(withReading(answer, reading), { ...answer, edges: [1, 2], lesions: [{}], sizes: ["1 x 1 px"], candidates: [], candidate_edges: null, own: true });
-  assert.equal(withReading(answer, readingOf(undefined)), answer);
+  const prediction = { edges: [5, 9], lesions: [], sizes: [], candidates: [{}], candidate_edges: [5, 9], label: "malignant" };
+  assert.deepEqual(withReading(prediction, reading), { ...prediction, edges: [1, 2], lesions: [{}], sizes: ["1 x 1 px"], candidates: [], candidate_edges: null, own: true });
+  assert.equal(withReading(prediction, readingOf(undefined)), prediction);
 });
 
 test("the reading of another is summed up", () => {

@@ -58,14 +58,14 @@ test("refinement is the library's", async () => {
   for (const [at, { width, height, has_window: hasWindow, ...maps }] of golden.refinements.entries()) {
     const image = { name: "", width, height, gray: new Uint8Array(width * height), rgba: new Uint8ClampedArray(4 * width * height) };
     const first = { probability: floats(maps.first), classes: null }, enlarged = floats(maps.enlarged);
-    let asked = false;
+    let requested = false;
     const found = await refined(image, first, 1.6, async (part) => {
       assert.equal(part.width * part.height, enlarged.length, `case ${at}`);
       assert.equal(part.gray.length, enlarged.length);
-      asked = true;
+      requested = true;
       return { probability: enlarged, classes: null };
     });
-    assert.equal(asked, hasWindow, `case ${at}`);
+    assert.equal(requested, hasWindow, `case ${at}`);
     const expected = floats(maps.refined);
     assert.ok(found.probability.every((value, pixel) => Math.abs(value - expected[pixel]) < 1e-6), `case ${at}`);
     changed += Number(found !== first);
@@ -75,16 +75,16 @@ test("refinement is the library's", async () => {
 
 test("class, candidates, warnings, priority, tables and JSON are the library's", () => {
   const seen = new Set();
-  for (const { image, model, probability, classes, options, answer: expected, levels, json, csv } of golden.predictions) {
+  for (const { image, model, probability, classes, options, prediction: expected, levels, json, csv } of golden.predictions) {
     const scan = imageOf(image), outputs = { probability: probability && floats(probability), classes };
-    const answer = postprocess(model, scan, outputs, options);
-    const { reviews, ...shown } = answer, place = `${image.name} ${model.classes}`;
+    const prediction = postprocess(model, scan, outputs, options);
+    const { reviews, ...shown } = prediction, place = `${image.name} ${model.classes}`;
     close(shown, expected, 1e-3, place); // the out-of-distribution score has 64 bits here and 32 in the library
     assert.deepEqual(reviews, []);
     assert.deepEqual([...levelsOf(outputs.probability)], [...bytes(levels)], place);
-    close(JSON.parse(jsonOf(answer)), json, 1e-3, place);
-    if (csv !== null) assert.deepEqual(columns(csvOf([rowOf(answer)], model.classes), answer), columns(csv, expected), place);
-    for (const { code } of answer.flags) seen.add(code);
+    close(JSON.parse(jsonOf(prediction)), json, 1e-3, place);
+    if (csv !== null) assert.deepEqual(columns(csvOf([rowOf(prediction)], model.classes), prediction), columns(csv, expected), place);
+    for (const { code } of prediction.flags) seen.add(code);
   }
   const all = ["tiny", "blank", "saturated", "dark", "colour", "out-of-distribution", "candidate", "operating-point", "outlined-but-no-lesion", "low-confidence"];
   assert.deepEqual(all.filter((code) => !seen.has(code)), []);
@@ -120,7 +120,7 @@ test("kinds of files are recognised by their first bytes", () => {
   assert.deepEqual(["GIF89a", "<svg>", "%PDF"].map((text) => kindOf(head(text))), ["", "", ""]);
 });
 
-test("a clip is told from a scan by its first bytes", () => {
+test("a clip is distinguished from a scan by its first bytes", () => {
   const head = (text) => Uint8Array.from({ length: 132 }, (_, at) => text.charCodeAt(at) || 0);
   const clips = ["GIF89a", "RIFF\x10\0\0\0AVI LIST", "\0\0\0 ftypisom", "\0\0\0\x14ftypqt  ", "\x1aE\xdf\xa3", "RIFF\x10\0\0\0WEBPVP8X\n\0\0\0\x12", `\x89PNG\r\n\x1a\n${" ".repeat(25)}\0\0\0\x08acTL`];
   assert.deepEqual(clips.map((text) => clipKindOf(head(text))), ["GIF", "AVI", "MP4 or MOV", "MP4 or MOV", "WebM or Matroska", "animated WebP", "animated PNG"]);

@@ -41,7 +41,7 @@ pytestmark = [
 
 @contextmanager
 def _serving(corrections: Path, end: signal.Signals = signal.SIGINT) -> Iterator[str]:
-    """The address of a page that `bcdseg app` serves, which is ended by a signal."""
+    """Start `bcdseg app`, yield the address of its page, and end it by a signal."""
     command = [sys.executable, "-m", "bcdseg", "app", "--no-browser", "--port", "0", "--reader", "A. Lee"]
     command += ["--corrections", str(corrections)]
     app = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
@@ -72,20 +72,20 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def _opened(browser: Any, address: str, **options: Any) -> Iterator[Any]:
-    """A page of its own, of which nothing may leave the loopback and nothing may go wrong unseen."""
+    """Open a page; any request beyond the loopback and any error in the console fails the test."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     opened = context.new_page()
     opened.set_default_timeout(300_000)
-    asked: list[str] = []
+    requests: list[str] = []
     wrong: list[str] = []
-    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("request", lambda request: requests.append(request.url))
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.on("console", lambda message: message.type == "error" and "422" not in message.text and wrong.append(message.text))
     opened.goto(address)
     opened.wait_for_selector("#samples button")
     yield opened
     context.close()
-    assert not [url for url in asked if not url.removeprefix("blob:").startswith(address)]
+    assert not [url for url in requests if not url.removeprefix("blob:").startswith(address)]
     assert not wrong
 
 
@@ -103,7 +103,7 @@ DROP = """() => {
 
 
 def _drawn(page: Any, size: tuple[int, ...]) -> np.ndarray:
-    """The pixels whose middle lies inside the line that the page draws."""
+    """Return the pixels whose middle is inside the line that the page draws."""
     inside = np.zeros(size, bool)
     for ring in page.get_attribute("#marks .line", "d").split("Z")[:-1]:
         points = np.array([point.split()[::-1] for point in ring[1:].split("L")], float)
@@ -176,7 +176,7 @@ def test_a_dropped_bad_file_a_batch_and_a_report_on_a_phone(page: Any, tmp_path:
 
 
 def _save_clip(path: Path) -> Path:
-    """A clip of which the middle frame is the scan, the others are parts of it, and the last one is black."""
+    """Write a clip whose middle frame is the scan; the others are parts of it, and the last one is black."""
     scan = np.array(Image.open(SCAN).convert("L"))
     moved = [np.roll(scan, step, axis=1) for step in (-60, 0, 60)]
     return save(dicom(np.stack([*moved, np.zeros_like(scan)]), clip=True, FrameTime=50), path)
@@ -227,7 +227,7 @@ def test_a_clip_is_played_with_its_outlines_and_its_key_frame_is_proposed(page: 
     for number in (2, 3, 4, 1):  # after the last frame the first follows
         page.wait_for_selector(f"#frame-words:text-is('Frame {number} of 4')")
     assert page.inner_text("#play") == "Pause"
-    assert page.is_hidden("#panel")  # no number of another frame beside this one
+    assert page.is_hidden("#panel")  # no number of another frame next to this one
     page.keyboard.press("a")  # a verdict while the clip is played would be that of another frame
     page.keyboard.press(" ")
     page.wait_for_selector("#panel:not([inert])")
@@ -258,7 +258,7 @@ def test_a_clip_is_played_before_all_its_frames_are_predicted_and_without_those_
 
 
 def _on_screen(page: Any, point: tuple[float, float], size: tuple[int, int]) -> tuple[float, float]:
-    """Where a row and column of the scan is on the screen."""
+    """Return the position of a row and column of the scan on the screen."""
     box = page.locator("#stage").bounding_box()
     return box["x"] + box["width"] * point[1] / size[1], box["y"] + box["height"] * point[0] / size[0]
 
@@ -271,13 +271,13 @@ def _drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> No
 
 
 def _saved(page: Any, folder: Path) -> dict[str, Any]:
-    """The only row of the corrections, once everything is saved."""
+    """Return the only row of the corrections, once everything is saved."""
     page.wait_for_selector("#saved:has-text('Saved at')")
     (sample,) = bcdseg.open_dataset(folder)
     return {"mask": bcdseg.open_dataset(folder).read(sample)[1], "label": sample.label, **sample.facts}
 
 
-def test_a_corrected_outline_is_saved_at_once_and_survives_a_killed_server(browser: Any, tmp_path: Path) -> None:
+def test_a_corrected_outline_is_saved_immediately_and_survives_a_killed_server(browser: Any, tmp_path: Path) -> None:
     folder, before = tmp_path / "corrections", bcdseg.load().predict(SCAN)
     rows, columns = np.indices(before.size)
     with _serving(folder, signal.SIGKILL) as address, _opened(browser, address) as page:
@@ -387,7 +387,7 @@ def test_ground_truth_a_second_model_and_the_order_of_review(page: Any, tmp_path
 
 
 def _barriers(page: Any) -> list[str]:
-    """What axe-core finds: the rule, and the elements."""
+    """Return the findings of axe-core: the rule, and the elements."""
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
     return [f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes']]}" for one in found]

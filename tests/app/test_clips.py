@@ -1,4 +1,4 @@
-"""Clips on the page: what its server offers of their frames, within which bounds, and what it says of bad files."""
+"""Clips on the page: the frames that its server offers, their limits, and errors of bad files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _summaries(page: Page) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("count", "every", "numbers"), [(2, 1, [1, 2]), (4, 1, [1, 2, 3, 4]), (5, 2, [1, 3, 5]), (9, 3, [1, 4, 7])]
 )
-def test_a_clip_has_no_more_frames_than_the_bound_and_says_what_is_left_out(
+def test_a_clip_has_no_more_frames_than_the_bound_and_states_what_is_left_out(
     page: Page, count: int, every: int, numbers: list[int]
 ) -> None:
     scans = page.add(_clip(count), "clip.dcm")
@@ -62,7 +62,7 @@ def test_a_clip_has_no_more_frames_than_the_bound_and_says_what_is_left_out(
     assert (clip["frames"], clip["every"], clip["left_out"]) == (count, every, count - len(numbers))
 
 
-def test_a_single_scan_is_no_clip(page: Page) -> None:
+def test_a_single_scan_is_not_a_clip(page: Page) -> None:
     assert set(page.add(png(draw_scan(1)))[0]) == {"id", "name"}
     assert set(page.add(content(dicom(draw_scan(1))), "scan.dcm")[0]) == {"id", "name"}
 
@@ -87,7 +87,7 @@ def test_the_summary_grows_with_the_frames_that_are_predicted(page: Page) -> Non
     scans = page.add(_clip(3), "clip.dcm")
     assert _summaries(page) == []
     for count, scan in enumerate(scans, 1):
-        page.answer(scan)
+        page.prediction(scan)
         (summary,) = _summaries(page)
         assert summary["clip"] == scan["clip"]["id"]
         assert summary["frames"] == [1, 2, 3][:count]
@@ -98,7 +98,7 @@ def test_the_summary_grows_with_the_frames_that_are_predicted(page: Page) -> Non
 def test_the_same_file_opened_twice_is_two_clips(page: Page) -> None:
     file = _clip(2)
     for scan in (*page.add(file, "clip.dcm"), *page.add(file, "clip.dcm")):
-        page.answer(scan)
+        page.prediction(scan)
     assert [summary["frames"] for summary in _summaries(page)] == [[1, 2], [1, 2]]
 
 
@@ -109,24 +109,24 @@ def test_a_clip_that_does_not_fit_is_refused_as_a_whole(page: Page) -> None:
     assert page.add(_clip(2), "third.dcm")
 
 
-def test_a_damaged_frame_is_told_in_words_and_the_others_are_summed_up(page: Page) -> None:
+def test_a_damaged_frame_is_reported_and_the_others_are_summed_up(page: Page) -> None:
     made = dicom(np.stack([draw_scan(seed) for seed in range(3)]), clip=True)
     made.compress(RLELossless, generate_instance_uid=False)
     frames = list(generate_frames(made.PixelData, number_of_frames=3))
     made.PixelData = encapsulate([frames[0], frames[1][:70], frames[2]])
     scans = page.add(content(made), "clip.dcm")
-    statuses = [page.get(scan, "answer").status_code for scan in scans]
+    statuses = [page.get(scan, "prediction").status_code for scan in scans]
     assert statuses == [200, 422, 200]
-    assert "clip.dcm" in page.get(scans[1], "answer").json()["error"]
+    assert "clip.dcm" in page.get(scans[1], "prediction").json()["error"]
     (summary,) = _summaries(page)
     assert (summary["frames"], summary["unread"]) == ([1, 3], 1)
 
 
 @pytest.mark.parametrize("count", [4, 1_000_000_000])
-def test_a_clip_that_declares_more_frames_than_it_has_is_told_in_words(page: Page, count: int) -> None:
+def test_a_clip_that_declares_more_frames_than_it_has_is_reported(page: Page, count: int) -> None:
     scans = page.add(_clip(3, NumberOfFrames=count), "cut.dcm")
     assert len(scans) == 1
-    assert f"declares {count} frames" in page.get(scans[0], "answer").json()["error"]
+    assert f"declares {count} frames" in page.get(scans[0], "prediction").json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_clip_that_can_not_be_read_is_refused_in_words(page: Page, file: bytes
 
 
 def _video(folder: Path, count: int) -> Path:
-    """A video of which no pixel is lost."""
+    """Return a video with lossless compression."""
     cv2 = pytest.importorskip("cv2", reason="opencv, of the extra video, is not installed")
     path = folder / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), 20, (160, 120))
@@ -160,10 +160,10 @@ def test_the_frames_of_a_video_are_predicted_as_the_library_does(page: Page, mod
     assert [(scan["name"], scan["frame"]) for scan in scans] == [("clip.avi#1", 1), ("clip.avi#3", 3), ("clip.avi#5", 5)]
     assert (scans[0]["clip"]["left_out"], scans[0]["clip"]["milliseconds"]) == (2, 50.0)
     expected = list(models.get(models.names[0]).predict(path, frames=2))
-    answers = [page.answer(scan) for scan in scans]
-    for answer, prediction in zip(answers, expected, strict=True):
-        assert answer["frame"] == prediction.frame
-        assert answer["probabilities"] == pytest.approx(prediction.probabilities)
+    predictions = [page.prediction(scan) for scan in scans]
+    for found, prediction in zip(predictions, expected, strict=True):
+        assert found["frame"] == prediction.frame
+        assert found["probabilities"] == pytest.approx(prediction.probabilities)
     (summary,) = _summaries(page)
     assert (summary["name"], summary["frames"]) == ("clip.avi", [1, 3, 5])
     assert summary["words"] == str(bcdseg.summarize_clip(expected))
@@ -186,26 +186,26 @@ def test_frames_with_too_many_pixels_are_refused(models: ModelStore) -> None:
 
 
 def test_a_clip_of_another_page_is_not_shown(client: TestClient, page: Page) -> None:
-    page.answer(page.add(_clip(2), "clip.dcm")[0])
+    page.prediction(page.add(_clip(2), "clip.dcm")[0])
     assert _summaries(Page(client)) == []
 
 
-def test_others_are_answered_while_a_long_clip_is_predicted(client: TestClient) -> None:
-    """The frames are asked for one after another, as the page does."""
+def test_others_get_responses_while_a_long_clip_is_predicted(client: TestClient) -> None:
+    """Request the frames one after another, as the page does."""
     long, other = Page(client), Page(client)
-    scans, done, begun = long.add(_clip(4), "clip.dcm"), [], Event()
+    scans, done, started = long.add(_clip(4), "clip.dcm"), [], Event()
 
     def predict() -> None:
         for round_ in range(5):
             for scan in scans:
-                long.answer(scan, threshold=0.3 + 0.05 * round_)
+                long.prediction(scan, threshold=0.3 + 0.05 * round_)
                 done.append(scan)
-                begun.set()
+                started.set()
 
     thread = Thread(target=predict)
     thread.start()
-    begun.wait()
-    assert other.answer(other.add(png(draw_scan(7)))[0])["label"]
+    started.wait()
+    assert other.prediction(other.add(png(draw_scan(7)))[0])["label"]
     waited = len(done)
     thread.join()
     assert waited < len(done)

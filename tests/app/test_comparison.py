@@ -143,7 +143,7 @@ def test_scans_unlike_the_training_scans_come_before_usual_ones(models: ModelSto
     assert [bool(one.reasons) for one in found] == [False, False, True, True, True]
 
 
-def test_each_answer_has_its_priority_with_reasons(page: Page) -> None:
-    found = page.answer(page.add(png(draw_scan(1)))[0])["priority"]
+def test_each_prediction_has_its_priority_with_reasons(page: Page) -> None:
+    found = page.prediction(page.add(png(draw_scan(1)))[0])["priority"]
     assert 0 <= found["score"] <= 2
     assert "the class is uncertain" in found["reasons"]  # the model is not trained

@@ -1,4 +1,4 @@
-"""Corrections: reviews are saved as a data set, at once, and nothing of them is lost."""
+"""Corrections: reviews are saved immediately as a data set, and nothing of them is lost."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def _rows(folder: Path) -> list[dict[str, str]]:
 
 def test_a_correction_is_a_sample_with_its_reader_time_and_model(start: Callable[..., Page], tmp_path: Path) -> None:
     page, pixels = start(reader="A. Lee"), draw_scan(3)
-    assert (page.told["corrections"], page.told["reader"]) == (str(tmp_path / "corrections"), "A. Lee")
+    assert (page.session["corrections"], page.session["reader"]) == (str(tmp_path / "corrections"), "A. Lee")
     scan = page.add(png(pixels), "my scan.png")[0]
-    predicted = page.answer(scan, spacing=0.2)
+    predicted = page.prediction(scan, spacing=0.2)
     reply = _review(page, scan, MASK, verdict="accepted", label="malignant")
     assert reply.status_code == 200, reply.text
 
@@ -109,7 +109,7 @@ def test_corrections_survive_the_page_and_the_server(start: Callable[..., Page])
         assert later.get(later.add(png(draw_scan(4)))[0], "reviews").json() == {"reviews": []}
 
 
-def test_what_a_killed_server_had_begun_is_finished_by_the_next(start: Callable[..., Page], tmp_path: Path) -> None:
+def test_the_next_server_completes_the_review_of_a_killed_one(start: Callable[..., Page], tmp_path: Path) -> None:
     page, folder = start(), tmp_path / "corrections"
     scan = page.add(png(draw_scan(3)))[0]
     first = _review(page, scan, MASK).json()
@@ -119,8 +119,8 @@ def test_what_a_killed_server_had_begun_is_finished_by_the_next(start: Callable[
     (outline,) = (path for path in before if path not in finished)
     (folder / outline).write_bytes(before[outline])  # killed after the review, before table and clean-up
     (folder / "corrections.csv").write_bytes(before[Path("corrections.csv")])
-    begun = outline.with_name(outline.name.replace(".1.png", ".3.png"))  # and another time before the review
-    for path in (begun, Path("files") / f"{'0' * 32}.png", Path("files") / ".x.png-0.bcdseg-part"):
+    started = outline.with_name(outline.name.replace(".1.png", ".3.png"))  # and another time before the review
+    for path in (started, Path("files") / f"{'0' * 32}.png", Path("files") / ".x.png-0.bcdseg-part"):
         (folder / path).write_bytes(before[outline])
     start()
     assert {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")} == finished
@@ -139,7 +139,7 @@ def test_only_what_a_reader_confirmed_is_ground_truth(start: Callable[..., Page]
     expected = {}
     for seed, (fields, has_mask, label) in enumerate(cases):
         scan = page.add(png(draw_scan(seed)), f"{seed}.png")[0]
-        predicted = page.answer(scan)
+        predicted = page.prediction(scan)
         assert _review(page, scan, **fields).status_code == 200
         expected[f"{seed}.png"] = has_mask, predicted["label"] if label == "the model's" else label
     dataset = bcdseg.open_dataset(tmp_path / "corrections")
@@ -270,7 +270,7 @@ def test_reviews_are_bounded_and_belong_to_their_page(start: Callable[..., Page]
 
 def test_without_a_folder_nothing_is_saved(start: Callable[..., Page], tmp_path: Path) -> None:
     page = start(None)
-    assert page.told["corrections"] is None
+    assert page.session["corrections"] is None
     reply = _review(page, page.add(png(draw_scan(1)))[0], MASK)
     assert (reply.status_code, "--corrections" in reply.json()["error"]) == (422, True)
     assert list(tmp_path.iterdir()) == []
@@ -278,7 +278,7 @@ def test_without_a_folder_nothing_is_saved(start: Callable[..., Page], tmp_path:
 
 def test_a_folder_with_something_else_is_refused_and_a_damaged_review_is_named(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(bcdseg.errors.OptionError, match="no corrections"):
+    with pytest.raises(bcdseg.errors.OptionError, match="not corrections"):
         Corrections(tmp_path, most_bytes=1)
     files = tmp_path / "damaged" / "files"
     files.mkdir(parents=True)

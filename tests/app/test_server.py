@@ -1,4 +1,4 @@
-"""The page's server, asked as the page asks it."""
+"""The page's server, with the requests of the page."""
 
 from __future__ import annotations
 
@@ -67,24 +67,24 @@ def _direct(folder: Path, source: object, **options: object) -> bcdseg.Predictio
     return _loaded(folder).predict(source, **options)
 
 
-def _mask(answer: dict[str, Any]) -> np.ndarray:
-    flat = np.zeros(answer["height"] * answer["width"], bool)
-    for start, end in zip(answer["edges"][::2], answer["edges"][1::2], strict=True):
+def _mask(found: dict[str, Any]) -> np.ndarray:
+    flat = np.zeros(found["height"] * found["width"], bool)
+    for start, end in zip(found["edges"][::2], found["edges"][1::2], strict=True):
         flat[start:end] = True
-    return flat.reshape(answer["height"], answer["width"])
+    return flat.reshape(found["height"], found["width"])
 
 
-@pytest.mark.parametrize("asked", [{}, {"threshold": 0.47}, {"threshold": 0.53, "spacing": 0.2}])
-def test_the_page_says_what_the_library_says(page: Page, model_folder: Path, asked: dict[str, float]) -> None:
+@pytest.mark.parametrize("options", [{}, {"threshold": 0.47}, {"threshold": 0.53, "spacing": 0.2}])
+def test_the_page_shows_the_predictions_of_the_library(page: Page, model_folder: Path, options: dict[str, float]) -> None:
     pixels = draw_scan(3)
-    direct = _direct(model_folder, pixels, **asked)
-    answer = page.answer(page.add(png(pixels))[0], **asked)
-    assert {key: answer[key] for key in direct.to_dict() if key != "source"} == {
+    direct = _direct(model_folder, pixels, **options)
+    found = page.prediction(page.add(png(pixels))[0], **options)
+    assert {key: found[key] for key in direct.to_dict() if key != "source"} == {
         key: value for key, value in json.loads(json.dumps(direct.to_dict())).items() if key != "source"
     }
-    assert (_mask(answer) == direct.mask).all()
-    assert answer["sizes"] == [str(lesion) for lesion in direct.lesions]
-    assert answer["source"] == "scan.png"
+    assert (_mask(found) == direct.mask).all()
+    assert found["sizes"] == [str(lesion) for lesion in direct.lesions]
+    assert found["source"] == "scan.png"
 
 
 def test_the_map_cuts_at_each_step_of_the_slider_as_the_library_does(page: Page, model_folder: Path) -> None:
@@ -104,28 +104,28 @@ def test_downloads_are_the_librarys_own_files(page: Page, model_folder: Path, tm
     direct.save(tmp_path, name="direct")
     for kind, name in (("mask.png", "direct_mask.png"), ("overlay.png", "direct_overlay.png")):
         assert page.get(scan, f"files/{kind}", threshold=0.5).content == (tmp_path / name).read_bytes()
-    reply = page.get(scan, "files/answer.json", threshold=0.5)
+    reply = page.get(scan, "files/prediction.json", threshold=0.5)
     assert reply.json() == json.loads((tmp_path / "direct.json").read_text()) | {"source": "my scan é.png"}
     assert reply.headers["content-disposition"] == "attachment; filename*=UTF-8''my%20scan%20%C3%A9.json"
     refused = page.get(scan, "files/outline.dcm")
     assert refused.status_code == 422
-    assert "no DICOM file" in refused.json()["error"]
+    assert "no DICOM output" in refused.json()["error"]
 
 
 def test_dicom_comes_with_its_scale_and_without_its_patient(page: Page) -> None:
     scan = page.add(content(dicom(draw_scan(6), region((0, 0, 120, 160), (0.02, 0.02)))), "scan.dcm")[0]
-    answer = page.answer(scan)
-    assert answer["spacing_mm"] == pytest.approx([0.2, 0.2])
-    assert "machine's own calibration" in answer["origin"]
+    found = page.prediction(scan)
+    assert found["spacing_mm"] == pytest.approx([0.2, 0.2])
+    assert "machine's own calibration" in found["origin"]
     file = page.get(scan, "files/outline.dcm")
     outline = dcmread(io.BytesIO(file.content))
     assert outline.Modality == "SEG"
-    assert (outline.pixel_array.reshape(120, 160).astype(bool) == _mask(answer)).all()
-    for said in (json.dumps(answer).encode(), file.content):
-        assert not [secret for secret in IDENTIFIERS if secret.encode() in said]
+    assert (outline.pixel_array.reshape(120, 160).astype(bool) == _mask(found)).all()
+    for text in (json.dumps(found).encode(), file.content):
+        assert not [secret for secret in IDENTIFIERS if secret.encode() in text]
 
 
-def test_what_a_machine_wrote_beside_the_scan_is_not_shown(page: Page) -> None:
+def test_burned_in_text_next_to_the_scan_is_not_shown(page: Page) -> None:
     pixels = draw_scan(7)
     pixels[:20] = 255
     scan = page.add(content(dicom(pixels, region((20, 0, 120, 160)))), "scan.dcm")[0]
@@ -138,27 +138,27 @@ def test_a_clip_becomes_a_bounded_number_of_frames(page: Page) -> None:
     clip = np.stack([draw_scan(seed) for seed in range(7)])
     scans = page.add(content(dicom(clip, clip=True)), "clip.dcm")
     assert [(scan["name"], scan["frame"]) for scan in scans] == [("clip.dcm#1", 1), ("clip.dcm#4", 4), ("clip.dcm#7", 7)]
-    told = scans[0]["clip"]
-    assert [scan["clip"] for scan in scans] == [told] * 3
-    assert (told["name"], told["frames"], told["every"], told["left_out"]) == ("clip.dcm", 7, 3, 4)
-    assert page.answer(scans[1])["frame"] == 4
+    clip = scans[0]["clip"]
+    assert [scan["clip"] for scan in scans] == [clip] * 3
+    assert (clip["name"], clip["frames"], clip["every"], clip["left_out"]) == ("clip.dcm", 7, 3, 4)
+    assert page.prediction(scans[1])["frame"] == 4
     assert "clip_frame4_seg.dcm" in page.get(scans[1], "files/outline.dcm").headers["content-disposition"]
 
 
 def test_the_frames_of_a_clip_are_summed_up(page: Page, model_folder: Path) -> None:
     clip = np.stack([draw_scan(seed) for seed in range(3)])
     frames, _ = page.add(content(dicom(clip, clip=True)), "clip.dcm"), page.add(png(draw_scan(9)))
-    asked = f"{page.root}/clips"
-    assert page.client.get(asked).json() == {"clips": []}
+    address = f"{page.root}/clips"
+    assert page.client.get(address).json() == {"clips": []}
     for frame in frames:
-        page.answer(frame)
-        page.answer(frame, threshold=0.9)  # the summary stays with the model's own
+        page.prediction(frame)
+        page.prediction(frame, threshold=0.9)  # the summary stays with the model's own
     expected = bcdseg.summarize_clip(bcdseg.load(model_folder).predict(content(dicom(clip, clip=True))))
-    (summary,) = page.client.get(asked).json()["clips"]
+    (summary,) = page.client.get(address).json()["clips"]
     facts = json.loads(json.dumps(expected.to_dict())) | {"source": "clip.dcm"}
     assert summary == {"clip": frames[0]["clip"]["id"], "name": "clip.dcm", "words": str(expected)} | facts
     page.client.delete(f"{page.root}/scans/{frames[0]['id']}")
-    assert "2 frames" in page.client.get(asked).json()["clips"][0]["words"]
+    assert "2 frames" in page.client.get(address).json()["clips"][0]["words"]
 
 
 def test_an_operating_point_calls_the_class(tmp_path: Path) -> None:
@@ -170,12 +170,12 @@ def test_an_operating_point_calls_the_class(tmp_path: Path) -> None:
     ) as client:
         page = Page(client)
         scan = page.add(png(draw_scan(3)))[0]
-        plain, called = page.answer(scan), page.answer(scan, operating_point=point.name)
+        plain, called = page.prediction(scan), page.prediction(scan, operating_point=point.name)
         assert plain["points"] == {point.name: str(point)}
         assert plain["operating_point"] is None
         assert (called["label"], called["operating_point"]) == ("malignant", point.name)
         assert called["row"] == plain["row"]  # the table stays with the most probable class
-        assert "sensitivity 0.95" in page.get(scan, "answer", operating_point="none").json()["error"]
+        assert "sensitivity 0.95" in page.get(scan, "prediction", operating_point="none").json()["error"]
 
 
 def test_a_heat_map_is_made_on_demand(page: Page) -> None:
@@ -187,9 +187,9 @@ def test_a_heat_map_is_made_on_demand(page: Page) -> None:
 
 def test_the_table_has_a_row_for_each_scan_read_or_not(page: Page, model_folder: Path) -> None:
     good, bad = page.add(png(draw_scan(9)), "good.png")[0], page.add(b"no image", "bad.png")[0]
-    page.answer(good)
-    page.answer(good, threshold=0.6)  # the table stays with the model's own
-    assert page.get(bad, "answer").status_code == 422
+    page.prediction(good)
+    page.prediction(good, threshold=0.6)  # the table stays with the model's own
+    assert page.get(bad, "prediction").status_code == 422
     text = page.client.get(f"{page.root}/table.csv").text
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["source"] for row in rows] == ["good.png", "bad.png"]
@@ -199,8 +199,8 @@ def test_the_table_has_a_row_for_each_scan_read_or_not(page: Page, model_folder:
     assert "bad.png" not in page.client.get(f"{page.root}/table.csv").text
 
 
-def test_a_name_in_the_table_is_no_formula(page: Page) -> None:
-    page.answer(page.add(png(draw_scan(9)), "=cmd()|A1.png")[0])
+def test_a_name_in_the_table_is_not_a_formula(page: Page) -> None:
+    page.prediction(page.add(png(draw_scan(9)), "=cmd()|A1.png")[0])
     rows = csv.DictReader(io.StringIO(page.client.get(f"{page.root}/table.csv").text))
     assert [row["source"] for row in rows] == ["'=cmd()|A1.png"]
 
@@ -215,19 +215,19 @@ def test_a_name_in_the_table_is_no_formula(page: Page) -> None:
         ("small.png", png(np.zeros((4, 4), np.uint8)), "smallest"),
     ],
 )
-def test_a_bad_file_is_told_in_words(page: Page, name: str, file: bytes, words: str) -> None:
-    refused = page.get(page.add(file, name)[0], "answer")
+def test_a_bad_file_is_reported(page: Page, name: str, file: bytes, words: str) -> None:
+    refused = page.get(page.add(file, name)[0], "prediction")
     assert refused.status_code == 422
     assert name in refused.json()["error"]
     assert words in refused.json()["error"]
 
 
-def test_what_is_too_much_is_refused_and_what_was_held_stays(page: Page) -> None:
+def test_too_large_uploads_are_refused_and_stored_scans_stay(page: Page) -> None:
     def send(file: bytes) -> tuple[int, str]:
         reply = page.client.post(f"{page.root}/scans", params={"name": "a.png"}, content=file)
         return reply.status_code, reply.json().get("error", "")
 
-    held = page.add(png(draw_scan(1)))[0]
+    kept = page.add(png(draw_scan(1)))[0]
     assert send(b"x" * 200_001)[0] == 413
     assert "million pixels" in send(png(np.zeros((600, 600), np.uint8)))[1]
     huge = png(np.zeros((6, 60_000), np.uint8))
@@ -237,7 +237,7 @@ def test_what_is_too_much_is_refused_and_what_was_held_stays(page: Page) -> None
     for _ in range(2):
         assert send(png(draw_scan(1)))[0] == 200
     assert "4 scans at most" in send(png(draw_scan(1)))[1]
-    assert page.answer(held)["label"]
+    assert page.prediction(kept)["label"]
 
 
 def test_a_body_without_a_length_is_cut_off_too(page: Page) -> None:
@@ -245,13 +245,13 @@ def test_a_body_without_a_length_is_cut_off_too(page: Page) -> None:
     assert reply.status_code == 413
 
 
-def test_a_page_sees_its_own_scans_only_and_they_go_with_it(client: TestClient) -> None:
+def test_a_page_has_access_to_its_own_scans_only_until_it_is_closed(client: TestClient) -> None:
     one, other = Page(client), Page(client)
     scan = one.add(png(draw_scan(2)))[0]
-    assert other.get(scan, "answer").status_code == 404
-    assert one.answer(scan)["label"]
+    assert other.get(scan, "prediction").status_code == 404
+    assert one.prediction(scan)["label"]
     client.post(f"{one.root}/close")
-    gone = one.get(scan, "answer")
+    gone = one.get(scan, "prediction")
     assert (gone.status_code, gone.json()["gone"]) == (404, True)
     third, fourth = Page(client), Page(client)
     assert client.get(f"{other.root}/table.csv").status_code == 404  # two pages at most: the oldest gave way
@@ -260,19 +260,19 @@ def test_a_page_sees_its_own_scans_only_and_they_go_with_it(client: TestClient) 
 
 
 def test_nothing_of_a_closed_page_stays_in_memory(client: TestClient) -> None:
-    def held() -> list[str]:
+    def stored() -> list[str]:
         gc.collect()
         things = [thing for thing in gc.get_objects() if type(thing) in (UploadedScan, bcdseg.Prediction)]
         return [name for thing in things if "kept" in (name := thing.name if isinstance(thing, UploadedScan) else thing.source)]
 
     page = Page(client)
-    page.answer(page.add(png(draw_scan(2)), "kept.png")[0])
-    assert sorted(held()) == ["kept.png", "kept.png"]
+    page.prediction(page.add(png(draw_scan(2)), "kept.png")[0])
+    assert sorted(stored()) == ["kept.png", "kept.png"]
     client.post(f"{page.root}/close")
-    assert held() == []
+    assert stored() == []
 
 
-def test_idle_pages_are_let_go(model_folder: Path) -> None:
+def test_idle_pages_are_closed(model_folder: Path) -> None:
     limits = Limits(idle_seconds=-1)
     with TestClient(
         create_app(ModelStore([str(model_folder)]), limits=limits), base_url=ORIGIN, headers={"origin": ORIGIN}
@@ -293,11 +293,11 @@ def test_a_report_is_shown_in_a_cage(page: Page) -> None:
 
 
 def test_models_are_offered_and_their_cards_can_be_read(page: Page) -> None:
-    assert page.told["models"] == ["drawn", "bus-multi", "busi-lite"]
+    assert page.session["models"] == ["drawn", "bus-multi", "busi-lite"]
     card = page.client.get(f"{page.root}/card", params={"model": "drawn"}).json()["html"]
     assert "<h1>drawn</h1>" in card
     assert "not trained" in card
-    unknown = page.get(page.add(png(draw_scan(1)))[0], "answer", model="gpt")
+    unknown = page.get(page.add(png(draw_scan(1)))[0], "prediction", model="gpt")
     assert "drawn, bus-multi, busi-lite" in unknown.json()["error"]
 
 
@@ -328,10 +328,10 @@ def test_models_that_only_outline_or_only_classify(lacking: str, tmp_path: Path)
     with TestClient(app, base_url=ORIGIN, headers={"origin": ORIGIN}) as client:
         page = Page(client)
         scan = page.add(png(draw_scan(1)))[0]
-        answer = page.answer(scan)
+        found = page.prediction(scan)
         has_mask = lacking == "head"
-        assert (answer["edges"] is not None) is has_mask
-        assert (answer["label"] is None) is has_mask
+        assert (found["edges"] is not None) is has_mask
+        assert (found["label"] is None) is has_mask
         assert len(page.get(scan, "levels").content) == (120 * 160 if has_mask else 0)
         assert page.get(scan, "files/mask.png").status_code == (200 if has_mask else 422)
         assert page.get(scan, "heat.png", explain="benign").status_code == (422 if has_mask else 200)
@@ -370,7 +370,7 @@ def _replied(connection: http.client.HTTPConnection) -> tuple[int, dict[str, Any
 
 
 def _posted(port: int, path: str, body: bytes, sent: int | None = None) -> http.client.HTTPConnection:
-    """A request, of whose body only a part is sent."""
+    """Send a request with only a part of its body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.putrequest("POST", path)
     connection.putheader("Origin", f"http://127.0.0.1:{port}")
@@ -406,14 +406,14 @@ def test_files_that_arrive_together_are_bounded_together(model_folder: Path) -> 
         page = Page(client)
         for _ in range(2):  # what was refused is not counted any more
             reply = client.post(f"{page.root}/scans", params={"name": "a.png"}, content=png(draw_scan(1)))
-            assert (reply.status_code, "at once" in reply.json()["error"]) == (503, True)
+            assert (reply.status_code, "at the same time" in reply.json()["error"]) == (503, True)
             assert page.add(png(np.zeros((40, 40), np.uint8)))
 
 
 @pytest.mark.parametrize("kind", ["RLE", "TIFF", "spacing"])
-def test_foreign_exceptions_are_told_in_words(page: Page, kind: str) -> None:
+def test_foreign_exceptions_are_reported(page: Page, kind: str) -> None:
     files = {"RLE": lambda: panicking_rle(draw_scan(1)), "TIFF": far_strips, "spacing": lambda: png(draw_scan(1))}
-    reply = page.get(page.add(files[kind](), "odd")[0], "answer", spacing=1e200 if kind == "spacing" else "")
+    reply = page.get(page.add(files[kind](), "odd")[0], "prediction", spacing=1e200 if kind == "spacing" else "")
     assert reply.status_code == 422
     assert {"RLE": "PanicException", "TIFF": "OverflowError", "spacing": "0.001 to 10"}[kind] in reply.json()["error"]
 
@@ -424,14 +424,14 @@ def test_a_file_that_takes_too_long_to_decode_is_refused_and_others_are_read(mod
         create_app(ModelStore([str(model_folder)]), limits=limits), base_url=ORIGIN, headers={"origin": ORIGIN}
     ) as client:
         page = Page(client)
-        reply = page.get(page.add(endless_jpeg(), "endless.jpg")[0], "answer")
+        reply = page.get(page.add(endless_jpeg(), "endless.jpg")[0], "prediction")
         assert (reply.status_code, "longer than 2 s" in reply.json()["error"]) == (422, True)
-        assert page.answer(page.add(png(draw_scan(1)))[0])["label"]
+        assert page.prediction(page.add(png(draw_scan(1)))[0])["label"]
 
 
 def test_an_old_dicom_file_without_its_mark_is_read(page: Page) -> None:
     old = content(dicom(draw_scan(1)))[132:]
-    assert page.answer(page.add(old, "old.dcm")[0])["source"] == "old.dcm"
+    assert page.prediction(page.add(old, "old.dcm")[0])["source"] == "old.dcm"
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "localhost.evil.example", "127.0.0.1.evil.example", ""])
@@ -452,7 +452,7 @@ def test_numbers_are_names_only_where_others_are_let_in(model_folder: Path) -> N
         assert TestClient(app, base_url="http://evil.example").get("/").status_code == 403
 
 
-def test_the_page_asks_for_nothing_outside_and_lets_nothing_in(client: TestClient) -> None:
+def test_the_page_loads_nothing_from_outside_and_accepts_no_foreign_request(client: TestClient) -> None:
     reply = client.get("/")
     assert "default-src 'none'" in reply.headers["content-security-policy"]
     assert "unsafe" not in reply.headers["content-security-policy"]
@@ -466,18 +466,18 @@ def test_the_page_asks_for_nothing_outside_and_lets_nothing_in(client: TestClien
         assert client.get(f"/static/{name}").status_code == 404, name
 
 
-def test_the_page_says_what_it_is_not() -> None:
+def test_the_page_shows_the_disclaimer() -> None:
     from bcdseg.model.saving import DISCLAIMER
 
     html = (Path(bcdseg.__file__).parent / "app/static/index.html").read_text(encoding="utf-8")
     assert DISCLAIMER.replace("For research.", "<strong>For research.</strong>") in html
 
 
-def test_a_drawn_ellipse_is_told_by_where_it_begins_and_ends() -> None:
+def test_a_mask_is_sent_as_the_starts_and_ends_of_its_runs() -> None:
     from bcdseg.app.responses import edges
 
     mask = draw_ellipse((20, 30), (10, 15), (5, 8))
-    told = edges(mask)
-    assert sum(end - start for start, end in zip(told[::2], told[1::2], strict=True)) == mask.sum()
+    runs = edges(mask)
+    assert sum(end - start for start, end in zip(runs[::2], runs[1::2], strict=True)) == mask.sum()
     assert edges(np.zeros((2, 2), bool)) == []
     assert edges(np.ones((2, 2), bool)) == [0, 4]

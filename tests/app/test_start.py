@@ -1,4 +1,4 @@
-"""Opening the page: what it listens at, which models it offers, and what is said when it can't."""
+"""Start of the page: its address, its models, and errors that prevent it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_only_the_loopback_is_private(host: str, private: bool, url: str) -> Non
         assert str(listener.getsockname()[1]) in page.url
 
 
-def test_what_keeps_the_page_from_opening_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_at_the_start_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*arguments: str) -> str:
         done = CliRunner().invoke(app, ["app", "--no-browser", *arguments])
         assert isinstance(done.exception, bcdseg.errors.BcdsegError)
@@ -43,7 +43,7 @@ def test_what_keeps_the_page_from_opening_is_said(monkeypatch: pytest.MonkeyPatc
     assert "pip install 'bcdseg[app]'" in refused()
 
 
-def test_models_of_one_name_can_be_told_apart(tmp_path: Path) -> None:
+def test_models_of_one_name_can_be_distinguished(tmp_path: Path) -> None:
     model = bcdseg.create("plain_cnn", classes=["a", "b"], size=32)
     folders = [str(model.save(tmp_path / place / "mine")) for place in ("first", "second")]
     models = ModelStore(folders)

@@ -48,7 +48,7 @@ def _invoke(*arguments: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page as the command writes it."""
+    """Write the page by the command."""
     out = tmp_path_factory.mktemp("static") / "page"
     done = _invoke("--static", out, "--onnxruntime-web", RUNTIME)
     assert done.exit_code == 0, done.output
@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class _Isolated(SimpleHTTPRequestHandler):
-    """A web server whose pages may share memory between threads."""
+    """Web server whose pages may share memory between threads."""
 
     def end_headers(self) -> None:
         self.send_header("cross-origin-opener-policy", "same-origin")
@@ -86,20 +86,20 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def _opened(browser: Any, address: str, **options: Any) -> Iterator[Any]:
-    """A page without a network, of which nothing may leave the folder and nothing may go wrong unseen."""
+    """Open a page without a network; any request beyond the folder and any error in the console fails the test."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "offline": address.startswith("file:"), **options})
     page = context.new_page()
     page.set_default_timeout(SLOW)
-    asked: list[str] = []
+    requests: list[str] = []
     wrong: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: requests.append(request.url))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("console", lambda message: wrong.extend([message.text] if message.type in ("error", "warning") else []))
     page.goto(address)
     page.wait_for_selector("#samples button")
     yield page
     context.close()
-    assert not [url for url in asked if not url.startswith((address.removesuffix("index.html"), "blob:", "data:"))]
+    assert not [url for url in requests if not url.startswith((address.removesuffix("index.html"), "blob:", "data:"))]
     assert not wrong
 
 
@@ -137,7 +137,7 @@ def _cells(row: dict[str, str]) -> dict[str, Any]:
 @pytest.mark.browser
 @needs_chromium
 @needs_runtime
-def test_answers_from_a_folder_without_a_network_are_the_librarys(browser: Any, folder: Path) -> None:
+def test_predictions_from_a_folder_without_a_network_are_the_librarys(browser: Any, folder: Path) -> None:
     model = bcdseg.load()
     with _opened(browser, f"file://{folder}/index.html") as page:
         page.set_input_files("#files", [str(path) for path in SAMPLES])
@@ -266,14 +266,14 @@ def test_axe_finds_no_barrier_and_nothing_is_offered_that_needs_the_program(
 
 
 def _barriers(page: Any) -> list[str]:
-    """What axe-core finds: the rule, and the elements."""
+    """Return the findings of axe-core: the rule, and the elements."""
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
     return [f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes']]}" for one in found]
 
 
 @needs_runtime
-def test_the_folder_names_its_licences_and_is_replaced_only_if_asked(folder: Path) -> None:
+def test_the_folder_names_its_licences_and_is_replaced_only_on_request(folder: Path) -> None:
     notice = (folder / "NOTICE.txt").read_text(encoding="utf-8")
     for words in ("CC BY-NC 4.0", "Microsoft", "not a medical device", "Al-Dhabyani"):
         assert words in notice
@@ -283,7 +283,7 @@ def test_the_folder_names_its_licences_and_is_replaced_only_if_asked(folder: Pat
     assert "--overwrite" in str(refused.exception)
 
 
-def test_what_keeps_a_page_from_being_written_is_said(tmp_path: Path) -> None:
+def test_errors_that_prevent_a_page_are_reported(tmp_path: Path) -> None:
     def refused(*arguments: Any) -> str:
         done = _invoke("--static", *arguments)
         assert isinstance(done.exception, bcdseg.errors.BcdsegError), done.output

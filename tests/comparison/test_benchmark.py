@@ -1,4 +1,4 @@
-"""Recipes on the same folds: what is measured, what is kept, and that a stopped benchmark goes on."""
+"""Recipes on the same folds: measures, stored results, and resuming a stopped benchmark."""
 
 from __future__ import annotations
 
@@ -95,10 +95,10 @@ def test_the_files_hold_the_same_as_the_result(finished: bcdseg.Benchmark) -> No
     rows = list(csv.DictReader((finished.folder / "benchmark.csv").read_text().splitlines()))
     (accuracy,) = [row for row in rows if (row["recipe"], row["folds"], row["measure"]) == ("bare", "grouped", "accuracy")]
     assert float(accuracy["value"]) == finished["bare"].estimates["accuracy"].value
-    held = json.loads((finished.folder / "benchmark.json").read_text())
-    assert [entry["folds"] for entry in held["entries"]] == ["grouped", "grouped", "leaky", "leaky"]
+    content = json.loads((finished.folder / "benchmark.json").read_text())
+    assert [entry["folds"] for entry in content["entries"]] == ["grouped", "grouped", "leaky", "leaky"]
     assert "NaN" not in (finished.folder / "benchmark.json").read_text()
-    assert held["entries"][0]["each_fold"][0]["measures"].keys() >= {"accuracy", "ece"}
+    assert content["entries"][0]["each_fold"][0]["measures"].keys() >= {"accuracy", "ece"}
     for name in ("cases.csv", "leaky-cases.csv"):
         assert len((finished.folder / "bare" / name).read_text().splitlines()) == 1 + sum(COUNTS)
     text = (finished.folder / "benchmark.md").read_text()
@@ -117,7 +117,7 @@ def test_a_finished_benchmark_is_read_and_not_run_again(
     assert len(first["bare+mask"].cases) == len(data) - len(COPIES)
 
 
-def test_a_stopped_benchmark_goes_on_and_ends_like_one_that_was_not(
+def test_a_stopped_benchmark_resumes_and_ends_like_one_that_was_not_stopped(
     finished: bcdseg.Benchmark, data: bcdseg.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, calls = benchmark.fit, []
@@ -157,7 +157,7 @@ def test_other_options_folds_or_data_in_the_same_folder_are_refused(
         bcdseg.benchmark(data, [BARE], folds=2, out=damaged, **QUICK)
 
 
-def test_what_cannot_be_run_is_told_before_anything_is_trained(
+def test_impossible_options_are_reported_before_anything_is_trained(
     data: bcdseg.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(benchmark, "fit", lambda *_, **__: pytest.fail("trained"))
@@ -169,7 +169,7 @@ def test_what_cannot_be_run_is_told_before_anything_is_trained(
         ({"recipes": [BARE], "val": 1.5}, "val=1.5"),
         ({"recipes": [BARE], "epoch": 3}, "epoch"),
         ({"recipes": [BARE], "draws": -1}, "draws=-1: give a whole number"),
-        ({"recipes": [BARE], "folds": 20}, "Ask for fewer folds"),
+        ({"recipes": [BARE], "folds": 20}, "Choose fewer folds"),
     ]
     for options, message in cases:
         with pytest.raises(OptionError, match=message):
@@ -196,7 +196,7 @@ def test_folds_follow_from_the_seed_and_tear_no_group(data: bcdseg.Dataset) -> N
 
 @pytest.fixture
 def _tiny_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line takes recipes by name: the default one is made small."""
+    """Make the default recipe small, since the command line takes recipes by name."""
     from bcdseg.training import recipes
 
     small = Recipe(name="default", summary="", source="", network=JOINT.network, training=TRAINING)

@@ -1,4 +1,4 @@
-"""What a network costs, where its size is none that it can take."""
+"""Cost of a network whose size is not a valid input size."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_each_scan_is_predicted_once_and_measures_are_pooled_and_by_fold(
     assert finished.estimates["accuracy"].value == pytest.approx(np.concatenate(right).mean())
     assert finished.mean("accuracy") == pytest.approx(np.mean(shares))
     assert finished.sd("accuracy") == pytest.approx(abs(shares[0] - shares[1]) / np.sqrt(2))
-    with pytest.raises(OptionError, match="is no measure of this cross-validation; it has"):
+    with pytest.raises(OptionError, match="is not a measure of this cross-validation; it has"):
         finished.mean("dices")
 
 

@@ -79,7 +79,7 @@ def test_resizing_in_the_graph_is_pillows_bit_for_bit(before: int, after: int, a
 
 
 @given(scan=st.tuples(*[st.integers(1, 8192)] * 2), size=st.tuples(*[st.integers(16, 1024)] * 2))
-def test_a_scan_fits_into_the_network_as_exact_fractions_say(scan: tuple[int, int], size: tuple[int, int]) -> None:
+def test_a_scan_fits_into_the_network_by_exact_fractions(scan: tuple[int, int], size: tuple[int, int]) -> None:
     scale = min(Fraction(size[0], scan[0]), Fraction(size[1], scan[1]))
     expected = tuple(max(1, round(side * scale)) for side in scan)
     assert Preprocessing(size=size, resize="fit").placement(scan).resized == expected
@@ -144,12 +144,12 @@ def test_int8_takes_its_ranges_from_scans(name: str, tmp_path: Path) -> None:
 
 def test_the_example_runs_without_torch_and_without_the_library(written: dict[str, Path], tmp_path: Path) -> None:
     Image.fromarray(SCANS[0]).save(tmp_path / "scan.png")
-    said = run_without(EXAMPLE, written["onnx"], tmp_path / "scan.png")
+    lines = run_without(EXAMPLE, written["onnx"], tmp_path / "scan.png")
     expected = _small().predict(SCANS[0])
-    assert said[0].split() == ["a", f"{expected.probabilities['a']:.0%}"]
+    assert lines[0].split() == ["a", f"{expected.probabilities['a']:.0%}"]
 
 
-def test_the_metadata_says_what_is_inside(written: dict[str, Path]) -> None:
+def test_the_metadata_describes_the_content(written: dict[str, Path]) -> None:
     import onnxruntime
     import openvino
 
@@ -160,9 +160,9 @@ def test_the_metadata_says_what_is_inside(written: dict[str, Path]) -> None:
     assert facts["input"] == "scan: uint8, batch x height x width"
     same = openvino.Core().read_model(written["openvino"]).get_rt_info(["bcdseg", "preprocessing"]).astype(str)
     assert json.loads(same)["size"] == [32, 40]
-    held = {"bcdseg.json": ""}
-    torch.export.load(written["torch"], extra_files=held)
-    assert json.loads(held["bcdseg.json"])["library_version"] == bcdseg.__version__
+    files = {"bcdseg.json": ""}
+    torch.export.load(written["torch"], extra_files=files)
+    assert json.loads(files["bcdseg.json"])["library_version"] == bcdseg.__version__
 
 
 def test_a_file_that_disagrees_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,20 +176,20 @@ def test_a_file_that_disagrees_is_not_written(tmp_path: Path, monkeypatch: pytes
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_replaced_unless_asked_and_options_are_checked(tmp_path: Path) -> None:
+def test_nothing_is_replaced_by_default_and_options_are_checked(tmp_path: Path) -> None:
     model = _small()
     (tmp_path / "model.pt2").write_text("mine")
     with pytest.raises(errors.OutputExistsError, match=r"model\.pt2"):
         model.export(tmp_path / "model.pt2")
     assert (tmp_path / "model.pt2").read_text() == "mine"
-    for name, options, said in (
+    for name, options, message in (
         ("model.h5", {}, r"onnx \(\.onnx\), openvino \(\.xml\), litert \(\.tflite\), torch \(\.pt2\)"),
         ("model.onnx", {"format": "openvino"}, r"ends in \.xml"),
         ("model.pt2", {"precision": "fp16"}, "has fp32"),
         ("model.onnx", {"precision": "int8"}, "calibrate_on"),
         ("model.onnx", {"calibrate_on": SCANS}, "calibrate_on"),
     ):
-        with pytest.raises(errors.OptionError, match=said):
+        with pytest.raises(errors.OptionError, match=message):
             model.export(tmp_path / name, **options)  # type: ignore[arg-type]
 
 

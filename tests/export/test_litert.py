@@ -39,7 +39,7 @@ quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::Future
 
 
 def _small(**options: Any) -> Model:
-    """A model that is small enough for its file to be stored here."""
+    """Return a model that is small enough for its file to be stored here."""
     torch.manual_seed(0)
     facts: dict[str, Any] = {"classes": ["a", "b"], "size": (32, 40), "decoder_channels": (16, 8, 8, 4, 4)}
     with pytest.MonkeyPatch.context() as patch:
@@ -118,14 +118,14 @@ def test_a_file_has_the_outputs_of_its_model() -> None:
 @runs
 def test_the_example_runs_without_torch_and_without_the_library(tmp_path: Path) -> None:
     Image.fromarray(SCANS[0]).save(tmp_path / "scan.png")
-    said = run_without(EXAMPLE, MADE, tmp_path / "scan.png")
+    lines = run_without(EXAMPLE, MADE, tmp_path / "scan.png")
     expected = _small().predict(SCANS[0])
-    assert said[0].split() == ["a", f"{expected.probabilities['a']:.0%}"]
+    assert lines[0].split() == ["a", f"{expected.probabilities['a']:.0%}"]
     assert expected.mask is not None
-    assert said[-1] == f"outlined: {expected.mask_probability.__ge__(0.47).mean():.1%} of the scan"
+    assert lines[-1] == f"outlined: {expected.mask_probability.__ge__(0.47).mean():.1%} of the scan"
 
 
-def test_the_file_says_what_is_inside() -> None:
+def test_the_file_describes_its_content() -> None:
     facts = json.loads(zipfile.ZipFile(MADE).read("bcdseg.json"))
     assert json.loads(facts["classes"]) == ["a", "b"]
     assert json.loads(facts["rules"])["temperature"] == 1.7

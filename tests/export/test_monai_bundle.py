@@ -1,4 +1,4 @@
-"""A MONAI bundle: run by MONAI's own command, without this library, it answers as the model does."""
+"""A MONAI bundle: run by MONAI's own command, without this library, its output is that of the model."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ ALONE = (
     "sys.modules.update(dict.fromkeys(('bcdseg', 'segmentation_models_pytorch', 'timm')));"  # importing them fails
     "runpy.run_module('monai.bundle', run_name='__main__')"
 )
-ASKED_FOR = (  # by MONAI's schema of 2024-07-25
+REQUIRED = (  # by MONAI's schema of 2024-07-25
     *("schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version", "task"),
     *("description", "authors", "copyright", "network_data_format"),
 )
-ASKED_FOR_TENSORS = {"type", "format", "num_channels", "spatial_shape", "dtype", "value_range"}
+REQUIRED_TENSORS = {"type", "format", "num_channels", "spatial_shape", "dtype", "value_range"}
 
 
 def _model(**options: Any) -> Model:
@@ -80,15 +80,15 @@ def test_monai_predicts_a_folder_with_it_and_without_this_library(bundle: Path, 
         dropped |= bool(((expected.mask_probability >= 0.5) & ~expected.mask).any())
         assert ((found == 255) != expected.mask).mean() <= 0.001
         assert rows[Path(file).name] == pytest.approx([expected.probabilities[name] for name in CLASSES], abs=1e-3)
-    assert dropped, "no speck in any scan: nothing shows that they are dropped as the model does"
+    assert dropped, "no small component in any scan: nothing shows that they are removed as by the model"
 
 
-def test_it_says_what_monai_asks_for(bundle: Path) -> None:
+def test_it_has_the_metadata_that_monai_requires(bundle: Path) -> None:
     facts = json.loads((bundle / "configs/metadata.json").read_text())
-    assert set(ASKED_FOR) <= set(facts)
+    assert set(REQUIRED) <= set(facts)
     form = facts["network_data_format"]
     for tensor in (*form["inputs"].values(), *form["outputs"].values()):
-        assert set(tensor) >= ASKED_FOR_TENSORS
+        assert set(tensor) >= REQUIRED_TENSORS
     assert list(form["outputs"]["probabilities"]["channel_def"].values()) == CLASSES
     page = (bundle / "docs/README.md").read_text()
     assert "not bcdseg" in page

@@ -160,7 +160,7 @@ def _limit_memory() -> None:
 
 
 def _kind(error: BaseException) -> str:
-    """Return class and place of an error, by which one fault is recognised in many files."""
+    """Return class and place of an error, which identify one fault in many files."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "bcdseg" in frame.filename]
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     message = str(error) if isinstance(error, AssertionError) else ""
@@ -210,9 +210,9 @@ def _wait(process: subprocess.Popen[str], current: Path) -> str:
         try:
             return process.communicate(timeout=5)[0]
         except subprocess.TimeoutExpired:
-            has_begun = current.exists() and current.stat().st_mtime > start
-            waited = time.time() - (current.stat().st_mtime if has_begun else start)
-            if waited > (HANG_SECONDS if has_begun else START_SECONDS):
+            has_started = current.exists() and current.stat().st_mtime > start
+            waited = time.time() - (current.stat().st_mtime if has_started else start)
+            if waited > (HANG_SECONDS if has_started else START_SECONDS):
                 process.kill()
 
 

@@ -13,7 +13,7 @@ from random import Random
 
 from fuzz import seeds
 from fuzz.mutations import BYTES, Mutation, change_line, mutate
-from served import ask, form, serving
+from served import form, send_request, serving
 
 import bcdseg
 from bcdseg.app.limits import Limits
@@ -56,8 +56,8 @@ def app_requests() -> dict[str, bytes]:
         "scan": _request("POST", f"{api}/scans?name=a.png", scan),
         "clip": _request("POST", f"{api}/scans?name=a.dcm", seeds.dicoms()["clip.dcm"]),
         "sample": _request("POST", f"{api}/samples/benign"),
-        "answer": _request("GET", f"{one}/answer?threshold=0.4&spacing=0.1&model=small&operating_point=x"),
-        "plain": _request("GET", f"{one}/answer?threshold=0.4&spacing=0.1"),
+        "prediction": _request("GET", f"{one}/prediction?threshold=0.4&spacing=0.1&model=small&operating_point=x"),
+        "plain": _request("GET", f"{one}/prediction?threshold=0.4&spacing=0.1"),
         "heat": _request("GET", f"{one}/heat.png?explain=benign"),
         "levels": _request("GET", f"{one}/levels"),
         "mask": _request("GET", f"{one}/files/mask.png"),
@@ -112,7 +112,7 @@ def served(_: Path) -> Iterator[Callable[[str, bytes], None]]:
             send(port, content)
             if unexpected:
                 raise BrokenServerError(unexpected.pop())
-            assert ask(port, "GET", "/health").status == 200
+            assert send_request(port, "GET", "/health").status == 200
 
         yield read
 
@@ -135,9 +135,9 @@ def page(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
         thread.start()
         try:
             origin = {"Origin": f"http://127.0.0.1:{port}"}
-            token = ask(port, "POST", "/api/session", **origin).json["token"]
+            token = send_request(port, "POST", "/api/session", **origin).json["token"]
             path = f"/api/{token}/scans?name=a.png"
-            scan = ask(port, "POST", path, seeds.images()["gray.png"], **origin).json["scans"][0]["id"]
+            scan = send_request(port, "POST", path, seeds.images()["gray.png"], **origin).json["scans"][0]["id"]
 
             def read(_: str, content: bytes) -> None:
                 send(port, content.replace(TOKEN, token.encode()).replace(SCAN, scan.encode()))

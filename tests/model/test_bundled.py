@@ -1,4 +1,4 @@
-"""The models in the package: they are there, small and trained, and their cards match them."""
+"""The models in the package: they are small and trained, and their cards match them."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def test_its_record_is_the_model_that_loads(record: bcdseg.ModelRecord) -> None:
     assert hashlib.sha256(record.file.read_bytes()).hexdigest() == record.sha256
     assert record.licence in model.card
     assert record.citation in model.card
-    told = CliRunner().invoke(app, ["models"]).output
+    output = CliRunner().invoke(app, ["models"]).output
     default = " (the default)" * (record.name == "bus-multi")
-    assert f"{record.name}{default}: {record.summary}" in told
-    assert record.sha256 in told
+    assert f"{record.name}{default}: {record.summary}" in output
+    assert record.sha256 in output
 
 
 def test_there_are_scans_of_all_classes_with_masks() -> None:
@@ -56,7 +56,7 @@ def test_there_are_scans_of_all_classes_with_masks() -> None:
 
 
 def test_it_is_trained(predictions: list[bcdseg.Prediction]) -> None:
-    """Far above chance on scans it has not seen; the card has the measured figures."""
+    """Check that figures are far above chance on scans it has not seen, and that the card has them."""
     right = [scan.label == Path(scan.source).parent.name for scan in predictions]
     assert np.mean(right) >= 0.6
     dice = [_dice(scan) for scan in predictions if Path(scan.source).parent.name != "normal"]
@@ -64,7 +64,7 @@ def test_it_is_trained(predictions: list[bcdseg.Prediction]) -> None:
 
 
 def test_its_predictions_are_those_that_were_released(predictions: list[bcdseg.Prediction]) -> None:
-    """A change of any step of prediction shows here; ``bundled_figures.py`` writes the table again after one that is meant."""
+    """Detect a change of any step of prediction; after an intended one, ``bundled_figures.py`` writes the table again."""
     for found, released in zip(map(figures, predictions), read_table(predictions[0].model), strict=True):
         assert found == {
             **released,
@@ -73,8 +73,8 @@ def test_its_predictions_are_those_that_were_released(predictions: list[bcdseg.P
         }
 
 
-def test_it_holds_at_another_size(predictions: list[bcdseg.Prediction]) -> None:
-    """What an image measures in pixels is no part of the answer."""
+def test_it_is_the_same_at_another_size(predictions: list[bcdseg.Prediction]) -> None:
+    """Check that the prediction does not depend on the size in pixels."""
     model = bcdseg.load(predictions[0].model)
     for scan in predictions[::3]:
         height, width = scan.size
@@ -95,8 +95,8 @@ def test_the_card_in_the_folder_is_the_one_that_the_model_writes(name: str, lice
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_remembers_what_it_was_trained_on_and_the_sample_is_none_of_it(name: str) -> None:
-    """Every scan of training and validation, and no near copy of the others."""
+def test_it_stores_its_training_scans_without_the_samples(name: str) -> None:
+    """Check every scan of training and validation, and no near copy of the others."""
     model = bcdseg.load(name)
     seen = model.training["seen"]
     assert len(set(seen["contents"])) == SEEN[name]

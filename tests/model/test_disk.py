@@ -1,4 +1,4 @@
-"""A model on disk: it comes back the same, and every damage has its own message."""
+"""A model on disk: it is loaded unchanged, and every damage has its own message."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_loading_fills_in_every_weight_and_leaves_the_random_numbers_alone(tmp_p
     assert all(torch.equal(value, made.network.state_dict()[name]) for name, value in loaded.network.state_dict().items())
 
 
-def test_a_folder_holds_weights_config_and_card_only(saved: Path) -> None:
+def test_a_folder_contains_weights_config_and_card_only(saved: Path) -> None:
     assert {path.name for path in saved.iterdir()} == {"config.json", "model.safetensors", "README.md"}
     config = json.loads((saved / "config.json").read_text())
     assert {"format", "format_version", "library_version", "network", "preprocessing", "rules", "weights", "training"} == set(
@@ -80,7 +80,7 @@ def test_half_precision_is_half_the_size_and_almost_the_same(saved: Path, tmp_pa
     np.testing.assert_allclose(bcdseg.load(half).predict(scan).mask_probability, model.predict(scan).mask_probability, atol=0.01)
 
 
-def test_nothing_is_replaced_unless_asked(saved: Path, tmp_path: Path) -> None:
+def test_nothing_is_replaced_by_default(saved: Path, tmp_path: Path) -> None:
     model = bcdseg.load(saved)
     with pytest.raises(errors.OutputExistsError, match="overwrite=True"):
         model.save(saved)
@@ -195,7 +195,7 @@ def test_the_folder_above_a_model_names_the_model(saved: Path) -> None:
         bcdseg.load(saved.parent)
 
 
-def test_names_that_are_no_model() -> None:
+def test_names_without_a_model() -> None:
     with pytest.raises(errors.ModelNotFoundError, match="busi-lite"):
         bcdseg.load("nothing-of-the-kind")
 

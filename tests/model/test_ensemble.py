@@ -1,4 +1,4 @@
-"""Several models as one: the mean of what they say, everywhere a single model would do."""
+"""Several models as one: the mean of their predictions, everywhere a single model can be used."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def members() -> list[Model]:
     ]
 
 
-def test_it_says_the_mean_of_the_members_probabilities(members: list[Model]) -> None:
+def test_it_predicts_the_mean_of_the_members_probabilities(members: list[Model]) -> None:
     together = bcdseg.ensemble(members)
     scan = draw_scan(3)
     each, one = [model.predict(scan) for model in members], together.predict(scan)
@@ -58,7 +58,7 @@ def test_very_sure_members_that_contradict_each_other_give_one_half() -> None:
     assert scan.probabilities == pytest.approx({"normal": 0.5, "benign": 0.5, "malignant": 0}, abs=1e-6)
 
 
-def test_it_comes_back_from_disk_as_it_was(members: list[Model], tmp_path: Path) -> None:
+def test_it_is_loaded_from_disk_unchanged(members: list[Model], tmp_path: Path) -> None:
     together = bcdseg.ensemble(members, name="three")
     again = bcdseg.load(together.save(tmp_path / "three"))
     scan = draw_scan(5)
@@ -83,7 +83,7 @@ def test_a_damaged_list_of_members_has_its_message(members: list[Model], tmp_pat
         bcdseg.load(folder)
 
 
-def test_card_picture_and_name_tell_of_the_members(members: list[Model]) -> None:
+def test_card_picture_and_name_describe_the_members(members: list[Model]) -> None:
     together = bcdseg.ensemble(members, name="three")
     assert "| encoder | plain_cnn, tu-tf_efficientnet_lite0 |" in together.card
     text = " ".join(ET.fromstring(draw_diagram(together)).itertext())
@@ -101,14 +101,14 @@ def test_it_has_seen_what_any_of_its_members_has(members: list[Model]) -> None:
         "figures": {"Dice": 1},
     }
     other.training = {"seen": {"contents": ["b", "c"], "groups": ["g"]}, "licence": "ours"}
-    told = bcdseg.ensemble([one, other]).training
-    assert told["seen"] == {"contents": ["a", "b", "c"], "fingerprints": ["f"], "groups": ["g"]}
-    assert told["licence"] == "ours"
-    assert "figures" not in told
-    other.training = {"licence": "theirs"}  # doesn't tell what it has seen
-    told = bcdseg.ensemble([one, other]).training
-    assert told["seen"] == {"contents": ["a", "c"], "fingerprints": ["f"], "groups": [], "unknown": [other.name]}
-    assert "licence" not in told
+    training = bcdseg.ensemble([one, other]).training
+    assert training["seen"] == {"contents": ["a", "b", "c"], "fingerprints": ["f"], "groups": ["g"]}
+    assert training["licence"] == "ours"
+    assert "figures" not in training
+    other.training = {"licence": "theirs"}  # without the hashes of its training scans
+    training = bcdseg.ensemble([one, other]).training
+    assert training["seen"] == {"contents": ["a", "c"], "fingerprints": ["f"], "groups": [], "unknown": [other.name]}
+    assert "licence" not in training
 
 
 def test_the_members_are_copied() -> None:
@@ -137,7 +137,7 @@ def test_members_that_do_not_fit_are_refused(other: dict[str, object], reason: s
         bcdseg.ensemble([_model(), _model(seed=1, **other)])
 
 
-def test_what_is_no_ensemble_is_refused() -> None:
+def test_impossible_ensembles_are_refused() -> None:
     one = _model()
     with pytest.raises(errors.OptionError, match="two models or more"):
         bcdseg.ensemble([one])

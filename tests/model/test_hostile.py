@@ -64,7 +64,7 @@ HARM: dict[str, tuple[Callable[[Any], object], str]] = {
     "no temperature": (_rules(temperature=1e-320), r"choose a number from 0\.01 to 100"),
     "no temperature at all": (_rules(temperature=0), r"choose a number from 0\.01 to 100"),
     "an endless temperature": (_rules(temperature=float("inf")), r"choose a number from 0\.01 to 100"),
-    "a temperature that is no number": (_rules(temperature=float("nan")), r"choose a number from 0\.01 to 100"),
+    "a temperature that is not a number": (_rules(temperature=float("nan")), r"choose a number from 0\.01 to 100"),
     "a temperature of text": (_rules(temperature="warm"), "can't be built"),
     "a large whole number": (lambda config: config["preprocessing"].update(mean=[10**400]), "can't be built"),
     "an endless stride": (lambda config: config["preprocessing"].update(stride=2**40), "from 1 to 1024"),
@@ -78,10 +78,10 @@ HARM: dict[str, tuple[Callable[[Any], object], str]] = {
 
 @pytest.mark.parametrize("harm", HARM)
 def test_a_config_made_to_do_harm_is_refused(folder: Path, harm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    change, said = HARM[harm]
+    change, message = HARM[harm]
     _edit(folder, change)
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a connection was opened"))
-    with pytest.raises(errors.ModelFileError, match=said) as caught:
+    with pytest.raises(errors.ModelFileError, match=message) as caught:
         bcdseg.load(folder)
     assert str(folder / "config.json") in str(caught.value)
     assert len(str(caught.value).encode()) < 1000  # it can be printed, too
@@ -100,7 +100,7 @@ def _weights(folder: Path) -> Path:
 
 
 def _enlarged(folder: Path) -> None:
-    os.truncate(_weights(folder), 12 * 2**30)  # a hole, which takes no room
+    os.truncate(_weights(folder), 12 * 2**30)  # a hole, which takes no space
 
 
 def _other_header(folder: Path) -> None:
@@ -149,17 +149,17 @@ def test_a_config_larger_than_any_is_not_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("member", "said"),
+    ("member", "message"),
     [
         ({"temperature": 1e-320}, r"from 0\.01 to 100"),
         ({"std": [0.0]}, "each of std above 0"),
         ({"mean": [0.5, 0.5]}, "1 channel"),
     ],
 )
-def test_a_member_made_to_do_harm_is_refused(tmp_path: Path, member: dict[str, Any], said: str) -> None:
+def test_a_member_made_to_do_harm_is_refused(tmp_path: Path, member: dict[str, Any], message: str) -> None:
     folder = bcdseg.ensemble([_small(), _small()]).save(tmp_path / "two")
     _edit(folder, lambda config: config["network"]["members"][1].update(member))
-    with pytest.raises(errors.ModelFileError, match=said):
+    with pytest.raises(errors.ModelFileError, match=message):
         bcdseg.load(folder)
 
 

@@ -38,7 +38,7 @@ print(json.dumps([load(), load("hf://someone/other")]), flush=True)
 
 @contextmanager
 def _client(cache: Path, endpoint: str, pushed: Path) -> Iterator[subprocess.Popen[str]]:
-    """Push a model and load it and one that isn't there in a new process, and load both again after a line of input."""
+    """Push a model, load it and a missing one in a new process, and load both again after a line of input."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": endpoint,
@@ -53,7 +53,7 @@ def _client(cache: Path, endpoint: str, pushed: Path) -> Iterator[subprocess.Pop
 
 
 def _next(process: subprocess.Popen[str]) -> list[Any]:
-    """Return what the process prints next."""
+    """Return the next line that the process prints."""
     assert process.stdout is not None
     found: list[Any] = json.loads(process.stdout.readline())
     return found
@@ -64,7 +64,7 @@ def test_a_model_goes_up_and_comes_back(tmp_path: Path) -> None:
     folder = model.save(tmp_path / "mine")
     expected = model.predict(np.full((40, 40), 90, np.uint8)).probabilities["a"]
     with ExitStack() as stack:
-        with hub() as (endpoint, held):
+        with hub() as (endpoint, repositories):
             process = stack.enter_context(_client(tmp_path / "cache", endpoint, folder))
             url, loaded, missing = _next(process)
         assert process.stdin is not None
@@ -72,8 +72,8 @@ def test_a_model_goes_up_and_comes_back(tmp_path: Path) -> None:
         process.stdin.flush()
         cached, unavailable = _next(process)
     assert url == f"{endpoint}/someone/my-model"
-    assert {"config.json", "model.safetensors", "README.md"} <= set(held["someone/my-model"])
-    assert held["someone/my-model"]["model.safetensors"] == (folder / "model.safetensors").read_bytes()
+    assert {"config.json", "model.safetensors", "README.md"} <= set(repositories["someone/my-model"])
+    assert repositories["someone/my-model"]["model.safetensors"] == (folder / "model.safetensors").read_bytes()
     assert loaded == ["hf://someone/my-model", ["a", "b"], pytest.approx(expected, abs=1e-5)]
     assert missing[0] == "ModelNotFoundError"
     assert "the hub has no such model" in missing[1]

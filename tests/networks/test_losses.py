@@ -1,4 +1,4 @@
-"""The joint loss: what is unknown adds nothing, what is normal is an empty mask."""
+"""The joint loss: unknown ground truth adds nothing, and a normal scan is an empty mask."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_missing_mask_or_label_adds_nothing(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("mask_loss", MASK_LOSSES)
 def test_an_empty_mask_is_trained_by_the_pixel_term_alone(mask_loss: str) -> None:
-    """The gradient of a normal scan is what it is when there is no overlap term at all."""
+    """Check that the gradient of a normal scan is that without an overlap term."""
     output, truth = _batch()
     logits = output.mask
     assert logits is not None
@@ -116,7 +116,7 @@ def test_soft_truth_is_the_mean_of_its_parts_where_the_loss_is_linear_in_it() ->
 
 @pytest.mark.parametrize("mask_loss", ["dice_ce", "tversky"])
 def test_a_soft_mask_is_matched_best_by_itself(mask_loss: str) -> None:
-    """So is none pushed to be surer than MixUp says."""
+    """Check that no probability is pushed beyond MixUp's label."""
     mask = torch.full((1, 1, 16, 16), 0.02)
     mask[..., 4:12, 4:12] = 0.6
     truth = Truth(mask, torch.tensor([True]), torch.tensor([NO_LABEL]))
@@ -141,7 +141,7 @@ def test_learned_weights_start_as_the_fixed_ones_and_turn_to_the_surer_task() ->
     torch.testing.assert_close(parameter.detach(), torch.log(2 * torch.stack([losses.mask, losses.classes])), atol=1e-2, rtol=0)
 
 
-def test_a_task_of_which_nothing_is_known_does_not_move_its_learned_weight() -> None:
+def test_a_task_without_ground_truth_does_not_move_its_learned_weight() -> None:
     output, truth = _batch()
     loss = JointLoss(task_weights="learned")
     loss(output, replace(truth, label=torch.full((3,), NO_LABEL))).total.backward()
@@ -153,7 +153,7 @@ def test_a_task_of_which_nothing_is_known_does_not_move_its_learned_weight() -> 
 
 @pytest.mark.parametrize("options", CHOICES, ids=str)
 def test_the_mean_over_processes_is_the_loss_of_one(options: dict[str, Any]) -> None:
-    """Two halves with differently many known scans, each divided by the mean count, as under DDP."""
+    """Compare with two halves of differently many known scans, each divided by the mean count, as under DDP."""
     torch.manual_seed(1)
     output = Output(torch.randn(4, 1, 16, 16, requires_grad=True), torch.randn(4, 3, requires_grad=True))
     mask = (torch.rand(4, 1, 16, 16) > 0.7).float()
@@ -182,7 +182,7 @@ def test_wrong_choices_are_named() -> None:
         JointLoss(task_weights="learned", class_weight=0.0)
 
 
-def test_what_a_missing_mask_holds_does_not_matter() -> None:
+def test_the_values_of_a_missing_mask_do_not_matter() -> None:
     output, truth = _batch()
     known = torch.tensor([True, False, True])
     other = truth.mask.clone()

@@ -1,4 +1,4 @@
-"""Encoders, decoders and heads: forms, gradients, and what a user may ask for."""
+"""Encoders, decoders and heads: shapes, gradients and options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _build(encoder: str = "plain_cnn", **options: object) -> Network:
 
 
 def _lived_in(network: Network) -> Network:
-    """As after some training: the batch norms have seen data."""
+    """Return a network as after some training, with statistics of data in its batch norms."""
     network.train()
     with torch.no_grad():
         network(torch.randn(4, network.config.in_channels, 64, 64))

@@ -20,7 +20,7 @@ CLASSES = ["benign", "malignant"]
 
 
 class Tiny(nn.Module):
-    """Five strided convolutions."""
+    """Encoder of five strided convolutions."""
 
     def __init__(self, in_channels: int = 1, width: int = 4) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Tiny(nn.Module):
 
 
 class MeanHead(nn.Module):
-    """A linear layer on the mean of the deepest features."""
+    """Head with a linear layer on the mean of the deepest features."""
 
     def __init__(self, config: object) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""ImageNet weights: from a file, from a package, from a hub that is not there."""
+"""ImageNet weights: from a file, from a package, from an unreachable hub."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("encoder", ["mobilenet_v2", "resnet18", "vgg16_bn", "tu-tf_efficientnet_lite0"])
-def test_a_folded_first_layer_sees_gray_as_three_equal_channels_do(encoder: str, tmp_path: Path) -> None:
+def test_a_folded_first_layer_gives_the_output_of_three_equal_channels(encoder: str, tmp_path: Path) -> None:
     three = build_network(_config(encoder, 3)).eval()
     save_file(three.encoder.state_dict(), tmp_path / "w.safetensors")
     one = build_network(_config(encoder, 1)).eval()
@@ -89,7 +89,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_without_a_network_the_error_names_the_file_and_where_to_put_it(
     encoder: str, repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Offline by declaration: without it the hub's client tries again for most of a minute before it says the same.
+    # Offline by declaration: without it the hub's client retries for most of a minute before it raises the same error.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(errors.WeightsUnavailableError, match=repository) as caught:

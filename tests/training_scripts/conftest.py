@@ -1,4 +1,4 @@
-"""The scripts of ``training/``, made short."""
+"""The scripts of ``training/`` with short settings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Script = Callable[..., None]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
-    """Runs a script with its arguments; training is short, and intervals are of few draws."""
+    """Return a function that runs a script with its arguments, with short training and few draws."""
     monkeypatch.syspath_prepend(SCRIPTS)
     for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)  # of another folder

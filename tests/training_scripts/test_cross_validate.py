@@ -51,5 +51,5 @@ def test_each_scan_is_measured_once_by_the_network_blind_to_it(
     assert table[-1].startswith("| mirrored |")
     run("choices", data, work, "--encoder", "plain_cnn")
     table = capsys.readouterr().out.splitlines()
-    assert table[2].startswith(f"| as released | {dice['value']:.3f} |")  # the same answers as the report's
+    assert table[2].startswith(f"| as released | {dice['value']:.3f} |")  # the same predictions as the report's
     assert len({row.count("|") for row in table}) == 1

@@ -23,7 +23,7 @@ MODULES = ("figures", "page", "parts", "picture", "plan", "run", "speed", "store
 
 @pytest.fixture
 def field(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Runs the script with its arguments, on small scans; ImageNet weights can't be had."""
+    """Return a function that runs the script with its arguments, on small scans and without ImageNet weights."""
     monkeypatch.syspath_prepend(FIELD)
     for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)  # a module of the same name from another folder
@@ -48,7 +48,7 @@ def field(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Made scans with the layouts of the four data sets."""
+    """Write made scans with the layouts of the four data sets."""
     folder = tmp_path / "data"
     busi(folder / "busi256", (12, 12, 12))
     rows = [["image", "label", "patient"]]

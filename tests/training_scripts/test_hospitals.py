@@ -22,7 +22,7 @@ Script = Callable[..., None]
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
-    """Runs a script with its arguments."""
+    """Return a function that runs a script with its arguments."""
     monkeypatch.syspath_prepend(HOSPITALS)
     for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)  # a module of the same name from another folder
@@ -38,7 +38,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
-    """Made scans with the layouts of BUSI, BUS-BRA and BUS-UCLM."""
+    """Write made scans with the layouts of BUSI, BUS-BRA and BUS-UCLM."""
     busi_native = busi(tmp_path / "busi_native", (PATIENTS, PATIENTS, PATIENTS))
     bra = [["ID", "Case", "Histology", "Pathology", "BIRADS", "Device", "Width", "Height", "Side", "BBOX"]]
     uclm = [["Image", "Doppler", "Marks", "Label"]]

@@ -41,7 +41,7 @@ def test_a_lesion_comes_with_its_mask_into_a_normal_scan_and_changes_nothing_far
     for seed in range(DRAWS):
         found = transplant.with_lesion(normal, donor, np.random.default_rng(seed))
         assert 0.3 * mask.sum() < found.mask.sum() < 2 * mask.sum()
-        assert found.image[found.mask].mean() == pytest.approx(15, abs=4)  # as dark beside the tissue as the donor's
+        assert found.image[found.mask].mean() == pytest.approx(15, abs=4)  # as dark next to the tissue as the donor's
         assert not found.mask[: BOX[0]].any()
         assert not found.image[: BOX[0]].any()
         rows, columns = np.nonzero(found.mask)
@@ -51,7 +51,7 @@ def test_a_lesion_comes_with_its_mask_into_a_normal_scan_and_changes_nothing_far
     assert (normal.image[BOX[0] : BOX[2]] == 60).all()
 
 
-def test_normal_tissue_covers_no_lesion_and_leaves_the_mask_as_it_was(transplant: ModuleType) -> None:
+def test_normal_tissue_covers_no_lesion_and_leaves_the_mask_unchanged(transplant: ModuleType) -> None:
     lesion = disc(110, 128, 12)
     scan = transplant.Scan(np.where(lesion, 20, gray(100)).astype(np.uint8), lesion, BOX)
     texture = np.random.default_rng(0).integers(20, 220, (256, 256), np.uint8)

@@ -1,4 +1,4 @@
-"""Train and predict everything that a release is judged by: each hospital left out, and each fold of all hospitals left out.
+"""Train and predict all runs for the evaluation of a release: each hospital left out, and each fold of all hospitals left out.
 
     python training/hospitals/pack.py BUSI_NATIVE BUS_BRA BUS_UCLM SMALL.npz --side 192
     python training/hospitals/all_runs.py SMALL.npz RUNS --seconds 600         # on a GPU, where there is one
@@ -31,7 +31,7 @@ NETWORK, OUTPUTS = "network.safetensors", "outputs-160.npz"
 
 
 def all_runs() -> dict[str, tuple[list[str], list[str]]]:
-    """Name of each run, what it leaves out, and its stages: the left-out hospitals first."""
+    """Return what each run leaves out, and its stages, by the name of the run: the left-out hospitals first."""
     hospitals = {f"loho-{name}": (["--leave-out", name, "--fold", "0"], STEPS) for name in HOSPITALS}
     folds = {f"fold-{number}": (["--fold", str(number)], RELEASE_STEPS) for number in range(1, FOLDS)}
     return {**hospitals, "release": (["--release", "--fold", "0"], RELEASE_STEPS), **folds}
@@ -56,7 +56,7 @@ def commands(packed: Path, runs: Path, name: str, options: list[str], *, means: 
 
 
 def finish(made: dict[Path, list[str | Path]], until: float) -> bool:
-    """Make the files that are missing, as far as the time allows, and return whether all are there."""
+    """Make the missing files, as far as the time allows, and return whether all exist."""
     for path, (script, *arguments) in made.items():
         if path.exists():
             continue

@@ -1,4 +1,4 @@
-"""Augment a batch of packed scans as tensors: what machines, hands, presets and screenshots do to a scan.
+"""Augment a batch of packed scans as tensors: variations by machines, operators, presets and screenshots.
 
 All scans of a batch are transformed together, each with random numbers of its own, on a CPU or a GPU alike.
 """
@@ -24,7 +24,7 @@ Random = np.random.Generator
 
 
 class Batch(NamedTuple):
-    """What a network is trained on.
+    """A batch of training scans.
 
     Attributes:
         images: Scans x 1 x size x size, from 0 to 1.
@@ -72,7 +72,7 @@ def choose_part(mask: NDArray[np.bool_], box: NDArray[np.int64], rng: Random) ->
 
 
 def _around(low: float, high: float, least: float, most: float, length: float, rng: Random) -> tuple[float, float]:
-    """An interval of about a length that holds another one, within limits."""
+    """Return a random interval of about a length that contains another one, within limits."""
     margin = 0.05 * (most - least)
     low, high = max(least, low - margin), min(most, high + margin)
     length = max(length, high - low)
@@ -88,7 +88,7 @@ def _bounds(mask: NDArray[np.bool_]) -> tuple[float, float, float, float] | None
 def _lesion_free(
     lesion: tuple[float, float, float, float], whole: tuple[float, float, float, float], rng: Random
 ) -> tuple[float, float, float, float] | None:
-    """A random part beside, above or below a lesion; None where none is large enough."""
+    """Return a random part next to, above or below a lesion; None where none is large enough."""
     gap = 3.0
     top, left, bottom, right = whole
     strips = [
@@ -169,7 +169,7 @@ def restyle(images: Tensor, generator: torch.Generator) -> Tensor:
     def sometimes(fraction: float) -> Tensor:
         return uniform(0, 1, 1, 1, 1) < fraction
 
-    black = images <= 0.004  # what lies outside the scan stays black
+    black = images <= 0.004  # what is outside the scan stays black
     images = torch.where(sometimes(0.25), _other_spectrum(images, uniform(0.0, 0.7, 1, 1, 1), generator), images)
     images = torch.where(sometimes(0.5), _tone_curve(images, normal(8) * 0.6), images)
     images = torch.where(sometimes(0.5), images.clamp(1e-4, 1) ** torch.exp(uniform(-0.6, 0.6, 1, 1, 1)), images)
@@ -189,7 +189,7 @@ def restyle(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _tone_curve(images: Tensor, steps: Tensor) -> Tensor:
-    """A random rising curve from black to white: each scan's own look-up table."""
+    """Apply a random rising curve from black to white to each scan."""
     rises = torch.exp(steps)
     knots = torch.cat([torch.zeros_like(rises[:, :1]), rises.cumsum(dim=1) / rises.sum(dim=1, keepdim=True)], dim=1)
     table = F.interpolate(knots[:, None], size=256, mode="linear", align_corners=True)[:, 0]

@@ -2,7 +2,7 @@
 
     python training/hospitals/average.py RUNS/loho-bus-bra RUNS/flat-bus-bra RUNS/mean-bus-bra
 
-The second run must have started from the weights of the first: only then are the networks in one valley of the loss.
+The second run must have started from the weights of the first: only then are the networks in one basin of the loss.
 """
 
 from __future__ import annotations

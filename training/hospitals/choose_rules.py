@@ -1,9 +1,9 @@
-"""Choose calibration and thresholds on scans that the networks have not seen: whole hospitals, and other patients.
+"""Choose calibration and thresholds on scans that the networks were not trained on: whole hospitals, and other patients.
 
     python training/hospitals/choose_rules.py PACKED.npz RUNS --intervals
 
-``RUNS`` holds ``release`` and the folders ``loho-HOSPITAL`` of networks that were trained without that hospital, each with the
-outputs of ``predict.py``; those that are there are used. When a hospital is measured, the rules are fitted without any scan of it.
+``RUNS`` contains ``release`` and the folders ``loho-HOSPITAL`` of networks that were trained without that hospital, each with the
+outputs of ``predict.py``; missing ones are skipped. When a hospital is measured, the rules are fitted without any scan of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Unseen:
-    """Outputs of one network on scans of one hospital that it has not seen.
+    """Outputs of one network on scans of one hospital that it was not trained on.
 
     Attributes:
         hospital: Its name.
@@ -44,13 +44,13 @@ class Unseen:
 
     @property
     def name(self) -> str:
-        """For a column of a table."""
+        """Title of the column in a table."""
         how = "left out" if self.left_out else "other patients"
         return f"{self.hospital}, {how}" + ("" if self.left_out or self.run == "release" else f" ({self.run})")
 
 
 def read(packed: Packed, runs: Path, size: int = SIZE) -> list[Unseen]:
-    """Read the outputs that are there, by hospital."""
+    """Read the existing outputs, by hospital."""
     found = []
     for run in ("release", *(f"loho-{name}" for name in HOSPITALS)):
         path = file_of(runs / run, size, mirrored=False)
@@ -66,7 +66,7 @@ def read(packed: Packed, runs: Path, size: int = SIZE) -> list[Unseen]:
 
 
 def fit(packed: Packed, sets: list[Unseen]) -> Rules:
-    """Fit the calibration of both decisions, each set of scans counting alike, and the presence threshold."""
+    """Fit the calibration of both decisions, with the same weight for each set of scans, and the presence threshold."""
     rules = Rules(mask_threshold=MASK_THRESHOLD)
     labels = [packed.labels[one.outputs.rows] for one in sets]
     raw = [one.outputs.decisions.astype(np.float64) for one in sets]
@@ -81,14 +81,14 @@ def fit(packed: Packed, sets: list[Unseen]) -> Rules:
 
 
 def _logistic(scores: list[Numbers], truths: list[NDArray[np.bool_]]) -> tuple[float, float]:
-    """Scale and shift of a score, every list counting alike."""
+    """Return scale and shift of a score; every list has the same weight."""
     weights = np.concatenate([np.full(len(some), 1 / len(some)) for some in scores]) * 1000
     fitted = LogisticRegression(C=10.0).fit(np.concatenate(scores)[:, None], np.concatenate(truths), weights)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 
 def _presence_threshold(packed: Packed, sets: list[Unseen], rules: Rules) -> float:
-    """The highest that hides few of the lesions that are outlined."""
+    """Return the highest threshold that hides at most ``HIDDEN`` of the outlined lesions."""
     found = []
     for one in sets:
         some = cases(packed, one.outputs.rows, one.outputs.decisions.astype(np.float64), one.outputs.masks, rules)
@@ -97,7 +97,7 @@ def _presence_threshold(packed: Packed, sets: list[Unseen], rules: Rules) -> flo
 
 
 def measured(packed: Packed, sets: list[Unseen]) -> dict[str, Cases]:
-    """Each set by rules that were fitted without its hospital: left-out hospitals first."""
+    """Return the results of each set with rules that were fitted without its hospital; left-out hospitals are first."""
     found = {}
     for one in sorted(sets, key=lambda each: (not each.left_out, each.run != "release", each.hospital)):
         others = [other for other in sets if other.hospital != one.hospital]
@@ -114,7 +114,7 @@ def one_per_group(some: Cases) -> Cases:
 
 
 def trade_off(some: Cases, thresholds: Numbers) -> str:
-    """Missed lesions against false ones at each presence threshold."""
+    """Return a table of missed and false lesions at each presence threshold."""
     lines = ["| presence threshold | missed | false lesions | Dice |", "|---|---|---|---|"]
     for threshold in thresholds:
         at = replace(some, rules=replace(some.rules, presence_threshold=float(threshold)))
@@ -124,7 +124,7 @@ def trade_off(some: Cases, thresholds: Numbers) -> str:
 
 
 def presence_decisions(packed: Packed, sets: list[Unseen]) -> str:
-    """ROC-AUC of each presence decision and of their mean, and the median of that mean on normal scans."""
+    """Return a table of the ROC-AUC of each presence decision and of their mean, and the median of the mean on normal scans."""
     lines = ["| | evidence | context | mean | median on normals |", "|---|---|---|---|---|"]
     for one in sets:
         lesion, logits = packed.labels[one.outputs.rows] > 0, one.outputs.decisions[:, :2]

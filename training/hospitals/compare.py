@@ -1,9 +1,9 @@
-"""Compare bundled models, through the public API, on patients that they have not seen.
+"""Compare bundled models, through the public API, on patients that they were not trained on.
 
     python training/hospitals/compare.py BUSI_NATIVE BUS_BRA BUS_UCLM --models busi-lite bus-multi
 
-The patients are those of the fold that ``bus-multi`` was not trained on. A model is measured on a hospital only if it has seen none
-of these scans; ``busi-lite`` has seen those of BUSI.
+The patients are those of the fold that ``bus-multi`` was not trained on. A model is measured on a hospital only if it was trained
+on none of these scans; ``busi-lite`` was trained on those of BUSI.
 """
 
 from __future__ import annotations

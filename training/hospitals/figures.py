@@ -1,4 +1,4 @@
-"""Figures of raw outputs: outlines, presence of a lesion, its class, calibration; by hospital, with intervals over groups."""
+"""Figures of raw outputs: outlines, presence and class of lesions, calibration; by hospital, with intervals over groups."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Rules:
-    """From raw outputs to what a user sees.
+    """Rules that turn raw outputs into outlines and class probabilities.
 
     Attributes:
         evidence: Weight of the presence decision by the mask.
         context: Weight of the presence decision by pooled features.
         bias: Added to the presence logit.
-        scale: Of the logit of malignant against benign.
-        shift: Added to it.
-        mask_threshold: A pixel belongs to a lesion from this probability on.
-        presence_threshold: An outline is a finding from this probability of a lesion on, and a candidate below it.
-        min_area: Components below this fraction of the square are dropped.
+        scale: Factor of the logit of malignant against benign.
+        shift: Added to that logit.
+        mask_threshold: Least probability of a pixel of a lesion.
+        presence_threshold: Least probability of a lesion at which an outline is a finding; below it is a candidate.
+        min_area: Least area of a component, as a fraction of the square; smaller ones are dropped.
     """
 
     evidence: float = 0.5
@@ -44,15 +44,15 @@ class Rules:
     min_area: float = 0.0008
 
     def presence(self, decisions: Numbers) -> Numbers:
-        """Probability of a lesion."""
+        """Return the probability of a lesion."""
         return _sigmoid(decisions[:, 0] * self.evidence + decisions[:, 1] * self.context + self.bias)
 
     def malignant(self, decisions: Numbers) -> Numbers:
-        """Probability of malignant, given a lesion."""
+        """Return the probability of malignant, given a lesion."""
         return _sigmoid(decisions[:, 2] * self.scale + self.shift)
 
     def classes(self, decisions: Numbers) -> Numbers:
-        """Probability of normal, benign and malignant."""
+        """Return the probabilities of normal, benign and malignant."""
         there, malignant = self.presence(decisions), self.malignant(decisions)
         return np.stack([1 - there, there * (1 - malignant), there * malignant], axis=1)
 
@@ -63,7 +63,7 @@ def _sigmoid(logits: Numbers) -> Numbers:
 
 
 def outline(mask: NDArray[np.uint8], rules: Rules) -> NDArray[np.bool_]:
-    """The mask above its threshold, without small components."""
+    """Return the mask above its threshold, without small components."""
     over = mask >= rules.mask_threshold * 255
     numbered, count = components(over, np.ones((3, 3)))
     if count == 0:
@@ -75,14 +75,14 @@ def outline(mask: NDArray[np.uint8], rules: Rules) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Cases:
-    """What is known of each scan.
+    """Results of scans.
 
     Attributes:
-        hospital, label, group: Of the scan.
-        dice: Of the whole outline, whatever the presence decision.
+        hospital, label, group: Hospital, true class and group of each scan.
+        dice: Dice of the whole outline, regardless of the presence decision.
         outlined: Whether the whole outline has any pixel.
         classes: Probabilities of normal, benign and malignant.
-        rules: That made them.
+        rules: Rules that were applied.
     """
 
     hospital: NDArray[np.int64]
@@ -94,7 +94,7 @@ class Cases:
     rules: Rules
 
     def select(self, chosen: NDArray[np.bool_]) -> Cases:
-        """Some of the cases."""
+        """Return some of the cases."""
         arrays = {name: value[chosen] for name, value in vars(self).items() if name != "rules"}
         return Cases(**arrays, rules=self.rules)
 
@@ -123,68 +123,68 @@ Measure = Callable[[Cases], float]
 
 
 def lesion_dice(some: Cases) -> float:
-    """Mean Dice over scans with a lesion; an outline that is not shown counts as 0."""
+    """Return the mean Dice over scans with a lesion; an outline that is not shown counts as 0."""
     lesion = some.label > 0
     return float((some.dice * some.shown)[lesion].mean()) if lesion.any() else float("nan")
 
 
 def candidate_dice(some: Cases) -> float:
-    """The same with every outline, shown or not."""
+    """Return the mean Dice over scans with a lesion, with all outlines, shown or not."""
     lesion = some.label > 0
     return float(some.dice[lesion].mean()) if lesion.any() else float("nan")
 
 
 def missed(some: Cases) -> float:
-    """Fraction of lesions whose Dice is below 0.05."""
+    """Return the fraction of lesions with a Dice below 0.05."""
     lesion = some.label > 0
     return float(((some.dice * some.shown)[lesion] < MISSED).mean()) if lesion.any() else float("nan")
 
 
 def false_lesions(some: Cases) -> float:
-    """Fraction of normal scans with an outline that is shown."""
+    """Return the fraction of normal scans with an outline that is shown."""
     normal = some.label == 0
     return float(some.shown[normal].mean()) if normal.any() else float("nan")
 
 
 def presence_auc(some: Cases) -> float:
-    """ROC-AUC of the presence decision."""
+    """Return the ROC-AUC of the presence decision."""
     return _auc(some.label > 0, some.presence)
 
 
 def malignant_auc(some: Cases) -> float:
-    """ROC-AUC of malignant against benign, over scans with a lesion."""
+    """Return the ROC-AUC of malignant against benign, over scans with a lesion."""
     lesion = some.label > 0
     given = some.classes[lesion, 2] / (some.classes[lesion, 1] + some.classes[lesion, 2])
     return _auc(some.label[lesion] == 2, given)
 
 
 def malignant_rest_auc(some: Cases) -> float:
-    """ROC-AUC of malignant against the rest."""
+    """Return the ROC-AUC of malignant against the rest."""
     return _auc(some.label == 2, some.classes[:, 2])
 
 
 def sensitivity(some: Cases) -> float:
-    """Fraction of malignant scans that are predicted malignant."""
+    """Return the fraction of malignant scans that are predicted malignant."""
     return float((predicted(some)[some.label == 2] == 2).mean()) if (some.label == 2).any() else float("nan")
 
 
 def specificity(some: Cases) -> float:
-    """Fraction of benign scans that are not predicted malignant."""
+    """Return the fraction of benign scans that are not predicted malignant."""
     return float((predicted(some)[some.label == 1] != 2).mean()) if (some.label == 1).any() else float("nan")
 
 
 def accuracy(some: Cases) -> float:
-    """Fraction of scans whose class is right."""
+    """Return the fraction of scans with the right class."""
     return float((predicted(some) == some.label).mean())
 
 
 def predicted(some: Cases) -> NDArray[np.int64]:
-    """The most probable class."""
+    """Return the most probable class of each scan."""
     return some.classes.argmax(axis=1)
 
 
 def calibration_error(some: Cases) -> float:
-    """Expected calibration error of the highest class probability, ten bins."""
+    """Return the expected calibration error of the highest class probability, with ten bins."""
     return float(calibration.calibration_error(predicted(some) == some.label, some.classes.max(axis=1), bins=10)[0])
 
 
@@ -208,7 +208,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def interval(some: Cases, measure: Measure, seed: int = 0) -> tuple[float, float, float]:
-    """A measure and its 95 % bootstrap interval over groups."""
+    """Return a measure and its 95 % bootstrap interval over groups."""
     value = measure(some)
     if not np.isfinite(value):
         return value, value, value
@@ -225,7 +225,7 @@ def interval(some: Cases, measure: Measure, seed: int = 0) -> tuple[float, float
 
 
 def table(by_name: dict[str, Cases], *, intervals: bool = False) -> str:
-    """A Markdown table, one column per set of cases."""
+    """Return a Markdown table with one column per set of cases."""
     lines = ["| | " + " | ".join(by_name) + " |", "|---" * (len(by_name) + 1) + "|"]
     lines.append("| scans | " + " | ".join(str(len(some.label)) for some in by_name.values()) + " |")
     for name, measure in MEASURES.items():
@@ -238,5 +238,5 @@ def table(by_name: dict[str, Cases], *, intervals: bool = False) -> str:
 
 
 def by_hospital(some: Cases) -> dict[str, Cases]:
-    """The cases of each hospital that has any."""
+    """Return the cases of each hospital that has any."""
     return {name: some.select(some.hospital == number) for number, name in enumerate(HOSPITALS) if (some.hospital == number).any()}

@@ -47,7 +47,7 @@ CHANGES: dict[str, Callable[[Gray], NDArray[Any]]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a prediction says of a scan.
+    """A prediction of a scan, summarised.
 
     Attributes:
         label: True class.

@@ -1,9 +1,9 @@
-"""Measure the out-of-distribution score: false alarms at a left-out hospital, and detection of images that are no usual scans.
+"""Measure the out-of-distribution score: false alarms at a left-out hospital, and detection of unusual images.
 
     python training/hospitals/out_of_distribution.py BUSI_NATIVE BUS_BRA BUS_UCLM MIAS150
 
-Each hospital's scans are compared with the other two hospitals' alone. Photographs and documents come with scikit-image, whole
-and as random quarters.
+Each hospital's scans are compared with those of the other two hospitals alone. Photographs and documents come with scikit-image,
+whole and as random quarters.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pack the scans of several hospitals into one file of 8-bit squares, with groups that no split may separate.
+"""Pack the scans of several hospitals into one file of 8-bit squares, with groups that stay together in every split.
 
     python training/hospitals/pack.py BUSI_NATIVE BUS_BRA BUS_UCLM PACKED.npz
     python training/hospitals/pack.py BUSI_NATIVE BUS_BRA BUS_UCLM SMALL.npz --side 192      # less than 64 MiB
@@ -62,7 +62,7 @@ class Packed:
 
     @classmethod
     def load(cls, path: Path) -> Packed:
-        """Read what ``main`` wrote."""
+        """Read a packed file."""
         with np.load(path, allow_pickle=False) as arrays:
             masks = np.unpackbits(arrays["masks"], axis=-1).astype(bool)
             return cls(**{name: arrays[name] for name in arrays.files if name != "masks"}, masks=masks)
@@ -116,7 +116,7 @@ def pack(folders: dict[str, Path], side: int = SIDE) -> Packed:
 
 
 def _folds(data: Dataset) -> dict[str, int]:
-    """The fold in which each sample is tested."""
+    """Return the fold in which each sample is tested."""
     parts = bcdseg.folds(data, FOLDS, duplicates=())
     return {name: number for number, (_, test) in enumerate(parts) for name in test.ids}
 

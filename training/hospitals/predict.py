@@ -1,4 +1,4 @@
-"""Predict what a run has left out, and keep the raw outputs: both presence decisions, the lesion's class, the mask's probability.
+"""Predict the scans that a run has left out, and write the raw outputs: presence decisions, class logit and mask probability.
 
     python training/hospitals/predict.py PACKED.npz RUN --leave-out bus-uclm --fold 0 --sizes 192 --mirrored
 
@@ -33,10 +33,10 @@ REFINEMENT = 1.6
 
 @dataclass(frozen=True)
 class Outputs:
-    """Raw outputs of one network on scans that it has not seen.
+    """Raw outputs of one network on scans that it was not trained on.
 
     Attributes:
-        rows: Of the packed scans.
+        rows: Rows of the packed scans.
         decisions: Scans x (evidence, context, malignant against benign), as logits.
         masks: Probability of a lesion over the packed square, from 0 to 255.
     """
@@ -47,7 +47,7 @@ class Outputs:
 
     @classmethod
     def load(cls, path: Path) -> Outputs:
-        """Read what ``save`` wrote."""
+        """Read a file of outputs."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(**{name: arrays[name] for name in arrays.files})
 
@@ -143,7 +143,7 @@ def _window(box: NDArray[np.int64]) -> tuple[slice, slice]:
 
 
 def file_of(run: Path, size: int, mirrored: bool, resize: str = "fit", *, one_pass: bool = False) -> Path:
-    """Where the outputs at a size are kept."""
+    """Return the path of the outputs at a size."""
     parts = ["-mirrored"] * mirrored + ["-" + resize] * (resize != "fit") + ["-one-pass"] * one_pass
     return run / f"outputs-{size}{''.join(parts)}.npz"
 

@@ -1,4 +1,4 @@
-"""Print what the refinement changes for the lesions that a network has not seen.
+"""Print the effect of the refinement on lesions that a network was not trained on.
 
     python training/hospitals/predict.py PACKED.npz RUN --leave-out bus-bra --fold 0 --sizes 160
     python training/hospitals/predict.py PACKED.npz RUN --leave-out bus-bra --fold 0 --sizes 160 --one-pass

@@ -2,7 +2,7 @@
 
     python training/hospitals/release.py PACKED.npz RUNS BUSI_NATIVE BUS_BRA BUS_UCLM bcdseg/model/weights/bus-multi
 
-``RUNS`` holds ``release`` (``train.py --release --fold 0``) and the left-out runs that ``choose_rules.py`` reads.
+``RUNS`` contains ``release`` (``train.py --release --fold 0``) and the left-out runs that ``choose_rules.py`` reads.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from bcdseg.inference.out_of_distribution import describe_training_images
 from bcdseg.networks.network import Network
 from bcdseg.training.config import from_toml
 
-WORDS = Path(__file__).parent / "card.toml"
+TEXT = Path(__file__).parent / "card.toml"
 FOLD = 0  # of the groups: not trained on, so that the released network itself can be measured
 POINTS = (("sensitivity", 0.90), ("sensitivity", 0.95), ("specificity", 0.90))
 
 
 @torch.no_grad()
 def calibrated(network: Network, chosen: Chosen) -> Network:
-    """Write presence weights and the calibration of the class into the last layers: the same function, calibrated."""
+    """Write presence weights and the calibration of the class into the last layers, so that the outputs are calibrated."""
     head: Any = network.class_head
     head.presence.weight.copy_(torch.tensor([[chosen.evidence, chosen.context]]))
     head.presence.bias.fill_(chosen.bias)
@@ -49,7 +49,7 @@ def calibrated(network: Network, chosen: Chosen) -> Network:
 
 
 def rules(packed: Packed, sets: list[Unseen], chosen: Chosen) -> Rules:
-    """Thresholds and operating points, from the predictions for left-out hospitals."""
+    """Return thresholds and operating points from the predictions for left-out hospitals."""
     rows = np.concatenate([one.outputs.rows for one in sets if one.left_out])
     probabilities = chosen.classes(np.concatenate([one.outputs.decisions for one in sets if one.left_out]).astype(np.float64))
     labels = packed.labels[rows]
@@ -92,8 +92,8 @@ def _trained_on(packed: Packed) -> NDArray[np.bool_]:
 
 
 def card(packed: Packed, sets: list[Unseen], parts: list[Dataset]) -> dict[str, Any]:
-    """Words, figures, and what the model has seen."""
-    written: dict[str, Any] = from_toml(WORDS.read_text(encoding="utf-8"))
+    """Return the content of the card: text, figures, and fingerprints of the training scans."""
+    written: dict[str, Any] = from_toml(TEXT.read_text(encoding="utf-8"))
     kept = _trained_on(packed)
     counts = {name: int((kept & (packed.hospitals == number)).sum()) for number, name in enumerate(("busi", "bra", "uclm"))}
     written["data"] = written["data"].format(scans=int(kept.sum()), **counts)

@@ -25,7 +25,7 @@ from figures import DRAWS, MEASURES, Cases, Measure, Rules, cases, table
 from numpy.typing import NDArray
 from pack import HOSPITALS, Packed
 from predict import REFINEMENT, Outputs, load_network, outputs
-from release import FOLD, WORDS, calibrated
+from release import FOLD, TEXT, calibrated
 from selective import summary
 from train import choose
 
@@ -39,7 +39,7 @@ COLUMNS = ", other patients"
 
 
 def released_rules(model: Model) -> Rules:
-    """Return the rules that are written into a released model: weights of both presence decisions, and thresholds."""
+    """Return the rules that are stored in a released model: weights of both presence decisions, and thresholds."""
     head: Any = model.network.class_head  # type: ignore[union-attr]
     evidence, context = head.presence.weight[0].tolist()
     assert model.rules.presence_threshold is not None
@@ -54,7 +54,7 @@ def released_rules(model: Model) -> Rules:
 
 
 def matched_rules(old: Rules, before: Outputs, after: Outputs, lesion: NDArray[np.bool_]) -> Rules:
-    """Return the rules for new outputs by which the logits of presence and class are distributed as the old ones."""
+    """Return rules that give the new logits of presence and class the mean and the standard deviation of the old ones."""
     presence = before.decisions[:, :2] @ np.array([old.evidence, old.context]) + old.bias
     scale, bias = _matched(after.decisions[:, :2].mean(axis=1), presence)
     class_scale, shift = _matched(after.decisions[lesion, 2], before.decisions[lesion, 2])
@@ -135,7 +135,7 @@ def main() -> None:
         )
     print("\n" + table(found, intervals=True))
     if options.out:
-        network, words = calibrated(network, new), from_toml(WORDS.read_text(encoding="utf-8"))
+        network, content = calibrated(network, new), from_toml(TEXT.read_text(encoding="utf-8"))
         columns = {f"{hospital}{COLUMNS}": found[f"{hospital}, new"] for hospital in HOSPITALS}
         notes: dict[str, Any] = {}
         if options.left_out:
@@ -143,9 +143,10 @@ def main() -> None:
             left_out = {one.name for one in sets if one.left_out}
             unseen = {name: some for name, some in measured(packed, sets).items() if name in left_out}
             columns |= unseen
-            notes["risk and coverage"] = f"{words['risk and coverage']}\n\n{summary(unseen)}"
+            notes["risk and coverage"] = f"{content['risk and coverage']}\n\n{summary(unseen)}"
         figures = new_figures(str(model.training["figures"]), columns)
-        training = {**model.training, "method": words["method"], "measured on": words["measured on"], "figures": figures, **notes}
+        updated = {"method": content["method"], "measured on": content["measured on"], "figures": figures}
+        training = {**model.training, **updated, **notes}
         rules = replace(model.rules, refinement=REFINEMENT)
         Model(network, model.preprocessing, rules, training=training, name=NAME).save(options.out, half=True, overwrite=True)
 

@@ -2,8 +2,8 @@
 
     python training/hospitals/report.py PACKED.npz RUNS bus-bra BUS_BRA OUT --subgroups device birads size
 
-``RUNS/loho-HOSPITAL`` holds the network (``train.py --leave-out``) and its outputs (``predict.py``). Calibration and thresholds are
-fitted on other patients of the hospitals that it knows, so that nothing is chosen on the scans that are tested.
+``RUNS/loho-HOSPITAL`` contains the network (``train.py --leave-out``) and its outputs (``predict.py``). Calibration and thresholds
+are fitted on other patients of its training hospitals, so that nothing is chosen on the scans that are tested.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bcdseg.bundled import DEFAULT_MODEL
 
 
 def left_out_model(packed: Packed, runs: Path, hospital: str) -> Model:
-    """Return the model without a hospital, with rules from other patients of the hospitals that it knows.
+    """Return the model without a hospital, with rules from other patients of its training hospitals.
 
     Raises:
         SystemExit: The outputs of the run are missing.
@@ -39,9 +39,9 @@ def left_out_model(packed: Packed, runs: Path, hospital: str) -> Model:
         refinement=REFINEMENT,
     )
     network = calibrated(load_network(runs / run / "network.safetensors"), chosen)
-    words = {"summary": f"The recipe of {DEFAULT_MODEL}, trained without any scan of {hospital}."}
+    summary = {"summary": f"The recipe of {DEFAULT_MODEL}, trained without any scan of {hospital}."}
     preprocessing = Preprocessing(size=(SIZE, SIZE), resize="fit", channels=1)
-    return Model(network, preprocessing, rules, training=words, name=f"{DEFAULT_MODEL} without {hospital}")
+    return Model(network, preprocessing, rules, training=summary, name=f"{DEFAULT_MODEL} without {hospital}")
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("hospital", choices=HOSPITALS)
     parser.add_argument("folder", type=Path, help="the hospital's data set")
     parser.add_argument("out", type=Path, help="the report's folder")
-    parser.add_argument("--subgroups", nargs="*", default=["size"], help="facts of the samples by which the scans are divided")
+    parser.add_argument("--subgroups", nargs="*", default=["size"], help="facts of the samples that define subgroups")
     options = parser.parse_args()
     model = left_out_model(Packed.load(options.packed), options.runs, options.hospital)
     found = bcdseg.evaluate(

@@ -1,4 +1,4 @@
-"""Print risk and coverage: how many errors remain where the least certain scans are not answered.
+"""Print risk and coverage: the error rate that remains if the least certain scans are left to a reader.
 
     python training/hospitals/selective.py PACKED.npz RUNS
 
@@ -25,7 +25,7 @@ COVERAGES = (1.0, 0.9, 0.8, 0.6, 0.4)
 
 
 def certain(some: Cases, coverage: float) -> Cases:
-    """The most certain scans."""
+    """Return the most certain scans."""
     return some.select(_by_certainty(some)[: round(coverage * len(some.label))])
 
 
@@ -34,12 +34,12 @@ def _by_certainty(some: Cases) -> NDArray[np.int64]:
 
 
 def error_rate(some: Cases) -> float:
-    """Fraction of scans whose class is wrong."""
+    """Return the fraction of scans with a wrong class."""
     return float((predicted(some) != some.label).mean())
 
 
 def aurc(some: Cases) -> float:
-    """Mean error rate over all coverages."""
+    """Return the mean error rate over all coverages."""
     wrong = (predicted(some) != some.label)[_by_certainty(some)]
     return float((wrong.cumsum() / np.arange(1, len(wrong) + 1)).mean())
 
@@ -57,7 +57,7 @@ def _at(measure: Measure, coverage: float, some: Cases) -> float:
 
 
 def table(some: Cases) -> str:
-    """A Markdown table with one row per coverage."""
+    """Return a Markdown table with one row per coverage."""
     lines = ["| coverage | lowest probability | " + " | ".join(RISKS) + " |", "|---" * (len(RISKS) + 2) + "|"]
     for coverage in COVERAGES:
         least = certain(some, coverage).classes.max(axis=1).min()
@@ -67,7 +67,7 @@ def table(some: Cases) -> str:
 
 
 def summary(every: dict[str, Cases]) -> str:
-    """A Markdown table of the error rate at each coverage, with one row per set."""
+    """Return a Markdown table of the error rate at each coverage, with one row per set."""
     lines = ["| class error at a coverage of | " + " | ".join(f"{one:g}" for one in COVERAGES) + " | AURC |"]
     lines.append("|---" * (len(COVERAGES) + 2) + "|")
     for name, some in every.items():

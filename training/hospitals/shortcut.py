@@ -1,4 +1,4 @@
-"""Measure how far the hospital alone gives the class away: the figures of a classifier that knows nothing else of a scan.
+"""Measure how well the hospital alone predicts the class: the figures of a classifier that uses nothing else of a scan.
 
     python training/hospitals/shortcut.py PACKED.npz
 

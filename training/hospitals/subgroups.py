@@ -2,7 +2,7 @@
 
     python training/hospitals/subgroups.py PACKED.npz RUNS bus-bra BUS_BRA
 
-Machine and BI-RADS come from the data set's own table (``Sample.facts``). Small, middle and large lesions are thirds by area.
+Machine and BI-RADS come from the data set's table (``Sample.facts``). Small, middle and large lesions are thirds by area.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import bcdseg
 
 FACTS = {"device": "machine", "birads": "BI-RADS"}
 SIZES = ("small", "middle", "large")
-FEWEST = 20  # scans of a subgroup that has a row
+FEWEST = 20  # scans; smaller subgroups have no row
 SHOWN: dict[str, Measure] = {"lesion Dice": lesion_dice, "missed": missed, "malignant/benign AUC": malignant_auc}
 
 

@@ -1,9 +1,9 @@
-"""Train one network on packed scans of several hospitals, all but what is left out.
+"""Train one network on packed scans of several hospitals, apart from those that are left out.
 
     python training/hospitals/train.py PACKED.npz RUN --leave-out bus-uclm --fold 0
 
-``--leave-out`` leaves a whole hospital out, ``--fold`` a fifth of the groups of each of the others; what is left out is never
-trained on, and ``predict.py`` predicts it. ``--release`` leaves out the groups of ``data/sample`` alone. A run that was
+``--leave-out`` leaves a whole hospital out, ``--fold`` a fifth of the groups of each of the others; these scans are never
+trained on, and ``predict.py`` predicts them. ``--release`` leaves out the groups of ``data/sample`` alone. A run that was
 stopped resumes, to the same weights. The same script runs on a CPU and on a GPU.
 """
 
@@ -41,7 +41,7 @@ SAVE_EVERY = 50  # steps
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """Settings of a training.
 
     Attributes:
         stages: Size of the input and number of steps, one after the other.
@@ -51,7 +51,7 @@ class Recipe:
         average: Decay of the moving average of the weights.
         presence_weight: Weight of each of the two presence losses.
         class_weight: Weight of the loss of the lesion's class.
-        seed: Of weights, order and augmentation.
+        seed: Seed of weights, order and augmentation.
         encoder: Name of the encoder.
         start: ``imagenet``, the name of a bundled model with the same encoder, or a file of weights that this script wrote.
         shares: Fraction of the scans from each hospital, in the order of ``HOSPITALS``; empty for the root of their numbers.
@@ -103,7 +103,7 @@ class MixStyle(nn.Module):
         self.fraction, self.spread = fraction, torch.distributions.Beta(alpha, alpha)
 
     def __call__(self, module: nn.Module, _: Any, features: Tensor) -> Tensor:
-        """As a forward hook."""
+        """Mix the features of a batch, as a forward hook."""
         if not module.training or float(torch.rand(())) >= self.fraction:
             return features
         mean, std = features.mean((2, 3), keepdim=True).detach(), features.std((2, 3), keepdim=True).detach() + 1e-5
@@ -115,8 +115,9 @@ class MixStyle(nn.Module):
 
 
 def sampling_weights(packed: Packed, chosen: NDArray[np.int64], shares: tuple[float, ...] = ()) -> NDArray[np.float64]:
-    """Probability of each scan: hospitals, classes within a hospital and groups within a class each by the root of their size.
+    """Return the probability of each scan.
 
+    Hospitals, classes within a hospital and groups within a class each have a probability by the root of their size.
     ``shares`` are the probabilities of the hospitals instead.
     """
     levels = (packed.hospitals, packed.labels, packed.groups)
@@ -141,7 +142,7 @@ def sampling_weights(packed: Packed, chosen: NDArray[np.int64], shares: tuple[fl
 
 
 class Source:
-    """Batches of augmented scans; what a step gets follows from seed and step alone."""
+    """Batches of augmented scans; the batch of a step depends on seed and step alone."""
 
     def __init__(self, packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, device: torch.device) -> None:
         self.packed, self.chosen, self.recipe, self.device = packed, chosen, recipe, device
@@ -150,7 +151,7 @@ class Source:
         self.normals, self.lesions = chosen[normal], chosen[~normal]
 
     def batch(self, step: int) -> Batch:
-        """The scans of a step."""
+        """Return the batch of a step."""
         rng = np.random.default_rng((self.recipe.seed, step))
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         rows = rng.choice(self.chosen, self.recipe.batch, p=self.weights)
@@ -168,7 +169,7 @@ class Source:
         return Batch(restyle(placed, generator), masks, labels, (area > 0).float(), (area > 0.001) & (labels != NORMAL))
 
     def _transplanted(self, row: int, rng: np.random.Generator) -> Scan:
-        """A scan, some of the time with a lesion or normal tissue of another scan.
+        """Return a scan, some of the time with a lesion or normal tissue of another scan.
 
         A lesion that was moved lacks some of its surroundings, so its class is not trained on: the label stays normal.
         """
@@ -184,7 +185,7 @@ class Source:
         return Scan(self.packed.images[row], self.packed.masks[row], self.packed.boxes[row])
 
     def __call__(self, start: int) -> Iterator[tuple[int, Batch]]:
-        """Step and batch, the next one prepared while the last one trains."""
+        """Yield step and batch; the next batch is prepared while the last one trains."""
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(self.batch, start)
             for step in range(start, self.recipe.steps):
@@ -195,12 +196,12 @@ class Source:
 
 
 def normalised(images: Tensor) -> Tensor:
-    """As ``Preprocessing`` does with mean and standard deviation of 0.5."""
+    """Normalise images as ``Preprocessing`` does, with a mean and standard deviation of 0.5."""
     return (images - 0.5) / 0.5
 
 
 def losses(network: Network, batch: Batch, recipe: Recipe, mask_term: nn.Module) -> dict[str, Tensor]:
-    """Each loss of a batch, weighted."""
+    """Return each loss of a batch, weighted."""
     images = normalised(batch.images).contiguous(memory_format=torch.channels_last)
     features = network.encoder(images)
     decoded = network.decoder(features)  # type: ignore[misc]
@@ -218,18 +219,18 @@ def losses(network: Network, batch: Batch, recipe: Recipe, mask_term: nn.Module)
 
 
 def presence_loss(logits: Tensor, presence: Tensor) -> Tensor:
-    """Cross entropy with a little smoothing: some normal scans hold a lesion that nobody outlined."""
+    """Return the cross entropy with a little smoothing, since some normal scans contain a lesion that nobody outlined."""
     return F.binary_cross_entropy_with_logits(logits[:, 0], presence * 0.94 + 0.03)
 
 
 def new_network(encoder: str, start: str) -> Network:
-    """A network with a hierarchical head.
+    """Return a network with a hierarchical head.
 
     Args:
         encoder: Name of the encoder.
-        start: ``imagenet`` starts from the encoder's ImageNet weights; a file from the weights in it; the name of a bundled model
-            from that model's own. Where that has no hierarchical head, the last layer is new: presence is the lesion classes
-            against normal.
+        start: Initial weights: ``imagenet`` for the encoder's ImageNet weights, a file of weights, or the name of a bundled model.
+            If that model has no hierarchical head, the last layer is new, and presence starts as the lesion classes against
+            normal.
     """
     if start == "imagenet" or Path(start).is_file():
         weights = "imagenet" if start == "imagenet" else None
@@ -252,7 +253,7 @@ def new_network(encoder: str, start: str) -> Network:
 
 
 def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, device: torch.device) -> Network:
-    """Train, or resume, and return the averaged network."""
+    """Train a network, or resume its training, and return the averaged network."""
     torch.manual_seed(recipe.seed)
     network: Any = new_network(recipe.encoder, recipe.start).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for stem in (network.encoder.model.bn1, network.encoder.model.blocks[0]):
@@ -266,7 +267,7 @@ def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, 
         network.load_state_dict(saved["network"])
         averaged.load_state_dict(saved["averaged"])
         optimiser.load_state_dict(saved["optimiser"])
-    mask_term, shown, began = DiceCrossEntropy(), dict[str, float](), time.perf_counter()
+    mask_term, shown, started = DiceCrossEntropy(), dict[str, float](), time.perf_counter()
     network.train()
     for step, batch in Source(packed, chosen, recipe, device)(start):
         torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout and MixStyle follow from the step alone
@@ -281,7 +282,7 @@ def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, 
         for name, value in parts.items():
             shown[name] = 0.98 * shown.get(name, value.item()) + 0.02 * value.item()
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps:
-            pace = (time.perf_counter() - began) / (step + 1 - start)
+            pace = (time.perf_counter() - started) / (step + 1 - start)
             print(f"{step + 1}/{recipe.steps} {pace:.2f} s", *(f"{k} {v:.3f}" for k, v in shown.items()), flush=True)
             _save(checkpoint, step + 1, network, averaged, optimiser)
     return averaged.eval()
@@ -310,7 +311,7 @@ def _save(path: Path, step: int, network: nn.Module, averaged: nn.Module, optimi
 
 
 def choose(packed: Packed, leave_out: str | None, fold: int | None, release: bool) -> NDArray[np.int64]:
-    """Rows to train on."""
+    """Return the rows to train on."""
     kept = np.ones(len(packed), bool)
     if leave_out is not None:
         kept &= packed.hospitals != HOSPITALS.index(leave_out)
@@ -323,7 +324,7 @@ def choose(packed: Packed, leave_out: str | None, fold: int | None, release: boo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("packed", type=Path, help="what pack.py wrote")
+    parser.add_argument("packed", type=Path, help="file that pack.py wrote")
     parser.add_argument("run", type=Path, help="the folder of this run")
     parser.add_argument("--leave-out", choices=HOSPITALS, help="a hospital that is not trained on")
     parser.add_argument("--fold", type=int, help="a fold of the groups that is not trained on")
@@ -332,7 +333,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=Recipe.lr)
     parser.add_argument("--encoder", default=Recipe.encoder)
     parser.add_argument(
-        "--start", default="imagenet", help="'imagenet', or a file of weights or a bundled model, whose scans are seen then"
+        "--start", default="imagenet", help="'imagenet', a file of weights, or a bundled model (whose training scans count as seen)"
     )
     parser.add_argument("--average", type=float, default=Recipe.average, help="decay of the moving average of the weights")
     parser.add_argument("--constant", action="store_true", help="the learning rate doesn't fall")

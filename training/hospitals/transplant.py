@@ -1,4 +1,4 @@
-"""Move lesions from one scan into another, so that neither a hospital nor the seam says whether there is a lesion.
+"""Move lesions from one scan into another, so that neither the hospital nor a seam reveals whether there is a lesion.
 
 Normal scans come from few hospitals, and a network can learn the hospital instead of the lesion. Here a normal scan gets the lesion
 of any hospital (as in TumorCP, Yang et al., MICCAI 2021), and other scans get a patch of normal tissue in the same way, so that
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-HALO = 0.4  # of the longer side of a lesion: so far its surroundings come along, and fade
+HALO = 0.4  # of the longer side of a lesion: width of its surroundings, which are moved with it and fade out
 LEAST_HALO = 6.0  # pixels
 LESIONS = 0.6  # fraction of the chosen normal scans that get a lesion; the others get normal tissue
 Random = np.random.Generator
@@ -34,7 +34,7 @@ def with_lesion(normal: Scan, donor: Scan, rng: Random) -> Scan | None:
 
 
 def with_tissue(scan: Scan, normal: Scan, shape: NDArray[np.bool_], rng: Random) -> Scan | None:
-    """Return a scan with normal tissue from another, cut along a shape; None where it doesn't fit beside the lesion."""
+    """Return a scan with normal tissue from another, cut along a shape; None where it would cover the lesion."""
     found = _patch(normal.image, shape, normal.box, rng)
     return None if found is None else _pasted(scan, *found, rng, lesion=False)
 
@@ -67,7 +67,7 @@ def _patch(
 def _pasted(
     scan: Scan, pixels: NDArray[np.float32], shape: NDArray[np.bool_], halo: float, depth: float, rng: Random, *, lesion: bool
 ) -> Scan | None:
-    """Blend pixels into a scan at about the same depth, as bright as what is around them there."""
+    """Blend pixels into a scan at about the same depth, with the brightness of their new surroundings."""
     height, width = shape.shape
     top, left, bottom, right = (int(edge) for edge in scan.box)
     if height > bottom - top or width > right - left or not shape.any():

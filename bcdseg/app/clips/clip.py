@@ -19,7 +19,7 @@ SHORTEST, LONGEST = 1.0, 10_000.0  # milliseconds; other values are errors of th
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Clip of which some frames are scans of a session.
+    """Clip with some frames that are scans of a session.
 
     Attributes:
         name: Name of the file.
@@ -71,7 +71,7 @@ def plausible(milliseconds: float | None) -> float | None:
 
 
 def _numbers(value: Any) -> list[float]:
-    """Return the numbers of an element; a value that is no number is left out."""
+    """Return the numbers of an element, without values that aren't numbers."""
     values = [] if value is None else [value] if isinstance(value, (str, int, float)) or not hasattr(value, "__iter__") else value
     found: list[float] = []
     for one in values:

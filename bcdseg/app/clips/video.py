@@ -36,7 +36,7 @@ class Video:
 
 
 def read_video(content: bytes, name: str, limits: Limits) -> Video | None:
-    """Return the frames of a video clip, or None for a file that is none.
+    """Return the frames of a video clip, or None for another kind of file.
 
     Raises:
         InputError: It is a clip of a kind that isn't read.

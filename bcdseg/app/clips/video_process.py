@@ -1,4 +1,4 @@
-"""A process that decodes an uploaded video clip: a decoder in C that doesn't end is ended with it, and not the page.
+"""A process that decodes an uploaded video clip, so that a decoder in C that hangs can be ended without ending the page.
 
 The process reads the clip from standard input, and writes facts as JSON and frames as PNG. Nothing is written to disk.
 """

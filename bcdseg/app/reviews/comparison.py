@@ -1,4 +1,4 @@
-"""What an outline is compared with: the ground truth that was uploaded next to a scan, and a second model."""
+"""Comparisons of an outline: with the ground truth that was uploaded next to a scan, and with a second model."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@
     files/SCAN.READER.json     the latest review of a reader, from which the row is made
     files/SCAN.READER.N.json   an earlier review, where another window had saved it meanwhile
 
-Each review is written at once and durably. SCAN is a hash of the file and the frame.
+Each review is written immediately and durably. SCAN is a hash of the file and the frame.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        """Beginning of the names of its files."""
+        """Stem of the names of its files."""
         return f"{self.scan}.{reader_key(self.reader)}"
 
     @property
@@ -125,7 +125,7 @@ def reader_key(name: str) -> str:
 
 
 class Corrections:
-    """Corrections in a folder, which is created with the first one. Several servers and windows can use it at once.
+    """Corrections in a folder, which is created with the first one. Several servers and windows can use it at the same time.
 
     Args:
         folder: The folder: new, empty, or one that was written here before.
@@ -146,7 +146,7 @@ class Corrections:
         if folder.is_dir() and not can_write(folder, 1):
             raise OutputError(f"{folder}: can't be written. Choose another folder for the corrections.")
         if folder.is_dir() and any(folder.iterdir()) and not (folder / TABLE).exists() and not (folder / FILES).is_dir():
-            raise OptionError(f"{folder}: contains files that are no corrections. Choose a new or an empty folder.")
+            raise OptionError(f"{folder}: contains files that are not corrections. Choose a new or an empty folder.")
         self.records()
         if folder.is_dir():
             self._complete()
@@ -198,7 +198,7 @@ class Corrections:
             contents = {} if mask is None or record.mask is None else {record.mask: png_bytes(Image.fromarray(mask))}
             if not (files / record.image).exists():
                 contents[record.image] = scan_png(prediction.image)
-            self._check_room(sum(map(len, contents.values())))
+            self._check_space(sum(map(len, contents.values())))
             kept = before is not None and before.revision != review.revision
             if before is not None and kept:
                 contents[f"{before.name}.{before.revision}.json"] = json_bytes(asdict(before))
@@ -218,7 +218,7 @@ class Corrections:
         return {TABLE: table(records), **{f"{FILES}/{name}": self.folder / FILES / name for name in names}} if records else {}
 
     def _complete(self) -> None:
-        """Finish what a killed server has begun: write the table again, and remove files that belong to no review."""
+        """Complete the work of a killed server: write the table again, and remove files that belong to no review."""
         with locked(self.folder):
             remove_parts_below(self.folder)
             records = self.records()
@@ -234,7 +234,7 @@ class Corrections:
             if OURS.fullmatch(path.name) and path.name not in used and not path.with_suffix(".json").exists():
                 path.unlink(missing_ok=True)
 
-    def _check_room(self, size: int) -> None:
+    def _check_space(self, size: int) -> None:
         used = sum(path.stat().st_size for path in (self.folder / FILES).iterdir() if path.is_file())
         if used + size > self._most_bytes:
             raise LimitError(f"{self.folder}: has {self._most_bytes // MEGA} MB, the most for corrections. Choose another folder.")

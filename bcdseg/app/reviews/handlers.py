@@ -32,7 +32,7 @@ def reviews(state: AppState, request: Request) -> Response:
 
 
 def take_review(state: AppState, request: Request, content: bytes) -> Response:
-    """Save a review of a scan, and return it as it was saved."""
+    """Save a review of a scan, and return the saved record."""
     corrections, scan = _corrections(state), state.scan(request)
     options, prediction = predict_request(state, request), state.predict(request)
     review = parse_review(content, prediction.size, state.predictions.models.get(options.model).classes)

@@ -79,10 +79,10 @@ def check_reader(name: Any) -> str:
 
 
 def mask_from_edges(edges: Any, size: tuple[int, int]) -> Mask:
-    """Return a mask from the flat indices where its runs begin and end, row by row: the inverse of ``responses.edges``.
+    """Return a mask from the flat indices where its runs start and end, row by row: the inverse of ``responses.edges``.
 
     Raises:
-        InputError: They are not ascending indices of an image of this size, as many that begin as that end.
+        InputError: They are not ascending indices of an image of this size, with one end for each start.
     """
     height, width = size
     pixels = height * width

@@ -1,5 +1,5 @@
 // From a map of levels to a line around what is outlined: marching squares, drawn smoothly between the pixels.
-// What counts as inside is decided by the mask; the levels only say where between two pixels the line runs.
+// The mask decides which pixels are inside; the levels only determine where the line runs between two pixels.
 
 const LEFT = 0, TOP = 1, RIGHT = 2, BOTTOM = 3;
 
@@ -12,21 +12,21 @@ const RUNS = [
   [[RIGHT, LEFT]], [[RIGHT, BOTTOM]], [[BOTTOM, LEFT]], [],
 ];
 
-/** The mask that the library made, from where it begins and ends row after row. */
+/** Return the mask of the library from the flat indices where its runs start and end. */
 export function maskFromEdges(edges, length) {
   const mask = new Uint8Array(length);
   for (let at = 0; at < edges.length; at += 2) mask.fill(1, edges[at], edges[at + 1]);
   return mask;
 }
 
-/** The pixels whose probability reaches a step of the slider: what the library outlines, small components included. */
+/** Return the pixels whose probability reaches a step of the slider, small components included. */
 export function maskFromLevels(levels, step) {
   const mask = new Uint8Array(levels.length);
   for (let at = 0; at < levels.length; at++) mask[at] = levels[at] >= step ? 1 : 0;
   return mask;
 }
 
-/** The outline as the data of an SVG path, in pixels of the scan, the middle of the first pixel at 0.5, 0.5. */
+/** Return the outline as the data of an SVG path, in pixels of the scan, the middle of the first pixel at 0.5, 0.5. */
 export function outline(mask, levels, width, height, threshold) {
   const inside = (row, column) => Number(row >= 0 && column >= 0 && row < height && column < width && mask[row * width + column] === 1);
   const height_at = (row, column) => {
@@ -73,7 +73,7 @@ function rings(next, point) {
   return parts.join("");
 }
 
-/** The smallest box that holds all of the mask: bottom and right are one past the last pixel. */
+/** Return the smallest box that contains the mask: bottom and right are one past the last pixel. */
 function bounds(mask, width, height) {
   let top = height, left = width, bottom = 0, right = 0;
   for (let first = mask.indexOf(1); first >= 0; first = mask.indexOf(1, bottom * width)) {

@@ -1,18 +1,18 @@
 // Small helpers for the page's own elements. Text is always set as text, never as markup.
 
 /**
- * The element with an id.
+ * Return the element with an id.
  * @returns {any}
  */
 export const by = (id) => document.getElementById(id);
 
 /**
- * The elements below one that match a selector.
+ * Return the elements below one that match a selector.
  * @returns {any[]}
  */
 export const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-/** An element with attributes and children; `on...` attributes are listeners. */
+/** Create an element with attributes and children; `on...` attributes are listeners. */
 export function make(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -24,7 +24,7 @@ export function make(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** Calls a function once things have been still for a while. */
+/** Return a function that calls another one after some time without further calls. */
 export function debounced(action, milliseconds) {
   let timer;
   return (...given) => {
@@ -33,18 +33,18 @@ export function debounced(action, milliseconds) {
   };
 }
 
-/** Announces a change to screen readers. */
-export function say(words) {
+/** Announce a change to screen readers. */
+export function announce(words) {
   by("status").textContent = words;
 }
 
-/** Shows what went wrong, until it is dismissed or something else is said. */
-export function complain(words) {
+/** Show a problem until it is dismissed or replaced; an empty text hides it. */
+export function showProblem(words) {
   by("problem-words").textContent = words;
   by("problem").hidden = !words;
 }
 
-/** A probability as a person reads it. */
+/** Return a probability as text. */
 export function percent(share) {
   if (share > 0.99 && share < 1) return "> 99 %";
   if (share > 0 && share < 0.01) return "< 1 %";

@@ -3,7 +3,7 @@
 import { by } from "./dom.js";
 
 /**
- * Titles of keys, each with rows of keys, words and an action; an action is null where the backend does not offer it.
+ * Return titles of keys, each with rows of keys, words and an action; an action is null where the backend doesn't offer it.
  * @returns {[string, [string, string, ((event: any) => void) | null][]][]}
  */
 export function keyGroups({ backend, scan, player, tone, step, help }) {

@@ -1,7 +1,7 @@
-// The page: what is open, what is shown, and what is asked of the backend when.
+// The page: the open scans, the displayed one, and the order of requests to the backend.
 
 import { Player } from "./clip/player.js";
-import { by, complain, make, say } from "./dom.js";
+import { announce, by, make, showProblem } from "./dom.js";
 import { keyGroups } from "./key_groups.js";
 import { scanOfMask, stem } from "./review/comparison.js";
 import { Keys } from "./review/keys.js";
@@ -16,7 +16,7 @@ const FEW = 4; // problems that are listed one by one
 const UNREAD = { row: null, warnings: null, priority: null, error: null, step: null, point: null, drawn: null };
 const WHILE_PLAYING = ["Clip", "Display", "Help"]; // titles of the keys that act
 const OFTEN = 5; // frames after which the summary of a clip is made again
-const EMPTY = "Several scans at once, in a table that sorts. Add some, or drop them anywhere on this page.";
+const EMPTY = "Several scans together, in a table that sorts. Add some, or drop them anywhere on this page.";
 
 class Page {
   #entries = []; // each scan: its id and name, its line in the table, its own threshold and scale
@@ -63,7 +63,7 @@ class Page {
     by("model").addEventListener("change", () => this.#changeModel());
     by("about").addEventListener("click", () => this.#card());
     by("card-close").addEventListener("click", () => by("card").close());
-    by("problem-close").addEventListener("click", () => complain(""));
+    by("problem-close").addEventListener("click", () => showProblem(""));
     by("previous").addEventListener("click", () => this.#step(-1));
     by("next").addEventListener("click", () => this.#step(1));
     by("close-scan").addEventListener("click", () => this.#close());
@@ -91,9 +91,9 @@ class Page {
     });
   }
 
-  /** Opens files: one is shown, several are a batch, a page is a report. */
+  /** Open files: one is shown, several are a batch, a page is a report. */
   async take(files, asBatch = false) {
-    complain("");
+    showProblem("");
     if (files.length === 1 && /\.html?$/i.test(files[0].name)) {
       await this.#report(files[0]);
       return;
@@ -104,7 +104,7 @@ class Page {
     for (const [at, file] of scans.entries()) {
       if (scans.length > 1) this.#tellProgress(`Opening ${at + 1} of ${scans.length} files`, at, scans.length);
       try {
-        this.#hold(await this.backend.upload(file));
+        this.#add(await this.backend.upload(file));
       } catch (error) {
         problems.push(error.message);
         if (error.gone) break;
@@ -112,19 +112,19 @@ class Page {
     }
     for (const mask of masks) for (const entry of this.#entries) if (stem(entry.name.split("#")[0]) === scanOfMask(mask.name)) entry.masks.push(mask);
     const more = problems.length > FEW ? [`and ${problems.length - FEW} more`] : [];
-    complain([...problems.slice(0, FEW), ...more].join("\n"));
+    showProblem([...problems.slice(0, FEW), ...more].join("\n"));
     this.#present(this.#entries.slice(before), asBatch);
     if (masks.length && !scans.length && this.#shown) this.#open(this.#shown);
   }
 
-  /** Scans, and the mask files of those scans or of scans that are open; a mask alone is opened as it is. */
+  /** Divide files into scans, and the mask files of these scans or of open ones; a mask alone is opened as a scan. */
   #divide(files) {
     const names = new Set([...files.map((file) => file.name), ...this.#entries.map((entry) => entry.name.split("#")[0])].map(stem));
     const isMask = (file) => names.has(scanOfMask(file.name));
     return [files.filter((file) => !isMask(file)), files.filter(isMask)];
   }
 
-  #hold(scans) {
+  #add(scans) {
     this.#entries.push(...scans.map((scan) => ({ ...scan, ...UNREAD, spacing: null, masks: [], reading: null, picture: null })));
     this.#refresh();
   }
@@ -149,13 +149,13 @@ class Page {
   #sample(name) {
     const label = name === "normal" ? "normal, no lesion" : name;
     const open = async () => {
-      complain("");
+      showProblem("");
       try {
         const before = this.#entries.length;
-        this.#hold(await this.backend.sample(name));
+        this.#add(await this.backend.sample(name));
         this.#present(this.#entries.slice(before), false);
       } catch (error) {
-        complain(error.message);
+        showProblem(error.message);
       }
     };
     return make("li", {}, make("button", { type: "button", onclick: open }, make("img", { src: this.backend.sampleImage(name), alt: "" }), `Labelled ${label}`));
@@ -174,13 +174,13 @@ class Page {
     await this.#fill();
   }
 
-  /** The frames of a clip follow each other. */
+  /** Prepare the display for the frames of a clip. */
   #standBy() {
     this.scan.standBy();
     by("scan-place").textContent = "";
   }
 
-  /** All frames of the clip of a frame, in their order. */
+  /** Return all frames of the clip of a frame, in their order. */
   #framesOf({ clip }) {
     return this.#entries.filter((one) => one.clip?.id === clip.id).sort((one, other) => one.frame - other.frame);
   }
@@ -197,10 +197,10 @@ class Page {
     if (readable.length > 1) this.#open(readable[(at + count + readable.length) % readable.length]);
   }
 
-  /** A scan that was opened by itself can't be read: it is said, and it does not stay. */
+  /** Show the error of a scan that can't be read, and remove the scan. */
   async #failed(entry, error) {
     if (error.status !== 422) {
-      complain(error.message);
+      showProblem(error.message);
       return;
     }
     const alone = this.#entries.length === 1;
@@ -209,11 +209,11 @@ class Page {
     if (other) this.#open(other); // the player marks frames that can't be read
     else if (alone) await this.#remove(entry);
     else this.#refresh();
-    complain(error.message);
+    showProblem(error.message);
     if (!alone && !other) openTab("batch");
   }
 
-  /** The lines of the table and the frames of the displayed clip, one after another, so that others can ask meanwhile. */
+  /** Predict the lines of the table and the frames of the displayed clip one by one, so that other requests get through. */
   async #fill() {
     if (this.#filling) return;
     this.#filling = true;
@@ -234,21 +234,21 @@ class Page {
   async #predict(entry) {
     const model = by("model").value;
     try {
-      const answer = await this.backend.answer(entry.id, { model });
+      const prediction = await this.backend.prediction(entry.id, { model });
       if (model !== by("model").value) return;
       if (entry.clip && entry.clip.id === this.player.entry?.clip.id) entry.picture ??= URL.createObjectURL(await this.backend.picture(entry.id, { model }));
       if (model !== by("model").value) return;
-      const { row, flags, priority, reviews } = answer;
-      Object.assign(entry, { row, priority, warnings: flags.map((flag) => flag.message), drawn: entry.clip ? answer : null });
+      const { row, flags, priority, reviews } = prediction;
+      Object.assign(entry, { row, priority, warnings: flags.map((flag) => flag.message), drawn: entry.clip ? prediction : null });
       entry.reading ??= readingOf(reviews.find((review) => review.reader === this.scan.reading.reader));
     } catch (error) {
       if (!this.#entries.includes(entry)) return; // removed meanwhile
       entry.error = error.message;
-      if (error.gone) complain(error.message);
+      if (error.gone) showProblem(error.message);
     }
   }
 
-  /** The summary of each clip over its frames: in the player, and above the table once all are predicted. */
+  /** Show the summary of each clip over its frames: in the player, and above the table once all are predicted. */
   async #sumUp() {
     const model = by("model").value;
     const clips = this.#entries.length ? await this.backend.clips(model).catch(() => []) : [];
@@ -271,12 +271,12 @@ class Page {
     for (const id of ["table-frame", "batch-rule", "clear", "csv", "zip"]) by(id).hidden = !count;
     Object.assign(by("csv"), this.backend.table(by("model").value));
     Object.assign(by("zip"), this.backend.archive(by("model").value));
-    if (count > 1 && done === count) say(`All ${count} scans are read.`);
+    if (count > 1 && done === count) announce(`All ${count} scans are read.`);
     if (this.scan.entry) this.#place(this.scan.entry);
     this.player.refresh();
   }
 
-  /** Removes what is shown: a scan, or a clip with all its frames. */
+  /** Remove what is shown: a scan, or a clip with all its frames. */
   async #close() {
     const entry = this.#shown;
     if (!entry.clip) {
@@ -290,7 +290,7 @@ class Page {
     await this.#release(frames);
   }
 
-  /** Shows the scan that is at a place by now, in place of a removed one. */
+  /** Show the scan that has taken the position of a removed one. */
   #showOther(at) {
     this.scan.leave();
     const readable = this.#entries.filter((one) => !one.error);
@@ -348,27 +348,27 @@ class Page {
       by("card-body").innerHTML = await this.backend.card(by("model").value); // made of Markdown by the library, markup in it is text
       by("card").showModal();
     } catch (error) {
-      complain(error.message);
+      showProblem(error.message);
     }
   }
 
   async #report(file) {
     by("report-file").value = "";
     if (!file) return;
-    complain("");
+    showProblem("");
     openTab("report");
     try {
       by("report").src = await this.backend.report(file);
       by("report").hidden = false;
-      say(`${file.name} is open.`);
+      announce(`${file.name} is open.`);
     } catch (error) {
-      complain(error.message);
+      showProblem(error.message);
     }
   }
 }
 
 /**
- * Starts the page once its backend is there.
+ * Start the page once its backend is ready.
  * @param {Promise<import("./backend.js").Backend>} backend
  */
 export function startPage(backend) {
@@ -376,6 +376,6 @@ export function startPage(backend) {
   startTabs();
   backend.then(
     (opened) => new Page(opened),
-    (error) => complain(error.message),
+    (error) => showProblem(error.message),
   );
 }

@@ -1,9 +1,9 @@
-// All that is asked of the page's own server. The token is in the path: no cookie, so no other page can borrow it.
+// All requests to the page's own server. The token is in the path: no cookie, so no other page can borrow it.
 
 import { Refused } from "./backend.js";
 
 const MOST_KEPT_ALIVE = 60_000; // bytes that a browser sends for a page that is gone
-const FILES = ["overlay.png", "mask.png", "answer.json", "outline.dcm"];
+const FILES = ["overlay.png", "mask.png", "prediction.json", "outline.dcm"];
 
 async function request(path, options = {}) {
   let reply;
@@ -11,7 +11,7 @@ async function request(path, options = {}) {
     reply = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused("The program does not answer. Is bcdseg app still running?");
+    throw new Refused("The program does not respond. Is bcdseg app still running?");
   }
   if (reply.ok) return reply;
   const refusal = await reply.json().catch(() => ({}));
@@ -36,7 +36,7 @@ export class Server {
   corrections = null;
   reader = "";
 
-  /** A new page: what it may offer comes with it. */
+  /** Open a new session. */
   static async open() {
     const server = new Server();
     const session = await (await request("/api/session", { method: "POST" })).json();
@@ -45,7 +45,7 @@ export class Server {
     return Object.assign(server, { models, samples, limits, corrections, reader });
   }
 
-  /** Lets all scans of the page go; the browser may be closing. */
+  /** Release all scans of the page, also while the browser closes. */
   close() {
     navigator.sendBeacon(`${this.root}/close`);
   }
@@ -72,41 +72,41 @@ export class Server {
     await request(`${this.root}/scans/${scan}`, { method: "DELETE" });
   }
 
-  async answer(scan, question, signal) {
-    return (await request(this.address(scan, "answer", question), { signal })).json();
+  async prediction(scan, options, signal) {
+    return (await request(this.address(scan, "prediction", options), { signal })).json();
   }
 
-  async levels(scan, question) {
-    return new Uint8Array(await (await request(this.address(scan, "levels", question))).arrayBuffer());
+  async levels(scan, options) {
+    return new Uint8Array(await (await request(this.address(scan, "levels", options))).arrayBuffer());
   }
 
-  /** The latest review of a scan by each reader; none where corrections are not saved. */
-  async reviews(scan, question, signal) {
+  /** Return the latest review of a scan by each reader; none where corrections are not saved. */
+  async reviews(scan, options, signal) {
     if (!this.corrections) return [];
-    return (await (await request(this.address(scan, "reviews", question), { signal })).json()).reviews;
+    return (await (await request(this.address(scan, "reviews", options), { signal })).json()).reviews;
   }
 
-  /** Saves a review, also while the page is being left, and returns it with the library's measurements. */
-  async saveReview(scan, question, review) {
+  /** Save a review, also while the page is being closed, and return it with the library's measurements. */
+  async saveReview(scan, options, review) {
     const body = JSON.stringify(review);
-    return (await request(this.address(scan, "review", question), { method: "PUT", body, keepalive: body.length < MOST_KEPT_ALIVE })).json();
+    return (await request(this.address(scan, "review", options), { method: "PUT", body, keepalive: body.length < MOST_KEPT_ALIVE })).json();
   }
 
-  /** Adds a mask file to the ground truth of a scan. */
-  async addTruth(scan, file, question) {
-    await request(this.address(scan, "truth", { ...question, name: file.name }), { method: "POST", body: await this.#content(file) });
+  /** Add a mask file to the ground truth of a scan. */
+  async addTruth(scan, file, options) {
+    await request(this.address(scan, "truth", { ...options, name: file.name }), { method: "POST", body: await this.#content(file) });
   }
 
-  async truth(scan, question) {
-    return (await request(this.address(scan, "truth", question))).json();
+  async truth(scan, options) {
+    return (await request(this.address(scan, "truth", options))).json();
   }
 
-  /** What a second model predicts, and how far it agrees. */
-  async second(scan, question, model) {
-    return (await request(this.address(scan, "second", { ...question, second: model }))).json();
+  /** Return the prediction of a second model, and its agreement with the first. */
+  async second(scan, options, model) {
+    return (await request(this.address(scan, "second", { ...options, second: model }))).json();
   }
 
-  /** The summary of each clip over its frames. */
+  /** Return the summary of each clip over its frames. */
   async clips(model) {
     return (await (await request(`${this.root}/clips?${new URLSearchParams({ model })}`)).json()).clips;
   }
@@ -115,7 +115,7 @@ export class Server {
     return (await (await request(`${this.root}/card?${new URLSearchParams({ model })}`)).json()).html;
   }
 
-  /** Why an address gives no picture. */
+  /** Return why an address gives no picture. */
   async reason(address) {
     try {
       await request(address);
@@ -125,20 +125,20 @@ export class Server {
     }
   }
 
-  image(scan, question) {
-    return this.address(scan, "image.png", question);
+  image(scan, options) {
+    return this.address(scan, "image.png", options);
   }
 
-  async picture(scan, question) {
-    return (await request(this.image(scan, question))).blob();
+  async picture(scan, options) {
+    return (await request(this.image(scan, options))).blob();
   }
 
-  heat(scan, question, explain) {
-    return this.address(scan, "heat.png", { ...question, explain });
+  heat(scan, options, explain) {
+    return this.address(scan, "heat.png", { ...options, explain });
   }
 
-  file(scan, question, name) {
-    return link(this.address(scan, `files/${name}`, question));
+  file(scan, options, name) {
+    return link(this.address(scan, `files/${name}`, options));
   }
 
   table(model) {
@@ -149,10 +149,10 @@ export class Server {
     return link(`${this.root}/batch.zip?${new URLSearchParams({ model })}`);
   }
 
-  /** Where something of a scan is; a question is a model, and a threshold, spacing or class to explain where given. */
-  address(scan, what, question) {
-    const asked = Object.entries(question).filter(([, value]) => value != null);
-    return `${this.root}/scans/${scan}/${what}?${new URLSearchParams(asked)}`;
+  /** Return the address of a resource of a scan; options are a model, and a threshold, spacing or class to explain where given. */
+  address(scan, what, options) {
+    const given = Object.entries(options).filter(([, value]) => value != null);
+    return `${this.root}/scans/${scan}/${what}?${new URLSearchParams(given)}`;
   }
 
   async #content(file) {
@@ -167,5 +167,5 @@ export class Server {
   }
 }
 
-/** A link to a file that the server names. */
+/** Return a link to a file that the server names. */
 const link = (href) => ({ href, download: "", onclick: null });

@@ -29,7 +29,7 @@ export class Table {
   #entries = [];
   #shown = new WeakMap(); // the row of each scan, and what it shows
 
-  /** `open` and `remove` are called with a scan of the table. */
+  /** Create the table; `open` and `remove` are called with a scan of it. */
   constructor(open, remove) {
     this.open = open;
     this.remove = remove;
@@ -71,7 +71,7 @@ export class Table {
     while (body.children.length > rows.length) body.lastChild.remove();
   }
 
-  /** The row of a scan as it is shown, or another one where something has changed. */
+  /** Return the row of a scan, a new one where something has changed. */
   #rowOf(entry) {
     const content = JSON.stringify([entry.error, entry.row, entry.warnings, entry.priority, readingInWords(entry)]);
     if (this.#shown.get(entry)?.content !== content) this.#shown.set(entry, { content, row: this.#row(entry) });
@@ -101,7 +101,7 @@ export class Table {
   }
 }
 
-/** Verdict and corrections of the reader at the page, also of scans that were not opened yet. */
+/** Return verdict and corrections of the page's reader, also for scans that were not opened yet. */
 function readingInWords(entry) {
   const { verdict, label, outline } = entry.reading?.stored ?? {};
   return [verdict, label, outline === "corrected" && "outline corrected"].filter(Boolean).join(", ");

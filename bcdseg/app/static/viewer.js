@@ -11,7 +11,7 @@ export class Viewer {
   #stage = by("stage");
   #marks = by("marks");
   #zoom = 1;
-  #answer = null;
+  #prediction = null;
   #levels = new Uint8Array();
   #next = null;
   #turn = 0;
@@ -32,10 +32,10 @@ export class Viewer {
     by("heat-strength").addEventListener("input", () => this.#style());
   }
 
-  /** Nothing to see yet. */
+  /** Show a message in place of a scan. */
   clear(words) {
     this.#turn += 1;
-    this.#answer = null;
+    this.#prediction = null;
     for (const id of ["marks", "others", "calipers", "sketch", "pointer"]) by(id).replaceChildren();
     by("picture").removeAttribute("src");
     this.wait(words);
@@ -46,66 +46,66 @@ export class Viewer {
     by("waiting").hidden = !words;
   }
 
-  /** A scan and the answer about it. */
-  async show(answer, picture, levels) {
+  /** Show a scan and its prediction. */
+  async show(prediction, picture, levels) {
     const turn = ++this.#turn;
     this.#zoom = 1;
-    this.#place(answer, levels);
+    this.#place(prediction, levels);
     by("picture").src = picture;
     await by("picture").decode().catch(() => {});
     if (turn !== this.#turn) return; // another one is shown by now
     this.wait("");
-    this.draw(answer);
+    this.draw(prediction);
   }
 
-  /** The frame of a clip in place of another one, at the same zoom; its image and its outline change together. */
-  async showFrame(answer, picture, levels) {
+  /** Show the frame of a clip in place of another one, at the same zoom; its image and its outline change together. */
+  async showFrame(prediction, picture, levels) {
     const turn = ++this.#turn;
     const decoded = new Image();
     decoded.src = picture;
     await decoded.decode().catch(() => {});
     if (turn !== this.#turn) return;
-    this.#place(answer, levels);
+    this.#place(prediction, levels);
     by("picture").src = picture;
     this.wait("");
-    this.draw(answer);
+    this.draw(prediction);
   }
 
-  #place(answer, levels) {
-    this.#answer = answer;
+  #place(prediction, levels) {
+    this.#prediction = prediction;
     this.#levels = levels;
-    by("overlay").setAttribute("viewBox", `0 0 ${answer.width} ${answer.height}`);
+    by("overlay").setAttribute("viewBox", `0 0 ${prediction.width} ${prediction.height}`);
     this.#layOut();
   }
 
-  /** What the library outlines and measures. */
-  draw(answer) {
-    this.#answer = answer;
+  /** Draw outlines and axes of the library. */
+  draw(prediction) {
+    this.#prediction = prediction;
     this.#next = null;
-    by("picture").alt = describe(answer);
-    const { width, height } = answer;
-    const mask = maskFromEdges(answer.edges ?? [], width * height);
-    this.#trace(mask, answer.own ? [] : this.#levels, answer.threshold);
+    by("picture").alt = describe(prediction);
+    const { width, height } = prediction;
+    const mask = maskFromEdges(prediction.edges ?? [], width * height);
+    this.#trace(mask, prediction.own ? [] : this.#levels, prediction.threshold);
     this.#marks.classList.remove("moving");
-    if (answer.candidate_edges) this.#traceCandidates(maskFromEdges(answer.candidate_edges, width * height), answer.threshold);
-    for (const lesion of answer.lesions) {
+    if (prediction.candidate_edges) this.#traceCandidates(maskFromEdges(prediction.candidate_edges, width * height), prediction.threshold);
+    for (const lesion of prediction.lesions) {
       for (const [kind, ends] of [["long", lesion.long_axis_ends], ["short", lesion.short_axis_ends]]) {
         const [[y1, x1], [y2, x2]] = ends;
         this.#marks.append(shape("line", { class: `axis ${kind}`, x1: x1 + 0.5, y1: y1 + 0.5, x2: x2 + 0.5, y2: y2 + 0.5 }));
       }
     }
-    if (answer.lesions.length > 1) answer.lesions.forEach((lesion, at) => this.#tag(lesion, at + 1));
+    if (prediction.lesions.length > 1) prediction.lesions.forEach((lesion, at) => this.#tag(lesion, at + 1));
     this.#style();
   }
 
-  /** The outline at a step of the slider, at once; what is measured follows from the library. */
+  /** Draw the outline at a step of the slider immediately; the library's measurements follow. */
   preview(step) {
-    if (!this.#answer || !this.#levels.length) return;
+    if (!this.#prediction || !this.#levels.length) return;
     this.#marks.classList.add("moving");
     this.#trace(maskFromLevels(this.#levels, step), this.#levels, step / 100, true);
   }
 
-  /** An outline while it is corrected. */
+  /** Draw an outline while it is corrected. */
   previewMask(mask) {
     this.#marks.classList.add("moving");
     this.#next = mask;
@@ -113,14 +113,14 @@ export class Viewer {
     this.#requested = true;
     requestAnimationFrame(() => {
       this.#requested = false;
-      if (this.#answer && this.#next) this.#trace(this.#next, [], 0.5, true);
+      if (this.#prediction && this.#next) this.#trace(this.#next, [], 0.5, true);
     });
   }
 
-  /** Outlines next to the main one, by their names: ground truth, a second model, another reader. */
+  /** Draw outlines next to the main one, by their names: ground truth, a second model, another reader. */
   drawOthers(outlines) {
-    if (!this.#answer) return;
-    const { width, height } = this.#answer;
+    if (!this.#prediction) return;
+    const { width, height } = this.#prediction;
     const paths = Object.entries(outlines).flatMap(([name, edges]) => {
       const d = outline(maskFromEdges(edges, width * height), [], width, height, 0.5);
       return [shape("path", { class: "halo", d }), shape("path", { class: `other ${name}`, d })];
@@ -128,22 +128,22 @@ export class Viewer {
     by("others").replaceChildren(...paths);
   }
 
-  /** The point of the scan under a pointer: across and down, in pixels. */
+  /** Return the point of the scan under a pointer: across and down, in pixels. */
   pointAt(event) {
     const box = this.#stage.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * this.#answer.width, ((event.clientY - box.top) / box.height) * this.#answer.height];
+    return [((event.clientX - box.left) / box.width) * this.#prediction.width, ((event.clientY - box.top) / box.height) * this.#prediction.height];
   }
 
   #trace(mask, levels, threshold, keepAxes = false) {
-    const path = outline(mask, levels, this.#answer.width, this.#answer.height, threshold);
+    const path = outline(mask, levels, this.#prediction.width, this.#prediction.height, threshold);
     const kept = keepAxes ? all(".axis, .tag", this.#marks) : [];
     this.#marks.replaceChildren(shape("path", { class: "halo", d: path }), shape("path", { class: "line", d: path }), ...kept);
     this.#style();
   }
 
-  /** Outlines below the model's presence threshold: dashed, without axes, since they are no findings. */
+  /** Draw outlines below the model's presence threshold: dashed and without axes, since they are not findings. */
   #traceCandidates(mask, threshold) {
-    const path = outline(mask, this.#levels, this.#answer.width, this.#answer.height, threshold);
+    const path = outline(mask, this.#levels, this.#prediction.width, this.#prediction.height, threshold);
     this.#marks.append(shape("path", { class: "halo", d: path }), shape("path", { class: "line candidate", d: path }));
   }
 
@@ -170,12 +170,12 @@ export class Viewer {
 
   /** Pixels of the screen per pixel of the scan. */
   get scale() {
-    return this.#stage.offsetWidth / (this.#answer?.width ?? 1) || 1;
+    return this.#stage.offsetWidth / (this.#prediction?.width ?? 1) || 1;
   }
 
   #layOut() {
-    if (!this.#answer) return;
-    const { width, height } = this.#answer;
+    if (!this.#prediction) return;
+    const { width, height } = this.#prediction;
     const fit = Math.min((this.#frame.clientWidth - MARGIN) / width, (this.#frame.clientHeight - MARGIN) / height);
     this.#stage.style.width = `${width * fit * this.#zoom}px`;
     this.#stage.style.height = `${height * fit * this.#zoom}px`;
@@ -184,7 +184,7 @@ export class Viewer {
     this.onLayOut();
   }
 
-  /** Zooms so that what is under a point stays there; the middle by default. */
+  /** Zoom so that the content under a point stays there; the middle by default. */
   #zoomTo(zoom, x = this.#frame.clientWidth / 2, y = this.#frame.clientHeight / 2) {
     const frame = this.#frame, before = this.#stage.getBoundingClientRect(), place = frame.getBoundingClientRect();
     const across = (x + place.left - before.left) / before.width, down = (y + place.top - before.top) / before.height;
@@ -194,7 +194,7 @@ export class Viewer {
     frame.scrollTop = down * this.#stage.offsetHeight - y;
   }
 
-  /** Zooms in by some steps, out where negative. */
+  /** Zoom in by some steps, out where negative. */
   zoomBy(steps) {
     this.#zoomTo(this.#zoom * STEP ** steps);
   }
@@ -203,7 +203,7 @@ export class Viewer {
     this.#zoomTo(1);
   }
 
-  /** Moves a scan that is larger than its frame. */
+  /** Move a scan that is larger than its frame. */
   #scroll(event) {
     const step = { ArrowLeft: [-SCROLL, 0], ArrowRight: [SCROLL, 0], ArrowUp: [0, -SCROLL], ArrowDown: [0, SCROLL] }[event.key];
     if (!step || this.#zoom === 1 || event.ctrlKey || event.metaKey) return;
@@ -233,8 +233,8 @@ export class Viewer {
   }
 }
 
-function describe(answer) {
-  const called = answer.label === null ? "" : `, predicted ${answer.label}`;
-  const lesions = answer.edges === null ? "" : answer.lesions.length ? `, outlined: ${answer.sizes.join(", ")}` : ", nothing outlined";
-  return `Ultrasound scan ${answer.source}${called}${lesions}`;
+function describe(prediction) {
+  const predicted = prediction.label === null ? "" : `, predicted ${prediction.label}`;
+  const lesions = prediction.edges === null ? "" : prediction.lesions.length ? `, outlined: ${prediction.sizes.join(", ")}` : ", nothing outlined";
+  return `Ultrasound scan ${prediction.source}${predicted}${lesions}`;
 }

@@ -10,7 +10,7 @@ import bcdseg
 
 @bcdseg.register("encoder", "example_cnn")
 class Encoder(nn.Module):
-    """Five strided convolutions."""
+    """Encoder of five strided convolutions."""
 
     out_channels = (4, 4, 8, 8, 8)
 

@@ -1,6 +1,6 @@
 // The player of a clip: its frames one after another, each with its outline, as far as they are predicted.
 
-import { by, make, say } from "../dom.js";
+import { announce, by, make } from "../dom.js";
 import { withReading } from "../review/reading.js";
 import { showSummary, summaryInWords } from "./summary.js";
 import { alongTheSlider, following, frameInWords, kindOf, nearest, predictionInWords, rateInWords, shownFor, usedInWords } from "./timeline.js";
@@ -15,13 +15,13 @@ export class Player {
   #frames = []; // the scans of the clip, in the order of their numbers
   #at = 0;
   #summary = null;
-  #announced = null; // the summary that was read out
+  #announced = null; // the summary that was announced to screen readers
   #turn = 0;
   #wake = () => {}; // called when a frame is predicted that is waited for
   #settling;
 
   /**
-   * `open` is called with the frame at which the player rests; `start` before the clip is played.
+   * Create the player; `open` is called with the frame at which it stops, `start` before the clip is played.
    * @param {import("../viewer.js").Viewer} viewer
    */
   constructor(viewer, open, start) {
@@ -40,7 +40,7 @@ export class Player {
     return this.#frames[this.#at] ?? null;
   }
 
-  /** Shows the controls for the clip of a frame. */
+  /** Show the controls for the clip of a frame. */
   async show(entry, frames) {
     this.#pause();
     if (this.#clip?.id !== entry.clip.id) {
@@ -56,7 +56,7 @@ export class Player {
     if (this.#isReady(entry)) await this.#draw(this.#at);
   }
 
-  /** Another scan is shown, or none. */
+  /** Hide the player, because another scan or none is shown. */
   leave() {
     this.#pause();
     this.#clip = this.#summary = this.#announced = null;
@@ -64,13 +64,13 @@ export class Player {
     for (const id of ["player", "clip-card"]) by(id).hidden = true;
   }
 
-  /** The frame of the displayed clip that is to be predicted next: the one that is shown, and those after it. */
+  /** Return the frame of the displayed clip that is to be predicted next: the one that is shown, then those after it. */
   next() {
     const order = [...this.#frames.slice(this.#at), ...this.#frames.slice(0, this.#at)];
     return order.find((entry) => !entry.error && !this.#isReady(entry));
   }
 
-  /** Shows what is known of the frames by now. */
+  /** Show the present state of the frames. */
   refresh() {
     if (!this.#clip) return;
     const count = this.#frames.length, done = this.#frames.filter((entry) => entry.error || entry.drawn).length;
@@ -80,21 +80,21 @@ export class Player {
     const key = this.#keyFrame;
     by("to-key").hidden = key === null;
     by("to-key").textContent = key === null ? "" : `Key frame ${key}`;
-    this.#tell();
+    this.#showPosition();
     this.#wake();
   }
 
-  /** Shows the summary of the clip, and reads it out once all frames are predicted. */
+  /** Show the summary of the clip, and announce it once all frames are predicted. */
   sumUp(summaries) {
     if (!this.#clip) return;
     this.#summary = summaries.find((one) => one.clip === this.#clip.id) ?? null;
     this.refresh();
     if (!this.#summary || this.#announced || this.#frames.some((entry) => !entry.error && !entry.drawn)) return;
     this.#announced = this.#summary;
-    say(summaryInWords(this.#summary));
+    announce(summaryInWords(this.#summary));
   }
 
-  /** Forgets the predictions of another model. */
+  /** Remove the summary of another model's predictions. */
   forget() {
     this.#summary = this.#announced = null;
     this.refresh();
@@ -105,13 +105,13 @@ export class Player {
     else if (this.#clip) this.#play();
   }
 
-  /** Stops at the frame that is shown, and opens it. */
+  /** Stop at the frame that is shown, and open it. */
   rest() {
     this.#pause();
     this.open(this.entry);
   }
 
-  /** Goes to the frame some steps further, without those that can't be read. */
+  /** Go to the frame some steps further, without those that can't be read. */
   step(steps) {
     this.#goTo(following(this.#frames, this.#at, steps));
   }
@@ -132,11 +132,11 @@ export class Player {
     if (at < 0) return;
     this.#pause();
     this.#at = at;
-    this.#tell();
+    this.#showPosition();
     this.open(this.entry);
   }
 
-  /** The frame under the slider is drawn at once, and opened when the slider rests. */
+  /** Draw the frame under the slider immediately, and open it when the slider rests. */
   #slide() {
     const at = nearest(this.#frames, Number(by("frame-at").value));
     if (at < 0) return;
@@ -144,7 +144,7 @@ export class Player {
     this.#at = at;
     this.start();
     if (this.#isReady(this.entry)) this.#draw(at);
-    else this.#tell();
+    else this.#showPosition();
     this.#settling = setTimeout(() => this.open(this.entry), STILL);
   }
 
@@ -181,7 +181,7 @@ export class Player {
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, milliseconds - (performance.now() - started))));
   }
 
-  /** Waits until a frame is predicted, or the clip is stopped. */
+  /** Wait until a frame is predicted, or the clip is stopped. */
   async #waitFor(at) {
     this.#viewer.wait(`Frame ${this.#frames[at].frame} is being predicted`);
     await new Promise((resolve) => (this.#wake = () => resolve(null)));
@@ -191,18 +191,18 @@ export class Player {
   async #draw(at) {
     const { drawn, picture, reading, name } = this.#frames[at];
     by("scan-name").textContent = name;
-    this.#tell();
+    this.#showPosition();
     await this.#viewer.showFrame(withReading(drawn, reading), picture, NO_LEVELS);
   }
 
-  /** Says at which frame the player is. */
-  #tell() {
+  /** Show the number of the frame, its prediction and its position on the slider. */
+  #showPosition() {
     const entry = this.entry;
     if (!entry) return;
     by("frame-at").value = String(this.#at);
     by("frame-at").setAttribute("aria-valuetext", frameInWords(entry, this.#clip, this.#keyFrame));
     by("frame-words").textContent = `Frame ${entry.frame} of ${this.#clip.frames}`;
-    by("frame-called").textContent = predictionInWords(entry);
+    by("frame-predicted").textContent = predictionInWords(entry);
   }
 
   #marks() {

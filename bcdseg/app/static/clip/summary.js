@@ -1,10 +1,10 @@
-// The summary of a clip over its frames, beside the scan. Every number comes from the library.
+// The summary of a clip over its frames, next to the scan. Every number comes from the library.
 
 import { by, make, percent } from "../dom.js";
 import { bars } from "../panel.js";
 
 /**
- * Names and values of the summary of a clip.
+ * Return names and values of the summary of a clip.
  * @returns {[string, string][]}
  */
 export function summaryFacts(summary, clip) {
@@ -23,13 +23,13 @@ export function summaryFacts(summary, clip) {
   return facts.filter(([, value]) => value !== null);
 }
 
-/** The key frame of a clip, for those who hear the page. */
+/** Return the key frame of a clip as a sentence for screen readers. */
 export function summaryInWords(summary) {
   const proposed = summary.largest_frame === null ? "No lesion is outlined." : `Proposed key frame: ${summary.largest_frame}.`;
   return `Clip ${summary.name}: ${summary.words}. ${proposed}`;
 }
 
-/** Shows the summary of the frames that are predicted so far; null where there is none. */
+/** Show the summary of the frames that are predicted so far; null where there is none. */
 export function showSummary(summary, clip, done, count) {
   by("clip-progress").textContent = done < count ? `${done} of ${count} frames are predicted so far.` : "";
   by("clip-facts").hidden = !summary;

@@ -1,4 +1,4 @@
-// The frames of a clip in time: which of them follows, how long it is shown, and both in words.
+// The frames of a clip in time: the next frame, the time that it is shown, and texts about both.
 
 import { percent } from "../dom.js";
 
@@ -6,7 +6,7 @@ const USUAL = 100; // milliseconds from frame to frame where a file states none
 const SHORTEST = 33, LONGEST = 4000; // milliseconds that a frame is shown
 
 /**
- * What is known of a clip before its frames are predicted.
+ * Properties of a clip before its frames are predicted.
  * @typedef {object} Clip
  * @property {string} id
  * @property {string} name
@@ -17,7 +17,7 @@ const SHORTEST = 33, LONGEST = 4000; // milliseconds that a frame is shown
  */
 
 /**
- * Milliseconds that each used frame is shown.
+ * Return the milliseconds that each used frame is shown.
  * @param {Clip} clip
  */
 export function shownFor(clip, speed) {
@@ -26,7 +26,7 @@ export function shownFor(clip, speed) {
 }
 
 /**
- * The place of the frame that follows another one, after the last the first; frames that can't be read are skipped. -1 where none
+ * Return the place of the frame that follows another one, after the last the first; frames that can't be read are skipped. -1 where none
  * can be read.
  * @param {any[]} frames
  */
@@ -38,35 +38,35 @@ export function following(frames, at, steps = 1) {
   return -1;
 }
 
-/** The place of the readable frame that is nearest to one; -1 where none can be read. */
+/** Return the place of the readable frame that is nearest to one; -1 where none can be read. */
 export function nearest(frames, at) {
   const readable = [...frames.keys()].filter((place) => !frames[place].error);
   return readable.reduce((best, place) => (best < 0 || Math.abs(place - at) < Math.abs(best - at) ? place : best), -1);
 }
 
-/** Where a frame is along the slider, from 0 to 1. */
+/** Return the position of a frame along the slider, from 0 to 1. */
 export const alongTheSlider = (at, count) => (count > 1 ? at / (count - 1) : 0);
 
-/** Which frames are used, and which are left out. */
+/** Return a sentence on which frames are used, and which are left out. */
 export function usedInWords(clip) {
   if (!clip.left_out) return `All ${clip.frames} frames are used.`;
   const nth = { 2: "second", 3: "third" }[clip.every] ?? `${clip.every}th`;
   return `Each ${nth} frame is used: ${clip.frames - clip.left_out} of ${clip.frames}; ${clip.left_out} are left out.`;
 }
 
-/** How fast the clip was recorded. */
+/** Return a sentence on the frame rate of the recording. */
 export function rateInWords(clip) {
   if (!clip.milliseconds) return `The file states no rate: at speed 1, it is played with ${1000 / USUAL} frames per second.`;
   return `Recorded with ${Number((1000 / clip.milliseconds).toFixed(1))} frames per second.`;
 }
 
-/** A frame for those who hear the slider: its number, whether it is the key frame, and its prediction. */
+/** Return the text of a frame for the slider: its number, whether it is the key frame, and its prediction. */
 export function frameInWords(entry, clip, keyFrame) {
   const parts = [`Frame ${entry.frame} of ${clip.frames}`, entry.frame === keyFrame && "key frame", predictionInWords(entry)];
   return parts.filter(Boolean).join(", ");
 }
 
-/** The prediction of a frame in few words. */
+/** Return the prediction of a frame in few words. */
 export function predictionInWords({ drawn, error }) {
   if (error) return "not read";
   if (!drawn) return "not predicted yet";
@@ -75,7 +75,7 @@ export function predictionInWords({ drawn, error }) {
   return [drawn.label === null ? null : `${drawn.label} ${percent(drawn.confidence)}`, outlined].filter(Boolean).join(", ");
 }
 
-/** What the mark of a frame on the slider stands for. */
+/** Return the class of the mark of a frame on the slider. */
 export function kindOf({ drawn, error }) {
   if (error) return "unread";
   if (!drawn) return "ahead";

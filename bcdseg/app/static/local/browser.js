@@ -27,14 +27,14 @@ export class Browser {
   runs = "browser";
   corrections = null;
   reader = "";
-  files = ["overlay.png", "mask.png", "answer.json"];
+  files = ["overlay.png", "mask.png", "prediction.json"];
   #facts;
   #engine;
   #scans = new Map(); // id: file, name, its row of the table, and ground truth
   #count = 0;
   #predicted = new Map(); // id: what was read and predicted, and its pixels; the latest is the last
 
-  /** The page as it starts: the model loads meanwhile. */
+  /** Return the backend at the start of the page; the model loads in the background. */
   static async open() {
     if ([typeof OffscreenCanvas, typeof DecompressionStream, typeof WebAssembly].includes("undefined")) throw new Refused(OLD);
     if (!readsPixels()) throw new Refused(CHANGED);
@@ -75,15 +75,15 @@ export class Browser {
     this.#predicted.delete(scan);
   }
 
-  async answer(scan, question, signal) {
-    const kept = this.#scan(scan), { threshold, spacing, operating_point: point } = question;
+  async prediction(scan, options, signal) {
+    const kept = this.#scan(scan), { threshold, spacing, operating_point: point } = options;
     const isPlain = [threshold, spacing, point].every((one) => one == null);
     try {
       const { image, outputs } = await this.#predict(scan);
       signal?.throwIfAborted();
-      const answer = postprocess(this.#facts.model, image, outputs, { threshold: numberOf(threshold), spacing: this.#spacing(spacing), point });
-      if (isPlain) kept.row = rowOf(answer);
-      return { ...answer, row: kept.row };
+      const prediction = postprocess(this.#facts.model, image, outputs, { threshold: numberOf(threshold), spacing: this.#spacing(spacing), point });
+      if (isPlain) kept.row = rowOf(prediction);
+      return { ...prediction, row: kept.row };
     } catch (error) {
       if (error instanceof Refused && isPlain) kept.row = failureRow(kept.name, error.message);
       throw error;
@@ -98,12 +98,12 @@ export class Browser {
     return this.#scan(scan).address;
   }
 
-  file(scan, question, kind) {
+  file(scan, options, kind) {
     const name = stem(this.#scan(scan).name);
     const makers = {
-      "mask.png": [`${name}_mask.png`, async () => maskPng(await this.answer(scan, question))],
-      "answer.json": [`${name}.json`, async () => new Blob([jsonOf(await this.answer(scan, question))], { type: "application/json" })],
-      "overlay.png": [`${name}_overlay.png`, async () => overlayPng((await this.#predict(scan)).image, await this.answer(scan, question), await this.levels(scan))],
+      "mask.png": [`${name}_mask.png`, async () => maskPng(await this.prediction(scan, options))],
+      "prediction.json": [`${name}.json`, async () => new Blob([jsonOf(await this.prediction(scan, options))], { type: "application/json" })],
+      "overlay.png": [`${name}_overlay.png`, async () => overlayPng((await this.#predict(scan)).image, await this.prediction(scan, options), await this.levels(scan))],
     };
     return saving(...makers[kind]);
   }
@@ -113,20 +113,20 @@ export class Browser {
     return saving("predictions.csv", () => new Blob([csvOf(rows(), this.#facts.model.classes)], { type: "text/csv" }));
   }
 
-  async addTruth(scan, file, question) {
-    const answer = await this.answer(scan, question), image = await readScan(file, this.#facts.limits), kept = this.#scan(scan);
-    if (image.width !== answer.width || image.height !== answer.height) {
-      throw new Refused(`${file.name}: the mask is ${image.height}x${image.width} pixels, its scan ${answer.height}x${answer.width} (height x width). Check that they belong together.`);
+  async addTruth(scan, file, options) {
+    const prediction = await this.prediction(scan, options), image = await readScan(file, this.#facts.limits), kept = this.#scan(scan);
+    if (image.width !== prediction.width || image.height !== prediction.height) {
+      throw new Refused(`${file.name}: the mask is ${image.height}x${image.width} pixels, its scan ${prediction.height}x${prediction.width} (height x width). Check that they belong together.`);
     }
     const mask = maskIn(image);
     kept.truth = kept.truth ? mask.map((value, at) => value | kept.truth[at]) : mask;
   }
 
-  async truth(scan, question) {
+  async truth(scan, options) {
     const { truth } = this.#scan(scan);
     if (!truth) return { edges: null };
-    const { image, outputs } = await this.#predict(scan), { edges } = await this.answer(scan, question);
-    const { lesions } = findLesions(truth, { ...image, probability: outputs.probability, minShare: 0, spacing: this.#spacing(question.spacing) });
+    const { image, outputs } = await this.#predict(scan), { edges } = await this.prediction(scan, options);
+    const { lesions } = findLesions(truth, { ...image, probability: outputs.probability, minShare: 0, spacing: this.#spacing(options.spacing) });
     return { edges: edgesOf(truth), lesions, sizes: lesions.map(sizeInWords), dice: edges && dice(edges, edgesOf(truth)) };
   }
 
@@ -174,7 +174,7 @@ export class Browser {
     return kept;
   }
 
-  /** Reads and predicts a scan, unless it is among the latest ones. */
+  /** Read and predict a scan, unless it is among the latest ones. */
   async #predict(id) {
     const kept = this.#predicted.get(id) ?? { made: this.#readAndRun(this.#scan(id).file), pixels: 0 };
     this.#predicted.delete(id);
@@ -190,7 +190,7 @@ export class Browser {
     }
   }
 
-  /** Releases what was read and predicted of the scans that were used least recently; all are read again when they are shown. */
+  /** Release images and predictions of the least recently used scans; they are read again when they are shown. */
   #release(used) {
     let pixels = 0;
     for (const [id, kept] of [...this.#predicted].reverse()) {
@@ -207,7 +207,7 @@ export class Browser {
     return { image, outputs };
   }
 
-  /** Runs the model, twice where its rules refine outlines. */
+  /** Run the model, twice where its rules refine outlines. */
   async #run(image) {
     const first = await this.#engine.run(image), { refinement } = this.#facts.model.rules;
     return refinement && first.probability ? refined(image, first, refinement, (part) => this.#engine.run(part)) : first;
@@ -223,7 +223,7 @@ export class Browser {
 
 const numberOf = (text) => (text == null ? undefined : Number(text));
 
-/** The Dice coefficient of two masks, by their runs. */
+/** Return the Dice coefficient of two masks, by their runs. */
 export function dice(one, other) {
   const pixels = (edges) => edges.reduce((total, edge, at) => total + (at % 2 ? edge : -edge), 0);
   const both = pixels(one) + pixels(other);
@@ -238,7 +238,7 @@ export function dice(one, other) {
 }
 
 /**
- * A link that makes a file when it is used, and saves it.
+ * Return a link that makes a file when it is used, and saves it.
  * @returns {import("../backend.js").Link}
  */
 function saving(name, content) {

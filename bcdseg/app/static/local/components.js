@@ -12,7 +12,7 @@
  */
 
 /**
- * The components of a mask, in the order of their first runs.
+ * Return the components of a mask, in the order of their first runs.
  * @param {Uint8Array} mask One byte per pixel, row by row; 1 is lesion.
  * @returns {Component[]}
  */
@@ -55,7 +55,7 @@ export function findComponents(mask, width, height) {
   return [...components.values()];
 }
 
-/** Paints components on an empty mask. */
+/** Paint components on an empty mask. */
 export function maskOf(components, width, height) {
   const mask = new Uint8Array(width * height);
   for (const { rows, starts, stops } of components) rows.forEach((row, run) => mask.fill(1, row * width + starts[run], row * width + stops[run]));
@@ -67,7 +67,7 @@ function rootOf(root, run) {
   return run;
 }
 
-/** Joins the components of two runs; their root is the run that comes first. */
+/** Join the components of two runs; their root is the run that comes first. */
 function join(root, one, other) {
   const [first, second] = [rootOf(root, one), rootOf(root, other)];
   root[Math.max(first, second)] = Math.min(first, second);

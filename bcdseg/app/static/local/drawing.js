@@ -4,7 +4,7 @@ import { maskFromEdges, outline } from "../contour.js";
 
 const COLOURS = { outline: "#f0e442", candidate: "#cc79a7", long_axis_ends: "#56b4e9", short_axis_ends: "#e69f00" };
 
-/** The mask of a prediction, black and white. */
+/** Return the mask of a prediction, black and white. */
 export function maskPng({ edges, width, height }) {
   const mask = maskFromEdges(edges, width * height), [canvas, context] = canvasOf(width, height);
   const pixels = new Uint32Array(width * height); // on every machine that browsers run on, alpha is the highest byte
@@ -14,22 +14,22 @@ export function maskPng({ edges, width, height }) {
 }
 
 /**
- * The scan with its outlines and axes; candidates are dashed.
+ * Return the scan with its outlines and axes; candidates are dashed.
  * @param {import("./scan_image.js").ScanImage} image
  */
-export function overlayPng(image, answer, levels) {
+export function overlayPng(image, prediction, levels) {
   const { width, height } = image, [canvas, context] = canvasOf(width, height);
   context.putImageData(new ImageData(new Uint8ClampedArray(image.rgba), width, height), 0, 0);
   context.lineWidth = Math.max(1, Math.round(Math.min(width, height) / 200));
   const draw = (edges, colour, dash) => {
     context.setLineDash(dash);
     context.strokeStyle = colour;
-    context.stroke(new Path2D(outline(maskFromEdges(edges, width * height), levels, width, height, answer.threshold)));
+    context.stroke(new Path2D(outline(maskFromEdges(edges, width * height), levels, width, height, prediction.threshold)));
   };
-  draw(answer.edges ?? [], COLOURS.outline, []);
-  if (answer.candidate_edges) draw(answer.candidate_edges, COLOURS.candidate, [4 * context.lineWidth]);
+  draw(prediction.edges ?? [], COLOURS.outline, []);
+  if (prediction.candidate_edges) draw(prediction.candidate_edges, COLOURS.candidate, [4 * context.lineWidth]);
   context.setLineDash([]);
-  for (const lesion of answer.lesions) {
+  for (const lesion of prediction.lesions) {
     for (const kind of ["short_axis_ends", "long_axis_ends"]) {
       const [[y1, x1], [y2, x2]] = lesion[kind];
       context.strokeStyle = COLOURS[kind];

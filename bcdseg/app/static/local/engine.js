@@ -12,17 +12,17 @@ export class Engine {
   #count = 0;
 
   /**
-   * Starts to load the model.
+   * Start to load the model.
    * @param {import("./postprocess.js").ModelFacts} model
    */
   constructor(model) {
     this.#model = model;
     this.#started = this.#start();
-    this.#started.catch(() => {}); // who asks for a prediction gets the error
+    this.#started.catch(() => {}); // each prediction raises the error
   }
 
   /**
-   * Predicts a scan.
+   * Predict a scan.
    * @param {import("./scan_image.js").ScanImage} image
    * @returns {Promise<import("./postprocess.js").Outputs>}
    */
@@ -63,7 +63,7 @@ export class Engine {
 }
 
 /**
- * The address of a script that is a text here, since a page that is opened from a folder may load no other: workers take data there,
+ * Return the address of a script that is a text here, since a page that is opened from a folder may load no other: workers take data there,
  * and blobs from a web server, where they can share memory.
  */
 function addressOf(text) {
@@ -72,7 +72,7 @@ function addressOf(text) {
 }
 
 /**
- * The input of the exported model, and the function that brings a map over it back to the scan.
+ * Return the input of the exported model, and the function that maps its output back to the scan.
  * @param {import("./scan_image.js").ScanImage} image
  */
 export function inputOf({ width, height, gray, rgba }, { channels, resize, stride }) {

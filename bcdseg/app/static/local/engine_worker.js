@@ -1,4 +1,4 @@
-// The worker that runs the exported model by WebAssembly. It imports nothing of the page, which asks for one action after another:
+// The worker that runs the exported model by WebAssembly. It imports nothing of the page, which requests one action after another:
 // start the runtime, load the model, run it on scans.
 
 let ort = null, session = null, outputs = [], last = Promise.resolve();
@@ -14,7 +14,7 @@ onmessage = ({ data: { id, action, given } }) => {
   });
 };
 
-/** `library` is the address of ONNX Runtime's module; its program is compressed and in base64. */
+/** Start the runtime; `library` is the address of ONNX Runtime's module; its program is compressed and in base64. */
 async function start({ library, program }) {
   ort = await import(library);
   ort.env.logLevel = "error";
@@ -23,7 +23,7 @@ async function start({ library, program }) {
   ort.env.wasm.wasmBinary = await new Response(stream).arrayBuffer();
 }
 
-/** `model` is in base64, and was optimised when the page was written; `names` are those of its outputs that are used. */
+/** Load the model, which is in base64 and was optimised when the page was written; `names` are the outputs that are used. */
 async function load({ model, names }) {
   session = await ort.InferenceSession.create(decoded(model), { executionProviders: ["wasm"], graphOptimizationLevel: "disabled" });
   outputs = names;
@@ -34,7 +34,7 @@ async function run({ scan, shape }) {
   return Object.fromEntries(outputs.map((name) => [name, found[name].data]));
 }
 
-/** The bytes of a text in base64; older browsers decode it byte by byte. */
+/** Return the bytes of a text in base64; older browsers decode it byte by byte. */
 function decoded(text) {
   const { fromBase64 } = /** @type {any} */ (Uint8Array);
   return fromBase64 ? fromBase64.call(Uint8Array, text) : Uint8Array.from(atob(text), (one) => one.charCodeAt(0));

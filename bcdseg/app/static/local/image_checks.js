@@ -6,7 +6,7 @@ const TINY = 64, SAMPLED = 128;
 const FAR = 6, MARGIN = 0.5; // of out_of_distribution.py
 
 /**
- * Warnings about an image that is tiny, blank, saturated or otherwise unlike a scan.
+ * Return warnings about an image that is tiny, blank, saturated or otherwise unlike a scan.
  * @param {import("./scan_image.js").ScanImage} image
  */
 export function imageFlags({ width, height, gray, rgba }) {
@@ -35,7 +35,7 @@ export function imageFlags({ width, height, gray, rgba }) {
   return flags;
 }
 
-/** The out-of-distribution score of an image, null for a model without statistics of its training images, and the warnings from it. */
+/** Return the out-of-distribution score of an image, null for a model without statistics of its training images, and the warnings from it. */
 export function checkDistribution(image, known) {
   if (!known.length) return { score: null, flags: [] };
   const statistics = imageStatistics(image), upsideDown = turned(statistics), flags = [];
@@ -50,7 +50,7 @@ export function checkDistribution(image, known) {
   return { score, flags };
 }
 
-/** The Mahalanobis distance of an image from the training images of a model. */
+/** Return the Mahalanobis distance of an image from the training images of a model. */
 function distance({ centre, spread, mean, whitening }, statistics) {
   const deviation = statistics.map((value, at) => Math.min(FAR, Math.max(-FAR, (value - centre[at]) / spread[at])) - mean[at]);
   return Math.hypot(...whitening.map((row) => row.reduce((total, weight, at) => total + weight * deviation[at], 0)));

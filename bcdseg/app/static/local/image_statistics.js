@@ -21,21 +21,21 @@ class Plane {
     return new Plane(this.values.map(change), this.width, this.height);
   }
 
-  /** A plane of another size whose numbers are computed from their place. */
+  /** Return a plane of another size whose numbers are computed from their position. */
   static of(width, height, value) {
     const values = new Float64Array(width * height);
     for (let row = 0; row < height; row++) for (let column = 0; column < width; column++) values[row * width + column] = value(row, column);
     return new Plane(values, width, height);
   }
 
-  /** The numbers of some rows and columns. */
+  /** Return the numbers of some rows and columns. */
   part([top, bottom], [left, right]) {
     return Plane.of(right - left, bottom - top, (row, column) => this.at(top + row, left + column)).values;
   }
 }
 
 /**
- * The statistics of an image.
+ * Return the statistics of an image.
  * @param {import("./scan_image.js").ScanImage} image
  * @returns {number[]}
  */
@@ -73,7 +73,7 @@ export function imageStatistics(image) {
   ];
 }
 
-/** The statistics of the image turned upside down. */
+/** Return the statistics of the image turned upside down. */
 export function turned(statistics) {
   const other = [...statistics];
   other.splice(BRIGHTNESS, ROWS, ...statistics.slice(BRIGHTNESS, BRIGHTNESS + ROWS).reverse());
@@ -95,19 +95,19 @@ function deviation(values) {
 
 const sorted = (values) => Float64Array.from(values).sort();
 
-/** A quantile of sorted numbers, interpolated between the nearest two. */
+/** Return a quantile of sorted numbers, interpolated between the nearest two. */
 function quantile(values, share) {
   const place = share * (values.length - 1), low = Math.floor(place), high = Math.min(low + 1, values.length - 1);
   return values[low] + (place - low) * (values[high] - values[low]);
 }
 
-/** The differences between each number and the one some rows further down and columns further right. */
+/** Return the differences between each number and the one some rows further down and columns further right. */
 function differences(plane, rows, columns) {
   return Plane.of(plane.width - columns, plane.height - rows, (row, column) => plane.at(row + rows, column + columns) - plane.at(row, column)).values;
 }
 
 /**
- * Divides a length into parts, the longer ones first.
+ * Divide a length into parts, the longer ones first.
  * @returns {[number, number][]}
  */
 function parts(length, count) {
@@ -116,7 +116,7 @@ function parts(length, count) {
   return starts.slice(1).map((stop, at) => [starts[at], stop]);
 }
 
-/** The logarithm of the detail at each scale of a pyramid of block means, and the kurtosis of the finest detail. */
+/** Return the logarithm of the detail at each scale of a pyramid of block means, and the kurtosis of the finest detail. */
 function detail(plane) {
   const scales = [];
   let tails = 0;
@@ -135,7 +135,7 @@ function detail(plane) {
   return { scales, tails };
 }
 
-/** Mean and standard deviation of each square tile. */
+/** Return mean and standard deviation of each square tile. */
 function tiles(plane) {
   const means = [], deviations = [];
   for (let top = 0; top + TILE <= plane.height; top += TILE) {

@@ -7,7 +7,7 @@ import { suggestDescriptors } from "./descriptors/suggestions.js";
 const EXAMINED = 8; // lesions whose appearance is measured: the largest, because a noisy map can have hundreds of outlines
 
 /**
- * Removes the small components of a mask and measures the others, the largest first.
+ * Remove the small components of a mask and measure the others, the largest first.
  * @param {Uint8Array} mask
  * @param {object} scan
  * @param {number} scan.width
@@ -27,18 +27,18 @@ export function findLesions(mask, { width, height, probability, minShare, spacin
   return { mask: kept, lesions };
 }
 
-/** The lesions of a scan that is upside down, without what was measured below them. */
+/** Return the lesions of a scan that is upside down, without what was measured below them. */
 export function withoutPosteriorFeatures(lesions) {
   const removed = { posterior_ratio: null, posterior_left: null, posterior_right: null };
   return lesions.map((one) => (one.appearance ? described({ ...one, appearance: { ...one.appearance, ...removed } }) : one));
 }
 
-/** The size of a lesion in words. */
+/** Return the size of a lesion in words. */
 export function sizeInWords({ long_axis_px: long, short_axis_px: short, long_axis_mm: longMm, short_axis_mm: shortMm }) {
   return longMm === null ? `${long.toFixed(0)} x ${short.toFixed(0)} px` : `${longMm.toFixed(1)} x ${shortMm.toFixed(1)} mm`;
 }
 
-/** Measures a lesion; `outlined` is the scan with all its outlines, or null to leave its appearance out. */
+/** Measure a lesion; `outlined` is the scan with all its outlines, or null to leave its appearance out. */
 function measure(component, width, probability, spacing, outlined) {
   const { rows, starts, stops, pixels } = component;
   /** @type {import("./descriptors/window.js").Box} */
@@ -75,7 +75,7 @@ function measure(component, width, probability, spacing, outlined) {
   });
 }
 
-/** A lesion with its descriptors, which follow from its measurements. */
+/** Return a lesion with its descriptors, which follow from its measurements. */
 function described(lesion) {
   const { long_axis_px: long, short_axis_px: short, long_axis_mm: longMm, short_axis_mm: shortMm, area_px: area, area_mm2: areaMm2 } = lesion;
   const { taller_than_wide: tallerThanWide, solidity, appearance } = lesion;
@@ -88,7 +88,7 @@ const least = (values) => values.reduce((one, other) => Math.min(one, other));
 const greatest = (values) => values.reduce((one, other) => Math.max(one, other));
 const sum = (values) => values.reduce((one, other) => one + other, 0);
 
-/** Mean row and column, the variance of the rows, the covariance, and the variance of the columns. */
+/** Return mean row and column, the variance of the rows, the covariance, and the variance of the columns. */
 function moments({ rows, starts, stops, pixels }) {
   const lengths = stops.map((stop, run) => stop - starts[run]), middles = stops.map((stop, run) => (starts[run] + stop - 1) / 2);
   const row = sum(rows.map((one, run) => one * lengths[run])) / pixels, column = sum(middles.map((one, run) => one * lengths[run])) / pixels;
@@ -111,14 +111,14 @@ function meanIn({ rows, starts, stops, pixels }, width, probability) {
   return total / pixels;
 }
 
-/** 4 pi area over perimeter squared; the perimeter is computed by Crofton's formula from the crossings of four directions. */
+/** Return 4 pi area over perimeter squared; the perimeter is computed by Crofton's formula from the crossings of four directions. */
 function circularity({ rows, pixels, shared: [directly, left, right] }) {
   const straight = 2 * rows.length + 2 * (pixels - directly), slanted = 2 * (pixels - left) + 2 * (pixels - right);
   const perimeter = (Math.PI / 8) * (straight + slanted / Math.SQRT2);
   return Math.min(1, (4 * Math.PI * pixels) / perimeter ** 2);
 }
 
-/** The area of the convex hull of all pixel corners. */
+/** Return the area of the convex hull of all pixel corners. */
 function hullArea({ rows, starts, stops }) {
   const left = [], right = [];
   rows.forEach((row, run) => {
@@ -129,10 +129,10 @@ function hullArea({ rows, starts, stops }) {
   return areaUnderHull(corners(right)) + areaUnderHull(corners(left.map((start) => -start)));
 }
 
-/** The outermost pixel corner on each grid line, from the outermost corner of the pixels in each row. */
+/** Return the outermost pixel corner on each grid line, from the outermost corner of the pixels in each row. */
 const corners = (ends) => [...ends, ends.at(-1)].map((end, at) => Math.max(end, ends[Math.max(0, at - 1)]));
 
-/** The area under the upper convex hull of points at the heights and at equal distances of 1. */
+/** Return the area under the upper convex hull of points at the heights and at equal distances of 1. */
 function areaUnderHull(heights) {
   const hull = [];
   heights.forEach((height, place) => {

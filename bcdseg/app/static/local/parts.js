@@ -4,7 +4,7 @@ import { make } from "../dom.js";
 import { Refused } from "../backend.js";
 
 /**
- * Loads a part: facts of the model, the model itself, or the runtime.
+ * Load a part: facts of the model, the model itself, or the runtime.
  * @param {"facts" | "model" | "runtime"} name
  * @returns {Promise<any>}
  */

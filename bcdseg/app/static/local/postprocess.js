@@ -1,4 +1,4 @@
-// From the outputs of the exported model to what the page shows, as bcdseg/inference/postprocess.py and rules.py decide it.
+// Postprocessing: from the outputs of the exported model to the prediction that the page shows, as in bcdseg/inference/postprocess.py and rules.py.
 // Thresholds, classes and calibration are those of the model's configuration.
 
 import { edgesOf } from "../review/mask.js";
@@ -30,7 +30,7 @@ const STEPS = 100;
  */
 
 /**
- * The answer for a scan; its names are those of the server's answer.
+ * Return the prediction for a scan; its names are those of the server's prediction.
  * @param {ModelFacts} model
  * @param {import("./scan_image.js").ScanImage} image
  * @param {Outputs} outputs
@@ -57,7 +57,7 @@ export function postprocess(model, image, outputs, { threshold, spacing = null, 
   flags.push(...imageFlags(image), ...distribution.flags);
 
   const edges = found.mask && edgesOf(found.mask);
-  const answer = {
+  const prediction = {
     source: image.name, height, width, label, probabilities,
     label_set: labelSet(rules, probabilities),
     ood_score: distribution.score === null ? null : rounded(distribution.score, 4),
@@ -67,7 +67,7 @@ export function postprocess(model, image, outputs, { threshold, spacing = null, 
     frame: null, threshold: used, operating_point: operating?.name ?? null, windows: null, spread: null, uncertainty_from: null,
   };
   return {
-    ...answer,
+    ...prediction,
     confidence,
     sizes: lesions.map(sizeInWords),
     origin: spacing === null ? null : "given by you",
@@ -79,12 +79,12 @@ export function postprocess(model, image, outputs, { threshold, spacing = null, 
     dicom: false,
     model: model.name,
     trained: model.trained,
-    priority: priority(answer, outputs.probability, rules.presence_threshold, negative),
+    priority: priority(prediction, outputs.probability, rules.presence_threshold, negative),
     reviews: [],
   };
 }
 
-/** The hundredths that each pixel's probability reaches, one byte per pixel. */
+/** Return the hundredths that each pixel's probability reaches, one byte per pixel. */
 export function levelsOf(probability) {
   const steps = Float32Array.from({ length: STEPS + 1 }, (_, step) => step / STEPS), levels = new Uint8Array(probability?.length ?? 0);
   for (let at = 0; at < levels.length; at++) {
@@ -94,7 +94,7 @@ export function levelsOf(probability) {
   return levels;
 }
 
-/** A number with at most some decimals. */
+/** Return a number with at most some decimals. */
 export const rounded = (value, decimals) => Number(value.toFixed(decimals));
 
 function outlined(probability, threshold, scan) {
@@ -104,19 +104,19 @@ function outlined(probability, threshold, scan) {
   return findLesions(mask, { ...scan, probability });
 }
 
-/** The first of the most probable classes; null without classes. */
+/** Return the first of the most probable classes; null without classes. */
 function highest(probabilities) {
   const names = Object.keys(probabilities);
   return names.length ? names.reduce((one, other) => (probabilities[other] > probabilities[one] ? other : one)) : null;
 }
 
-/** The class at an operating point. */
+/** Return the class at an operating point. */
 function chosen({ positive, threshold }, probabilities) {
   if (probabilities[positive] >= threshold) return positive;
   return highest(Object.fromEntries(Object.entries(probabilities).filter(([name]) => name !== positive)));
 }
 
-/** The classes that the model's conformal rules can't exclude; null for a model without such rules. */
+/** Return the classes that the model's conformal rules can't exclude; null for a model without such rules. */
 function labelSet({ conformal_thresholds: thresholds }, probabilities) {
   const names = Object.keys(probabilities);
   if (!thresholds.length || !names.length) return null;
@@ -124,15 +124,15 @@ function labelSet({ conformal_thresholds: thresholds }, probabilities) {
   return kept.length ? kept : [highest(probabilities)];
 }
 
-/** Warnings about an outline and a class that contradict each other, and about a low confidence. */
+/** Return warnings about an outline and a class that contradict each other, and about a low confidence. */
 function contradictions(label, confidence, isOutlined, { rules, no_lesion: negative }) {
   const flags = [], least = rules.min_confidence;
   if (label === null) return flags;
   if (isOutlined && label === negative) flags.push(flag("outlined-but-no-lesion", `A lesion is outlined, but the predicted class is ${label}: they contradict each other.`));
   if (isOutlined === false && label !== negative) flags.push(flag("no-outline", `The predicted class is ${label}, but no lesion is outlined: they contradict each other.`));
-  if (confidence < least) flags.push(flag("low-confidence", `The class is uncertain: ${label} at ${percent(confidence, 0)}, below the model's threshold of ${percent(least, 0)}.`));
+  if (confidence < least) flags.push(flag("low-confidence", `The class is uncertain: ${label} at ${percent(confidence)}, below the model's threshold of ${percent(least)}.`));
   return flags;
 }
 
-/** A probability as the library writes it in warnings. */
-const percent = (share, decimals = 1) => `${(100 * share).toFixed(decimals)}%`;
+/** Return a probability as the library writes it in warnings. */
+const percent = (share) => `${(100 * share).toFixed(1)}%`;

@@ -7,7 +7,7 @@ const OUTLINED = Math.fround(0.4), SMALLEST = 0.3, LARGEST = 0.9, AGREEMENT = 0.
 /** @typedef {{top: number, left: number, width: number, height: number}} Window Part of a scan. */
 
 /**
- * The outputs for a scan, whose map is the mean of both passes' logits in the window, if their outlines agree.
+ * Return the outputs for a scan, whose map is the mean of both passes' logits in the window, if their outlines agree.
  * @param {import("./scan_image.js").ScanImage} image
  * @param {import("./postprocess.js").Outputs} first Of the whole scan.
  * @param {number} factor Height and width of the window as a multiple of the longer side of the outline.
@@ -30,7 +30,7 @@ export async function refined(image, first, factor, run) {
 }
 
 /**
- * The window around the outline with the largest sum of probabilities; null where nothing is outlined, or where the window is not
+ * Return the window around the outline with the largest sum of probabilities; null where nothing is outlined, or where the window is not
  * much smaller than the scan.
  * @param {Float32Array} probability
  * @returns {Window | null}
@@ -58,19 +58,19 @@ export function mainWindow(probability, width, height, factor) {
   return { top, left, height: bottom - top, width: right - left };
 }
 
-/** An interval of a length with the centre of another one, cut at the edges of the scan. */
+/** Return an interval of a length with the centre of another one, cut at the edges of the scan. */
 function around(ends, side, size) {
   const centre = (ends[0] + ends[1]) / 2;
   return [Math.max(0, Math.trunc(centre - side / 2)), Math.min(size, Math.ceil(centre + side / 2))];
 }
 
-/** A part of a scan as a scan of its own. */
+/** Return a part of a scan as a scan of its own. */
 function cut({ name, width, gray, rgba }, window) {
   const pixels = part(rgba, 4 * width, { ...window, left: 4 * window.left, width: 4 * window.width });
   return { name, width: window.width, height: window.height, gray: part(gray, width, window), rgba: pixels };
 }
 
-/** The values of a window, row by row. */
+/** Return the values of a window, row by row. */
 function part(values, width, window) {
   const cut = new values.constructor(window.width * window.height);
   for (let row = 0; row < window.height; row++) {
@@ -80,7 +80,7 @@ function part(values, width, window) {
   return cut;
 }
 
-/** The Dice coefficient of the outlines of two maps, of which at least one has pixels. */
+/** Return the Dice coefficient of the outlines of two maps; at least one of them must have pixels. */
 function overlap(first, second) {
   let shared = 0, both = 0;
   first.forEach((value, at) => {
@@ -91,7 +91,7 @@ function overlap(first, second) {
   return (2 * shared) / both;
 }
 
-/** The probability whose logit is the mean of two logits. */
+/** Return the probability whose logit is the mean of two logits. */
 function meanOfLogits(first, second) {
   const inside = Math.sqrt(first * second), outside = Math.sqrt((1 - first) * (1 - second));
   return inside / Math.max(inside + outside, Number.MIN_VALUE);

@@ -14,7 +14,7 @@ const BILINEAR = { reach: 1, weight: (distance) => Math.max(0, 1 - Math.abs(dist
 const BOX = { reach: 0.5, weight: (distance) => Number(distance > -0.5 && distance <= 0.5) };
 
 /**
- * The mean of the values in each cell of a grid, as `resize(size, BOX)` computes it.
+ * Return the mean of the values in each cell of a grid, as `resize(size, BOX)` computes it.
  * @template {Uint8Array | Float32Array} Values
  * @param {Values} values
  * @param {{width: number, height: number}} from
@@ -28,7 +28,7 @@ export function boxMeans(values, from, to) {
 }
 
 /**
- * A gray image with at most `most` rows and columns, and at least `least`, as `resize(size, BILINEAR, reducing_gap=3)` makes it.
+ * Return a gray image with at most `most` rows and columns, and at least `least`, as `resize(size, BILINEAR, reducing_gap=3)` makes it.
  * @param {{gray: Uint8Array, width: number, height: number}} image
  */
 export function reduced({ gray, width, height }, most, least) {
@@ -43,13 +43,13 @@ export function reduced({ gray, width, height }, most, least) {
   return { gray: transposed(columns, down, across), width: across, height: down };
 }
 
-/** Python's round: of two nearest integers the even one. */
+/** Round as Python does: of two nearest integers to the even one. */
 export function roundedToEven(value) {
   const low = Math.floor(value), rest = value - low;
   return rest === 0.5 ? low + (low % 2) : Math.round(value);
 }
 
-/** The means of blocks of pixels; those at the right and the bottom edge may be smaller. */
+/** Return the means of blocks of pixels; those at the right and the bottom edge may be smaller. */
 function blockMeans(gray, width, height, byColumns, byRows) {
   if (byColumns === 1 && byRows === 1) return { gray, width, height };
   const across = Math.ceil(width / byColumns), down = Math.ceil(height / byRows), means = new Uint8Array(across * down);
@@ -65,14 +65,14 @@ function blockMeans(gray, width, height, byColumns, byRows) {
   return { gray: means, width: across, height: down };
 }
 
-/** A sum of pixels over their number, rounded: exactly for whole blocks of a power of two, else with a factor of 24 bits that is cut. */
+/** Return a sum of pixels over their number, rounded: exactly for whole blocks of a power of two, else with a factor of 24 bits that is cut. */
 function divided(total, pixels, whole) {
   const raised = total + Math.floor(pixels / 2);
   if (pixels === whole && Number.isInteger(Math.log2(pixels))) return Math.floor(raised / pixels);
   return Math.floor((raised * Math.floor((2 ** 32 - 1) / (256 * pixels))) / 2 ** 24);
 }
 
-/** Resizes each row to another number of pixels; the last pixel of a row may be cut off by its end. */
+/** Resize each row to another number of pixels; the last pixel of a row may be cut off by its end. */
 function resampled(values, width, height, size, end, filter) {
   const isBytes = values instanceof Uint8Array, made = sameKind(values, size * height);
   const spans = Array.from({ length: size }, (_, column) => spanOf(column, width, end / size, filter));
@@ -88,7 +88,7 @@ function resampled(values, width, height, size, end, filter) {
   return made;
 }
 
-/** The pixels of a row that a pixel of the result is made of: the first one, and the weights, whose sum is 1. */
+/** Return the pixels of a row that contribute to a pixel of the result: the first one, and the weights, whose sum is 1. */
 function spanOf(column, width, scale, { reach, weight }) {
   const middle = (column + 0.5) * scale, larger = Math.max(1, scale), far = reach * larger;
   const first = Math.max(0, Math.trunc(middle - far + 0.5)), last = Math.min(width, Math.trunc(middle + far + 0.5));

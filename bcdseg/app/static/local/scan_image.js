@@ -1,9 +1,9 @@
-// Files as pixels. The browser decodes them; what it would decode otherwise than the library is refused.
+// Files as pixels. The browser decodes them; files that it would decode differently from the library are refused.
 
 import { Refused } from "../backend.js";
 
 /**
- * A scan as it was read, at 8 bits.
+ * A decoded scan, at 8 bits.
  * @typedef {object} ScanImage
  * @property {string} name
  * @property {number} width
@@ -16,7 +16,7 @@ const UNREADABLE = 422;
 const HEAD = 132; // bytes from which the kind of a file follows
 const DEEP = 16; // bits per pixel and channel
 
-/** The kind of a file by its first bytes; empty where it is unknown. */
+/** Return the kind of a file by its first bytes; empty where it is unknown. */
 export function kindOf(head) {
   const text = String.fromCharCode(...head);
   if (text.startsWith("\x89PNG\r\n\x1a\n")) return head[24] === DEEP ? "PNG of 16 bits" : "PNG";
@@ -30,24 +30,24 @@ export function kindOf(head) {
 const CLIPS = { GIF: /^GIF8/, AVI: /^RIFF.{4}AVI /s, "MP4 or MOV": /^.{4}(ftyp|moov|mdat|wide)/s, "WebM or Matroska": /^.E\xdf\xa3/s, "animated WebP": /^RIFF.{4}WEBPVP8X/s, "animated PNG": /^\x89PNG.{33}acTL/s };
 const ANIMATED = 2; // the bit of an extended WebP that is set where it has several frames
 
-/** The kind of a clip by the first bytes of its file; empty where it is none. */
+/** Return the kind of a clip by the first bytes of its file; empty for other files. */
 export function clipKindOf(head) {
   const text = String.fromCharCode(...head);
   const [kind] = Object.entries(CLIPS).find(([, start]) => start.test(text)) ?? [""];
   return kind === "animated WebP" && !(head[20] & ANIMATED) ? "" : kind;
 }
 
-/** Raises an error that says what a file is, unless it is read here. */
+/** Raise an error that names the kind of a file, unless it is a kind that is read here. */
 export async function checkKind(file) {
   const head = new Uint8Array(await file.slice(0, HEAD).arrayBuffer().catch(() => refuse(`${file.name}: can't be read. Of a folder, drop the files in it.`)));
   const kind = kindOf(head), clip = clipKindOf(head);
   if (clip) refuse(`${file.name}: is a clip (${clip}), which this page can't play. bcdseg app plays DICOM, MP4, AVI and MOV.`);
-  if (kind === "") refuse(`${file.name}: is not an image in a format that is read here (PNG, JPEG, BMP, WebP), whatever its name says.`);
+  if (kind === "") refuse(`${file.name}: is not an image in a format that is read here (PNG, JPEG, BMP, WebP), whatever its name is.`);
   if (!["PNG", "JPEG", "BMP", "WebP"].includes(kind)) refuse(`${file.name}: is ${kind}, which this page can't read. bcdseg app and bcdseg predict read it${kind === "DICOM" ? ", also clips" : ""}.`);
 }
 
 /**
- * Reads an image: its orientation is applied, transparent pixels are blended with black, and its colour profile is not.
+ * Read an image: its orientation is applied, transparent pixels are blended with black, and its colour profile is not.
  * @param {File} file
  * @param {{pixels: number, smallest: number, largest: number}} limits
  * @returns {Promise<ScanImage>}
@@ -69,7 +69,7 @@ export async function readScan(file, limits) {
   return { name: file.name, width, height, rgba, gray: grayOf(rgba) };
 }
 
-/** Colour as gray by luma (ITU-R 601), with the integers that Pillow uses. */
+/** Convert colour to gray by luma (ITU-R 601), with the integers that Pillow uses. */
 export function grayOf(rgba) {
   const gray = new Uint8Array(rgba.length / 4);
   for (let at = 0; at < gray.length; at++) {
@@ -78,7 +78,7 @@ export function grayOf(rgba) {
   return gray;
 }
 
-/** The mask in a mask file: above 0, or above half of the brightest value where there are many levels. */
+/** Return the mask in a mask file: above 0, or above half of the brightest value where there are many levels. */
 export function maskIn({ rgba }) {
   const value = new Uint8Array(rgba.length / 4);
   for (let at = 0; at < value.length; at++) value[at] = Math.max(rgba[4 * at], rgba[4 * at + 1], rgba[4 * at + 2]);
@@ -86,7 +86,7 @@ export function maskIn({ rgba }) {
   return value.map((one) => Number(one > least));
 }
 
-/** Whether pixels are read as they were drawn; some browsers change them against fingerprinting. */
+/** Return whether the browser returns drawn pixels unchanged; some change them against fingerprinting. */
 export function readsPixels() {
   const side = 16, canvas = new OffscreenCanvas(side, side), context = canvas.getContext("2d");
   const drawn = new ImageData(Uint8ClampedArray.from({ length: 4 * side * side }, (_, at) => (at % 4 === 3 ? 255 : (at * 37) % 256)), side, side);

@@ -8,9 +8,9 @@ const SIZES = ["area_mm2", ...LESION_COLUMNS];
 const FORMULA = /^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/; // texts that a spreadsheet program would run, unless they are a
 const NUMBER = /^[+-](\d+(\.\d*)?([eE][+-]?\d+)?|inf|nan)$/;
 
-/** The row of a scan: class, probabilities, largest lesion and codes of the warnings. */
-export function rowOf(answer) {
-  const { source, label, probabilities, label_set: set, ood_score: score, flags, edges, lesions, candidates } = answer;
+/** Return the row of a scan: class, probabilities, largest lesion and codes of the warnings. */
+export function rowOf(prediction) {
+  const { source, label, probabilities, label_set: set, ood_score: score, flags, edges, lesions, candidates } = prediction;
   const row = { source, label: label ?? "" };
   for (const [name, value] of Object.entries(probabilities)) row[`probability_${name}`] = Number(value.toFixed(4));
   if (set !== null) row.label_set = set.join(" ");
@@ -25,13 +25,13 @@ export function rowOf(answer) {
 
 const FACTS = ["source", "height", "width", "label", "probabilities", "label_set", "ood_score", "lesions", "candidates", "flags", "spacing_mm", "spacing_from", "frame", "threshold", "operating_point", "windows", "spread", "uncertainty_from"];
 
-/** A prediction as the content of a JSON file. */
-export const jsonOf = (answer) => `${JSON.stringify(Object.fromEntries(FACTS.map((name) => [name, answer[name]])), null, 2)}\n`;
+/** Return a prediction as the content of a JSON file. */
+export const jsonOf = (prediction) => `${JSON.stringify(Object.fromEntries(FACTS.map((name) => [name, prediction[name]])), null, 2)}\n`;
 
-/** The row of a file that can't be read. */
+/** Return the row of a file that can't be read. */
 export const failureRow = (source, error) => ({ source, error });
 
-/** Rows as CSV, with two decimals for sizes. */
+/** Return rows as CSV, with two decimals for sizes. */
 export function csvOf(rows, classes) {
   const columns = ["source", "label", ...classes.map((name) => `probability_${name}`), ...COLUMNS];
   return [columns, ...rows.map((row) => columns.map((name) => cell(name, row[name] ?? "")))].map((cells) => `${cells.map(quoted).join(",")}\n`).join("");

@@ -3,7 +3,7 @@
 import { by } from "../dom.js";
 import { shape } from "../svg.js";
 
-/** The distance between two points in words: millimetres where the spacing, down and across, is known, else pixels. */
+/** Return the distance between two points in words: millimetres where the spacing, down and across, is known, else pixels. */
 export function distance([x1, y1], [x2, y2], spacing) {
   const [down, across] = spacing ?? [1, 1];
   const length = Math.hypot((x2 - x1) * across, (y2 - y1) * down);
@@ -17,13 +17,13 @@ export class Calipers {
   onDraw = () => {};
   #layer = by("calipers");
 
-  /** Removes all lines: another scan is shown. */
+  /** Remove all lines, because another scan is shown. */
   clear() {
     this.#lines = [];
     this.#draw();
   }
 
-  /** Removes the latest line. */
+  /** Remove the latest line. */
   removeLast() {
     this.#lines.pop();
     this.#draw();
@@ -33,7 +33,7 @@ export class Calipers {
     return this.#lines.length;
   }
 
-  /** The spacing of the scan has changed. */
+  /** Apply a changed spacing of the scan. */
   setSpacing(spacing) {
     this.#spacing = spacing;
     this.#draw();
@@ -49,7 +49,7 @@ export class Calipers {
     this.#draw();
   }
 
-  /** Keeps the latest line, unless it is a mere click; returns its length in words. */
+  /** Keep the latest line, unless it is a mere click, and return its length in words. */
   end() {
     const [from, to] = this.#lines.at(-1);
     if (Math.hypot(to[0] - from[0], to[1] - from[1]) >= 1) return distance(from, to, this.#spacing);
@@ -57,7 +57,7 @@ export class Calipers {
     return "";
   }
 
-  /** Draws the lines in the size of the screen: `scale` is in screen pixels per pixel of the scan. */
+  /** Draw the lines in the size of the screen: `scale` is in screen pixels per pixel of the scan. */
   resize(scale) {
     for (const text of this.#layer.querySelectorAll("text")) {
       text.setAttribute("font-size", 15 / scale);

@@ -1,20 +1,20 @@
-// What the outline is compared with: ground truth from a mask file, a second model, other readers.
+// Comparisons of the outline: with ground truth from a mask file, a second model, other readers.
 
-import { by, complain, make, percent } from "../dom.js";
+import { by, make, percent, showProblem } from "../dom.js";
 import { othersInWords } from "./reading.js";
 
 const MASK = /^(.+?)_mask(?:_\d+)?\.[a-z]+$/i;
 
-/** The name of the scan that a mask file belongs to, without its suffix; null for a file that is no mask. */
+/** Return the name of the scan that a mask file belongs to, without its suffix; null for other files. */
 export const scanOfMask = (name) => MASK.exec(name)?.[1] ?? null;
 
-/** A file's name without its suffix. */
+/** Return a file's name without its suffix. */
 export const stem = (name) => name.replace(/\.[^.]+$/, "");
 
 export class Comparison {
-  answer = null;
+  prediction = null;
   #entry = null;
-  #question = null;
+  #options = null;
   #outlines = {};
   #readers = [];
   #loaded = 0;
@@ -33,17 +33,17 @@ export class Comparison {
     });
   }
 
-  /** Shows what a scan is compared with; `reviews` are those of other readers. */
-  async load(entry, question, answer, reviews) {
-    this.answer = answer;
+  /** Show the comparisons of a scan; `reviews` are those of other readers. */
+  async load(entry, options, prediction, reviews) {
+    this.prediction = prediction;
     this.#entry = entry;
-    this.#question = question;
+    this.#options = options;
     this.#readers = reviews;
     this.#outlines = {};
     await this.#reload();
   }
 
-  /** Compares with nothing, until a scan is loaded. */
+  /** Remove the comparisons, until a scan is loaded. */
   leave() {
     this.#entry = null;
     this.#outlines = {};
@@ -52,24 +52,24 @@ export class Comparison {
     this.#draw();
   }
 
-  /** Sends the mask files that were opened with a scan, once the scan itself is read. */
-  async sendTruth(entry, question) {
+  /** Send the mask files that were opened with a scan, once the scan itself is read. */
+  async sendTruth(entry, options) {
     this.#sending = this.#sending.then(async () => {
       while (entry.masks.length) {
         const file = entry.masks.shift();
-        await this.backend.addTruth(entry.id, file, question).catch((error) => complain(error.message));
+        await this.backend.addTruth(entry.id, file, options).catch((error) => showProblem(error.message));
       }
     });
-    await this.#sending; // whoever asks meanwhile waits for the same files
+    await this.#sending; // other requests wait for the same files
   }
 
-  /** Shows or hides the other outlines. */
+  /** Show or hide the other outlines. */
   toggle() {
     by("show-others").checked = !by("show-others").checked;
     this.#draw();
   }
 
-  /** The next model to compare with, after the last none. */
+  /** Choose the next model to compare with, after the last none. */
   nextModel() {
     const options = by("second").options;
     by("second").selectedIndex = (by("second").selectedIndex + 1) % options.length;
@@ -84,23 +84,23 @@ export class Comparison {
   async #reload() {
     const entry = this.#entry, turn = ++this.#loaded;
     if (!entry) return;
-    await this.sendTruth(entry, this.#question);
+    await this.sendTruth(entry, this.#options);
     const name = by("second").value;
     const [truth, second] = await Promise.all([
-      this.backend.truth(entry.id, this.#question).catch(() => null),
-      name ? this.backend.second(entry.id, this.#question, name).catch((error) => complain(error.message)) : null,
+      this.backend.truth(entry.id, this.#options).catch(() => null),
+      name ? this.backend.second(entry.id, this.#options, name).catch((error) => showProblem(error.message)) : null,
     ]);
     if (turn !== this.#loaded) return;
     this.#show(truth?.edges ? truth : null, second);
   }
 
   #show(truth, second) {
-    const { answer } = this;
+    const { prediction } = this;
     const row = (kind, name, words) => make("tr", {}, make("th", { scope: "row" }, make("span", { class: `key ${kind}` }), name), ...words.map((one) => make("td", {}, one)));
     const sure = (one) => (one.label === null ? "no class" : `${one.label}, ${percent(one.confidence)}`);
     const dice = (value) => (value == null ? "" : value.toFixed(2));
     const size = (one) => one.sizes.join(", ") || "no outline";
-    const rows = [row("model", by("model").value, [sure(answer), answer.edges === null ? "" : size(answer), ""])];
+    const rows = [row("model", by("model").value, [sure(prediction), prediction.edges === null ? "" : size(prediction), ""])];
     if (second) rows.push(row("second", second.model, [sure(second), size(second), dice(second.dice)]));
     if (truth) rows.push(row("truth", "Ground truth", ["", size(truth), dice(truth.dice)]));
     for (const one of this.#readers) rows.push(row("reader", othersInWords(one), ["", size(one), dice(one.dice)]));

@@ -1,6 +1,6 @@
 // The outline as the reader corrects it: brush, eraser, polygon and calipers, with mouse, pen, finger or keyboard.
 
-import { all, by, say } from "../dom.js";
+import { all, announce, by } from "../dom.js";
 import { shape } from "../svg.js";
 import { Calipers } from "./calipers.js";
 import { edgesOf, fillPolygon, History, paintStroke } from "./mask.js";
@@ -11,7 +11,7 @@ const NEEDS_HINT = { brush: "Paint on the scan.", eraser: "Erase from the outlin
 
 export class Editor {
   tool = "move";
-  answer = null;
+  prediction = null;
   #viewer;
   #changed;
   #calipers = new Calipers();
@@ -22,7 +22,7 @@ export class Editor {
   #pressed = null; // what a pressed pointer, or the key for it, is drawing
   #frame = by("frame");
 
-  /** `changed` is called with the runs of the reader's own outline after each change, or with null for the model's. */
+  /** Create the editor; `changed` is called with the runs of the reader's own outline after each change, or with null for the model's. */
   constructor(viewer, changed) {
     this.#viewer = viewer;
     this.#changed = changed;
@@ -39,25 +39,25 @@ export class Editor {
     this.#showSize();
   }
 
-  /** Another scan, or its answer: the model's outline, and the reader's own where there is one. */
-  load(answer, own) {
+  /** Load another scan or its prediction: the model's outline, and the reader's own where there is one. */
+  load(prediction, own) {
     this.#end();
     this.#calipers.clear();
     this.#history = new History(own);
-    this.refresh(answer);
+    this.refresh(prediction);
   }
 
-  /** The same scan with another answer: at another threshold or scale. */
-  refresh(answer) {
-    this.answer = answer;
-    this.#calipers.setSpacing(answer.spacing_mm);
+  /** Load another prediction of the same scan: at another threshold or scale. */
+  refresh(prediction) {
+    this.prediction = prediction;
+    this.#calipers.setSpacing(prediction.spacing_mm);
     this.#mask = this.#maskOf(this.#history.state);
     this.#buttons();
   }
 
-  /** The state that was saved, without a step of undo: an accepted outline is the reader's own. */
+  /** Take over the saved state, without a step of undo: an accepted outline is the reader's own. */
   adopt(state) {
-    if (this.#pressed) return; // the next stroke has begun
+    if (this.#pressed) return; // the next stroke has started
     this.#history.replace(state);
     this.#mask = this.#maskOf(state);
     this.#buttons();
@@ -91,17 +91,17 @@ export class Editor {
     if (this.#history.canRedo) this.#take(this.#history.redo());
   }
 
-  /** Back to the model's outline. */
+  /** Restore the model's outline. */
   reset() {
     if (this.own !== null) this.#commit(null);
   }
 
-  /** Nothing is outlined. */
+  /** Remove all outlines. */
   clear() {
     this.#commit([]);
   }
 
-  /** Ends what is being drawn, else removes the latest caliper, else puts the tool away. */
+  /** End an unfinished drawing, else remove the latest caliper, else deselect the tool. */
   escape() {
     if (this.#corners.length || this.#pressed) this.#end();
     else if (this.tool === "calipers" && this.#calipers.count) this.#calipers.removeLast();
@@ -109,7 +109,7 @@ export class Editor {
   }
 
   #maskOf(state) {
-    const { edges, width, height } = this.answer;
+    const { edges, width, height } = this.prediction;
     return maskFromEdges(state ?? edges ?? [], width * height);
   }
 
@@ -143,9 +143,9 @@ export class Editor {
   // Pointers
 
   #down(event) {
-    if (this.tool === "move" || !this.answer || event.button > 0) return;
+    if (this.tool === "move" || !this.prediction || event.button > 0) return;
     if (this.#pressed) {
-      this.#end(); // a second finger: what the first one began does not count
+      this.#end(); // a second finger: the stroke of the first one does not count
       return;
     }
     if (event.target === this.#frame && isOnScrollbar(event, this.#frame)) return;
@@ -153,11 +153,11 @@ export class Editor {
     event.stopPropagation();
     this.#frame.focus({ preventScroll: true });
     this.#frame.setPointerCapture(event.pointerId);
-    this.#begin(this.#viewer.pointAt(event), event.pointerId);
+    this.#startStroke(this.#viewer.pointAt(event), event.pointerId);
   }
 
   #move(event) {
-    if (this.tool === "move" || !this.answer) return;
+    if (this.tool === "move" || !this.prediction) return;
     const point = this.#viewer.pointAt(event);
     if (event.pointerType !== "touch") this.#point(point);
     if (this.#pressed?.by !== event.pointerId) return;
@@ -173,7 +173,7 @@ export class Editor {
 
   // What is drawn, by pointer or keyboard
 
-  #begin(point, origin) {
+  #startStroke(point, origin) {
     this.#pressed = { by: origin, at: point, start: point, drawn: 0 };
     if (this.tool === "calipers") this.#calipers.start(point);
     else if (this.tool === "polygon") this.#corner(point);
@@ -192,13 +192,13 @@ export class Editor {
     this.#pressed = null;
     if (this.tool === "calipers") {
       const length = this.#calipers.end();
-      if (length) say(`Distance: ${length}`);
+      if (length) announce(`Distance: ${length}`);
     } else if (this.tool === "polygon") {
       if (drawn > 3 && this.#near(start, at)) this.closePolygon();
     } else this.#commit(edgesOf(this.#mask));
   }
 
-  /** Gives up what is not finished. */
+  /** Discard an unfinished drawing. */
   #end() {
     if (this.#pressed && this.tool === "calipers") this.#calipers.removeLast();
     else if (this.#pressed && this.tool !== "polygon") {
@@ -210,7 +210,7 @@ export class Editor {
   }
 
   #paint(point) {
-    const { width, height } = this.answer;
+    const { width, height } = this.prediction;
     paintStroke(this.#mask, width, height, this.#pressed.at, point, this.#radius, this.tool === "brush" ? 1 : 0);
     this.#pressed.at = point;
     this.#viewer.previewMask(this.#mask);
@@ -228,12 +228,12 @@ export class Editor {
     this.#setCorners([...this.#corners, point]);
   }
 
-  /** Adds what is inside the corners to the outline. */
+  /** Add the area inside the corners to the outline. */
   closePolygon() {
     const corners = this.#corners;
     this.#setCorners([]);
     if (corners.length < 3) return;
-    fillPolygon(this.#mask, this.answer.width, this.answer.height, corners, 1);
+    fillPolygon(this.#mask, this.prediction.width, this.prediction.height, corners, 1);
     this.#commit(edgesOf(this.#mask));
   }
 
@@ -251,7 +251,7 @@ export class Editor {
   // Keyboard: arrow keys move a point, Space presses and releases it, Enter closes a polygon.
 
   #key(event) {
-    if (this.tool === "move" || !this.answer || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (this.tool === "move" || !this.prediction || event.ctrlKey || event.metaKey || event.altKey) return;
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (moves) this.#moveCursor(moves, event.shiftKey ? 10 : 2);
     else if (event.key === " ") this.#pressKey();
@@ -262,7 +262,7 @@ export class Editor {
   }
 
   #moveCursor([dx, dy], pixels) {
-    const { width, height } = this.answer;
+    const { width, height } = this.prediction;
     const [x, y] = this.#cursor ?? [width / 2, height / 2];
     const clamped = (value, most) => Math.min(most - 0.5, Math.max(0.5, value));
     const point = [clamped(x + dx * pixels, width), clamped(y + dy * pixels, height)];
@@ -274,12 +274,12 @@ export class Editor {
     if (this.#pressed) this.#finish();
     else {
       if (!this.#cursor) this.#moveCursor([0, 0], 0);
-      this.#begin(this.#cursor, "key");
+      this.#startStroke(this.#cursor, "key");
       if (this.tool === "polygon") this.#pressed = null; // each press is a corner
     }
   }
 
-  /** Shows where the brush or the point of the keyboard is. */
+  /** Show where the brush or the point of the keyboard is. */
   #point(point) {
     this.#cursor = point;
     const painting = ["brush", "eraser"].includes(this.tool);

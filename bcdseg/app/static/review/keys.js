@@ -6,15 +6,15 @@ const OWN_KEYS = "input:not([type=checkbox], [type=file], [type=range]), select,
 const MOVING = "input[type=range], [role=tab]"; // the arrow keys are their own
 const PRESSED = "button, summary, a, input:not([type=range]), select"; // the space bar presses them
 
-/** Whether a key belongs to the element that has the focus. */
+/** Return whether a key belongs to the element that has the focus. */
 const hasOwn = ({ target, key }) =>
   target.closest?.(OWN_KEYS) || (key.startsWith("Arrow") && target.closest?.(MOVING)) || (key === " " && target.closest?.(PRESSED));
 
-/** The name of a key with its modifiers, as the table writes it: `Ctrl+z`, `Shift+J`, `ArrowLeft`, `Space`. */
+/** Return the name of a key with its modifiers, as in the table: `Ctrl+z`, `Shift+J`, `ArrowLeft`, `Space`. */
 export function nameOf({ key, ctrlKey, metaKey, altKey, shiftKey }) {
-  const held = [(ctrlKey || metaKey) && "Ctrl", altKey && "Alt", shiftKey && (ctrlKey || metaKey) && "Shift"];
+  const modifiers = [(ctrlKey || metaKey) && "Ctrl", altKey && "Alt", shiftKey && (ctrlKey || metaKey) && "Shift"];
   const name = key === " " ? "Space" : key;
-  return [...held.filter(Boolean), ctrlKey || metaKey ? name.toLowerCase() : name].join("+");
+  return [...modifiers.filter(Boolean), ctrlKey || metaKey ? name.toLowerCase() : name].join("+");
 }
 
 export class Keys {
@@ -22,8 +22,8 @@ export class Keys {
   #actions = new Map();
 
   /**
-   * `groups` are [title, [[keys, words, action], ...]]; keys with the same action are separated by spaces, and an action that is null
-   * is not offered. `active` says whether the keys of a title act by now.
+   * Create the keys; `groups` are [title, [[keys, words, action], ...]]; keys with the same action are separated by spaces, and an action that is null
+   * is not offered. `active` returns whether the keys of a title are active.
    */
   constructor(groups, active) {
     this.#groups = groups.map(([title, rows]) => [title, rows.filter(([, , action]) => action)]).filter(([, rows]) => rows.length);
@@ -76,7 +76,7 @@ function stored() {
 
 const SHOWN = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", "+": "+" };
 
-/** A key as it is printed on a keyboard. */
+/** Return a key as it is printed on a keyboard. */
 function shown(key) {
   if (key in SHOWN) return SHOWN[key];
   if (/^[A-Z]$/.test(key)) return `Shift + ${key}`;

@@ -1,6 +1,6 @@
 // Masks as they are corrected: painted, filled, and written as runs. One byte per pixel, row by row; 1 is lesion.
 
-/** The flat indices where the runs of a mask begin and end, as the server reads them: the inverse of `maskFromEdges`. */
+/** Return the flat indices where the runs of a mask start and end, as the server reads them: the inverse of `maskFromEdges`. */
 export function edgesOf(mask) {
   const edges = [];
   let inside = 0;
@@ -13,7 +13,7 @@ export function edgesOf(mask) {
   return edges;
 }
 
-/** Paints the pixels whose middle is within a radius of a point, at least the pixel that contains it. */
+/** Paint the pixels whose middle is within a radius of a point, at least the pixel that contains it. */
 export function paintDisc(mask, width, height, [x, y], radius, value) {
   const top = Math.max(0, Math.ceil(y - radius - 0.5)), bottom = Math.min(height - 1, Math.floor(y + radius - 0.5));
   for (let row = top; row <= bottom; row++) {
@@ -25,14 +25,14 @@ export function paintDisc(mask, width, height, [x, y], radius, value) {
   if (row >= 0 && row < height && column >= 0 && column < width) mask[row * width + column] = value;
 }
 
-/** Paints a stroke of a round brush from one point to another. */
+/** Paint a stroke of a round brush from one point to another. */
 export function paintStroke(mask, width, height, from, to, radius, value) {
   const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
   const count = Math.max(1, Math.ceil(Math.hypot(dx, dy) / Math.max(0.5, radius / 3)));
   for (let at = 0; at <= count; at++) paintDisc(mask, width, height, [from[0] + (dx * at) / count, from[1] + (dy * at) / count], radius, value);
 }
 
-/** Fills the pixels whose middle is inside a polygon, by the even-odd rule. */
+/** Fill the pixels whose middle is inside a polygon, by the even-odd rule. */
 export function fillPolygon(mask, width, height, points, value) {
   for (let row = 0; row < height; row++) {
     const y = row + 0.5, crossings = [];

@@ -1,32 +1,32 @@
-// The reading of a scan: verdict, class and outline of the reader. Each change is saved at once by the server.
+// The reading of a scan: verdict, class and outline of the reader. Each change is saved immediately by the server.
 
-import { all, by, make, say } from "../dom.js";
+import { all, announce, by, make } from "../dom.js";
 
 const VERDICTS = ["accepted", "uncertain", "rejected"];
 const OFF = "Corrections are not saved: start bcdseg app with --corrections FOLDER to correct outlines and classes here.";
 
-/** What is sent for a reading; the runs of the outline are null where it is the model's. */
+/** Return the request body of a reading; the runs of the outline are null where it is the model's. */
 export const reviewOf = ({ verdict, label, edges, revision }, reader) => ({ reader, verdict, label, edges, revision });
 
-/** A reading from the review that was saved, or an empty one. An accepted outline is the reader's own, whoever drew it. */
+/** Return a reading from a saved review, or an empty one. An accepted outline is the reader's own, whoever drew it. */
 export function readingOf(stored) {
   const own = stored && (stored.outline === "corrected" || stored.verdict === "accepted");
   return { verdict: stored?.verdict ?? null, label: stored?.label ?? null, edges: own ? (stored.edges ?? null) : null, revision: stored?.revision ?? 0, stored: stored ?? null, changes: 0, saved: 0, saving: false, problem: "" };
 }
 
-/** An answer with the reader's own outline, as it was measured, in place of the model's. */
-export function withReading(answer, reading) {
-  if (!reading?.edges || !reading.stored?.edges) return answer;
+/** Return a prediction with the reader's own outline and its measurements in place of the model's. */
+export function withReading(prediction, reading) {
+  if (!reading?.edges || !reading.stored?.edges) return prediction;
   const { edges, lesions, sizes } = reading.stored;
-  return { ...answer, edges, lesions, sizes, candidates: [], candidate_edges: null, own: true };
+  return { ...prediction, edges, lesions, sizes, candidates: [], candidate_edges: null, own: true };
 }
 
 export class Reading {
   #entry = null;
-  #answer = null;
-  #question = null;
+  #prediction = null;
+  #options = null;
 
-  /** `saved` is called with a scan whose reading was saved; `switched` when another reader is at the page. */
+  /** Create the reading; `saved` is called with a scan whose reading was saved, `switched` when the reader changes. */
   constructor(backend, saved, switched) {
     this.backend = backend;
     this.saved = saved;
@@ -51,11 +51,11 @@ export class Reading {
     return this.#open.size > 0;
   }
 
-  /** Shows the readings of a scan: that of the reader at the page is `entry.reading`. */
-  load(entry, answer, reviews, question) {
+  /** Show the readings of a scan: that of the page's reader is `entry.reading`. */
+  load(entry, prediction, reviews, options) {
     this.#entry = entry;
-    this.#answer = answer;
-    this.#question = question;
+    this.#prediction = prediction;
+    this.#options = options;
     const own = reviews.find((review) => review.reader === this.reader);
     if (!this.#open.has(entry)) entry.reading = readingOf(own);
     this.#show();
@@ -67,20 +67,20 @@ export class Reading {
     const taken = reading.verdict === verdict;
     reading.verdict = taken ? null : verdict;
     if (taken && verdict === "accepted" && reading.stored?.outline === "as predicted") reading.edges = null;
-    say(taken ? `No longer ${verdict}.` : `${verdict}.`);
+    announce(taken ? `No longer ${verdict}.` : `${verdict}.`);
     this.#changed();
   }
 
-  /** Chooses a class by its number, from 0; again for none. */
+  /** Choose a class by its number, from 0; the same class again removes the choice. */
   chooseClass(number) {
-    const name = Object.keys(this.#answer?.probabilities ?? {})[number], reading = this.#entry?.reading;
+    const name = Object.keys(this.#prediction?.probabilities ?? {})[number], reading = this.#entry?.reading;
     if (!name || !reading) return;
     reading.label = reading.label === name ? null : name;
-    say(reading.label ? `Class: ${name}.` : "Class: the model's.");
+    announce(reading.label ? `Class: ${name}.` : "Class: the model's.");
     this.#changed();
   }
 
-  /** The reader has changed the outline; null is the model's again. */
+  /** Store the reader's outline, or null for the model's. */
   setOutline(edges) {
     const reading = this.#entry.reading;
     reading.edges = edges;
@@ -94,9 +94,9 @@ export class Reading {
     this.#save(this.#entry);
   }
 
-  /** Saves one state after another, so that the last one stays. */
+  /** Save one state after another, so that the last one stays. */
   async #save(entry) {
-    const reading = entry.reading, question = this.#question;
+    const reading = entry.reading, options = this.#options;
     this.#open.add(entry);
     if (reading.saving) return;
     Object.assign(reading, { saving: true, problem: "" });
@@ -104,10 +104,10 @@ export class Reading {
     try {
       while (reading.saved < reading.changes) {
         const changes = reading.changes;
-        const stored = await this.backend.saveReview(entry.id, question, reviewOf(reading, this.reader));
+        const stored = await this.backend.saveReview(entry.id, options, reviewOf(reading, this.reader));
         Object.assign(reading, { saved: changes, revision: stored.revision, stored });
         if (stored.verdict === "accepted" && reading.edges === null) reading.edges = stored.edges;
-        if (stored.kept) say("Another window has saved this scan meanwhile; its correction is kept next to this one.");
+        if (stored.kept) announce("Another window has saved this scan meanwhile; its correction is kept next to this one.");
       }
       this.#open.delete(entry);
     } catch (error) {
@@ -131,7 +131,7 @@ export class Reading {
   #show() {
     const { verdict, label, problem, saving, stored, edges } = this.#entry.reading;
     for (const one of VERDICTS) by(one).setAttribute("aria-pressed", String(one === verdict));
-    const classes = Object.keys(this.#answer.probabilities).map((name, at) =>
+    const classes = Object.keys(this.#prediction.probabilities).map((name, at) =>
       make("button", { type: "button", class: "small-button", "aria-pressed": String(name === label), onclick: () => this.chooseClass(at) }, name, make("kbd", { "aria-hidden": "true" }, String(at + 1))),
     );
     const focused = by("reader-classes").contains(document.activeElement) ? [...by("reader-classes").children].indexOf(document.activeElement) : -1;
@@ -139,19 +139,19 @@ export class Reading {
     if (focused >= 0) classes[focused]?.focus();
     by("reader-class-row").hidden = !classes.length;
     by("reading-agreement").textContent = edges === null || stored?.dice == null || saving ? "" : stored.outline === "corrected" ? `Your outline and the model's: Dice ${stored.dice.toFixed(2)}.` : "The model's outline, accepted.";
-    by("saved").textContent = problem ? `Not saved. ${problem}` : saving ? "Saving." : stored ? `Saved at ${new Date(stored.saved).toLocaleTimeString()} in ${this.backend.corrections}` : `Each change is saved at once in ${this.backend.corrections}`;
+    by("saved").textContent = problem ? `Not saved. ${problem}` : saving ? "Saving." : stored ? `Saved at ${new Date(stored.saved).toLocaleTimeString()} in ${this.backend.corrections}` : `Each change is saved immediately in ${this.backend.corrections}`;
     by("saved").classList.toggle("unsaved", Boolean(problem));
     by("save-again").hidden = !problem;
   }
 }
 
-/** The readings of others, in words. */
+/** Return the readings of other readers in words. */
 export function othersInWords({ reader, verdict, label, outline, predicted_label: predicted }) {
   const parts = [verdict ?? "no verdict", label ?? (verdict === "accepted" ? predicted : null), outline === "corrected" ? "outline corrected" : null];
   return `${reader}: ${parts.filter(Boolean).join(", ")}`;
 }
 
-/** The name that was typed here, unless the program suggests another one than it did then. */
+/** Return the name that was typed here, unless the program now suggests another name than before. */
 function storedReader(suggested) {
   try {
     const [before, name] = JSON.parse(localStorage.getItem("reader")) ?? [];

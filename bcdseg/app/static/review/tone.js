@@ -5,7 +5,7 @@ import { all, by } from "../dom.js";
 const NEUTRAL = { brightness: 0, contrast: 0, gamma: 0 };
 const STEP = 5;
 
-/** Slope and intercept of the intensities, and the exponent after them, for sliders from -100 to 100. */
+/** Return slope and intercept of the intensities, and the exponent after them, for sliders from -100 to 100. */
 export function toneOf({ brightness, contrast, gamma }) {
   const slope = 2 ** (contrast / 50);
   return { slope, intercept: 0.5 * (1 - slope) + brightness / 100, exponent: 2 ** (-gamma / 50) };
@@ -20,7 +20,7 @@ export class Tone {
     this.#apply();
   }
 
-  /** Moves a slider by some steps. */
+  /** Move a slider by some steps. */
   change(name, steps) {
     by(name).value = Number(by(name).value) + steps * STEP;
     by("tone-details").open = true;

@@ -6,8 +6,8 @@ const SMOOTH_FROM = 0.9; // fraction of its convex hull that a lesion without sp
 const CIRCUMSCRIBED_FROM = 0.75, INDISTINCT_BELOW = 0.5; // fraction of the outline across which the gray changes abruptly
 const ECHO_FREE_FROM = 0.75, CYSTIC_FROM = 0.25; // fraction of the patches of the core that are almost black
 const HETEROGENEOUS_FROM = 0.2; // variation of the core
-const ISOECHOIC = [0.8, 1.25]; // lowest and highest gray of the core over that of the tissue beside
-const UNCHANGED = [0.75, 1.25]; // lowest and highest gray behind a lesion without posterior features, over that of the tissue beside
+const ISOECHOIC = [0.8, 1.25]; // lowest and highest gray of the core over that of the adjacent tissue
+const UNCHANGED = [0.75, 1.25]; // lowest and highest gray behind a lesion without posterior features, over that of the adjacent tissue
 
 /** @typedef {import("./appearance.js").Appearance} Appearance */
 
@@ -22,7 +22,7 @@ const UNCHANGED = [0.75, 1.25]; // lowest and highest gray behind a lesion witho
  */
 
 /**
- * Suggests descriptors.
+ * Suggest descriptors.
  * @param {[number, number]} axes Long and short axis of the ellipse with the lesion's second moments.
  * @param {number} area Area, in the square of their unit.
  * @param {{tallerThanWide: number, solidity: number, appearance: Appearance | null}} lesion
@@ -51,7 +51,7 @@ function margin(solidity, { abrupt_edge: abrupt }) {
 /** @param {Appearance} appearance */
 function echoPattern({ echo_ratio: ratio, echo_free: free, echo_variation: variation, posterior_ratio: behind }) {
   if (ratio === null || free === null) return null;
-  // Black where the sound passes is fluid; where it doesn't, or where nothing behind is seen, it can be the shadow of the lesion.
+  // Black where the sound passes is fluid; where it doesn't, or where nothing behind is visible, it can be the shadow of the lesion.
   const [darkest, brightest] = ISOECHOIC, passes = behind !== null && behind >= UNCHANGED[0];
   if (free >= ECHO_FREE_FROM && ratio < darkest) return passes ? "anechoic" : null;
   if (variation !== null && variation >= HETEROGENEOUS_FROM) return free >= CYSTIC_FROM && passes ? "complex cystic and solid" : "heterogeneous";

@@ -31,18 +31,18 @@ export class Window {
     this.box = box;
     /** Diameter of a disc of the lesion's area, in cells. */
     this.diameter = diameter;
-    /** Distance from the outline in cells, from 1 outside and from -1 inside; 0 where it is farther than asked for. */
+    /** Distance from the outline in cells, from 1 outside and from -1 inside; 0 where it is farther than `reach`. */
     this.levels = levelsOf(lesion, width, height, this.cells(reach));
   }
 
-  /** A fraction of the lesion's diameter as a number of cells, at least 1. */
+  /** Return a fraction of the lesion's diameter as a number of cells, at least 1. */
   cells(fraction) {
     return Math.max(1, roundedToEven(fraction * this.diameter));
   }
 }
 
 /**
- * Reduces the window around a lesion.
+ * Reduce the window around a lesion.
  * @param {Outlined} scan
  * @param {Component} lesion
  * @param {Box} box Box of the lesion.
@@ -50,9 +50,9 @@ export class Window {
  */
 export function readWindow(scan, lesion, [top, left, bottom, right], reach) {
   const side = scan.spacing ?? 1;
-  const above = roundedToEven(ABOVE * (bottom - top)), below = roundedToEven(BELOW * (bottom - top)), beside = roundedToEven(AROUND * (right - left));
+  const above = roundedToEven(ABOVE * (bottom - top)), below = roundedToEven(BELOW * (bottom - top)), around = roundedToEven(AROUND * (right - left));
   const firstRow = Math.max(0, top - above), lastRow = Math.min(scan.height, bottom + below);
-  const first = Math.max(0, left - beside), last = Math.min(scan.width, right + beside);
+  const first = Math.max(0, left - around), last = Math.min(scan.width, right + around);
   const diameter = 2 * Math.sqrt((lesion.pixels * side * side) / Math.PI);
   const cell = Math.max(diameter / ACROSS, side); // no cell is smaller than a pixel
   const cellsOf = (pixels) => Math.max(1, roundedToEven((pixels * side) / cell));
@@ -77,7 +77,7 @@ export function readWindow(scan, lesion, [top, left, bottom, right], reach) {
 }
 
 /**
- * The mean of the values in each cell of a grid, from 0 to 1.
+ * Return the mean of the values in each cell of a grid, from 0 to 1.
  * @param {Uint8Array | Float32Array} values
  * @param {Size} from
  * @param {Size} to
@@ -88,14 +88,14 @@ export function cellMeans(values, from, to) {
 }
 
 /**
- * The fraction of each cell that is in a mask, in steps of 1/255.
+ * Return the fraction of each cell that is in a mask, in steps of 1/255.
  * @param {Uint8Array} mask
  * @param {Size} from
  * @param {Size} to
  */
 export const maskMeans = (mask, from, to) => cellMeans(mask.map((one) => 255 * one), from, to);
 
-/** The values of a part of a scan, of which each `step`-th row and column is read. */
+/** Return every `step`-th row and column of a part of a scan. */
 function sampled(values, width, part) {
   const made = new Uint8Array(part.width * part.height);
   for (let row = 0, to = 0; row < part.height; row++) {
@@ -105,7 +105,7 @@ function sampled(values, width, part) {
   return made;
 }
 
-/** The mask of a lesion in such a part, which contains the lesion. */
+/** Return the mask of a lesion in such a part, which contains the lesion. */
 function painted({ rows, starts, stops }, part) {
   const mask = new Uint8Array(part.width * part.height);
   const columnOf = (column) => Math.ceil((column - part.left) / part.step);
@@ -116,7 +116,7 @@ function painted({ rows, starts, stops }, part) {
   return mask;
 }
 
-/** The distance of each cell from the outline, up to a count: 1, 2... outside, -1, -2... inside, else 0. */
+/** Return the distance of each cell from the outline, up to a count: 1, 2... outside, -1, -2... inside, else 0. */
 function levelsOf(lesion, width, height, count) {
   const levels = new Int8Array(lesion.length);
   for (const [sign, start] of [[1, 1], [-1, 0]]) {
@@ -136,7 +136,7 @@ function levelsOf(lesion, width, height, count) {
   return levels;
 }
 
-/** The neighbours of a cell in its row and column, and if asked those at corners. */
+/** Return the neighbours of a cell in its row and column, and with `diagonally` those at corners. */
 function neighbours(cell, width, height, diagonally) {
   const row = Math.floor(cell / width), column = cell % width, found = [];
   for (let down = Math.max(-1, -row); down <= Math.min(1, height - 1 - row); down++) {

@@ -1,4 +1,4 @@
-"""The structure of the package: no circles of imports, lazy ones counted, and rooms that can be surveyed."""
+"""Structure of the library: no import cycles, lazy imports included, and packages of a limited size."""
 
 import ast
 from collections import defaultdict
@@ -7,18 +7,16 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "bcdseg"
-ROOT = PACKAGE.parent
+LIBRARY = Path(__file__).parents[1] / "bcdseg"
+ROOT = LIBRARY.parent
 LONGEST = 400  # lines of a module
-MOST = 14  # modules on one level of a room, besides __init__
-ALLOWED: dict[str, int] = {}
-"""Rooms that have more modules, and how many; a room that has become smaller is removed here."""
+MOST = 14  # modules in one folder, besides __init__
 
 
 @cache
 def _modules():
     named = {}
-    for path in PACKAGE.rglob("*.py"):
+    for path in LIBRARY.rglob("*.py"):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         named[name.removesuffix(".__init__")] = path
     return named
@@ -26,7 +24,7 @@ def _modules():
 
 @cache
 def _imports(path):
-    """Modules that a module imports anywhere, but for type checking."""
+    """Return the modules that a module imports, apart from imports for type checking."""
     modules, found = _modules(), []
     tree = ast.parse(path.read_text(encoding="utf-8"))
     guarded = [node for node in ast.walk(tree) if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"]
@@ -39,8 +37,8 @@ def _imports(path):
     return found
 
 
-def _circles(graph):
-    """Groups of nodes that reach each other."""
+def _cycles(graph):
+    """Return the groups of nodes that reach each other."""
     reached = {}
 
     def reach(start):
@@ -61,48 +59,48 @@ def test_no_module_imports_itself_through_others():
     graph = defaultdict(set)
     for name, path in modules.items():
         graph[name] |= {other for other in _imports(path) if other in modules and other not in (name, "bcdseg")}
-    assert not _circles(graph)
+    assert not _cycles(graph)
 
 
-def test_no_room_imports_itself_through_others():
+def test_no_package_imports_itself_through_others():
     modules = _modules()
     graph = defaultdict(set)
     for name, path in modules.items():
-        rooms = {other.split(".")[1] for other in _imports(path) if other in modules and "." in other}
+        packages = {other.split(".")[1] for other in _imports(path) if other in modules and "." in other}
         if "." in name:
-            graph[name.split(".")[1]] |= rooms - {name.split(".")[1]}
-    assert not _circles(graph)
+            graph[name.split(".")[1]] |= packages - {name.split(".")[1]}
+    assert not _cycles(graph)
 
 
-def test_no_module_is_longer_than_a_reader_can_survey():
-    long = {str(path): count for path in PACKAGE.rglob("*.py") if (count := len(path.read_text().splitlines())) > LONGEST}
+def test_no_module_is_too_long():
+    long = {str(path): count for path in LIBRARY.rglob("*.py") if (count := len(path.read_text().splitlines())) > LONGEST}
     assert not long
 
 
-def test_no_room_has_more_modules_than_a_reader_can_survey():
-    counts = {room: len([*room.glob("[!_]*.py")]) for room in (PACKAGE, *PACKAGE.rglob("*")) if room.is_dir()}
-    assert not {room.relative_to(PACKAGE).as_posix(): count for room, count in counts.items() if count > MOST}
+def test_no_folder_has_too_many_modules():
+    counts = {folder: len([*folder.glob("[!_]*.py")]) for folder in (LIBRARY, *LIBRARY.rglob("*")) if folder.is_dir()}
+    assert not {folder.relative_to(LIBRARY).as_posix(): count for folder, count in counts.items() if count > MOST}
 
 
-def test_each_room_and_module_has_a_layer_and_is_in_the_design(monkeypatch):
+def test_each_package_and_module_has_a_layer_and_is_on_the_design_page(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "docs" / "scripts")
     import design
 
     named = {name for layer in design.layers() for name in layer}
-    assert {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()} - {
+    assert {path.stem for path in LIBRARY.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()} - {
         "__init__",
         "__main__",
     } == named
-    listed = design.rooms()
-    assert [str(path) for path in PACKAGE.rglob("[!_]*.py") if f"`{path.stem}" not in listed] == []
+    listed = design.packages()
+    assert [str(path) for path in LIBRARY.rglob("[!_]*.py") if f"`{path.stem}" not in listed] == []
 
 
-def test_ways_through_the_rooms_name_functions_that_exist(monkeypatch):
+def test_call_paths_name_functions_that_exist(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "docs" / "scripts")
     import design
 
-    for way in design.WAYS:
-        for step in way.steps:
+    for calls in design.CALL_PATHS:
+        for step in calls.steps:
             assert design.check_step(step) is None
     with pytest.raises(LookupError, match="has no nothing"):
         design.check_step("training.fit:nothing")
