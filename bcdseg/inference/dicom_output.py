@@ -167,7 +167,7 @@ def _reference(source: Any, size: tuple[int, ...], identity: str) -> Any:
     reference = read_reference(source, identity=identity)
     if (reference.Rows, reference.Columns) != tuple(size):
         raise OptionError(
-            f"source is {reference.Rows}x{reference.Columns} pixels and the prediction {size[0]}x{size[1]}: give the file of the scan."
+            f"source is {reference.Rows}x{reference.Columns} pixels and the prediction {size[0]}x{size[1]}: give its own file."
         )
     return reference
 

@@ -336,7 +336,7 @@ def test_sources_without_a_path_are_given(bright: Model, tmp_path: Path) -> None
     for at, source in enumerate((content(made), made)):
         found.save_dicom_seg(tmp_path / f"{at}.dcm", source=source)
         found.save_dicom_sr(tmp_path / f"{at}_sr.dcm", source=source)
-    with pytest.raises(errors.OptionError, match="give the file of the scan"):
+    with pytest.raises(errors.OptionError, match="give its own file"):
         found.save_dicom_seg(tmp_path / "seg.dcm", source=content(dicom(draw_scan(0))))
 
 
