@@ -57,6 +57,12 @@ def test_more_patients_than_there_can_be_classes_are_groups(tmp_path: Path) -> N
     assert len({sample.group for sample in data}) == 110
 
 
+def test_finer_classes_in_class_folders_are_not_patients(tmp_path: Path) -> None:
+    write(tmp_path, ["benign/BIRADS2/1.png", "benign/BIRADS3/2.png", "malignant/BI-RADS5/3.png"])
+    with pytest.warns(DataWarning, match="aren't used, neither as labels nor as groups"):
+        assert {group for _, group in labels_and_groups(tmp_path)} == {None}
+
+
 def test_a_split_keeps_the_patients_of_class_folders_whole(tmp_path: Path) -> None:
     write(tmp_path, [f"{label}/P{label[0]}{number // 2}/{number}.png" for label in ("benign", "malignant") for number in range(8)])
     parts = bcdseg.split(bcdseg.open_dataset(tmp_path), (0.5, 0.25, 0.25))

@@ -10,6 +10,7 @@ from bcdseg.data.layouts.listing import MOST_CLASSES, USUAL_ORDER
 from bcdseg.errors import DataWarning
 from bcdseg.messages import name_some, warn_caller
 
+FINER = re.compile(r"bi-?rads|grade|type|class", re.IGNORECASE)  # start of the names of finer classes
 Names = list[str | None]
 """The label or the group of each file, None where it is unknown."""
 
@@ -55,7 +56,7 @@ def class_positions(folders: Sequence[Sequence[str]]) -> list[int] | None:
     known = [at for at in classes if at is not None]
     if not below or len(known) < len(classes):
         return None
-    return known if len(below) == 1 or all(re.search(r"\d", name) for name in below) else None
+    return known if len(below) == 1 or all(re.search(r"\d", name) and not FINER.match(name) for name in below) else None
 
 
 def _class_at(folders: Sequence[str]) -> int | None:
