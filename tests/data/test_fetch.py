@@ -223,7 +223,7 @@ def test_an_error_of_the_server_is_named_with_what_to_do(server: Server) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"<html>Please log in</html>", "no zip archive"),
+        (b"<html>Please log in</html>", "not a zip archive"),
         (packed({"../outside.png": b"x"}), "leads out of its folder"),
         (packed({"/etc/outside.png": b"x"}), "leads out of its folder"),
         (packed({"a\\..\\..\\outside.png": b"x"}), "leads out of its folder"),
