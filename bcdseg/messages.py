@@ -1,4 +1,4 @@
-"""Messages to the user: numbers with nouns, shortened lists, warnings that point to the caller's line, errors of a choice."""
+"""Messages to the user: numbers with nouns, shortened lists, warnings that point to the caller's line, errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from bcdseg.errors import OptionError
+from bcdseg.errors import DatasetError, OptionError
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -43,6 +43,17 @@ def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
     """Raise an error that lists the choices if the value is not one of them."""
     if value not in choices:
         raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}.")
+
+
+def raise_problems(name: str, problems: Sequence[str]) -> None:
+    """Raise one error that lists all problems of a data set, if there are any."""
+    if not problems:
+        return
+    raise DatasetError(
+        f"{name}: {counted(len(problems), 'problem')}, all in the error's .problems. "
+        f'Correct them, or leave them out with on_problem="skip".\n{list_some(problems, 20)}',
+        problems,
+    )
 
 
 def _rest(before: str, items: Sequence[object], most: int) -> str:

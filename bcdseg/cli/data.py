@@ -127,6 +127,6 @@ def fetch_command(
     from bcdseg.data.public_sets.fetch import fetch_dataset
 
     folder = fetch_dataset(
-        name, accept_licence=accept_licence, source=source, cache=cache, sha256=sha256, say=lambda line: echo(line, err=True)
+        name, accept_licence=accept_licence, source=source, cache=cache, sha256=sha256, log=lambda line: echo(line, err=True)
     )
     echo(str(folder))

@@ -107,14 +107,13 @@ class _Candidate:
     name: str
     model: Model | None
 
-    def check(self, test: Dataset, options: dict[str, Any]) -> None:
+    def check(self, test: Dataset, options: dict[str, Any], *, allowed: bool) -> None:
         """Raise the errors that need no prediction, so that they come before the work of any model."""
         from bcdseg.evaluation.evaluate import check_evaluation
         from bcdseg.evaluation.options import RequestedOptions
 
         if self.model is None:
             return
-        allowed = options.pop("allow_training_samples")
         check_evaluation(self.model, test, RequestedOptions(**options), allow_training_samples=allowed)
 
     def evaluate(self, test: Dataset, selection: Selection, options: dict[str, Any], for_models: dict[str, Any]) -> Evaluation:
@@ -204,11 +203,11 @@ def evaluate_command(
         for one in (first, *others):
             test = test if one.model is None else without_training_samples(one.model, test)
     few: dict[str, Any] = {"draws": draws, "seed": seed, "gallery": 0}
-    allowed = {"allow_training_samples": for_models["allow_training_samples"]}
-    first.check(test, {**options, **allowed})
+    allowed = for_models["allow_training_samples"]
+    first.check(test, options, allowed=allowed)
     for one in others:
-        one.check(test, {**few, **allowed})
-    compared = [one.evaluate(test, selection, few, allowed) for one in others]
+        one.check(test, few, allowed=allowed)
+    compared = [one.evaluate(test, selection, few, {"allow_training_samples": allowed}) for one in others]
     result = first.evaluate(test, selection, options, for_models)  # last, because it takes longest, and errors should come early
     curves = None if first.model is None else _curves(Path(model))
     page = result.save(out, compared_with=compared, training_curves=curves, overwrite=overwrite)
@@ -291,8 +290,8 @@ def _subgroups(texts: Sequence[str]) -> dict[str, list[float] | None]:
 
 def _parts(dataset: Dataset, split: Path | None, names: set[str | None]) -> dict[str | None, Dataset]:
     """Return the requested parts of the data set; the key None is the whole data set."""
-    from bcdseg.data.dataset import check_choice
     from bcdseg.data.splits import load_split
+    from bcdseg.messages import check_choice
 
     for name in names - {None}:
         check_choice("part", name, PARTS)

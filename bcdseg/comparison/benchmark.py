@@ -12,9 +12,9 @@ from typing import Any
 from bcdseg.comparison.plan import GROUPED, LEAKY, Fold, FoldPairs, FoldPlan, keep_plan, make_plan
 from bcdseg.comparison.result import Benchmark, Entry, gather
 from bcdseg.comparison.store import Cost, FoldResult, gflops, keep_settings, load_result, parameters, save_result, seconds_per_scan
-from bcdseg.data.dataset import Dataset, check_choice
+from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.errors import OptionError
-from bcdseg.evaluation.case_results import check_data, predict_cases
+from bcdseg.evaluation.case_results import predict_cases
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
 from bcdseg.evaluation.report.files import cases_csv
 from bcdseg.evaluation.results_table import table_of
@@ -22,6 +22,7 @@ from bcdseg.evaluation.training_overlap import refuse_seen
 from bcdseg.extras import require
 from bcdseg.files import write_whole
 from bcdseg.inference.writers import json_bytes
+from bcdseg.messages import check_choice
 from bcdseg.model.model import Model
 from bcdseg.terminal import make_console
 from bcdseg.training.config import FitConfig

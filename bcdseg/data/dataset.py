@@ -14,10 +14,9 @@ from bcdseg.data.grouping import Findings, KnownDuplicates, all_but_first, check
 from bcdseg.data.labels import ClassMap, map_samples
 from bcdseg.data.layouts.listing import class_order
 from bcdseg.data.readers import read_sample
-from bcdseg.errors import BcdsegError, DatasetError, DataWarning, OptionError
+from bcdseg.errors import BcdsegError, DataWarning, OptionError
 from bcdseg.extras import require
-from bcdseg.messages import check_choice as check_choice
-from bcdseg.messages import counted, list_some, warn_caller
+from bcdseg.messages import check_choice, counted, raise_problems, warn_caller
 from bcdseg.table_text import html_table
 from bcdseg.types import Mask, Pixels, Sample
 
@@ -387,12 +386,7 @@ class Dataset:
         return {sample.id: at for at, sample in enumerate(self.samples)}
 
 
-def raise_problems(name: str, problems: Sequence[str]) -> None:
-    """Raise one error that lists all problems of a data set, if there are any."""
-    if not problems:
-        return
-    raise DatasetError(
-        f"{name}: {counted(len(problems), 'problem')}, all in the error's .problems. "
-        f'Correct them, or leave them out with on_problem="skip".\n{list_some(problems, 20)}',
-        problems,
-    )
+def check_data(dataset: object) -> None:
+    """Raise an error when the object is not a data set, for example when it is a path."""
+    if not isinstance(dataset, Dataset):
+        raise OptionError(f"{dataset!r} is not a data set. Open one with bcdseg.open_dataset.")

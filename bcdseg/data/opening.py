@@ -13,7 +13,7 @@ from typing import Any
 
 from bcdseg.data.annotations.catalogue import ANNOTATION_FOLDERS, ANNOTATION_LAYOUTS
 from bcdseg.data.annotations.samples import IMAGE_FOLDER
-from bcdseg.data.dataset import Dataset, check_choice, raise_problems
+from bcdseg.data.dataset import Dataset
 from bcdseg.data.labels import ClassMap, map_samples, unify_spellings
 from bcdseg.data.layouts import LAYOUTS as FILE_LAYOUTS
 from bcdseg.data.layouts import Layout
@@ -24,7 +24,7 @@ from bcdseg.data.tables.arrays import ArrayFiles, store_arrays
 from bcdseg.data.tables.facts import with_header_facts
 from bcdseg.data.tables.files import SUFFIXES, memory_table
 from bcdseg.errors import DatasetError, DataWarning, ImageNotFoundError, OptionError
-from bcdseg.messages import name_some, warn_caller
+from bcdseg.messages import check_choice, name_some, raise_problems, warn_caller
 from bcdseg.registry import LAYOUTS as REGISTERED_LAYOUTS
 from bcdseg.types import Sample, as_text
 

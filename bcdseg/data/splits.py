@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.data.dataset import Dataset
+from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.data.grouping import assign_groups, check_same_data, count_features, merged_groups, number_groups
 from bcdseg.data.hashing import content_hash
 from bcdseg.data.layouts.listing import PARTS as PART_OF
@@ -294,12 +294,6 @@ def folds(
     units = number_groups(grouped.samples)
     drawn = (_divide(grouped, units, np.full(k, 1 / k), seed + repeat, "folds") for repeat in range(repeats))
     return [(_take(grouped, fold_of != fold), _take(grouped, fold_of == fold)) for fold_of in drawn for fold in range(k)]
-
-
-def check_data(dataset: object) -> None:
-    """Raise an error when the object is not a data set, for example when it is a path."""
-    if not isinstance(dataset, Dataset):
-        raise OptionError(f"{dataset!r} is not a data set. Open one with bcdseg.open_dataset.")
 
 
 def _fractions(fractions: Sequence[float]) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import find_objects, label
 
 from bcdseg.data.duplicates.search import DuplicatePair
-from bcdseg.data.masks import mask_size, read_mask
+from bcdseg.data.masks import dice, mask_size, read_mask
 from bcdseg.data_audit.finding import Box, Finding
 from bcdseg.types import Mask, Sample
 
@@ -65,8 +65,7 @@ def dice_of_copies(pair: DuplicatePair, one: Mask, other: Mask) -> float:
     shared = np.ix_((rows >= 0) & (rows < 1), (columns >= 0) & (columns < 1))
     here = one[_pixels(place, one.shape[0])][:, _pixels(place, one.shape[1])][shared]
     there = other[_pixels(rows, other.shape[0])][:, _pixels(columns, other.shape[1])][shared]
-    both = int(here.sum()) + int(there.sum())
-    return 2 * int((here & there).sum()) / both if both else 1.0
+    return dice(here, there)
 
 
 def mask_conflict(pair: DuplicatePair, one: Mask, other: Mask) -> Finding | None:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from bcdseg.data.dataset import Dataset
+from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.case_results import check_data, check_measurable, check_model, predict_cases
+from bcdseg.evaluation.case_results import check_measurable, check_model, predict_cases
 from bcdseg.evaluation.metrics.calibration import fit_temperature
 from bcdseg.evaluation.metrics.classification import steps
 from bcdseg.evaluation.results_table import Cases, table_of

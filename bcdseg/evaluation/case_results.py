@@ -90,12 +90,6 @@ def true_mask(sample: Sample, size: tuple[int, int], no_lesion: str | None, *, r
     return np.zeros(size, bool) if has_mask(sample, no_lesion) else None
 
 
-def check_data(dataset: object) -> None:
-    """Raise when the object is not a data set, for example when it is a path."""
-    if not isinstance(dataset, Dataset):
-        raise OptionError(f"{dataset!r} is not a data set. Open one with bcdseg.open_dataset, or take a part of bcdseg.split.")
-
-
 def check_model(model: object) -> None:
     """Raise when the object is not a model, for example when it is a name."""
     from bcdseg.model.model import Model

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bcdseg.data.dataset import Dataset
+from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.deprecation import renamed_arguments
-from bcdseg.evaluation.case_results import check_data, check_measurable, check_model, predict_cases
+from bcdseg.evaluation.case_results import check_measurable, check_model, predict_cases
 from bcdseg.evaluation.measures.custom import MetricLike
 from bcdseg.evaluation.measures.intervals import DRAWS
 from bcdseg.evaluation.measures.subgroups import Subgroups

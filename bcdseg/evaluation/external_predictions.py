@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from bcdseg.data.annotations.nnunet import prediction_files
-from bcdseg.data.dataset import Dataset
+from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.data.layouts.table import csv_rows
 from bcdseg.data.masks import read_mask
 from bcdseg.data.readers import area_of, read_scan
 from bcdseg.errors import InputError
-from bcdseg.evaluation.case_results import check_data, check_measurable, compare_masks, true_mask
+from bcdseg.evaluation.case_results import check_measurable, compare_masks, true_mask
 from bcdseg.evaluation.measures.custom import MetricLike
 from bcdseg.evaluation.measures.intervals import DRAWS
 from bcdseg.evaluation.measures.subgroups import Subgroups
@@ -139,18 +139,17 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]
     if table.is_file():
         ids = {key: one.id for one in test for key in (one.id, str(one.image), str(one.image.resolve()))}
         rows = list(csv_rows(table))
-        sources = [Path(row["source"]) for row in rows if row.get("source")]
-        written = output_names(sources) if sources else {}
+        masks = _MaskFolder(folder, test, [Path(row["source"]) for row in rows if row.get("source")])
         given: dict[str, ExternalPrediction] = {}
         for number, row in enumerate(rows, start=2):
             if row.get("error"):
                 continue
-            name, one = _row(row, number, table, ids, folder, test.classes, written)
+            name, one = _row(row, number, table, ids, masks, test.classes)
             if name in given:
                 raise InputError(f"{table} row {number}: {name} occurs a second time. Keep one prediction for each scan.")
             given[name] = one
         without_masks = all(one.mask is None for one in given.values())
-        if path.is_dir() and without_masks and (other := next(path.rglob("*_mask.png"), None)):
+        if path.is_dir() and without_masks and (other := next(filter(masks.may_contain, path.rglob("*_mask.png")), None)):
             raise InputError(
                 f"{path}: contains masks, such as {other.relative_to(path)}, and none has the name of a scan in {TABLE}. Give them "
                 f"the names of the scans' ids, such as {test.ids[0]}_mask.png, or name them in a column 'mask' of the table."
@@ -158,20 +157,46 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]
         return given
     if not path.is_dir():
         raise InputError(f"{path}: there is no such folder or table of predictions.")
-    found = {one.id: _mask_file(folder, one.id) for one in test}
+    masks = _MaskFolder(folder, test)
+    found = {one.id: masks.find(one.id) for one in test}
     return {name: ExternalPrediction(mask=file) for name, file in found.items() if file is not None}
 
 
+class _MaskFolder:
+    """The folder of predicted masks. It may be that of the data set: ground truth and scans are not predictions."""
+
+    def __init__(self, folder: Path, test: Dataset, sources: Sequence[Path] = ()) -> None:
+        self._folder = folder
+        self._written = output_names(sources) if sources else {}
+        files = [path for one in test for path in (one.image, *one.masks)]
+        self._own = {path.resolve() for path in files if isinstance(path, Path)}
+
+    def may_contain(self, file: Path) -> bool:
+        """Return whether a file can be a predicted mask, as it is neither ground truth nor a scan."""
+        return file.resolve() not in self._own
+
+    def find(self, name: str, source: str | None = None) -> Path | None:
+        """Return the mask of a scan: one named as ``bcdseg predict`` or nnU-Net names it, or one named like the scan."""
+        stem = Path(name).with_suffix("").as_posix()
+        names = [f"{name}_mask.png", f"{stem}_mask.png", f"{fit_path(name)}_mask.png", f"{fit_path(stem)}_mask.png", name]
+        names += prediction_files(name)
+        if source:
+            names.append(f"{self._written[str(Path(source))]}_mask.png")
+        files = (self._folder / one for one in names)
+        return next((file for file in files if os.path.isfile(file) and self.may_contain(file)), None)  # noqa: PTH113 - Path.is_file raises
+
+    def named(self, cell: str) -> Path:
+        """Return the mask that a table names."""
+        file = self._folder / cell
+        if not self.may_contain(file):
+            raise InputError(f"{file}: is the ground truth or the image of a scan, and not a prediction. Name the predicted mask.")
+        return file
+
+
 def _row(
-    row: Mapping[Any, Any],
-    number: int,
-    table: Path,
-    ids: Mapping[str, str],
-    folder: Path,
-    classes: Sequence[str],
-    written: Mapping[str, str],
+    row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str], masks: _MaskFolder, classes: Sequence[str]
 ) -> tuple[str, ExternalPrediction]:
-    """Return the id and the prediction of a row; ``written`` are the names by which ``bcdseg predict`` writes each source."""
+    """Return the id and the prediction of a row."""
     key = row.get("id") or row.get("source") or ""
     if not key:
         raise InputError(f"{table} row {number}: no scan is named. Add a column 'id' or 'source'.")
@@ -183,21 +208,8 @@ def _row(
         raise InputError(f"{table} row {number}: {key}: a probability is not a number: {cells}.") from None
     if probabilities is None and (label := row.get("label")):  # a person names one class, and no probabilities
         probabilities = {one: float(one == label) for one in dict.fromkeys((*classes, label))}
-    mask = folder / row["mask"] if row.get("mask") else _mask_file(folder, name)
-    if mask is None and (source := row.get("source")):
-        mask = _existing(folder, [f"{written[str(Path(source))]}_mask.png"])
+    mask = masks.named(row["mask"]) if row.get("mask") else masks.find(name, row.get("source"))
     return name, ExternalPrediction(mask, probabilities)
-
-
-def _mask_file(folder: Path, name: str) -> Path | None:
-    """Return the mask file of a scan: one named as ``bcdseg predict`` or nnU-Net names it, or one named like the scan."""
-    stem = Path(name).with_suffix("").as_posix()
-    tried = [f"{name}_mask.png", f"{stem}_mask.png", f"{fit_path(name)}_mask.png", f"{fit_path(stem)}_mask.png", name]
-    return _existing(folder, [*tried, *prediction_files(name)])
-
-
-def _existing(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / one for one in names if os.path.isfile(folder / one)), None)  # noqa: PTH113 - Path.is_file raises
 
 
 def _classes(given: Mapping[str, ExternalPrediction]) -> tuple[str, ...]:

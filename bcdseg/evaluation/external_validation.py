@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
-from bcdseg.data.dataset import Dataset
+from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.errors import OptionError
-from bcdseg.evaluation.case_results import check_data
 from bcdseg.evaluation.evaluate import check_evaluation, evaluate
 from bcdseg.evaluation.measures.measure import Estimate, Measure, shown
 from bcdseg.evaluation.metrics.statistics import Pooled, random_effects

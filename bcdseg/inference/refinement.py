@@ -9,11 +9,11 @@ import math
 
 import numpy as np
 
+from bcdseg.data.masks import dice
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.inference.lesions import Window, find_components
 from bcdseg.inference.regions import RegionInput, RegionOutput, WholeRegion
 from bcdseg.runtimes.base import Array
-from bcdseg.types import Mask
 
 OUTLINED = 0.4  # probability from which a pixel belongs to an outline here, whatever the threshold of the prediction
 SMALLEST = 0.3  # of the longer side of the region
@@ -72,7 +72,7 @@ class RefinedRegion(WholeRegion):
         assert self.first.probability is not None
         assert enlarged is not None
         coarse = self.first.probability[self.window]
-        if overlap(coarse >= OUTLINED, enlarged >= OUTLINED) < AGREEMENT:
+        if dice(coarse >= OUTLINED, enlarged >= OUTLINED) < AGREEMENT:
             return self.first
         probability = self.first.probability.copy()
         probability[self.window] = mean_of_logits(coarse, enlarged)
@@ -85,11 +85,6 @@ def refined_region(region: RegionInput, first: RegionOutput, factor: float, prep
         return None
     window = main_window(first.probability, factor)
     return None if window is None else RefinedRegion(region, first, window, preprocessing)
-
-
-def overlap(first: Mask, second: Mask) -> float:
-    """Return the Dice coefficient of two masks; at least one of them must have pixels."""
-    return float(2 * np.count_nonzero(first & second) / (np.count_nonzero(first) + np.count_nonzero(second)))
 
 
 def mean_of_logits(first: Array, second: Array) -> Array:

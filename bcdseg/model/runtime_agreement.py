@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from bcdseg.data.masks import dice
 from bcdseg.data.readers import expand, is_single
 from bcdseg.errors import OptionError
 from bcdseg.inference.clips import without_maps
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.predictor import Result
 from bcdseg.sources import ImageSource
-from bcdseg.types import Failure, Mask
+from bcdseg.types import Failure
 
 LEAST_DICE, LEAST_SAME_CLASS, MOST_DIFFERENCE = 0.995, 0.99, 0.02
 MOST_RANGES = 100
@@ -77,7 +78,7 @@ def drop_maps(results: Iterable[Result]) -> list[Result]:
 def measure(reference: Sequence[Result], results: Iterable[Result]) -> RuntimeAgreement:
     """Measure the agreement of predictions for the same scans in the same order; scans that failed in either are ignored."""
     pairs = zip(reference, results, strict=True)
-    dice: list[float] = []
+    dices: list[float] = []
     same: list[float] = []
     differences: list[float] = []
     scans = 0
@@ -86,16 +87,11 @@ def measure(reference: Sequence[Result], results: Iterable[Result]) -> RuntimeAg
             continue
         scans += 1
         if one.mask is not None and other.mask is not None:
-            dice.append(_dice(one.mask, other.mask))
+            dices.append(dice(one.mask, other.mask))
         if one.label is not None:
             same.append(float(one.label == other.label))
             differences.append(fmean(abs(one.probabilities[name] - other.probabilities[name]) for name in one.probabilities))
-    return RuntimeAgreement(scans=scans, dice=_mean(dice), same_class=_mean(same), probability_difference=_mean(differences))
-
-
-def _dice(one: Mask, other: Mask) -> float:
-    both = int(one.sum()) + int(other.sum())
-    return 2 * int((one & other).sum()) / both if both else 1.0
+    return RuntimeAgreement(scans=scans, dice=_mean(dices), same_class=_mean(same), probability_difference=_mean(differences))
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -22,7 +22,7 @@ from bcdseg.app.responses import edges
 from bcdseg.app.reviews.corrections import Corrections
 from bcdseg.app.reviews.priority import priority
 from bcdseg.app.server import create_app
-from bcdseg.evaluation.metrics.outline import dice
+from bcdseg.data.masks import dice
 from bcdseg.types import Flag
 
 MASK = draw_ellipse((120, 160), (60, 70), (20, 30))

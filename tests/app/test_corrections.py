@@ -27,7 +27,7 @@ from bcdseg.app.responses import edges
 from bcdseg.app.reviews.corrections import Corrections
 from bcdseg.app.server import create_app
 from bcdseg.cli import app
-from bcdseg.evaluation.metrics.outline import dice
+from bcdseg.data.masks import dice
 
 MASK = draw_ellipse((120, 160), (60, 70), (20, 30))
 

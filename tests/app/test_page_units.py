@@ -21,22 +21,23 @@ def _node() -> str | None:
     return str(bundled) if bundled and bundled.is_file() else shutil.which("node")
 
 
-def _test_modules(name: str, **variables: str) -> None:
+def _run_tests(name: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [_node() or "", "--no-warnings", "--test", str(Path(__file__).with_name(name))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
-    assert done.returncode == 0, done.stdout + done.stderr
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
 
 
 @pytest.mark.skipif(_node() is None, reason="there is no Node")
 @pytest.mark.parametrize("name", ["page.test.mjs", "clip.test.mjs"])
 def test_modules_of_the_page(name: str) -> None:
-    _test_modules(name)
+    done = _run_tests(name)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(_node() is None, reason="there is no Node")
 def test_modules_of_the_static_page_decide_and_measure_as_the_library(tmp_path: Path) -> None:
     write_golden(tmp_path / "golden.json")
-    _test_modules("static.test.mjs", GOLDEN=str(tmp_path / "golden.json"))
+    done = _run_tests("static.test.mjs", GOLDEN=str(tmp_path / "golden.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not (TOOLS / "node_modules").is_dir(), reason="no tools: npm install in tests/app/page_tools")

@@ -24,7 +24,7 @@ import bcdseg
 from bcdseg.app.bundling import bundle
 from bcdseg.app.limits import static_files
 from bcdseg.cli import app
-from bcdseg.evaluation.metrics.outline import dice
+from bcdseg.data.masks import dice
 from bcdseg.inference.writers import csv_bytes, table_rows
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -90,7 +90,7 @@ def left(tmp_path: Path) -> list[str]:
 
 def test_busi_is_fetched_once_with_its_licence_shown(server: Server, tmp_path: Path) -> None:
     lines: list[str] = []
-    folder = fetch_busi("cairo", say=lines.append)
+    folder = fetch_busi("cairo", log=lines.append)
     assert len(open_dataset(folder)) == 8
     assert "CC BY 4.0" in lines[0]
     assert hashlib.sha256(server.content).hexdigest() in lines[-1]
@@ -147,7 +147,7 @@ def test_offline_the_error_names_the_file_and_where_to_put_it(tmp_path: Path, mo
 def test_a_connection_that_is_cut_is_resumed_where_it_was_cut(server: Server, tmp_path: Path) -> None:
     server.cuts = [1000, 500]
     lines: list[str] = []
-    assert len(open_dataset(fetch_dataset("busi", accept_licence=True, say=lines.append))) == 8
+    assert len(open_dataset(fetch_dataset("busi", accept_licence=True, log=lines.append))) == 8
     assert server.starts == [0, 1000, 1500]
     assert [line.partition(" ")[0] for line in lines[1:4]] == ["Fetching", "Resuming", "Resuming"]
     assert left(tmp_path) == ["cairo", "cairo.json"]
@@ -297,7 +297,7 @@ def test_without_kaggle_the_error_states_what_to_do_by_hand(tmp_path: Path, monk
 def test_a_licence_is_shown_and_has_to_be_accepted_once(server: Server, tmp_path: Path, name: str) -> None:
     lines: list[str] = []
     with pytest.raises(OptionError, match=r"accept_licence=True, --accept-licence"):
-        fetch_dataset(name, say=lines.append)
+        fetch_dataset(name, log=lines.append)
     assert "doi 10." in lines[0]
     assert server.starts == []
     assert not (tmp_path / "cache").exists()
@@ -350,7 +350,7 @@ def test_bus_uclm_has_no_known_checksum(server: Server, tmp_path: Path) -> None:
     inside = {f"BUS-UCLM/{name}": save(tmp_path / name, image).read_bytes() for name, image in files.items()}
     server.content = packed({**inside, "BUS-UCLM/INFO.csv": b"Image;Label;Doppler;Marks\nALWI_000.png;Benign;No;No\n"})
     lines: list[str] = []
-    data = open_dataset(fetch_dataset("bus-uclm", accept_licence=True, say=lines.append))
+    data = open_dataset(fetch_dataset("bus-uclm", accept_licence=True, log=lines.append))
     assert [(sample.label, sample.group) for sample in data] == [("benign", "BUS-UCLM ALWI")]
     assert f"no checksum is known; the SHA-256 of the downloaded file is {hashlib.sha256(server.content).hexdigest()}" in lines[2]
 

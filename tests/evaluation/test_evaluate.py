@@ -127,6 +127,19 @@ def test_masks_of_one_folder_are_found_although_their_names_follow_that_folder(
         evaluate_predictions(out, benign, draws=0)
 
 
+def test_the_ground_truth_next_to_a_table_is_not_taken_for_predictions(tmp_path: Path) -> None:
+    folder = busi(tmp_path / "made", (3, 3, 3))
+    scans = bcdseg.open_dataset(folder)
+    table = folder / "theirs.csv"
+    table.write_text("id,label\n" + "".join(f"{one.id},{one.label}\n" for one in scans))
+    found = evaluate_predictions(table, scans, draws=0)
+    assert found["accuracy"].value == 1.0
+    assert "dice" not in found.estimates
+    table.write_text("id,mask\n" + "".join(f"{one.id},{one.masks[0].relative_to(folder)}\n" for one in scans if one.masks))
+    with pytest.raises(bcdseg.errors.InputError, match=r"_mask\.png: is the ground truth or the image of a scan"):
+        evaluate_predictions(table, scans, draws=0)
+
+
 def test_a_table_and_masks_of_another_program(data: bcdseg.Dataset, tmp_path: Path) -> None:
     with (tmp_path / "theirs.csv").open("w", newline="") as file:
         writer = csv.writer(file)

@@ -10,9 +10,8 @@ from starlette.responses import JSONResponse, Response
 from bcdseg.app.app_state import AppState, predict_request
 from bcdseg.app.reviews.handlers import outlined
 from bcdseg.app.sessions import PackedMask
-from bcdseg.data.masks import mask_of
+from bcdseg.data.masks import dice, mask_of
 from bcdseg.errors import InputError
-from bcdseg.evaluation.metrics.outline import dice
 
 
 def take_truth(state: AppState, request: Request, content: bytes) -> Response:

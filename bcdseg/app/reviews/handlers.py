@@ -13,8 +13,8 @@ from bcdseg.app.app_state import AppState, predict_request
 from bcdseg.app.responses import edges
 from bcdseg.app.reviews.corrections import Corrections, Record
 from bcdseg.app.reviews.review import parse_review
+from bcdseg.data.masks import dice
 from bcdseg.errors import OptionError
-from bcdseg.evaluation.metrics.outline import dice
 from bcdseg.inference.lesions import find_lesions
 from bcdseg.inference.prediction import Prediction
 from bcdseg.types import Area, Mask

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bcdseg.data.dataset import check_choice
+from bcdseg.messages import check_choice
 
 TCIA = "https://www.cancerimagingarchive.net/wp-content/uploads"
 

@@ -11,17 +11,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bcdseg.data.dataset import check_choice
 from bcdseg.data.opening import open_dataset
 from bcdseg.data.public_sets.catalogue import PublicSet, RemoteFile, public_set
 from bcdseg.data.public_sets.download import download, file_checksum, folder_checksum, forget, part_of_download, unpack
+from bcdseg.deprecation import renamed_arguments
 from bcdseg.errors import DatasetError, DataUnavailableError, MissingExtraError, OptionError
 from bcdseg.extras import require
 from bcdseg.files import cache_folder, sync_all, sync_folder, write_whole
+from bcdseg.messages import check_choice
 
 Log = Callable[[str], object]
 
 
+@renamed_arguments("0.2.0", say="log")
 def fetch_dataset(
     name: str,
     *,
@@ -29,7 +31,7 @@ def fetch_dataset(
     source: str | None = None,
     cache: str | PathLike[str] | None = None,
     sha256: str | None = None,
-    say: Log = print,
+    log: Log = print,
 ) -> Path:
     """Fetch a public data set once and return its folder, for ``bcdseg.open_dataset``.
 
@@ -44,7 +46,7 @@ def fetch_dataset(
             is the address of a folder with the same files.
         cache: Folder for the data set; by default ``BCDSEG_CACHE`` or the user's cache folder.
         sha256: Expected SHA-256 of the archive, in place of the known one.
-        say: Function that is called with the licence and with progress messages.
+        log: Function that is called with the licence and with progress messages.
 
     Raises:
         OptionError: There is no such data set or source, or the licence is not accepted.
@@ -60,7 +62,7 @@ def fetch_dataset(
     if source != "kaggle" and (home / source).is_dir():
         _compare(home / f"{source}.json", "folder", folder_checksum(home / source), home / source)
         return home / source
-    say(wanted.licence)
+    log(wanted.licence)
     if not accept_licence:
         raise OptionError(
             f"{wanted.title} is fetched only if you accept its licence, shown above: accept_licence=True, --accept-licence."
@@ -68,16 +70,17 @@ def fetch_dataset(
     if source == "kaggle":
         if sha256 is not None:
             raise OptionError("sha256 is of an archive; what kagglehub fetches has no archive to compare. Leave it out.")
-        return _from_kaggle(wanted, home, say)
-    return _from_publisher(wanted, source, home, sha256, say)
+        return _from_kaggle(wanted, home, log)
+    return _from_publisher(wanted, source, home, sha256, log)
 
 
+@renamed_arguments("0.2.0", say="log")
 def fetch_busi(
     source: str = "kaggle",
     *,
     cache: str | PathLike[str] | None = None,
     sha256: str | None = None,
-    say: Log = print,
+    log: Log = print,
 ) -> Path:
     """Fetch BUSI, whose licence is CC0: ``fetch_dataset("busi", source=source, accept_licence=True)``.
 
@@ -85,14 +88,14 @@ def fetch_busi(
         source: ``"kaggle"`` (needs the extra ``kaggle``), or ``"cairo"``, the archive of Cairo University.
         cache: Folder for the data set; by default ``BCDSEG_CACHE`` or the user's cache folder.
         sha256: Expected SHA-256 of the archive (``"cairo"`` only).
-        say: Function that is called with the licence and with progress messages.
+        log: Function that is called with the licence and with progress messages.
 
     Raises:
         DataUnavailableError: The source can't be reached; the message states what to download by hand and where to put it.
         DatasetError: The fetched data are damaged, or differ from those of the first fetch.
         MissingExtraError: kagglehub isn't installed.
     """
-    return fetch_dataset("busi", accept_licence=True, source=source, cache=cache, sha256=sha256, say=say)
+    return fetch_dataset("busi", accept_licence=True, source=source, cache=cache, sha256=sha256, log=log)
 
 
 def _from_kaggle(wanted: PublicSet, home: Path, log: Log) -> Path:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from bcdseg.data.dataset import Dataset, check_choice
+from bcdseg.data.dataset import Dataset
 from bcdseg.data.hashing import NEAR, bit_distances, content_hash, fingerprint
 from bcdseg.data.layouts.listing import split_path
 from bcdseg.errors import DatasetError, DataWarning
-from bcdseg.messages import name_some, warn_caller
+from bcdseg.messages import check_choice, name_some, warn_caller
 from bcdseg.types import Sample
 
 FORMAT = "bcdseg folds"

@@ -34,18 +34,6 @@ class Overlap(NamedTuple):
     recall: float
 
 
-def dice(y_true: Mask, y_pred: Mask) -> float:
-    """Return the Dice coefficient: 2 |A and B| / (|A| + |B|), twice the intersection over the sum of both areas.
-
-    Empty masks: 1 when both are empty; 0 when one is, which is a missed or a false lesion.
-
-    Examples:
-        >>> dice(np.array([[True, True]]), np.array([[True, False]]))
-        0.6666666666666666
-    """
-    return overlap(y_true, y_pred).dice
-
-
 def overlap(y_true: Mask, y_pred: Mask) -> Overlap:
     """Return Dice, IoU, precision and recall of the pixels.
 

@@ -11,8 +11,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from bcdseg.data.masks import dice
 from bcdseg.evaluation.metrics.classification import confusion, kappa
-from bcdseg.evaluation.metrics.outline import dice
 from bcdseg.evaluation.metrics.readers import fleiss_kappa, majority
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean
 from bcdseg.evaluation.results_table import UNKNOWN

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bcdseg.data.dataset import Dataset
+from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.data.hashing import content_hash
 from bcdseg.data.readers import read_scan
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.case_results import check_data
 from bcdseg.evaluation.external_predictions import (
     ExternalPrediction,
     check_ids,

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from bcdseg.data.dataset import Dataset
+from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.calibrate import Fractions, choose_positive, class_results, wanted_fractions, with_rules
-from bcdseg.evaluation.case_results import check_data, check_measurable, check_model
+from bcdseg.evaluation.case_results import check_measurable, check_model
 from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
 from bcdseg.evaluation.site.cross_fitting import Fitting, RuleChange
 from bcdseg.evaluation.site.effects import SiteEffect

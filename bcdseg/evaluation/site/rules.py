@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from bcdseg.data.dataset import Dataset
+from bcdseg.data.masks import dice
 from bcdseg.evaluation.calibrate import FLAGGED, choose_points
 from bcdseg.evaluation.case_results import CaseResult, predict_cases
 from bcdseg.evaluation.metrics.calibration import fit_temperature
-from bcdseg.evaluation.metrics.outline import dice
 from bcdseg.evaluation.results_table import UNKNOWN, Cases, Column, table_of
 from bcdseg.inference.lesions import without_small_components
 from bcdseg.inference.rules import Rules

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bcdseg.data.masks import dice
 from bcdseg.evaluation.metrics.classification import balanced_accuracy, joint_score
-from bcdseg.evaluation.metrics.outline import dice
 from bcdseg.networks.network import Output
 from bcdseg.training.data.loaders import Batch
 from bcdseg.training.loop.processes import mean_over_processes
