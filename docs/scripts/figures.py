@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import bcdseg
-from bcdseg.data.masks import read_mask
-from bcdseg.evaluation.metrics.outline import dice
+from bcdseg.data.masks import dice, read_mask
 from bcdseg.inference.render import OUTLINE
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"

@@ -17,7 +17,7 @@ from pack import CLASSES, FOLDS, HOSPITALS, open_hospital
 
 import bcdseg
 from bcdseg import Dataset, Model
-from bcdseg.evaluation.metrics.outline import dice
+from bcdseg.data.masks import dice
 
 FOLD = 0
 

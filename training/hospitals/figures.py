@@ -11,8 +11,8 @@ from pack import HOSPITALS, Packed
 from scipy.ndimage import label as components
 from sklearn.metrics import roc_auc_score
 
+from bcdseg.data.masks import dice
 from bcdseg.evaluation.metrics import calibration
-from bcdseg.evaluation.metrics.outline import dice
 
 Numbers = NDArray[np.float64]
 MISSED = 0.05  # a lesion whose Dice is below this is missed

@@ -18,7 +18,7 @@ from figures import MISSED, Rules, outline
 from pack import HOSPITALS, Packed
 from predict import Outputs, file_of
 
-from bcdseg.evaluation.metrics.outline import dice
+from bcdseg.data.masks import dice
 
 
 def main() -> None:
