@@ -96,7 +96,7 @@ def tables() -> dict[str, bytes]:
     made["table.xlsx"], made["table.parquet"] = _excel(), _parquet()
     predictions = [
         ["id", "label", "probability_benign", "probability_malignant", "mask"],
-        ["one", "benign", "0.75", "0.25", "a_mask.png"],
+        ["one", "benign", "0.75", "0.25", "predicted.png"],
     ]
     text = io.StringIO()
     csv.writer(text).writerows(predictions)

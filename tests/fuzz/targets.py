@@ -93,6 +93,7 @@ def _tables(folder: Path) -> Iterator[Read]:
 
     valid = _dataset(folder)
     scans = folder / "scans"
+    Image.fromarray(seeds.GRAY > 150).save(scans / "predicted.png")
 
     def read(name: str, content: bytes) -> None:
         path = scans / name
