@@ -15,7 +15,19 @@ from made_folders import write_table
 from safetensors.torch import load_file
 
 HOSPITALS = Path(__file__).parents[2] / "training" / "hospitals"
-MODULES = ("all_runs", "augment", "average", "pack", "predict", "train", "transplant")
+MODULES = (
+    "all_runs",
+    "augment",
+    "average",
+    "choose_rules",
+    "differences",
+    "figures",
+    "pack",
+    "predict",
+    "sampling",
+    "train",
+    "transplant",
+)
 PATIENTS = 6
 Script = Callable[..., None]
 
@@ -71,7 +83,7 @@ def test_a_training_that_was_stopped_resumes_to_the_same_weights_and_predicts_on
     packed, whole, stopped = tmp_path / "packed.npz", tmp_path / "whole", tmp_path / "stopped"
     script("pack", *folders, packed)
     stages = ["--stages", "32", "2", "48", "2", "--device", "cpu"]
-    options = ["--leave-out", "bus-uclm", "--fold", "0", "--transplants", "0.5", *stages]
+    options = ["--leave-out", "bus-uclm", "--fold", "0", "--transplants", "0.5", "--balanced", *stages]
     script("train", packed, whole, *options)
 
     module = importlib.import_module("train")
@@ -117,7 +129,11 @@ def test_all_runs_are_finished_one_after_the_other_and_only_once(
     assert outputs.stat().st_mtime_ns == written
     before, after, mean = (load_file(runs / part / "loho-busi" / "network.safetensors") for part in (".", "further", "means"))
     assert all(mean[name].allclose((before[name] + after[name]) / 2) for name in mean if mean[name].is_floating_point())
-    assert (runs / "means" / "loho-busi" / "outputs-160.npz").exists()
+    capsys.readouterr()
+    script("differences", packed, runs / "loho-busi", runs / "loho-busi", runs / "means" / "loho-busi")
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1] for row in rows if "busi" in row[0]] == ["Dice", "missed", "presence AUC", "malignant/benign AUC"]
+    assert all("+0.000 (+0.000 to +0.000)" in row[3] for row in rows if row[2] != "nan")
 
 
 @pytest.mark.slow
@@ -149,7 +165,7 @@ def test_a_training_starts_from_the_weights_of_another_and_both_are_averaged(
     weights = [name for name in expected if name.endswith("weight")]
     assert all(found[name].allclose(expected[name], atol=1e-6) for name in weights)
 
-    script("average", first, further, tmp_path / "mean")
+    script("average", first, further, "--out", tmp_path / "mean")
     mean, found = load_file(tmp_path / "mean" / "network.safetensors"), load_file(further / "network.safetensors")
     buffer = next(name for name in mean if name.endswith("running_mean"))
     assert mean[buffer].allclose((expected[buffer] + found[buffer]) / 2)

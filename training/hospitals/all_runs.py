@@ -49,7 +49,7 @@ def commands(packed: Path, runs: Path, name: str, options: list[str], *, means: 
     if means:
         found |= {
             further / NETWORK: ["train.py", packed, further, *left_out, "--start", run / NETWORK, *FURTHER, *options],
-            mean / NETWORK: ["average.py", run, further, mean],
+            mean / NETWORK: ["average.py", run, further, "--out", mean],
             mean / OUTPUTS: ["predict.py", packed, mean, *unseen],
         }
     return found

@@ -31,6 +31,7 @@ class Batch(NamedTuple):
         masks: The same shape, 0 or 1.
         labels: Index of the class.
         presence: 1 where a lesion is in view, else 0.
+        presence_weight: Weight of the presence loss.
         class_known: Whether the class of the lesion is in view.
     """
 
@@ -38,6 +39,7 @@ class Batch(NamedTuple):
     masks: Tensor
     labels: Tensor
     presence: Tensor
+    presence_weight: Tensor
     class_known: Tensor
 
 

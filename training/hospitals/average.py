@@ -1,15 +1,17 @@
-"""Write the mean of the weights of two runs as a third one (Wortsman et al., Model soups, ICML 2022).
+"""Write the mean of the weights of several runs as a run of its own (Wortsman et al., Model soups, ICML 2022).
 
-    python training/hospitals/average.py RUNS/loho-bus-bra RUNS/flat-bus-bra RUNS/mean-bus-bra
+    python training/hospitals/average.py RUNS/loho-bus-bra RUNS/further/loho-bus-bra --out RUNS/means/loho-bus-bra
 
-The second run must have started from the weights of the first: only then are the networks in one basin of the loss.
+Each run after the first must have started from the weights of the first: only then are the networks in one basin of the loss.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -18,20 +20,23 @@ State = dict[str, Tensor]
 NETWORK = "network.safetensors"
 
 
-def mean_of(first: State, second: State) -> State:
-    """Return the mean of two networks' weights; counters are those of the first."""
-    return {name: (value + second[name]) / 2 if value.is_floating_point() else value for name, value in first.items()}
+def mean_of(states: Sequence[State]) -> State:
+    """Return the mean of networks' weights; counters are those of the first."""
+    first = states[0]
+    return {
+        name: torch.stack([state[name] for state in states]).mean(dim=0) if value.is_floating_point() else value
+        for name, value in first.items()
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("first", type=Path)
-    parser.add_argument("second", type=Path)
-    parser.add_argument("out", type=Path, help="folder of the new run")
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new run")
     options = parser.parse_args()
-    with safe_open(options.first / NETWORK, framework="pt") as file:
+    with safe_open(options.runs[0] / NETWORK, framework="pt") as file:
         notes = file.metadata()
-    mean = mean_of(load_file(options.first / NETWORK), load_file(options.second / NETWORK))
+    mean = mean_of([load_file(run / NETWORK) for run in options.runs])
     options.out.mkdir(parents=True, exist_ok=True)
     save_file(mean, options.out / NETWORK, notes)
 

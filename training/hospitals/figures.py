@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,8 +93,8 @@ class Cases:
     classes: Numbers
     rules: Rules
 
-    def select(self, chosen: NDArray[np.bool_]) -> Cases:
-        """Return some of the cases."""
+    def select(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Cases:
+        """Return some of the cases, by a mask or by rows."""
         arrays = {name: value[chosen] for name, value in vars(self).items() if name != "rules"}
         return Cases(**arrays, rules=self.rules)
 
@@ -212,16 +212,27 @@ def interval(some: Cases, measure: Measure, seed: int = 0) -> tuple[float, float
     value = measure(some)
     if not np.isfinite(value):
         return value, value, value
+    low, high = np.nanquantile([measure(some.select(rows)) for rows in _draws(some, seed)], [0.025, 0.975])
+    return value, float(low), float(high)
+
+
+def difference(before: Cases, after: Cases, measure: Measure) -> str:
+    """Return the change of a measure on the same scans, with its 95 % bootstrap interval over groups."""
+    value = measure(after) - measure(before)
+    if not np.isfinite(value):
+        return "-"
+    draws = [measure(after.select(rows)) - measure(before.select(rows)) for rows in _draws(before)]
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    return f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def _draws(some: Cases, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of each bootstrap draw: as many groups as there are, each with all of its cases."""
     rng = np.random.default_rng(seed)
     groups, members = np.unique(some.group, return_inverse=True)
     rows = [np.flatnonzero(members == number) for number in range(len(groups))]
-    draws = []
     for _ in range(DRAWS):
-        drawn = np.concatenate([rows[number] for number in rng.integers(len(groups), size=len(groups))])
-        arrays = {name: array[drawn] for name, array in vars(some).items() if name != "rules"}
-        draws.append(measure(Cases(**arrays, rules=some.rules)))
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return value, float(low), float(high)
+        yield np.concatenate([rows[number] for number in rng.integers(len(groups), size=len(groups))])
 
 
 def table(by_name: dict[str, Cases], *, intervals: bool = False) -> str:

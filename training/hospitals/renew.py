@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from average import mean_of
 from choose_rules import SIZE, measured, read
-from figures import DRAWS, MEASURES, Cases, Measure, Rules, cases, table
+from figures import MEASURES, Cases, Rules, cases, difference, table
 from numpy.typing import NDArray
 from pack import HOSPITALS, Packed
 from predict import REFINEMENT, Outputs, load_network, outputs
@@ -67,27 +67,6 @@ def _matched(new: NDArray[np.floating[Any]], old: NDArray[np.floating[Any]]) -> 
     return scale, float(old.mean() - scale * new.mean())
 
 
-def difference(before: Cases, after: Cases, measure: Measure) -> str:
-    """Return the change of a measure with its 95 % bootstrap interval over the same groups."""
-    rng = np.random.default_rng(0)
-    groups, members = np.unique(before.group, return_inverse=True)
-    rows = [np.flatnonzero(members == number) for number in range(len(groups))]
-    draws = []
-    for _ in range(DRAWS):
-        drawn = np.concatenate([rows[number] for number in rng.integers(len(groups), size=len(groups))])
-        draws.append(measure(_drawn(after, drawn)) - measure(_drawn(before, drawn)))
-    value = measure(after) - measure(before)
-    if not np.isfinite(value):
-        return "-"
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
-
-
-def _drawn(some: Cases, rows: NDArray[np.int64]) -> Cases:
-    arrays = {name: array[rows] for name, array in vars(some).items() if name != "rules"}
-    return Cases(**arrays, rules=some.rules)
-
-
 def new_figures(old: str, columns: dict[str, Cases]) -> str:
     """Return the table of a card with new columns in place of those of the same name; the others stay."""
     lines = [line.strip().strip("|").split("|") for line in old.strip().splitlines()]
@@ -113,7 +92,7 @@ def main() -> None:
     assert isinstance(model.network, Network)
     network = model.network if options.run is None else load_network(options.run / "network.safetensors")
     if options.mean:
-        network.load_state_dict(mean_of(network.state_dict(), model.network.state_dict()))
+        network.load_state_dict(mean_of([network.state_dict(), model.network.state_dict()]))
     rows = np.setdiff1d(np.arange(len(packed)), choose(packed, None, FOLD, release=False))
     passes = (None if options.run is None else REFINEMENT, REFINEMENT)
     before, after = (

@@ -25,6 +25,7 @@ from augment import Batch, choose_part, marked, place, restyle
 from numpy.typing import NDArray
 from pack import CLASSES, HOSPITALS, Packed
 from safetensors.torch import load_file, save_file
+from sampling import NORMAL, presence_weights, sampling_weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transplant import LESIONS, Scan, with_lesion, with_tissue
@@ -35,7 +36,6 @@ from bcdseg.networks.network import Network
 from bcdseg.training.losses import DiceCrossEntropy
 
 ENCODER, DECODER = "tu-tf_efficientnet_lite0", (128, 64, 48, 32, 16)
-NORMAL = CLASSES.index("normal")
 SAVE_EVERY = 50  # steps
 
 
@@ -58,6 +58,8 @@ class Recipe:
         transplants: Fraction of the scans that get a lesion or normal tissue of another scan.
         constant: Whether the learning rate stays at its highest instead of falling, so that the average covers more of the loss's
             flat region (Cha et al., SWAD, NeurIPS 2021).
+        balanced: Whether presence is learned within hospitals alone: a hospital without normal scans teaches none, and at each
+            other hospital scans with and without a lesion weigh alike, so that the hospital says nothing about presence.
     """
 
     stages: tuple[tuple[int, int], ...] = ((128, 1100), (192, 700))
@@ -73,6 +75,7 @@ class Recipe:
     shares: tuple[float, ...] = ()
     transplants: float = 0.0
     constant: bool = False
+    balanced: bool = False
 
     @property
     def steps(self) -> int:
@@ -114,39 +117,15 @@ class MixStyle(nn.Module):
         return (features - mean) / std * mixed_std + mixed_mean
 
 
-def sampling_weights(packed: Packed, chosen: NDArray[np.int64], shares: tuple[float, ...] = ()) -> NDArray[np.float64]:
-    """Return the probability of each scan.
-
-    Hospitals, classes within a hospital and groups within a class each have a probability by the root of their size.
-    ``shares`` are the probabilities of the hospitals instead.
-    """
-    levels = (packed.hospitals, packed.labels, packed.groups)
-    weights = np.ones(len(chosen))
-    path = np.zeros(len(chosen), np.int64)
-    for level in levels:
-        inner = path * (int(level.max()) + 1) + level[chosen]
-        _, parent, sizes = np.unique(path, return_inverse=True, return_counts=True)
-        _, child, counts = np.unique(inner, return_inverse=True, return_counts=True)
-        first = np.unique(inner, return_index=True)[1]
-        root = np.sqrt(counts)
-        totals = np.bincount(parent[first], weights=root, minlength=len(sizes))
-        weights *= root[child] / totals[parent]
-        path = child
-    counts = np.bincount(path)
-    weights /= counts[path]
-    if shares:
-        hospital = packed.hospitals[chosen]
-        weights *= np.array(shares)[hospital] / np.bincount(hospital, weights, len(shares))[hospital]
-    total: NDArray[np.float64] = weights / weights.sum()
-    return total
-
-
 class Source:
     """Batches of augmented scans; the batch of a step depends on seed and step alone."""
 
     def __init__(self, packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, device: torch.device) -> None:
         self.packed, self.chosen, self.recipe, self.device = packed, chosen, recipe, device
         self.weights = sampling_weights(packed, chosen, recipe.shares)
+        self.presence = np.ones((len(HOSPITALS), 2))
+        if recipe.balanced:
+            self.presence = presence_weights(packed, chosen, self.weights)
         normal = packed.labels[chosen] == NORMAL
         self.normals, self.lesions = chosen[normal], chosen[~normal]
 
@@ -166,7 +145,10 @@ class Source:
         placed, masks = place(scans, lesions, torch.tensor(parts, device=self.device).float(), self.recipe.size(step), generator)
         labels = torch.from_numpy(self.packed.labels[rows]).to(self.device)
         area = masks.flatten(1).mean(dim=1)
-        return Batch(restyle(placed, generator), masks, labels, (area > 0).float(), (area > 0.001) & (labels != NORMAL))
+        presence = (area > 0).float()
+        weights = torch.from_numpy(self.presence[self.packed.hospitals[rows]]).to(presence)
+        presence_weight = weights.gather(1, presence.long()[:, None])[:, 0]
+        return Batch(restyle(placed, generator), masks, labels, presence, presence_weight, (area > 0.001) & (labels != NORMAL))
 
     def _transplanted(self, row: int, rng: np.random.Generator) -> Scan:
         """Return a scan, some of the time with a lesion or normal tissue of another scan.
@@ -212,15 +194,15 @@ def losses(network: Network, batch: Batch, recipe: Recipe, mask_term: nn.Module)
     per_scan = F.cross_entropy(decisions.lesion_classes, lesion_class, reduction="none", label_smoothing=0.05)
     return {
         "mask": mask_term(mask, batch.masks).mean(),
-        "evidence": recipe.presence_weight * presence_loss(decisions.evidence, batch.presence),
-        "context": recipe.presence_weight * presence_loss(decisions.context, batch.presence),
+        "evidence": recipe.presence_weight * presence_loss(decisions.evidence, batch),
+        "context": recipe.presence_weight * presence_loss(decisions.context, batch),
         "class": recipe.class_weight * (per_scan * known).sum() / known.sum().clamp(min=1),
     }
 
 
-def presence_loss(logits: Tensor, presence: Tensor) -> Tensor:
+def presence_loss(logits: Tensor, batch: Batch) -> Tensor:
     """Return the cross entropy with a little smoothing, since some normal scans contain a lesion that nobody outlined."""
-    return F.binary_cross_entropy_with_logits(logits[:, 0], presence * 0.94 + 0.03)
+    return F.binary_cross_entropy_with_logits(logits[:, 0], batch.presence * 0.94 + 0.03, batch.presence_weight)
 
 
 def new_network(encoder: str, start: str) -> Network:
@@ -337,6 +319,7 @@ def main() -> None:
     )
     parser.add_argument("--average", type=float, default=Recipe.average, help="decay of the moving average of the weights")
     parser.add_argument("--constant", action="store_true", help="the learning rate doesn't fall")
+    parser.add_argument("--balanced", action="store_true", help="presence is learned within hospitals alone")
     parser.add_argument("--shares", type=float, nargs=len(HOSPITALS), help=f"fractions of the scans from {', '.join(HOSPITALS)}")
     parser.add_argument(
         "--transplants", type=float, default=0.0, help="fraction of the scans that get a lesion or tissue of another"
@@ -357,6 +340,7 @@ def main() -> None:
         average=options.average,
         transplants=options.transplants,
         constant=options.constant,
+        balanced=options.balanced,
     )
     packed = Packed.load(options.packed)
     chosen = choose(packed, options.leave_out, options.fold, options.release)

@@ -1,0 +1,51 @@
+"""Compare two runs on the scans that both have left out: the change of each measure, by hospital, with intervals over patients.
+
+    python training/hospitals/differences.py PACKED.npz RUNS/loho-bus-uclm RUNS/means/loho-bus-uclm
+
+Both runs contain the outputs of ``predict.py``. Every outline counts as a finding, and no rule is fitted, so that the networks
+alone differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from choose_rules import MASK_THRESHOLD, SIZE
+from figures import Cases, Rules, by_hospital, cases, difference, lesion_dice, malignant_auc, missed, presence_auc
+from pack import Packed
+from predict import Outputs, file_of
+
+MEASURES = {"Dice": lesion_dice, "missed": missed, "presence AUC": presence_auc, "malignant/benign AUC": malignant_auc}
+RULES = Rules(mask_threshold=MASK_THRESHOLD, presence_threshold=0.0)
+
+
+def results(packed: Packed, run: Path, size: int, one_pass: bool) -> Cases:
+    """Return the results of a run."""
+    found = Outputs.load(file_of(run, size, mirrored=False, one_pass=one_pass))
+    return cases(packed, found.rows, found.decisions.astype(np.float64), found.masks, RULES)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("packed", type=Path)
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path, nargs="+")
+    parser.add_argument("--size", type=int, default=SIZE)
+    parser.add_argument("--one-pass", action="store_true", help="without refining the main outline")
+    options = parser.parse_args()
+    packed = Packed.load(options.packed)
+    before, *others = (
+        by_hospital(results(packed, run, options.size, options.one_pass)) for run in (options.before, *options.after)
+    )
+    print("| hospital | measure | before | " + " | ".join(str(run) for run in options.after) + " |")
+    print("|---" * (3 + len(others)) + "|")
+    for hospital, old in before.items():
+        for name, measure in MEASURES.items():
+            changes = (f"{measure(new[hospital]):.3f}, {difference(old, new[hospital], measure)}" for new in others)
+            print(f"| {hospital} | {name} | {measure(old):.3f} | " + " | ".join(changes) + " |")
+
+
+if __name__ == "__main__":
+    main()
