@@ -17,8 +17,8 @@ demo: $(VENV)/demo.done ## outline and classify the sample scans
 test: $(VENV)/dev.done ## run all tests but the slow ones
 	$(PYTEST) -m "not slow"
 
-test-all: $(VENV)/dev.done ## run all tests, and measure which lines they run
-	$(PYTEST) --cov --cov-report term:skip-covered
+test-all: $(VENV)/dev.done ## run all tests; print the slowest, and which lines none runs
+	$(PYTEST) --cov --cov-report term:skip-covered --durations 30 --durations-min 5
 
 gpu: $(VENV)/dev.done ## on a machine with a CUDA device: run the tests that need one, and print one table of speeds
 	$(BIN)/python -m pytest -m gpu -q
