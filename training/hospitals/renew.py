@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pack import HOSPITALS, Packed
 from predict import REFINEMENT, Outputs, load_network, outputs
 from release import FOLD, TEXT, calibrated
-from selective import summary
+from selective import confidence_threshold, summary
 from train import choose
 
 import bcdseg
@@ -117,16 +117,17 @@ def main() -> None:
         network, content = calibrated(network, new), from_toml(TEXT.read_text(encoding="utf-8"))
         columns = {f"{hospital}{COLUMNS}": found[f"{hospital}, new"] for hospital in HOSPITALS}
         notes: dict[str, Any] = {}
+        rules = replace(model.rules, refinement=REFINEMENT)
         if options.left_out:
             sets = read(packed, options.left_out)
             left_out = {one.name for one in sets if one.left_out}
             unseen = {name: some for name, some in measured(packed, sets).items() if name in left_out}
             columns |= unseen
+            rules = replace(rules, min_confidence=round(confidence_threshold(unseen), 3))
             notes["risk and coverage"] = f"{content['risk and coverage']}\n\n{summary(unseen)}"
         figures = new_figures(str(model.training["figures"]), columns)
         updated = {"method": content["method"], "measured on": content["measured on"], "figures": figures}
         training = {**model.training, **updated, **notes}
-        rules = replace(model.rules, refinement=REFINEMENT)
         Model(network, model.preprocessing, rules, training=training, name=NAME).save(options.out, half=True, overwrite=True)
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pack import Packed
 
 COVERAGES = (1.0, 0.9, 0.8, 0.6, 0.4)
+FLAGGED_FROM = 0.8  # coverage without the predictions of low confidence
 
 
 def certain(some: Cases, coverage: float) -> Cases:
@@ -31,6 +32,11 @@ def certain(some: Cases, coverage: float) -> Cases:
 
 def _by_certainty(some: Cases) -> NDArray[np.int64]:
     return np.argsort(-some.classes.max(axis=1), kind="stable")
+
+
+def confidence_threshold(every: dict[str, Cases]) -> float:
+    """Return the confidence below which a fifth of the scans are, as the mean over sets."""
+    return float(np.mean([np.quantile(some.classes.max(axis=1), 1 - FLAGGED_FROM) for some in every.values()]))
 
 
 def error_rate(some: Cases) -> float:
@@ -89,6 +95,8 @@ def main() -> None:
     packed = Packed.load(options.packed)
     every = measured(packed, read(packed, options.runs))
     print(summary(every))
+    left_out = {name: some for name, some in every.items() if name.endswith("left out")}
+    print(f"\nconfidence threshold: {confidence_threshold(left_out or every):.3f}")
     for name, some in every.items():
         print(f"\n{name}: AURC {_cell(some, aurc)}\n\n{table(some)}")
 
