@@ -79,6 +79,22 @@ def test_busi_taken_as_class_folders_has_no_masks_among_its_images(tmp_path: Pat
     assert not any(sample.masks for sample in data)
 
 
+@pytest.mark.parametrize("name", ["{}_seg", "{}-mask", "{}_Segmentation", "{} GT", "mask_{}", "{}_mask1", "{}mask"])
+def test_masks_next_to_their_images_are_never_scans(tmp_path: Path, name: str) -> None:
+    for number, label in enumerate(("benign", "benign", "malignant")):
+        pixels, mask = scan(number, label)
+        save(tmp_path / label / f"{number}.png", pixels)
+        save(tmp_path / label / f"{name.format(number)}.png", mask)
+    data = open_dataset(tmp_path)
+    assert [(one.image.name, one.label, len(one.masks)) for one in data] == [
+        ("0.png", "benign", 1),
+        ("1.png", "benign", 1),
+        ("2.png", "malignant", 1),
+    ]
+    np.testing.assert_array_equal(data.read(data[2])[1], scan(2, "malignant")[1])
+    assert len(open_dataset(tmp_path, "class_folders")) == 3
+
+
 def test_class_folders_below_parts(tmp_path: Path) -> None:
     images(tmp_path, "train/benign/a.png", "valid/benign/b.png", "test/malignant/c.png")
     data = open_dataset(tmp_path)

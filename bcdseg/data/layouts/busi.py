@@ -1,9 +1,13 @@
-"""The layout of BUSI, as released (``benign/benign (1).png``, ``benign (1)_mask.png``, ``_mask_1.png``) or in a single folder."""
+"""The layout of BUSI, as released (``benign/benign (1).png``, ``benign (1)_mask.png``, ``_mask_1.png``) or in a single folder.
+
+Files such as ``1_seg.png`` and ``mask_1.png`` next to ``1.png`` are masks too.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Collection
 
 from bcdseg.data.layouts.folder_names import labels_and_groups
 from bcdseg.data.layouts.listing import FolderListing, Listing, name_labels, split_path, stem_of, take_part
@@ -12,13 +16,30 @@ from bcdseg.messages import name_some, warn_caller
 from bcdseg.types import Sample
 
 MASK = re.compile(r"^(?P<image>.+)_mask(_\d+)?$", re.IGNORECASE)
+WORD = r"(?:mask|seg|segmentation|gt|ground[ _-]?truth)"
+OTHER_MASK = re.compile(rf"^(?P<folders>(?:.+/)?)(?:{WORD}[ _-])?(?P<name>[^/]+?)(?:[ _-]?{WORD}[ _-]?\d*)?$", re.IGNORECASE)
 
 
 def recognise(listing: Listing) -> bool:
-    """Return whether some image has a mask next to it, with the image's name and ``_mask``."""
+    """Return whether some image has a mask next to it, with the image's name and ``_mask`` or a similar word."""
     stems = {stem_of(path) for path in listing.images}
-    named = (match["image"] for match in map(MASK.match, stems) if match)
-    return any(stem in stems and not MASK.match(stem) for stem in named)
+    named = (image_of_mask(stem, stems) for stem in stems)
+    return any(stem in stems and not MASK.match(stem) for stem in named if stem is not None)
+
+
+def image_of_mask(stem: str, stems: Collection[str]) -> str | None:
+    """Return the image that a file is the mask of, by its name; None for other files.
+
+    Args:
+        stem: Path of the file without its suffix.
+        stems: Paths of all images and masks without their suffixes. A name other than that of BUSI's masks is one of a mask only
+            if its image is among them.
+    """
+    if match := MASK.match(stem):
+        return match["image"]
+    match = OTHER_MASK.match(stem)
+    image = match["folders"] + match["name"] if match else stem
+    return image if image != stem and image in stems else None
 
 
 def read(listing: Listing) -> FolderListing:
@@ -52,10 +73,11 @@ def masks_of_images(listing: Listing) -> dict[str, list[str]]:
 def _pair(listing: Listing) -> tuple[list[str], dict[str, list[str]]]:
     """Return the images, and the masks by the path of their image without its suffix."""
     images, masks = [], defaultdict(list)
+    stems = {stem_of(path) for path in listing.images}
     for path in listing.images:
-        match = MASK.match(stem_of(path))
-        if match:
-            masks[match["image"]].append(path)
-        else:
+        image = image_of_mask(stem_of(path), stems)
+        if image is None:
             images.append(path)
+        else:
+            masks[image].append(path)
     return images, dict(masks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bcdseg.data.layouts.busi import MASK
+from bcdseg.data.layouts.busi import image_of_mask
 from bcdseg.data.layouts.folder_names import class_positions, labels_and_groups
 from bcdseg.data.layouts.listing import MOST_CLASSES, FolderListing, Listing, split_path, stem_of, take_part
 from bcdseg.data.layouts.shared_stems import equal_folders
@@ -26,7 +26,7 @@ def read(listing: Listing) -> FolderListing:
     """Read samples with labels and groups from the folders; masks next to their images, as in BUSI, are left out."""
     found = FolderListing()
     stems = {stem_of(path) for path in listing.images}
-    images = [path for path in listing.images if not ((mask := MASK.match(stem_of(path))) and mask["image"] in stems)]
+    images = [path for path in listing.images if image_of_mask(stem_of(path), stems) not in stems]
     taken = [take_part(split_path(path)[0]) for path in images]
     labels, groups = labels_and_groups(listing.root, [folders for _, folders in taken], any_number=True)
     for path, (part, _), label, group in zip(images, taken, labels, groups, strict=True):
