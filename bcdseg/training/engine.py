@@ -82,7 +82,7 @@ def train_model(
         folder = existing or _new_folder(plan, out, start)
         last = None if existing is None else _last_checkpoint(existing, plan)
         history: History = [] if last is None else folders.with_seconds(last["history"], folder)
-        if is_finished(history, plan.config):
+        if is_finished(history, plan.config) or (folder / MODEL).exists():  # a callback may have stopped it
             plan.report(f"The run in {folder} is finished.")
         else:
             train_to_the_end = _prepared(plan, folder, epochs_done=len(history), is_new=existing is None)

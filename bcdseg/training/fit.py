@@ -152,7 +152,8 @@ class MapDataset(Protocol):
     - ``image``: H x W, or H x W x 3 or 3 x H x W, uint8, uint16 or floats from 0 to 1: an array, a tensor or a PIL image; or the
       path of a file.
     - ``mask``: an array or tensor of the image's height and width, above 0 is lesion; or the path of a file.
-    - ``label``: the name of a class, or its index among the data set's ``classes``, or else among the model's.
+    - ``label``: the name of a class, or its index among the ``classes`` of the data set (or of the one that it is a subset of), or
+      else among the model's.
     - ``group``: the patient, a text or a number. A group may not be in both parts.
     """
 
@@ -182,10 +183,21 @@ def as_dataset(part: Dataset | MapDataset, name: str, model_classes: Sequence[st
             f"{name}={part!r}: give a data set of bcdseg.open_dataset, or any data set with __len__ and __getitem__ whose items "
             f"are {', '.join(FIELDS)}."
         )
-    classes = tuple(getattr(part, "classes", ())) or tuple(model_classes)
+    classes = _classes_of(part, name) or tuple(model_classes)
     if not len(part):
         raise DatasetError(f"{name}: {type(part).__name__} has no items.")
     return open_dataset(_Rows(part, name, classes), name=f"{type(part).__name__} ({name})")
+
+
+def _classes_of(part: Any, name: str) -> tuple[str, ...]:
+    """Return the classes that the labels of a data set number: its own, or those of the data sets that it was made of."""
+    if own := tuple(getattr(part, "classes", None) or ()):
+        return own
+    below = getattr(part, "datasets", None) or [one for one in (getattr(part, "dataset", None),) if one is not None]
+    found = {_classes_of(one, name) for one in below} - {()}
+    if len(found) > 1:
+        raise DatasetError(f"{name}: its data sets have different classes: {found}. Give labels as names, not as numbers.")
+    return next(iter(found), ())
 
 
 @dataclass(frozen=True)

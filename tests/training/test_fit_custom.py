@@ -12,12 +12,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from made import scan
+from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import bcdseg
 from bcdseg import Model, Output, errors
+from bcdseg.training.fit import as_dataset
 
 pytestmark = pytest.mark.usefixtures("own_names")
 
@@ -160,6 +162,27 @@ def test_a_task_of_ones_own_changes_loss_optimiser_and_metrics(tmp_path: Path) -
     assert run.model.training["method"]["own task"].endswith("Mine")
 
 
+def test_a_callback_may_stop_the_run_which_is_finished_then(tmp_path: Path) -> None:
+    def train(resume: bool) -> bcdseg.Run:
+        stop = EarlyStopping("joint", mode="max", patience=1, min_delta=10)
+        options = {**QUICK, "epochs": 4}
+        return bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", callbacks=stop, resume=resume, **options)
+
+    run = train(resume=False)
+    assert len(run.history) == 2
+    assert train(resume=True).history == run.history
+
+
+@pytest.mark.parametrize("score", [None, float("nan")])
+def test_a_score_that_is_no_number_selects_no_epoch(tmp_path: Path, score: float | None) -> None:
+    class NoScore(bcdseg.SegmentationClassificationTask):
+        def configure_metrics(self) -> dict[str, Any]:
+            return {**super().configure_metrics(), "joint": lambda _: score}
+
+    with pytest.raises(errors.OptionError, match=rf"NoScore.configure_metrics: the metric 'joint' returned {score} in epoch 1"):
+        bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", task=NoScore, **QUICK)
+
+
 def test_a_task_without_the_metric_that_selects_the_epoch_is_refused(tmp_path: Path) -> None:
     class Mine(bcdseg.SegmentationClassificationTask):
         def configure_metrics(self) -> Any:
@@ -252,6 +275,28 @@ def test_objects_other_than_data_sets_are_refused() -> None:
             bcdseg.fit(_model(), part, VAL)  # type: ignore[arg-type]
     with pytest.raises(errors.DatasetError, match="train: list has no items"):
         bcdseg.fit(_model(), [], VAL)
+
+
+class Numbered(Arrays):
+    """Data set whose labels number classes in an order of their own."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        super().__init__(range(4))
+        self.classes = tuple(classes)
+
+    def __getitem__(self, index: int) -> Any:
+        item = super().__getitem__(index)
+        return {**item, "label": self.classes.index(item["label"])}
+
+
+def test_labels_of_a_subset_number_the_classes_of_its_data_set() -> None:
+    subset, joined = torch.utils.data.Subset, torch.utils.data.ConcatDataset
+    one, other = Numbered(("benign", "malignant", "normal")), Numbered(CLASSES)
+    labels = [label for _, label in one.scans]
+    assert [sample.label for sample in as_dataset(subset(one, [0, 1, 2]), "train", CLASSES)] == labels[:3]
+    assert [sample.label for sample in as_dataset(joined([subset(one, [3, 4]), one]), "train", CLASSES)] == [*labels[3:5], *labels]
+    with pytest.raises(errors.DatasetError, match=r"train: its data sets have different classes.*Give labels as names"):
+        as_dataset(joined([one, other]), "train", CLASSES)
 
 
 def test_parts_that_share_a_group_are_refused(tmp_path: Path) -> None:

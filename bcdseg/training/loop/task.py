@@ -108,7 +108,8 @@ class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
     def configure_metrics(self) -> Mapping[str, Callable[[Sequence[ScanMetrics]], float | None]]:
         """Return the metrics of a validation pass: functions of the results of all scans, by the name of their column.
 
-        A metric that returns None is undefined and left out. ``joint`` selects the epoch, and higher is better.
+        A metric that returns None is undefined and left out. ``joint`` selects the epoch: it is always a number, and higher is
+        better.
         """
         return VALIDATION_METRICS
 
@@ -172,6 +173,11 @@ class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
         losses.pop("loss")  # learned task weights may make it negative, and mixing makes it incomparable with training's
         self._row |= {f"val_{name}": value for name, value in losses.items()}
         values = {name: metric(self.validation) for name, metric in self.metrics.items()}
+        if (score := values[JOINT]) is None or not math.isfinite(score):
+            raise OptionError(
+                f"{type(self).__name__}.configure_metrics: the metric {JOINT!r} returned {score} in epoch {self.epoch + 1}: "
+                "it selects the epoch, so it has to return a number for all results."
+            )
         self._row |= {name: float(value) for name, value in values.items() if value is not None}
         self._row["lr"] = self.trainer.optimizers[0].param_groups[-1]["lr"]
         now = time.monotonic()  # an epoch's seconds include the writing at the end of the one before

@@ -82,7 +82,7 @@ class CheckpointCallback(Checkpoint):  # type: ignore[misc]
         if best_epoch(task.history) == len(task.history):
             trainer.save_checkpoint(self.folder / BEST)
         trainer.save_checkpoint(self.folder / LAST)
-        trainer.should_stop = is_finished(task.history, task.config)
+        trainer.should_stop = trainer.should_stop or is_finished(task.history, task.config)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, task: SegmentationClassificationTask, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Add the network's configuration and preprocessing that the weights belong to."""
