@@ -41,7 +41,10 @@ Epochs = Annotated[int | None, in_training(min=1, metavar="N", help="Number of e
 BatchSize = Annotated[int | None, in_training(min=1, metavar="N", help="Scans per step.  [default: the recipe's]")]
 LearningRate = Annotated[float | None, in_training("--lr", metavar="RATE", help="Highest learning rate.  [default: the recipe's]")]
 Seed = Annotated[int | None, in_training(min=0, metavar="N", help="Seed of the training and of new weights.  [default: 0]")]
-ConfigFile = Annotated[Path | None, in_training(metavar="FILE", help="Options of training, a TOML or YAML file.")]
+ConfigFile = Annotated[
+    Path | None,
+    in_training(metavar="FILE", help="Options of training and of the model, a TOML or YAML file; or the folder of a run."),
+]
 Settings = Annotated[
     list[str] | None, in_training("--set", metavar="KEY=VALUE", help="Any other option of training; may be repeated.")
 ]
@@ -86,15 +89,19 @@ def train_command(
     data are divided by patients and duplicates: 70 % for training, 10 % for the choice of the epoch, and 20 % for testing, which
     the run doesn't read. All options of training: bcdseg recipes default, or the documentation of FitConfig.
 
+    A file of --config may contain all options of training, and recipe, model, encoder, decoder, head, size, weights and teacher.
+    Options of the command line override it.
+
     Examples:
         bcdseg train Dataset_BUSI_with_GT
         bcdseg train DATA --recipe resnet50-3class+mask --epochs 20
         bcdseg train DATA --model busi-lite --lr 1e-4 -o fine-tuned
         bcdseg train --resume runs/resnet50-1
+        bcdseg train OTHER-DATA --config runs/resnet50-1
         bcdseg train DATA --devices 4 --num-nodes 2 --strategy ddp
     """
     from bcdseg.errors import OptionError
-    from bcdseg.training.command import Command, resume_run, start_run
+    from bcdseg.training.command import Command, overridden, read_options, resume_run, start_run
 
     hardware = {"device": device, "devices": devices, "nodes": num_nodes, "strategy": strategy}
     settings = _settings(set or [], {"epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, **hardware})
@@ -118,8 +125,9 @@ def train_command(
         return
     if data is None:
         raise OptionError("DATA is missing: give a folder or a table, or --resume FOLDER.")
-    command = Command(data=str(data), **given)
-    _train(lambda: start_run(command, command.config(config, settings), out))
+    of_model, of_training = ({}, {}) if config is None else read_options(config)
+    command = Command(data=str(data), **overridden(of_model, given))
+    _train(lambda: start_run(command, command.config(of_training, settings), out))
 
 
 def _settings(texts: list[str], options: dict[str, Any]) -> list[str]:

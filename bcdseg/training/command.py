@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,10 @@ VAL_FRACTION = 0.125  # of the training part, as in FRACTIONS
 DEFAULT = "default"
 NOTHING = "none"
 PLACES = {"data", "recipe", "model", "weights", "teacher"}
+STARTS = ("recipe", "model", "encoder")
+NEW_MODEL = ("decoder", "head", "weights", "size")
+MODEL_OPTIONS = (*STARTS, *NEW_MODEL, "teacher")
+"""Options of the model that a configuration file may contain besides those of training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +68,10 @@ class Command:
     teacher: str | None = None
 
     def __post_init__(self) -> None:
-        given = [name for name in ("recipe", "model", "encoder") if getattr(self, name) is not None]
+        given = [name for name in STARTS if getattr(self, name) is not None]
         if len(given) > 1:
             raise OptionError(f"Give one of {', '.join(f'--{name}' for name in given)}: each specifies the initial model.")
-        new = [f"--{name}" for name in ("decoder", "head", "weights", "size") if getattr(self, name) is not None]
+        new = [f"--{name}" for name in NEW_MODEL if getattr(self, name) is not None]
         if self.model is not None and new:
             raise OptionError(f"{', '.join(new)}: for a new model; --model has its own.")
 
@@ -79,11 +83,10 @@ class Command:
         chosen = recipe(self.recipe or DEFAULT)
         return chosen.from_scratch() if self.weights == NOTHING else chosen
 
-    def config(self, file: Path | None, settings: Sequence[str]) -> FitConfig:
+    def config(self, file: Mapping[str, Any], settings: Sequence[str]) -> FitConfig:
         """Return the recipe's options, overridden by those of a file, then by ``key=value`` settings."""
         chosen = self.chosen_recipe
-        base = FitConfig() if chosen is None else chosen.config()
-        return from_settings(settings, base if file is None else from_values(read_values(file), base))
+        return from_settings(settings, from_values(file, FitConfig() if chosen is None else chosen.config()))
 
     def parts(self) -> Split:
         """Return the training, validation and test parts of the data set."""
@@ -100,7 +103,7 @@ class Command:
         """Return the model that training starts from; the seed determines the random weights of a new model."""
         if self.model is not None:
             return load(self.model)
-        given = {name: getattr(self, name) for name in ("decoder", "head", "weights", "size")}
+        given = {name: getattr(self, name) for name in NEW_MODEL}
         new: dict[str, Any] = {name: None if value == NOTHING else value for name, value in given.items() if value is not None}
         names = [] if self.head == NOTHING else classes
         chosen = self.chosen_recipe
@@ -108,6 +111,42 @@ class Command:
             return chosen.model(names, seed=seed, **new)
         assert self.encoder is not None
         return create(self.encoder, classes=names, seed=seed, **new)
+
+
+def read_options(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of the model and those of training in a configuration file, or of a run by its folder.
+
+    Raises:
+        OptionError: The file can't be read, is a recipe, or has an option that doesn't exist or isn't valid; or the folder contains
+            no run.
+    """
+    try:
+        if path.is_dir():
+            if not (path / COMMAND).is_file():
+                raise OptionError(
+                    f"contains no run that bcdseg train started ({COMMAND} is missing). Give a file, such as {CONFIG} of a run of "
+                    "bcdseg.fit, and the model with --encoder, --size and others."
+                )
+            command = read_values(path / COMMAND)
+            values = {name: value for name, value in command.items() if name in MODEL_OPTIONS} | read_values(path / CONFIG)
+        else:
+            values = read_values(path)
+        if isinstance(values.get("model"), dict) or "fit" in values:
+            raise OptionError("is a recipe, with the sections 'model' and 'fit': give it with --recipe.")
+        model = {name: values.pop(name) for name in MODEL_OPTIONS if name in values}
+        for name, value in model.items():
+            if type(value) is not (int if name == "size" else str):
+                raise OptionError(f"{name}={value!r}: give {'a whole number' if name == 'size' else 'a text'}.")
+        from_values(values)
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from error
+    return model, values
+
+
+def overridden(file: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file's options of the model, overridden by those of the command line: another initial model replaces the file's."""
+    replaced = {*(STARTS if given.keys() & STARTS else ()), *(NEW_MODEL if "model" in given else ())}
+    return {**{name: value for name, value in file.items() if name not in replaced}, **given}
 
 
 def start_run(command: Command, config: FitConfig, out: Path | None) -> Run:

@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 import bcdseg
 from bcdseg import errors
 from bcdseg.cli import app
-from bcdseg.training.command import Command
-from bcdseg.training.config import read_config
+from bcdseg.training.command import Command, overridden, read_options
+from bcdseg.training.config import read_config, read_values
 
 QUICK = ("--set", "epochs=1", "--set", "batch_size=8", "--set", "workers=0", "--set", "pictures=no", "--set", "augment=none")
 
@@ -34,15 +34,17 @@ def _run(*arguments: object) -> Result:
 
 
 def test_a_new_model_is_trained_and_the_run_resumes_from_its_folder_alone(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "options.yaml").write_text("lr: 1e-4\nepochs: 7\n")
+    (tmp_path / "options.yaml").write_text("lr: 1e-4\nepochs: 7\nencoder: plain_cnn\nsize: 64\n")
     out = tmp_path / "run"
-    new = ("--encoder", "plain_cnn", "--size", 32)
-    done = _run(data, *new, "--config", tmp_path / "options.yaml", "--out", out, *QUICK, "--device", "cpu")
+    done = _run(data, "--size", 32, "--config", tmp_path / "options.yaml", "--out", out, *QUICK, "--device", "cpu")
     assert done.exit_code == 0, done.output
     assert "Best epoch 1 of 1, by its validation scans: Dice of lesions" in done.stdout
     assert f"--model {out / 'model'}" in done.stdout
     config = read_config(out / "config.toml")
     assert (config.lr, config.epochs, config.device) == (1e-4, 1, "cpu"), "the file's, and over it the command line's"
+    model = bcdseg.load(str(out / "model"))
+    assert (model.network.config.encoder, model.preprocessing.size) == ("plain_cnn", (32, 32))
+    assert read_options(out) == ({"encoder": "plain_cnn", "size": 32}, read_values(out / "config.toml"))
     again = _run("--resume", out)
     assert again.exit_code == 0, again.output
     assert "is finished" in again.stderr
@@ -127,6 +129,40 @@ def test_options_of_a_new_model_apply_to_a_recipe_too() -> None:
     assert model.preprocessing.size == (64, 64)
     assert model.network.config.head == "global"
     assert Command(data="data", recipe="cnn-3class", size=64, head="none", decoder="unet").start(("benign",)).classes == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "result"),
+    [
+        ({}, {"recipe": "cnn-3class", "size": 64, "teacher": "t"}),
+        ({"size": 32}, {"recipe": "cnn-3class", "size": 32, "teacher": "t"}),
+        ({"encoder": "resnet18"}, {"encoder": "resnet18", "size": 64, "teacher": "t"}),
+        ({"model": "busi-lite"}, {"model": "busi-lite", "teacher": "t"}),
+    ],
+)
+def test_the_command_line_overrides_the_model_of_a_file(
+    tmp_path: Path, given: dict[str, object], result: dict[str, object]
+) -> None:
+    (tmp_path / "mine.toml").write_text('recipe = "cnn-3class"\nsize = 64\nteacher = "t"\nepochs = 3\n')
+    model, training = read_options(tmp_path / "mine.toml")
+    assert training == {"epochs": 3}
+    assert overridden(model, given) == result
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('encoder = "plain_cnn"\nepoch = 1\n', r"mine\.toml: 'epoch': .*Did you mean 'epochs'"),
+        ('size = "64"\n', r"mine\.toml: size='64': give a whole number"),
+        ('[model]\nencoder = "plain_cnn"\n', r"mine\.toml: is a recipe.*--recipe"),
+    ],
+)
+def test_a_file_of_other_options_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "mine.toml").write_text(content)
+    with pytest.raises(errors.OptionError, match=message):
+        raise _run("data", "--config", tmp_path / "mine.toml").exception or AssertionError
+    with pytest.raises(errors.OptionError, match=r"command\.toml is missing"):
+        raise _run("data", "--config", tmp_path).exception or AssertionError
 
 
 def test_prescribed_test_scans_are_never_trained_on(data: Path, tmp_path: Path) -> None:
