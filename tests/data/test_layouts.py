@@ -406,7 +406,7 @@ def test_every_wrong_row_of_a_table_is_listed(tmp_path: Path) -> None:
         ("a.png", "gone.png", "", ""),
         ("gone.png", "", "", ""),
         ("a.png", "", "holdout", "wide"),
-        ("", "", "", ""),
+        ("", "", "train", ""),
         ("a.png", "", "", "0.1"),
         ("a.png", "", "", "0.1"),
     )
@@ -424,6 +424,21 @@ def test_every_wrong_row_of_a_table_is_listed(tmp_path: Path) -> None:
     ):
         assert part in problems
     assert open_dataset(path, on_problem="skip").ids == ("a.png",)
+
+
+def test_rows_of_empty_cells_are_ignored(tmp_path: Path) -> None:
+    images(tmp_path, "a.png", "b.png")
+    path = table(tmp_path / "t.csv", ("image", "label"), ("a.png", "benign"), ("", " "), ("b.png", "malignant"), ("", ""))
+    assert [(one.id, one.label) for one in open_dataset(path)] == [("a.png", "benign"), ("b.png", "malignant")]
+    table(path, ("image", "label"), ("", ""), ("gone.png", "benign"))
+    with pytest.raises(DatasetError, match=r"row 3: .*gone\.png: no such file"):
+        open_dataset(path)
+
+
+def test_an_image_is_not_its_own_mask(tmp_path: Path) -> None:
+    images(tmp_path, "a.png")
+    with pytest.raises(DatasetError, match=r"row 2: .*a\.png: is the image, not its mask"):
+        open_dataset(table(tmp_path / "t.csv", ("image", "mask"), ("a.png", "a.png")))
 
 
 def test_a_table_without_images_names_its_columns(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def read_samples(table: Table, listing: Listing) -> FolderListing:
     files, found = FileIndex(listing), FolderListing()
     rows_of: dict[str, int] = {}
     for number, (row, own) in enumerate(zip(table.rows, facts, strict=True), start=table.first_row):
+        if not any(map(cell_text, row.values())):  # as spreadsheets write below their last row
+            continue
         sample, problems = _sample(_Cells(row, columns, unknown), own, number, files)
         if not problems and rows_of.setdefault(sample.id, number) != number:
             problems = [f"{sample.id}: is in row {rows_of[sample.id]} already"]
@@ -180,6 +182,7 @@ def _sample(cells: _Cells, facts: Mapping[str, Any], number: int, files: FileInd
     for name in _mask_names(cells.value("mask")):
         mask, problem = files.find(name, mask=True)
         masks = (*masks, mask)
+        problem = problem or (f"{mask}: is the image, not its mask" if mask == image else "")
         problems += [problem] if problem else []
     spacing, part = _spacing(cells.text("spacing")), cells.text("split")
     if spacing == ():
