@@ -30,7 +30,7 @@ def unify_spellings(samples: Iterable[Sample], name: str) -> list[Sample]:
     counts = Counter(label for sample in samples for label in _labels(sample))
     spellings: dict[str, list[str]] = defaultdict(list)
     for label in sorted(counts, key=lambda label: (-counts[label], label)):
-        spellings[_plain(label)].append(label)
+        spellings[plain_label(label)].append(label)
     kept = {label: _kept(alike) for alike in spellings.values() for label in alike}
     merged = [f"{' and '.join(map(repr, alike))} are {kept[alike[0]]!r}" for alike in spellings.values() if len(alike) > 1]
     if merged:
@@ -87,11 +87,12 @@ def _lesion_labels(sample: Sample) -> set[str]:
     return {mask.label for mask in sample.masks if isinstance(mask, LesionMask) and mask.label}
 
 
-def _plain(label: str) -> str:
+def plain_label(label: str) -> str:
+    """Return a label without case, surrounding spaces and its Unicode form; the labels of one class are equal."""
     return " ".join(unicodedata.normalize("NFC", label).casefold().split())
 
 
 def _kept(alike: list[str]) -> str:
     """Return the spelling to keep of one class: the most frequent one comes first."""
-    usual = _plain(alike[0])
+    usual = plain_label(alike[0])
     return usual if len(alike) > 1 and usual in USUAL_ORDER else unicodedata.normalize("NFC", alike[0]).strip()

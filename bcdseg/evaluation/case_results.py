@@ -107,7 +107,7 @@ def check_measurable(name: str, classes: tuple[str, ...], dataset: Dataset) -> N
     if classes and unknown:
         raise InputError(
             f"{dataset.name}: the class {', '.join(unknown)} is not one of the classes of {name}: {', '.join(classes)}. "
-            "Leave these scans out with select, or rename the class with combine(..., class_map=...)."
+            "Rename the classes with map_labels (--class-map), or leave these scans out with filter."
         )
     if not (classes and labels) and not any(sample.masks for sample in dataset):
         raise InputError(f"{dataset.name}: contains neither masks nor labels to compare {name} with.")

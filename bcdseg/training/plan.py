@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.masks import has_mask
-from bcdseg.errors import DatasetError, LeakWarning
+from bcdseg.errors import DatasetError, DataWarning, LeakWarning
 from bcdseg.evaluation.training_overlap import find_seen
 from bcdseg.messages import counted, warn_caller
 from bcdseg.model.model import Model
@@ -24,8 +25,12 @@ from bcdseg.training.loop.processes import is_first, preserve_global_state
 from bcdseg.training.loop.task import freeze_encoder
 from bcdseg.training.loop.trainer import check_compiler
 from bcdseg.training.run import Custom
+from bcdseg.types import Mask, Sample
 
 SPLIT_IT = "Divide the data with bcdseg.split, which gives every part its share of each class, with and without masks"
+
+
+CORNERS = np.ix_((0, -1), (0, -1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +144,8 @@ def _not_trained(model: Model, counts: Supervision) -> list[str]:
     lines = []
     if model.network.config.decoder is not None and not counts.masks:
         lines.append("No masks: the mask head is not trained, and its masks mean no more than before.")
+    if model.network.config.decoder is None and counts.masks:
+        lines.append("The model has no decoder, so it only classifies: the masks of the data are not used.")
     if model.classes and not counts.labels:
         lines.append("No labels: the class head is not trained, and its classes mean no more than before.")
     elif missing := [name for name in model.classes if name not in counts.classes]:
@@ -208,19 +215,27 @@ def _check_labels(train: Dataset, train_counts: Supervision, val_counts: Supervi
 def _check_masks(model: Model, train: Dataset, val: Dataset, val_counts: Supervision) -> None:
     if not val_counts.masks:
         raise DatasetError(f"val: has no masks, and train has some: no epoch could be chosen by its outlines. {SPLIT_IT}.")
+    inverted = []
     for part, dataset in (("train", train), ("val", val)):
-        if not _has_lesion(dataset, model.no_lesion):
+        sample, lesion = next(_lesions(dataset, model.no_lesion), (None, None))
+        if sample is None or lesion is None:
             raise DatasetError(
                 f"{part}: all masks of {dataset.name} are empty: there is no lesion to outline. Look at the mask files; masks are "
                 "drawn in white, or any colour, on black. To train classes only: bcdseg.create(..., decoder=None)."
             )
+        if lesion.mean() > 0.5 and lesion[CORNERS].all():
+            inverted.append(f"{part}: the mask of {sample.id} covers {lesion.mean():.0%} of its scan, with all corners")
+    if inverted:
+        message = "Masks are drawn in white, or any colour, on black: is it inverted, or is its background of another colour?"
+        warn_caller(f"{inverted[0]}. {message} Look at the scans with show().", DataWarning)
 
 
-def _has_lesion(dataset: Dataset, no_lesion: str | None) -> bool:
-    """Return whether any mask has a lesion; usually only one mask is read."""
-    likely = sorted((sample for sample in dataset if sample.masks), key=lambda sample: sample.label == no_lesion)
-    masks = (dataset.read(sample)[1] for sample in likely)
-    return any(mask is not None and mask.any() for mask in masks)
+def _lesions(dataset: Dataset, no_lesion: str | None) -> Iterator[tuple[Sample, Mask]]:
+    """Yield the masks that have a lesion; usually only one mask is read."""
+    for sample in sorted((sample for sample in dataset if sample.masks), key=lambda sample: sample.label == no_lesion):
+        mask = dataset.read(sample)[1]
+        if mask is not None and mask.any():
+            yield sample, mask
 
 
 def warn_of_overlap(model: Model, train: Dataset, val: Dataset) -> None:

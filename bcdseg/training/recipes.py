@@ -124,8 +124,9 @@ def recipe(name: str | PathLike[str]) -> Recipe:
 
     Args:
         name: Name of a recipe, or the path of a TOML or YAML file. The file has a section ``model`` with options of
-            ``bcdseg.create``, and may have a section ``fit`` with options of ``FitConfig``, and ``summary``, ``source``, ``links``,
-            ``chosen`` and ``classes``. With ``+mask`` at the end of either, a decoder is added.
+            ``bcdseg.create`` (without ``decoder`` the model only classifies, with a global head), and may have a section ``fit``
+            with options of ``FitConfig``, and ``summary``, ``source``, ``links``, ``chosen`` and ``classes``. With ``+mask`` at the
+            end of either, a decoder is added.
 
     Raises:
         OptionError: No recipe has this name, or the file isn't a recipe.

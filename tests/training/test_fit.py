@@ -214,6 +214,24 @@ def test_a_mixture_trains_both_and_reports_its_scans(
     assert "\x1b" not in output, "plain lines where there is no terminal"
 
 
+def test_inverted_masks_are_reported(data: Dataset, tmp_path: Path) -> None:
+    for sample in data:
+        image, mask = data.read(sample)
+        save(tmp_path / "images" / f"{sample.image.name}", image)
+        save(tmp_path / "masks" / f"{sample.image.name}", np.ones(image.shape[:2], bool) if mask is None else ~mask)
+    inverted = bcdseg.open_dataset(tmp_path)
+    train, val = (inverted.select(one for at, one in enumerate(inverted.ids) if (at % 4 > 0) is kept) for kept in (True, False))
+    with pytest.warns(errors.DataWarning, match=r"train: the mask of .* covers \d+% of its scan.* is it inverted"):
+        bcdseg.fit(_model(), train, val, out=tmp_path / "run", **QUICK)
+
+
+def test_masks_that_a_model_without_a_decoder_can_not_use_are_reported(
+    train: Dataset, val: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bcdseg.fit(_model(decoder=None), train, val, out=tmp_path / "run", **{**QUICK, "progress": True})
+    assert "The model has no decoder, so it only classifies: the masks of the data are not used." in capsys.readouterr().err
+
+
 def test_the_total_time_is_stated_after_ten_steps(
     train: Dataset, val: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
