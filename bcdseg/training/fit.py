@@ -59,7 +59,8 @@ def fit(
         loss: A registered name, or a function or module of your own: ``loss(output, truth)`` of an ``Output`` and the ground truth
             (``mask``, ``has_mask``, ``label``) returns a scalar.
         optimizer: One of ``FitConfig``'s names, a registered name, the class of an optimiser of torch, or a function that makes one
-            of parameter groups; each group has its own ``lr`` and ``weight_decay``.
+            of parameter groups; each group has its own ``lr``, ``weight_decay`` and ``momentum`` of the options, which replace
+            arguments of the optimiser.
         callbacks: Callbacks of Lightning, one or several.
         logger: Loggers of Lightning, or names of ``FitConfig.loggers``, one or several.
         task: A subclass of ``bcdseg.SegmentationClassificationTask``, in its place.

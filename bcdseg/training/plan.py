@@ -123,7 +123,7 @@ def make_plan(
         f"Training: {train_counts}",
         f"Validation: {val_counts}",
         *([changed] if changed else []),
-        *_not_trained(model, train_counts),
+        *_not_trained(model, train, train_counts),
     ):
         report(line)
     return TrainingPlan(
@@ -139,12 +139,12 @@ def make_plan(
     )
 
 
-def _not_trained(model: Model, counts: Supervision) -> list[str]:
-    """Return sentences on the heads and classes that the scans can't train."""
+def _not_trained(model: Model, train: Dataset, counts: Supervision) -> list[str]:
+    """Return sentences on the heads and classes that the scans can't train, and on masks that the model can't use."""
     lines = []
     if model.network.config.decoder is not None and not counts.masks:
         lines.append("No masks: the mask head is not trained, and its masks mean no more than before.")
-    if model.network.config.decoder is None and counts.masks:
+    if model.network.config.decoder is None and any(sample.masks for sample in train):
         lines.append("The model has no decoder, so it only classifies: the masks of the data are not used.")
     if model.classes and not counts.labels:
         lines.append("No labels: the class head is not trained, and its classes mean no more than before.")
