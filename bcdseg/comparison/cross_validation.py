@@ -119,8 +119,8 @@ def cross_validate(
         recipe: Name of a recipe, or a recipe.
         data: Scans.
         folds: Number of folds; the name of frozen folds of a public data set, such as ``"busi-v1"``; or a list of (train, test).
-        out: Folder for ``cross-validation.md`` and the files of a benchmark; ``RECIPE/`` contains ``cases.csv`` and the model of each
-            fold.
+        out: Folder for ``cross-validation.md`` and the files of a benchmark; ``RECIPE/`` contains ``cases.csv`` and the model of
+            each fold.
         seed: Seed of the folds, the training and the bootstrap.
         val: Fraction of each training part on which the epoch is chosen and the model is calibrated.
         size: Height and width to which scans are resized; by default the recipe's.
