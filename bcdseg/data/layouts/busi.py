@@ -17,7 +17,8 @@ from bcdseg.types import Sample
 
 MASK = re.compile(r"^(?P<image>.+)_mask(_\d+)?$", re.IGNORECASE)
 WORD = r"(?:mask|seg|segmentation|gt|ground[ _-]?truth)"
-OTHER_MASK = re.compile(rf"^(?P<folders>(?:.+/)?)(?:{WORD}[ _-])?(?P<name>[^/]+?)(?:[ _-]?{WORD}[ _-]?\d*)?$", re.IGNORECASE)
+SOME_WORD = re.compile("mask|seg|gt|truth", re.IGNORECASE)
+OTHER_MASK = re.compile(rf"^(?:{WORD}[ _-])?(?P<image>.+?)(?:[ _-]?{WORD}[ _-]?\d*)?$", re.IGNORECASE)
 
 
 def recognise(listing: Listing) -> bool:
@@ -37,8 +38,9 @@ def image_of_mask(stem: str, stems: Collection[str]) -> str | None:
     """
     if match := MASK.match(stem):
         return match["image"]
-    match = OTHER_MASK.match(stem)
-    image = match["folders"] + match["name"] if match else stem
+    folders, slash, name = stem.rpartition("/")
+    match = OTHER_MASK.match(name) if SOME_WORD.search(name) else None
+    image = folders + slash + match["image"] if match else stem
     return image if image != stem and image in stems else None
 
 
