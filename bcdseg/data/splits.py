@@ -242,7 +242,7 @@ def split(
     Groups (patients where known, and always the copies of one scan) stay whole. The split is stratified by class, and by whether a
     scan has a mask, in the proportions of ``fractions``. If no scans are grouped, each class is within one scan of its fraction in
     each part; if each group has one class, it is within the size of its largest group. Every class is in every part, even where its
-    fraction is less than one scan.
+    fraction is less than one scan. Parts that the data set itself prescribes are not used; ``Dataset.part`` returns them.
     The samples of the parts have the groups that were kept together.
 
     Args:

@@ -183,6 +183,19 @@ def test_a_score_that_is_no_number_selects_no_epoch(tmp_path: Path, score: float
         bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", task=NoScore, **QUICK)
 
 
+@pytest.mark.parametrize(
+    ("loss", "returned"),
+    [
+        (lambda output, _: output.mask.square(), "a tensor of 4x1x32x32"),
+        (lambda *_: 0.0, "float"),
+        (lambda output, _: {"loss": output.mask.mean()}, "dict"),
+    ],
+)
+def test_a_loss_of_another_form_is_refused(tmp_path: Path, loss: Any, returned: str) -> None:
+    with pytest.raises(errors.OptionError, match=f"loss: returned {returned}: return a tensor of one number"):
+        bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", loss=loss, **QUICK)
+
+
 def test_a_task_without_the_metric_that_selects_the_epoch_is_refused(tmp_path: Path) -> None:
     class Mine(bcdseg.SegmentationClassificationTask):
         def configure_metrics(self) -> Any:

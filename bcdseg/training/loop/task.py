@@ -196,7 +196,13 @@ class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
     def _losses(self, output: Output, batch: Batch) -> Losses:
         """Return the loss of a batch and its parts; a loss of the user's own may return the total alone."""
         losses = self.loss(output, batch.truth)
-        return losses if isinstance(losses, Losses) else Losses(losses, None, None)
+        if isinstance(losses, Losses):
+            return losses
+        if not isinstance(losses, Tensor) or losses.numel() != 1:
+            form = "x".join(map(str, losses.shape)) if isinstance(losses, Tensor) else ""
+            returned = f"a tensor of {form}" if form else type(losses).__name__
+            raise OptionError(f"loss: returned {returned}: return a tensor of one number, such as the mean over the batch.")
+        return Losses(losses.reshape(()), None, None)
 
     def _share_counts(self, share: Callable[[Tensor], Tensor]) -> None:
         if isinstance(self.loss, JointLoss):
