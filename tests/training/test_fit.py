@@ -228,10 +228,10 @@ def test_inverted_masks_are_reported(data: Dataset, tmp_path: Path) -> None:
 def test_masks_that_a_model_without_a_decoder_can_not_use_are_reported(
     train: Dataset, val: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = "The model has no decoder, so it only classifies: the masks of the data are not used."
+    reported = "The model has no decoder, so it only classifies: the masks of the data are not used."
     for name, part in (("with", train), ("without", _bare(train, masks=False))):
         bcdseg.fit(_model(decoder=None), part, val, out=tmp_path / name, **{**QUICK, "progress": True})
-        assert (said in capsys.readouterr().err) == (name == "with")
+        assert (reported in capsys.readouterr().err) == (name == "with")
 
 
 def test_the_total_time_is_stated_after_ten_steps(

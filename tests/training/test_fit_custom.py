@@ -174,7 +174,7 @@ def test_a_callback_may_stop_the_run_which_is_finished_then(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("score", [None, float("nan")])
-def test_a_score_that_is_no_number_selects_no_epoch(tmp_path: Path, score: float | None) -> None:
+def test_a_score_without_a_number_is_refused(tmp_path: Path, score: float | None) -> None:
     class NoScore(bcdseg.SegmentationClassificationTask):
         def configure_metrics(self) -> dict[str, Any]:
             return {**super().configure_metrics(), "joint": lambda _: score}
