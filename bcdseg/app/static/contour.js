@@ -28,7 +28,6 @@ export function maskFromLevels(levels, step) {
 
 /** Return the outline as the data of an SVG path, in pixels of the scan, the middle of the first pixel at 0.5, 0.5. */
 export function outline(mask, levels, width, height, threshold) {
-  const inside = (row, column) => Number(row >= 0 && column >= 0 && row < height && column < width && mask[row * width + column] === 1);
   const height_at = (row, column) => {
     if (row < 0 || column < 0 || row >= height || column >= width) return -50;
     const at = row * width + column;
@@ -42,10 +41,13 @@ export function outline(mask, levels, width, height, threshold) {
     const cell = (row + 1) * wide + column + 1;
     return side === TOP ? 2 * cell : side === LEFT ? 2 * cell + 1 : side === BOTTOM ? 2 * (cell + wide) : 2 * (cell + 1) + 1;
   };
+  const none = new Uint8Array(right);
   for (let row = top - 1; row < bottom; row++) {
-    for (let column = left - 1; column < right; column++) {
-      const corners = 8 * inside(row, column) + 4 * inside(row, column + 1) + 2 * inside(row + 1, column + 1) + inside(row + 1, column);
-      for (const [from, to] of RUNS[corners]) next.set(edge(row, column, from), edge(row, column, to));
+    const upper = row < top ? none : mask.subarray(row * width, row * width + right), lower = row + 1 < bottom ? mask.subarray((row + 1) * width, (row + 1) * width + right) : none;
+    for (let column = left - 1, corners = 0; column < right; column++) { // the right corners of a cell are the left ones of the next
+      corners = ((corners & 4) << 1) | ((corners & 2) >> 1) | (upper[column + 1] ? 4 : 0) | (lower[column + 1] ? 2 : 0);
+      if (corners === 0 || corners === 15) column = Math.max(column, nextChange(upper, lower, column + 2, corners ? 0 : 1) - 2);
+      else for (const [from, to] of RUNS[corners]) next.set(edge(row, column, from), edge(row, column, to));
     }
   }
   const point = (number) => {
@@ -55,6 +57,12 @@ export function outline(mask, levels, width, height, threshold) {
     return `${(column + 0.5 + (down ? 0 : share)).toFixed(2)} ${(row + 0.5 + (down ? share : 0)).toFixed(2)}`;
   };
   return rings(next, point);
+}
+
+/** Return the first column from a given one on where one of two rows has a value; their length if there is none. */
+function nextChange(upper, lower, from, value) {
+  const above = upper.indexOf(value, from), below = lower.indexOf(value, from);
+  return Math.min(above < 0 ? upper.length : above, below < 0 ? lower.length : below);
 }
 
 function rings(next, point) {

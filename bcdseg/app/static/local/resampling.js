@@ -1,7 +1,7 @@
 // Reduction of images as Pillow does it: across, then down. Images of 8 bits have weights that are integers, and are rounded to 8 bits
 // after each step; images of 32-bit numbers have neither.
 
-const GAP = 3, UNIT = 2 ** 22;
+const GAP = 3, BITS = 22, UNIT = 2 ** BITS;
 
 /**
  * A filter: how far it reaches, in pixels of the result, and its weights by the distance from the middle.
@@ -82,7 +82,7 @@ function resampled(values, width, height, size, end, filter) {
       const { first, weights } = spans[column], from = row * width + first;
       let total = 0;
       for (let at = 0; at < weights.length; at++) total += weights[at] * values[from + at];
-      made[row * size + column] = isBytes ? Math.min(255, Math.floor((total + UNIT / 2) / UNIT)) : total;
+      made[row * size + column] = isBytes ? Math.min(255, (total + UNIT / 2) >> BITS) : total;
     }
   }
   return made;

@@ -93,7 +93,11 @@ export function cellMeans(values, from, to) {
  * @param {Size} from
  * @param {Size} to
  */
-export const maskMeans = (mask, from, to) => cellMeans(mask.map((one) => 255 * one), from, to);
+export function maskMeans(mask, from, to) {
+  const levels = new Uint8Array(mask.length);
+  for (let at = 0; at < mask.length; at++) levels[at] = 255 * mask[at];
+  return cellMeans(levels, from, to);
+}
 
 /** Return every `step`-th row and column of a part of a scan. */
 function sampled(values, width, part) {
@@ -120,7 +124,12 @@ function painted({ rows, starts, stops }, part) {
 function levelsOf(lesion, width, height, count) {
   const levels = new Int8Array(lesion.length);
   for (const [sign, start] of [[1, 1], [-1, 0]]) {
-    let latest = [...lesion.keys()].filter((cell) => lesion[cell] === start); // cells that the last step has reached
+    let latest = []; // cells that the last step has reached, at first those at the outline
+    for (let cell = 0; cell < lesion.length; cell++) {
+      if (lesion[cell] !== start) continue;
+      const isAtOutline = lesion[cell - width] === 1 - start || lesion[cell + width] === 1 - start || lesion[cell - 1] === 1 - start || lesion[cell + 1] === 1 - start;
+      if (isAtOutline) latest.push(cell);
+    }
     for (let level = 1; level <= count; level++) {
       const reached = [];
       for (const cell of latest) {
