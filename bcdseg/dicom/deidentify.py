@@ -27,13 +27,11 @@ IDENTITIES = (PACS, SHARED)
 DEPRECATED = "keep_identifiers is deprecated: use identity='pacs' in place of True, and identity='shared' in place of False."
 
 UIDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-EMPTIED = (
-    *("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName"),
-    "SpecificCharacterSet",
-)
+EMPTIED = ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName")
 KEPT = ("IssuerOfPatientID", "StudyDescription")  # written for a PACS only
 NAMED = ("PatientName", "PatientID")
 FACTS = ("SOPClassUID", "Modality", "Rows", "Columns")
+UNICODE = "ISO_IR 192"  # highdicom refuses character sets of the standard, such as those of Japan and Korea
 METHOD = "bcdseg: names, numbers and dates left out, UIDs hashed"
 
 
@@ -86,12 +84,12 @@ def read_reference(source: Any, *, identity: str) -> Any:
         for keyword in (*FACTS, *UIDS):
             setattr(reference, keyword, header[keyword].value)
         for keyword in (*EMPTIED, *NAMED):
-            value = header[keyword].value if identity == PACS and keyword in header else ""
-            if value or keyword != "SpecificCharacterSet":
-                setattr(reference, keyword, value)
+            setattr(reference, keyword, header[keyword].value if identity == PACS and keyword in header else "")
         for keyword in KEPT:
             if identity == PACS and header.get(keyword):
                 setattr(reference, keyword, header[keyword].value)
+        if not all(str(element.value).isascii() for element in reference):
+            reference.SpecificCharacterSet = UNICODE
         return reference if identity == PACS else _without_identity(reference)
 
 

@@ -355,3 +355,21 @@ def test_wrong_calls_are_reported(scan: Prediction, clip: list[Prediction], brig
     with pytest.raises(errors.ImageError, match="correct the header") as caught:
         found.save_dicom_seg(tmp_path / "odd_seg2.dcm", identity="pacs")
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("characters", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("ISO_IR 100", "Müller^Änne"),
+        ("GB18030", "王^小东"),
+        ("ISO_IR 6", "Miller^Anne"),
+        ("ISO 2022 IR 100", "Müller^Änne"),
+    ],
+)
+def test_names_in_any_character_set_are_kept_for_a_pacs(bright: Model, tmp_path: Path, characters: Any, name: str) -> None:
+    path = save(dicom(_pixels(), SpecificCharacterSet=characters, PatientName=name), tmp_path / "scan.dcm")
+    scan = bright.predict(path, identity="pacs")
+    for written in (scan.save_dicom_seg(tmp_path / "seg.dcm"), scan.save_dicom_sr(tmp_path / "sr.dcm")):
+        assert str(pydicom.dcmread(written).PatientName) == name
