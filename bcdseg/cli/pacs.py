@@ -215,6 +215,11 @@ def summary_of(predictions: Sequence[Prediction]) -> str:
 
 in_arrival = option_group("Arrival")
 
+WatchRoot = Annotated[
+    bool,
+    in_results("--root/--no-root", help="After each scan, store a report that lists all results of its study; needs --server."),
+]
+
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to watch, with the folders in it.", show_default=False)]
 StoreUrl = Annotated[str | None, in_server("--server", metavar="URL", help="Also store results of DICOM scans in this PACS.")]
 Settle = Annotated[
@@ -243,6 +248,7 @@ def watch_command(
     host: Host = "127.0.0.1",
     ae_title: Title = "BCDSEG",
     sender: Senders = None,
+    root: WatchRoot = False,
     prediction: PredictionOptions = PredictionOptions(),
     identity: IdentityOption = None,
     server: StoreUrl = None,
@@ -265,8 +271,12 @@ def watch_command(
 
     if server is None and (connection.user or connection.password_file or connection.token_file or connection.ca_file):
         raise OptionError("--user, --password-file, --token-file and --ca-file are for a server: give --server too.")
+    if server is None and root:
+        raise OptionError("--root stores a report in a PACS: give --server too. As a file, bcdseg predict --dicom-root writes it.")
     if dimse is None and (sender or host != "127.0.0.1" or ae_title != "BCDSEG"):
         raise OptionError("--host, --ae-title and --sender are for scans that machines send: give --dimse too.")
+    chosen = prediction.arguments()
+    chosen["kinds"] += ["root"] * root
     pacs = None if server is None else connection.open(server)
     with _receiving(folder, dimse, host, ae_title, sender or []):
         results = watch_folder(
@@ -277,7 +287,7 @@ def watch_command(
             server=pacs,
             settle=settle,
             once=once,
-            **prediction.arguments(),
+            **chosen,
         )
         echo(f"Watching {folder}; results are written to {out}  (Ctrl-C ends it)")
         try:
@@ -300,7 +310,8 @@ def _receiving(folder: Path, port: int | None, host: str, title: str, senders: l
 def _print(scan: ArrivedScan) -> bool:
     """Print a line about a file; return whether it has no result."""
     if scan.error is None:
-        echo(f"{scan.file}: {summary_of(scan.predictions)}")
+        listed = "; a report that lists all results of its study is stored" if scan.root else ""
+        echo(f"{scan.file}: {summary_of(scan.predictions)}{listed}")
         return False
     echo(f"bcdseg: {scan.error}{' It is tried again.' * scan.will_retry}", err=True)
     return True

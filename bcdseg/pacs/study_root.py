@@ -21,7 +21,7 @@ def store_root(maker: ResultMaker, server: DicomWebServer, listed: Sequence[Inst
     Args:
         maker: Maker of the results.
         server: The PACS.
-        listed: Objects of the study that the server listed, at least one of them ultrasound.
+        listed: Objects of the study: those that the server listed, and predicted images that it may not have yet.
         stored: UIDs of these objects and of those that were stored since.
 
     Returns:
@@ -32,16 +32,16 @@ def store_root(maker: ResultMaker, server: DicomWebServer, listed: Sequence[Inst
         PacsError: The server can't be reached, or refuses the user.
     """
     by_uid, study = {one.uid: one for one in listed}, listed[0].study
-    ultrasound = sorted((one for one in listed if one.is_ultrasound), key=lambda image: image.uid)
-    found = [_results(maker, image, by_uid, stored) for image in ultrasound]
-    images = [one for one in found if one.results]
+    found = [(one, _results(maker, one, by_uid, stored)) for _, one in sorted(by_uid.items())]
+    images = [each for _, each in found if each.results]
     results = [one for image in images for one in image.results]
     root = _own(maker, study, results)
     if not results or root.uid in stored:
         return None
+    modality = next(one.modality for one, each in found if each.results)
     earlier = [_object(one) for one in listed if one.series == root.series]
     content = encode_result_root(
-        root, images, _header(server, study, results[0], ultrasound[0].modality), algorithm=maker.algorithm, earlier=earlier
+        root, images, _header(server, study, results[0], modality), algorithm=maker.algorithm, earlier=earlier
     )
     server.store(study, [content])
     return root.uid

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bcdseg.batch.run_manifest import Journal, Record, Stamp, stamp_of
 from bcdseg.data.readers import each_frame, list_images
@@ -18,6 +18,8 @@ from bcdseg.files import write_whole
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import json_bytes
 from bcdseg.pacs.results import KINDS, ResultMaker
+from bcdseg.pacs.server import Instance
+from bcdseg.pacs.study_root import ROOT, store_root
 from bcdseg.sources import is_dicom, unexpected_error
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class ArrivedScan:
         predictions: Prediction for the image, or for each frame of the clip, which then has no arrays except masks.
         error: Reason why there is no result; None after success.
         will_retry: Whether the file is tried again, because it was the server that failed.
+        root: SOP Instance UID of the report that lists all results of the study, if one was stored now.
     """
 
     file: Path
@@ -42,6 +45,7 @@ class ArrivedScan:
     predictions: tuple[Prediction, ...] = ()
     error: BcdsegError | None = None
     will_retry: bool = False
+    root: str | None = None
 
 
 def watch_folder(
@@ -74,7 +78,8 @@ def watch_folder(
         identity: Use of the results, ``"pacs"`` or ``"shared"``; see ``Model.predict``. By default ``"pacs"`` with a server, else
             ``"shared"``.
         server: PACS in which the results of DICOM scans are stored too. While it can't be reached, files wait.
-        kinds: DICOM objects: ``"seg"``, ``"sr"`` or both.
+        kinds: DICOM objects: ``"seg"``, ``"sr"`` or both, and ``"root"``, the report that lists all results of a study. It needs a
+            server. Each scan of a study replaces it by a new one, which names the earlier ones as its predecessors.
         frames: Frames of clips: ``"all"``, or n for each n-th frame, starting from the first.
         threshold: Mask probability from which a pixel is outlined; by default the model's threshold.
         operating_point: As in ``Model.predict``.
@@ -100,12 +105,17 @@ def watch_folder(
         raise OptionError(f"settle={settle}, retry={retry}: choose 0 seconds or more.")
     each_frame(frames)
     options = {"frames": frames, "threshold": threshold, "operating_point": operating_point}
-    maker = ResultMaker.of(model, kinds, options, identity=identity or (SHARED if server is None else PACS))
+    wanted = list(kinds)
+    if ROOT in wanted and server is None:
+        raise OptionError("kinds: 'root' is a report that is stored in a PACS: give server=.")
+    maker = ResultMaker.of(
+        model, [kind for kind in wanted if kind != ROOT], options, identity=identity or (SHARED if server is None else PACS)
+    )
     settings = {**maker.settings, "identity": maker.identity, "kinds": list(maker.kinds), "server": server and server.url}
     journal = Journal(out, settings, resume=True, overwrite=False)
     journal.write_header()
     arrivals = Arrivals(folder, journal, settle)
-    return _watch(arrivals, Results(maker, folder, out, server), retry, once, stop or Event())
+    return _watch(arrivals, Results(maker, folder, out, server, with_root=ROOT in wanted), retry, once, stop or Event())
 
 
 def _watch(arrivals: Arrivals, results: Results, retry: float, once: bool, stop: Event) -> Iterator[ArrivedScan]:
@@ -178,38 +188,60 @@ class Results:
     folder: Path
     out: Path
     server: DicomWebServer | None
+    with_root: bool
 
     def make(self, file: Path) -> ArrivedScan:
         """Predict a file, write its results, and store them on the server."""
+        done = ArrivedScan(file=file)
         try:
             predictions = self.maker.predict(file)
-            objects = self._objects(file, predictions)
-            return ArrivedScan(file=file, written=self._write(file, predictions, objects), predictions=tuple(predictions))
+            dataset = self._dataset(file)
+            objects = {} if dataset is None else self.maker.objects(dataset, predictions, self.maker.kinds)
+            known = self._store(dataset, objects)
+            done = replace(done, written=self._write(file, predictions, objects), predictions=tuple(predictions))
+            return replace(done, root=self._store_root(dataset, known)) if self.with_root else done
         except NotAScanError:
-            return ArrivedScan(file=file)
+            return done
         except OutputError:
             raise
         except BcdsegError as error:
             retry = isinstance(error, PacsError) and not isinstance(error, PacsObjectError)
-            return ArrivedScan(file=file, error=error, will_retry=retry)
+            return replace(done, error=error, will_retry=retry)
         except Exception as error:
-            return ArrivedScan(file=file, error=unexpected_error(str(file), "can't be predicted", error))
+            return replace(done, error=unexpected_error(str(file), "can't be predicted", error))
 
-    def _objects(self, file: Path, predictions: list[Prediction]) -> dict[str, bytes]:
-        """Return the DICOM objects of a file by kind, after those that the server lacks are stored."""
-        if not is_dicom(file):
-            if self.server is not None:
-                raise OptionError(f"{file}: is not DICOM, so that it belongs to no study of the server.")
-            return {}
-        with guarded(str(file)):
-            dataset = pydicom().dcmread(file, stop_before_pixels=True)
-            image, study = str(dataset.get("SOPInstanceUID")), str(dataset.get("StudyInstanceUID"))
-        objects = self.maker.objects(dataset, predictions, self.maker.kinds)
+    def _dataset(self, file: Path) -> Any:
+        """Return the header of a DICOM file; None for another file, which belongs to no study."""
+        if is_dicom(file):
+            with guarded(str(file)):
+                return pydicom().dcmread(file, stop_before_pixels=True)
         if self.server is not None:
-            missing = self.maker.missing(image, [one.uid for one in self.server.instances(study)])
-            if missing:
-                self.server.store(study, [objects[kind] for kind in missing])
-        return objects
+            raise OptionError(f"{file}: is not DICOM, so that it belongs to no study of the server.")
+        return None
+
+    def _store(self, dataset: Any, objects: Mapping[str, bytes]) -> list[Instance]:
+        """Store the objects that the server lacks; return those that it listed before."""
+        if self.server is None:
+            return []
+        image, study = str(dataset.SOPInstanceUID), str(dataset.StudyInstanceUID)
+        listed = self.server.instances(study)
+        missing = self.maker.missing(image, [one.uid for one in listed])
+        if missing:
+            self.server.store(study, [objects[kind] for kind in missing])
+        return listed
+
+    def _store_root(self, dataset: Any, listed: Sequence[Instance]) -> str | None:
+        """Store the report that lists all results of the image's study; the server may not have the image yet."""
+        assert self.server is not None
+        image = Instance(
+            study=str(dataset.StudyInstanceUID),
+            series=str(dataset.SeriesInstanceUID),
+            uid=str(dataset.SOPInstanceUID),
+            sop_class=str(dataset.SOPClassUID),
+            modality=str(dataset.get("Modality", "")),
+        )
+        stored = {one.uid for one in listed} | {str(self.maker.uids(image.uid, kind)("instance")) for kind in self.maker.kinds}
+        return store_root(self.maker, self.server, [*listed, image], stored)
 
     def _write(self, file: Path, predictions: list[Prediction], objects: dict[str, bytes]) -> tuple[Path, ...]:
         """Write the results next to each other; their names are those of the file with endings."""

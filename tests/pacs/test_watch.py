@@ -144,6 +144,8 @@ def test_wrong_options_are_refused(bright: Model, incoming: Path) -> None:
         watch_folder(bright, incoming, incoming / "out")
     with pytest.raises(errors.OptionError, match="0 seconds or more"):
         watch_folder(bright, incoming, incoming.parent / "out", settle=-1)
+    with pytest.raises(errors.OptionError, match="'root' is a report that is stored in a PACS"):
+        watch_folder(bright, incoming, incoming.parent / "out", kinds=["seg", "root"])
     with pytest.raises(errors.OptionError, match="contradicts server="):
         watch_folder(bright, incoming, incoming.parent / "out", identity="shared", server=DicomWebServer("http://localhost"))
 
@@ -185,6 +187,31 @@ def test_a_watched_study_needs_only_the_report_that_lists_its_results(pacs: Orth
     assert (result.stored, result.error) == ((), None)
     assert len(pacs.instances()) == 4
     assert result.root in pacs.instances()
+
+
+def _lists(file: bytes) -> set[str]:
+    """Return the UIDs of the objects that a report refers to."""
+    (study,) = pydicom.dcmread(pydicom.filebase.DicomBytesIO(file)).CurrentRequestedProcedureEvidenceSequence
+    return {one.ReferencedSOPInstanceUID for series in study.ReferencedSeriesSequence for one in series.ReferencedSOPSequence}
+
+
+def test_the_report_of_a_watched_study_lists_all_results_after_each_scan(pacs: Orthanc, bright: Model, incoming: Path) -> None:
+    server, kinds = DicomWebServer(pacs.url, USER, PASSWORD, attempts=1), ("seg", "sr", "root")
+    sources, roots = [], []
+    for step in range(2):
+        same_study = {"StudyInstanceUID": sources[0].StudyInstanceUID} if sources else {}
+        sources.append(_scan(incoming / f"{step}.dcm", step, **same_study))
+        (scan,) = _all(bright, incoming, server=server, kinds=kinds)  # before the PACS has the scan itself
+        assert (scan.error, scan.root is None) == (None, False)
+        roots.append(str(scan.root))
+        pacs.store(content(sources[-1]))
+    stored = pacs.instances()
+    assert _lists(stored[roots[1]]) == set(stored) - set(roots)
+    (before,) = pydicom.dcmread(pydicom.filebase.DicomBytesIO(stored[roots[1]])).PredecessorDocumentsSequence
+    assert before.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == roots[0]
+    assert _all(bright, incoming, server=server, kinds=kinds) == []
+    results = list(bcdseg.predict_dicomweb(bright, server, study=sources[0].StudyInstanceUID))
+    assert [(result.stored, result.root) for result in results] == [((), None)] * 2, "both commands store the same report"
 
 
 def _send(port: int, *scans: Any, title: str = "BCDSEG", sender: str = "SCANNER1") -> list[int | None]:
@@ -235,3 +262,4 @@ def test_the_command_predicts_what_is_in_a_folder(incoming: Path, run_main: Run)
     assert "unencrypted" in again.stderr
     assert "give --dimse too" in run_main(*arguments, "--sender", "X").stderr
     assert "give --server too" in run_main(*arguments, "--user", "X").stderr
+    assert "give --server too" in run_main(*arguments, "--root").stderr
