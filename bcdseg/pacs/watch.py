@@ -14,12 +14,12 @@ from bcdseg.data.readers import each_frame, list_images
 from bcdseg.dicom.deidentify import PACS, SHARED
 from bcdseg.dicom.guard import guarded, pydicom
 from bcdseg.errors import BcdsegError, ImageNotFoundError, NotAScanError, OptionError, OutputError, PacsError, PacsObjectError
-from bcdseg.files import write_whole
 from bcdseg.inference.prediction import Prediction
-from bcdseg.inference.writers import json_bytes
+from bcdseg.inference.writers import LONGEST_STEM, json_bytes, pictures_of
 from bcdseg.pacs.results import KINDS, ResultMaker
 from bcdseg.pacs.server import Instance
 from bcdseg.pacs.study_root import ROOT, store_root
+from bcdseg.partial import fit_name
 from bcdseg.sources import is_dicom, unexpected_error
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def watch_folder(
     journal = Journal(out, settings, resume=True, overwrite=False)
     journal.write_header()
     arrivals = Arrivals(folder, journal, settle)
-    return _watch(arrivals, Results(maker, folder, out, server, with_root=ROOT in wanted), retry, once, stop or Event())
+    return _watch(arrivals, Results(maker, journal, folder, out, server, with_root=ROOT in wanted), retry, once, stop or Event())
 
 
 def _watch(arrivals: Arrivals, results: Results, retry: float, once: bool, stop: Event) -> Iterator[ArrivedScan]:
@@ -185,6 +185,7 @@ class Results:
     """Where the results of files go."""
 
     maker: ResultMaker
+    journal: Journal
     folder: Path
     out: Path
     server: DicomWebServer | None
@@ -197,8 +198,12 @@ class Results:
             predictions = self.maker.predict(file)
             dataset = self._dataset(file)
             objects = {} if dataset is None else self.maker.objects(dataset, predictions, self.maker.kinds)
+            contents = self._contents(file, predictions, objects)
+            self.journal.claim(contents)
             known = self._store(dataset, objects)
-            done = replace(done, written=self._write(file, predictions, objects), predictions=tuple(predictions))
+            for output, content in contents.items():
+                self.journal.write(output, content)
+            done = replace(done, written=tuple(self.out / output for output in contents), predictions=tuple(predictions))
             return replace(done, root=self._store_root(dataset, known)) if self.with_root else done
         except NotAScanError:
             return done
@@ -243,13 +248,14 @@ class Results:
         stored = {one.uid for one in listed} | {str(self.maker.uids(image.uid, kind)("instance")) for kind in self.maker.kinds}
         return store_root(self.maker, self.server, [*listed, image], stored)
 
-    def _write(self, file: Path, predictions: list[Prediction], objects: dict[str, bytes]) -> tuple[Path, ...]:
-        """Write the results next to each other; their names are those of the file with endings."""
-        place = self.out / file.relative_to(self.folder)
-        written = [
-            write_whole(place.with_name(f"{file.name}_{kind}.dcm"), content, overwrite=True) for kind, content in objects.items()
-        ]
+    def _contents(self, file: Path, predictions: list[Prediction], objects: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return the contents of the result files by their paths below the output folder: those of the file with endings."""
+        name = fit_name(file.name, LONGEST_STEM)
+        found = {f"{name}_{kind}.dcm": content for kind, content in objects.items()}
+        facts = [one.to_dict() for one in predictions]
         if predictions[0].frame is None:
-            return (*written, *predictions[0].save(place.parent, name=file.name, overwrite=True))
-        facts = json_bytes([one.to_dict() for one in predictions])
-        return (*written, write_whole(place.with_name(f"{file.name}.json"), facts, overwrite=True))
+            found |= {f"{name}.json": json_bytes(facts[0]), **pictures_of(predictions[0], name, overlay=True)}
+        else:
+            found[f"{name}.json"] = json_bytes(facts)
+        parent = file.relative_to(self.folder).parent
+        return {(parent / name).as_posix(): content for name, content in found.items()}

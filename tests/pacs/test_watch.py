@@ -99,6 +99,25 @@ def test_a_bad_file_is_reported_once_and_ends_nothing(bright: Model, incoming: P
     assert _all(bright, incoming) == []
 
 
+def test_a_file_of_others_in_the_output_folder_is_not_replaced(bright: Model, incoming: Path) -> None:
+    other = incoming.parent / "out" / "a.dcm_mask.png"
+    other.parent.mkdir()
+    other.write_bytes(b"drawn by hand")
+    _scan(incoming / "a.dcm")
+    (scan,) = _all(bright, incoming)
+    assert isinstance(scan.error, errors.OutputExistsError)
+    assert other.read_bytes() == b"drawn by hand"
+    assert [path.name for path in other.parent.iterdir() if not path.name.startswith(".")] == [other.name]
+
+
+def test_a_long_name_does_not_end_the_watch(bright: Model, incoming: Path) -> None:
+    name = "x" * 245 + ".png"
+    Image.fromarray(_pixels()).save(incoming / name)
+    _scan(incoming / "z.dcm")
+    found = {scan.file.name: (scan.error, len(scan.written)) for scan in _all(bright, incoming)}
+    assert found == {name: (None, 3), "z.dcm": (None, 5)}
+
+
 def test_a_file_is_read_when_it_no_longer_grows(bright: Model, incoming: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = content(dicom(_pixels(), region(BOX, (0.02, 0.03))))
     growing, stop = incoming / "a.dcm", threading.Event()
