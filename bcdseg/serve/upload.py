@@ -22,8 +22,10 @@ class _InMemory(MultiPartParser):
 
 
 async def check_options(request: Request) -> None:
-    """Raise an error for an option in the address that the route does not have, which would be ignored."""
+    """Raise an error for an option in the address that would be ignored: an unknown one, or one that is given twice."""
     options = _options(request)
+    if len(request.query_params.multi_items()) > len(request.query_params):
+        raise HTTPException(422, f"The address has an option more than once. Give each of its options once: {', '.join(options)}.")
     if not set(request.query_params) <= set(options):  # names that were sent are not quoted: they may be a patient's
         raise HTTPException(422, f"The address has an option that this route does not have: its options are {', '.join(options)}.")
 

@@ -141,6 +141,7 @@ REFUSED: dict[str, tuple[str, tuple[bytes, str], int, str]] = {
     "an unknown point": ("/predict?operating_point=x", (encoded(1), ""), 422, "operating_point='x'"),
     "a misspelt option": ("/predict?thresold=0.7", (encoded(1), ""), 422, "mask, threshold, spacing, operating_point, frame"),
     "an option of another route": ("/mask?spacing=0.1", (encoded(1), ""), 422, "its options are threshold, frame"),
+    "an option given twice": ("/predict?spacing=0.1&spacing=0.3", (encoded(1), ""), 422, "an option more than once"),
     "an option in the form": (
         "/predict",
         (
