@@ -12,7 +12,7 @@ from bcdseg.dicom.guard import pydicom
 from bcdseg.errors import BcdsegError, OptionError
 from bcdseg.files import write_whole
 from bcdseg.pacs.connection import pacs_module
-from bcdseg.pacs.server import SECONDARY_CAPTURE, ULTRASOUND
+from bcdseg.pacs.server import SECONDARY_CAPTURES, ULTRASOUND
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 UID = re.compile(r"[0-9][0-9.]{0,63}")
@@ -43,7 +43,7 @@ def received_scans(
     entity = ae_module.AE(ae_title=title)
     entity.require_called_aet, entity.require_calling_aet = True, list(senders)
     entity.add_supported_context(pacs_module("pynetdicom.sop_class").Verification)
-    for kind in (*sorted(ULTRASOUND), SECONDARY_CAPTURE):
+    for kind in sorted(ULTRASOUND | SECONDARY_CAPTURES):
         entity.add_supported_context(kind, uids.AllTransferSyntaxes)
     try:
         handlers = [(events.EVT_C_STORE, lambda event: _store(event, folder))]

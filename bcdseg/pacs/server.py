@@ -24,6 +24,7 @@ ULTRASOUND = {
     "1.2.840.10008.5.1.4.1.1.3",  # clip, retired
 }
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+SECONDARY_CAPTURES = {SECONDARY_CAPTURE, *(f"{SECONDARY_CAPTURE}.{kind}" for kind in range(1, 5))}  # images, and clips
 KEYWORDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality")
 
 
@@ -40,7 +41,7 @@ class Instance:
     @property
     def is_ultrasound(self) -> bool:
         """Whether this is an ultrasound image or clip; some machines store them as secondary captures."""
-        return self.sop_class in ULTRASOUND or (self.modality == "US" and self.sop_class.startswith(SECONDARY_CAPTURE))
+        return self.sop_class in ULTRASOUND or (self.modality == "US" and self.sop_class in SECONDARY_CAPTURES)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from made_dicom import content, dicom, region, save
 from numpy.typing import NDArray
 from orthanc import PASSWORD, USER, Orthanc
 from PIL import Image
+from pydicom.uid import MultiFrameGrayscaleByteSecondaryCaptureImageStorage
 from pynetdicom import AE
 
 import bcdseg
@@ -235,7 +236,8 @@ def test_the_report_of_a_watched_study_lists_all_results_after_each_scan(pacs: O
 
 def _send(port: int, *scans: Any, title: str = "BCDSEG", sender: str = "SCANNER1") -> list[int | None]:
     entity = AE(ae_title=sender)
-    entity.add_requested_context("1.2.840.10008.5.1.4.1.1.6.1")
+    for kind in {scan.SOPClassUID for scan in scans}:
+        entity.add_requested_context(kind)
     association = entity.associate("127.0.0.1", port, ae_title=title)
     if not association.is_established:
         return [None]
@@ -259,6 +261,15 @@ def test_scans_that_machines_send_arrive_whole_and_once(bright: Model, incoming:
     assert pydicom.dcmread(file).PixelData == scan.PixelData
     (found,) = _all(bright, incoming)
     assert found.predictions[0].lesions == bright.predict(scan).lesions
+
+
+def test_clips_that_machines_send_as_secondary_captures_arrive(bright: Model, incoming: Path) -> None:
+    clip = dicom(np.stack([_pixels(step) for step in range(3)]), clip=True)
+    clip.SOPClassUID = clip.file_meta.MediaStorageSOPClassUID = MultiFrameGrayscaleByteSecondaryCaptureImageStorage
+    with received_scans(incoming, port=0) as port:
+        assert _send(port, clip) == [0]
+    (found,) = _all(bright, incoming)
+    assert len(found.predictions) == 3
 
 
 Run = Callable[..., Any]
