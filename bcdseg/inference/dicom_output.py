@@ -71,6 +71,7 @@ def save_dicom_seg(
         if sum(one.nbytes for one in outlines) > MOST_BYTES:
             raise OptionError(f"{path}: {len(outlines)} frames are too many for one file. Write fewer: frames=10 takes each tenth.")
     file, model, predicted_for = _one(facts, path)
+    _check_frames([one.frame for one in outlines], path)
     chosen = choose_identity(identity, keep_identifiers, predicted_for)
     reference = _reference(file if source is None else source, outlines[0].map.shape, chosen)
     content = _encoded(outlines, reference, kind=kind, algorithm=Algorithm(model), name=file)
@@ -146,6 +147,7 @@ def save_dicom_sr(
         findings.append(_findings(prediction))
         facts.add((clip_file(prediction), prediction.model, prediction.identity, prediction.size))
     file, model, predicted_for, size = _one(facts, path)
+    _check_frames([one.frame for one in findings], path)
     chosen = choose_identity(identity, keep_identifiers, predicted_for)
     reference = _reference(file if source is None else source, size, chosen)
     return write_whole(Path(path), encode_report(reference, findings, algorithm=Algorithm(model), name=file), overwrite=overwrite)
@@ -161,6 +163,11 @@ def _one(facts: set[Any], path: str | Path) -> Any:
             f"{path}: {len(facts)} different sources, models, sizes or identities. Give predictions of one image or of one clip."
         )
     return facts.pop()
+
+
+def _check_frames(frames: Sequence[int | None], path: str | Path) -> None:
+    if len(set(frames)) < len(frames):
+        raise OptionError(f"{path}: has several predictions for one image or frame. Give one for each.")
 
 
 def _reference(source: Any, size: tuple[int, ...], identity: str) -> Any:

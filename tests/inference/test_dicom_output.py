@@ -373,3 +373,11 @@ def test_names_in_any_character_set_are_kept_for_a_pacs(bright: Model, tmp_path:
     scan = bright.predict(path, identity="pacs")
     for written in (scan.save_dicom_seg(tmp_path / "seg.dcm"), scan.save_dicom_sr(tmp_path / "sr.dcm")):
         assert str(pydicom.dcmread(written).PatientName) == name
+
+
+def test_several_predictions_for_one_frame_are_refused(scan: Prediction, clip: list[Prediction], tmp_path: Path) -> None:
+    for save_all in (bcdseg.save_dicom_seg, bcdseg.save_dicom_sr):
+        for repeated in ([scan, scan], [*clip, clip[0]]):
+            with pytest.raises(errors.OptionError, match="several predictions for one image or frame"):
+                save_all(repeated, tmp_path / "made.dcm")
+    assert not (tmp_path / "made.dcm").exists()
