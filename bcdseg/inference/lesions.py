@@ -171,6 +171,7 @@ def _measure(
     vertical, mixed, horizontal = vertical * down**2, mixed * down * across, horizontal * across**2
     # A uniform ellipse has the variance (axis / 4) ** 2 along each axis; the long one is at this angle from the vertical.
     angle = math.atan2(2 * mixed, vertical - horizontal) / 2
+    angle += math.pi * (angle < -1.2)  # rounding then swaps the ends of no horizontal, vertical or diagonal axis
     mean, half = (vertical + horizontal) / 2, math.hypot((vertical - horizontal) / 2, mixed)
     long, short = 4 * math.sqrt(mean + half), 4 * math.sqrt(max(0.0, mean - half))
     along = math.cos(angle), math.sin(angle)

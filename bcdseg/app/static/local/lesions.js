@@ -46,7 +46,8 @@ function measure(component, width, probability, spacing, outlined) {
   const [top, left, bottom, right] = box;
   const { centroid, vertical, mixed, horizontal } = moments(component);
   // A uniform ellipse has the variance (axis / 4) ** 2 along each axis; the long one is at this angle from the vertical.
-  const angle = Math.atan2(2 * mixed, vertical - horizontal) / 2;
+  const turned = Math.atan2(2 * mixed, vertical - horizontal) / 2;
+  const angle = turned < -1.2 ? turned + Math.PI : turned; // rounding then swaps the ends of no horizontal, vertical or diagonal axis
   const mean = (vertical + horizontal) / 2, half = Math.hypot((vertical - horizontal) / 2, mixed);
   const long = 4 * Math.sqrt(mean + half), short = 4 * Math.sqrt(Math.max(0, mean - half));
   const [down, across] = [Math.cos(angle), Math.sin(angle)];
