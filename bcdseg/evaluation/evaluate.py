@@ -107,7 +107,7 @@ def evaluate(
     result = Evaluation(
         model=model.name,
         dataset=test.name,
-        about=about_model(model),
+        about=about_model(model, threshold=threshold),
         **chosen.results(cases, model.rules),
         training_overlap=overlap,
         robustness=corrupted,
@@ -134,8 +134,8 @@ def check_evaluation(
     return wanted.checked(test, model.classes), _overlap(model, test, allow_training_samples)
 
 
-def about_model(model: Model) -> dict[str, Any]:
-    """Return the facts about a model that a reader of its results needs."""
+def about_model(model: Model, *, threshold: float | None = None) -> dict[str, Any]:
+    """Return the facts about a model that a reader of its results needs; ``threshold`` replaces its own mask threshold."""
     reported = {title: content for title in REPORTED if (content := model.training.get(title))}
     untrained = {} if model.training else {"training": "This model was not trained: its predictions mean nothing."}
     record = model.training.get("seen")
@@ -144,7 +144,7 @@ def about_model(model: Model) -> dict[str, Any]:
         known = f"{len(record['contents'])} scans of its training and validation"
         known += f"; those of {', '.join(record['unknown'])} are not known" if record.get("unknown") else ""
     rules = {
-        "mask threshold": f"{model.rules.threshold:g}",
+        "mask threshold": f"{model.rules.threshold if threshold is None else threshold:g}",
         "temperature": f"{model.rules.temperature:.3g}",
         "confidence threshold": f"{model.rules.min_confidence:.0%}",
         "operating points": [str(point) for point in model.rules.operating_points] or "none",

@@ -206,6 +206,11 @@ def test_data_that_a_model_cannot_be_measured_on_are_refused(small_model: bcdseg
             bcdseg.evaluate(small_model, data, **odd)  # type: ignore[arg-type]
 
 
+def test_the_stated_mask_threshold_is_the_one_that_was_used(small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:
+    found = bcdseg.evaluate(small_model, data.select(data.ids[:1]), threshold=0.2, draws=0, gallery=0)
+    assert found.about["rules"]["mask threshold"] == "0.2"
+
+
 def test_with_one_class_undefined_measures_have_a_reason(small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:
     benign = data.select(one.id for one in data if one.label == "benign")
     found = bcdseg.evaluate(small_model, benign, draws=50, gallery=0)
