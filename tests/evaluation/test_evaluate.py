@@ -222,6 +222,10 @@ def test_with_one_class_undefined_measures_have_a_reason(small_model: bcdseg.Mod
     normal = bcdseg.evaluate(small_model, data.select(one.id for one in data if one.label == "normal"), draws=50, gallery=1)
     assert normal["dice"].value is None
     assert normal["false_lesion_rate"].value is not None
+    specificity = normal["class_specificity/malignant"]  # needs no malignant scans
+    assert specificity.value == pytest.approx(np.mean(normal.cases.predicted != CLASSES.index("malignant")))
+    assert (specificity.n, specificity.low is not None) == (10, True)
+    assert normal["class_specificity/normal"].note == "there are no scans that are not normal"
 
 
 @pytest.mark.parametrize("kind", ["outlines", "classes"])

@@ -77,9 +77,8 @@ def class_measures(cases: Cases) -> Iterator[Measure]:
         yield class_measure(name, title, definition, needs, partial(_counted, measure=counted), unit)
     for number, one in enumerate(cases.classes):
         for name, title, definition, counted in OF_CLASS:
-            needs = {"class_precision": partial(_predicted, number=number), "class_recall": partial(_only, number=number)}.get(
-                name, partial(one_and_rest, number=number)
-            )
+            kinds = {"class_precision": _predicted, "class_recall": _only, "class_specificity": _rest}
+            needs = partial(kinds.get(name, one_and_rest), number=number)
             values = partial(_counted, measure=partial(_column_of, of=counted, number=number))
             yield class_measure(f"{name}/{one}", f"{title}, {one}", definition.format(one), needs, values)
     yield from _ranking_measures(cases)
@@ -182,8 +181,7 @@ def known_classes(cases: Cases) -> dict[str, Rows]:
 
 def one_and_rest(cases: Cases, *, number: int) -> dict[str, Rows]:
     """Return the scans of one class, and the others of known class."""
-    rest = cases.has_class & (cases.labels != number)
-    return {**_only(cases, number=number), f"scans that are not {cases.classes[number]}": rest}
+    return {**_only(cases, number=number), **_rest(cases, number=number)}
 
 
 def against_rest(cases: Cases, weights: Weights, *, number: int, measure: Ranked) -> Values:
@@ -201,6 +199,10 @@ def each_class(cases: Cases) -> dict[str, Rows]:
 
 def _only(cases: Cases, *, number: int) -> dict[str, Rows]:
     return {f"{cases.classes[number]} scans": cases.has_class & (cases.labels == number)}
+
+
+def _rest(cases: Cases, *, number: int) -> dict[str, Rows]:
+    return {f"scans that are not {cases.classes[number]}": cases.has_class & (cases.labels != number)}
 
 
 def _predicted(cases: Cases, *, number: int) -> dict[str, Rows]:
