@@ -117,6 +117,16 @@ def test_a_figure_that_no_draw_changes_has_no_interval_of_width_0() -> None:
     assert (found.low, found.note) == (None, "every draw gives the same")
 
 
+def test_an_interval_contains_only_possible_values() -> None:
+    cases = made_table(40, skill=3.0)
+    found = estimate(cases, all_measures(cases, MeasureOptions(class_order=CLASSES)), draws=300)
+    for name, low, high in (("kappa", -1, 1), ("mcc", -1, 1), ("kappa_quadratic", -1, 1), ("brier", 0, 2), ("nll", 0, np.inf)):
+        assert found[name].low is not None
+        assert low <= found[name].low < found[name].value < found[name].high <= high  # type: ignore[operator]
+    biopsies = estimate(made_table(40, skill=2.0), named(cases, "number_needed_to_biopsy"), draws=300)["number_needed_to_biopsy"]
+    assert biopsies.low == 1
+
+
 def test_weighted_draws_give_the_interval_of_tables_with_repeated_rows() -> None:
     def values(cases: Cases, weights: np.ndarray) -> np.ndarray:
         tables = (cases.select(np.repeat(np.arange(len(cases)), draw.astype(int))) for draw in weights)

@@ -15,6 +15,9 @@ from bcdseg.evaluation.metrics.calibration import calibration_intercept, calibra
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean
 from bcdseg.evaluation.results_table import Cases
 
+LIMITS = {"brier": (0.0, 2.0), "nll": (0.0, np.inf), "overconfidence": (-1.0, 1.0)}
+"""Lowest and highest possible values of the scores."""
+
 
 def calibration_measures(cases: Cases) -> Iterator[Measure]:
     """Yield the calibration measures of the predicted probabilities."""
@@ -61,7 +64,7 @@ def calibration_measures(cases: Cases) -> Iterator[Measure]:
         ),
     ]
     for name, title, definition, unit, higher, values in rows:
-        yield class_measure(name, title, definition, known_classes, values, unit, higher, "calibration")
+        yield class_measure(name, title, definition, known_classes, values, unit, higher, "calibration", LIMITS.get(name))
     for number, one in enumerate(cases.classes):
         yield class_measure(
             f"ece/{one}",

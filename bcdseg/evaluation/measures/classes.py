@@ -14,6 +14,9 @@ from bcdseg.evaluation.metrics.weighted import Values, Weights
 from bcdseg.evaluation.results_table import Cases
 
 FIXED = (0.90, 0.95)  # specificities for sensitivity_at and sensitivities for specificity_at
+CORRELATION = (-1.0, 1.0)
+"""Lowest and highest possible Matthews correlation and kappa."""
+
 Counted = Callable[[classification.Confusion], Values]
 Ranked = Callable[..., Values]
 
@@ -74,7 +77,8 @@ def class_measures(cases: Cases) -> Iterator[Measure]:
     """Yield all classification and ranking measures."""
     for name, title, unit, definition, counted in WHOLE:
         needs = each_class if name in ("balanced_accuracy", "mcc", "kappa") or name.startswith("macro") else known_classes
-        yield class_measure(name, title, definition, needs, partial(_counted, measure=counted), unit)
+        limits = CORRELATION if unit == "score" else None
+        yield class_measure(name, title, definition, needs, partial(_counted, measure=counted), unit, limits=limits)
     for number, one in enumerate(cases.classes):
         for name, title, definition, counted in OF_CLASS:
             kinds = {"class_precision": _predicted, "class_recall": _only, "class_specificity": _rest}
@@ -96,6 +100,7 @@ def agreement_measures(cases: Cases, order: Sequence[str]) -> Iterator[Measure]:
             each_class,
             partial(_counted, measure=partial(_ordered_kappa, numbers=numbers, penalty=penalty)),
             "score",
+            limits=CORRELATION,
         )
 
 
@@ -160,6 +165,7 @@ def class_measure(
     unit: str = "fraction",
     higher: bool | None = True,
     section: str = "classification",
+    limits: tuple[float, float] | None = None,
 ) -> Measure:
     """Return a measure of predicted classes."""
     return Measure(
@@ -171,6 +177,7 @@ def class_measure(
         higher_is_better=higher,
         needs=needs,
         values=values,
+        limits=limits,
     )
 
 

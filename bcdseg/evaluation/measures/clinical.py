@@ -86,6 +86,7 @@ def _predictive(
             unit,
             higher,
             "clinical",
+            (1.0, np.inf) if kind == "number_needed_to_biopsy" else None,
         )
 
 

@@ -30,7 +30,8 @@ class Measure:
         section: One of ``SECTIONS``.
         unit: ``fraction`` (0 to 1), ``px``, ``mm``, ``mm2``, ``count``, ``score`` (another range).
         higher_is_better: Whether higher values are better; None where neither direction is.
-        signed: Whether values may be negative, as differences in millimetres are; those of a ``score`` may always be.
+        signed: Whether values may be negative, as differences in millimetres are; those of a ``score`` may be.
+        limits: Lowest and highest possible value, where they don't follow from the unit: -1 and 1 for a kappa.
         needs: Function that returns the kinds of scans that the measure needs, by name; undefined where one kind has none.
         values: Function that returns the value for each draw of weights, NaN where it is undefined.
     """
@@ -44,16 +45,20 @@ class Measure:
     needs: Callable[[Cases], Mapping[str, Rows]]
     values: Callable[[Cases, Weights], Values]
     signed: bool = False
+    limits: tuple[float, float] | None = None
 
     @property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest possible value."""
+        if self.limits is not None:
+            return self.limits
         return (-np.inf, np.inf) if self.signed or self.unit == "score" else (0.0, 1.0 if self.unit == "fraction" else np.inf)
 
     @property
     def difference_bounds(self) -> tuple[float, float]:
         """Lowest and highest possible difference of two values."""
-        return (-1.0, 1.0) if self.unit == "fraction" else (-np.inf, np.inf)
+        low, high = self.bounds
+        return low - high, high - low
 
 
 @dataclass(frozen=True, kw_only=True)
