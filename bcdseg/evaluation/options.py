@@ -101,6 +101,11 @@ class RequestedOptions:
         check_whole(draws=self.draws, seed=self.seed, gallery=self.gallery)
         found = find_metrics(self.metrics)
         order, rates = _order(classes, self.class_order), _prevalences(self.prevalence)
+        if rates and not any(name.lower() == "malignant" for name in classes):
+            raise OptionError(
+                "prevalence: predictive values and net benefit are those of the class malignant, and the predicted classes are "
+                f"{', '.join(classes) or 'none'}. Leave prevalence out."
+            )
         built_in = _built_in_names(classes, order, rates)
         for metric in found:
             if metric.title in built_in:

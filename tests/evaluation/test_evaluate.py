@@ -211,6 +211,16 @@ def test_the_stated_mask_threshold_is_the_one_that_was_used(small_model: bcdseg.
     assert found.about["rules"]["mask threshold"] == "0.2"
 
 
+def test_a_prevalence_without_a_malignant_class_is_refused(data: bcdseg.Dataset) -> None:
+    outlines = {name: External(one.mask) for name, one in _right(data).items()}
+    with pytest.raises(bcdseg.errors.OptionError, match="the predicted classes are none"):
+        evaluate_predictions(outlines, data, prevalence=0.05)
+    model = bcdseg.create("plain_cnn", classes=("healthy", "cancer"), size=32)
+    scans = data.map_labels({"normal": "healthy", "benign": "healthy", "malignant": "cancer"})
+    with pytest.raises(bcdseg.errors.OptionError, match="the predicted classes are healthy, cancer"):
+        bcdseg.evaluate(model, scans, prevalence=0.05)
+
+
 def test_with_one_class_undefined_measures_have_a_reason(small_model: bcdseg.Model, data: bcdseg.Dataset) -> None:
     benign = data.select(one.id for one in data if one.label == "benign")
     found = bcdseg.evaluate(small_model, benign, draws=50, gallery=0)
