@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.deprecation import renamed_arguments
+from bcdseg.errors import OptionError
 from bcdseg.evaluation.case_results import check_measurable, check_model, predict_cases
 from bcdseg.evaluation.measures.custom import MetricLike
 from bcdseg.evaluation.measures.intervals import DRAWS
@@ -98,6 +99,8 @@ def evaluate(
     )
     chosen, overlap = check_evaluation(model, test, wanted, allow_training_samples=allow_training_samples)
     options: dict[str, Any] = {"threshold": threshold, "batch_size": batch_size}
+    if explain and not model.classes:
+        raise OptionError(f"explain=True: {model.name} only segments, and has no class to explain.")
     results = predict_cases(model, test, metrics=chosen.metrics, tolerance_mm=tolerance_mm, **options)
     stream = tracked(results, "Evaluating", len(test), progress)
     cases = table_of((result.case for result in stream), classes=model.classes, no_lesion=model.no_lesion)
@@ -111,7 +114,7 @@ def evaluate(
         **chosen.results(cases, model.rules),
         training_overlap=overlap,
         robustness=corrupted,
-        gallery=tuple(_pictures(model, test, cases, gallery, explain and bool(model.classes), options)),
+        gallery=tuple(_pictures(model, test, cases, gallery, explain, options)),
         problems=test.problems,
         min_confidence=model.rules.min_confidence if model.classes else None,
     )
@@ -131,7 +134,8 @@ def check_evaluation(
     check_model(model)
     check_data(test)
     check_measurable(model.name, model.classes, test)
-    return wanted.checked(test, model.classes), _overlap(model, test, allow_training_samples)
+    chosen = wanted.checked(test, model.classes, has_masks=model.config.decoder is not None)
+    return chosen, _overlap(model, test, allow_training_samples)
 
 
 def about_model(model: Model, *, threshold: float | None = None) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def evaluate_predictions(
         tolerance_mm=tolerance_mm,
         gallery=gallery,
     )
-    chosen = wanted.checked(test, classes)
+    chosen = wanted.checked(test, classes, has_masks=any(one.mask is not None for one in given.values()))
     check_ids(title, given, test, subset)
     rows = (_case(one, given[one.id], test, classes, none, chosen) for one in test)
     cases = table_of(tracked(rows, "Evaluating", len(test), progress), classes=classes, no_lesion=none if classes else None)

@@ -92,8 +92,13 @@ class RequestedOptions:
     tolerance_mm: float = TOLERANCE_MM
     gallery: int = 4
 
-    def checked(self, dataset: Dataset, classes: Sequence[str]) -> EvaluationOptions:
-        """Return the options, after they were checked against the data set and the classes of the predictions.
+    def checked(self, dataset: Dataset, classes: Sequence[str], *, has_masks: bool) -> EvaluationOptions:
+        """Return the options, after they were checked against the data set and the predictions.
+
+        Args:
+            dataset: Test scans.
+            classes: Classes of the predictions; empty where none are predicted.
+            has_masks: Whether masks are predicted.
 
         Raises:
             OptionError: An option is not possible; the message names it.
@@ -121,19 +126,23 @@ class RequestedOptions:
             draws=self.draws,
             seed=self.seed,
             metrics=found,
-            subgroups=_subgroups(dataset, self.subgroups),
+            subgroups=_subgroups(dataset, self.subgroups, has_classes=bool(classes), has_masks=has_masks),
             prevalences=rates,
             class_order=order,
             tolerance_mm=self.tolerance_mm,
         )
 
 
-def _subgroups(dataset: Dataset, subgroups: Subgroups) -> dict[str, Cuts | None]:
+def _subgroups(dataset: Dataset, subgroups: Subgroups, *, has_classes: bool, has_masks: bool) -> dict[str, Cuts | None]:
     if isinstance(subgroups, str) or not isinstance(subgroups, Iterable):
         raise OptionError(f"subgroups={subgroups!r}: give a list, such as subgroups=[{subgroups!r}].")
     wanted = dict(subgroups) if isinstance(subgroups, Mapping) else dict.fromkeys(map(_text, subgroups))
+    for name, what, predicted in ((CLASS, "classes", has_classes), (SIZE, "masks", has_masks)):
+        if name in wanted and not predicted:
+            raise OptionError(f"subgroups: {name!r} needs predicted {what}, and there are none.")
     facts = {name for sample in dataset for name, value in sample.facts.items() if value is not None}
-    known = {*facts, *[CLASS] * any(sample.label is not None for sample in dataset), SIZE}
+    labels, masks = any(sample.label is not None for sample in dataset), any(sample.masks for sample in dataset)
+    known = {*facts, *[CLASS] * (labels and has_classes), *[SIZE] * (masks and has_masks)}
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise OptionError(

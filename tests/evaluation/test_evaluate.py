@@ -211,6 +211,27 @@ def test_the_stated_mask_threshold_is_the_one_that_was_used(small_model: bcdseg.
     assert found.about["rules"]["mask threshold"] == "0.2"
 
 
+@pytest.mark.parametrize(("fact", "drop"), [("class", "classes"), ("size", "masks")])
+def test_subgroups_without_such_predictions_are_refused_before_any_scan_is_predicted(
+    data: bcdseg.Dataset, fact: str, drop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bcdseg.Model, "predict", lambda *_, **__: pytest.fail("a scan was predicted"))
+    network = {"classes": [], "head": None} if drop == "classes" else {"classes": CLASSES, "decoder": None}
+    model = bcdseg.create("plain_cnn", size=32, **network)  # type: ignore[arg-type]
+    with pytest.raises(bcdseg.errors.OptionError, match=f"'{fact}' needs predicted {drop}"):
+        bcdseg.evaluate(model, data, subgroups=[fact], draws=0)
+    less = {"probabilities": None} if drop == "classes" else {"mask": None}
+    given = {name: replace(one, **less) for name, one in _right(data).items()}  # type: ignore[arg-type]
+    with pytest.raises(bcdseg.errors.OptionError, match=f"'{fact}' needs predicted {drop}"):
+        evaluate_predictions(given, data, subgroups=[fact], draws=0)
+
+
+def test_heat_maps_of_a_model_without_classes_are_refused(data: bcdseg.Dataset) -> None:
+    model = bcdseg.create("plain_cnn", classes=[], head=None, size=32)
+    with pytest.raises(bcdseg.errors.OptionError, match="no class to explain"):
+        bcdseg.evaluate(model, data, explain=True, draws=0)
+
+
 def test_a_prevalence_without_a_malignant_class_is_refused(data: bcdseg.Dataset) -> None:
     outlines = {name: External(one.mask) for name, one in _right(data).items()}
     with pytest.raises(bcdseg.errors.OptionError, match="the predicted classes are none"):
