@@ -106,6 +106,11 @@ class Cases:
         return np.asarray(~np.isnan(self.outline["dice"]))
 
     @property
+    def predicts_masks(self) -> bool:
+        """Whether masks are predicted; without them, masks are not compared, and the table doesn't contain the true ones."""
+        return not np.isnan(self.outlined).all()
+
+    @property
     def lesion(self) -> NDArray[np.bool_]:
         """True for scans whose true mask is known and not empty."""
         return np.asarray(self.outline["truth_area"] > 0)

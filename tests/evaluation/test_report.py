@@ -220,6 +220,25 @@ def test_the_checklists_have_what_is_known_and_leave_the_rest_to_the_authors(fol
     assert "<script>" not in text
 
 
+def test_a_report_of_classes_alone_does_not_state_that_the_masks_are_unknown(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    rows = [f"{one.id},{one.label}" for one in data]
+    (tmp_path / "classes.csv").write_text("\n".join(["id,label", *rows]))
+    bcdseg.evaluate_predictions(tmp_path / "classes.csv", data, draws=0, gallery=0, out=tmp_path / "report")
+    checklist = (tmp_path / "report" / "checklist.md").read_text()
+    assert "is unknown" not in checklist
+    assert "Classes of 33 scans, as in the data set." in checklist
+    assert "| true mask known | not compared: no masks are predicted |" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_the_median_of_an_even_number_of_values_is_between_the_middle_two(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    ages = (20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0)
+    chosen = data.select(data.ids[: len(ages)])
+    aged = replace(chosen, samples=tuple(replace(one, facts={"age": age}) for one, age in zip(chosen, ages, strict=True)))
+    (tmp_path / "classes.csv").write_text("\n".join(["id,label", *(f"{one.id},{one.label}" for one in aged)]))
+    bcdseg.evaluate_predictions(tmp_path / "classes.csv", aged, draws=0, gallery=0, out=tmp_path / "report")
+    assert "age: median 45 (20 to 80)" in (tmp_path / "report" / "checklist.md").read_text()
+
+
 def test_the_paper_has_methods_and_the_same_values_in_markdown_and_latex(folder: Path, result: Evaluation) -> None:
     markdown, latex = ((folder / name).read_text() for name in ("paper.md", "paper.tex"))
     dice = result["dice"]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
@@ -88,7 +89,12 @@ def _of_model(evaluation: Evaluation) -> dict[str, str]:
 def _of_data(evaluation: Evaluation) -> dict[str, str]:
     cases, groups = evaluation.cases, Counter(evaluation.cases.groups)
     unread = len(evaluation.problems)
-    unknown = {"class": int((cases.labels == -1).sum()) if cases.classes else 0, "mask": int((~cases.has_mask).sum())}
+    unknown = {
+        "class": int((cases.labels == -1).sum()) if cases.classes else 0,
+        "mask": int((~cases.has_mask).sum()) if cases.predicts_masks else 0,
+    }
+    references = {"masks": cases.has_mask.sum() * cases.predicts_masks, "classes": cases.has_class.sum()}
+    compared = " and ".join(f"{what} of {counted(count, 'scan')}" for what, count in references.items() if count)
     missing = [f"the {name} of {count} scans is unknown" for name, count in unknown.items() if count]
     characteristics = {name: _distribution(evaluation, name) for name in sorted({key for one in cases.facts for key in one})}
     trained = _text(evaluation.about.get("data", ""))
@@ -101,7 +107,7 @@ def _of_data(evaluation: Evaluation) -> dict[str, str]:
         "acquisition": "; ".join(
             f"{name}: {characteristics[name]}" for name in ("device", "probe", "frequency") if name in characteristics
         ),
-        "reference": f"Masks of {cases.has_mask.sum()} scans and classes of {cases.has_class.sum()} scans, as in the data set.",
+        "reference": f"{compared[:1].upper()}{compared[1:]}, as in the data set." if compared else "",
         "partitions": OVERLAP[evaluation.training_overlap],
         "disjoint": f"{OVERLAP[evaluation.training_overlap]} Groups (patients, copies of a scan) are the unit of the check.",
         "numbers": f"{counted(len(cases), 'scan')} in {counted(len(groups), 'group')}; {_counts(evaluation)}; "
@@ -156,7 +162,7 @@ def _distribution(evaluation: Evaluation, fact: str) -> str:
     values = [facts[fact] for facts in evaluation.cases.facts if fact in facts]
     numbers = sorted(value for value in values if not isinstance(value, str))
     if len(numbers) == len(values) and len(set(numbers)) > 6:
-        return f"median {numbers[len(numbers) // 2]:g} ({numbers[0]:g} to {numbers[-1]:g})"
+        return f"median {median(numbers):g} ({numbers[0]:g} to {numbers[-1]:g})"
     return ", ".join(f"{name} {count}" for name, count in Counter(map(str, values)).most_common(8))
 
 

@@ -243,9 +243,11 @@ def _methods(evaluation: Evaluation, training_curves: Figure | None) -> Iterator
         "data set": evaluation.dataset,
         "scans": len(cases),
         "groups": f"{len(groups)}, the largest of {counted(max(groups.values()), 'scan')}",
-        "classes": evaluation.counts or "none",
+        "classes": evaluation.counts or "none predicted",
         "true mask known": f"{counted(cases.has_mask.sum(), 'scan')}; "
-        f"{cases.lesion.sum()} with a lesion, {cases.clear.sum()} without",
+        f"{cases.lesion.sum()} with a lesion, {cases.clear.sum()} without"
+        if cases.predicts_masks
+        else "not compared: no masks are predicted",
         "pixel size known": counted((cases.spacing > 0).all(axis=1).sum(), "scan"),
         "overlap with training": OVERLAP[evaluation.training_overlap],
         "intervals": f"{evaluation.draws} draws, seed {evaluation.seed}",

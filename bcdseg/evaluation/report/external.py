@@ -114,7 +114,9 @@ def _data_table(found: ExternalValidation) -> Table:
             Cell(name),
             Cell(str(len(one.cases)), counted(len(set(one.cases.groups)), "group")),
             Cell(", ".join(f"{count} {label}" for label, count in one.counts.items()) or NONE),
-            Cell(str(int(one.cases.lesion.sum())), f"of {int(one.cases.has_mask.sum())} with a known mask"),
+            Cell(str(int(one.cases.lesion.sum())), f"of {int(one.cases.has_mask.sum())} with a known mask")
+            if one.cases.predicts_masks
+            else Cell(NONE, "no masks are predicted"),
             Cell(OVERLAP[one.training_overlap]),
         )
         for name, one in found.evaluations.items()
