@@ -249,7 +249,14 @@ def _check_combination(
             f"{model}: contains predictions, not a model: leave out --calibrate-on, --robustness, --explain and "
             "--exclude-training-samples."
         )
-    if (calibration.sensitivity or calibration.specificity) and not (calibration.part or predictions):
+    if calibration.part is not None and selection.name in (None, calibration.part):
+        raise OptionError(
+            f"--calibrate-on {calibration.part}: the model is evaluated on these scans too, and thresholds look too good on the "
+            "scans that they were chosen on. Calibrate on one part and evaluate on another: --calibrate-on val --part test."
+        )
+    if (calibration.sensitivity or calibration.specificity) and predictions:
+        raise OptionError(f"{model}: contains predictions, not a model: leave out --sensitivity and --specificity.")
+    if (calibration.sensitivity or calibration.specificity) and not calibration.part:
         raise OptionError("--sensitivity and --specificity choose a threshold: give the scans for it, with --calibrate-on val.")
 
 

@@ -293,6 +293,22 @@ def test_the_command_writes_it_and_prints_a_summary(small_model: bcdseg.Model, d
     assert isinstance(run("--overwrite", "--sensitivity", "0.9").exception, bcdseg.errors.OptionError)  # type: ignore[attr-defined]
 
 
+def test_the_command_refuses_thresholds_from_the_scans_to_evaluate_on_or_for_predictions(
+    data: bcdseg.Dataset, tmp_path: Path
+) -> None:
+    root = str(data.samples[0].image.parents[1])
+
+    def refused(*more: str) -> str:
+        done = CliRunner().invoke(app, ["evaluate", *more, "--out", str(tmp_path / "report")])
+        assert isinstance(done.exception, bcdseg.errors.OptionError), done.output
+        return str(done.exception)
+
+    for options in (["--split", "split.json", "--calibrate-on", "test"], ["--calibrate-on", "val"]):
+        assert "evaluated on these scans too" in refused("busi-lite", root, *options)
+    (tmp_path / "theirs").mkdir()
+    assert "leave out --sensitivity" in refused(str(tmp_path / "theirs"), root, "--sensitivity", "0.9")
+
+
 def test_the_command_excludes_training_samples(data: bcdseg.Dataset, tmp_path: Path) -> None:
     model, root = bcdseg.create("plain_cnn", classes=data.classes, size=32), data.samples[0].image.parents[1]
     model.training = {"seen": remember_scans(data.select(data.ids[:4]))}
