@@ -11,7 +11,7 @@ import numpy as np
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.intervals import Difference, compare, matched
-from bcdseg.evaluation.measures.measure import signed
+from bcdseg.evaluation.measures.measure import p_value, signed
 from bcdseg.evaluation.metrics.statistics import PairedAuc, holm, paired_auc
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
 from bcdseg.messages import counted
@@ -38,7 +38,7 @@ class AucTest:
     def __str__(self) -> str:
         found = self.result
         ends = f"{signed(found.low, 'fraction')} to {signed(found.high, 'fraction')}"
-        return f"{signed(found.difference, 'fraction')} ({ends}), p = {found.p:.3f}, after Holm {self.p_holm:.3f}"
+        return f"{signed(found.difference, 'fraction')} ({ends}), {p_value(found.p)}, after Holm {p_value(self.p_holm)}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,6 +116,8 @@ def test_models_of_different_classes_are_compared_on_those_that_both_have(tmp_pa
     assert test.result.difference == pytest.approx(found.differences["roc_auc/malignant"].difference.value)
     assert test.p_holm == test.result.p  # one test needs no correction
     assert "on the classes that both have: benign, malignant (60 scans)" in repr(found)
+    guess = bcdseg.evaluate_predictions(predictions(two, ("benign", "malignant"), 0.0), two, name="guess", **quiet)
+    assert "p < 0.001, after Holm p < 0.001" in repr(guess.compare(both))
     page = both.save(tmp_path / "report", compared_with=[three]).read_text()
     assert "They are compared on those that both have: benign, malignant (60 scans)." in page
     assert "DeLong" in page

@@ -125,6 +125,16 @@ def with_unit(value: float, unit: str) -> str:
     return f"{number(value, unit)}{UNITS.get(unit, '')}"
 
 
+def p_value(p: float) -> str:
+    """Return a p-value as text, with three digits.
+
+    Examples:
+        >>> p_value(0.0421), p_value(2e-7)
+        ('p = 0.042', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def interval(estimate: Estimate, unit: str, form: Callable[[float, str], str] = number) -> str:
     """Return the interval in brackets, or an empty text where there is none; ``form`` converts its ends to text."""
     if estimate.low is None or estimate.high is None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.measures.intervals import DRAWS, matched, resamples
-from bcdseg.evaluation.measures.measure import Estimate, Measure, number, shown_difference
+from bcdseg.evaluation.measures.measure import Estimate, Measure, number, p_value, shown_difference
 from bcdseg.evaluation.metrics.readers import random_readers
 from bcdseg.evaluation.metrics.weighted import once
 from bcdseg.evaluation.results import Evaluation
@@ -169,4 +169,4 @@ def _sentence(one: ReaderDifference) -> str:
         return f"no comparison: {one.difference.note}"
     unit = one.measure.unit
     means = [number(float(np.mean(list(values.values()))), unit) for values in (one.first, one.second)]
-    return f"{means[0]} and {means[1]}, difference {shown_difference(one.difference, unit)}, p = {one.p:.3f}"
+    return f"{means[0]} and {means[1]}, difference {shown_difference(one.difference, unit)}, {p_value(one.p)}"

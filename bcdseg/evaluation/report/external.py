@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bcdseg.evaluation.measures.measure import NONE, number, with_unit
+from bcdseg.evaluation.measures.measure import NONE, number, p_value, with_unit
 from bcdseg.evaluation.plots.charts import ForestPanel, forest_figure
 from bcdseg.evaluation.report.blocks import Block, Cell, Document, Picture, Pictures, Section, Table, Text
 from bcdseg.evaluation.report.figures import MOST_PANELS, drawn
@@ -104,7 +104,7 @@ def _heterogeneity(found: ExternalValidation) -> Iterator[Block]:
         if over.next_low is not None and over.next_high is not None:
             ahead = f"{number(over.next_low, measure.unit)} to {number(over.next_high, measure.unit)}"
         value, i2 = pooled_text(found, measure)
-        rows.append((Cell(measure.title), Cell(value), Cell(ahead), Cell(i2), Cell(f"{over.q:.1f}", f"p = {over.p:.3f}")))
+        rows.append((Cell(measure.title), Cell(value), Cell(ahead), Cell(i2), Cell(f"{over.q:.1f}", p_value(over.p))))
     yield Table(("measure", "pooled (95 % interval)", "95 % prediction interval", "I²", "Cochran's Q"), tuple(rows))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.evaluation.corruptions import CORRUPTIONS
-from bcdseg.evaluation.measures.measure import NONE, UNITS, interval, number, signed, signed_with_unit, with_unit
+from bcdseg.evaluation.measures.measure import NONE, UNITS, interval, number, p_value, signed, signed_with_unit, with_unit
 from bcdseg.evaluation.measures.outlines import COLUMNS, SIZE_RANGES
 from bcdseg.evaluation.report.blocks import Cell, Table
 from bcdseg.messages import counted
@@ -201,7 +201,7 @@ def auc_test_table(found: Comparison) -> Table:
                 signed(test.result.difference, "fraction"),
                 f"{signed(test.result.low, 'fraction')} to {signed(test.result.high, 'fraction')}",
             ),
-            Cell(f"{test.result.p:.3f}", f"{test.p_holm:.3f} after Holm"),
+            Cell(p_value(test.result.p), f"{p_value(test.p_holm)} after Holm"),
         )
         for name, test in found.auc_tests.items()
     )
