@@ -142,6 +142,16 @@ def test_a_model_is_compared_with_the_consensus_of_the_others(scans: Dataset, re
     assert study.to_dict()["readers"] == ("A", "B", "C")
 
 
+def test_a_kappa_that_is_undefined_has_no_difference_with_or_without_draws(scans: Dataset) -> None:
+    same = {one: ExternalPrediction(None, {"benign": 1.0}) for one in scans.ids}
+    for draws in (0, 100):
+        study = bcdseg.evaluate_readers({"A": same, "B": same}, scans, model=same, draws=draws, progress=False)
+        found = study.differences["kappa"]
+        assert (found.value, found.note) == (None, "it is undefined on these scans")
+        assert (found.n, found.groups) == (36, 36)
+        assert "nan" not in study.table()
+
+
 def test_readers_and_a_model_are_compared_over_readers_and_scans(scans: Dataset, readings: dict[str, Readings]) -> None:
     quiet = {"draws": 0, "gallery": 0, "progress": False}
     alone = {name: bcdseg.evaluate_predictions(one, scans, name=name, **quiet) for name, one in readings.items()}

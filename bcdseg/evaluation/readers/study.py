@@ -204,8 +204,13 @@ class _Drawn:
         both = [(self._values(models[name]), self._values(own[name])) for name in readers]
         changes = np.array([of_model[0] - of_reader[0] for of_model, of_reader in both])
         if not self.draws:
-            return Estimate(value=float(changes.mean()), note="no interval was requested")
-        found, _ = over_readers(changes, np.stack([of_model[1] - of_reader[1] for of_model, of_reader in both]))
+            unknown = bool(np.isnan(changes).any())
+            found = Estimate(
+                value=None if unknown else float(changes.mean()),
+                note="it is undefined on these scans" if unknown else "no interval was requested",
+            )
+        else:
+            found, _ = over_readers(changes, np.stack([of_model[1] - of_reader[1] for of_model, of_reader in both]))
         return replace(found, n=len(self.frame), groups=len(set(self.frame.groups)))
 
     def _values(self, statistic: Statistic) -> tuple[float, Values]:
