@@ -239,6 +239,16 @@ def test_the_median_of_an_even_number_of_values_is_between_the_middle_two(data: 
     assert "age: median 45 (20 to 80)" in (tmp_path / "report" / "checklist.md").read_text()
 
 
+def test_facts_of_similar_names_have_figures_of_their_own(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    facts = [{"age (y)": float(at % 2), "age [y]": float(at % 3)} for at in range(len(data))]
+    named = replace(data, samples=tuple(replace(one, facts=own) for one, own in zip(data, facts, strict=True)))
+    (tmp_path / "classes.csv").write_text("\n".join(["id,label", *(f"{one.id},{one.label}" for one in named)]))
+    options = {"draws": 0, "gallery": 0, "out": tmp_path / "report", "subgroups": ["age (y)", "age [y]"]}
+    bcdseg.evaluate_predictions(tmp_path / "classes.csv", named, **options)  # type: ignore[arg-type]
+    figures = re.findall(r"figures/(subgroups-[^)]+)\.png", (tmp_path / "report" / "report.md").read_text())
+    assert len(set(figures)) == 2
+
+
 def test_the_paper_has_methods_and_the_same_values_in_markdown_and_latex(folder: Path, result: Evaluation) -> None:
     markdown, latex = ((folder / name).read_text() for name in ("paper.md", "paper.tex"))
     dice = result["dice"]

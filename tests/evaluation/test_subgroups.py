@@ -86,6 +86,11 @@ def test_numbers_are_divided_at_cut_points_or_terciles() -> None:
     assert list(dict(divide_by(few, "birads"))) == ["2", "3", "4", "5"]
 
 
+def test_large_numbers_stay_apart() -> None:
+    days = replace(made(), facts=tuple({"day": 20190101.0 + at % 2} for at in range(120)))
+    assert list(dict(divide_by(days, "day"))) == ["20190101", "20190102"]
+
+
 def test_a_small_subgroup_has_values_without_intervals() -> None:
     cases = made(40)
     rare = replace(cases, facts=tuple({"device": "rare" if at < 5 else "usual"} for at in range(40)))

@@ -248,9 +248,10 @@ def subgroup_picture(evaluation: Evaluation, found: SubgroupAnalysis, fact: str)
         )
         for one in defined[:MOST_PANELS]
     ]
-    name = "".join(letter if letter.isalnum() else "-" for letter in fact)
+    names = ["".join(letter if letter.isalnum() else "-" for letter in one) for one in found.facts[: found.facts.index(fact) + 1]]
+    same = sum(one.lower() == names[-1].lower() for one in names)  # "age (y)" and "age [y]"
     return drawn(
-        f"subgroups-{name}",
+        f"subgroups-{names[-1]}{f'-{same}' if same > 1 else ''}",
         forest_figure([f"{one.name} (n = {one.n})" for one in subgroups], panels),
         f"Forest plot by {fact}",
         "Squares are values and lines their 95 % intervals; an open square has too few groups for an interval. Dashed: all scans.",
