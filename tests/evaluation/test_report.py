@@ -224,6 +224,9 @@ def test_a_report_of_classes_alone_does_not_state_that_the_masks_are_unknown(dat
     rows = [f"{one.id},{one.label}" for one in data]
     (tmp_path / "classes.csv").write_text("\n".join(["id,label", *rows]))
     bcdseg.evaluate_predictions(tmp_path / "classes.csv", data, draws=0, gallery=0, out=tmp_path / "report")
+    assert "All predicted probabilities are 0 or 1" in (tmp_path / "report" / "report.md").read_text()
+    for name in ("paper.md", "paper.tex"):
+        assert "interval" not in (tmp_path / "report" / name).read_text()  # none was requested
     checklist = (tmp_path / "report" / "checklist.md").read_text()
     assert "is unknown" not in checklist
     assert "Classes of 33 scans, as in the data set." in checklist
@@ -258,6 +261,7 @@ def test_the_paper_has_methods_and_the_same_values_in_markdown_and_latex(folder:
     for text in (markdown, latex):
         assert "bootstrap of 100 draws of whole groups" in text
         assert "without adjustment for multiple comparisons" in text
+        assert "fixed before these scans were predicted" in text  # the model was never calibrated
     body = latex.replace(r"\begin{table}", "").replace(r"\end{table}", "")
     assert not re.search(r"(?<!\\)[%#$]", body)
     assert body.count("{") == body.count("}")

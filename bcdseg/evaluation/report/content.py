@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bcdseg.evaluation.measures.clinical import THRESHOLDS
 from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.report import figures, tables
@@ -76,6 +78,13 @@ def _warnings(evaluation: Evaluation) -> Iterator[Text]:
         yield Text(str(evaluation.about["training"]), "warning")
     if evaluation.training_overlap != "none":
         yield Text(OVERLAP[evaluation.training_overlap], "warning")
+    probabilities = evaluation.cases.probabilities[evaluation.cases.has_class]
+    if len(probabilities) and np.isin(probabilities, (0, 1)).all():
+        yield Text(
+            "All predicted probabilities are 0 or 1, as of predictions that only name a class: areas under curves, calibration and "
+            "net benefit are those of these numbers, and say nothing about a ranking of the scans.",
+            "warning",
+        )
     if evaluation.problems:
         yield Text(
             f"The evaluation leaves out {counted(len(evaluation.problems), 'scan')} that could not be read; see the list below.",

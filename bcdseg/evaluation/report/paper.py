@@ -42,14 +42,16 @@ LATEX = str.maketrans(
 
 def paper_markdown(evaluation: Evaluation) -> str:
     """Return a methods paragraph and a table of results in Markdown, to be checked and completed by the authors."""
-    rows = ["| measure | value (95 % interval) | scans | groups |", "|---|---|---|---|"]
+    rows = [f"| measure | value{' (95 % interval)' if evaluation.draws else ''} | scans | groups |", "|---|---|---|---|"]
     rows += [f"| {' | '.join(map(escape, row))} |" for row in _rows(evaluation)]
     return "\n".join(["## Methods", "", escape(methods(evaluation)), "", "## Results", "", *rows, ""])
 
 
 def paper_latex(evaluation: Evaluation) -> str:
     r"""Return a methods paragraph and a table of results in LaTeX; the table needs the package ``booktabs``."""
-    caption = f"Performance of {evaluation.model} on {evaluation.dataset}, with 95 % intervals over groups."
+    heading = r"Value (95\,\% interval)" if evaluation.draws else "Value"
+    intervals = ", with 95 % intervals over groups" if evaluation.draws else ""
+    caption = f"Performance of {evaluation.model} on {evaluation.dataset}{intervals}."
     return "\n".join(
         [
             r"\subsection*{Methods}",
@@ -59,7 +61,7 @@ def paper_latex(evaluation: Evaluation) -> str:
             rf"\caption{{{_latex(caption)}}}",
             r"\begin{tabular}{llrr}",
             r"\toprule",
-            r"Measure & Value (95\,\% interval) & Scans & Groups \\",
+            rf"Measure & {heading} & Scans & Groups \\",
             r"\midrule",
             *(f"{' & '.join(map(_latex, row))} \\\\" for row in _rows(evaluation)),
             r"\bottomrule",
@@ -104,7 +106,12 @@ def _comparison(evaluation: Evaluation) -> Iterable[str]:
         yield f"Predicted classes were compared with the reference classes of {cases.has_class.sum()} scans."
         if "rules" in evaluation.about:
             yield (
-                "The class of the highest probability was predicted. Calibration and thresholds had been fixed on validation scans."
+                "The class of the highest probability was predicted. "
+                + (
+                    "Calibration and thresholds had been fixed on validation scans."
+                    if evaluation.about.get("calibration")
+                    else "Thresholds had been fixed before these scans were predicted."
+                )
             )
 
 
