@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from bcdseg.errors import OptionError
-from bcdseg.evaluation.measures.catalogue import all_measures
+from bcdseg.evaluation.measures.catalogue import all_measures, most_important
 from bcdseg.evaluation.measures.intervals import Difference, compare, matched
 from bcdseg.evaluation.measures.measure import p_value, signed
 from bcdseg.evaluation.metrics.statistics import PairedAuc, holm, paired_auc
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bcdseg.evaluation.results import Evaluation
 
 Item = TypeVar("Item")
-MOST_SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ class Comparison:
         return named(self.differences, measure).sentence(self.first, self.second)
 
     def __repr__(self) -> str:
-        shown = [name for name in self.differences if "/" not in name][:MOST_SHOWN]
+        shown = [one.name for one in most_important([one.measure for one in self.differences.values()])]
         tests = [f"  ROC-AUC, {label} against rest, DeLong: {test}" for label, test in self.auc_tests.items()]
         narrowed = (
             [f"  on the classes that both have: {', '.join(self.shared)} ({counted(self.scans, 'scan')})"] if self.shared else []

@@ -167,6 +167,8 @@ def test_readers_and_a_model_are_compared_over_readers_and_scans(scans: Dataset,
     assert back.difference.value == pytest.approx(-one.difference.value)
     assert back.p == pytest.approx(one.p)
     assert "net minus readers, mean over 3 readers" in repr(found)
+    assert "  ROC-AUC, malignant against rest: " in repr(found)
+    assert "  Accuracy: " in repr(found)
     with pytest.raises(errors.OptionError, match="two or more readers"):
         bcdseg.compare_readers({"A": alone["A"]}, model)
     with pytest.raises(errors.OptionError, match="'C'"):

@@ -115,6 +115,13 @@ def headlines(measures: Sequence[Measure], positive: str | None, *, distance: st
     return tuple(by_name[name] for name in names if name in by_name)
 
 
+def most_important(measures: Sequence[Measure]) -> tuple[Measure, ...]:
+    """Return the most important of the measures of a comparison, and the user's own."""
+    areas = (one.name.partition("/")[2] for one in measures if one.name.lower() == "roc_auc/malignant")
+    own = (one for one in measures if one.section == "custom")
+    return (*headlines(measures, next(areas, None), distance="hd95_px"), *own)
+
+
 def spreads(cases: Cases) -> tuple[Spread, ...]:
     """Return mean, median and quartiles of each segmentation measure: over all scans with a lesion, by class and by size."""
     found = []

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.errors import InputError, OptionError
+from bcdseg.evaluation.measures.catalogue import most_important
 from bcdseg.evaluation.measures.intervals import DRAWS, matched, resamples
 from bcdseg.evaluation.measures.measure import Estimate, Measure, number, p_value, shown_difference
 from bcdseg.evaluation.metrics.readers import random_readers
@@ -18,7 +19,6 @@ from bcdseg.evaluation.results_table import Cases
 from bcdseg.table_text import html_table
 
 FEWEST_READERS = 2
-MOST_SHOWN = 12
 Numbers = NDArray[np.float64]
 
 
@@ -74,8 +74,8 @@ class ReaderComparison:
         return f"{self.second} minus {self.first}, mean over {len(self.readers)} readers"
 
     def _rows(self) -> list[tuple[str, str]]:
-        shown = [one for name, one in self.differences.items() if "/" not in name or name.startswith("roc_auc/")][:MOST_SHOWN]
-        return [(one.measure.title, _sentence(one)) for one in shown]
+        shown = most_important([one.measure for one in self.differences.values()])
+        return [(one.title, _sentence(self.differences[one.name])) for one in shown]
 
 
 def compare_readers(
