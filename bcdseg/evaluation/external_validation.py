@@ -222,7 +222,11 @@ def _named(datasets: Sequence[Dataset] | Mapping[str, Dataset]) -> dict[str, Dat
             raise OptionError(f"datasets: {name!r} can't name a folder. Name the data sets: datasets={{'name': dataset}}.")
     named = dict(pairs)
     if len(named) < len(pairs):
-        raise OptionError("datasets: two have the same name. Name them: datasets={'first': one, 'second': other}.")
+        twice = next(name for name, _ in pairs if [one for one, _ in pairs].count(name) > 1)
+        raise OptionError(
+            f"datasets: two have the same name, {twice!r}. Name them: datasets={{'first': one, 'second': other}}; for the command "
+            "line, rename one of the folders or tables."
+        )
     if len(named) < 2:
         raise OptionError("datasets: give two or more data sets; bcdseg.evaluate is for one.")
     return named

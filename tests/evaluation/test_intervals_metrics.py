@@ -151,6 +151,8 @@ def test_paired_differences_are_surer_than_two_intervals() -> None:
     assert found["balanced_accuracy"].sentence("A", "B").startswith("Balanced accuracy: B is better than A by 0.")
     assert found["brier"].sentence("A", "B").startswith("Brier score: B is better than A by 0.")
     assert "A and B are equal" in found["dice"].sentence("A", "B")  # the outlines are the same
+    nearly = replace(weak, probabilities=weak.probabilities + 1e-5 * (np.eye(3)[weak.labels] - weak.probabilities))
+    assert compare(weak, nearly, measures)["brier"].sentence("A", "B").startswith("Brier score: A and B are equal (95 % interval")
     shaken = replace(weak, probabilities=weak.probabilities + np.random.default_rng(0).normal(0, 0.05, (300, 3)))
     alike = compare(weak, shaken, measures)["balanced_accuracy"]
     assert "no difference between A and B is shown" in alike.sentence("A", "B")

@@ -71,17 +71,15 @@ class Difference:
         if found.value is None:
             return f"{title}: no comparison: {found.note}."
         size = with_unit(abs(found.value), unit)
-        if float(number(found.value, unit)) == 0:
-            change = f"{first} and {second} are equal"
-        else:
-            change = f"{second} is {'higher' if found.value > 0 else 'lower'} by {size}"
+        same = float(number(found.value, unit)) == 0  # in the digits that are shown
+        change = f"{first} and {second} are equal" if same else f"{second} is {'higher' if found.value > 0 else 'lower'} by {size}"
         if found.low is None or found.high is None:
             return f"{title}: {change}; no interval: {found.note}."
         ends = f"95 % interval {signed(found.low, unit)} to {signed_with_unit(found.high, unit)}"
         if found.low <= 0 <= found.high:
             difference = f"{second} minus {first} is {signed_with_unit(found.value, unit)}, {ends}"
             return f"{title}: no difference between {first} and {second} is shown ({difference})."
-        if self.better is None:
+        if same or self.better is None:
             return f"{title}: {change} ({ends})."
         better, worse = (second, first) if self.better == "second" else (first, second)
         return f"{title}: {better} is better than {worse} by {size} ({second} minus {first}: {ends})."
