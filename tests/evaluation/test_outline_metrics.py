@@ -112,6 +112,15 @@ def test_distances_of_boxes_done_by_hand() -> None:
     assert 0 < surface(one, other, tolerance=2).boundary_f1 < 1
 
 
+def test_a_distance_that_equals_the_tolerance_is_within_it() -> None:
+    square = np.zeros((40, 40), bool)
+    square[2:34, 2:34] = True
+    moved = np.roll(square, (3, 4), axis=(0, 1))
+    for pixels in (3, 4, 5):
+        found = score_mask(square, moved, spacing=(0.1, 0.1), tolerance_mm=pixels / 10)
+        assert found.surface_dice == surface(square, moved, tolerance=pixels).surface_dice  # whole numbers are not rounded
+
+
 def test_a_shift_is_measured_in_the_millimetres_of_its_direction() -> None:
     middle, below, right = one_pixel(10, 10), one_pixel(14, 10), one_pixel(10, 14)
     assert surface(middle, below, spacing=(0.5, 0.1)).hd95 == pytest.approx(2.0)
