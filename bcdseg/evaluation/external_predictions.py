@@ -116,6 +116,8 @@ def evaluate_predictions(
     )
     chosen = wanted.checked(test, classes, has_masks=any(one.mask is not None for one in given.values()))
     check_ids(title, given, test, subset)
+    if not classes and all(one.mask is None for one in given.values()):
+        raise InputError(f"{title}: contains neither masks nor classes to compare.")
     rows = (_case(one, given[one.id], test, classes, none, chosen) for one in test)
     cases = table_of(tracked(rows, "Evaluating", len(test), progress), classes=classes, no_lesion=none if classes else None)
     result = Evaluation(
@@ -140,11 +142,13 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]
         ids = {key: one.id for one in test for key in (one.id, str(one.image), str(one.image.resolve()))}
         rows = list(csv_rows(table))
         masks = _MaskFolder(folder, test, [Path(row["source"]) for row in rows if row.get("source")])
+        named = (label for row in rows if not row.get("error") and (label := row.get("label")))
+        classes = tuple(dict.fromkeys((*test.classes, *named)))  # a person may name a class that none of these scans has
         given: dict[str, ExternalPrediction] = {}
         for number, row in enumerate(rows, start=2):
             if row.get("error"):
                 continue
-            name, one = _row(row, number, table, ids, masks, test.classes)
+            name, one = _row(row, number, table, ids, masks, classes)
             if name in given:
                 raise InputError(f"{table} row {number}: {name} occurs a second time. Keep one prediction for each scan.")
             given[name] = one
@@ -207,7 +211,7 @@ def _row(
     except (ValueError, TypeError):
         raise InputError(f"{table} row {number}: {key}: a probability is not a number: {cells}.") from None
     if probabilities is None and (label := row.get("label")):  # a person names one class, and no probabilities
-        probabilities = {one: float(one == label) for one in dict.fromkeys((*classes, label))}
+        probabilities = {one: float(one == label) for one in classes}
     mask = masks.named(row["mask"]) if row.get("mask") else masks.find(name, row.get("source"))
     return name, ExternalPrediction(mask, probabilities)
 

@@ -232,6 +232,18 @@ def test_heat_maps_of_a_model_without_classes_are_refused(data: bcdseg.Dataset) 
         bcdseg.evaluate(model, data, explain=True, draws=0)
 
 
+def test_a_table_may_name_a_class_that_no_scan_has_and_must_name_some(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    scans = data.select(one.id for one in data if one.label != "malignant")
+    rows = [f"{name},{'malignant' if name == FIRST else scans[name].label}" for name in scans.ids]
+    (tmp_path / "reader.csv").write_text("\n".join(["id,label", *rows]))
+    found = evaluate_predictions(tmp_path / "reader.csv", scans, draws=0, gallery=0)
+    assert found["accuracy"].value == pytest.approx(20 / 21)
+    assert found.counts["malignant"] == 0
+    (tmp_path / "reader.csv").write_text("\n".join(["id,label", *(f"{name}," for name in scans.ids)]))
+    with pytest.raises(bcdseg.errors.InputError, match="neither masks nor classes"):
+        evaluate_predictions(tmp_path / "reader.csv", scans, draws=0, gallery=0)
+
+
 def test_a_prevalence_without_a_malignant_class_is_refused(data: bcdseg.Dataset) -> None:
     outlines = {name: External(one.mask) for name, one in _right(data).items()}
     with pytest.raises(bcdseg.errors.OptionError, match="the predicted classes are none"):

@@ -17,7 +17,7 @@ from scipy.spatial import KDTree
 from bcdseg.types import Mask, Spacing
 
 TOLERANCE = 0.0075  # fraction of the image's diagonal, as in the boundary F1 of Csurka et al. 2013
-ROUNDING = 1e-9  # a distance that equals the tolerance is within it, although 2.3 mm - 1.8 mm is above 0.5 mm in floating point
+ROUNDING = 1e-9  # a distance that equals the tolerance is within it, but 3 * 0.1 mm - 2 * 0.1 mm is above 0.1 mm in floating point
 SQUARE: Spacing = (1.0, 1.0)
 
 Distances = NDArray[np.float64]
