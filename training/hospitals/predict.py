@@ -80,6 +80,7 @@ def outputs(
     mirrored: bool,
     resize: str = "fit",
     refinement: float | None = None,
+    softmax: bool = False,
 ) -> Outputs:
     """Run the network on each scan, cut out of its square and preprocessed as at prediction."""
     preprocessing = Preprocessing(size=(size, size), resize=resize, channels=1)
@@ -90,7 +91,7 @@ def outputs(
         windows = [_window(packed.boxes[row]) for row in some]
         images = [packed.images[row][window] for row, window in zip(some, windows, strict=True)]
         regions = [WholeRegion(str(packed.ids[row]), image, preprocessing) for row, image in zip(some, images, strict=True)]
-        decisions[start : start + BATCH] = _run(network, regions, mirrored=mirrored)
+        decisions[start : start + BATCH] = _run(network, regions, mirrored=mirrored, softmax=softmax)
         results = [region.result() for region in regions]
         if refinement is not None:
             results = _refined(network, regions, results, refinement, preprocessing, mirrored=mirrored)
@@ -101,8 +102,8 @@ def outputs(
 
 
 @torch.inference_mode()
-def _run(network: Network, regions: Sequence[WholeRegion], *, mirrored: bool) -> NDArray[np.float32]:
-    """Add the output of the network to each region, and return the decisions."""
+def _run(network: Network, regions: Sequence[WholeRegion], *, mirrored: bool, softmax: bool = False) -> NDArray[np.float32]:
+    """Add the output of the network to each region, and return the decisions; a softmax decides on presence alone."""
     images = torch.from_numpy(np.stack([region.input(0) for region in regions]))
     images = images.flip(-1) if mirrored else images
     features = network.encoder(images.contiguous(memory_format=torch.channels_last))
@@ -113,7 +114,10 @@ def _run(network: Network, regions: Sequence[WholeRegion], *, mirrored: bool) ->
     for region, mask in zip(regions, probability.flip(-1) if mirrored else probability, strict=True):
         region.add(RawOutput(mask.numpy(), None))
     malignant = decided.lesion_classes[:, 1:] - decided.lesion_classes[:, :1]
-    decisions: NDArray[np.float32] = torch.cat([decided.evidence, decided.context, malignant], dim=1).numpy()
+    evidence, context = decided.evidence, decided.context
+    if softmax:  # its first logit is that of normal
+        evidence = context = decided.lesion_classes.logsumexp(dim=1, keepdim=True) - decided.context
+    decisions: NDArray[np.float32] = torch.cat([evidence, context, malignant], dim=1).numpy()
     return decisions
 
 
@@ -158,6 +162,7 @@ def main() -> None:
     parser.add_argument("--mirrored", action="store_true", help="also mirrored left to right")
     parser.add_argument("--resize", default="fit", choices=["fit", "stretch"])
     parser.add_argument("--one-pass", action="store_true", help="without refining the main outline")
+    parser.add_argument("--softmax", action="store_true", help="the run was trained with --softmax")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -168,7 +173,16 @@ def main() -> None:
     for size in options.sizes:
         for mirrored in [False, True][: 1 + options.mirrored]:
             refinement = None if options.one_pass else REFINEMENT
-            found = outputs(network, packed, rows, size, mirrored=mirrored, resize=options.resize, refinement=refinement)
+            found = outputs(
+                network,
+                packed,
+                rows,
+                size,
+                mirrored=mirrored,
+                resize=options.resize,
+                refinement=refinement,
+                softmax=options.softmax,
+            )
             found.save(file_of(options.run, size, mirrored, options.resize, one_pass=options.one_pass))
 
 

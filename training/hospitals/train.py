@@ -32,6 +32,7 @@ from transplant import LESIONS, Scan, with_lesion, with_tissue
 
 import bcdseg
 from bcdseg.files import write_whole
+from bcdseg.networks.heads import Decisions
 from bcdseg.networks.network import Network
 from bcdseg.training.losses import DiceCrossEntropy
 
@@ -60,6 +61,8 @@ class Recipe:
             flat region (Cha et al., SWAD, NeurIPS 2021).
         balanced: Whether presence is learned within hospitals alone: a hospital without normal scans teaches none, and at each
             other hospital scans with and without a lesion weigh alike, so that the hospital says nothing about presence.
+        softmax: Whether the pooled features decide on all classes with one softmax, as a control of the hierarchical head, which is
+            built all the same: its decision by the mask's evidence stays untrained.
     """
 
     stages: tuple[tuple[int, int], ...] = ((128, 1100), (192, 700))
@@ -76,6 +79,7 @@ class Recipe:
     transplants: float = 0.0
     constant: bool = False
     balanced: bool = False
+    softmax: bool = False
 
     @property
     def steps(self) -> int:
@@ -189,11 +193,14 @@ def losses(network: Network, batch: Batch, recipe: Recipe, mask_term: nn.Module)
     decoded = network.decoder(features)  # type: ignore[misc]
     mask = network.mask_head(decoded)  # type: ignore[misc]
     decisions = network.class_head.decide(features, decoded, mask)  # type: ignore[union-attr, operator]
+    mask_loss = mask_term(mask, batch.masks).mean()
+    if recipe.softmax:
+        return {"mask": mask_loss, "class": (recipe.presence_weight + recipe.class_weight) * softmax_loss(decisions, batch)}
     known = batch.class_known
     lesion_class = (batch.labels - 1).clamp(min=0)
     per_scan = F.cross_entropy(decisions.lesion_classes, lesion_class, reduction="none", label_smoothing=0.05)
     return {
-        "mask": mask_term(mask, batch.masks).mean(),
+        "mask": mask_loss,
         "evidence": recipe.presence_weight * presence_loss(decisions.evidence, batch),
         "context": recipe.presence_weight * presence_loss(decisions.context, batch),
         "class": recipe.class_weight * (per_scan * known).sum() / known.sum().clamp(min=1),
@@ -203,6 +210,15 @@ def losses(network: Network, batch: Batch, recipe: Recipe, mask_term: nn.Module)
 def presence_loss(logits: Tensor, batch: Batch) -> Tensor:
     """Return the cross entropy with a little smoothing, since some normal scans contain a lesion that nobody outlined."""
     return F.binary_cross_entropy_with_logits(logits[:, 0], batch.presence * 0.94 + 0.03, batch.presence_weight)
+
+
+def softmax_loss(decisions: Decisions, batch: Batch) -> Tensor:
+    """Return the cross entropy of normal, benign and malignant; a part of a scan without its lesion is normal."""
+    logits = torch.cat([decisions.context, decisions.lesion_classes], dim=1)
+    absent = batch.presence == 0
+    known = absent | batch.class_known
+    per_scan = F.cross_entropy(logits, batch.labels.masked_fill(absent, NORMAL), reduction="none", label_smoothing=0.05)
+    return (per_scan * known).sum() / known.sum().clamp(min=1)
 
 
 def new_network(encoder: str, start: str) -> Network:
@@ -320,6 +336,7 @@ def main() -> None:
     parser.add_argument("--average", type=float, default=Recipe.average, help="decay of the moving average of the weights")
     parser.add_argument("--constant", action="store_true", help="the learning rate doesn't fall")
     parser.add_argument("--balanced", action="store_true", help="presence is learned within hospitals alone")
+    parser.add_argument("--softmax", action="store_true", help="one softmax over the classes, as a control of the head")
     parser.add_argument("--shares", type=float, nargs=len(HOSPITALS), help=f"fractions of the scans from {', '.join(HOSPITALS)}")
     parser.add_argument(
         "--transplants", type=float, default=0.0, help="fraction of the scans that get a lesion or tissue of another"
@@ -341,6 +358,7 @@ def main() -> None:
         transplants=options.transplants,
         constant=options.constant,
         balanced=options.balanced,
+        softmax=options.softmax,
     )
     packed = Packed.load(options.packed)
     chosen = choose(packed, options.leave_out, options.fold, options.release)
