@@ -114,7 +114,8 @@ class HierarchicalHead(nn.Module):
 
     With a softmax over normal, benign and malignant, a network can learn 'normal' as the appearance of one hospital's scans where
     only some hospitals contribute normal scans. Here presence depends on the mask logits, which are trained at each pixel of each
-    hospital, and on pooled features; ``presence`` weights the two. The class given a lesion is a separate decision.
+    hospital, and on pooled features; ``presence`` weights the two. The class given a lesion is a separate decision. At a hospital
+    left out both rank presence alike; here it has a calibration and a threshold of its own, which can be fitted to a hospital.
     The output is one row of logits whose softmax is the joint probability, so that it works wherever class logits do.
 
     Args:
