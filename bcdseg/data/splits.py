@@ -88,7 +88,7 @@ def load_folds(name: str, dataset: Dataset, *, on_problem: str = "error") -> lis
         OptionError: There are no such folds.
     """
     tests = frozen_folds(name, dataset, on_problem)
-    return [(_all_but(tests, [number]), test) for number, test in enumerate(tests)]
+    return [_fold(_all_but(tests, [number]), test) for number, test in enumerate(tests)]
 
 
 def _frozen_split(name: str, dataset: Dataset, fold: int, on_problem: str) -> Split:
@@ -181,6 +181,8 @@ Duplicates = Sequence[Sequence[str]]
 class Split:
     """The train, val and test parts of a data set; it unpacks as ``train, val, test = split``.
 
+    ``Sample.part`` of the samples is the part that they are in, so that a table of them (``Dataset.to_csv``) has the same split.
+
     Attributes:
         train: Part for training.
         val: Part for model selection.
@@ -194,6 +196,10 @@ class Split:
     test: Dataset
     seed: int
     fractions: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        for name in PARTS:
+            object.__setattr__(self, name, _assigned(getattr(self, name), name))
 
     def __iter__(self) -> Iterator[Dataset]:
         return iter((self.train, self.val, self.test))
@@ -243,7 +249,7 @@ def split(
     scan has a mask, in the proportions of ``fractions``. If no scans are grouped, each class is within one scan of its fraction in
     each part; if each group has one class, it is within the size of its largest group. Every class is in every part, even where its
     fraction is less than one scan. Parts that the data set itself prescribes are not used; ``Dataset.part`` returns them.
-    The samples of the parts have the groups that were kept together.
+    The samples of the parts have the groups that were kept together, and ``Sample.part`` is their new part.
 
     Args:
         dataset: The data set to split.
@@ -293,7 +299,7 @@ def folds(
     grouped = _grouped(dataset, group, duplicates)
     units = number_groups(grouped.samples)
     drawn = (_divide(grouped, units, np.full(k, 1 / k), seed + repeat, "folds") for repeat in range(repeats))
-    return [(_take(grouped, fold_of != fold), _take(grouped, fold_of == fold)) for fold_of in drawn for fold in range(k)]
+    return [_fold(_take(grouped, fold_of != fold), _take(grouped, fold_of == fold)) for fold_of in drawn for fold in range(k)]
 
 
 def _fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
@@ -353,3 +359,12 @@ def _enough(dataset: Dataset, units: NDArray[np.int64], parts: int, what: str) -
 
 def _take(dataset: Dataset, chosen: NDArray[np.bool_]) -> Dataset:
     return replace(dataset, samples=tuple(dataset.samples[row] for row in np.flatnonzero(chosen)))
+
+
+def _fold(train: Dataset, test: Dataset) -> tuple[Dataset, Dataset]:
+    return _assigned(train, "train"), _assigned(test, "test")
+
+
+def _assigned(dataset: Dataset, part: str) -> Dataset:
+    """Return the data set with all samples assigned to a part, in place of the one that their own data set prescribes."""
+    return replace(dataset, samples=tuple(replace(sample, part=part) for sample in dataset))

@@ -173,9 +173,10 @@ def test_prescribed_test_scans_are_never_trained_on(data: Path, tmp_path: Path) 
         return Command(data=str(table))
 
     dataset = bcdseg.open_dataset(data)
-    parts = command(["train", "train", "test"]).parts()
-    assert {one.part for one in (*parts.train, *parts.val)} == {"train"}
-    assert len(parts.test) == sum(one.part == "test" for part in parts for one in part)
+    prescribed = command(["train", "train", "test"])
+    parts, table = prescribed.parts(), bcdseg.open_dataset(prescribed.data)
+    assert {table[one.id].part for one in (*parts.train, *parts.val)} == {"train"}
+    assert parts.test.ids == table.part("test").ids
     assert parts.val.classes == parts.train.classes == dataset.classes
     assert not set(parts.train.ids) & set(parts.val.ids)
     with pytest.raises(errors.OptionError, match=r"of 6 none .*--split"):

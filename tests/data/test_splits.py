@@ -4,6 +4,7 @@ import json
 import shutil
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -365,3 +366,21 @@ def test_parts_that_share_a_patient_are_refused(tmp_path: Path) -> None:
 def test_the_parts_of_a_split_are_disjoint(tmp_path: Path) -> None:
     train, val, test = split(open_dataset(busi(tmp_path, (4, 4, 4))), duplicates=())
     check_disjoint(train=train, val=val, test=test)
+
+
+def test_tables_of_the_parts_have_the_new_split(tmp_path: Path) -> None:
+    data = made(["benign", "malignant"] * 10)
+    prescribed = replace(data, samples=tuple(replace(sample, part="test") for sample in data))
+    parts = split(prescribed, (0.5, 0.2, 0.3), duplicates=())
+    assert [{sample.part for sample in part} for part in parts] == [{"train"}, {"val"}, {"test"}]
+    train, test = folds(prescribed, k=2, duplicates=())[0]
+    assert ({one.part for one in train}, {one.part for one in test}) == ({"train"}, {"test"})
+    scans = open_dataset(busi(tmp_path / "made", (4, 4, 4)))
+    new = split(replace(scans, samples=tuple(replace(one, part="train") for one in scans)), (0.5, 0.25, 0.25), duplicates=())
+    new.save(tmp_path / "split.json")
+    assert load_split(tmp_path / "split.json", scans) == new
+    replace(scans, samples=(*new.train, *new.val, *new.test)).to_csv(tmp_path / "scans.csv")
+    table = open_dataset(tmp_path / "scans.csv")
+    assert [[one.image for one in table.part(name)] for name in ("train", "val", "test")] == [
+        [one.image for one in part] for part in new
+    ]
