@@ -16,10 +16,11 @@ from bcdseg.evaluation.case_results import check_measurable, check_model, predic
 from bcdseg.evaluation.metrics.calibration import fit_temperature
 from bcdseg.evaluation.metrics.classification import steps
 from bcdseg.evaluation.results_table import Cases, table_of
-from bcdseg.evaluation.training_overlap import warn_of_training_scans
+from bcdseg.evaluation.training_overlap import remember_scans, warn_of_training_scans
 from bcdseg.inference.rules import OperatingPoint
 from bcdseg.messages import counted
 from bcdseg.model.model import Model
+from bcdseg.model.registry import joint_training_overlap
 
 FLAGGED = 0.1  # fraction of the scans that the confidence threshold flags
 Fractions = float | Sequence[float] | None
@@ -37,6 +38,8 @@ def calibrate(
       that fraction of the other scans is not. The threshold is halfway to the next scan's probability.
       ``model.predict(x, operating_point="sensitivity 0.95")`` uses it. Operating points that the model had are dropped, because
       they were chosen at another temperature.
+
+    The copy of a trained model remembers these scans as validation scans: they are no test scans for it.
 
     For a model without classes, or scans without labels, nothing is fitted, and the copy has the same rules.
 
@@ -67,12 +70,15 @@ def calibrate(
     logits, labels = cases.logits[known], cases.labels[known]
     fitted = fit_rules(logits, labels)
     probabilities = softmax(logits / fitted["temperature"], axis=1)
-    return with_rules(
+    calibrated = with_rules(
         model,
         note=f"Temperature, confidence threshold and operating points were fitted on {counted(len(labels), 'validation scan')}.",
         **fitted,
         operating_points=tuple(choose_points(model.classes, probabilities, labels, wanted, positive)),
     )
+    if model.training:
+        calibrated.training["seen"] = joint_training_overlap([model], also=remember_scans(val, validation=val))
+    return calibrated
 
 
 def fit_rules(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:

@@ -126,3 +126,11 @@ def test_without_labels_or_classes_there_is_nothing_to_fit(model: bcdseg.Model, 
     assert calibrate(segmenting, val).rules == segmenting.rules
     with pytest.raises(bcdseg.errors.InputError, match="needs scans whose class is known"):
         calibrate(segmenting, val, sensitivity=0.9)
+
+
+def test_the_scans_of_the_calibration_are_no_test_scans(model: bcdseg.Model, val: bcdseg.Dataset, tmp_path: Path) -> None:
+    found = bcdseg.load(calibrate(model, val, sensitivity=0.9).save(tmp_path / "model"))
+    with pytest.raises(bcdseg.errors.LeakError, match="27 of these 27 scans"):
+        bcdseg.evaluate(found, val, draws=0, gallery=0)
+    assert calibrate(found, val, sensitivity=0.9).rules.operating_points
+    assert "seen" not in model.training

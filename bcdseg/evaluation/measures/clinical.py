@@ -18,6 +18,7 @@ from bcdseg.evaluation.metrics.clinical import net_benefit, number_needed_to_bio
 from bcdseg.evaluation.metrics.weighted import Values, Weights, divide
 from bcdseg.evaluation.results_table import Cases
 from bcdseg.inference.rules import OperatingPoint, Rules
+from bcdseg.messages import counted
 
 THRESHOLDS = (0.02, 0.10, 0.50)
 """Probabilities of malignancy at which BI-RADS categories 4A, 4B and 4C start."""
@@ -125,7 +126,7 @@ def _net_benefit(
 
 
 def point_measures(cases: Cases, rules: Rules) -> Iterator[Measure]:
-    """Yield the sensitivity and specificity on these scans at thresholds that were chosen on other scans.
+    """Yield the sensitivity and specificity on these scans at thresholds that were chosen on validation scans.
 
     The measures of predictions that are not flagged as unsure follow.
     """
@@ -139,7 +140,7 @@ def point_measures(cases: Cases, rules: Rules) -> Iterator[Measure]:
                 name=f"{what.lower()}/{point.name}",
                 title=f"{what} for {point.positive} at the operating point “{point.name}”",
                 definition=f"{point.positive} is predicted from a probability of {point.threshold:.3g} on; that threshold was "
-                f"chosen on {point.scans} validation scans, not on these.",
+                f"chosen on {counted(point.scans, 'validation scan')}.",
                 section="classification",
                 unit="fraction",
                 higher_is_better=True,
