@@ -11,7 +11,7 @@ import numpy as np
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.measures.catalogue import all_measures, most_important
 from bcdseg.evaluation.measures.intervals import Difference, compare, matched
-from bcdseg.evaluation.measures.measure import p_value, signed
+from bcdseg.evaluation.measures.measure import Measure, p_value, signed
 from bcdseg.evaluation.metrics.statistics import PairedAuc, holm, paired_auc
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
 from bcdseg.messages import counted
@@ -79,12 +79,14 @@ def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
     old, new = first.cases, second.cases
     own = [{one.name: one for one in evaluation.measures} for evaluation in (first, second)]
     shared: tuple[str, ...] = ()
-    if old.classes and new.classes and old.classes != new.classes:
+    if old.classes and new.classes and set(old.classes) != set(new.classes):
         shared = tuple(name for name in old.classes if name in new.classes)
         old, new = _of_shared_scans(old, new)
         old, new = narrowed(old, shared), narrowed(new, shared)
         wanted = own[0].keys() & own[1].keys()
         own = [{one.name: one for one in all_measures(cases) if one.name in wanted} for cases in (old, new)]
+    elif old.classes != new.classes:  # every other measure has the numbers of its own model's classes
+        own[0] = {name: _with_order(one, new.classes) if one.section == "custom" else one for name, one in own[0].items()}
     names = [name for name in own[1] if name in own[0]]
     differences = compare(
         old,
@@ -94,13 +96,12 @@ def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
         draws=second.draws,
         seed=second.seed,
     )
-    reported = shared if set(shared) != set(first.cases.classes) or set(shared) != set(second.cases.classes) else ()
     return Comparison(
         first=first.model,
         second=second.model,
         differences=differences,
-        auc_tests=auc_tests(old, matched(old, new)),
-        shared=reported,
+        auc_tests=auc_tests(old, in_order(matched(old, new), old.classes)),
+        shared=shared,
         scans=len(old),
     )
 
@@ -129,6 +130,11 @@ def narrowed(cases: Cases, classes: Sequence[str]) -> Cases:
     )
 
 
+def in_order(cases: Cases, classes: Sequence[str]) -> Cases:
+    """Return a table with its classes in this order, where they are the same classes."""
+    return narrowed(cases, classes) if set(cases.classes) == set(classes) and cases.classes != tuple(classes) else cases
+
+
 def auc_tests(first: Cases, second: Cases) -> dict[str, AucTest]:
     """Return DeLong's test for each class of two tables of the same scans, in the same order."""
     found = dict(_auc_tests(first, second))
@@ -141,6 +147,11 @@ def named(found: Mapping[str, Item], name: str) -> Item:
     if name not in found:
         raise OptionError(f"{name!r}: no measure has this name. There are {', '.join(found)}.")
     return found[name]
+
+
+def _with_order(measure: Measure, classes: Sequence[str]) -> Measure:
+    """Return a measure of the user whose function gets the numbers of the classes in this order."""
+    return replace(measure, values=lambda cases, weights: measure.values(in_order(cases, classes), weights))
 
 
 def _auc_tests(first: Cases, second: Cases) -> Iterator[tuple[str, PairedAuc]]:

@@ -125,3 +125,36 @@ def test_models_of_different_classes_are_compared_on_those_that_both_have(tmp_pa
     assert same.shared == ()
     assert set(same.auc_tests) == {"normal", "benign", "malignant"}
     assert all(one.result.p == 1 for one in same.auc_tests.values())
+
+
+def test_models_whose_classes_differ_in_order_are_compared_in_all_measures(tmp_path: Path) -> None:
+    scans = bcdseg.open_dataset(busi(tmp_path, (10, 10, 10)))
+    order = ("normal", "benign", "malignant")
+
+    def own(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+        return float(np.mean(y_true * y_pred))
+
+    first = predictions(scans, order, 0.5)
+    turned = {
+        one: ExternalPrediction(None, {name: (found.probabilities or {})[name] for name in reversed(order)})
+        for one, found in first.items()
+    }
+    options = {
+        "metrics": [bcdseg.Metric(own, inputs="classes")],
+        "prevalence": 0.05,
+        "class_order": order,
+        "draws": 20,
+        "gallery": 0,
+        "progress": False,
+    }
+    a = bcdseg.evaluate_predictions(first, scans, name="a", **options)
+    b = bcdseg.evaluate_predictions(turned, scans, name="b", **options)
+    assert a.cases.classes == b.cases.classes[::-1]
+    found = a.compare(b)
+    assert found.differences.keys() == a.estimates.keys()
+    assert {"own", "ppv@0.05"} <= found.differences.keys()
+    assert all(one.difference.value in (None, pytest.approx(0)) for one in found.differences.values())
+    assert found.differences["own"].first == a["own"].value
+    assert set(found.auc_tests) == set(order)
+    readers = bcdseg.compare_readers({"x": a, "y": a}, {"x": b, "y": b}, draws=100)
+    assert readers.differences["accuracy"].difference.value == pytest.approx(0)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows, number, signed, signed_with_unit, with_unit
 from bcdseg.evaluation.metrics.weighted import Values, Weights, once
-from bcdseg.evaluation.results_table import UNKNOWN, Cases
+from bcdseg.evaluation.results_table import Cases
 from bcdseg.messages import counted
 
 DRAWS = 1000
@@ -149,20 +149,23 @@ def compare(
 
 
 def matched(first: Cases, second: Cases, *, same_truth: bool = True) -> Cases:
-    """Return the second table in the order of the first, which must contain the same scans; a model may lack masks or classes."""
+    """Return the second table in the order of the first's scans, which must be the same; a model may lack masks or classes.
+
+    The classes may have different orders, and keep them.
+    """
     if sorted(first.ids) != sorted(second.ids):
         odd = min(set(first.ids) ^ set(second.ids))
         lacking = "second" if odd in first.ids else "first"
         raise InputError(f"{odd}: is not among the cases of the {lacking} model. Compare models on the same scans.")
-    if first.classes and second.classes and first.classes != second.classes:
+    if first.classes and second.classes and set(first.classes) != set(second.classes):
         raise InputError(f"The models have other classes: {', '.join(first.classes)} and {', '.join(second.classes)}.")
     place = {one: at for at, one in enumerate(second.ids)}
     second = second.select([place[one] for one in first.ids])
     area, other_area = first.outline["truth_area"], second.outline["truth_area"]
-    labelled = (first.labels != UNKNOWN) & (second.labels != UNKNOWN)
+    labels = [(first.label(at), second.label(at)) for at in range(len(first))]
     for what, odd in (
         ("group", np.array(first.groups) != np.array(second.groups)),
-        ("label", labelled & (first.labels != second.labels)),
+        ("label", np.array([None not in pair and pair[0] != pair[1] for pair in labels], bool)),
         ("true mask", same_truth & ~np.isnan(area) & ~np.isnan(other_area) & (area != other_area)),
     ):
         if odd.any():

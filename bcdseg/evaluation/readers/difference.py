@@ -14,6 +14,7 @@ from bcdseg.evaluation.measures.intervals import DRAWS, matched, resamples
 from bcdseg.evaluation.measures.measure import Estimate, Measure, number, p_value, shown_difference
 from bcdseg.evaluation.metrics.readers import random_readers
 from bcdseg.evaluation.metrics.weighted import once
+from bcdseg.evaluation.model_comparison import in_order
 from bcdseg.evaluation.results import Evaluation
 from bcdseg.evaluation.results_table import Cases
 from bcdseg.table_text import html_table
@@ -145,7 +146,7 @@ def _check_readers(first: Mapping[str, Evaluation], second: Mapping[str, Evaluat
 
 def _aligned(reader: str, reference: Cases, evaluation: Evaluation) -> Cases:
     try:
-        return matched(reference, evaluation.cases)
+        return in_order(matched(reference, evaluation.cases), reference.classes)
     except InputError as error:
         raise InputError(f"{reader}: {error}") from error
 
