@@ -22,6 +22,7 @@ from bcdseg.evaluation.results import Evaluation, tracked
 from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.evaluation.robustness import measure_robustness
 from bcdseg.evaluation.training_overlap import find_seen, refuse_seen
+from bcdseg.messages import counted
 
 if TYPE_CHECKING:
     from bcdseg.model.model import Model
@@ -145,10 +146,12 @@ def about_model(model: Model, *, threshold: float | None = None) -> dict[str, An
     record = model.training.get("seen")
     known = "none: the scans that it was trained on are not known"
     if record is not None:
-        known = f"{len(record['contents'])} scans of its training and validation"
+        known = f"{counted(len(record['contents']), 'scan')} of its training and validation"
         known += f"; those of {', '.join(record['unknown'])} are not known" if record.get("unknown") else ""
     rules = {
         "mask threshold": f"{model.rules.threshold if threshold is None else threshold:g}",
+        **({} if model.rules.presence_threshold is None else {"presence threshold": f"{model.rules.presence_threshold:.3g}"}),
+        **({} if model.rules.refinement is None else {"refinement": f"a window of {model.rules.refinement:g} times the outline"}),
         "temperature": f"{model.rules.temperature:.3g}",
         "confidence threshold": f"{model.rules.min_confidence:.0%}",
         "operating points": [str(point) for point in model.rules.operating_points] or "none",
@@ -156,7 +159,8 @@ def about_model(model: Model, *, threshold: float | None = None) -> dict[str, An
     path = model.preprocessing
     size = "the scan's own size" if path.resize == "none" else f"{path.size[0]} x {path.size[1]} pixels ({path.resize})"
     preprocessing = (
-        f"{path.channels} channel(s), {size}, normalised with mean {list(path.mean)} and standard deviation {list(path.std)}"
+        f"{counted(path.channels, 'channel')}, {size}, normalised with mean {list(path.mean)} and standard deviation "
+        f"{list(path.std)}"
     )
     about = {"network": model.network.config.summary, "preprocessing": preprocessing, **reported, **untrained}
     return {**about, "record of training scans": known, "rules": rules}

@@ -15,9 +15,8 @@ from bcdseg.evaluation.evaluate import check_evaluation, evaluate
 from bcdseg.evaluation.measures.measure import Estimate, Measure, shown
 from bcdseg.evaluation.metrics.statistics import Pooled, random_effects
 from bcdseg.evaluation.options import RequestedOptions
-from bcdseg.evaluation.report.files import check_report_free, save_document
+from bcdseg.evaluation.report.files import FIGURES, check_document_free, check_report_free, save_document
 from bcdseg.evaluation.results import Evaluation
-from bcdseg.files import check_free
 from bcdseg.inference.writers import json_bytes
 from bcdseg.messages import counted
 from bcdseg.table_text import csv_text
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 NAME = "external"
 FORMAT, VERSION = "bcdseg-external-validation", 1
 INTERVAL = 3.92  # width of a 95 % interval in standard errors
+FILES = tuple(f"{NAME}{end}" for end in (".html", ".md", ".csv", ".json"))
+LITERAL_BAR = "\\|"
 COLUMNS = ("value", "low", "high", "se", "n", "groups", "note")
 
 
@@ -85,11 +86,12 @@ class ExternalValidation:
         """Return one Markdown table: a row per measure, a column per data set, the pooled value and I²."""
         from bcdseg.evaluation.report.external import pooled_text
 
-        lines = [f"| | {' | '.join([*self.evaluations, 'pooled (95 % interval)', 'I²'])} |"]
-        lines.append("|---" * (len(self.evaluations) + 3) + "|")
+        rows = [["", *self.evaluations, "pooled (95 % interval)", "I²"]]
         for measure in self.measures:
             cells = [shown(one, measure.unit) for one in self.estimates(measure.name)]
-            lines.append(f"| {' | '.join([measure.title, *cells, *pooled_text(self, measure)])} |")
+            rows.append([measure.title, *cells, *pooled_text(self, measure)])
+        lines = [f"| {' | '.join(cell.replace('|', LITERAL_BAR) for cell in row)} |" for row in rows]
+        lines.insert(1, "|---" * len(rows[0]) + "|")
         return "\n".join(lines) + "\n"
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -160,7 +162,7 @@ def _clipped(pooled: Pooled, least: float, most: float) -> Pooled:
 
 def check_external_free(folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
     """Raise, before any work is done, when a report exists and may not be replaced."""
-    check_free([folder / f"{NAME}{end}" for end in (".html", ".md", ".csv", ".json")], overwrite=overwrite)
+    check_document_free(folder, FILES, overwrite=overwrite)
     for name in names:
         check_report_free(folder / name, overwrite=overwrite)
 
@@ -218,7 +220,7 @@ def _named(datasets: Sequence[Dataset] | Mapping[str, Dataset]) -> dict[str, Dat
     pairs = list(datasets.items()) if isinstance(datasets, Mapping) else [(getattr(one, "name", ""), one) for one in datasets]
     for name, one in pairs:
         check_data(one)
-        if Path(name).name != name or not name:
+        if Path(name).name != name or not name or name.lower() in (*FILES, FIGURES):
             raise OptionError(f"datasets: {name!r} can't name a folder. Name the data sets: datasets={{'name': dataset}}.")
     named = dict(pairs)
     if len(named) < len(pairs):

@@ -140,6 +140,8 @@ def _subgroups(dataset: Dataset, subgroups: Subgroups, *, has_classes: bool, has
     for name, what, predicted in ((CLASS, "classes", has_classes), (SIZE, "masks", has_masks)):
         if name in wanted and not predicted:
             raise OptionError(f"subgroups: {name!r} needs predicted {what}, and there are none.")
+    if SIZE in wanted and not any(sample.masks and np.any(dataset.read(sample)[1]) for sample in dataset):
+        raise OptionError(f"subgroups: {SIZE!r} needs scans with a lesion, and all masks of {dataset.name} are empty or unknown.")
     facts = {name for sample in dataset for name, value in sample.facts.items() if value is not None}
     labels, masks = any(sample.label is not None for sample in dataset), any(sample.masks for sample in dataset)
     known = {*facts, *[CLASS] * (labels and has_classes), *[SIZE] * (masks and has_masks)}

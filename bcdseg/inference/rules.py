@@ -8,6 +8,7 @@ from typing import Any
 
 from bcdseg.errors import OptionError
 from bcdseg.inference.out_of_distribution import TrainingImages
+from bcdseg.messages import counted
 from bcdseg.networks.config import check_name, check_temperature
 
 
@@ -70,7 +71,7 @@ class OperatingPoint:
             for what, value in (("sensitivity", self.sensitivity), ("specificity", self.specificity))
             if value is not None
         ]
-        measured = f" ({', '.join(reached)} on the {self.scans} scans it was chosen on)" if reached else ""
+        measured = f" ({', '.join(reached)} on the {counted(self.scans, 'scan')} it was chosen on)" if reached else ""
         return f"{self.name}: {self.positive} from a probability of {self.threshold:.3g}{measured}"
 
 

@@ -329,3 +329,31 @@ def test_worse_scans_repeatably(small_model: bcdseg.Model, data: bcdseg.Dataset)
             assert None in values or change.value == pytest.approx(values[1] - values[0])  # type: ignore[operator]
     with pytest.raises(bcdseg.errors.OptionError, match="'noise', 'gain'"):
         measure_robustness(small_model, few, degradations=("rain",))
+
+
+def test_subgroups_by_size_need_a_lesion_before_any_scan_is_predicted(
+    small_model: bcdseg.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = bcdseg.open_dataset(busi(tmp_path / "normal", (3, 0, 0)))
+    monkeypatch.setattr(bcdseg.Model, "predict", lambda *_, **__: pytest.fail("a scan was predicted"))
+    with pytest.raises(bcdseg.errors.OptionError, match="all masks of normal are empty"):
+        bcdseg.evaluate(small_model, empty, subgroups=["size"], draws=0)
+
+
+def test_figures_of_other_origin_are_refused_before_any_scan_is_predicted(
+    small_model: bcdseg.Model, data: bcdseg.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "roc.png").write_bytes(b"mine")
+    monkeypatch.setattr(bcdseg.Model, "predict", lambda *_, **__: pytest.fail("a scan was predicted"))
+    with pytest.raises(bcdseg.errors.OutputExistsError, match=r"roc\.png"):
+        bcdseg.evaluate(small_model, data, out=tmp_path)
+    assert (tmp_path / "figures" / "roc.png").read_bytes() == b"mine"
+
+
+def test_the_report_states_the_presence_threshold_of_a_model_that_has_one(data: bcdseg.Dataset) -> None:
+    model = bcdseg.create("plain_cnn", classes=CLASSES, size=32)
+    scan = data.select(data.ids[:1])
+    assert "presence threshold" not in bcdseg.evaluate(model, scan, draws=0, gallery=0).about["rules"]
+    model.rules = replace(model.rules, presence_threshold=0.3)
+    assert bcdseg.evaluate(model, scan, draws=0, gallery=0).about["rules"]["presence threshold"] == "0.3"

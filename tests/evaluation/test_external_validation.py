@@ -34,6 +34,8 @@ def test_each_data_set_has_its_evaluation_and_the_pooled_value_is_theirs(found: 
     assert [one.value for one in estimates] == [found["north"]["dice"].value, found["south"]["dice"].value]
     expected = random_effects([one.value for one in estimates], [one.se for one in estimates])  # type: ignore[arg-type]
     assert found.heterogeneity["dice"] == expected
+    barred = replace(found, evaluations={f"{name}|a": one for name, one in found.evaluations.items()}).table().splitlines()
+    assert barred[0].startswith(r"|  | north\|a | south\|a |")
     table = found.table()
     assert "| Dice |" in table
     assert "north | south | pooled (95 % interval) | I²" in table
@@ -63,6 +65,7 @@ def test_one_data_set_or_two_of_one_name_are_refused(small_model: bcdseg.Model, 
         ([data], "give two or more"),
         ([data, data], "two have the same name"),
         ({"a/b": data, "c": data}, "'a/b' can't name a folder"),
+        ({"external.html": data, "c": data}, "'external.html' can't name a folder"),
     ):
         with pytest.raises(bcdseg.errors.OptionError, match=message):
             evaluate_external(small_model, given)  # type: ignore[arg-type]

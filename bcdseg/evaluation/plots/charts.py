@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bcdseg.evaluation.plots.style import BLACK, BLUE, LINES, PANEL, SHADES, SKY, VERMILLION, YELLOW, new_figure, style_axes
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
 from bcdseg.extras import require
+from bcdseg.messages import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +69,8 @@ def dice_figure(cases: Cases) -> Figure:
         axes.bar(-0.05, missed, width=0.05, color="white", edgecolor="black", hatch="////")
         axes.axvline(float(np.median(dice)), color="white", linewidth=3)  # keeps the median visible on black bars
         axes.axvline(float(np.median(dice)), color="black", linewidth=1.2, linestyle="--")
-        title = f"{name}: {len(dice)} scans, median {np.median(dice):.2f}" + (f", Dice 0: {missed} (hatched)" if missed else "")
+        title = f"{name}: {counted(len(dice), 'scan')}, median {np.median(dice):.2f}"
+        title += f", Dice 0: {missed} (hatched)" if missed else ""
         style_axes(axes, y="scans")
         axes.set_title(title, fontsize="small", loc="left", parse_math=False)
         axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)

@@ -95,7 +95,7 @@ def _of_data(evaluation: Evaluation) -> dict[str, str]:
     }
     references = {"masks": cases.has_mask.sum() * cases.predicts_masks, "classes": cases.has_class.sum()}
     compared = " and ".join(f"{what} of {counted(count, 'scan')}" for what, count in references.items() if count)
-    missing = [f"the {name} of {count} scans is unknown" for name, count in unknown.items() if count]
+    missing = [f"the {name} of {counted(count, 'scan')} is unknown" for name, count in unknown.items() if count]
     characteristics = {name: _distribution(evaluation, name) for name in sorted({key for one in cases.facts for key in one})}
     trained = _text(evaluation.about.get("data", ""))
     return {

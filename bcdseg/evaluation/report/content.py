@@ -210,7 +210,7 @@ def _subgroups(found: SubgroupAnalysis, evaluation: Evaluation) -> Iterator[Bloc
         yield tables.subgroup_table(found, fact)
         yield tables.subgroup_difference_table(found, fact)
         if unknown:
-            yield Text(f"{unknown} scans without a known {fact} are in none of these subgroups.", "soft")
+            yield Text(f"Scans without a known {fact}, in none of these subgroups: {unknown}.", "soft")
 
 
 def _worst(found: SubgroupAnalysis, fact: str) -> str:

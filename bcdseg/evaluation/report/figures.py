@@ -26,6 +26,7 @@ from bcdseg.evaluation.plots.curves import (
 from bcdseg.evaluation.plots.style import figure_bytes
 from bcdseg.evaluation.report.blocks import Picture
 from bcdseg.evaluation.results_table import Cases
+from bcdseg.messages import counted
 from bcdseg.types import Mask, Pixels
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def class_pictures(evaluation: Evaluation) -> Iterator[Picture]:
     cases, options = evaluation.cases, {"draws": min(evaluation.draws, 1000), "seed": evaluation.seed}
     counts = evaluation.confusion
     rows = "; ".join(
-        f"of {row.sum()} {name} scans "
+        f"of {counted(int(row.sum()), f'{name} scan')} "
         + ", ".join(f"{count} predicted {other}" for other, count in zip(cases.classes, row, strict=True))
         for name, row in zip(cases.classes, counts, strict=True)
     )

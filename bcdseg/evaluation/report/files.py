@@ -156,12 +156,19 @@ def _short(value: float) -> str:
 
 
 NAMES = ("report.html", "cases.html", "report.md", "report.json", "cases.csv", "checklist.md", "paper.md", "paper.tex")
+FIGURES, FIGURE_FORMATS = "figures", (".png", ".svg")
 
 
 def check_report_free(folder: Path, *, overwrite: bool) -> None:
     """Raise, before any work is done, when a report exists and may not be replaced, or when figures can't be drawn."""
     require("matplotlib", extra="evaluate", purpose="A report")
-    check_free([folder / name for name in NAMES], overwrite=overwrite)
+    check_document_free(folder, NAMES, overwrite=overwrite)
+
+
+def check_document_free(folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    """Raise when one of these files or any figure is in a folder and may not be replaced."""
+    figures = [path for path in sorted((folder / FIGURES).glob("*")) if path.suffix in FIGURE_FORMATS]
+    check_free([*(folder / name for name in names), *figures], overwrite=overwrite)
 
 
 def save_report(
@@ -202,7 +209,7 @@ def save_document(
     """
     from bcdseg.evaluation.report.page import page
 
-    contents = {f"figures/{file}": content for one in document.pictures for file, content in _files(one)}
+    contents = {f"{FIGURES}/{file}": content for one in document.pictures for file, content in _files(one)}
     words = {**texts, f"{name}.md": markdown(document), f"{name}.html": page(document)}
     contents |= {**data, **{file: text.encode("utf-8", NOT_UNICODE) for file, text in words.items()}}
     check_free([folder / file for file in contents], overwrite=overwrite)
@@ -228,7 +235,7 @@ def _figures_of(report: Path) -> set[str]:
         text = report.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return set()
-    return {f"{figure}{suffix}" for figure in FIGURE.findall(text) for suffix in (".png", ".svg")}
+    return {f"{figure}{suffix}" for figure in FIGURE.findall(text) for suffix in FIGURE_FORMATS}
 
 
 def _remove(folder: Path, figure: str) -> None:

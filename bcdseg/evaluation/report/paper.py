@@ -81,8 +81,8 @@ def _data(evaluation: Evaluation) -> Iterable[str]:
     cases, groups = evaluation.cases, Counter(evaluation.cases.groups)
     counts = ", ".join(f"{count} {name}" for name, count in evaluation.counts.items())
     yield (
-        f"The model {evaluation.model} was evaluated on {len(cases)} breast ultrasound scans of {evaluation.dataset}"
-        f"{f' ({counts})' if counts else ''}, in {len(groups)} groups of scans of one patient or copies of one scan."
+        f"The model {evaluation.model} was evaluated on {counted(len(cases), 'breast ultrasound scan')} of {evaluation.dataset}"
+        f"{f' ({counts})' if counts else ''}, in {counted(len(groups), 'group')} of scans of one patient or copies of one scan."
     )
     if evaluation.problems:
         yield f"The evaluation excludes {counted(len(evaluation.problems), 'scan')} that could not be read."
@@ -97,13 +97,13 @@ def _comparison(evaluation: Evaluation) -> Iterable[str]:
     cases = evaluation.cases
     if cases.has_mask.any():
         yield (
-            f"Predicted masks were compared with the reference masks at the scans' own size, over the {cases.lesion.sum()} "
-            "scans with a lesion. A scan in which nothing was outlined was counted with a Dice of 0 and with the image's diagonal "
-            "as its surface distance. A lesion was "
-            f"counted as found when a predicted region overlapped it with an IoU of at least {FOUND_FROM}."
+            "Predicted masks were compared with the reference masks at the scans' own size, over "
+            f"{counted(int(cases.lesion.sum()), 'scan')} with a lesion. A scan in which nothing was outlined was counted with a "
+            "Dice of 0 and with the image's diagonal as its surface distance. A lesion was counted as found when a predicted "
+            f"region overlapped it with an IoU of at least {FOUND_FROM}."
         )
     if cases.has_class.any():
-        yield f"Predicted classes were compared with the reference classes of {cases.has_class.sum()} scans."
+        yield f"Predicted classes were compared with the reference classes of {counted(int(cases.has_class.sum()), 'scan')}."
         if "rules" in evaluation.about:
             yield (
                 "The class of the highest probability was predicted. "

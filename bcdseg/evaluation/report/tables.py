@@ -92,7 +92,7 @@ def class_names(evaluation: Evaluation) -> dict[str, str]:
 def size_names(evaluation: Evaluation) -> dict[str, str]:
     """Return the descriptions of the lesion sizes, with their numbers of scans."""
     estimates = evaluation.estimates
-    return {name: f"{fraction}; {estimates[f'dice/{name}'].n} scans" for name, fraction in SIZE_RANGES.items()}
+    return {name: f"{fraction}; {counted(estimates[f'dice/{name}'].n, 'scan')}" for name, fraction in SIZE_RANGES.items()}
 
 
 def spread_table(evaluation: Evaluation) -> Table:
