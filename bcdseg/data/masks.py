@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from bcdseg.data.annotations.polygons import fill
 from bcdseg.data.images import is_array, load_array, read_image
-from bcdseg.errors import ImageError, NotAScanError
+from bcdseg.errors import ImageError, ImageTypeError, NotAScanError
 from bcdseg.sources import is_dicom
 from bcdseg.types import LesionMask, Mask, MaskSource, Sample
 
@@ -105,6 +105,9 @@ def _read_one(path: Path) -> Mask:
         from bcdseg.dicom.segmentation import read_outline
 
         return read_outline(path)
+    except ImageTypeError:  # whole numbers of 32 bits, such as numbers of lesions, which have no meaning as an image
+        with Image.open(path) as image:
+            return mask_of(np.asarray(ImageOps.exif_transpose(image)))
     if not pixels.any() and not is_dicom(path):
         return _drawn_in_transparency(path, pixels.shape[:2])
     return mask_of(pixels)

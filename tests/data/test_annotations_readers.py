@@ -68,6 +68,13 @@ def test_coco_as_annotation_tools_lay_it_out(tmp_path: Path) -> None:
     assert (mask_of(data) == square()).all()
 
 
+def test_sizes_in_coco_files_may_be_written_as_decimals(tmp_path: Path) -> None:
+    images(tmp_path, "a.png")
+    content = coco({"segmentation": [SQUARE]})
+    content["images"][0] |= {"height": 48.0, "width": 64.0}
+    assert (mask_of(bcdseg.open_dataset(write(tmp_path / "coco.json", content))) == square()).all()
+
+
 def test_coco_as_roboflow_lays_it_out(tmp_path: Path) -> None:
     for part, name in (("train", "a.png"), ("valid", "b.png")):
         images(tmp_path / part, name)

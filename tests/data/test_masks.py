@@ -83,13 +83,15 @@ def test_another_size_is_an_error_with_both_sizes_by_default(tmp_path: Path) -> 
     np.testing.assert_array_equal(read_mask([path], SIZE, resize=True), LESION)
 
 
-@pytest.mark.parametrize("kind", ["8 bits", "16 bits", "array"])
+@pytest.mark.parametrize("kind", ["8 bits", "16 bits", "32 bits", "array"])
 @pytest.mark.parametrize("lesions", [3, 8, 11, 31])
 def test_a_mask_with_a_number_for_each_lesion_keeps_all_of_them(tmp_path: Path, kind: str, lesions: int) -> None:
     values = np.zeros(SIZE, np.uint8)
     values[10:20, : lesions * 2] = 1 + np.arange(lesions).repeat(2)
     if kind == "array":
         np.save(tmp_path / "mask.npy", values.astype(np.int64))
+    elif kind == "32 bits":
+        Image.fromarray(values.astype(np.int32)).save(tmp_path / "mask.tif")
     else:
         Image.fromarray(values if kind == "8 bits" else values.astype(np.uint16)).save(tmp_path / "mask.png")
     np.testing.assert_array_equal(read_mask([next(tmp_path.iterdir())], SIZE), values > 0)

@@ -85,3 +85,15 @@ def test_an_age_that_is_not_a_number_is_unknown_and_named(tmp_path: Path) -> Non
 def test_ages_in_ranges_stay_texts(tmp_path: Path) -> None:
     data = bcdseg.open_dataset(write(tmp_path, ("age",), ("50-60",), ("60-70",)))
     assert [sample.facts["age"] for sample in data] == ["50-60", "60-70"]
+
+
+def test_numbers_of_patients_are_groups_also_where_pandas_wrote_them_with_a_decimal(tmp_path: Path) -> None:
+    path = write(tmp_path, ("patient",), ("7",), ("7.0",), ("7.5",), ("P7.0",))
+    assert [sample.group for sample in bcdseg.open_dataset(path)] == ["7", "7", "7.5", "P7.0"]
+
+
+def test_masks_that_are_named_as_unknown_are_unknown_with_a_warning(tmp_path: Path) -> None:
+    path = write(tmp_path, ("label", "mask"), *[("benign", cell) for cell in ("NaN", "None", "")])
+    with pytest.warns(DataWarning, match=r"unknown value: mask 'NaN' \(1\), mask 'None' \(1\)\.$"):
+        data = bcdseg.open_dataset(path)
+    assert [sample.masks for sample in data] == [()] * 3

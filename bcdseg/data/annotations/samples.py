@@ -131,9 +131,9 @@ def check_size(height: Any, width: Any, what: str) -> tuple[int, int]:
     Raises:
         InputError: They are not whole numbers above 0.
     """
-    if not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in (height, width)):
+    if not all(type(side) in (int, float) and side > 0 and float(side).is_integer() for side in (height, width)):
         raise InputError(f"{what}: its height {height!r} and width {width!r} are not whole numbers above 0")
-    return height, width
+    return int(height), int(width)
 
 
 def _with_files(images: Iterable[AnnotatedImage], listing: Listing, found: FolderListing) -> list[tuple[AnnotatedImage, Path]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from os import PathLike
@@ -24,7 +25,8 @@ __all__ = ["COLUMNS", "csv_rows", "read", "read_rows", "read_samples", "recognis
 
 COLUMNS = ("id", "image", "mask", "label", "group", "split", "spacing")
 BETWEEN = ";"
-MAY_BE_UNKNOWN = ("label", "group", "split", "spacing")
+MAY_BE_UNKNOWN = ("mask", "label", "group", "split", "spacing")
+WHOLE = re.compile(r"(\d+)\.0+")  # as pandas writes a column of numbers with some unknown ones
 
 
 def recognise(listing: Listing) -> bool:
@@ -147,7 +149,8 @@ def _unknown_cells(table: Table, columns: Columns, labels: Set[str]) -> Mapping[
         known = ("", *labels) if field == "label" else ("",)
         if field == "label" and "+" in texts:  # its opposite
             known = (*known, "-")
-        found[field] = Counter({text: count for text, count in texts.items() if is_unknown(text) and text not in known})
+        words = {text for text in texts if is_unknown(text) or (field == "mask" and text.lower() == "none")}
+        found[field] = Counter({text: count for text, count in texts.items() if text in words and text not in known})
     named = [f"{columns.fields[field]} {text!r} ({count})" for field, texts in found.items() for text, count in texts.items()]
     if named:
         label = next(iter(found["label"]), None)
@@ -179,7 +182,7 @@ def _sample(cells: _Cells, facts: Mapping[str, Any], number: int, files: FileInd
     else:
         problems.append("names no image")
     masks = files.masks_of(image) if not cells.has_masks and not problems else ()
-    for name in _mask_names(cells.value("mask")):
+    for name in _mask_names(cells.value("mask")) if cells.text("mask") else ():
         mask, problem = files.find(name, mask=True)
         masks = (*masks, mask)
         problem = problem or (f"{mask}: is the image, not its mask" if mask == image else "")
@@ -197,7 +200,7 @@ def _sample(cells: _Cells, facts: Mapping[str, Any], number: int, files: FileInd
         image=image,
         masks=masks,
         label=cells.text("label") or None,
-        group=cells.text("group") or None,
+        group=WHOLE.sub(r"\1", cells.text("group")) if WHOLE.fullmatch(cells.text("group")) else cells.text("group") or None,
         part=PARTS.get(part.lower()),
         spacing=spacing or None,
         facts=facts,
