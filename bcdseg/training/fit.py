@@ -60,7 +60,7 @@ def fit(
             (``mask``, ``has_mask``, ``label``) returns a scalar.
         optimizer: One of ``FitConfig``'s names, a registered name, the class of an optimiser of torch, or a function that makes one
             of parameter groups; each group has its own ``lr``, ``weight_decay`` and ``momentum`` of the options, which replace
-            arguments of the optimiser.
+            arguments of the optimiser. Not with a ``task`` that overrides ``configure_optimizers``.
         callbacks: Callbacks of Lightning, one or several.
         logger: Loggers of Lightning, or names of ``FitConfig.loggers``, one or several.
         task: A subclass of ``bcdseg.SegmentationClassificationTask``, in its place.
@@ -92,8 +92,12 @@ def fit(
     """
     require("pytorch_lightning", extra="train", purpose="Training")
     from bcdseg.training.engine import train_model
+    from bcdseg.training.loop.task import SegmentationClassificationTask
 
     _check_models(model=model, teacher=teacher)
+    own = getattr(task, "configure_optimizers", None)
+    if optimizer is not None and own not in (None, SegmentationClassificationTask.configure_optimizers):
+        raise OptionError(f"optimizer={optimizer!r}: {task!r} makes its own in configure_optimizers. Leave out one of both.")
     objects: dict[str, Any] = {"augment": augment, "loss": loss, "optimizer": optimizer}
     options |= {name: value for name, value in objects.items() if isinstance(value, str)}
     loggers = _several(logger)

@@ -160,6 +160,10 @@ def test_a_task_of_ones_own_changes_loss_optimiser_and_metrics(tmp_path: Path) -
     assert "val_unknown" not in row
     assert "val_dice" in row
     assert run.model.training["method"]["own task"].endswith("Mine")
+    for optimizer in ("sgd", torch.optim.SGD):
+        with pytest.raises(errors.OptionError, match=r"Mine.*makes its own in configure_optimizers"):
+            bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "refused", task=Mine, optimizer=optimizer, **QUICK)
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_callback_may_stop_the_run_which_is_finished_then(tmp_path: Path) -> None:
