@@ -51,7 +51,7 @@ def raise_problems(name: str, problems: Sequence[str]) -> None:
         return
     raise DatasetError(
         f"{name}: {counted(len(problems), 'problem')}, all in the error's .problems. "
-        f'Correct them, or leave them out with on_problem="skip".\n{list_some(problems, 20)}',
+        f'Correct them, or leave them out: on_problem="skip", --on-problem skip.\n{list_some(problems, 20)}',
         problems,
     )
 

@@ -55,6 +55,8 @@ def benchmark_command(
     layout: common.Layout = "auto",
     columns: common.Columns = None,
     class_map: common.ClassMap = None,
+    on_problem: common.OnProblem = "error",
+    resize_masks: common.ResizeMasks = False,
 ) -> None:
     """Train and measure recipes on the same folds, which no patient and no copy of a scan crosses.
 
@@ -71,7 +73,7 @@ def benchmark_command(
     if "seed" in options:
         raise OptionError("--set seed=...: the seed of everything is --seed.")
     result = benchmark(
-        DataOptions(layout, columns, class_map).open(data),
+        DataOptions(layout, columns, class_map, on_problem, resize_masks).open(data),
         [name.strip() for name in recipes.split(",") if name.strip()],
         folds=folds,
         out=out,

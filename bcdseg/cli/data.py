@@ -35,6 +35,8 @@ def audit_command(
     layout: common.Layout = "auto",
     columns: common.Columns = None,
     class_map: common.ClassMap = None,
+    on_problem: common.OnProblem = "error",
+    resize_masks: common.ResizeMasks = False,
 ) -> None:
     """Find near-duplicates, conflicting labels and masks, burned-in annotations and class shortcuts.
 
@@ -50,7 +52,7 @@ def audit_command(
 
     if out is not None:
         check_free(places(out), overwrite=overwrite)
-    dataset = DataOptions(layout, columns, class_map).open(data)
+    dataset = DataOptions(layout, columns, class_map, on_problem, resize_masks).open(data)
     with Progress(console=make_console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}
 
@@ -97,6 +99,8 @@ def split_command(
     layout: common.Layout = "auto",
     columns: common.Columns = None,
     class_map: common.ClassMap = None,
+    on_problem: common.OnProblem = "error",
+    resize_masks: common.ResizeMasks = False,
 ) -> None:
     """Split a data set into train, val and test parts that share no patient and no copy of a scan.
 
@@ -106,7 +110,7 @@ def split_command(
     """
     from bcdseg.data.splits import split
 
-    parts = split(DataOptions(layout, columns, class_map).open(data), fractions, seed=seed)
+    parts = split(DataOptions(layout, columns, class_map, on_problem, resize_masks).open(data), fractions, seed=seed)
     parts.save(out, overwrite=overwrite)
     echo(repr(parts))
     echo(f"Written to {out}")

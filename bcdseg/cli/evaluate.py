@@ -138,6 +138,8 @@ def evaluate_command(
     layout: common.Layout = "auto",
     columns: common.Columns = None,
     class_map: common.ClassMap = None,
+    on_problem: common.OnProblem = "error",
+    resize_masks: common.ResizeMasks = False,
     allow_training_samples: common.AllowTrainingSamples = False,
     allow_seen: common.AllowSeen = False,
     exclude_training_samples: common.ExcludeTrainingSamples = False,
@@ -172,7 +174,7 @@ def evaluate_command(
     from bcdseg.evaluation.report.files import check_report_free
     from bcdseg.model.registry import load
 
-    data_options = DataOptions(layout, columns, class_map)
+    data_options = DataOptions(layout, columns, class_map, on_problem, resize_masks)
     selection = Selection(split, part, exclude_training_samples or unseen)
     calibration = Calibration(calibrate_on, sensitivity, specificity)
     options: dict[str, Any] = {

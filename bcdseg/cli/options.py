@@ -71,6 +71,10 @@ ClassMap = Annotated[
         "--class-map", metavar="LABEL=CLASS,...", help="Classes by label: Cancer=malignant,Cyst=benign. LABEL= leaves scans out."
     ),
 ]
+OnProblem = Annotated[
+    str, in_data("--on-problem", metavar="WHAT", help="error: stop at missing and unpaired files; skip: leave their scans out.")
+]
+ResizeMasks = Annotated[bool, in_data("--resize-masks", help="Resize masks whose size differs from that of their image.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 ModelName = Annotated[str, in_model("--model", metavar="NAME", help=MODEL_HELP)]
 Threshold = Annotated[
@@ -101,6 +105,8 @@ class DataOptions:
     layout: str = "auto"
     columns: list[str] | None = None
     class_map: list[str] | None = None
+    on_problem: str = "error"
+    resize_masks: bool = False
 
     def open(self, path: Path) -> Dataset:
         """Open a data set."""
@@ -108,7 +114,8 @@ class DataOptions:
         from bcdseg.data.tables.columns import parse_pairs
 
         columns, class_map = parse_pairs(self.columns or (), "--columns"), parse_pairs(self.class_map or (), "--class-map")
-        return open_dataset(path, self.layout, columns=columns, class_map=class_map)
+        problems: dict[str, Any] = {"on_problem": self.on_problem, "resize_masks": self.resize_masks}
+        return open_dataset(path, self.layout, columns=columns, class_map=class_map, **problems)
 
 
 def _warn_of_old_name(parameter: typer.CallbackParam, value: bool) -> bool:

@@ -28,6 +28,8 @@ def fit_site_command(
     layout: common.Layout = "auto",
     columns: common.Columns = None,
     class_map: common.ClassMap = None,
+    on_problem: common.OnProblem = "error",
+    resize_masks: common.ResizeMasks = False,
     exclude_training_samples: common.ExcludeTrainingSamples = False,
     unseen: common.Unseen = False,
     coverage: Coverage = 0.9,
@@ -56,7 +58,7 @@ def fit_site_command(
     from bcdseg.model.registry import load
 
     check_free([out] if report is None else [out, report], overwrite=overwrite)
-    loaded, scans = load(model, device=device), DataOptions(layout, columns, class_map).open(data)
+    loaded, scans = load(model, device=device), DataOptions(layout, columns, class_map, on_problem, resize_masks).open(data)
     if exclude_training_samples or unseen:
         scans = without_training_samples(loaded, scans)
     fitted = fit_site(

@@ -76,6 +76,8 @@ def train_command(
     layout: common.Layout = "auto",
     columns: common.Columns = None,
     class_map: common.ClassMap = None,
+    on_problem: common.OnProblem = "error",
+    resize_masks: common.ResizeMasks = False,
     out: Out = None,
     resume: Resume = None,
     device: Device = None,
@@ -114,6 +116,8 @@ def train_command(
         "layout": None if layout == "auto" else layout,
         "columns": ",".join(columns or ()) or None,
         "class_map": ",".join(class_map or ()) or None,
+        "on_problem": None if on_problem == "error" else on_problem,
+        "resize_masks": resize_masks or None,
     }
     given = {name: value for name, value in new_run.items() if value is not None}
     if resume is not None:

@@ -44,7 +44,7 @@ def read_mask(masks: Sequence[MaskSource], size: tuple[int, int], resize: bool =
                 path = source.file if isinstance(source, LesionMask) else source
                 raise ImageError(
                     f"{path}: the mask is {mask.shape[0]}x{mask.shape[1]} pixels, its image {size[0]}x{size[1]} (height x width). "
-                    "Check that they belong together, or open the data set with resize_masks=True."
+                    "Check that they belong together, or resize such masks: resize_masks=True, --resize-masks."
                 )
             mask = _resized(mask, size)
         merged |= mask

@@ -40,6 +40,8 @@ class Command:
         layout: Layout of the data set on disk.
         columns: Columns of a table by field, such as ``image=file,label=diagnosis``, or None.
         class_map: Classes by label, such as ``Cancer=malignant``, or None.
+        on_problem: Whether missing and unpaired files are an error, or ``skip`` leaves their scans out.
+        resize_masks: Whether masks whose size differs from their image's are resized.
         split: A split file, or None to use the parts that the data set prescribes (without a validation part, one is divided from
             the training part), or else to split it randomly.
         recipe: Name or file of a recipe; without recipe, model and encoder the library's default recipe is used.
@@ -57,6 +59,8 @@ class Command:
     layout: str = "auto"
     columns: str | None = None
     class_map: str | None = None
+    on_problem: str = "error"
+    resize_masks: bool = False
     split: str | None = None
     recipe: str | None = None
     model: str | None = None
@@ -92,7 +96,8 @@ class Command:
         """Return the training, validation and test parts of the data set."""
         columns = parse_pairs([self.columns or ""], "--columns")
         class_map = parse_pairs([self.class_map or ""], "--class-map")
-        dataset = open_dataset(self.data, self.layout, columns=columns, class_map=class_map)
+        problems: dict[str, Any] = {"on_problem": self.on_problem, "resize_masks": self.resize_masks}
+        dataset = open_dataset(self.data, self.layout, columns=columns, class_map=class_map, **problems)
         if self.split is not None:
             return load_split(self.split, dataset)
         if all(sample.part is None for sample in dataset):

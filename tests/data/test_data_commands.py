@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
-from made import busi, zipped
+from made import busi, save, zipped
 from typer.testing import CliRunner
 
 from bcdseg.cli.data import fetch_command, split_command
 from bcdseg.data.opening import open_dataset
 from bcdseg.data.splits import load_split
-from bcdseg.errors import OptionError
+from bcdseg.errors import DatasetError, OptionError
 from bcdseg.training.command import Command
 
 app = typer.Typer()
@@ -60,3 +62,20 @@ def test_an_unknown_data_set_is_refused() -> None:
     done = CliRunner().invoke(app, ["fetch", "imagenet"])
     assert isinstance(done.exception, OptionError)
     assert "'busi', 'bus-bra', 'breast', 'bus-uclm'" in str(done.exception)
+
+
+def test_commands_leave_out_scans_with_problems_and_resize_masks_on_request(tmp_path: Path) -> None:
+    folder, out = busi(tmp_path / "scans", (4, 4, 4)), tmp_path / "split.json"
+    save(folder / "benign" / "benign (1)_mask.png", np.full((20, 20), 255, np.uint8))
+    (folder / "normal" / "normal (1).png").write_bytes(b"")
+    arguments = ["split", str(folder), "--out", str(out), "--fractions", "0.5", "0.25", "0.25"]
+    assert "--on-problem skip" in str(CliRunner().invoke(app, arguments).exception)
+    done = CliRunner().invoke(app, [*arguments, "--on-problem", "skip"])
+    assert done.exit_code == 0, done.output
+    command = Command(data=str(folder), split=str(out), on_problem="skip", resize_masks=True)
+    parts = command.parts()
+    scans = replace(parts.train, samples=tuple(one for part in parts for one in part))
+    assert len(scans) == 11
+    assert len(scans.check()) == 11
+    with pytest.raises(DatasetError, match="--resize-masks"):
+        replace(scans, resize_masks=False).check()
