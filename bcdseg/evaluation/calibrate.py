@@ -39,7 +39,7 @@ def calibrate(
       ``model.predict(x, operating_point="sensitivity 0.95")`` uses it. Operating points that the model had are dropped, because
       they were chosen at another temperature.
 
-    The copy of a trained model remembers these scans as validation scans: they are no test scans for it.
+    The copy of a trained model stores these scans as validation scans, which ``bcdseg.evaluate`` refuses as test scans.
 
     For a model without classes, or scans without labels, nothing is fitted, and the copy has the same rules.
 

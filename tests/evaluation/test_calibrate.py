@@ -128,7 +128,7 @@ def test_without_labels_or_classes_there_is_nothing_to_fit(model: bcdseg.Model, 
         calibrate(segmenting, val, sensitivity=0.9)
 
 
-def test_the_scans_of_the_calibration_are_no_test_scans(model: bcdseg.Model, val: bcdseg.Dataset, tmp_path: Path) -> None:
+def test_the_scans_of_the_calibration_are_refused_as_test_scans(model: bcdseg.Model, val: bcdseg.Dataset, tmp_path: Path) -> None:
     found = bcdseg.load(calibrate(model, val, sensitivity=0.9).save(tmp_path / "model"))
     with pytest.raises(bcdseg.errors.LeakError, match="27 of these 27 scans"):
         bcdseg.evaluate(found, val, draws=0, gallery=0)

@@ -154,9 +154,9 @@ def matched(first: Cases, second: Cases, *, same_truth: bool = True) -> Cases:
     The classes may have different orders, and keep them.
     """
     if sorted(first.ids) != sorted(second.ids):
-        odd = min(set(first.ids) ^ set(second.ids))
-        lacking = "second" if odd in first.ids else "first"
-        raise InputError(f"{odd}: is not among the cases of the {lacking} model. Compare models on the same scans.")
+        lone = min(set(first.ids) ^ set(second.ids))
+        lacking = "second" if lone in first.ids else "first"
+        raise InputError(f"{lone}: is not among the cases of the {lacking} model. Compare models on the same scans.")
     if first.classes and second.classes and set(first.classes) != set(second.classes):
         raise InputError(f"The models have other classes: {', '.join(first.classes)} and {', '.join(second.classes)}.")
     place = {one: at for at, one in enumerate(second.ids)}
