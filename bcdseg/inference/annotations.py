@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bcdseg.data.annotations import coco, labelme
 from bcdseg.data.annotations.outlines import LESION, Outline, OutlinedScan, json_file, png_file, write_all
-from bcdseg.data.annotations.polygons import Polygon, components, to_corners, trace
+from bcdseg.data.annotations.polygons import Polygon, components, to_corners
 from bcdseg.data.images import SUFFIXES
 from bcdseg.errors import OptionError
 from bcdseg.inference.clips import without_maps
@@ -22,6 +22,7 @@ from bcdseg.inference.writers import output_names
 if TYPE_CHECKING:
     from bcdseg.inference.lesions import Lesion
     from bcdseg.inference.prediction import Prediction
+    from bcdseg.types import Box
 
 FORMATS = ("coco", "labelme", "geojson")
 COCO_FILE = "annotations.json"
@@ -121,7 +122,9 @@ def coco_file(entries: Sequence[Mapping[str, Any]]) -> bytes:
 
 def polygons_of(prediction: Prediction) -> tuple[Polygon, ...]:
     """Return the polygon of each lesion, in the order of ``prediction.lesions``."""
-    return () if prediction.mask is None else trace(prediction.mask)
+    return (
+        () if prediction.mask is None else tuple(polygon for outline, _ in _outlines(prediction) for polygon in outline.polygons(0))
+    )
 
 
 def annotation(prediction: Prediction, format: str, name: str, folder: Path, tolerance: float = TOLERANCE) -> dict[str, Any]:
@@ -179,32 +182,37 @@ def _each(predictions: Prediction | Iterable[Prediction]) -> Iterator[Prediction
 
 
 def _scan(prediction: Prediction, name: str) -> OutlinedScan:
-    label = prediction.label or LESION
     keys: dict[str, Any] = {} if prediction.label is None else {"label": prediction.label}
     if prediction.spacing is not None:
         keys["spacing"] = list(prediction.spacing)
-    return OutlinedScan(name, prediction.size, tuple(_outlines(prediction, label)), keys)
+    return OutlinedScan(name, prediction.size, tuple(outline for outline, _ in _outlines(prediction)), keys)
 
 
-def _outlines(prediction: Prediction, label: str) -> Iterator[Outline]:
+def _outlines(prediction: Prediction) -> Iterator[tuple[Outline, Lesion | None]]:
+    """Yield the outline of each lesion, in the order of ``prediction.lesions``.
+
+    Where lesions of two scan regions touch, the mask has fewer outlines than lesions; they then have no lesions.
+    """
     assert prediction.mask is not None
-    regions = list(components(prediction.mask))
-    for (window, region), lesion in zip(regions, _lesions(prediction, len(regions)), strict=True):
+    regions = {
+        (rows.start, columns.start, rows.stop, columns.stop): (region, (rows, columns))
+        for (rows, columns), region in components(prediction.mask)
+    }  # no two connected regions have the same box
+    lesions: dict[Box, Lesion] = {lesion.box: lesion for lesion in prediction.lesions}
+    are_apart = sorted(one.box for one in prediction.lesions) == sorted(regions)
+    label = prediction.label or LESION
+    for box in lesions if are_apart else regions:
+        region, window = regions[box]
+        lesion = lesions[box] if are_apart else None
         score = None if lesion is None else round(lesion.probability, 4)
-        yield Outline(label, region, score, window, prediction.size)
-
-
-def _lesions(prediction: Prediction, count: int) -> Sequence[Lesion | None]:
-    """Return the lesion of each connected region of the mask; None where lesions of two scan regions touch and are one there."""
-    return prediction.lesions if len(prediction.lesions) == count else [None] * count
+        yield Outline(label, region, score, window, prediction.size), lesion
 
 
 def _geojson(prediction: Prediction, tolerance: float) -> dict[str, Any]:
     """Return a collection of polygons with holes; coordinates are x and y in pixels from the upper left corner of the scan."""
-    assert prediction.mask is not None
     features: list[Mapping[str, Any]] = []
-    polygons = trace(prediction.mask, tolerance)
-    for polygon, lesion in zip(polygons, _lesions(prediction, len(polygons)), strict=True):
+    for outline, lesion in _outlines(prediction):
+        (polygon,) = outline.polygons(tolerance)
         rings = [_closed(to_corners(ring)) for ring in (polygon.outer, *polygon.holes)]
         properties: dict[str, Any] = {"label": prediction.label}
         if lesion is not None:

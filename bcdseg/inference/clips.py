@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bcdseg.errors import OptionError
+from bcdseg.inference.lesions import largest_first
 from bcdseg.types import Failure
 
 if TYPE_CHECKING:
+    from bcdseg.inference.lesions import Lesion
     from bcdseg.inference.prediction import Prediction
 
 
@@ -27,7 +29,8 @@ class ClipSummary:
         label: Class with the highest mean probability; None for a model without classes.
         probabilities: Mean probability of each class over the frames.
         outlined_share: Fraction of the frames in which a lesion is outlined.
-        largest_frame: Number of the frame with the largest lesion by pixels; None when no frame has a lesion.
+        largest_frame: Number of the frame with the largest lesion, by its area as in ``Prediction.lesions``; None when
+            no frame has a lesion.
         long_axis_mm: Long axis of the largest lesion in millimetres; None when the pixel spacing is unknown.
         short_axis_mm: Short axis of the largest lesion in millimetres, or None.
         median_long_axis_mm: Median over the frames of the long axis of the largest lesion, in millimetres, or None.
@@ -82,9 +85,9 @@ def summarize_clip(results: Iterable[Prediction | Failure]) -> ClipSummary:
     """Summarize a clip from the predictions for its frames, which are read one by one and not kept."""
     frames: list[int] = []
     sums: dict[str, float] = {}
-    axes: list[float] = []
-    outlined = unread = 0
-    source, largest = None, None
+    largest: list[tuple[int, Lesion]] = []
+    unread = 0
+    source = None
     for result in results:
         source = source or clip_file(result)
         if clip_file(result) != source:
@@ -94,13 +97,8 @@ def summarize_clip(results: Iterable[Prediction | Failure]) -> ClipSummary:
             continue
         frames.append(result.frame or 1)
         sums = {name: sums.get(name, 0.0) + value for name, value in result.probabilities.items()}
-        if not result.lesions:
-            continue
-        outlined += 1
-        if result.lesions[0].long_axis_mm is not None:
-            axes.append(result.lesions[0].long_axis_mm)
-        if largest is None or result.lesions[0].area_px > largest[1].area_px:
-            largest = frames[-1], result.lesions[0]
+        if result.lesions:
+            largest.append((frames[-1], result.lesions[0]))
     if source is None:
         raise OptionError("A clip without frames can't be summarized: give the predictions of its frames.")
     probabilities = {name: total / len(frames) for name, total in sums.items()}
@@ -110,14 +108,15 @@ def summarize_clip(results: Iterable[Prediction | Failure]) -> ClipSummary:
         unread=unread,
         label=max(probabilities, key=probabilities.__getitem__) if probabilities else None,
         probabilities=probabilities,
-        outlined_share=outlined / len(frames) if frames else 0.0,
+        outlined_share=len(largest) / len(frames) if frames else 0.0,
     )
-    if largest is None:
+    if not largest:
         return summary
-    frame, lesion = largest
+    lesion = largest_first(one for _, one in largest)[0]
+    axes = [one.long_axis_mm for _, one in largest if one.long_axis_mm is not None]
     return replace(
         summary,
-        largest_frame=frame,
+        largest_frame=next(frame for frame, one in largest if one is lesion),
         long_axis_mm=lesion.long_axis_mm,
         short_axis_mm=lesion.short_axis_mm,
         median_long_axis_mm=median(axes) if axes else None,

@@ -277,14 +277,13 @@ def _each_segment(one: _Outlines) -> list[Segment]:
 
 
 def _apart(mask: Mask, lesions: Sequence[Lesion]) -> Iterator[tuple[int, Mask, Lesion]]:
-    """Yield the number, the mask and the measurements of each lesion, the largest first, in the order of ``find_lesions``."""
-    components, _ = find_components(mask)
-    if len(components) != len(lesions):
+    """Yield the number, the mask and the measurements of each lesion."""
+    by_box = {component.box: component for component in find_components(mask)[0]}  # no two connected regions have the same box
+    if sorted(by_box) != sorted(lesion.box for lesion in lesions):
         raise OptionError("kind='lesions': two lesions of different scan areas touch and can't be separated. Take kind='binary'.")
-    largest_first = sorted(components, key=lambda component: -component.pixels)
-    for number, (component, lesion) in enumerate(zip(largest_first, lesions, strict=True), 1):
+    for number, lesion in enumerate(lesions, 1):
         own = np.zeros_like(mask)
-        component.paint(own)
+        by_box[lesion.box].paint(own)
         yield number, own, lesion
 
 

@@ -135,6 +135,14 @@ def find_lesions(
     return mask, tuple(lesions)
 
 
+def largest_first(lesions: Iterable[Lesion]) -> tuple[Lesion, ...]:
+    """Return lesions in descending order of area: in square millimetres where every lesion has a scale, else in pixels."""
+    each = list(lesions)
+    areas = [one.area_mm2 for one in each if one.area_mm2 is not None]
+    sizes = areas if len(areas) == len(each) else [one.area_px for one in each]
+    return tuple(each[at] for at in sorted(range(len(each)), key=lambda at: -sizes[at]))
+
+
 def without_posterior_features(lesions: tuple[Lesion, ...]) -> tuple[Lesion, ...]:
     """Return the lesions of a scan that is upside down without what was measured below them."""
     return tuple(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bcdseg.data.images import to_gray
-from bcdseg.inference.lesions import Lesion, find_lesions, without_posterior_features
+from bcdseg.inference.lesions import Lesion, find_lesions, largest_first, without_posterior_features
 from bcdseg.inference.out_of_distribution import check_distribution, image_statistics
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.regions import RegionOutput, at_least, in_frame, merged
@@ -74,7 +74,8 @@ class Postprocessing:
         outlined = [region for region in findings if region.lesions] or below
         # Class and spacing are from the region with the largest lesion, or with the largest candidate where there is no lesion;
         # without either, from the first, the largest region.
-        main = max(outlined, key=lambda region: region.lesions[0].area_px) if outlined else regions[0]
+        largest = _lesions_of(outlined)[:1]
+        main = next((region for region in outlined if region.lesions[:1] == largest), regions[0])
         lesions, candidates = _lesions_of(findings), _lesions_of(below)
         mask = merged([region.mask for region in findings if region.mask is not None])
         candidate_mask = merged([region.mask for region in below if region.mask is not None])
@@ -131,7 +132,7 @@ class Postprocessing:
 
 def _lesions_of(regions: list[RegionResult]) -> tuple[Lesion, ...]:
     """Return the lesions of several regions, the largest first."""
-    return tuple(sorted((lesion for region in regions for lesion in region.lesions), key=lambda lesion: -lesion.area_px))
+    return largest_first(lesion for region in regions for lesion in region.lesions)
 
 
 def postprocess_region(area: Area, output: RegionOutput, pixels: Pixels, settings: Postprocessing) -> RegionResult:

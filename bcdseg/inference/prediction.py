@@ -38,7 +38,7 @@ class Prediction:
         probabilities: Calibrated probability of each class by name.
         mask: True where a lesion is outlined, without small components; None for a model without a mask.
         mask_probability: Probability of 'lesion' for each pixel, 0 to 1; None for a model without a mask.
-        lesions: Outlined lesions, the largest first.
+        lesions: Outlined lesions, the largest first, by area: in square millimetres where every lesion has a scale, else in pixels.
         candidates: Outlines in a scan, or in one of its regions, whose probability of a lesion is below the model's presence
             threshold: not findings, but worth a review; the largest first.
         candidate_mask: True where a candidate is outlined; None when there are no candidates.

@@ -10,6 +10,7 @@ import re
 import shutil
 import tracemalloc
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,24 @@ def test_two_areas_side_by_side_are_each_outlined_with_their_own_scale(bright: M
     assert (scan.area, scan.spacing) == (right, pytest.approx((0.2, 0.2)))
     assert "several-regions" in [flag.code for flag in scan.flags]
     np.testing.assert_array_equal(scan.mask, small | large)
+
+
+def test_lesions_of_areas_with_different_zoom_are_ordered_by_millimetres(bright: Model, tmp_path: Path) -> None:
+    size, left, right = (240, 500), (20, 10, 220, 250), (20, 255, 220, 495)
+    wide, small = draw_ellipse(size, (100, 130), (20, 40)), draw_ellipse(size, (110, 370), (30, 50))
+    screen = np.where(wide | small, 230, 20).astype(np.uint8)
+    path = save(dicom(screen, region(left, (0.02, 0.02)), region(right, (0.008, 0.008))), tmp_path / "scan.dcm")
+    scan = bright.predict(path)
+    assert isinstance(scan, Prediction)
+    assert [lesion.area_px for lesion in scan.lesions] == [wide.sum(), small.sum()]
+    assert [lesion.long_axis_mm for lesion in scan.lesions] == [pytest.approx(16, abs=0.1), pytest.approx(8, abs=0.1)]
+    assert (scan.area, scan.spacing) == (left, pytest.approx((0.2, 0.2)))
+    for polygon, lesion in zip(scan.polygons, scan.lesions, strict=True):
+        assert polygon.outer[0][1] == pytest.approx(lesion.centroid[1], abs=60)
+    segments = pydicom.dcmread(scan.save_dicom_seg(tmp_path / "seg.dcm", kind="lesions"))
+    assert segments.pixel_array.sum(axis=(1, 2)).tolist() == [wide.sum(), small.sum()]
+    first, second = (replace(scan, frame=at, lesions=scan.lesions[2 - at : 3 - at]) for at in (1, 2))
+    assert bcdseg.summarize_clip([first, second]).largest_frame == 2
 
 
 def test_the_presence_threshold_is_applied_to_each_region(bright: Model) -> None:
