@@ -63,12 +63,17 @@ def new_uid(uid: str) -> str:
     return f"2.25.{int.from_bytes(blake2b(f'bcdseg {uid}'.encode(), digest_size=16).digest(), 'big')}"
 
 
-def read_reference(source: Any, *, identity: str) -> Any:
+def read_reference(source: Any, *, identity: str, last_frame: int = 1) -> Any:
     """Return the elements of a source that DICOM output refers to, as a pydicom ``Dataset``.
 
     Args:
         source: A path, the bytes of a file, an open file or a pydicom ``Dataset``.
         identity: ``"pacs"`` for the source's own patient, study and UIDs, ``"shared"`` for de-identified ones.
+        last_frame: Number of the last frame to which the output refers.
+
+    Raises:
+        OptionError: The source is not DICOM, or has fewer frames than the output refers to.
+        ImageError: The source lacks elements to which the output refers.
     """
     if not is_dicom(source):
         shown = source_name(source)
@@ -80,6 +85,11 @@ def read_reference(source: Any, *, identity: str) -> Any:
         header = _header(source)
         if not all(header.get(keyword) for keyword in (*UIDS, *FACTS)):
             raise ImageError(f"{name}: lacks UIDs, size or class, so that no DICOM output can refer to it. Export it again.")
+        frames = int(header.get("NumberOfFrames") or 1)
+        if frames < last_frame:
+            raise OptionError(
+                f"{name}: has {frames} frame{'s' * (frames > 1)} and predictions are up to frame {last_frame}: give their own file."
+            )
         reference = pydicom("pydicom.dataset").Dataset()
         for keyword in (*FACTS, *UIDS):
             setattr(reference, keyword, header[keyword].value)
@@ -119,7 +129,7 @@ def _without_identity(reference: Any) -> Any:
 def _header(source: Any) -> Any:
     if is_dataset(source):
         return source
-    wanted = [*UIDS, *FACTS, *EMPTIED, *NAMED, *KEPT]
+    wanted = [*UIDS, *FACTS, "NumberOfFrames", *EMPTIED, *NAMED, *KEPT]
     name = source_name(source)
     if hasattr(source, "read"):
         place = source.tell()

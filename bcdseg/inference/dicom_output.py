@@ -71,9 +71,9 @@ def save_dicom_seg(
         if sum(one.nbytes for one in outlines) > MOST_BYTES:
             raise OptionError(f"{path}: {len(outlines)} frames are too many for one file. Write fewer: frames=10 takes each tenth.")
     file, model, predicted_for = _one(facts, path)
-    _check_frames([one.frame for one in outlines], path)
+    last = _last_frame([one.frame for one in outlines], path)
     chosen = choose_identity(identity, keep_identifiers, predicted_for)
-    reference = _reference(file if source is None else source, outlines[0].map.shape, chosen)
+    reference = _reference(file if source is None else source, outlines[0].map.shape, chosen, last)
     content = _encoded(outlines, reference, kind=kind, algorithm=Algorithm(model), name=file)
     return write_whole(Path(path), content, overwrite=overwrite)
 
@@ -147,9 +147,9 @@ def save_dicom_sr(
         findings.append(_findings(prediction))
         facts.add((clip_file(prediction), prediction.model, prediction.identity, prediction.size))
     file, model, predicted_for, size = _one(facts, path)
-    _check_frames([one.frame for one in findings], path)
+    last = _last_frame([one.frame for one in findings], path)
     chosen = choose_identity(identity, keep_identifiers, predicted_for)
-    reference = _reference(file if source is None else source, size, chosen)
+    reference = _reference(file if source is None else source, size, chosen, last)
     return write_whole(Path(path), encode_report(reference, findings, algorithm=Algorithm(model), name=file), overwrite=overwrite)
 
 
@@ -165,13 +165,15 @@ def _one(facts: set[Any], path: str | Path) -> Any:
     return facts.pop()
 
 
-def _check_frames(frames: Sequence[int | None], path: str | Path) -> None:
+def _last_frame(frames: Sequence[int | None], path: str | Path) -> int:
+    """Return the number of the last frame, 1 for an image, after a check that no frame is repeated."""
     if len(set(frames)) < len(frames):
         raise OptionError(f"{path}: has several predictions for one image or frame. Give one for each.")
+    return max(frame or 1 for frame in frames)
 
 
-def _reference(source: Any, size: tuple[int, ...], identity: str) -> Any:
-    reference = read_reference(source, identity=identity)
+def _reference(source: Any, size: tuple[int, ...], identity: str, last_frame: int) -> Any:
+    reference = read_reference(source, identity=identity, last_frame=last_frame)
     if (reference.Rows, reference.Columns) != tuple(size):
         raise OptionError(
             f"source is {reference.Rows}x{reference.Columns} pixels and the prediction {size[0]}x{size[1]}: give its own file."

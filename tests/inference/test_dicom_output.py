@@ -340,6 +340,19 @@ def test_sources_without_a_path_are_given(bright: Model, tmp_path: Path) -> None
         found.save_dicom_seg(tmp_path / "seg.dcm", source=content(dicom(draw_scan(0))))
 
 
+def test_a_source_with_fewer_frames_than_predictions_is_refused(clip: list[Prediction], tmp_path: Path) -> None:
+    frames = np.stack([_pixels(step) for step in range(5)])
+    for short, count in ((frames, "5 frames"), (frames[:4], "4 frames"), (frames[0], "1 frame")):
+        source = dicom(short, region(BOX), clip=short.ndim == 3)
+        for written, save_all in (("seg.dcm", bcdseg.save_dicom_seg), ("sr.dcm", bcdseg.save_dicom_sr)):
+            if count == "5 frames":
+                save_all(clip, tmp_path / written, source=source)
+                continue
+            with pytest.raises(errors.OptionError, match=f"has {count} and predictions are up to frame 5"):
+                save_all(clip, tmp_path / "other.dcm", source=content(source))
+    assert not (tmp_path / "other.dcm").exists()
+
+
 def test_wrong_calls_are_reported(scan: Prediction, clip: list[Prediction], bright: Model, tmp_path: Path) -> None:
     with pytest.raises(errors.OptionError, match="binary, probability"):
         scan.save_dicom_seg(tmp_path / "seg.dcm", kind="labelmap")
