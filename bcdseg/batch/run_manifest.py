@@ -160,6 +160,16 @@ class Journal:
         self.claim([output])
         write_whole(self.folder / output, content, overwrite=True)
 
+    def remove(self, outputs: Iterable[str]) -> None:
+        """Remove output files that a run has written, as far as they exist; files that the manifest doesn't list stay.
+
+        Raises:
+            OutputError: One can't be removed.
+        """
+        assert self.folder is not None
+        for path in (self.folder / one for one in outputs if one in self._listed):
+            _remove(path)
+
     def write_pictures(self, pictures: Mapping[str, bytes]) -> BcdsegError | None:
         """Write the pictures of one scan.
 
@@ -188,11 +198,8 @@ class Journal:
         assert self.folder is not None
         kept = {os.path.realpath(source) for source in sources}
         for path in (self.folder / one for one in self._listed):
-            if path.is_file() and os.path.realpath(path) not in kept:
-                try:
-                    path.unlink()
-                except OSError as error:
-                    raise OutputError(f"{path}: can't be replaced ({error.strerror}). Choose another folder (--out).") from error
+            if os.path.realpath(path) not in kept:
+                _remove(path)
         self._listed.clear()
 
     def _read(self, folder: Path, settings: Mapping[str, Any]) -> dict[str | tuple[str, ...], bytes]:
@@ -229,6 +236,14 @@ def stamp_of(file: str) -> Stamp | None:
 def _whole_lines(folder: Path) -> list[bytes]:
     """Return the lines of a manifest, without one that a killed run left incomplete."""
     return [line for line in (folder / NAME).read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def _remove(path: Path) -> None:
+    if path.is_file():
+        try:
+            path.unlink()
+        except OSError as error:
+            raise OutputError(f"{path}: can't be replaced ({error.strerror}). Choose another folder (--out).") from error
 
 
 def _listed_outputs(folder: Path | None) -> tuple[set[str], tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -25,6 +25,9 @@ from bcdseg.sources import is_dicom, unexpected_error
 if TYPE_CHECKING:
     from bcdseg.model.model import Model
     from bcdseg.pacs.server import DicomWebServer
+
+
+ENDINGS = (".json", "_mask.png", "_overlay.png", *(f"_{kind}.dcm" for kind in KINDS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +70,8 @@ def watch_folder(
     """Predict the scans in a folder and those that arrive in it, until it is stopped.
 
     A file is read when it has not changed for some seconds. Its results are written to another folder, together with a record of
-    it, so that it isn't predicted again after a restart, unless it changes. A file that can't be read is recorded with its error.
-    The folder is polled, which also works on network drives.
+    it, so that it isn't predicted again after a restart, unless it changes. Results that a changed file no longer has are
+    removed. A file that can't be read is recorded with its error. The folder is polled, which also works on network drives.
 
     Args:
         model: Model that predicts.
@@ -127,6 +130,7 @@ def _watch(arrivals: Arrivals, results: Results, retry: float, once: bool, stop:
                 pause = retry
             else:
                 names = [path.relative_to(results.out).as_posix() for path in scan.written]
+                results.remove_earlier(scan.file, names)
                 arrivals.finish(file, stamp, names, scan.error)
             yield scan
             if scan.will_retry and once:
@@ -215,6 +219,15 @@ class Results:
         except Exception as error:
             return replace(done, error=unexpected_error(str(file), "can't be predicted", error))
 
+    def remove_earlier(self, file: Path, written: Collection[str]) -> None:
+        """Remove the results of an earlier content of a file, except those that were written again."""
+        name = self._name(file)
+        self.journal.remove({f"{name}{ending}" for ending in ENDINGS}.difference(written))
+
+    def _name(self, file: Path) -> str:
+        """Return the path of a file's results below the output folder, without their endings."""
+        return (file.relative_to(self.folder).parent / fit_name(file.name, LONGEST_STEM)).as_posix()
+
     def _dataset(self, file: Path) -> Any:
         """Return the header of a DICOM file; None for another file, which belongs to no study."""
         if is_dicom(file):
@@ -250,12 +263,11 @@ class Results:
 
     def _contents(self, file: Path, predictions: list[Prediction], objects: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return the contents of the result files by their paths below the output folder: those of the file with endings."""
-        name = fit_name(file.name, LONGEST_STEM)
+        name = self._name(file)
         found = {f"{name}_{kind}.dcm": content for kind, content in objects.items()}
         facts = [one.to_dict() for one in predictions]
         if predictions[0].frame is None:
             found |= {f"{name}.json": json_bytes(facts[0]), **pictures_of(predictions[0], name, overlay=True)}
         else:
             found[f"{name}.json"] = json_bytes(facts)
-        parent = file.relative_to(self.folder).parent
-        return {(parent / name).as_posix(): content for name, content in found.items()}
+        return found

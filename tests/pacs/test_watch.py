@@ -111,6 +111,24 @@ def test_a_file_of_others_in_the_output_folder_is_not_replaced(bright: Model, in
     assert [path.name for path in other.parent.iterdir() if not path.name.startswith(".")] == [other.name]
 
 
+def test_results_that_a_changed_file_no_longer_has_are_removed(bright: Model, incoming: Path) -> None:
+    out, file = incoming.parent / "out", incoming / "ward" / "a.dcm"
+    _scan(file)
+    _all(bright, incoming)
+    assert (out / "ward" / "a.dcm_mask.png").exists()
+    other = out / "ward" / "a.dcm_notes.png"
+    other.write_bytes(b"drawn by hand")
+    save(dicom(np.stack([_pixels(step) for step in range(3)]), clip=True), file)
+    (scan,) = _all(bright, incoming)
+    left = {path.name for path in (out / "ward").iterdir()}
+    assert left == {other.name, *(f"a.dcm{end}" for end in (".json", "_seg.dcm", "_sr.dcm"))}
+    assert {path.name for path in scan.written} == left - {other.name}
+    file.write_bytes(b"cut off")
+    (failed,) = _all(bright, incoming)
+    assert failed.error is not None
+    assert [path.name for path in (out / "ward").iterdir()] == [other.name]
+
+
 def test_a_long_name_does_not_end_the_watch(bright: Model, incoming: Path) -> None:
     name = "x" * 245 + ".png"
     Image.fromarray(_pixels()).save(incoming / name)
