@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def read_frame(source: Any, name: str, *, keep_identifiers: bool) -> ScanImage:
             f"{name}: is a clip of {count} frames, not one image. model.predict gives a prediction for each frame; "
             "in a data set each frame is a file of its own."
         )
-    pixels = read_pixels(frame.image, frame.number - 1)
+    pixels = read_pixels(replace(frame.image, name=name), frame.number - 1)
     with guarded(name):
         areas, warnings = find_areas(frame.image.header, frame.image.size)
         warnings += _header_warnings(frame.image.header)

@@ -17,7 +17,8 @@ from made_dicom import content, dicom, region, save
 from numpy.typing import NDArray
 from orthanc import PASSWORD, USER, Orthanc
 from PIL import Image
-from pydicom.uid import MultiFrameGrayscaleByteSecondaryCaptureImageStorage
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import MultiFrameGrayscaleByteSecondaryCaptureImageStorage, RLELossless
 from pynetdicom import AE
 
 import bcdseg
@@ -98,6 +99,18 @@ def test_a_bad_file_is_reported_once_and_ends_nothing(bright: Model, incoming: P
     assert (found[report.name].error, found[report.name].predictions) == (None, ())
     assert len(found["z.dcm"].predictions) == 1
     assert _all(bright, incoming) == []
+
+
+def test_the_error_of_a_clip_names_the_frame_and_nothing_of_it_is_stored(bright: Model, incoming: Path) -> None:
+    made = dicom(np.stack([_pixels(step) for step in range(4)]), clip=True)
+    made.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+    parts = list(generate_frames(made.PixelData, number_of_frames=4))
+    made.PixelData = encapsulate([*parts[:2], b"\0" * len(parts[2]), parts[3]])
+    save(made, incoming / "clip.dcm")
+    (scan,) = _all(bright, incoming)
+    assert "clip.dcm#3: " in str(scan.error)
+    assert not scan.written
+    assert [path.name for path in (incoming.parent / "out").iterdir() if not path.name.startswith(".")] == []
 
 
 def test_a_file_of_others_in_the_output_folder_is_not_replaced(bright: Model, incoming: Path) -> None:
