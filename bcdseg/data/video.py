@@ -20,7 +20,7 @@ from bcdseg.errors import ImageError, ImageNotFoundError, OptionError, OutputErr
 from bcdseg.extras import require
 from bcdseg.files import check_free, exists, write_whole
 from bcdseg.partial import locked, part_of, remove_leftovers
-from bcdseg.sources import VIDEO_SUFFIXES, is_video, open_regular
+from bcdseg.sources import VIDEO_SUFFIXES, is_dicom, is_video, open_regular
 from bcdseg.table_text import csv_text
 from bcdseg.types import Pixels
 
@@ -57,7 +57,11 @@ class VideoClip:
                 self._next += 1
             done, frame = self._decoder.read() if self._next == number else (False, None)
             if not done or frame is None:
-                raise ImageError(f"{self.name}#{number}: the frame can't be decoded. The clip is damaged or cut; export it again.")
+                raise ImageError(
+                    f"{self.name}#{number}: the frame can't be decoded. The header states {self.frames} frames, of which the first "
+                    f"{self._next - 1} can be decoded: the clip is cut or damaged, or its header is wrong. Export it again, or "
+                    "write a new header for the frames that it contains: ffmpeg -i IN -c copy OUT"
+                )
             self._next += 1
         gray = frame.ndim == 2 or bool((frame == frame[..., :1]).all())
         plane = frame if frame.ndim == 2 else frame[..., 0]
@@ -204,6 +208,11 @@ def _open(name: str) -> Any:
         open_regular(Path(name), name).close()
     except FileNotFoundError:
         raise ImageNotFoundError(f"{name}: no such file.") from None
+    if is_dicom(name):
+        raise ImageError(
+            f"{name}: is DICOM, not a video file. model.predict reads DICOM clips: each prediction has the pixels of its frame "
+            "in `image`, which can be saved as an image file."
+        )
     decoder = cv2.VideoCapture(name)
     if not decoder.isOpened():
         raise ImageError(f"{name}: can't be decoded as a video clip. It is damaged, or of a format that OpenCV doesn't read.")

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made import busi, save, scan
+from made_dicom import dicom
+from made_dicom import save as write_dicom
 
 import bcdseg
 from bcdseg.data.readers import expand, read_scan
@@ -98,8 +100,11 @@ def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
     path = clip(tmp_path / "clip.avi", frames())
     with pytest.raises(ImageError, match=r"is a video clip, not one image.*extract_frames"):
         read_scan(path)
-    with pytest.raises(ImageError, match=r"clip\.avi#9: the frame can't be decoded"):
+    with pytest.raises(ImageError, match=r"clip\.avi#9: the frame can't be decoded.*states 6 frames.*first 6 can be.*ffmpeg"):
         open_clip(path).read(9)
+    dicom_clip = write_dicom(dicom(np.stack([scan(0)[0]] * 3), clip=True), tmp_path / "clip.dcm")
+    with pytest.raises(ImageError, match=r"clip\.dcm: is DICOM, not a video file\. model\.predict"):
+        bcdseg.extract_frames(dicom_clip, tmp_path / "out")
     with pytest.raises(OptionError, match="every=0"):
         bcdseg.extract_frames(path, tmp_path / "out", every=0)
     with pytest.raises(OptionError, match="have one name"):
