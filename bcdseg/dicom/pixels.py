@@ -73,8 +73,10 @@ def _through_palette(stored: NDArray[Any], image: DicomImage) -> Pixels:
     coloured: NDArray[Any] = pydicom("pydicom.pixels").apply_color_lut(stored, image.header)[..., :3]
     if coloured.dtype == np.uint8:
         return coloured
-    # Some writers store 8 bits in entries of 16.
-    return (coloured >> 8).astype(np.uint8) if coloured.max() > 255 else coloured.astype(np.uint8)
+    # Some writers store 8 bits in entries of 16. The whole palette decides it: a dark frame has only entries below 256.
+    entries, first = image.header.RedPaletteColorLookupTableDescriptor[:2]
+    palette = pydicom("pydicom.pixels").apply_color_lut(np.arange(first, first + (entries or 2**16)), image.header)[..., :3]
+    return (coloured >> 8).astype(np.uint8) if palette.max() > 255 else coloured.astype(np.uint8)
 
 
 def _colour(stored: NDArray[Any], header: Any) -> Pixels:

@@ -82,6 +82,15 @@ def test_palette_colour_becomes_rgb(bits: int) -> None:
     np.testing.assert_array_equal(read_image(content(made)), COLOUR)
 
 
+def test_a_dark_frame_of_a_palette_with_sixteen_bits_is_dark() -> None:
+    made = dicom(GRAY % 200, photometric="PALETTE COLOR")
+    for name in ("Red", "Green", "Blue"):
+        entries = np.where(np.arange(256) < 200, np.arange(256), 65535).astype("<u2")
+        setattr(made, f"{name}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(made, f"{name}PaletteColorLookupTableData", entries.tobytes())
+    assert not read_image(content(made)).any()
+
+
 def test_twelve_bits_in_sixteen_go_through_the_window() -> None:
     deep = GRAY.astype(np.uint16) * 8 + 1000
     made = dicom(deep, BitsStored=12, HighBit=11, WindowCenter=1000 + 4 * 255, WindowWidth=8 * 255, VOILUTFunction="LINEAR_EXACT")
