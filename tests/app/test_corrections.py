@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -199,6 +200,26 @@ def test_what_another_window_saved_is_kept(start: Callable[..., Page], tmp_path:
     dataset = bcdseg.open_dataset(tmp_path / "corrections")
     assert (dataset.read(dataset[0])[1] == np.roll(MASK, 9, axis=0)).all()
     assert len(list(files.glob("*.png"))) == 3  # the scan, and two outlines: the first was seen by the window that replaced it
+
+
+def test_a_batch_is_whole_while_another_window_saves(
+    start: Callable[..., Page], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = start()
+    scan = page.add(png(draw_scan(3)), "scan.png")[0]
+    _review(page, scan, MASK, verdict="accepted")
+    contents = Corrections.contents
+
+    def saved_meanwhile(corrections: Corrections, *arguments: Any) -> Any:
+        found = contents(corrections, *arguments)
+        assert _review(page, scan, ~MASK, verdict="accepted", revision=1).status_code == 200
+        return found
+
+    monkeypatch.setattr(Corrections, "contents", saved_meanwhile)
+    with ZipFile(io.BytesIO(page.client.get(f"{page.root}/batch.zip").content)) as batch:
+        batch.extractall(tmp_path / "batch")
+    dataset = bcdseg.open_dataset(tmp_path / "batch" / "corrections")
+    assert (dataset.read(next(iter(dataset)))[1] == MASK).all()
 
 
 def test_the_frames_of_a_clip_are_one_group_and_carry_no_patient(start: Callable[..., Page], tmp_path: Path) -> None:

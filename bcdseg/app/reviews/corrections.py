@@ -211,11 +211,16 @@ class Corrections:
         return record, kept
 
     def contents(self, scans: Sequence[UploadedScan]) -> Mapping[str, Path | bytes]:
-        """Return the files of a data set with the reviews of some scans: each by its name, as a path or as its content."""
-        keys = {scan_key(scan) for scan in scans}
-        records = [record for record in self.records() if record.scan in keys]
-        names = dict.fromkeys(name for record in records for name in (record.image, record.mask, f"{record.name}.json") if name)
-        return {TABLE: table(records), **{f"{FILES}/{name}": self.folder / FILES / name for name in names}} if records else {}
+        """Return the files of a data set with the reviews of some scans: images as paths, the others, which change, as bytes."""
+        keys, files = {scan_key(scan) for scan in scans}, self.folder / FILES
+        if not files.is_dir():
+            return {}
+        with locked(self.folder):  # another window may replace a review at any time
+            records = [record for record in self.records() if record.scan in keys]
+            names = [name for record in records for name in (record.mask, f"{record.name}.json") if name]
+            reviews = {f"{FILES}/{name}": (files / name).read_bytes() for name in names}
+        images = {f"{FILES}/{record.image}": files / record.image for record in records}
+        return {TABLE: table(records), **images, **reviews} if records else {}
 
     def _complete(self) -> None:
         """Complete the work of a killed server: write the table again, and remove files that belong to no review."""
