@@ -88,3 +88,10 @@ def test_options_without_effect_are_refused(model: str, scans: Path, options: li
     refused = _run(scans, "--model", model, *options)
     assert isinstance(refused.exception, bcdseg.errors.OptionError)
     assert reason in str(refused.exception)
+
+
+def test_a_threshold_for_a_model_without_outlines_is_refused(scans: Path, tmp_path: Path) -> None:
+    classifier = bcdseg.create("plain_cnn", classes=["benign", "malignant"], decoder=None, size=32).save(tmp_path / "classifier")
+    done = _run(scans, "--model", classifier, "--threshold", "0.3")
+    assert isinstance(done.exception, bcdseg.errors.OptionError)
+    assert "only classifies" in str(done.exception)
