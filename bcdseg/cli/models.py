@@ -70,7 +70,11 @@ def info_command(
         bcdseg info my-model --diagram network.svg
         bcdseg info my-model --drift my-scans
     """
+    from bcdseg.errors import OptionError
+
     if drift is not None:
+        if diagram is not None:
+            raise OptionError("--drift prints a table, and --diagram draws the network: give one of them.")
         print_drift(model, drift)
         return
     from bcdseg.model.registry import load

@@ -84,3 +84,5 @@ def test_info_shows_the_drift_of_each_runtime(small_model: bcdseg.Model, tmp_pat
     assert rows[1][:2] == ["torch", "bf16"]
     assert "over 2 scans" in done.stdout
     assert "torch with fp64 is left out: precision='fp64' is unknown" in done.stdout
+    both = CliRunner().invoke(app, ["info", str(model), "--drift", str(tmp_path), "--diagram", str(tmp_path / "network.svg")])
+    assert isinstance(both.exception, bcdseg.errors.OptionError)
