@@ -117,8 +117,8 @@ def audit(
     def check(sample: Sample, scan: ScanImage) -> None:
         checked[sample.id] = _check_one(sample, scan)
 
-    found = find_duplicates(samples, cache=cache, progress=progress, visit=check)
     findings: list[Finding] = [] if predictions is None else list(label_noise(samples, predictions))
+    found = find_duplicates(samples, cache=cache, progress=progress, visit=check)
     findings += _large_groups(len(samples), found.groups)
     for group in _conflicts(samples, found.groups):
         findings.append(_label_conflict(samples, group))

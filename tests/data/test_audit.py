@@ -173,6 +173,10 @@ def test_label_noise_needs_predictions_of_all_and_names_the_doubtful(tmp_path: P
         audit(samples, predictions={name: row for name, row in predictions.items() if name != "2.png"})
     with pytest.raises(InputError, match="each of a, b"):
         audit(samples, predictions={**predictions, "3.png": {"a": 1.0}})
+    steps: list[object] = []
+    with pytest.raises(InputError, match="4 labelled samples"):
+        audit(samples, predictions={}, cache=False, progress=lambda *step: steps.append(step))
+    assert not steps  # refused before the search, which takes long
 
 
 def test_report_is_one_page_a_table_and_json(tmp_path: Path) -> None:
