@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bcdseg.errors import OptionError
 from bcdseg.evaluation.measures.catalogue import Spread, headlines, spreads
 from bcdseg.evaluation.measures.measure import Estimate, Measure
 from bcdseg.evaluation.metrics.calibration import Bin, reliability, risk_coverage
@@ -122,7 +123,10 @@ class Evaluation:
 
         Raises:
             InputError: The scans, their groups or their truth differ.
+            OptionError: ``other`` is not an evaluation.
         """
+        if not isinstance(other, Evaluation):
+            raise OptionError(f"other={other!r} is not an evaluation. Give the result of bcdseg.evaluate for the other model.")
         return compare_evaluations(other, self)
 
     def save(

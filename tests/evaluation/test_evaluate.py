@@ -309,6 +309,8 @@ def test_two_models_are_compared_scan_by_scan(found: bcdseg.Evaluation, data: bc
     assert "<Comparison of perfect with new plain_cnn>" in repr(better)
     for title in ("Dice", "Accuracy", "ROC-AUC, malignant against rest"):
         assert f"  {title}: " in repr(better)
+    with pytest.raises(bcdseg.errors.OptionError, match="is not an evaluation"):
+        found.compare("bus-multi")  # type: ignore[arg-type]
     with pytest.raises(bcdseg.errors.InputError, match="same scans"):
         found.compare(evaluate_predictions(_right(data.select(data.ids[1:])), data.select(data.ids[1:]), draws=0))
 
