@@ -16,7 +16,7 @@ from bcdseg.data.layouts.listing import class_order
 from bcdseg.data.readers import read_sample
 from bcdseg.errors import BcdsegError, DataWarning, OptionError
 from bcdseg.extras import require
-from bcdseg.messages import check_choice, counted, raise_problems, warn_caller
+from bcdseg.messages import check_choice, counted, name_some, raise_problems, warn_caller
 from bcdseg.table_text import html_table
 from bcdseg.types import Mask, Pixels, Sample
 
@@ -82,7 +82,7 @@ class Dataset:
         if not isinstance(key, str):
             return self.samples[key]
         if key not in self._index:
-            raise OptionError(f"{key}: no sample of {self.name} has this id. Ids are paths such as {self.ids[:1]}.")
+            raise OptionError(f"{key}: no sample of {self.name} has this id. Ids are paths such as {''.join(self.ids[:1])}.")
         return self.samples[self._index[key]]
 
     def __repr__(self) -> str:
@@ -109,7 +109,7 @@ class Dataset:
         wanted = set(ids)
         unknown = sorted(wanted - self._index.keys())
         if unknown:
-            raise OptionError(f"{unknown[0]}: no sample of {self.name} has this id (nor have {len(unknown) - 1} others).")
+            raise OptionError(f"{name_some(unknown)}: {self.name} has no samples with these ids. Its ids are in .ids.")
         return replace(self, samples=tuple(sample for sample in self.samples if sample.id in wanted))
 
     def filter(self, keep: Callable[[Sample], object] | None = None, **values: Any) -> Dataset:
