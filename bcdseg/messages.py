@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 
 from bcdseg.errors import DatasetError, OptionError
 
@@ -43,6 +44,13 @@ def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
     """Raise an error that lists the choices if the value is not one of them."""
     if value not in choices:
         raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}.")
+
+
+def check_whole(least: int = 0, /, **numbers: object) -> None:
+    """Raise an error for options that are not whole numbers of at least ``least``, before any work is done."""
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise OptionError(f"{name}={value!r}: give a whole number of {least} or more.")
 
 
 def raise_problems(name: str, problems: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ AuditFolder = Annotated[
 ]
 SplitFile = Annotated[Path, in_output("--out", "-o", metavar="FILE", help="File to write the split to (JSON).")]
 Fractions = Annotated[tuple[float, float, float], in_split(metavar="TRAIN VAL TEST", help="Fractions of the parts.")]
-Seed = Annotated[int, in_split(metavar="N", help="The same seed gives the same split.")]
+Seed = Annotated[int, in_split(min=0, metavar="N", help="The same seed gives the same split.")]
 
 
 def audit_command(
@@ -109,7 +109,9 @@ def split_command(
         bcdseg split scans.csv -o split.json --fractions 0.6 0.2 0.2
     """
     from bcdseg.data.splits import split
+    from bcdseg.files import check_free
 
+    check_free([out], overwrite=overwrite)
     parts = split(DataOptions(layout, columns, class_map, on_problem, resize_masks).open(data), fractions, seed=seed)
     parts.save(out, overwrite=overwrite)
     echo(repr(parts))

@@ -15,14 +15,14 @@ from bcdseg.comparison.store import Cost, FoldResult, gflops, keep_settings, loa
 from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.case_results import predict_cases
-from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
+from bcdseg.evaluation.measures.intervals import DRAWS
 from bcdseg.evaluation.report.files import cases_csv
 from bcdseg.evaluation.results_table import table_of
 from bcdseg.evaluation.training_overlap import refuse_seen
 from bcdseg.extras import require
 from bcdseg.files import write_whole
 from bcdseg.inference.writers import json_bytes
-from bcdseg.messages import check_choice
+from bcdseg.messages import check_choice, check_whole
 from bcdseg.model.model import Model
 from bcdseg.terminal import make_console
 from bcdseg.training.config import FitConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from bcdseg.data.splits import folds, split
 from bcdseg.errors import LeakError, LeakWarning, OptionError, OutputExistsError
 from bcdseg.files import write_whole
 from bcdseg.inference.writers import json_bytes
-from bcdseg.messages import name_some
+from bcdseg.messages import check_whole, name_some
 
 GROUPED, LEAKY = "grouped", "leaky"
 FoldPairs = Sequence[tuple[Dataset, Dataset]]
@@ -89,7 +89,11 @@ def make_plan(
     """
     if not 0 < val < 1:
         raise OptionError(f"val={val!r}: give the fraction of each training part that is used for validation, above 0 and below 1.")
-    pairs = None if isinstance(k, int) else list(k)
+    if isinstance(k, str):
+        raise OptionError(f"folds={k!r}: give a number, or pairs of (train, test), such as bcdseg.load_folds returns.")
+    if not isinstance(k, Iterable):
+        check_whole(2, folds=k)
+    pairs = list(k) if isinstance(k, Iterable) else None
     chosen = dataset if pairs is None else _tested(dataset, pairs)
     known = duplicate_groups(chosen) if duplicates is None else duplicates
     groups = merged_groups(chosen.samples, known)

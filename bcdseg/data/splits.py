@@ -22,7 +22,7 @@ from bcdseg.data.public_sets.frozen_folds import FILES as FROZEN
 from bcdseg.data.public_sets.frozen_folds import frozen_folds
 from bcdseg.errors import DatasetError, LeakWarning, OptionError
 from bcdseg.files import write_whole
-from bcdseg.messages import name_some
+from bcdseg.messages import check_whole, name_some
 from bcdseg.table_text import html_table
 
 FORMAT = "bcdseg split"
@@ -260,10 +260,11 @@ def split(
             searches for them.
 
     Raises:
-        OptionError: ``dataset`` is not a data set, the fractions are not three that add up to 1, or a class has fewer groups than
-            there are parts.
+        OptionError: ``dataset`` is not a data set, the fractions are not three that add up to 1, the seed is not a whole number of
+            0 or more, or a class has fewer groups than there are parts.
     """
     wanted = _fractions(fractions)
+    check_whole(seed=seed)
     grouped = _grouped(dataset, group, duplicates)
     units = number_groups(grouped.samples)
     used = [at for at, fraction in enumerate(wanted) if fraction > 0]
@@ -292,10 +293,12 @@ def folds(
         duplicates: Groups of ids that show the same scan, as in ``split``.
 
     Raises:
-        OptionError: ``dataset`` is not a data set, k or repeats are too small, or a class has fewer groups than there are folds.
+        OptionError: ``dataset`` is not a data set, k, repeats or seed are too small or not whole numbers, or a class has fewer
+            groups than there are folds.
     """
-    if k < 2 or repeats < 1:
-        raise OptionError(f"k={k}, repeats={repeats}: folds need k of 2 or more, and 1 repeat or more.")
+    check_whole(2, k=k)
+    check_whole(1, repeats=repeats)
+    check_whole(seed=seed)
     grouped = _grouped(dataset, group, duplicates)
     units = number_groups(grouped.samples)
     drawn = (_divide(grouped, units, np.full(k, 1 / k), seed + repeat, "folds") for repeat in range(repeats))
@@ -303,11 +306,12 @@ def folds(
 
 
 def _fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
-    checked = [float(fraction) for fraction in fractions]
+    try:
+        checked = [float(fraction) for fraction in fractions]
+    except (TypeError, ValueError):
+        checked = []
     if len(checked) != 3 or not all(0 <= fraction <= 1 for fraction in checked) or abs(sum(checked) - 1) > 1e-6:
-        raise OptionError(
-            f"fractions={tuple(fractions)}: give the fractions of train, val and test, together 1; 0 leaves a part empty."
-        )
+        raise OptionError(f"fractions={fractions!r}: give the fractions of train, val and test, together 1; 0 leaves a part empty.")
     return checked[0], checked[1], checked[2]
 
 

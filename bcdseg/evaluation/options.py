@@ -16,11 +16,12 @@ from bcdseg.data.dataset import Dataset
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.measures.catalogue import MeasureOptions, all_measures
 from bcdseg.evaluation.measures.custom import Metric, MetricLike, find_metrics
-from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, estimate
+from bcdseg.evaluation.measures.intervals import DRAWS, estimate
 from bcdseg.evaluation.measures.subgroups import CLASS, SIZE, Cuts, Subgroups, analyse_subgroups
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM, score_mask
 from bcdseg.evaluation.results_table import Case, Cases, table_of
 from bcdseg.inference.rules import Rules
+from bcdseg.messages import check_whole
 
 BIRADS = re.compile(r"(?:bi-?rads)?[ _-]*([0-6])([abc]?)", re.IGNORECASE)
 

@@ -11,10 +11,10 @@ from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.evaluation.case_results import Change, check_measurable, check_model, predict_cases
 from bcdseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from bcdseg.evaluation.measures.catalogue import all_measures
-from bcdseg.evaluation.measures.intervals import DRAWS, check_whole, compare, estimate
+from bcdseg.evaluation.measures.intervals import DRAWS, compare, estimate
 from bcdseg.evaluation.results import tracked
 from bcdseg.evaluation.results_table import Cases, table_of
-from bcdseg.messages import check_choice
+from bcdseg.messages import check_choice, check_whole
 
 if TYPE_CHECKING:
     from bcdseg.evaluation.measures.measure import Estimate, Measure

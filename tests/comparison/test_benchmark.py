@@ -170,6 +170,9 @@ def test_impossible_options_are_reported_before_anything_is_trained(
         ({"recipes": [BARE], "epoch": 3}, "epoch"),
         ({"recipes": [BARE], "draws": -1}, "draws=-1: give a whole number"),
         ({"recipes": [BARE], "folds": 20}, "Choose fewer folds"),
+        ({"recipes": [BARE], "folds": 1}, "folds=1: give a whole number of 2 or more"),
+        ({"recipes": [BARE], "folds": 2.5}, r"folds=2\.5: give a whole number"),
+        ({"recipes": [BARE], "folds": "busi-v1"}, "load_folds"),
     ]
     for options, message in cases:
         with pytest.raises(OptionError, match=message):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from bcdseg.cli.data import fetch_command, split_command
 from bcdseg.data.opening import open_dataset
 from bcdseg.data.splits import load_split
-from bcdseg.errors import DatasetError, OptionError
+from bcdseg.errors import DatasetError, OptionError, OutputExistsError
 from bcdseg.training.command import Command
 
 app = typer.Typer()
@@ -27,6 +27,15 @@ def test_split_writes_a_file_and_prints_its_content(tmp_path: Path, monkeypatch:
     assert done.exit_code == 0, done.output
     assert [line.split()[0] for line in done.output.splitlines()] == ["train", "val", "test", "Written"]
     assert load_split(out, open_dataset(folder)).seed == 3
+
+
+def test_split_refuses_a_file_that_exists_before_it_reads_scans_and_a_negative_seed(tmp_path: Path) -> None:
+    (tmp_path / "split.json").write_text("mine")
+    done = CliRunner().invoke(app, ["split", str(tmp_path / "no data"), "--out", str(tmp_path / "split.json")])
+    assert isinstance(done.exception, OutputExistsError)
+    done = CliRunner().invoke(app, ["split", str(tmp_path), "--out", str(tmp_path / "new.json"), "--seed", "-1"])
+    assert done.exit_code == 2
+    assert "--seed" in done.output
 
 
 def test_the_command_line_names_columns_and_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +55,9 @@ def test_the_command_line_names_columns_and_classes(tmp_path: Path, monkeypatch:
     )
     assert trained.parts().train.ids == train.ids
     for wrong in (["--columns", "image"], ["--columns", "image=a,image=b"]):
-        assert isinstance(CliRunner().invoke(app, ["split", str(folder), "--out", str(out), *wrong]).exception, OptionError)
+        assert isinstance(
+            CliRunner().invoke(app, ["split", str(folder), "--out", str(out), "--overwrite", *wrong]).exception, OptionError
+        )
 
 
 def test_fetch_prints_the_folder_alone_on_standard_output(tmp_path: Path) -> None:

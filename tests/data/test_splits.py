@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,17 +202,25 @@ def test_a_class_of_too_few_groups_is_an_error_with_a_solution() -> None:
         folds(data, 5, duplicates=())
 
 
-@pytest.mark.parametrize("fractions", [(0.7, 0.3), (0.7, 0.2, 0.2), (1.2, -0.1, -0.1), (0.5, 0.5, 0.0, 0.0)])
-def test_fractions_that_make_no_sense_are_refused(fractions: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("fractions", [(0.7, 0.3), (0.7, 0.2, 0.2), (1.2, -0.1, -0.1), (0.5, 0.5, 0.0, 0.0), 0.8, "abc", None])
+def test_fractions_that_make_no_sense_are_refused(fractions: Any) -> None:
     with pytest.raises(OptionError, match="together 1"):
         split(made(["benign"] * 10), fractions, duplicates=())
 
 
 def test_folds_need_two_and_a_repeat() -> None:
-    with pytest.raises(OptionError, match="k of 2 or more"):
-        folds(made(["benign"] * 10), 1, duplicates=())
-    with pytest.raises(OptionError, match="1 repeat"):
+    for wrong in (1, 2.5, "3", True):
+        with pytest.raises(OptionError, match=r"k=.*whole number of 2 or more"):
+            folds(made(["benign"] * 10), wrong, duplicates=())  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="repeats=0: give a whole number of 1 or more"):
         folds(made(["benign"] * 10), repeats=0, duplicates=())
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "a", None])
+def test_a_seed_is_a_whole_number_of_0_or_more(seed: Any) -> None:
+    for divide in (split, folds):
+        with pytest.raises(OptionError, match=r"seed=.*whole number of 0 or more"):
+            divide(made(["benign"] * 10), seed=seed, duplicates=())
 
 
 def test_an_unlabelled_data_set_is_split_too() -> None:

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.errors import InputError, OptionError
+from bcdseg.errors import InputError
 from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows, number, signed, signed_with_unit, with_unit
 from bcdseg.evaluation.metrics.weighted import Values, Weights, once
 from bcdseg.evaluation.results_table import Cases
-from bcdseg.messages import counted
+from bcdseg.messages import check_whole, counted
 
 DRAWS = 1000
 FEWEST_GROUPS = 10
@@ -83,13 +83,6 @@ class Difference:
             return f"{title}: {change} ({ends})."
         better, worse = (second, first) if self.better == "second" else (first, second)
         return f"{title}: {better} is better than {worse} by {size} ({second} minus {first}: {ends})."
-
-
-def check_whole(**numbers: object) -> None:
-    """Raise for options that are not whole numbers of 0 or more, before any work is done."""
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-            raise OptionError(f"{name}={value!r}: give a whole number of 0 or more.")
 
 
 def estimate(cases: Cases, measures: Sequence[Measure], *, draws: int = DRAWS, seed: int = 0) -> dict[str, Estimate]:

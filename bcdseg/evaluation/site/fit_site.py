@@ -12,13 +12,13 @@ from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.calibrate import Fractions, choose_positive, class_results, wanted_fractions, with_rules
 from bcdseg.evaluation.case_results import check_measurable, check_model
-from bcdseg.evaluation.measures.intervals import DRAWS, check_whole
+from bcdseg.evaluation.measures.intervals import DRAWS
 from bcdseg.evaluation.site.cross_fitting import Fitting, RuleChange
 from bcdseg.evaluation.site.effects import SiteEffect
 from bcdseg.evaluation.site.rules import SiteTable, site_table
 from bcdseg.evaluation.training_overlap import refuse_seen, remember_scans
 from bcdseg.inference.rules import Rules
-from bcdseg.messages import counted
+from bcdseg.messages import check_whole, counted
 from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
 
