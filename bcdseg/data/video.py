@@ -96,8 +96,10 @@ def open_clip(path: str | os.PathLike[str]) -> VideoClip:
     name = os.fspath(path)
     decoder = _open(name)
     frames = int(decoder.get(FRAME_COUNT))
-    if not 1 <= frames <= MOST_FRAMES:
-        raise ImageError(f"{name}: its header states {frames} frames; 1 to {MOST_FRAMES:,} are read. Export it again or cut it.")
+    if frames < 1:
+        raise ImageError(f"{name}: its header states no frames, as that of an image. Give a video clip, or export it again.")
+    if frames > MOST_FRAMES:
+        raise ImageError(f"{name}: its header states {frames:,} frames; {MOST_FRAMES:,} are read. Cut it.")
     return VideoClip(name, frames, decoder)
 
 

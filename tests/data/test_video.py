@@ -114,6 +114,11 @@ def test_what_can_not_be_read_is_named(tmp_path: Path) -> None:
         bcdseg.extract_frames(tmp_path / "empty", tmp_path / "out")
 
 
+def test_an_image_is_not_a_clip(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="its header states no frames, as that of an image"):
+        bcdseg.extract_frames(save(tmp_path / "1.png", scan(1)[0]), tmp_path / "frames")
+
+
 def test_clips_need_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = clip(tmp_path / "clip.avi", frames())
     monkeypatch.setitem(sys.modules, "cv2", None)
