@@ -60,7 +60,7 @@ class Recipe:
         constant: Whether the learning rate stays at its highest instead of falling, so that the average covers more of the loss's
             flat region (Cha et al., SWAD, NeurIPS 2021).
         balanced: Whether presence is learned within hospitals alone: a hospital without normal scans teaches none, and at each
-            other hospital scans with and without a lesion weigh alike, so that the hospital says nothing about presence.
+            other hospital scans with and without a lesion weigh alike, so that presence doesn't follow from the hospital.
         softmax: Whether the pooled features decide on all classes with one softmax, as a control of the hierarchical head, which is
             built all the same: its decision by the mask's evidence stays untrained.
     """
