@@ -162,11 +162,14 @@ def check_disjoint(**parts: Dataset) -> None:
     Every image is read once, and its content hash is cached (see ``content_hash``), so that renamed files are found too.
 
     Args:
-        parts: Data sets by the names that the error message uses, as in ``check_disjoint(train=train, test=test)``.
+        parts: Two or more data sets by the names that the error message uses, as in ``check_disjoint(train=train, test=test)``.
 
     Raises:
         LeakError: Two parts share a group or an image; the message names the pairs.
+        OptionError: Fewer than two parts are given.
     """
+    if len(parts) < 2:
+        raise OptionError(f"{', '.join(parts) or 'no part'}: give two or more data sets, as in train=train, test=test.")
     found = []
     for (one, first), (other, second) in combinations(parts.items(), 2):
         shared = [

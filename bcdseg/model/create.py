@@ -17,6 +17,7 @@ from torch import nn
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import OptionError
 from bcdseg.inference.rules import Rules
+from bcdseg.messages import check_whole
 from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
 from bcdseg.networks.config import EnsembleConfig, Member, NetworkConfig, no_lesion_class
@@ -115,6 +116,7 @@ def _random_numbers(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
+    check_whole(seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

@@ -370,6 +370,8 @@ def test_parts_that_share_a_patient_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LeakError, match=r"0 \(train\) and 1 \(val\): the group 'p'"):
         check_disjoint(train=one, val=two, test=three)
     check_disjoint(train=one, test=three)
+    with pytest.raises(OptionError, match="train: give two or more data sets"):
+        check_disjoint(train=one)
 
 
 def test_the_parts_of_a_split_are_disjoint(tmp_path: Path) -> None:

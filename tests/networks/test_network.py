@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bcdseg import Network, NetworkConfig, Output, errors
+from bcdseg import Network, NetworkConfig, Output, create, errors
 from bcdseg.networks.config import DECODERS
 from bcdseg.networks.folding import fold_batch_norm
 from bcdseg.networks.network import build_network, gated
@@ -181,3 +181,8 @@ def test_input_sizes_that_do_not_fit_are_refused_with_the_size_that_does() -> No
 def test_what_can_not_be_built_is_refused_with_the_choices(options: dict[str, object], reason: str) -> None:
     with pytest.raises(errors.OptionError, match=reason):
         _build(**options)
+
+
+def test_a_seed_is_a_whole_number() -> None:
+    with pytest.raises(errors.OptionError, match="seed=-1: give a whole number of 0 or more"):
+        create("tu-tf_efficientnet_lite0", classes=("benign", "malignant"), weights=None, size=64, seed=-1)
