@@ -148,14 +148,8 @@ def about_model(model: Model, *, threshold: float | None = None) -> dict[str, An
     if record is not None:
         known = f"{counted(len(record['contents']), 'scan')} of its training and validation"
         known += f"; those of {', '.join(record['unknown'])} are not known" if record.get("unknown") else ""
-    rules = {
-        "mask threshold": f"{model.rules.threshold if threshold is None else threshold:g}",
-        **({} if model.rules.presence_threshold is None else {"presence threshold": f"{model.rules.presence_threshold:.3g}"}),
-        **({} if model.rules.refinement is None else {"refinement": f"a window of {model.rules.refinement:g} times the outline"}),
-        "temperature": f"{model.rules.temperature:.3g}",
-        "confidence threshold": f"{model.rules.min_confidence:.0%}",
-        "operating points": [str(point) for point in model.rules.operating_points] or "none",
-    }
+    used = model.rules if threshold is None else replace(model.rules, threshold=threshold)
+    rules = {**used.described(), "operating points": [str(point) for point in used.operating_points] or "none"}
     path = model.preprocessing
     size = "the scan's own size" if path.resize == "none" else f"{path.size[0]} x {path.size[1]} pixels ({path.resize})"
     preprocessing = (

@@ -131,12 +131,7 @@ def _facts(model: Model) -> dict[str, str]:
         **({"outline": f"gated by one minus the probability of {config.no_lesion}"} if getattr(config, "gated", False) else {}),
         "parameters": f"{parameter_count(model.network) / 1e6:.2f} million",
         "input": f"{path.channels} channel(s), {_size(path)}, mean {_numbers(path.mean)}, std {_numbers(path.std)}",
-        "mask threshold": f"{rules.threshold:g}",
-        **({} if rules.presence_threshold is None else {"presence threshold": f"{rules.presence_threshold:.3g}"}),
-        **({} if rules.refinement is None else {"refinement": f"a window of {rules.refinement:g} times the outline"}),
-        "smallest lesion": f"{rules.min_lesion_share:.2%} of the scan's area",
-        "confidence threshold": f"{rules.min_confidence:g}",
-        "temperature": f"{rules.temperature:.3g}",
+        **rules.described(),
         **({"operating points": "; ".join(map(str, rules.operating_points))} if rules.operating_points else {}),
         **({"label sets": f"conformal, coverage {rules.conformal_coverage:.0%}"} if rules.conformal_coverage else {}),
     }

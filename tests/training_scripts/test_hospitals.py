@@ -83,7 +83,7 @@ def test_a_training_that_was_stopped_resumes_to_the_same_weights_and_predicts_on
     packed, whole, stopped = tmp_path / "packed.npz", tmp_path / "whole", tmp_path / "stopped"
     script("pack", *folders, packed)
     stages = ["--stages", "32", "2", "48", "2", "--device", "cpu"]
-    options = ["--leave-out", "bus-uclm", "--fold", "0", "--transplants", "0.5", "--balanced", *stages]
+    options = ["--leave-out", "bus-uclm", "--fold", "0", "--transplants", "0.5", "--balanced", "--softmax", *stages]
     script("train", packed, whole, *options)
 
     module = importlib.import_module("train")
@@ -108,6 +108,7 @@ def test_a_training_that_was_stopped_resumes_to_the_same_weights_and_predicts_on
         unseen = (scans["hospitals"] == 2) | (scans["folds"] == 0)
         assert outputs["rows"].tolist() == np.flatnonzero(unseen).tolist()
         assert np.isfinite(outputs["decisions"]).all()
+        assert (outputs["decisions"][:, 0] == outputs["decisions"][:, 1]).all()  # one softmax decides on presence
 
 
 @pytest.mark.slow

@@ -56,10 +56,15 @@ class Outputs:
         np.savez(path, **vars(self))
 
 
+def notes_of(path: Path) -> dict[str, str]:
+    """Return what a training has written about its network: the encoder, and whether one softmax decides on the classes."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
+
+
 def load_network(path: Path) -> Network:
     """Build the network of the recipe and fill it with trained weights."""
-    with safe_open(path, framework="pt") as file:
-        encoder = (file.metadata() or {}).get("encoder", ENCODER)
+    encoder = notes_of(path).get("encoder", ENCODER)
     state = load_file(path)
     narrow = state["decoder.blocks.0.conv1.0.weight"].shape[0] == DECODER[0]
     model = bcdseg.create(
@@ -162,14 +167,14 @@ def main() -> None:
     parser.add_argument("--mirrored", action="store_true", help="also mirrored left to right")
     parser.add_argument("--resize", default="fit", choices=["fit", "stretch"])
     parser.add_argument("--one-pass", action="store_true", help="without refining the main outline")
-    parser.add_argument("--softmax", action="store_true", help="the run was trained with --softmax")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     packed = Packed.load(options.packed)
     seen = choose(packed, options.leave_out, options.fold, release=False)
     rows = np.setdiff1d(np.arange(len(packed)), seen)
-    network = load_network(options.run / "network.safetensors")
+    path = options.run / "network.safetensors"
+    network, softmax = load_network(path), notes_of(path).get("softmax") == "True"
     for size in options.sizes:
         for mirrored in [False, True][: 1 + options.mirrored]:
             refinement = None if options.one_pass else REFINEMENT
@@ -181,7 +186,7 @@ def main() -> None:
                 mirrored=mirrored,
                 resize=options.resize,
                 refinement=refinement,
-                softmax=options.softmax,
+                softmax=softmax,
             )
             found.save(file_of(options.run, size, mirrored, options.resize, one_pass=options.one_pass))
 

@@ -366,7 +366,7 @@ def main() -> None:
     print(f"{len(chosen)} of {len(packed)} scans, {recipe}", flush=True)
     network = train(packed, chosen, recipe, options.run, torch.device(options.device))
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(state, options.run / "network.safetensors", {"encoder": recipe.encoder})
+    save_file(state, options.run / "network.safetensors", {"encoder": recipe.encoder, "softmax": str(recipe.softmax)})
 
 
 if __name__ == "__main__":
