@@ -22,6 +22,7 @@ from bcdseg.evaluation.results import Evaluation, tracked
 from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.evaluation.robustness import measure_robustness
 from bcdseg.evaluation.training_overlap import find_seen, refuse_seen
+from bcdseg.inference.rules import described
 from bcdseg.messages import counted
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def about_model(model: Model, *, threshold: float | None = None) -> dict[str, An
         known = f"{counted(len(record['contents']), 'scan')} of its training and validation"
         known += f"; those of {', '.join(record['unknown'])} are not known" if record.get("unknown") else ""
     used = model.rules if threshold is None else replace(model.rules, threshold=threshold)
-    rules = {**used.described(), "operating points": [str(point) for point in used.operating_points] or "none"}
+    rules = {**described(used), "operating points": [str(point) for point in used.operating_points] or "none"}
     path = model.preprocessing
     size = "the scan's own size" if path.resize == "none" else f"{path.size[0]} x {path.size[1]} pixels ({path.resize})"
     preprocessing = (

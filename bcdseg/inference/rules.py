@@ -127,18 +127,6 @@ class Rules:
             raise OptionError(f"refinement={self.refinement!r} is not possible: choose a number from 1 to 10, or None.")
         check_temperature(self.temperature)
 
-    def described(self) -> dict[str, str]:
-        """Return the thresholds and the temperature in words, as model cards and reports state them."""
-        words = {"mask threshold": f"{self.threshold:g}"}
-        if self.presence_threshold is not None:
-            words["presence threshold"] = f"{self.presence_threshold:.3g}"
-        if self.refinement is not None:
-            words["refinement"] = f"a window of {self.refinement:g} times the outline"
-        words["smallest lesion"] = f"{self.min_lesion_share:.2%} of the scan's area"
-        words["confidence threshold"] = f"{self.min_confidence:.3g}"
-        words["temperature"] = f"{self.temperature:.3g}"
-        return words
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Rules:
         """Build the rules from their ``dataclasses.asdict``, also after a round trip through JSON."""
@@ -178,3 +166,16 @@ class Rules:
                 return point
         known = ", ".join(repr(point.name) for point in self.operating_points) or "none; bcdseg.calibrate stores some"
         raise OptionError(f"operating_point={name!r}: this model has {known}.")
+
+
+def described(rules: Rules) -> dict[str, str]:
+    """Return the thresholds and the temperature in words, as model cards and reports state them."""
+    words = {"mask threshold": f"{rules.threshold:g}"}
+    if rules.presence_threshold is not None:
+        words["presence threshold"] = f"{rules.presence_threshold:.3g}"
+    if rules.refinement is not None:
+        words["refinement"] = f"a window of {rules.refinement:g} times the outline"
+    words["smallest lesion"] = f"{rules.min_lesion_share:.2%} of the scan's area"
+    words["confidence threshold"] = f"{rules.min_confidence:.3g}"
+    words["temperature"] = f"{rules.temperature:.3g}"
+    return words

@@ -119,6 +119,7 @@ def _metadata(training: Mapping[str, Any]) -> str:
 
 
 def _facts(model: Model) -> dict[str, str]:
+    from bcdseg.inference.rules import described
     from bcdseg.networks.network import parameter_count
 
     config, path, rules = model.network.config, model.preprocessing, model.rules
@@ -131,7 +132,7 @@ def _facts(model: Model) -> dict[str, str]:
         **({"outline": f"gated by one minus the probability of {config.no_lesion}"} if getattr(config, "gated", False) else {}),
         "parameters": f"{parameter_count(model.network) / 1e6:.2f} million",
         "input": f"{path.channels} channel(s), {_size(path)}, mean {_numbers(path.mean)}, std {_numbers(path.std)}",
-        **rules.described(),
+        **described(rules),
         **({"operating points": "; ".join(map(str, rules.operating_points))} if rules.operating_points else {}),
         **({"label sets": f"conformal, coverage {rules.conformal_coverage:.0%}"} if rules.conformal_coverage else {}),
     }
