@@ -144,10 +144,11 @@ def test_a_cluster_without_a_free_core_is_an_error(
     def seen(count: int) -> None:
         if count == 1:
             monkeypatch.setattr(dispatch, "PATIENCE", 0.5)
+            (tmp_path / f"hold {node.node_id}").touch()  # a worker may outlive its node by as long as the other scans take
             cluster.remove_node(node, allow_graceful=False)
 
     with pytest.raises(bcdseg.errors.ClusterError, match="--resume"):
-        fill(cluster, scans, tmp_path / "out", seen)
+        fill(cluster, scans, tmp_path / "out", seen, noted(tmp_path))
     rows = parquet.read_table(tmp_path / "out" / TABLE).to_pylist()
     assert rows
     assert all(row["error"] is None for row in rows)
