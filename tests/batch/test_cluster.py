@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fragile
+import numpy as np
 import pytest
 from drawn import draw_scan
 from PIL import Image
@@ -27,6 +28,7 @@ pytestmark = [
 ]
 SCANS = 24
 LOOPBACK = "127.0.0.1"
+OBJECT_STORE = 80 * 2**20  # bytes; Ray allows no fewer than 75 MiB
 
 
 @pytest.fixture
@@ -41,7 +43,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ray.shutdown()
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "node_ip_address": LOOPBACK, "include_dashboard": False})
+    head = {"num_cpus": 0, "node_ip_address": LOOPBACK, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    made = Cluster(initialize_head=True, head_node_args=head)
     yield made
     ray.shutdown()
     made.shutdown()
@@ -57,10 +60,12 @@ def scans(tmp_path: Path) -> list[str]:
 
 
 def add(cluster: Any) -> Any:
-    return cluster.add_node(num_cpus=1, node_ip_address=LOOPBACK)
+    return cluster.add_node(num_cpus=1, node_ip_address=LOOPBACK, object_store_memory=OBJECT_STORE)
 
 
-def fill(cluster: Any, scans: list[str], out: Path, seen: Callable[[int], None], worker: Any = None) -> list[str]:
+def fill(
+    cluster: Any, scans: list[str], out: Path, seen: Callable[[int], None], worker: Any = None, *, overlay: bool = False
+) -> list[str]:
     """Predict the scans on the cluster, call ``seen`` after each, and return the files of the records in their order."""
     model = bcdseg.create("plain_cnn", classes=["normal", "benign", "malignant"], size=32)
     found: list[str] = []
@@ -73,7 +78,7 @@ def fill(cluster: Any, scans: list[str], out: Path, seen: Callable[[int], None],
             seen(len(found))
             yield record
 
-    options = WorkerOptions(predict_options={}, frames=1, masks=True, overlay=False)
+    options = WorkerOptions(predict_options={}, frames=1, masks=True, overlay=overlay)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "Worker", worker or Worker)
         folder = Archive(out, scans, Journal(out, {}, resume=False, overwrite=False))
@@ -152,3 +157,19 @@ def test_a_cluster_without_a_free_core_is_an_error(
     rows = parquet.read_table(tmp_path / "out" / TABLE).to_pylist()
     assert rows
     assert all(row["error"] is None for row in rows)
+
+
+def test_a_full_object_store_loses_no_scan(cluster: Any, scans: list[str], tmp_path: Path) -> None:
+    add(cluster)
+    ray = archive.ray()
+    ray.init(address=cluster.address)
+
+    def held() -> list[Any]:
+        return [ray.put(np.random.default_rng(number).bytes(OBJECT_STORE // 2)) for number in range(2)]
+
+    here, there = held(), ray.get(ray.remote(held).options(num_cpus=1).remote())
+    for number, scan in enumerate(scans):  # overlays of noise are too large for messages, so results wait in the object store
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (400, 500), np.uint8)).save(scan)
+    assert sorted(fill(cluster, scans, tmp_path / "out", lambda _: None, overlay=True)) == sorted(scans)
+    assert len(list((tmp_path / "out").glob("*_overlay.png"))) == SCANS
+    assert len(here) == len(there) == 2
