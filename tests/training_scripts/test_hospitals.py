@@ -110,6 +110,13 @@ def test_a_training_that_was_stopped_resumes_to_the_same_weights_and_predicts_on
         assert np.isfinite(outputs["decisions"]).all()
         assert (outputs["decisions"][:, 0] == outputs["decisions"][:, 1]).all()  # one softmax decides on presence
 
+    alone, taught = tmp_path / "alone", tmp_path / "taught"
+    few = ["--fold", "0", "--start", whole / "network.safetensors", "--stages", "32", "2", "--device", "cpu"]
+    script("train", packed, alone, *few)
+    script("train", packed, taught, *few, "--teachers", whole / "network.safetensors", "bus-multi")
+    before, after = (load_file(run / "network.safetensors") for run in (alone, taught))
+    assert any(not after[name].equal(before[name]) for name in before)
+
 
 @pytest.mark.slow
 def test_all_runs_are_finished_one_after_the_other_and_only_once(

@@ -28,6 +28,7 @@ class Batch(NamedTuple):
 
     Attributes:
         images: Scans x 1 x size x size, from 0 to 1.
+        placed: The same scans before their look was changed.
         masks: The same shape, 0 or 1.
         labels: Index of the class.
         presence: 1 where a lesion is in view, else 0.
@@ -36,6 +37,7 @@ class Batch(NamedTuple):
     """
 
     images: Tensor
+    placed: Tensor
     masks: Tensor
     labels: Tensor
     presence: Tensor

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import teachers as taught
 import torch
 from augment import Batch, choose_part, marked, place, restyle
 from numpy.typing import NDArray
@@ -63,6 +64,7 @@ class Recipe:
             other hospital scans with and without a lesion weigh alike, so that presence doesn't follow from the hospital.
         softmax: Whether the pooled features decide on all classes with one softmax, as a control of the hierarchical head, which is
             built all the same: its decision by the mask's evidence stays untrained.
+        teachers: Names of bundled models, or files of weights; the mean of their probabilities is a second target of each loss.
     """
 
     stages: tuple[tuple[int, int], ...] = ((128, 1100), (192, 700))
@@ -80,6 +82,7 @@ class Recipe:
     constant: bool = False
     balanced: bool = False
     softmax: bool = False
+    teachers: tuple[str, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -152,7 +155,8 @@ class Source:
         presence = (area > 0).float()
         weights = torch.from_numpy(self.presence[self.packed.hospitals[rows]]).to(presence)
         presence_weight = weights.gather(1, presence.long()[:, None])[:, 0]
-        return Batch(restyle(placed, generator), masks, labels, presence, presence_weight, (area > 0.001) & (labels != NORMAL))
+        known = (area > 0.001) & (labels != NORMAL)
+        return Batch(restyle(placed, generator), placed, masks, labels, presence, presence_weight, known)
 
     def _transplanted(self, row: int, rng: np.random.Generator) -> Scan:
         """Return a scan, some of the time with a lesion or normal tissue of another scan.
@@ -186,7 +190,7 @@ def normalised(images: Tensor) -> Tensor:
     return (images - 0.5) / 0.5
 
 
-def losses(network: Network, batch: Batch, recipe: Recipe, mask_term: nn.Module) -> dict[str, Tensor]:
+def losses(network: Network, batch: Batch, recipe: Recipe, mask_term: nn.Module, teachers: list[Network]) -> dict[str, Tensor]:
     """Return each loss of a batch, weighted."""
     images = normalised(batch.images).contiguous(memory_format=torch.channels_last)
     features = network.encoder(images)
@@ -199,10 +203,17 @@ def losses(network: Network, batch: Batch, recipe: Recipe, mask_term: nn.Module)
     known = batch.class_known
     lesion_class = (batch.labels - 1).clamp(min=0)
     per_scan = F.cross_entropy(decisions.lesion_classes, lesion_class, reduction="none", label_smoothing=0.05)
+    evidence, context = (presence_loss(logits, batch) for logits in (decisions.evidence, decisions.context))
+    if teachers:
+        soft = taught.soft_targets(teachers, normalised(batch.placed).contiguous(memory_format=torch.channels_last))
+        mask_loss = mask_loss + taught.mask_loss(mask, soft)
+        evidence = (evidence + taught.presence_loss(decisions.evidence, soft)) / 2
+        context = (context + taught.presence_loss(decisions.context, soft)) / 2
+        per_scan = (per_scan + taught.class_loss(decisions.lesion_classes, soft)) / 2
     return {
         "mask": mask_loss,
-        "evidence": recipe.presence_weight * presence_loss(decisions.evidence, batch),
-        "context": recipe.presence_weight * presence_loss(decisions.context, batch),
+        "evidence": recipe.presence_weight * evidence,
+        "context": recipe.presence_weight * context,
         "class": recipe.class_weight * (per_scan * known).sum() / known.sum().clamp(min=1),
     }
 
@@ -265,13 +276,14 @@ def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, 
         network.load_state_dict(saved["network"])
         averaged.load_state_dict(saved["averaged"])
         optimiser.load_state_dict(saved["optimiser"])
+    teachers = [_teacher(source, recipe, device) for source in recipe.teachers]
     mask_term, shown, started = DiceCrossEntropy(), dict[str, float](), time.perf_counter()
     network.train()
     for step, batch in Source(packed, chosen, recipe, device)(start):
         torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout and MixStyle follow from the step alone
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate(step)
-        parts = losses(network, batch, recipe, mask_term)
+        parts = losses(network, batch, recipe, mask_term, teachers)
         optimiser.zero_grad(set_to_none=True)
         sum(parts.values()).backward()  # type: ignore[union-attr]
         nn.utils.clip_grad_norm_(network.parameters(), 2.0)
@@ -284,6 +296,11 @@ def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, 
             print(f"{step + 1}/{recipe.steps} {pace:.2f} s", *(f"{k} {v:.3f}" for k, v in shown.items()), flush=True)
             _save(checkpoint, step + 1, network, averaged, optimiser)
     return averaged.eval()
+
+
+def _teacher(source: str, recipe: Recipe, device: torch.device) -> Network:
+    network: Any = new_network(recipe.encoder, source).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
 def _parameter_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
@@ -341,10 +358,13 @@ def main() -> None:
     parser.add_argument(
         "--transplants", type=float, default=0.0, help="fraction of the scans that get a lesion or tissue of another"
     )
+    parser.add_argument("--teachers", nargs="+", default=[], help="trained networks: bundled models, or files of weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
+    if options.softmax and options.teachers:
+        parser.error("--teachers teach the hierarchical head alone: leave --softmax out")
     torch.set_num_threads(options.threads)
     stages = Recipe.stages if not options.stages else tuple(zip(options.stages[::2], options.stages[1::2], strict=True))
     recipe = Recipe(
@@ -359,6 +379,7 @@ def main() -> None:
         constant=options.constant,
         balanced=options.balanced,
         softmax=options.softmax,
+        teachers=tuple(options.teachers),
     )
     packed = Packed.load(options.packed)
     chosen = choose(packed, options.leave_out, options.fold, options.release)
