@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,6 +90,10 @@ class Benchmark:
     leaky: tuple[Entry, ...] = ()
     draws: int = 1000
     seed: int = 0
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the recipes."""
+        return (entry.recipe for entry in self.entries)
 
     def __getitem__(self, recipe: str) -> Entry:
         """Return the entry of a recipe on the grouped folds."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +43,10 @@ class ExternalValidation:
 
     model: str
     evaluations: Mapping[str, Evaluation]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the data sets."""
+        return iter(self.evaluations)
 
     def __getitem__(self, dataset: str) -> Evaluation:
         """Return the evaluation on one data set."""

@@ -71,6 +71,10 @@ class Evaluation:
     seed: int = 0
     prevalence: float | None = None
 
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the measures; ``name in evaluation`` works too."""
+        return iter(self.estimates)
+
     def __getitem__(self, measure: str) -> Estimate:
         """Return the estimate of a measure, such as ``"dice"`` or ``"dice/malignant"``."""
         return named(self.estimates, measure)

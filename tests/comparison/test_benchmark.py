@@ -83,6 +83,7 @@ def test_the_leak_is_shown_on_the_same_scans(finished: bcdseg.Benchmark) -> None
 
 
 def test_costs_are_those_of_the_network(finished: bcdseg.Benchmark) -> None:
+    assert list(finished) == ["bare", "bare+mask"]
     bare, joint = finished["bare"].cost, finished["bare+mask"].cost
     model = JOINT.model(("normal", "benign", "malignant"))
     assert joint.parameters == sum(tensor.numel() for tensor in model.network.parameters()) > bare.parameters

@@ -29,7 +29,10 @@ def found(small_model: bcdseg.Model, folders: list[Path]) -> ExternalValidation:
 
 
 def test_each_data_set_has_its_evaluation_and_the_pooled_value_is_theirs(found: ExternalValidation) -> None:
-    assert list(found.evaluations) == ["north", "south"]
+    assert list(found) == list(found.evaluations) == ["north", "south"]
+    assert "dice" in found["north"]
+    assert "dise" not in found["north"]
+    assert dict(found["north"].estimates).keys() == set(found["north"])
     estimates = found.estimates("dice")
     assert [one.value for one in estimates] == [found["north"]["dice"].value, found["south"]["dice"].value]
     expected = random_effects([one.value for one in estimates], [one.se for one in estimates])  # type: ignore[arg-type]

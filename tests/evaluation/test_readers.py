@@ -157,6 +157,7 @@ def test_readers_and_a_model_are_compared_over_readers_and_scans(scans: Dataset,
     alone = {name: bcdseg.evaluate_predictions(one, scans, name=name, **quiet) for name, one in readings.items()}
     model = bcdseg.evaluate_predictions(reading(scans, 2.0, 9), scans, name="net", **quiet)
     found = bcdseg.compare_readers(alone, model, draws=300)
+    assert list(found) == list(found.differences)
     one = found["accuracy"]
     assert one.difference.value == pytest.approx(
         model["accuracy"].value - np.mean([alone[name]["accuracy"].value for name in alone])

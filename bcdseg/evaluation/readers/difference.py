@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,10 @@ class ReaderComparison:
     second: str
     readers: tuple[str, ...]
     differences: Mapping[str, ReaderDifference]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the measures."""
+        return iter(self.differences)
 
     def __getitem__(self, measure: str) -> ReaderDifference:
         """Return the difference in a measure, such as ``"dice"`` or ``"roc_auc/malignant"``."""
