@@ -327,8 +327,9 @@ def _grouped(dataset: Dataset, group: str | None, duplicates: Duplicates | None)
     if duplicates is None:
         from bcdseg.data.duplicates.search import duplicate_groups
 
-        duplicates = duplicate_groups(dataset)
-    check_same_data(dataset, duplicates)
+        duplicates = duplicate_groups(dataset)  # perhaps of more samples, where these are a selection of them
+    else:
+        check_same_data(dataset, duplicates)
     groups = merged_groups(dataset.samples, duplicates)
     return replace(dataset, samples=tuple(replace(sample, group=name) for sample, name in zip(dataset, groups, strict=True)))
 

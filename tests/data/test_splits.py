@@ -244,6 +244,8 @@ def test_a_split_after_an_audit_reads_no_scan_again(tmp_path: Path, monkeypatch:
     assert ids(parts) == ids(searched[0])
     assert ids(split(clean.select(clean.ids[::2]), (0.5, 0, 0.5))) == ids(searched[1])
     assert len({at for at, part in enumerate(parts) for id in part.ids if id.endswith(("benign (2).png", "benign (7).png"))}) == 1
+    without_copies = [id for id in clean.ids if not id.endswith(("benign (2).png", "benign (7).png"))]
+    assert [len(part) for part in split(clean.select(without_copies), (0.5, 0, 0.5))] == [5, 0, 5]
     with pytest.raises(BcdsegError):
         split(combine(clean, clean), (0.5, 0, 0.5))  # no audit has searched both
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,9 +23,13 @@ MODULES = (
     "choose_rules",
     "differences",
     "figures",
+    "local_scans",
     "pack",
     "predict",
+    "release",
+    "report",
     "sampling",
+    "teachers",
     "train",
     "transplant",
 )
@@ -141,6 +146,15 @@ def test_all_runs_are_finished_one_after_the_other_and_only_once(
     script("differences", packed, runs / "loho-busi", runs / "loho-busi", runs / "means" / "loho-busi")
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[1] for row in rows if "busi" in row[0]] == ["Dice", "missed", "presence AUC", "malignant/benign AUC"]
+
+    results, few = tmp_path / "local.json", ["--seeds", "1", "--epochs", "1", "--draws", "20"]
+    script("local_scans", packed, runs, "busi", folders[0], results, "--patients", "11", *few)
+    found = json.loads(results.read_text())
+    assert list(found) == ["test", "none", "rules fitted, 11, 0", "trained further, 11, 0"]
+    assert (found["test"]["scans"], found["trained further, 11, 0"]["scans"]) == (7, 11)
+    capsys.readouterr()
+    script("local_scans", packed, runs, "busi", folders[0], results, "--table")
+    assert "| trained further | 11 | 11 |" in capsys.readouterr().out
     assert all("+0.000 (+0.000 to +0.000)" in row[3] for row in rows if row[2] != "nan")
 
 

@@ -3,8 +3,8 @@
     python training/hospitals/local_scans.py PACKED.npz RUNS bus-bra BUS_BRA RESULTS.json --patients 25 50 100 200
 
 ``RUNS/loho-HOSPITAL`` contains the network without the hospital and its outputs (``all_runs.py``). Two fifths of the hospital's
-patients are the test part. For each seed some of the others are drawn; every fourth of them is for validation, or all of them
-fit the rules. The test part is never used to choose anything. Results that are in the file are kept, so that a run that was stopped
+patients are the test part. For each seed some of the others are drawn; a quarter of them is for validation, or all of them fit the
+rules. The test part is never used to choose anything. Results that are in the file are kept, so that a run that was stopped
 resumes; ``--table`` prints the table alone.
 """
 
@@ -28,7 +28,7 @@ from bcdseg import Dataset, Model
 from bcdseg.files import write_whole
 
 TEST = 0.4  # of the patients
-VALIDATION = 4  # every fourth patient
+PARTS = (0.75, 0.25, 0.0)  # training, validation
 MEASURES = {
     "dice": "lesion Dice",
     "missed_scan_rate": "missed lesions",
@@ -60,9 +60,7 @@ def fitted(model: Model, local: Dataset, _: argparse.Namespace, __: int) -> Mode
 
 def trained(model: Model, local: Dataset, options: argparse.Namespace, seed: int) -> Model:
     """Return the model trained further on the local scans, as the guide on fine-tuning does."""
-    patients = patients_of(local)
-    held_back = patients[::VALIDATION]
-    train, val = of_patients(local, [one for one in patients if one not in held_back]), of_patients(local, held_back)
+    train, val, _ = bcdseg.split(local, PARTS, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         run = bcdseg.fit(
             model,
