@@ -48,7 +48,10 @@ def checklist_markdown(evaluation: Evaluation) -> str:
 
 def known_facts(evaluation: Evaluation) -> dict[str, str]:
     """Return what is known of the topics of the checklists, by the names in ``checklists.json``; unknown topics are empty."""
-    return {**_of_model(evaluation), **_of_data(evaluation), **_of_results(evaluation)}
+    known = {**_of_model(evaluation), **_of_data(evaluation), **_of_results(evaluation)}
+    several = {"devices": ("acquisition", "software"), "development": ("training", "disjoint"), "errors": ("failures", "fairness")}
+    joined = {topic: " ".join(f"{known[one].rstrip('.')}." for one in names if known[one]) for topic, names in several.items()}
+    return {**known, **joined}
 
 
 def _of_model(evaluation: Evaluation) -> dict[str, str]:
@@ -137,12 +140,12 @@ def _of_results(evaluation: Evaluation) -> dict[str, str]:
         else "",
         "robustness": ", ".join(evaluation.robustness.degradations) if evaluation.robustness is not None else "",
         "explainability": "Grad-CAM maps in the report." if any(one.heatmap is not None for one in evaluation.gallery) else "",
-        "external": OVERLAP[evaluation.training_overlap],
+        "external": f"{OVERLAP[evaluation.training_overlap]} Whether they are of another site is to be stated by the authors.",
         "heterogeneity": f"By {', '.join(subgroups.facts)}: see the section Subgroups of the report."
         if subgroups is not None
         else "",
         "fairness": f"Performance by {', '.join(subgroups.facts)}, with differences: see the section Subgroups."
-        if subgroups
+        if subgroups is not None
         else "",
         "results": values,
         "diagnostic": "; ".join(diagnostic),
