@@ -42,11 +42,11 @@ class Workers:
 class Archive:
     """Output folder of an archive run: masks and a run manifest during the run, tables at its end."""
 
-    def __init__(self, folder: Path, files: Sequence[str], journal: Journal) -> None:
+    def __init__(self, folder: Path, files: Sequence[str], journal: Journal, *, base: Path | None = None) -> None:
         require("pyarrow.parquet", extra="ray", purpose="The engine ray")  # fails here rather than when the table is written
         self.folder, self.journal = folder, journal
         self.files = list(files)
-        self._names = dict(zip(files, output_names([as_path(file) for file in files]).values(), strict=True))
+        self._names = dict(zip(files, output_names([as_path(file) for file in files], base).values(), strict=True))
         journal.check_free([TABLE, CLIPS])
 
     def fill(

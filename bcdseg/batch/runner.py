@@ -34,7 +34,7 @@ class ClipFolder:
         problems: Messages for files whose DICOM output could not be written.
     """
 
-    def __init__(self, journal: Journal, sources: Sequence[Path], *, kinds: Iterable[str]) -> None:
+    def __init__(self, journal: Journal, sources: Sequence[Path], *, base: Path | None = None, kinds: Iterable[str]) -> None:
         self.folder, self.journal, self.kinds = journal.folder, journal, tuple(kinds)
         self.problems: list[str] = []
         self._names: dict[str, str] = {}
@@ -42,7 +42,7 @@ class ClipFolder:
             raise OptionError("--dicom-seg and --dicom-sr write files: give their folder with --out FOLDER.")
         if self.kinds:
             files = list(dict.fromkeys(Path(clip_file(Failure(str(source), OptionError()))) for source in sources))
-            names = output_names(files)  # of all files, so that a DICOM file's output is next to its mask
+            names = output_names(files, base)  # of all files, so that a DICOM file's output is next to its mask
             self._names = {file: name for file, name in names.items() if is_dicom(file)}
             if not self._names:
                 raise OptionError("--dicom-seg and --dicom-sr refer to DICOM scans, and none of these is DICOM.")
@@ -151,8 +151,8 @@ def paths_of(files: Files) -> list[Path]:
 class OutputFolder:
     """Output folder of a run: a mask, an overlay and an annotation per scan where configured, and tables at the end.
 
-    Names are those of the scans below their common folder; names too long for a file end in a hash. Files that exist and that no
-    run has written are reported before anything is predicted.
+    Names are those of the scans below ``base``, by default their common folder; names too long for a file end in a hash. Files
+    that exist and that no run has written are reported before anything is predicted.
     """
 
     def __init__(
@@ -161,6 +161,7 @@ class OutputFolder:
         sources: Sequence[Path],
         journal: Journal,
         *,
+        base: Path | None = None,
         masks: bool = True,
         overlay: bool,
         annotations: str | None = None,
@@ -169,7 +170,7 @@ class OutputFolder:
         self.masks = masks
         self.annotations = annotations
         self.overlay = overlay
-        self._names = output_names(sources)
+        self._names = output_names(sources, base)
         kinds = [*["_mask.png"] * masks, *["_overlay.png", "_heatmap.png"] * overlay, *annotation_endings(annotations)]
         tables = [*TABLES, *[COCO_FILE] * (annotations == "coco")]
         journal.check_free([*tables, *(f"{name}{kind}" for name in self._names.values() for kind in kinds)])

@@ -15,11 +15,12 @@ from bcdseg.data.readers import NO_SCAN, is_single, list_images, natural
 from bcdseg.dicom.scan import is_directory_file, listed, members
 from bcdseg.errors import ImageNotFoundError
 from bcdseg.extras import require
-from bcdseg.inference.writers import DESCRIPTOR_COLUMNS, columns_of, table_cell
+from bcdseg.inference.writers import DESCRIPTOR_COLUMNS, columns_of, common_folder, table_cell
 from bcdseg.sources import MARK_ENDS, ImageSource, is_dicom
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 
 MARK = "://"
+WILDCARDS = "*?["
 
 
 class Fetched(io.BytesIO):
@@ -48,6 +49,20 @@ def scans_of(file: str, frames: int, *, named: bool) -> Iterator[ImageSource]:
     return members(source, frames, in_folder=not named) if is_dicom(source) else iter([source])
 
 
+def folder_of(places: Iterable[str], files: Iterable[str]) -> Path:
+    """Return the folder from which the names of output files are counted: the deepest with all files and all given folders.
+
+    Only the places decide where they are folders. So names stay when files arrive, and shards of one archive agree on them.
+    """
+    known = list(files)
+    folders = [place for place in places if (_is_remote_folder(place, known) if MARK in place else Path(place).is_dir())]
+    return common_folder([*map(as_path, known), *(as_path(place) / "scan" for place in folders)])
+
+
+def _is_remote_folder(place: str, files: Sequence[str]) -> bool:
+    return not any(mark in place for mark in WILDCARDS) and place not in files
+
+
 def as_path(file: str) -> Path:
     """Return an address as a path, from which names of output files are derived."""
     scheme, mark, rest = file.partition(MARK)
@@ -66,7 +81,7 @@ def _listed(place: str) -> tuple[list[str], bool]:
 
 def _listed_remotely(place: str) -> tuple[list[str], bool]:
     system, path = _at(place)
-    if any(mark in path for mark in "*?["):
+    if any(mark in path for mark in WILDCARDS):
         found = [name for name in system.glob(path) if system.isfile(name)]
     elif system.isfile(path):
         return [str(system.unstrip_protocol(path))], True

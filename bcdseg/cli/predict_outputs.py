@@ -122,17 +122,19 @@ def predict_here(model: Model, run: PredictRun) -> None:
     """Predict the scans in this process, and print the table."""
     from bcdseg.batch.run_manifest import Journal
     from bcdseg.batch.runner import ClipFolder, OutputFolder, by_file, gather, paths_of
+    from bcdseg.batch.storage import folder_of
     from bcdseg.batch.study_roots import StudyRoots
-    from bcdseg.inference.writers import common_folder
 
     outputs = run.outputs
-    files = _in_shard(by_file(_sources(run.paths, run.frames)), run.shard)
+    found = by_file(_sources(run.paths, run.frames))
+    base = folder_of(run.paths, found)
+    files = _in_shard(found, run.shard)
     names = paths_of(files)
-    settings = {**run.settings, "folder of the scans": str(common_folder(names))}
+    settings = {**run.settings, "folder of the scans": str(base)}
     journal = Journal(outputs.out, settings, resume=outputs.resume, overwrite=outputs.overwrite)
     wanted: dict[str, Any] = {"masks": outputs.masks, "overlay": outputs.overlay, "annotations": outputs.annotations}
-    folder = OutputFolder(outputs.out, names, journal, **wanted) if outputs.out else None
-    clips = ClipFolder(journal, names, kinds=outputs.kinds)
+    folder = OutputFolder(outputs.out, names, journal, base=base, **wanted) if outputs.out else None
+    clips = ClipFolder(journal, names, base=base, kinds=outputs.kinds)
     identity = run.predict_options["identity"]
     roots = StudyRoots(outputs.out, journal, identity=identity) if outputs.root and outputs.out else None
     left = {file: files[file] for file in journal.left(files)}
@@ -200,17 +202,18 @@ def predict_archive(model: Model, run: PredictRun, *, address: str | None, worke
     """Predict an archive into the output folder, and print a summary."""
     from bcdseg.batch.archive import TABLE, Archive, Workers
     from bcdseg.batch.run_manifest import Journal
-    from bcdseg.batch.storage import as_path, list_files
+    from bcdseg.batch.storage import folder_of, list_files
     from bcdseg.batch.worker import WorkerOptions
-    from bcdseg.inference.writers import common_folder
 
     outputs = run.outputs
     assert outputs.out is not None
-    found = _in_shard(list_files(run.paths), run.shard)
+    listed = list_files(run.paths)
+    base = folder_of(run.paths, listed)
+    found = _in_shard(listed, run.shard)
     files, named = list(found), frozenset(file for file, alone in found.items() if alone)
-    settings = {**run.settings, "folder of the scans": str(common_folder([as_path(file) for file in files]))}
+    settings = {**run.settings, "folder of the scans": str(base)}
     journal = Journal(outputs.out, settings, resume=outputs.resume, overwrite=outputs.overwrite)
-    archive = Archive(outputs.out, files, journal)
+    archive = Archive(outputs.out, files, journal, base=base)
     options = WorkerOptions(
         predict_options=run.predict_options, frames=run.frames, masks=outputs.masks, overlay=outputs.overlay, named=named
     )

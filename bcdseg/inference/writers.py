@@ -28,9 +28,14 @@ SIZE_COLUMNS = ("area_mm2", *LESION_COLUMNS)
 DESCRIPTOR_COLUMNS = ("shape", "orientation", "margin", "echo_pattern", "posterior")
 
 
-def output_names(sources: Sequence[Path]) -> dict[str, str]:
-    """Return a name below the output folder for each source; files with the same stem keep their suffixes."""
-    common = common_folder(sources)
+def output_names(sources: Sequence[Path], folder: Path | None = None) -> dict[str, str]:
+    """Return a name below the output folder for each source; files with the same stem keep their suffixes.
+
+    Args:
+        sources: Paths of the scans.
+        folder: Folder from which their paths are counted; by default the deepest that contains all of them.
+    """
+    common = folder or common_folder(sources)
     below = {str(source): _without_mark(_absolute(source).relative_to(common)) for source in sources}
     stems = Counter(path.with_suffix("") for path in below.values())
     names: dict[str, str] = {}

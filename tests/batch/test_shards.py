@@ -68,6 +68,27 @@ def test_new_files_do_not_move_others_to_another_shard() -> None:
     assert min(sizes) > 650
 
 
+def test_masks_have_the_same_names_in_all_shards_and_when_files_arrive(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+
+    def arrive(year: str) -> None:
+        (archive / year).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(np.full((70, 80), 90, np.uint8)).save(archive / year / f"{number}.png")
+
+    def run(*more: str) -> list[str]:
+        for index in (1, 2):
+            result = _predict(archive, "--shard", f"{index}/2", "--out", tmp_path / "out" / str(index), *more)
+            assert result.exit_code == 0, result.output or result.exception
+        masks = [path.relative_to(tmp_path / "out").parts[1:] for path in (tmp_path / "out").rglob("*_mask.png")]
+        return sorted("/".join(parts) for parts in masks)
+
+    arrive("2024")
+    assert run() == ["2024/0_mask.png", "2024/1_mask.png"]
+    arrive("2025")
+    assert run("--resume") == ["2024/0_mask.png", "2024/1_mask.png", "2025/0_mask.png", "2025/1_mask.png"]
+
+
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/", "a/b", "-1/2", "1/2/3", "1.5/2", "¹/2"])
 def test_a_shard_that_does_not_exist_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="shard="):
