@@ -174,11 +174,16 @@ def check_disjoint(**parts: Dataset) -> None:
     for (one, first), (other, second) in combinations(parts.items(), 2):
         shared = [
             *((a, b, f"the group {a.group!r}") for a, b in _shared(first, second, lambda sample: sample.group)),
-            *((a, b, "the same picture") for a, b in _shared(first, second, lambda sample: content_hash(sample.image))),
+            *((a, b, "the same picture") for a, b in same_pictures(first, second)),
         ]
         found += [f"{a.id} ({one}) and {b.id} ({other}): {what}" for a, b, what in shared]
     if found:
         raise LeakError(f"Parts share groups or scans; make them with bcdseg.split, or leave these out.\n{list_some(found)}")
+
+
+def same_pictures(first: Dataset, second: Dataset) -> Iterator[tuple[Sample, Sample]]:
+    """Yield the pairs of samples of two data sets whose files have the same pixels."""
+    return _shared(first, second, lambda sample: content_hash(sample.image))
 
 
 def _shared(first: Dataset, second: Dataset, key: Callable[[Sample], str | None]) -> Iterator[tuple[Sample, Sample]]:

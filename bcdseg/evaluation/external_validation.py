@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
 from bcdseg.data.dataset import Dataset, check_data
-from bcdseg.errors import OptionError
+from bcdseg.data.grouping import same_pictures
+from bcdseg.errors import DataWarning, OptionError
 from bcdseg.evaluation.evaluate import check_evaluation, evaluate
 from bcdseg.evaluation.measures.measure import Estimate, Measure, shown
 from bcdseg.evaluation.metrics.statistics import Pooled, random_effects
@@ -18,7 +20,7 @@ from bcdseg.evaluation.options import RequestedOptions
 from bcdseg.evaluation.report.files import FIGURES, check_document_free, check_report_free, save_document
 from bcdseg.evaluation.results import Evaluation
 from bcdseg.inference.writers import json_bytes
-from bcdseg.messages import counted
+from bcdseg.messages import counted, warn_caller
 from bcdseg.table_text import csv_text
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class ExternalValidation:
     def heterogeneity(self) -> Mapping[str, Pooled]:
         """Pooled value and heterogeneity for each measure's name, where at least two data sets have an interval.
 
-        It is a random-effects meta-analysis with the bootstrap's standard errors, see ``metrics.meta_analysis.random_effects``.
+        It is a random-effects meta-analysis with the bootstrap's standard errors, see ``metrics.statistics.random_effects``.
         Where all draws are equal, as those of a rate of 0 are, the standard error is that of a normal distribution with the same
         width of the 95 % interval. The ends of intervals are clipped to the possible values.
         """
@@ -183,7 +185,7 @@ def evaluate_external(
 
     Each data set is evaluated as by ``bcdseg.evaluate``. All data sets are checked before the first scan is predicted. A
     random-effects meta-analysis over the data sets gives, for each measure, the pooled value, the interval in which the value of
-    one more data set is expected, and the heterogeneity (I², tau²).
+    one more data set is expected, and the heterogeneity (I², tau²). Scans that are in two of the data sets are reported.
 
     Args:
         model: Model to evaluate.
@@ -212,12 +214,24 @@ def evaluate_external(
     allowed = options.get("allow_training_samples", False)
     for dataset in named.values():
         check_evaluation(model, dataset, wanted, allow_training_samples=allowed)
+    _warn_of_shared_scans(named)
     found = ExternalValidation(
         model=model.name, evaluations={name: evaluate(model, dataset, **options) for name, dataset in named.items()}
     )
     if out is not None:
         found.save(out, overwrite=overwrite)
     return found
+
+
+def _warn_of_shared_scans(datasets: Mapping[str, Dataset]) -> None:
+    """Warn of data sets that have scans in common, which a meta-analysis takes for independent."""
+    for (one, first), (other, second) in combinations(datasets.items(), 2):
+        if pairs := list(same_pictures(first, second)):
+            warn_caller(
+                f"datasets: {counted(len(pairs), 'scan')} of {other}, such as {pairs[0][1].id}, also in {one}: the pooled value "
+                "counts them twice, and its interval is too narrow.",
+                DataWarning,
+            )
 
 
 def _named(datasets: Sequence[Dataset] | Mapping[str, Dataset]) -> dict[str, Dataset]:

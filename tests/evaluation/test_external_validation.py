@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from made import busi
+from PIL import Image
 from typer.testing import CliRunner
 
 import bcdseg
@@ -20,7 +21,10 @@ from bcdseg.evaluation.metrics.statistics import random_effects
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("external")
-    return [busi(root / name, (2, 11, 11)) for name in ("north", "south")]
+    found = [busi(root / name, (2, 11, 11)) for name in ("north", "south")]
+    for path in found[1].rglob("*.png"):
+        Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +81,13 @@ def test_one_data_set_or_two_of_one_name_are_refused(small_model: bcdseg.Model, 
     odd = replace(data, name="")
     with pytest.raises(bcdseg.errors.OptionError, match="can't name a folder"):
         evaluate_external(small_model, [odd, data])
+
+
+def test_scans_that_two_data_sets_share_are_reported(small_model: bcdseg.Model, folders: list[Path]) -> None:
+    data = bcdseg.open_dataset(folders[0])
+    sets = {"first": data.select(data.ids[:3]), "second": data.select(data.ids[2:5])}
+    with pytest.warns(bcdseg.errors.DataWarning, match="1 scan of second, such as benign/.*, also in first"):
+        evaluate_external(small_model, sets, draws=0, gallery=0)
 
 
 def test_the_command_takes_several_data_sets(small_model: bcdseg.Model, folders: list[Path], tmp_path: Path) -> None:
