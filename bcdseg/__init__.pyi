@@ -22,6 +22,7 @@ from .data_audit.audit import Finding as Finding
 from .data_audit.audit import audit as audit
 from .evaluation.calibrate import calibrate as calibrate
 from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.external_predictions import ExternalPrediction as ExternalPrediction
 from .evaluation.external_predictions import evaluate_predictions as evaluate_predictions
 from .evaluation.external_validation import ExternalValidation as ExternalValidation
 from .evaluation.external_validation import evaluate_external as evaluate_external

@@ -19,6 +19,7 @@ PUBLIC = {
     "Dataset",
     "DicomWebServer",
     "Evaluation",
+    "ExternalPrediction",
     "ExternalValidation",
     "Failure",
     "Finding",

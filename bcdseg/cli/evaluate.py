@@ -204,7 +204,7 @@ def evaluate_command(
     if selection.exclude_training_samples:
         for one in (first, *others):
             test = test if one.model is None else without_training_samples(one.model, test)
-    few: dict[str, Any] = {"draws": draws, "seed": seed, "gallery": 0}
+    few = {name: options[name] for name in ("draws", "seed", "metrics", "tolerance_mm")} | {"gallery": 0}
     allowed = for_models["allow_training_samples"]
     first.check(test, options, allowed=allowed)
     for one in others:
@@ -290,6 +290,8 @@ def _subgroups(texts: Sequence[str]) -> dict[str, list[float] | None]:
     found: dict[str, list[float] | None] = {}
     for text in texts:
         name, colon, cuts = text.partition(":")
+        if name in found:
+            raise OptionError(f"--subgroup {name} is given twice: give all its cut points together, such as age:50,70.")
         try:
             found[name] = [float(cut) for cut in cuts.split(",")] if colon else None
         except ValueError:
@@ -311,9 +313,11 @@ def _parts(dataset: Dataset, split: Path | None, names: set[str | None]) -> dict
 
 
 def _is_predictions(name: str) -> bool:
+    from bcdseg.data.tables.files import SUFFIXES
+
     path = Path(name)
     has_model = any(path.glob("config.json")) or any(path.glob("*/config.json"))  # a run's folder contains it one level deeper
-    return path.suffix.lower() == ".csv" or (path.is_dir() and not has_model)
+    return path.suffix.lower() in SUFFIXES or (path.is_dir() and not has_model)
 
 
 def _curves(model: Path) -> Any:

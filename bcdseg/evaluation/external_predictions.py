@@ -13,10 +13,11 @@ import numpy as np
 
 from bcdseg.data.annotations.nnunet import prediction_files
 from bcdseg.data.dataset import Dataset, check_data
-from bcdseg.data.layouts.table import csv_rows
+from bcdseg.data.labels import plain_label
 from bcdseg.data.masks import read_mask
 from bcdseg.data.readers import area_of, read_scan
-from bcdseg.errors import InputError
+from bcdseg.data.tables.files import cell_text, csv_rows, read_table
+from bcdseg.errors import DataWarning, InputError, OptionError
 from bcdseg.evaluation.case_results import check_measurable, compare_masks, true_mask
 from bcdseg.evaluation.measures.custom import MetricLike
 from bcdseg.evaluation.measures.intervals import DRAWS
@@ -27,19 +28,19 @@ from bcdseg.evaluation.report.figures import GalleryItem, choose
 from bcdseg.evaluation.report.files import check_report_free
 from bcdseg.evaluation.results import Evaluation, tracked
 from bcdseg.evaluation.results_table import Case, Cases, table_of
-from bcdseg.inference.writers import fit_path, output_names
-from bcdseg.messages import name_some
+from bcdseg.inference.writers import common_folder, fit_path, output_names
+from bcdseg.messages import counted, name_some, warn_caller
 from bcdseg.networks.config import no_lesion_class
 from bcdseg.types import Mask, Sample
 
-TABLE, PROBABILITY = "predictions.csv", "probability_"
+TABLES, PROBABILITY = ("predictions.csv", "predictions.parquet"), "probability_"
 WRITTEN = (0, 1, 255)  # allowed pixel values of a mask
 OFF = 0.01  # allowed difference of a sum of probabilities from 1, because files contain rounded ones
 
 
 @dataclass(frozen=True, eq=False)
 class ExternalPrediction:
-    """The prediction of another program for one scan.
+    """A prediction of another program, or the reading of a person, for one scan.
 
     Attributes:
         mask: Array of the scan's size, or a file; None when no mask was predicted.
@@ -73,10 +74,11 @@ def evaluate_predictions(
 
     Args:
         predictions: A folder in the format of ``bcdseg predict DATA --out FOLDER``: masks named after the scans' ids
-            (``benign/benign (1)_mask.png``) and, for classes, ``predictions.csv`` with a column ``id`` or ``source`` and one
-            column ``probability_CLASS`` for each class, or a column ``label`` of one class per scan; a column ``mask`` names
-            other mask files. Or that table alone. Or a mapping from ids to ``ExternalPrediction``. Or a folder that nnU-Net
-            predicted, for a data set in nnU-Net's format or one that ``Dataset.to_nnunet`` wrote.
+            (``benign/benign (1)_mask.png``) and, for classes, ``predictions.csv`` (with the engine ray ``predictions.parquet``)
+            with a column ``id`` or ``source`` and one column ``probability_CLASS`` for each class, or a column ``label`` of one
+            class per scan; a column ``mask`` names other mask files. Or that table alone (CSV, Excel, Parquet). Or a mapping
+            from ids to ``ExternalPrediction``. Or a folder that nnU-Net predicted, for a data set in nnU-Net's format or one
+            that ``Dataset.to_nnunet`` wrote.
         test: Test scans.
         name: Name of the predictions in the report; by default the folder's name.
         no_lesion: Class that means 'no lesion'; ``"auto"`` uses ``normal`` where it exists.
@@ -100,6 +102,7 @@ def evaluate_predictions(
     if out is not None:
         check_report_free(Path(out), overwrite=overwrite)
     given = dict(predictions) if isinstance(predictions, Mapping) else read_predictions(Path(predictions), test)
+    check_types(given)
     title = name or ("predictions" if isinstance(predictions, Mapping) else Path(predictions).resolve().name)
     classes = _classes(given)
     none = no_lesion_class(classes or test.classes, no_lesion)
@@ -117,7 +120,10 @@ def evaluate_predictions(
     chosen = wanted.checked(test, classes, has_masks=any(one.mask is not None for one in given.values()))
     check_ids(title, given, test, subset)
     if not classes and all(one.mask is None for one in given.values()):
-        raise InputError(f"{title}: contains neither masks nor classes to compare.")
+        raise InputError(
+            f"{title}: contains neither masks nor classes to compare. A table has a column probability_CLASS for each class, a "
+            "column label, or a column mask."
+        )
     rows = (_case(one, given[one.id], test, classes, none, chosen) for one in test)
     cases = table_of(tracked(rows, "Evaluating", len(test), progress), classes=classes, no_lesion=none if classes else None)
     result = Evaluation(
@@ -136,34 +142,67 @@ def evaluate_predictions(
 
 def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]:
     """Read predictions from a folder or a table, and return them by the ids of their scans."""
-    table = path / TABLE if path.is_dir() else path
-    folder = table.parent
+    table = next((path / name for name in TABLES if (path / name).is_file()), path)
     if table.is_file():
-        ids = {key: one.id for one in test for key in (one.id, str(one.image), str(one.image.resolve()))}
-        rows = list(csv_rows(table))
-        masks = _MaskFolder(folder, test, [Path(row["source"]) for row in rows if row.get("source")])
-        named = (label for row in rows if not row.get("error") and (label := row.get("label")))
-        classes = tuple(dict.fromkeys((*test.classes, *named)))  # a person may name a class that none of these scans has
-        given: dict[str, ExternalPrediction] = {}
-        for number, row in enumerate(rows, start=2):
-            if row.get("error"):
-                continue
-            name, one = _row(row, number, table, ids, masks, classes)
-            if name in given:
-                raise InputError(f"{table} row {number}: {name} occurs a second time. Keep one prediction for each scan.")
-            given[name] = one
-        without_masks = all(one.mask is None for one in given.values())
-        if path.is_dir() and without_masks and (other := next(filter(masks.may_contain, path.rglob("*_mask.png")), None)):
-            raise InputError(
-                f"{path}: contains masks, such as {other.relative_to(path)}, and none has the name of a scan in {TABLE}. Give them "
-                f"the names of the scans' ids, such as {test.ids[0]}_mask.png, or name them in a column 'mask' of the table."
-            )
-        return given
+        return _of_table(table, path, test)
     if not path.is_dir():
         raise InputError(f"{path}: there is no such folder or table of predictions.")
-    masks = _MaskFolder(folder, test)
+    masks = _MaskFolder(path, test)
     found = {one.id: masks.find(one.id) for one in test}
     return {name: ExternalPrediction(mask=file) for name, file in found.items() if file is not None}
+
+
+def _of_table(table: Path, path: Path, test: Dataset) -> dict[str, ExternalPrediction]:
+    """Read predictions from a table; ``path`` is the table, or its folder with masks."""
+    ids = {key: one.id for one in test for key in (one.id, str(one.image), str(one.image.resolve()))}
+    rows = _rows(table)
+    masks = _MaskFolder(table.parent, test, [Path(row["source"]) for row in rows if row.get("source")])
+    spellings = _spellings(table, rows, test.classes)
+    given: dict[str, ExternalPrediction] = {}
+    odd: list[str] = []
+    for number, row in enumerate(rows, start=2):
+        if row.get("error"):
+            continue
+        name, one = _row(row, number, table, ids, masks, spellings)
+        if name in given:
+            raise InputError(f"{table} row {number}: {name} occurs a second time. Keep one prediction for each scan.")
+        given[name] = one
+        label, known = row.get("label"), one.probabilities or {}
+        odd += [name] if label and known.get(spellings[plain_label(label)], 0.0) < max(known.values(), default=0.0) else []
+    if odd:
+        message = f"{table}: the label of {counted(len(odd), 'scan')}, such as {odd[0]}, is not the most probable class"
+        warn_caller(f"{message}, as at an operating point. The probabilities are evaluated, not the labels.", DataWarning)
+    without_masks = all(one.mask is None for one in given.values())
+    if path.is_dir() and without_masks and (other := next(filter(masks.may_contain, path.rglob("*_mask.png")), None)):
+        raise InputError(
+            f"{path}: contains masks, such as {other.relative_to(path)}, and none has the name of a scan in {table.name}. Give "
+            f"them the names of the scans' ids, such as {test.ids[0]}_mask.png, or name them in a column 'mask' of the table."
+        )
+    return given
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    """Return the rows of a table, with empty texts for missing cells."""
+    if table.suffix.lower() in (".parquet", ".xlsx"):
+        return [{name: cell_text(cell) for name, cell in row.items()} for row in read_table(table).rows]
+    return [{name: cell or "" for name, cell in row.items() if isinstance(name, str)} for row in csv_rows(table)]
+
+
+def _spellings(table: Path, rows: Sequence[Mapping[str, str]], classes: Sequence[str]) -> dict[str, str]:
+    """Return the spelling of each class of a table, by its plain label: that of the data set, else the first one.
+
+    A person may name a class that none of these scans has.
+    """
+    columns = {column for row in rows[:1] for column in row if column.startswith(PROBABILITY)}
+    labels = (label for row in rows if not row.get("error") and (label := row.get("label")))
+    written = tuple(dict.fromkeys((*(column.removeprefix(PROBABILITY) for column in sorted(columns)), *labels)))
+    kept: dict[str, str] = {}
+    for name in (*classes, *written):
+        kept.setdefault(plain_label(name), name)
+    other = [f"{name!r} is {kept[plain_label(name)]!r}" for name in written if kept[plain_label(name)] != name]
+    if other:
+        warn_caller(f"{table}: spellings of one class: {'; '.join(other)}.", DataWarning)
+    return kept
 
 
 class _MaskFolder:
@@ -172,6 +211,8 @@ class _MaskFolder:
     def __init__(self, folder: Path, test: Dataset, sources: Sequence[Path] = ()) -> None:
         self._folder = folder
         self._written = output_names(sources) if sources else {}
+        above = common_folder(sources).parts[1:] if sources else ()  # predict counts names from the folder that it was given
+        self._prefixes = ["", *("/".join(above[-depth:]) + "/" for depth in range(1, len(above) + 1))]
         files = [path for one in test for path in (one.image, *one.masks)]
         self._own = {path.resolve() for path in files if isinstance(path, Path)}
 
@@ -185,7 +226,7 @@ class _MaskFolder:
         names = [f"{name}_mask.png", f"{stem}_mask.png", f"{fit_path(name)}_mask.png", f"{fit_path(stem)}_mask.png", name]
         names += prediction_files(name)
         if source:
-            names.append(f"{self._written[str(Path(source))]}_mask.png")
+            names += [f"{prefix}{self._written[str(Path(source))]}_mask.png" for prefix in self._prefixes]
         files = (self._folder / one for one in names)
         return next((file for file in files if os.path.isfile(file) and self.may_contain(file)), None)  # noqa: PTH113 - Path.is_file raises
 
@@ -198,22 +239,32 @@ class _MaskFolder:
 
 
 def _row(
-    row: Mapping[Any, Any], number: int, table: Path, ids: Mapping[str, str], masks: _MaskFolder, classes: Sequence[str]
+    row: Mapping[str, str], number: int, table: Path, ids: Mapping[str, str], masks: _MaskFolder, spellings: Mapping[str, str]
 ) -> tuple[str, ExternalPrediction]:
     """Return the id and the prediction of a row."""
     key = row.get("id") or row.get("source") or ""
     if not key:
         raise InputError(f"{table} row {number}: no scan is named. Add a column 'id' or 'source'.")
     name = ids.get(key) or ids.get(str(Path(key).resolve())) or key
-    cells = {column.removeprefix(PROBABILITY): cell for column, cell in row.items() if column and column.startswith(PROBABILITY)}
+    cells = {column.removeprefix(PROBABILITY): cell for column, cell in row.items() if column.startswith(PROBABILITY)}
     try:
-        probabilities = {one: float(cell) for one, cell in cells.items()} or None
+        probabilities = {spellings[plain_label(one)]: float(cell) for one, cell in cells.items()} or None
     except (ValueError, TypeError):
         raise InputError(f"{table} row {number}: {key}: a probability is not a number: {cells}.") from None
     if probabilities is None and (label := row.get("label")):  # a person names one class, and no probabilities
-        probabilities = {one: float(one == label) for one in classes}
+        probabilities = {one: float(one == spellings[plain_label(label)]) for one in spellings.values()}
     mask = masks.named(row["mask"]) if row.get("mask") else masks.find(name, row.get("source"))
     return name, ExternalPrediction(mask, probabilities)
+
+
+def check_types(given: Mapping[str, Any]) -> None:
+    """Raise where a mapping contains something else than predictions, such as masks alone."""
+    for name, one in given.items():
+        if not isinstance(one, ExternalPrediction):
+            raise OptionError(
+                f"predictions[{name!r}] is of type {type(one).__name__}: give an ExternalPrediction, such as "
+                "ExternalPrediction(mask=mask)."
+            )
 
 
 def _classes(given: Mapping[str, ExternalPrediction]) -> tuple[str, ...]:

@@ -76,6 +76,7 @@ class Comparison:
 
 def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
     """Compare the second model with the first; where their classes differ, on the classes and scans that both have."""
+    check_tolerances((first, second))
     old, new = first.cases, second.cases
     own = [{one.name: one for one in evaluation.measures} for evaluation in (first, second)]
     shared: tuple[str, ...] = ()
@@ -104,6 +105,17 @@ def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
         shared=shared,
         scans=len(old),
     )
+
+
+def check_tolerances(evaluations: Sequence[Evaluation]) -> None:
+    """Raise an error if the surface Dice of some evaluations has another tolerance."""
+    found = {measure.definition: one.model for one in evaluations for measure in one.measures if measure.name == "surface_dice"}
+    if len(found) > 1:
+        first, second, *_ = found.values()
+        raise OptionError(
+            f"{first} and {second} were evaluated with different values of tolerance_mm, so their surface Dice can't be compared. "
+            "Evaluate both with the same."
+        )
 
 
 def narrowed(cases: Cases, classes: Sequence[str]) -> Cases:

@@ -244,6 +244,53 @@ def test_a_table_may_name_a_class_that_no_scan_has_and_must_name_some(data: bcds
         evaluate_predictions(tmp_path / "reader.csv", scans, draws=0, gallery=0)
 
 
+def test_spellings_of_a_class_in_a_table_are_those_of_the_data_set(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    table = tmp_path / "reader.csv"
+    table.write_text("\n".join(["id,label", *(f"{one.id},{(one.label or '').title()}" for one in data)]))
+    with pytest.warns(bcdseg.errors.DataWarning, match="'Benign' is 'benign'"):
+        found = evaluate_predictions(table, data, draws=0, gallery=0)
+    assert (found["accuracy"].value, found.cases.classes) == (1, data.classes)
+
+
+def test_labels_that_are_not_the_most_probable_class_are_reported(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    head = "id,label,probability_normal,probability_benign,probability_malignant"
+    rows = [f"{one.id},malignant,0.3,0.4,0.3" if one.id == FIRST else f"{one.id},malignant,0.2,0.4,0.4" for one in data]
+    (tmp_path / "point.csv").write_text("\n".join([head, *rows]))
+    with pytest.warns(bcdseg.errors.DataWarning, match="the label of 1 scan, such as benign/benign"):
+        found = evaluate_predictions(tmp_path / "point.csv", data, draws=0, gallery=0)
+    assert found["class_recall/benign"].value == 1
+
+
+def test_tables_of_the_engine_ray_and_of_a_spreadsheet_have_the_classes(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    rows = [{"source": str(one.image), **{f"probability_{name}": float(name == one.label) for name in CLASSES}} for one in data]
+    frame = pandas.DataFrame([*rows, {"source": "broken.png", "error": "can't be read"}])
+    (tmp_path / "run").mkdir()
+    frame.to_parquet(tmp_path / "run" / "predictions.parquet")
+    frame.to_excel(tmp_path / "theirs.xlsx", index=False)
+    for given in (tmp_path / "run", tmp_path / "theirs.xlsx"):
+        assert evaluate_predictions(given, data, draws=0, gallery=0)["accuracy"].value == 1
+
+
+def test_masks_of_a_run_over_one_folder_of_an_archive_are_found(tmp_path: Path) -> None:
+    root = busi(tmp_path / "archive", {"benign": 2})
+    scans = sorted(path for path in (root / "benign").iterdir() if "_mask" not in path.name)
+    truth = [path.with_name(f"{path.stem}_mask.png") for path in scans]
+    (tmp_path / "data.csv").write_text(
+        "\n".join(["image,mask", *(f"{scan},{mask}" for scan, mask in zip(scans, truth, strict=True))])
+    )
+    data = bcdseg.open_dataset(tmp_path / "data.csv")
+    for scan in scans:  # as `predict archive` writes them
+        save(tmp_path / "out" / "benign" / f"{scan.stem}_mask.png", data.read(data.ids[scans.index(scan)])[1])
+    (tmp_path / "out" / "predictions.csv").write_text("\n".join(["source", *map(str, scans)]))
+    assert evaluate_predictions(tmp_path / "out", data, draws=0, gallery=0)["dice"].value == 1
+
+
+def test_masks_alone_in_a_mapping_are_refused(data: bcdseg.Dataset) -> None:
+    with pytest.raises(bcdseg.errors.OptionError, match=r"ExternalPrediction\(mask=mask\)"):
+        evaluate_predictions({one.id: _truth(data, one.id) for one in data}, data)  # type: ignore[dict-item]
+
+
 def test_a_prevalence_without_a_malignant_class_is_refused(data: bcdseg.Dataset) -> None:
     outlines = {name: External(one.mask) for name, one in _right(data).items()}
     with pytest.raises(bcdseg.errors.OptionError, match="the predicted classes are none"):

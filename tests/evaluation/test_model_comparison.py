@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made import busi
+from made import busi, save
 from made_cases import made_table
 from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
 
 import bcdseg
 from bcdseg import Dataset
+from bcdseg.cli import app
 from bcdseg.evaluation.external_predictions import ExternalPrediction
 from bcdseg.evaluation.metrics.statistics import auc_covariance, holm, paired_auc
 from bcdseg.evaluation.model_comparison import narrowed
@@ -158,3 +161,34 @@ def test_models_whose_classes_differ_in_order_are_compared_in_all_measures(tmp_p
     assert set(found.auc_tests) == set(order)
     readers = bcdseg.compare_readers({"x": a, "y": a}, {"x": b, "y": b}, draws=100)
     assert readers.differences["accuracy"].difference.value == pytest.approx(0)
+
+
+def test_surface_dice_of_different_tolerances_is_not_compared(tmp_path: Path) -> None:
+    root = busi(tmp_path / "data", (2, 2, 2))
+    found = bcdseg.open_dataset(root)
+    scans = replace(found, samples=tuple(replace(one, spacing=(0.5, 0.5)) for one in found))
+    given = {one.id: ExternalPrediction(np.roll(scans.read(one)[1], 1, axis=1)) for one in scans}
+    quiet = {"draws": 0, "gallery": 0, "progress": False}
+    strict, usual = (bcdseg.evaluate_predictions(given, scans, tolerance_mm=mm, **quiet) for mm in (0.1, 1.0))
+    with pytest.raises(bcdseg.errors.OptionError, match="different values of tolerance_mm"):
+        strict.compare(usual)
+    with pytest.raises(bcdseg.errors.OptionError, match="different values of tolerance_mm"):
+        bcdseg.compare_readers({"A": usual, "B": strict}, usual, draws=100)
+
+
+@pytest.mark.usefixtures("own_names")
+def test_the_command_measures_both_models_with_the_same_tolerance_and_metrics(tmp_path: Path) -> None:
+    root = busi(tmp_path / "data", (2, 2, 2))
+    files = [(one.image.relative_to(tmp_path), one.masks[0].relative_to(tmp_path)) for one in bcdseg.open_dataset(root)]
+    (tmp_path / "data.csv").write_text("\n".join(["image,mask,spacing", *(f"{image},{mask},0.5" for image, mask in files)]))
+    scans = bcdseg.open_dataset(tmp_path / "data.csv")
+    for one in scans:
+        save(tmp_path / "theirs" / f"{one.id}_mask.png", np.roll(scans.read(one)[1], 1, axis=1))
+    command = ["evaluate", str(tmp_path / "theirs"), str(tmp_path / "data.csv"), "--compare", str(tmp_path / "theirs")]
+    options = ["--draws", "0", "--gallery", "0", "--tolerance-mm", "0.1", "--metric", "half", "--out", str(tmp_path / "report")]
+    bcdseg.register("metric", "half")(lambda *_: 0.5)
+    done = CliRunner().invoke(app, [*command, *options])
+    assert done.exit_code == 0, done.output
+    (content,) = json.loads((tmp_path / "report" / "report.json").read_text())["comparisons"]
+    assert {one["name"]: one["value"] for one in content["differences"]}["surface_dice"] == 0
+    assert "half: theirs and theirs are equal" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -174,6 +175,36 @@ def test_readers_and_a_model_are_compared_over_readers_and_scans(scans: Dataset,
         bcdseg.compare_readers({"A": alone["A"]}, model)
     with pytest.raises(errors.OptionError, match="'C'"):
         bcdseg.compare_readers(alone, {name: alone[name] for name in "AB"})
+
+
+def test_a_difference_of_few_scans_has_no_interval(scans: Dataset, readings: dict[str, Readings]) -> None:
+    few = scans.select(scans.ids[:12:2] + scans.ids[-6::2])
+    quiet = {"draws": 0, "gallery": 0, "progress": False, "subset": True}
+    alone = {name: bcdseg.evaluate_predictions(one, few, name=name, **quiet) for name, one in readings.items()}
+    model = bcdseg.evaluate_predictions(reading(scans, 2.0, 9), few, name="net", **quiet)
+    found = bcdseg.compare_readers(alone, model, draws=100)
+    one = found["dice"].difference
+    assert (one.n, one.groups, one.low, found["dice"].p) == (6, 6, None, None)
+    assert one.value == pytest.approx(model["dice"].value - np.mean([alone[name]["dice"].value for name in alone]))
+    assert "no interval: only 6 groups of scans with a lesion: too few" in repr(found)
+    assert found["class_recall/malignant"].difference.note == "there are no malignant scans"
+    same = bcdseg.compare_readers(dict.fromkeys("AB", model), model, draws=100)["accuracy"]
+    assert (same.difference.value, same.difference.low) == (0, None)
+    study = bcdseg.evaluate_readers(_of(readings, few), few, model=_of({"": readings["A"]}, few)[""], draws=50, progress=False)
+    assert study.differences["dice"].note.startswith("only 9 groups of scans")
+
+
+def _of(readings: dict[str, Readings], scans: Dataset) -> dict[str, Readings]:
+    return {name: {one: found[one] for one in scans.ids} for name, found in readings.items()}
+
+
+def test_spellings_of_a_class_are_one_class(scans: Dataset) -> None:
+    bare = replace(scans, samples=tuple(replace(one, label=None) for one in scans))
+    given = {
+        name: {one.id: ExternalPrediction(None, {spelled(one.label or ""): 1.0}) for one in scans}
+        for name, spelled in (("A", str.lower), ("B", str.title))
+    }
+    assert bcdseg.evaluate_readers(given, bare, draws=0, progress=False).agreement("kappa", "A", "B").value == 1
 
 
 def test_a_table_names_classes_without_probabilities(scans: Dataset, tmp_path: Path) -> None:

@@ -232,20 +232,38 @@ def estimate_of(cases: Cases, parts: Mapping[str, Rows], bounds: Bounds, value: 
         value: Value on the table, NaN where it is undefined.
         drawn: Value in each draw.
     """
+    bare, fewest = without_interval(cases, parts, value, draws=drawn.size)
+    if bare.value is None or bare.note:
+        return bare
+    return _interval(value, drawn, bounds, fewest, {"n": bare.n, "groups": bare.groups})
+
+
+def without_interval(cases: Cases, parts: Mapping[str, Rows], value: float, *, draws: int) -> tuple[Estimate, int]:
+    """Return a value without its interval, and the number of groups of that kind of scans which has the fewest.
+
+    The note of the estimate has the reason where there is no value, or can be no interval, and is empty otherwise.
+
+    Args:
+        cases: Results table.
+        parts: Scans of each kind that the value needs.
+        value: Value on the table, NaN where it is undefined.
+        draws: Number of bootstrap draws.
+    """
     rows = np.any([*parts.values()], axis=0)
     groups = {name: len(np.unique(cases.group_numbers[part])) for name, part in parts.items()}
     facts = {"n": int(rows.sum()), "groups": len(np.unique(cases.group_numbers[rows]))}
     fewest = min(groups, key=lambda name: groups[name])
+    note = ""
     if not groups[fewest]:
-        return Estimate(value=None, note=f"there are no {fewest}", **facts)
-    if np.isnan(value):
-        return Estimate(value=None, note="it is undefined on these scans", **facts)
-    if not drawn.size:
-        return Estimate(value=value, note="no interval was requested", **facts)
-    if groups[fewest] < FEWEST_GROUPS:
+        note = f"there are no {fewest}"
+    elif np.isnan(value):
+        note = "it is undefined on these scans"
+    elif not draws:
+        note = "no interval was requested"
+    elif groups[fewest] < FEWEST_GROUPS:
         note = f"only {counted(groups[fewest], 'group')} of {fewest}: too few for an interval, which needs {FEWEST_GROUPS}"
-        return Estimate(value=value, note=note, **facts)
-    return _interval(value, drawn, bounds, groups[fewest], facts)
+    known = None if not groups[fewest] or np.isnan(value) else value
+    return Estimate(value=known, note=note, **facts), groups[fewest]
 
 
 def _interval(value: float, drawn: Values, bounds: Bounds, groups: int, facts: dict[str, int]) -> Estimate:

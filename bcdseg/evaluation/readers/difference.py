@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.measures.catalogue import most_important
-from bcdseg.evaluation.measures.intervals import DRAWS, matched, resamples
-from bcdseg.evaluation.measures.measure import Estimate, Measure, number, p_value, shown_difference
+from bcdseg.evaluation.measures.intervals import DRAWS, FEWEST_DRAWS, SAME, matched, resamples, without_interval
+from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows, number, p_value, shown_difference
 from bcdseg.evaluation.metrics.readers import random_readers
 from bcdseg.evaluation.metrics.weighted import once
-from bcdseg.evaluation.model_comparison import in_order
+from bcdseg.evaluation.model_comparison import check_tolerances, in_order
 from bcdseg.evaluation.results import Evaluation
 from bcdseg.evaluation.results_table import Cases
 from bcdseg.table_text import html_table
@@ -32,7 +32,7 @@ class ReaderDifference:
         first: Value of each reader in the first way.
         second: Value of each reader in the second way; for a model, its one value for each reader.
         difference: Mean of second minus first over the readers, with its interval over readers and scans.
-        p: Two-sided p-value, None where the difference is undefined.
+        p: Two-sided p-value, None where the difference has no interval.
     """
 
     measure: Measure
@@ -116,6 +116,7 @@ def compare_readers(
         raise OptionError(f"draws={draws!r}: give 100 or more; the covariances come from the draws.")
     others = dict.fromkeys(first, second) if isinstance(second, Evaluation) else dict(second)
     _check_readers(first, others)
+    check_tolerances([*first.values(), *others.values()])
     reference = next(iter(first.values())).cases
     pairs = {name: (_aligned(name, reference, first[name]), _aligned(name, reference, others[name])) for name in first}
     by_reader = [{one.name: one for one in evaluation.measures} for evaluation in (*first.values(), *others.values())]
@@ -126,18 +127,27 @@ def compare_readers(
     return ReaderComparison(first=titles[0], second=titles[1], readers=tuple(first), differences=found)
 
 
-def over_readers(differences: Numbers, drawn: Numbers) -> tuple[Estimate, float | None]:
+def over_readers(cases: Cases, parts: Mapping[str, Rows], differences: Numbers, drawn: Numbers) -> tuple[Estimate, float | None]:
     """Return the mean of the readers' differences with its interval over readers and scans, and its p-value.
 
     Args:
+        cases: Results table of the scans.
+        parts: Scans of each kind that the differences need.
         differences: Difference of each reader.
         drawn: The same in each draw of scans, as readers x draws.
     """
+    bare, _ = without_interval(cases, parts, float(differences.mean()), draws=drawn.shape[1])
+    if bare.value is None or bare.note:
+        return bare, None
     known = drawn[:, ~np.isnan(drawn).any(axis=0)]
-    if np.isnan(differences).any() or known.shape[1] < drawn.shape[1] / 2:
-        return Estimate(value=None, note="it is undefined on these scans"), None
+    undefined = 1 - known.shape[1] / drawn.shape[1]
+    if undefined > FEWEST_DRAWS:
+        return replace(bare, note=f"undefined in {undefined:.0%} of the draws: no interval"), None
+    if max(np.ptp(known), np.ptp(differences)) <= SAME:
+        return replace(bare, note="every draw gives the same for all readers"), None
     found = random_readers(differences, np.cov(known))
-    return Estimate(value=found.difference, low=found.low, high=found.high, se=found.se), found.p
+    note = f"undefined in {undefined:.0%} of the draws, which are left out" if undefined else ""
+    return replace(bare, low=found.low, high=found.high, se=found.se, note=note), found.p
 
 
 def _check_readers(first: Mapping[str, Evaluation], second: Mapping[str, Evaluation]) -> None:
@@ -164,14 +174,18 @@ def _difference(measure: Measure, pairs: Mapping[str, tuple[Cases, Cases]], draw
         parts.append(
             np.stack([measure.values(second, weights) - measure.values(first, weights) for first, second in pairs.values()])
         )
-    change, p = over_readers(values[:, 1] - values[:, 0], np.concatenate(parts, axis=1))
+    needs = [measure.needs(cases) for pair in pairs.values() for cases in pair]
+    nowhere = np.zeros(len(reference), bool)
+    both = {name: np.all([one.get(name, nowhere) for one in needs], axis=0) for name in needs[0]}
+    change, p = over_readers(reference, both, values[:, 1] - values[:, 0], np.concatenate(parts, axis=1))
     first, second = (dict(zip(pairs, column.tolist(), strict=True)) for column in values.T)
     return ReaderDifference(measure=measure, first=first, second=second, difference=change, p=p)
 
 
 def _sentence(one: ReaderDifference) -> str:
-    if one.difference.value is None or one.p is None:
+    if one.difference.value is None:
         return f"no comparison: {one.difference.note}"
     unit = one.measure.unit
     means = [number(float(np.mean(list(values.values()))), unit) for values in (one.first, one.second)]
-    return f"{means[0]} and {means[1]}, difference {shown_difference(one.difference, unit)}, {p_value(one.p)}"
+    end = f"; no interval: {one.difference.note}" if one.p is None else f", {p_value(one.p)}"
+    return f"{means[0]} and {means[1]}, difference {shown_difference(one.difference, unit)}{end}"

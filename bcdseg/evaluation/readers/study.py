@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,19 @@ import numpy as np
 
 from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.data.hashing import content_hash
+from bcdseg.data.labels import plain_label
 from bcdseg.data.readers import read_scan
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.external_predictions import (
     ExternalPrediction,
     check_ids,
     check_probabilities,
+    check_types,
     predicted_mask,
     read_predictions,
 )
 from bcdseg.evaluation.measures.intervals import DRAWS, estimate_of, resamples
-from bcdseg.evaluation.measures.measure import Estimate, shown, shown_difference
+from bcdseg.evaluation.measures.measure import Estimate, Rows, shown, shown_difference
 from bcdseg.evaluation.metrics.weighted import Values, once
 from bcdseg.evaluation.readers.agreement import (
     EVERY_PAIR,
@@ -193,9 +195,13 @@ class _Drawn:
     draws: int
     seed: int
 
+    @property
+    def _scans(self) -> dict[str, Rows]:
+        return {"scans": np.ones(len(self.frame), bool)}
+
     def estimate(self, statistic: Statistic, bounds: tuple[float, float]) -> Estimate:
         value, drawn = self._values(statistic)
-        return estimate_of(self.frame, {"scans": np.ones(len(self.frame), bool)}, bounds, value, drawn)
+        return estimate_of(self.frame, self._scans, bounds, value, drawn)
 
     def difference(self, statistics: Mapping[Pairing, Statistic], readers: Sequence[str]) -> Estimate:
         """Return the mean over the readers of the model's agreement with the consensus of the others, minus the reader's own."""
@@ -203,15 +209,8 @@ class _Drawn:
         own = {pair.first: one for pair, one in statistics.items() if pair.second == OTHERS and pair.without is None}
         both = [(self._values(models[name]), self._values(own[name])) for name in readers]
         changes = np.array([of_model[0] - of_reader[0] for of_model, of_reader in both])
-        if not self.draws:
-            unknown = bool(np.isnan(changes).any())
-            found = Estimate(
-                value=None if unknown else float(changes.mean()),
-                note="it is undefined on these scans" if unknown else "no interval was requested",
-            )
-        else:
-            found, _ = over_readers(changes, np.stack([of_model[1] - of_reader[1] for of_model, of_reader in both]))
-        return replace(found, n=len(self.frame), groups=len(set(self.frame.groups)))
+        drawn = np.stack([of_model[1] - of_reader[1] for of_model, of_reader in both])
+        return over_readers(self.frame, self._scans, changes, drawn)[0]
 
     def _values(self, statistic: Statistic) -> tuple[float, Values]:
         drawn = [statistic(weights) for weights in resamples(self.frame, draws=self.draws, seed=self.seed)]
@@ -223,6 +222,7 @@ def _read(name: str, readings: Readings, scans: Dataset) -> Given:
         given = _of_dataset(readings, scans)
     else:
         given = dict(readings) if isinstance(readings, Mapping) else read_predictions(Path(readings), scans)
+    check_types(given)
     check_ids(name, given, scans, subset=False)
     for scan, one in given.items():
         check_probabilities(f"{name}: {scan}", one)
@@ -275,7 +275,7 @@ def _masks(given: Mapping[str, Given], scans: Dataset) -> Iterator[dict[str, Mas
 def _labels(given: Mapping[str, Given], scans: Dataset) -> tuple[dict[str, Labels], int]:
     """Return the index of each scan's most probable class, by reader, and the number of classes that anyone names."""
     chosen = {
-        name: [max((one := readings[scan].probabilities or {}), key=lambda label: one[label]) for scan in scans.ids]
+        name: [plain_label(max((one := readings[scan].probabilities or {}), key=lambda label: one[label])) for scan in scans.ids]
         for name, readings in given.items()
     }
     classes = sorted({label for labels in chosen.values() for label in labels})

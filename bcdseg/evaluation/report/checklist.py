@@ -162,7 +162,7 @@ def _counts(evaluation: Evaluation) -> str:
 
 
 def _distribution(evaluation: Evaluation, fact: str) -> str:
-    values = [facts[fact] for facts in evaluation.cases.facts if fact in facts]
+    values = [value for facts in evaluation.cases.facts if (value := facts.get(fact)) is not None]
     numbers = sorted(value for value in values if not isinstance(value, str))
     if len(numbers) == len(values) and len(set(numbers)) > 6:
         return f"median {median(numbers):g} ({numbers[0]:g} to {numbers[-1]:g})"
