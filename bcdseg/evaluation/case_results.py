@@ -17,6 +17,7 @@ from bcdseg.evaluation.metrics.detection import scored_regions
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM, score_mask
 from bcdseg.evaluation.results_table import Case
 from bcdseg.messages import counted
+from bcdseg.networks.config import no_lesion_class
 from bcdseg.types import Mask, Pixels, Sample, Spacing
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def predict_cases(
 
     Args:
         model: Model to evaluate.
-        dataset: Scans. A scan of the model's 'no lesion' class that has no mask file has an empty true mask.
+        dataset: Scans. A scan of the 'no lesion' class that has no mask file has an empty true mask.
         change: Function that changes pixels and mask before the prediction.
         with_masks: Whether to compare the masks.
         metrics: Metrics of the user.
@@ -64,6 +65,7 @@ def predict_cases(
         options: Options of ``Model.predict``.
     """
     changed: deque[Mask | None] = deque()
+    _, no_lesion = classes_of(model, dataset)
 
     def sources() -> Iterator[Any]:
         for sample in dataset:
@@ -78,9 +80,14 @@ def predict_cases(
     for sample, prediction in zip(dataset, model.predict(sources(), **options), strict=True):
         truth = changed.popleft() if change is not None else None
         if truth is None and with_masks:
-            truth = true_mask(sample, prediction.size, model.no_lesion, resize=dataset.resize_masks and change is None)
+            truth = true_mask(sample, prediction.size, no_lesion, resize=dataset.resize_masks and change is None)
         case = _case(sample, prediction, truth if with_masks else None, model.rules.temperature, metrics, tolerance_mm)
         yield CaseResult(case, prediction, truth)
+
+
+def classes_of(model: Model, dataset: Dataset) -> tuple[tuple[str, ...], str | None]:
+    """Return the classes of a results table, and the negative one: those of the data set for a model that only outlines."""
+    return (model.classes, model.no_lesion) if model.classes else (dataset.classes, no_lesion_class(dataset.classes))
 
 
 def true_mask(sample: Sample, size: tuple[int, int], no_lesion: str | None, *, resize: bool) -> Mask | None:
@@ -131,7 +138,7 @@ def _case(
     return Case(
         id=sample.id,
         group=sample.group,
-        label=sample.label if probabilities else None,
+        label=sample.label,
         probabilities=probabilities,
         logits=logits,
         size=prediction.size,

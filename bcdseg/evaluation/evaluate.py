@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.deprecation import renamed_arguments
 from bcdseg.errors import OptionError
-from bcdseg.evaluation.case_results import check_measurable, check_model, predict_cases
+from bcdseg.evaluation.case_results import check_measurable, check_model, classes_of, predict_cases
 from bcdseg.evaluation.measures.custom import MetricLike
 from bcdseg.evaluation.measures.intervals import DRAWS
 from bcdseg.evaluation.measures.subgroups import Subgroups
@@ -105,7 +105,8 @@ def evaluate(
         raise OptionError(f"explain=True: {model.name} only segments, and has no class to explain.")
     results = predict_cases(model, test, metrics=chosen.metrics, tolerance_mm=tolerance_mm, **options)
     stream = tracked(results, "Evaluating", len(test), progress)
-    cases = table_of((result.case for result in stream), classes=model.classes, no_lesion=model.no_lesion)
+    classes, no_lesion = classes_of(model, test)
+    cases = table_of((result.case for result in stream), classes=classes, no_lesion=no_lesion)
     corrupted = None
     if robustness:
         corrupted = measure_robustness(model, test, untouched=cases, draws=draws, seed=seed, progress=progress, **options)

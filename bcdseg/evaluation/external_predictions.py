@@ -125,7 +125,9 @@ def evaluate_predictions(
             "column label, or a column mask."
         )
     rows = (_case(one, given[one.id], test, classes, none, chosen) for one in test)
-    cases = table_of(tracked(rows, "Evaluating", len(test), progress), classes=classes, no_lesion=none if classes else None)
+    known = classes or test.classes
+    negative = none if classes or none in known else None
+    cases = table_of(tracked(rows, "Evaluating", len(test), progress), classes=known, no_lesion=negative)
     result = Evaluation(
         model=title,
         dataset=test.name,
@@ -320,7 +322,7 @@ def _case(
     return Case(
         id=sample.id,
         group=sample.group,
-        label=sample.label if probabilities else None,
+        label=sample.label,
         probabilities=None if probabilities is None else [one / sum(probabilities) for one in probabilities],
         size=(height, width),
         facts=sample.facts,

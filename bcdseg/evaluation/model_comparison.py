@@ -80,7 +80,7 @@ def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
     old, new = first.cases, second.cases
     own = [{one.name: one for one in evaluation.measures} for evaluation in (first, second)]
     shared: tuple[str, ...] = ()
-    if old.classes and new.classes and set(old.classes) != set(new.classes):
+    if old.predicts_classes and new.predicts_classes and set(old.classes) != set(new.classes):
         shared = tuple(name for name in old.classes if name in new.classes)
         old, new = _of_shared_scans(old, new)
         old, new = narrowed(old, shared), narrowed(new, shared)
@@ -143,7 +143,13 @@ def narrowed(cases: Cases, classes: Sequence[str]) -> Cases:
 
 
 def in_order(cases: Cases, classes: Sequence[str]) -> Cases:
-    """Return a table with its classes in this order, where they are the same classes."""
+    """Return a table with its classes in this order, where they are the same classes, or where none are predicted."""
+    if not cases.predicts_classes and cases.classes != tuple(classes):
+        number = {name: at for at, name in enumerate(classes)}
+        labels = [UNKNOWN if (name := cases.label(at)) is None else number.get(name, UNKNOWN) for at in range(len(cases))]
+        unknown = np.full((len(cases), len(classes)), np.nan)
+        changed = {"labels": np.array(labels, np.int64), "probabilities": unknown, "logits": unknown}
+        return replace(cases, classes=tuple(classes), positive=None, no_lesion=None, **changed)
     return narrowed(cases, classes) if set(cases.classes) == set(classes) and cases.classes != tuple(classes) else cases
 
 

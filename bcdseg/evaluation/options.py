@@ -127,25 +127,24 @@ class RequestedOptions:
             draws=self.draws,
             seed=self.seed,
             metrics=found,
-            subgroups=_subgroups(dataset, self.subgroups, has_classes=bool(classes), has_masks=has_masks),
+            subgroups=_subgroups(dataset, self.subgroups, has_masks=has_masks),
             prevalences=rates,
             class_order=order,
             tolerance_mm=self.tolerance_mm,
         )
 
 
-def _subgroups(dataset: Dataset, subgroups: Subgroups, *, has_classes: bool, has_masks: bool) -> dict[str, Cuts | None]:
+def _subgroups(dataset: Dataset, subgroups: Subgroups, *, has_masks: bool) -> dict[str, Cuts | None]:
     if isinstance(subgroups, str) or not isinstance(subgroups, Iterable):
         raise OptionError(f"subgroups={subgroups!r}: give a list, such as subgroups=[{subgroups!r}].")
     wanted = dict(subgroups) if isinstance(subgroups, Mapping) else dict.fromkeys(map(_text, subgroups))
-    for name, what, predicted in ((CLASS, "classes", has_classes), (SIZE, "masks", has_masks)):
-        if name in wanted and not predicted:
-            raise OptionError(f"subgroups: {name!r} needs predicted {what}, and there are none.")
+    if SIZE in wanted and not has_masks:
+        raise OptionError(f"subgroups: {SIZE!r} needs predicted masks, and there are none.")
     if SIZE in wanted and not any(sample.masks and np.any(dataset.read(sample)[1]) for sample in dataset):
         raise OptionError(f"subgroups: {SIZE!r} needs scans with a lesion, and all masks of {dataset.name} are empty or unknown.")
     facts = {name for sample in dataset for name, value in sample.facts.items() if value is not None}
     labels, masks = any(sample.label is not None for sample in dataset), any(sample.masks for sample in dataset)
-    known = {*facts, *[CLASS] * (labels and has_classes), *[SIZE] * (masks and has_masks)}
+    known = {*facts, *[CLASS] * labels, *[SIZE] * (masks and has_masks)}
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise OptionError(

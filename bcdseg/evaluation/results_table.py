@@ -60,7 +60,7 @@ class Cases:
     A float column is NaN where a scan has no such value, because its mask or its label is unknown.
 
     Attributes:
-        classes: Names of the classes, in the order of the probabilities.
+        classes: Names of the classes, in the order of the probabilities; those of the scans where no classes are predicted.
         positive: Class whose sensitivity matters most, or None.
         no_lesion: Class that means 'no lesion', or None.
         ids: Ids of the scans.
@@ -109,6 +109,11 @@ class Cases:
     def predicts_masks(self) -> bool:
         """Whether masks are predicted; without them, masks are not compared, and the table doesn't contain the true ones."""
         return not np.isnan(self.outlined).all()
+
+    @property
+    def predicts_classes(self) -> bool:
+        """Whether classes are predicted."""
+        return bool(self.has_probabilities.any())
 
     @property
     def lesion(self) -> NDArray[np.bool_]:
@@ -196,7 +201,7 @@ def table_of(
 
     Args:
         cases: Rows of the table.
-        classes: Names of the classes, in the order of the probabilities; empty for a model without classes.
+        classes: Names of the classes, in the order of the probabilities; without any, the true classes are ignored.
         no_lesion: Class that means 'no lesion', or None.
         positive: Class whose sensitivity matters most; ``"auto"`` uses ``malignant`` where it exists, else none.
 
@@ -218,7 +223,7 @@ def table_of(
         no_lesion=no_lesion,
         ids=tuple(row.id for row in rows),
         groups=tuple(f"scan {row.id}" if row.group is None else row.group for row in rows),
-        labels=np.array([UNKNOWN if row.label is None else number[row.label] for row in rows], np.int64),
+        labels=np.array([number.get(row.label, UNKNOWN) if row.label is not None else UNKNOWN for row in rows], np.int64),
         probabilities=_wide([row.probabilities for row in rows], len(names)),
         logits=_wide([row.logits for row in rows], len(names)),
         outlined=_floats([row.outlined for row in rows]),
@@ -241,10 +246,8 @@ def _check(rows: Sequence[Case], classes: tuple[str, ...]) -> None:
         if row.id in seen:
             raise InputError(f"{row.id}: occurs twice in the results table. Each scan may occur once.")
         seen.add(row.id)
-        if row.label is not None and row.label not in classes:
-            raise InputError(
-                f"{row.id}: its label {row.label!r} is not one of the model's classes: {', '.join(classes) or 'it has none'}."
-            )
+        if classes and row.label is not None and row.label not in classes:
+            raise InputError(f"{row.id}: its label {row.label!r} is not one of the model's classes: {', '.join(classes)}.")
         for values in (row.probabilities, row.logits):
             if values is not None and (len(values) != len(classes) or not np.isfinite(values).all()):
                 raise InputError(f"{row.id}: {list(values)} is not one finite number for each of {', '.join(classes)}.")

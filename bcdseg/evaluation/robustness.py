@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from bcdseg.data.dataset import Dataset, check_data
-from bcdseg.evaluation.case_results import Change, check_measurable, check_model, predict_cases
+from bcdseg.evaluation.case_results import Change, check_measurable, check_model, classes_of, predict_cases
 from bcdseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.intervals import DRAWS, compare, estimate
@@ -138,7 +138,8 @@ def _work(
 
 def _table(model: Model, test: Dataset, **options: Any) -> Cases:
     found = (result.case for result in predict_cases(model, test, **options))
-    return table_of(found, classes=model.classes, no_lesion=model.no_lesion)
+    classes, no_lesion = classes_of(model, test)
+    return table_of(found, classes=classes, no_lesion=no_lesion)
 
 
 def _change(name: str, strength: float, seed: int) -> Change:

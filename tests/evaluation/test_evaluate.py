@@ -211,19 +211,50 @@ def test_the_stated_mask_threshold_is_the_one_that_was_used(small_model: bcdseg.
     assert found.about["rules"]["mask threshold"] == "0.2"
 
 
-@pytest.mark.parametrize(("fact", "drop"), [("class", "classes"), ("size", "masks")])
-def test_subgroups_without_such_predictions_are_refused_before_any_scan_is_predicted(
-    data: bcdseg.Dataset, fact: str, drop: str, monkeypatch: pytest.MonkeyPatch
+def test_subgroups_by_size_need_predicted_masks_before_any_scan_is_predicted(
+    data: bcdseg.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bcdseg.Model, "predict", lambda *_, **__: pytest.fail("a scan was predicted"))
-    network = {"classes": [], "head": None} if drop == "classes" else {"classes": CLASSES, "decoder": None}
-    model = bcdseg.create("plain_cnn", size=32, **network)  # type: ignore[arg-type]
-    with pytest.raises(bcdseg.errors.OptionError, match=f"'{fact}' needs predicted {drop}"):
-        bcdseg.evaluate(model, data, subgroups=[fact], draws=0)
-    less = {"probabilities": None} if drop == "classes" else {"mask": None}
-    given = {name: replace(one, **less) for name, one in _right(data).items()}  # type: ignore[arg-type]
-    with pytest.raises(bcdseg.errors.OptionError, match=f"'{fact}' needs predicted {drop}"):
-        evaluate_predictions(given, data, subgroups=[fact], draws=0)
+    model = bcdseg.create("plain_cnn", size=32, classes=CLASSES, decoder=None)
+    with pytest.raises(bcdseg.errors.OptionError, match="'size' needs predicted masks"):
+        bcdseg.evaluate(model, data, subgroups=["size"], draws=0)
+    given = {name: replace(one, mask=None) for name, one in _right(data).items()}
+    with pytest.raises(bcdseg.errors.OptionError, match="'size' needs predicted masks"):
+        evaluate_predictions(given, data, subgroups=["size"], draws=0)
+
+
+def test_outlines_alone_are_measured_by_the_class_of_the_scans(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    outlines = {one.id: External(np.roll(_truth(data, one.id), random.integers(4), axis=1)) for one in data}
+    found = evaluate_predictions(outlines, data, subgroups=["class"], draws=0, gallery=0, out=tmp_path / "report")
+    assert found.counts == {"normal": 10, "benign": 11, "malignant": 12}
+    malignant = [found.cases.label(at) == "malignant" for at in range(len(data))]
+    assert found["dice/malignant"].value == pytest.approx(found.cases.outline["dice"][malignant].mean())
+    assert {one.name: one.n for one in found.subgroups.of("class")} == found.counts  # type: ignore[union-attr]
+    assert not any(one.section in ("classification", "calibration", "clinical", "both") for one in found.measures)
+    with (tmp_path / "report" / "cases.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert (rows[0]["label"], rows[0]["predicted"], "probability_benign" in rows[0]) == ("benign", "", False)
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert "### By class" in report
+    assert "Classification" not in report
+    both = {name: replace(one, probabilities={"benign": 0.5, "malignant": 0.4, "cyst": 0.1}) for name, one in outlines.items()}
+    lesions = data.select(one.id for one in data if one.label != "normal")
+    other = evaluate_predictions(both, lesions, subset=True, draws=0, gallery=0)
+    alone = evaluate_predictions(outlines, lesions, subset=True, draws=0, gallery=0)
+    for first, second in ((other, alone), (alone, other)):
+        compared = first.compare(second)
+        assert compared.differences["dice/malignant"].difference.value == 0
+        assert compared.auc_tests == {}
+    readers = bcdseg.compare_readers({"A": alone, "B": other}, other, draws=100)
+    assert readers["dice/malignant"].first["A"] == readers["dice/malignant"].second["A"]
+
+
+def test_normal_scans_without_a_mask_file_have_an_empty_mask_for_a_model_that_only_outlines(data: bcdseg.Dataset) -> None:
+    bare = replace(data, samples=tuple(replace(one, masks=()) if one.label == "normal" else one for one in data))
+    model = bcdseg.create("plain_cnn", classes=[], head=None, size=32)
+    found = bcdseg.evaluate(model, bare, draws=0, gallery=0)
+    assert (found["false_lesion_rate"].n, found["dice/benign"].n) == (10, 11)
 
 
 def test_heat_maps_of_a_model_without_classes_are_refused(data: bcdseg.Dataset) -> None:
@@ -330,7 +361,8 @@ def test_models_with_one_output_and_data_with_half_the_truth(data: bcdseg.Datase
     drop = {"label": None} if kind == "classes" else {"masks": ()}
     half = replace(data, samples=tuple(replace(one, **drop) if at % 2 else one for at, one in enumerate(data)))  # type: ignore[arg-type]
     measured = bcdseg.evaluate(model, half, draws=0, gallery=0)
-    assert sum(measured.cases.has_class if kind == "classes" else measured.cases.has_mask) == 17
+    known = {"classes": 17, "outlines": 17 + sum(one.label == "normal" for one in data.samples[1::2])}
+    assert sum(measured.cases.has_class if kind == "classes" else measured.cases.has_mask) == known[kind]
 
 
 def test_scans_seen_in_training_are_refused_or_reported(data: bcdseg.Dataset, found: bcdseg.Evaluation) -> None:

@@ -150,7 +150,7 @@ def matched(first: Cases, second: Cases, *, same_truth: bool = True) -> Cases:
         lone = min(set(first.ids) ^ set(second.ids))
         lacking = "second" if lone in first.ids else "first"
         raise InputError(f"{lone}: is not among the cases of the {lacking} model. Compare models on the same scans.")
-    if first.classes and second.classes and set(first.classes) != set(second.classes):
+    if first.predicts_classes and second.predicts_classes and set(first.classes) != set(second.classes):
         raise InputError(f"The models have other classes: {', '.join(first.classes)} and {', '.join(second.classes)}.")
     place = {one: at for at, one in enumerate(second.ids)}
     second = second.select([place[one] for one in first.ids])

@@ -62,7 +62,7 @@ def _of_model(evaluation: Evaluation) -> dict[str, str]:
     initial = _text(method.get("started from", "") or method.get("begun from", ""))  # the second name until version 0.2
     outputs = [
         "a mask probability per pixel and the mask above a threshold" if cases.has_mask.any() else "",
-        f"a probability for each of the classes {', '.join(cases.classes)}" if cases.classes else "",
+        f"a probability for each of the classes {', '.join(cases.classes)}" if cases.predicts_classes else "",
     ]
     return {
         "technology": f"Deep learning: {network}" if network else "",

@@ -73,7 +73,7 @@ def cases_csv(cases: Cases) -> bytes:
 
     Measures of scans with a lesion are empty for other scans, so that the mean of a column is the mean of the report.
     """
-    probabilities = [f"probability_{name}" for name in cases.classes]
+    probabilities = [f"probability_{name}" for name in cases.classes] if cases.predicts_classes else []
     facts = sorted({name for one in cases.facts for name in one})
     columns = ["id", "group", "label", "predicted", *probabilities, "outlined", *cases.outline, "contradiction", "height", "width"]
     columns += [*cases.custom, *(f"fact_{name}" for name in facts)]
@@ -86,7 +86,7 @@ def cases_csv(cases: Cases) -> bytes:
     for at, name in enumerate(cases.ids):
         predicted = cases.classes[cases.predicted[at]] if cases.has_probabilities[at] else ""
         row: list[Any] = [name, cases.groups[at], cases.label(at) or "", predicted]
-        row += [_short(value) for value in cases.probabilities[at]]
+        row += [_short(value) for value in cases.probabilities[at][: len(probabilities)]]
         row += [_short(cases.outlined[at]), *(_short(column[at]) for column in outline.values())]
         row += [_short(contradiction[at]), *cases.size[at], *(_short(column[at]) for column in cases.custom.values())]
         rows.append([*row, *(cases.facts[at].get(fact, "") for fact in facts)])
