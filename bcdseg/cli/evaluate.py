@@ -184,7 +184,7 @@ def evaluate_command(
         "subgroups": _subgroups(subgroup or ()),
         "metrics": metric or (),
         "prevalence": prevalence or None,
-        "class_order": class_order.split(",") if class_order else None,
+        "class_order": [name.strip() for name in class_order.split(",")] if class_order else None,
         "tolerance_mm": tolerance_mm,
     }
     for_models: dict[str, Any] = {

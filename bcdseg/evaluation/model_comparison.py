@@ -148,8 +148,15 @@ def in_order(cases: Cases, classes: Sequence[str]) -> Cases:
         number = {name: at for at, name in enumerate(classes)}
         labels = [UNKNOWN if (name := cases.label(at)) is None else number.get(name, UNKNOWN) for at in range(len(cases))]
         unknown = np.full((len(cases), len(classes)), np.nan)
-        changed = {"labels": np.array(labels, np.int64), "probabilities": unknown, "logits": unknown}
-        return replace(cases, classes=tuple(classes), positive=None, no_lesion=None, **changed)
+        return replace(
+            cases,
+            classes=tuple(classes),
+            positive=None,
+            no_lesion=None,
+            labels=np.array(labels, np.int64),
+            probabilities=unknown,
+            logits=unknown,
+        )
     return narrowed(cases, classes) if set(cases.classes) == set(classes) and cases.classes != tuple(classes) else cases
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from bcdseg.batch.shards import Shard
+from bcdseg.batch.storage import folder_of
 from bcdseg.cli import app
 from bcdseg.errors import OptionError
 
@@ -87,6 +88,13 @@ def test_masks_have_the_same_names_in_all_shards_and_when_files_arrive(tmp_path:
     assert run() == ["2024/0_mask.png", "2024/1_mask.png"]
     arrive("2025")
     assert run("--resume") == ["2024/0_mask.png", "2024/1_mask.png", "2025/0_mask.png", "2025/1_mask.png"]
+
+
+def test_names_are_counted_from_a_given_folder_also_at_an_address() -> None:
+    files = ["s3://bucket/archive/2024/1.png", "s3://bucket/archive/2024/2.png"]
+    assert folder_of(["s3://bucket/archive"], files) == Path("/s3/bucket/archive")
+    for places in (["s3://bucket/archive/*/*.png"], files):
+        assert folder_of(places, files) == Path("/s3/bucket/archive/2024")
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/", "a/b", "-1/2", "1/2/3", "1.5/2", "¹/2"])

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from made import busi, save
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+from typer.testing import CliRunner
 
 import bcdseg
+from bcdseg.cli import app
 from bcdseg.evaluation.external_predictions import ExternalPrediction as External
 from bcdseg.evaluation.external_predictions import evaluate_predictions
 from bcdseg.evaluation.robustness import measure_robustness
@@ -317,9 +319,18 @@ def test_masks_of_a_run_over_one_folder_of_an_archive_are_found(tmp_path: Path) 
     assert evaluate_predictions(tmp_path / "out", data, draws=0, gallery=0)["dice"].value == 1
 
 
+def test_the_command_reports_a_fact_that_is_named_twice_and_strips_classes(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "reader.csv").write_text("\n".join(["id,label", *(f"{one.id},{one.label}" for one in data)]))
+    command = ["evaluate", str(tmp_path / "reader.csv"), str(data.samples[0].image.parents[1]), "--out", str(tmp_path / "report")]
+    twice = CliRunner().invoke(app, [*command, "--subgroup", "age:50", "--subgroup", "age:70"]).exception
+    assert "--subgroup age is given twice" in str(twice)
+    order = CliRunner().invoke(app, [*command, "--class-order", "normal, cyst"]).exception
+    assert "class_order=['normal', 'cyst']" in str(order)
+
+
 def test_masks_alone_in_a_mapping_are_refused(data: bcdseg.Dataset) -> None:
     with pytest.raises(bcdseg.errors.OptionError, match=r"ExternalPrediction\(mask=mask\)"):
-        evaluate_predictions({one.id: _truth(data, one.id) for one in data}, data)  # type: ignore[dict-item]
+        evaluate_predictions({one.id: _truth(data, one.id) for one in data}, data)  # type: ignore[misc]
 
 
 def test_a_prevalence_without_a_malignant_class_is_refused(data: bcdseg.Dataset) -> None:
