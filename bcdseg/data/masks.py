@@ -24,7 +24,7 @@ def read_mask(masks: Sequence[MaskSource], size: tuple[int, int], resize: bool =
     """Read the masks of one scan and merge them: a pixel is lesion if it is lesion in any of them.
 
     Black and transparent pixels are background; all other colours are lesion, also where each lesion has its own number. In a file
-    with more than a few levels (soft edges, JPEG) a pixel is lesion above half of the brightest value. If all colours of a file are
+    with more than eight levels (soft edges, JPEG) a pixel is lesion above half of the brightest value. If all colours of a file are
     black and its alpha channel is not uniform, the alpha channel is the mask. In a DICOM segmentation all segments are lesion but
     candidates of a model.
 
@@ -54,17 +54,46 @@ def read_mask(masks: Sequence[MaskSource], size: tuple[int, int], resize: bool =
 def mask_of(values: NDArray[Any]) -> Mask:
     """Return where an array of mask values is lesion: above 0, or above half of the brightest where there are many levels.
 
-    Whole numbers up to 31 number the lesions, so that all above 0 are lesion.
+    Whole numbers up to 31 number the lesions, so that all above 0 are lesion, unless most of them border one another, as the
+    levels of a soft edge do and lesions don't.
 
     Args:
         values: H x W, or with channels first or last.
     """
     value = values.squeeze()
     value = value.max(axis=0 if value.shape[0] <= 4 else 2) if value.ndim == 3 else value
-    numbered = value.dtype.kind in "bui" and value.max(initial=0) <= MOST_LESIONS
-    above_zero = numbered or len(np.unique(value)) <= FEW_LEVELS
-    mask: Mask = value > (0 if above_zero else value.max() / 2)
+    levels = np.unique(value)
+    brightest = value.max(initial=0)
+    numbered = value.dtype.kind in "ui" and brightest <= MOST_LESIONS
+    above_zero = len(levels) <= FEW_LEVELS or (numbered and not _is_soft(value, len(levels)))
+    mask: Mask = value > (0 if above_zero else brightest / 2)
     return mask
+
+
+def check_mask(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return the values of a mask, or raise an ImageError for those that are not a mask.
+
+    Args:
+        values: The values.
+        name: Name of the mask for the error.
+    """
+    if values.dtype.kind not in "buif" or values.squeeze().ndim not in (2, 3):
+        raise ImageError(f"{name}: an array of shape {values.shape} and type {values.dtype} is not a mask; H x W of numbers is.")
+    if wrong := int(np.count_nonzero(~(values >= 0))):
+        raise ImageError(
+            f"{name}: the mask has {wrong} pixels below 0 or NaN. A pixel is 0, or above 0 in a lesion; leave out the mask of a scan "
+            "whose mask is unknown."
+        )
+    return values
+
+
+def _is_soft(value: NDArray[Any], levels: int) -> bool:
+    """Return whether most levels border another one that isn't 0."""
+    touching: set[Any] = set()
+    for one, other in ((value[1:], value[:-1]), (value[:, 1:], value[:, :-1])):
+        border = (one != other) & (one > 0) & (other > 0)
+        touching.update(one[border].tolist(), other[border].tolist())
+    return len(touching) > levels / 2
 
 
 def has_mask(sample: Sample, negative_class: str | None) -> bool:
@@ -107,7 +136,7 @@ def _read_one(path: Path) -> Mask:
         return read_outline(path)
     except ImageTypeError:  # whole numbers of 32 bits, such as numbers of lesions, which have no meaning as an image
         with Image.open(path) as image:
-            return mask_of(np.asarray(ImageOps.exif_transpose(image)))
+            return mask_of(check_mask(np.asarray(ImageOps.exif_transpose(image)), str(path)))
     if not pixels.any() and not is_dicom(path):
         return _drawn_in_transparency(path, pixels.shape[:2])
     return mask_of(pixels)
@@ -121,9 +150,7 @@ def _read_array(path: Path) -> Mask:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{path}: can't be read as an array ({error}). Save it again with numpy.save.") from error
-    if values.dtype.kind not in "buif" or values.squeeze().ndim not in (2, 3):
-        raise ImageError(f"{path}: an array of shape {values.shape} and type {values.dtype} is not a mask; H x W of numbers is.")
-    return mask_of(values)
+    return mask_of(check_mask(values, str(path)))
 
 
 def _drawn_in_transparency(path: Path, size: tuple[int, ...]) -> Mask:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from made import SIZE, save, scan
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
+import bcdseg
 from bcdseg.data.masks import read_mask
 from bcdseg.errors import ImageError
 
@@ -87,7 +89,7 @@ def test_another_size_is_an_error_with_both_sizes_by_default(tmp_path: Path) -> 
 @pytest.mark.parametrize("lesions", [3, 8, 11, 31])
 def test_a_mask_with_a_number_for_each_lesion_keeps_all_of_them(tmp_path: Path, kind: str, lesions: int) -> None:
     values = np.zeros(SIZE, np.uint8)
-    values[10:20, : lesions * 2] = 1 + np.arange(lesions).repeat(2)
+    values[10:20, : lesions * 2 : 2] = 1 + np.arange(lesions)
     if kind == "array":
         np.save(tmp_path / "mask.npy", values.astype(np.int64))
     elif kind == "32 bits":
@@ -95,3 +97,26 @@ def test_a_mask_with_a_number_for_each_lesion_keeps_all_of_them(tmp_path: Path, 
     else:
         Image.fromarray(values if kind == "8 bits" else values.astype(np.uint16)).save(tmp_path / "mask.png")
     np.testing.assert_array_equal(read_mask([next(tmp_path.iterdir())], SIZE), values > 0)
+
+
+@pytest.mark.parametrize("brightest", [20, 31, 32, 255])
+@pytest.mark.parametrize("blurred", [1, 5])
+def test_a_soft_mask_is_lesion_above_half_of_its_brightest_value(tmp_path: Path, brightest: int, blurred: int) -> None:
+    soft = gaussian_filter(LESION.astype(np.float64), blurred)
+    values = np.round(soft / soft.max() * brightest).astype(np.uint8)
+    expected = values > brightest / 2
+    assert (values > 0).sum() > 1.1 * expected.sum()
+    np.testing.assert_array_equal(read_mask([save(tmp_path / "mask.png", values)], SIZE), expected)
+    data = bcdseg.open_dataset([{"image": scan(1)[0], "mask": values.astype(np.int64)}])
+    np.testing.assert_array_equal(data.read(data[0])[1], expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, -1.0])
+def test_a_mask_with_nan_or_negative_values_is_refused(tmp_path: Path, value: float) -> None:
+    values = LESION.astype(np.float64)
+    values[0, :3] = value
+    with pytest.raises(ImageError, match="row 0 mask: the mask has 3 pixels below 0 or NaN"):
+        bcdseg.open_dataset([{"image": scan(1)[0], "mask": values}])
+    np.save(tmp_path / "mask.npy", values)
+    with pytest.raises(ImageError, match=r"mask\.npy: the mask has 3 pixels below 0 or NaN"):
+        read_mask([tmp_path / "mask.npy"], SIZE)

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from bcdseg.data.images import ARRAY_SUFFIX, read_image
-from bcdseg.data.masks import mask_of
+from bcdseg.data.masks import check_mask, mask_of
 from bcdseg.data.tables.columns import match_columns
 from bcdseg.data.tables.files import Row, Table, cell_text
-from bcdseg.errors import DatasetError, ImageError
+from bcdseg.errors import DatasetError
 
 PREFIX = "bcdseg-arrays-"
 
@@ -52,7 +52,7 @@ class ArrayFiles:
             if "id" not in fields:
                 stored["id"] = str(number)
         if mask and _is_array(row.get(mask)):
-            stored[mask] = _save(self._folder / f"{number}_mask{ARRAY_SUFFIX}", mask_of(_values(row[mask], name)))
+            stored[mask] = _save(self._folder / f"{number}_mask{ARRAY_SUFFIX}", mask_of(_values(row[mask], f"{name} mask")))
         return stored
 
     @cached_property
@@ -77,10 +77,7 @@ def _is_array(cell: Any) -> bool:
 
 
 def _values(mask: Any, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-    values = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
-    if values.dtype.kind not in "buif" or values.squeeze().ndim not in (2, 3):
-        raise ImageError(f"{name}: an array of shape {values.shape} and type {values.dtype} is not a mask; H x W of numbers is.")
-    return values
+    return check_mask(np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask), name)
 
 
 def _save(path: Path, array: np.ndarray[Any, np.dtype[Any]]) -> str:
