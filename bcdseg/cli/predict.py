@@ -195,8 +195,6 @@ def predict_command(
     loaded = load(model, device=device, runtime=runtime, precision=precision)
     if named is not None and loaded.config.decoder is None:
         raise OptionError(f"--annotations: {loaded.name} only classifies, so that there are no outlines to write.")
-    if threshold is not None and loaded.config.decoder is None:
-        raise OptionError(f"--threshold: {loaded.name} only classifies, so that no pixel is outlined.")
     predict_options: dict[str, Any] = {
         "spacing": spacing,
         "threshold": threshold,

@@ -56,8 +56,10 @@ def fit_site_command(
     from bcdseg.files import check_free, write_whole
     from bcdseg.inference.writers import json_bytes
     from bcdseg.model.registry import load
+    from bcdseg.model.saving import check_place
 
-    check_free([out] if report is None else [out, report], overwrite=overwrite)
+    check_place(out.resolve(), overwrite=overwrite)
+    check_free([] if report is None else [report], overwrite=overwrite)
     loaded, scans = load(model, device=device), DataOptions(layout, columns, class_map, on_problem, resize_masks).open(data)
     if exclude_training_samples or unseen:
         scans = without_training_samples(loaded, scans)

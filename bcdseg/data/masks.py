@@ -81,8 +81,8 @@ def check_mask(values: NDArray[Any], name: str) -> NDArray[Any]:
         raise ImageError(f"{name}: an array of shape {values.shape} and type {values.dtype} is not a mask; H x W of numbers is.")
     if wrong := int(np.count_nonzero(~(values >= 0))):
         raise ImageError(
-            f"{name}: the mask has {wrong} pixels below 0 or NaN. A pixel is 0, or above 0 in a lesion; leave out the mask of a scan "
-            "whose mask is unknown."
+            f"{name}: the mask has {wrong} pixels below 0 or NaN. Give 0 where there is no lesion, and above 0 in one; leave out "
+            "the mask of a scan whose mask is unknown."
         )
     return values
 

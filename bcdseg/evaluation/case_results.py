@@ -105,8 +105,15 @@ def check_model(model: object) -> None:
         raise OptionError(f"{model!r} is not a Model. Load one with bcdseg.load, or take run.model of bcdseg.fit.")
 
 
-def check_measurable(name: str, classes: tuple[str, ...], dataset: Dataset) -> None:
-    """Raise when scans have classes that the model doesn't have, or when no scan has a true mask or label."""
+def check_measurable(name: str, classes: tuple[str, ...], dataset: Dataset, *, has_masks: bool = True) -> None:
+    """Raise when scans have classes that the model doesn't have, or when no scan has a true mask or label.
+
+    Args:
+        name: Name of the model.
+        classes: Its classes; empty if it only segments.
+        dataset: The scans.
+        has_masks: Whether the model segments.
+    """
     if not len(dataset):
         raise InputError(f"{dataset.name}: contains no scans. Choose other scans.")
     labels = Counter(sample.label for sample in dataset if sample.label is not None)
@@ -116,8 +123,9 @@ def check_measurable(name: str, classes: tuple[str, ...], dataset: Dataset) -> N
             f"{dataset.name}: the class {', '.join(unknown)} is not one of the classes of {name}: {', '.join(classes)}. "
             "Rename the classes with map_labels (--class-map), or leave these scans out with filter."
         )
-    if not (classes and labels) and not any(sample.masks for sample in dataset):
-        raise InputError(f"{dataset.name}: contains neither masks nor labels to compare {name} with.")
+    if not (classes and labels) and not (has_masks and any(sample.masks for sample in dataset)):
+        missing = "neither masks nor labels" if has_masks and classes else "no masks" if has_masks else "no labels"
+        raise InputError(f"{dataset.name}: contains {missing} to compare {name} with.")
 
 
 def _case(

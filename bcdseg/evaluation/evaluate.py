@@ -136,7 +136,7 @@ def check_evaluation(
     """
     check_model(model)
     check_data(test)
-    check_measurable(model.name, model.classes, test)
+    check_measurable(model.name, model.classes, test, has_masks=model.config.decoder is not None)
     chosen = wanted.checked(test, model.classes, has_masks=model.config.decoder is not None)
     return chosen, _overlap(model, test, allow_training_samples)
 

@@ -106,7 +106,7 @@ def measure_robustness(
     chosen = [degradations] if isinstance(degradations, str) else list(degradations)
     for name in chosen:
         check_choice("degradations", name, tuple(CORRUPTIONS))
-    check_measurable(model.name, model.classes, test)
+    check_measurable(model.name, model.classes, test, has_masks=model.config.decoder is not None)
     plan = [(name, strength) for name in chosen for strength in CORRUPTIONS[name].strengths]
     work = _work(model, test, plan, untouched, seed, {"threshold": threshold, "batch_size": batch_size})
     tables = list(tracked(work, "Corrupting scans", len(plan) + 1, progress))

@@ -164,6 +164,8 @@ class Model:
         self._check_options(on_error=on_error, mode=mode, tta=tta, batch_size=batch_size, frames=frames, explain=explain)
         if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, Real)):
             raise OptionError(f"threshold={threshold!r} is not possible: choose a number between 0 and 1.")
+        if threshold is not None and self.config.decoder is None:
+            raise OptionError(f"threshold={threshold!r}: {self.name} only classifies, so that no pixel is outlined. Leave it out.")
         if tiles is not None and mode == WHOLE:
             raise OptionError(
                 "tiles= sets the sliding window, which mode='whole' does not use: give mode='tiles' or mode='auto' too."

@@ -30,6 +30,12 @@ def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Pa
 
     check_rebuildable(model.network)
     folder = folder.resolve()
+    check_place(folder, overwrite=overwrite)
+    return write_folder(folder, _contents(model, half))
+
+
+def check_place(folder: Path, *, overwrite: bool) -> None:
+    """Raise an error where no model can be saved to a folder: it contains other files, or a model that may not be replaced."""
     restore(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f"{folder}: is a file. A model is saved as a folder: choose another name.")
@@ -37,8 +43,7 @@ def save_model(model: Model, folder: Path, *, half: bool, overwrite: bool) -> Pa
     if there - {CONFIG, WEIGHTS, CARD}:
         raise OutputExistsError(f"{folder}: contains other files than a model's, and is not replaced. Choose another folder.")
     if there and not overwrite:
-        raise OutputExistsError(f"{folder}: exists already. Choose another folder, or save(..., overwrite=True).")
-    return write_folder(folder, _contents(model, half))
+        raise OutputExistsError(f"{folder}: exists already. Choose another folder, or allow it: overwrite=True, --overwrite.")
 
 
 def _contents(model: Model, half: bool) -> dict[str, bytes]:

@@ -197,6 +197,13 @@ def test_data_that_a_model_cannot_be_measured_on_are_refused(small_model: bcdseg
     for wrong, reason in ((other, "'cyst'"), (bare, "neither masks nor labels"), (data.select([]), "contains no scans")):
         with pytest.raises(bcdseg.errors.InputError, match=reason):
             bcdseg.evaluate(small_model, wrong)
+    classifier = bcdseg.create("plain_cnn", classes=small_model.classes, decoder=None, size=32)
+    unlabelled = replace(data, samples=(replace(data[0], label=None),))
+    for measure in (bcdseg.evaluate, bcdseg.fit_site):
+        with pytest.raises(bcdseg.errors.InputError, match="contains no labels"):
+            measure(classifier, unlabelled)
+    with pytest.raises(bcdseg.errors.OptionError, match=r"threshold=0\.3.*only classifies"):
+        bcdseg.evaluate(classifier, data, threshold=0.3)
     with pytest.raises(bcdseg.errors.OptionError, match="open_dataset"):
         bcdseg.evaluate(small_model, "folder")  # type: ignore[arg-type]
     with pytest.raises(bcdseg.errors.OptionError, match="open_dataset"):

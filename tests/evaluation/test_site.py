@@ -172,6 +172,10 @@ def test_the_command_line_and_wrong_input(model: Model, tmp_path: Path) -> None:
     assert bcdseg.load(tmp_path / "out").rules == Rules()
     assert json.loads(report.read_text())["scans"] == 12
     assert isinstance(CliRunner().invoke(app, arguments).exception, errors.OutputExistsError)
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    before_the_scans = ["fit-site", str(folder), str(tmp_path / "missing"), "--out", str(tmp_path / "out"), "--overwrite"]
+    with pytest.raises(errors.OutputExistsError, match="other files than a model's"):
+        CliRunner().invoke(app, before_the_scans, catch_exceptions=False)
     for options, reason in (
         ({"coverage": 1.0}, "between 0 and 1"),
         ({"sensitivity": 2}, "above 0"),

@@ -125,7 +125,7 @@ def fit_site(
     for option, value in (("coverage", coverage), ("lesions_shown", lesions_shown)):
         if not 0 < value < 1:
             raise OptionError(f"{option}={value!r}: choose a number between 0 and 1, such as 0.9.")
-    check_measurable(model.name, model.classes, scans)
+    check_measurable(model.name, model.classes, scans, has_masks=model.config.decoder is not None)
     refuse_seen(model, scans)
     wanted = [*wanted_fractions("sensitivity", sensitivity), *wanted_fractions("specificity", specificity)]
     for kind, fraction in wanted:
