@@ -96,7 +96,8 @@ def open_dataset(
             found = _without_empty(chosen.read(listing), listing)
         own_name, title = listing.table.stem if listing.table else listing.root.resolve().name, chosen.title
     else:
-        found, own_name, title = _from_memory(source, layout, Listing(Path(root or "."), columns=given, labels=labels))
+        listing = Listing(Path(root or "."), columns=given, labels=labels)
+        found, own_name, title = _from_memory(source, layout, listing, name)
     name = name or own_name
     if on_problem == "error":
         raise_problems(name, found.problems)
@@ -251,10 +252,10 @@ def _check_used(listing: Listing, chosen: Layout, columns: Mapping[str, str | No
         warn_caller(message, DataWarning)
 
 
-def _from_memory(source: Any, layout: str, listing: Listing) -> tuple[FolderListing, str, str]:
+def _from_memory(source: Any, layout: str, listing: Listing, name: str | None) -> tuple[FolderListing, str, str]:
     """Return the samples of a table in memory, a name for it, and its layout."""
     files = ArrayFiles(listing.columns)
-    table = memory_table(source, files.stored_item)
+    table = memory_table(source, files.stored_item, name or f"{type(source).__name__} in memory")
     if table is None:
         raise OptionError(
             f"source={type(source).__name__}: is neither a folder nor a table. Give a path, a DataFrame, a list of dicts, "

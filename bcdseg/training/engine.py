@@ -19,7 +19,7 @@ from bcdseg import __version__
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.grouping import check_disjoint
 from bcdseg.errors import OptionError
-from bcdseg.evaluation.site import fit_class_rules
+from bcdseg.evaluation.site import fit_class_rules, keep_rules
 from bcdseg.evaluation.training_overlap import remember_scans
 from bcdseg.inference.out_of_distribution import describe_training_images
 from bcdseg.model.model import Model
@@ -115,7 +115,7 @@ def _last_checkpoint(folder: Path, plan: TrainingPlan) -> dict[str, Any] | None:
         if plan.description[part].get(name) != value
     ]
     if other:
-        raise OptionError(f"{folder}: the run trains another network: {', '.join(other)}. Give the model that it started from.")
+        raise OptionError(f"{folder}: the run started from another model: {', '.join(other)}. Give the model that it started from.")
     return checkpoint
 
 
@@ -191,7 +191,7 @@ def _finish(plan: TrainingPlan, folder: Path, history: History) -> Run:
     best = best_epoch(history)
     if is_first() and not (folder / MODEL).exists():
         trained = _best_model(plan, folder, history)
-        (_calibrated(plan, trained) if plan.config.calibrate else trained).save(folder / MODEL)
+        _with_rules(plan, trained).save(folder / MODEL)
     from_first(None)  # the others wait until it is written
     return Run(
         model=load_model(folder / MODEL, name=folder.name, device=plan.model.device),
@@ -203,11 +203,20 @@ def _finish(plan: TrainingPlan, folder: Path, history: History) -> Run:
     )
 
 
-def _calibrated(plan: TrainingPlan, trained: Model) -> Model:
-    """Fit temperature and confidence threshold, and report the rules that are kept: those, and others of the initial model."""
-    fitted, changes = fit_class_rules(trained, plan.val, started_from=plan.model.name)
+def _with_rules(plan: TrainingPlan, trained: Model) -> Model:
+    """Fit temperature and confidence threshold if requested, and report the rules of the initial model that are kept or removed."""
+    start = plan.model.name
+    if plan.config.calibrate:
+        fitted, changes = fit_class_rules(trained, plan.val, started_from=start)
+    else:
+        fitted, changes = keep_rules(trained, started_from=start)
     for change in changes:
         plan.report(str(change))
+    before = plan.model.rules
+    removed = [f"operating point {point.name!r}" for point in before.operating_points]
+    removed += ["label sets"] * bool(before.conformal_thresholds)
+    if removed:
+        plan.report(f"Removed: {', '.join(removed)} of {start}, which bcdseg.fit_site can choose for the new weights.")
     return fitted
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from bcdseg.data.labels import plain_label
 from bcdseg.errors import OptionError
-from bcdseg.inference.rules import Rules
+from bcdseg.inference.rules import Rules, described
 from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
 from bcdseg.networks.config import no_lesion_class
@@ -33,8 +33,9 @@ def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:
 
     Labels are matched by name, so the model's own classes, all or some of them in any order, change nothing. Where the data have a
     class that the model doesn't have, the model takes the data's classes: encoder, decoder and all of the class head but its last
-    layer are kept, and the last layer is replaced by one that keeps the rows of the classes that the model had already. The
-    calibration and figures of the old classes are dropped; the record of the scans that it was trained on is kept.
+    layer are kept, and the last layer is replaced by one that keeps the rows of the classes that the model had already. Thresholds
+    on probabilities of the old classes, their calibration and figures are dropped; the rules of outlines and the record of the
+    scans that it was trained on are kept.
 
     Args:
         model: Any model but an ensemble; it is not changed.
@@ -53,11 +54,16 @@ def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:
         unused = "The model has no class head: the labels of the data are not used." if classes and not model.classes else None
         return _copy_of(model, network, model.rules), unused
     _renew_head(network, tuple(classes))
-    rules = Rules(threshold=model.rules.threshold, min_lesion_share=model.rules.min_lesion_share)
+    old = model.rules
+    kept = {name: getattr(old, name) for name in ("threshold", "min_lesion_share", "refinement", "training_images")}
+    rules = Rules(**kept)
     adapted = _copy_of(model, network, rules)
     inherited = {name: model.training[name] for name in INHERITED if name in model.training}
     adapted.training = {"seen": joint_training_overlap([model]), **inherited} if model.training else {}
-    return adapted, _what_changed(model, classes)
+    removed = [f"{name} {value}" for name, value in described(old).items() if described(rules).get(name) != value]
+    removed += [f"operating point {point.name!r}" for point in old.operating_points]
+    removed += ["label sets"] * bool(old.conformal_thresholds)
+    return adapted, _what_changed(model, classes) + (f" Removed with the old classes: {', '.join(removed)}." if removed else "")
 
 
 def _copy_of(model: Model, network: Network, rules: Rules) -> Model:

@@ -57,7 +57,7 @@ def fit(
         config: The options; by default those of ``FitConfig()``.
         augment: One of ``FitConfig``'s names, or an albumentations or MONAI ``Compose``.
         loss: A registered name, or a function or module of your own: ``loss(output, truth)`` of an ``Output`` and the ground truth
-            (``mask``, ``has_mask``, ``label``) returns a scalar.
+            (``mask``, ``has_mask``, ``label``) returns a scalar. Not with a ``task`` that overrides ``configure_loss``.
         optimizer: One of ``FitConfig``'s names, a registered name, the class of an optimiser of torch, or a function that makes one
             of parameter groups; each group has its own ``lr``, ``weight_decay`` and ``momentum`` of the options, which replace
             arguments of the optimiser. Not with a ``task`` that overrides ``configure_optimizers``.
@@ -95,9 +95,10 @@ def fit(
     from bcdseg.training.loop.task import SegmentationClassificationTask
 
     _check_models(model=model, teacher=teacher)
-    own = getattr(task, "configure_optimizers", None)
-    if optimizer is not None and own not in (None, SegmentationClassificationTask.configure_optimizers):
-        raise OptionError(f"optimizer={optimizer!r}: {task!r} makes its own in configure_optimizers. Leave out one of both.")
+    for option, given, method in (("loss", loss, "configure_loss"), ("optimizer", optimizer, "configure_optimizers")):
+        overridden = getattr(task, method, None) not in (None, getattr(SegmentationClassificationTask, method))
+        if given is not None and overridden:
+            raise OptionError(f"{option}={given!r}: {task!r} makes its own in {method}. Leave out one of both.")
     objects: dict[str, Any] = {"augment": augment, "loss": loss, "optimizer": optimizer}
     options |= {name: value for name, value in objects.items() if isinstance(value, str)}
     loggers = _several(logger)
@@ -158,7 +159,7 @@ class MapDataset(Protocol):
       path of a file.
     - ``mask``: an array or tensor of the image's height and width, above 0 is lesion; or the path of a file.
     - ``label``: the name of a class, or its index among the ``classes`` of the data set (or of the one that it is a subset of), or
-      else among the model's.
+      else among the model's. Where names of classes are numbers, such as BI-RADS categories, a label is a name, as a text.
     - ``group``: the patient, a text or a number. A group may not be in both parts.
     """
 
@@ -188,6 +189,8 @@ def as_dataset(part: Dataset | MapDataset, name: str, model_classes: Sequence[st
             f"{name}={part!r}: give a data set of bcdseg.open_dataset, or any data set with __len__ and __getitem__ whose items "
             f"are {', '.join(FIELDS)}."
         )
+    if isinstance(part, Mapping) or (hasattr(part, "columns") and hasattr(part, "to_dict")):
+        raise OptionError(f"{name}={type(part).__name__}: is a table: open it with bcdseg.open_dataset.")
     classes = _classes_of(part, name) or tuple(model_classes)
     if not len(part):
         raise DatasetError(f"{name}: {type(part).__name__} has no items.")
@@ -240,7 +243,13 @@ def _label(label: Any, name: str, classes: Sequence[str]) -> str | None:
     label = _scalar(label)
     if label is None or isinstance(label, str):
         return label
-    if isinstance(label, bool) or not isinstance(label, int) or not UNKNOWN <= label < len(classes):
+    is_index = isinstance(label, int) and not isinstance(label, bool) and UNKNOWN <= label < len(classes)
+    if str(label) in classes and not (is_index and classes[label] == str(label)):
+        raise DatasetError(
+            f"{name}: its label is the number {label!r}, and numbers are names of classes ({', '.join(classes)}): give the name as "
+            f"a text, {str(label)!r}."
+        )
+    if not is_index:
         raise DatasetError(
             f"{name}: its label is {label!r}: give the name of a class, a number from 0 to {len(classes) - 1} "
             f"({', '.join(classes)}), or None."

@@ -257,6 +257,7 @@ def _sum_of_known(option: str, term: Loss, logits: Tensor, target: Tensor, weigh
     if not known.any():
         return logits.sum() * 0, weights.sum()
     values = term(logits[known], target[known])
+    check_loss(option, values, logits)
     if values.ndim and len(values) != int(known.sum()):
         raise OptionError(
             f"{option}: returns a tensor of {'x'.join(map(str, values.shape))} for {int(known.sum())} scans: return one value per "
@@ -264,6 +265,17 @@ def _sum_of_known(option: str, term: Loss, logits: Tensor, target: Tensor, weigh
         )
     each = values.reshape(len(values), -1).mean(dim=1) if values.ndim else values
     return (each * weights[known]).sum(), weights.sum()
+
+
+def check_loss(option: str, loss: Any, *outputs: Tensor | None) -> None:
+    """Raise an OptionError for a loss that is not a tensor, or that has no gradient while the outputs have one."""
+    if not isinstance(loss, Tensor):
+        raise OptionError(f"{option}: returned {type(loss).__name__}: return a tensor.")
+    if not loss.requires_grad and any(output is not None and output.requires_grad for output in outputs):
+        raise OptionError(
+            f"{option}: its value has no gradient, so nothing would be learned: compute it from the outputs with torch, without "
+            "detach(), item() or numpy()."
+        )
 
 
 def soft_labels(label: Tensor, classes: int) -> Tensor:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ SPLIT_IT = "Divide the data with bcdseg.split, which gives every part its share 
 
 
 CORNERS = np.ix_((0, -1), (0, -1))
+OF_JOINT_LOSS = ("mask_loss", "class_loss", "label_smoothing", "task_weights")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +88,13 @@ class TrainingPlan:
 
     @property
     def description(self) -> dict[str, Any]:
-        """Configuration and preprocessing of the network that a checkpoint's weights belong to."""
-        return {"network": asdict(self.model.network.config), "preprocessing": asdict(self.model.preprocessing)}
+        """Configuration and preprocessing of the network of a checkpoint's weights, and what else the trained model inherits."""
+        inherited = json.dumps([asdict(self.model.rules), self.model.training.get("seen")], sort_keys=True)
+        return {
+            "network": asdict(self.model.network.config),
+            "preprocessing": asdict(self.model.preprocessing),
+            "initial model": {"decision rules and training scans": sha256(inherited.encode()).hexdigest()[:16]},
+        }
 
     def network(self) -> Network:
         """Return a network to train. A head without ground truth is frozen, where weight decay would change it."""
@@ -124,6 +132,7 @@ def make_plan(
         f"Validation: {val_counts}",
         *([changed] if changed else []),
         *_not_trained(model, train, train_counts),
+        *_not_used(config, custom),
     ):
         report(line)
     return TrainingPlan(
@@ -151,6 +160,13 @@ def _not_trained(model: Model, train: Dataset, counts: Supervision) -> list[str]
     elif missing := [name for name in model.classes if name not in counts.classes]:
         lines.append(f"No scan of {', '.join(missing)}: the model will learn not to predict this class.")
     return lines
+
+
+def _not_used(config: FitConfig, custom: Custom) -> list[str]:
+    """Return a sentence on the options of the joint loss that a loss of the user's own replaces."""
+    own = "your own" if custom.loss is not None else None if config.loss == FitConfig.loss else repr(config.loss)
+    unused = [f"{name}={value!r}" for name, value in config.changed().items() if name in OF_JOINT_LOSS]
+    return [f"The loss is {own}, which does not use {', '.join(unused)}."] if own and unused else []
 
 
 def _reporter(config: FitConfig) -> Callable[[str], None]:

@@ -100,6 +100,21 @@ def test_too_few_validation_scans_leave_the_rules_of_the_model_that_it_started_f
     assert "more are needed" in run.model.training["calibration"]
 
 
+def test_rules_that_are_kept_and_removed_without_calibration_are_reported(
+    train: Dataset, val: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = _model()
+    point = bcdseg.OperatingPoint(name="of the old weights", positive="benign", threshold=0.4)
+    model.rules = bcdseg.Rules(**RULES, operating_points=(point,))  # type: ignore[arg-type]
+    run = bcdseg.fit(model, train, val, out=tmp_path / "run", **{**QUICK, "progress": True})
+    assert run.model.rules == bcdseg.Rules(**RULES)  # type: ignore[arg-type]
+    output = capsys.readouterr().err
+    for rule, value in (("temperature", 1.7), ("confidence threshold", 0.6), ("mask threshold", 0.4), ("presence threshold", 0.2)):
+        assert f"{rule}: kept; {value} from {model.name}" in output
+        assert f"{rule}: kept; {value}" in run.model.training["calibration"]
+    assert f"Removed: operating point 'of the old weights' of {model.name}" in output
+
+
 def test_the_model_remembers_its_training_and_no_name_of_a_scan(run: bcdseg.Run, train: Dataset, val: Dataset) -> None:
     training = run.model.training
     assert "9 scans: 9 with a mask, 9 with a label" in training["data"]["training"]

@@ -8,11 +8,12 @@ from typing import Any
 
 import albumentations
 import numpy as np
+import pandas
 import pytest
 import pytorch_lightning as pl
 import torch
 from made import scan
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -163,6 +164,8 @@ def test_a_task_of_ones_own_changes_loss_optimiser_and_metrics(tmp_path: Path) -
     for optimizer in ("sgd", torch.optim.SGD):
         with pytest.raises(errors.OptionError, match=r"Mine.*makes its own in configure_optimizers"):
             bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "refused", task=Mine, optimizer=optimizer, **QUICK)
+    with pytest.raises(errors.OptionError, match=r"loss=MeanError\(\): .*Mine.*makes its own in configure_loss"):
+        bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "refused", task=Mine, loss=MeanError(), **QUICK)
     assert not (tmp_path / "refused").exists()
 
 
@@ -200,6 +203,32 @@ def test_a_loss_of_another_form_is_refused(tmp_path: Path, loss: Any, returned: 
         bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", loss=loss, **QUICK)
 
 
+@pytest.mark.parametrize("option", ["mask_loss", "class_loss", "loss"])
+def test_a_loss_without_a_gradient_is_refused(tmp_path: Path, option: str) -> None:
+    outputs = {"mask_loss": lambda logits: logits, "class_loss": lambda logits: logits, "loss": lambda output: output.mask}
+    bcdseg.register(option, "detached")(lambda output, _: outputs[option](output).detach().mean())
+    with pytest.raises(errors.OptionError, match=f"{option}: its value has no gradient"):
+        bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", **{**QUICK, option: "detached"})
+
+
+@pytest.mark.parametrize("option", ["mask_loss", "class_loss"])
+def test_a_loss_of_one_task_that_returns_a_number_is_refused(tmp_path: Path, option: str) -> None:
+    bcdseg.register(option, "number")(lambda logits, _: logits.mean().item())
+    with pytest.raises(errors.OptionError, match=f"{option}: returned float: return a tensor"):
+        bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", **{**QUICK, option: "number"})
+
+
+def test_options_that_a_loss_of_ones_own_replaces_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {**QUICK, "progress": True, "loss": MeanError(), "mask_loss": "tversky", "label_smoothing": 0.2}
+    bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", **given)
+    assert "The loss is your own, which does not use mask_loss='tversky', label_smoothing=0.2." in capsys.readouterr().err
+
+
+def test_a_callback_without_the_logger_that_it_needs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.OptionError, match=r"these callbacks, loggers or task: .*LearningRateMonitor.* no logger"):
+        bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", callbacks=LearningRateMonitor(), **QUICK)
+
+
 def test_a_task_without_the_metric_that_selects_the_epoch_is_refused(tmp_path: Path) -> None:
     class Mine(bcdseg.SegmentationClassificationTask):
         def configure_metrics(self) -> Any:
@@ -215,6 +244,7 @@ def test_a_task_without_the_metric_that_selects_the_epoch_is_refused(tmp_path: P
     [
         ({"optimizer": torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)}, r"optimizer=SGD\(...\): .*give the class"),
         ({"optimizer": lambda groups: groups}, r"optimizer: made list of the parameter groups"),
+        ({"optimizer": torch.optim.LBFGS}, r"optimizer: can't be made of the parameter groups \(LBFGS"),
         ({"loss": 3}, r"loss=3: give a registered name, a function or a module"),
         ({"callbacks": [print]}, r"callbacks: .* is not a Callback"),
         ({"logger": print}, r"logger: .* is not a Logger"),
@@ -286,10 +316,19 @@ def test_items_of_other_forms_are_refused(item: Any, message: str) -> None:
         bcdseg.fit(_model(), _items(item), VAL)
 
 
+def test_the_error_of_an_image_names_the_data_set() -> None:
+    with pytest.raises(errors.ImageError, match=r"list \(val\) row 1 image: contains \d+ NaN"):
+        as_dataset(_items((PIXELS, MASK), (PIXELS + np.nan, MASK)), "val", CLASSES)
+
+
 def test_objects_other_than_data_sets_are_refused() -> None:
     for part in (3, "Dataset_BUSI_with_GT"):
         with pytest.raises(errors.OptionError, match=rf"train={part!r}: give a data set"):
             bcdseg.fit(_model(), part, VAL)  # type: ignore[arg-type]
+    tables: list[Any] = [{"image": [PIXELS]}, pandas.DataFrame({"image": ["a.png"]})]
+    for table in tables:
+        with pytest.raises(errors.OptionError, match=r"is a table: open it with bcdseg\.open_dataset"):
+            bcdseg.fit(_model(), TRAIN, table)
     with pytest.raises(errors.DatasetError, match="train: list has no items"):
         bcdseg.fit(_model(), [], VAL)
 
@@ -319,3 +358,12 @@ def test_labels_of_a_subset_number_the_classes_of_its_data_set() -> None:
 def test_parts_that_share_a_group_are_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.LeakError, match="the group 'patient 4'"):
         bcdseg.fit(_model(), Arrays(range(5)), VAL, out=tmp_path / "run", **QUICK)
+
+
+@pytest.mark.parametrize("label", [2, np.int64(3), 5])
+def test_numbers_as_labels_of_classes_named_by_numbers_are_refused(label: Any) -> None:
+    categories = ("2", "3", "4", "5")
+    with pytest.raises(errors.DatasetError, match=rf"train\[0\]: its label is the number {label}, .* as a text, '{label}'"):
+        as_dataset(_items((PIXELS, MASK, label)), "train", categories)
+    assert as_dataset(_items((PIXELS, MASK, str(label))), "train", categories)[0].label == str(label)
+    assert as_dataset(_items((PIXELS, MASK, 1)), "train", ("0", "1"))[0].label == "1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,19 @@ def test_a_resumed_run_is_the_same_run(data: Path, finished: Run) -> None:
         bcdseg.fit(model(), train, relabelled, out=finished.folder, resume=True)
     with pytest.raises(errors.OptionError, match=r"head='global' \('guided' there\)"):
         bcdseg.fit(model(head="global"), train, val, out=finished.folder, resume=True)
+
+
+def test_a_run_resumes_with_the_model_that_it_started_from_only(data: Path, tmp_path: Path) -> None:
+    start = model()
+    start.rules = replace(start.rules, threshold=0.4)
+    start.training = {"seen": {"contents": ["abc"], "groups": []}}
+    run = bcdseg.fit(start, *parts(data), out=tmp_path / "run", **{**OPTIONS, "epochs": 1, "warmup_epochs": 0})
+    shutil.rmtree(run.folder / "model")
+    with pytest.raises(errors.OptionError, match="started from another model: decision rules and training scans="):
+        bcdseg.fit(model(), *parts(data), out=run.folder, resume=True)
+    resumed = bcdseg.fit(start, *parts(data), out=run.folder, resume=True).model
+    assert resumed.rules == run.model.rules
+    assert "abc" in resumed.training["seen"]["contents"]
 
 
 def test_a_damaged_checkpoint_is_reported(data: Path, finished: Run, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def column_names(path: Path) -> list[str]:
     return _header(header, path)
 
 
-def memory_table(source: Any, store: Callable[[Row, int, str], Row]) -> Table | None:
+def memory_table(source: Any, store: Callable[[Row, int, str], Row], name: str) -> Table | None:
     """Return a table in memory as rows, or None for an object of another kind.
 
     A table is a DataFrame (pandas, Polars), an Arrow table, a mapping of columns, or a sequence of mappings, such as a list of
@@ -89,8 +89,8 @@ def memory_table(source: Any, store: Callable[[Row, int, str], Row]) -> Table | 
         source: The table.
         store: Function of an item, its number and the table's name, which is called as soon as the item is read, so that the
             arrays of all items need not fit into memory.
+        name: Name of the table for error messages.
     """
-    name = f"{type(source).__name__} in memory"
     if hasattr(source, "to_dicts"):  # Polars
         return _of_rows(name, map(str, source.columns), source.to_dicts())
     if hasattr(source, "to_pylist") and hasattr(source, "column_names"):  # Arrow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -165,20 +165,40 @@ def fit_class_rules(model: Model, scans: Dataset, *, started_from: str = "") -> 
     table = SiteTable(cases=cases, thresholds=(model.rules.threshold,), dice=missing, outlined=missing)
     fitting = Fitting(table, model.rules, positive=None, wanted=[], draws=DRAWS, seed=0)
     fitting.fit_class_rules()
-    kept = _kept_rules(model.rules, fitting.rules, started_from) if started_from else ()
+    kept = _kept_rules(model.rules, fitting.rules, started_from, OF_OUTLINES) if started_from else ()
     changes = (*fitting.changes, *kept)
-    return with_rules(model, note=" ".join(f"{one}." for one in map(str, changes)), **vars(fitting.rules)), changes
+    return _with_note(with_rules(model, **vars(fitting.rules)), changes), changes
 
 
-def _kept_rules(before: Rules, after: Rules, started_from: str) -> Iterator[RuleChange]:
-    """Yield the rules that were chosen for other weights and that only ``fit_site`` chooses again."""
+def keep_rules(model: Model, *, started_from: str) -> tuple[Model, tuple[RuleChange, ...]]:
+    """Keep all rules, and report those that differ from the defaults.
+
+    Args:
+        model: Model; it is not changed.
+        started_from: Name of the model whose rules this model has.
+    """
+    changes = tuple(_kept_rules(model.rules, model.rules, started_from, (*OF_CLASSES, *OF_OUTLINES)))
+    return _with_note(model, changes), changes
+
+
+def _with_note(model: Model, changes: Sequence[RuleChange]) -> Model:
+    return with_rules(model, note=" ".join(f"{one}." for one in map(str, changes)))
+
+
+CHECKED = "on scans of a site, bcdseg.fit_site checks it for the new weights"
+OF_CLASSES = (("temperature", "temperature", CHECKED), ("confidence threshold", "min_confidence", CHECKED))
+OF_OUTLINES = (
+    ("mask threshold", "threshold", CHECKED),
+    ("presence threshold", "presence_threshold", CHECKED),
+    ("refinement", "refinement", "it was not measured with the new weights"),
+)
+"""Names and fields of rules, and what a user can do about one that was chosen for other weights."""
+
+
+def _kept_rules(before: Rules, after: Rules, started_from: str, rules: Sequence[tuple[str, str, str]]) -> Iterator[RuleChange]:
+    """Yield the rules that were chosen for other weights and are kept."""
     defaults = Rules()
-    fitted = "on scans of a site, bcdseg.fit_site checks it for the new weights"
-    for rule, field, advice in (
-        ("mask threshold", "threshold", fitted),
-        ("presence threshold", "presence_threshold", fitted),
-        ("refinement", "refinement", "it was not measured with the new weights"),
-    ):
+    for rule, field, advice in rules:
         old, new = getattr(before, field), getattr(after, field)
         if old != getattr(defaults, field):
             moved = "" if new == old else f" (now {new:.3g}, because it moves with the temperature)"

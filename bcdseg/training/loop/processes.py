@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
@@ -100,6 +101,8 @@ def translate_errors(folder: Path, config: FitConfig) -> Iterator[None]:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits the program at Ctrl-C
             raise KeyboardInterrupt(f"Stopped. {_how_to_resume(folder)}") from None
         raise
+    except MisconfigurationException as error:  # of callbacks, loggers and tasks of the user's own
+        raise OptionError(f"PyTorch Lightning can't train with these callbacks, loggers or task: {error}") from error
     except torch.OutOfMemoryError as error:
         raise MemoryLimitError(_no_memory(folder, config)) from error
     except RuntimeError as error:

@@ -21,7 +21,7 @@ from bcdseg.training.data.loaders import Batch
 from bcdseg.training.finetune import Teacher, distil
 from bcdseg.training.loop.epoch_metrics import VALIDATION_METRICS, LossMeter, ScanMetrics, scan_metrics
 from bcdseg.training.loop.processes import gathered
-from bcdseg.training.losses import JointLoss, Losses, Truth, make_part
+from bcdseg.training.losses import JointLoss, Losses, Truth, check_loss, make_part
 
 pl: Any = require("pytorch_lightning", extra="train", purpose="Training")
 JOINT = "joint"
@@ -202,6 +202,7 @@ class SegmentationClassificationTask(pl.LightningModule):  # type: ignore[misc]
             form = "x".join(map(str, losses.shape)) if isinstance(losses, Tensor) else ""
             returned = f"a tensor of {form}" if form else type(losses).__name__
             raise OptionError(f"loss: returned {returned}: return a tensor of one number, such as the mean over the batch.")
+        check_loss("loss", losses, *output)
         return Losses(losses.reshape(()), None, None)
 
     def _share_counts(self, share: Callable[[Tensor], Tensor]) -> None:
@@ -245,7 +246,11 @@ def build_optimizer(network: Network, loss: Any, config: FitConfig, make: Optimi
         config: The options, with the name of the optimiser.
         make: Class of the optimiser, or a function that makes it of parameter groups, in place of the config's.
     """
-    optimizer = (make or OPTIMIZERS.find(config.optimizer))(parameter_groups(network, loss, config))
+    groups = parameter_groups(network, loss, config)
+    try:
+        optimizer = (make or OPTIMIZERS.find(config.optimizer))(groups)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"optimizer: can't be made of the parameter groups ({error}). Give another one.") from error
     if not isinstance(optimizer, Optimizer):
         raise OptionError(f"optimizer: made {type(optimizer).__name__} of the parameter groups: return a torch optimiser.")
     return optimizer
