@@ -132,8 +132,9 @@ def ensemble(models: Sequence[Model], *, name: str | None = None) -> Model:
     confidence threshold are the medians over the members; calibrate the ensemble to choose better ones.
 
     Args:
-        models: Two or more models with the same classes in the same order, the same channels and the same size. Encoders may
-            differ. Models without a mask, or without classes, are left out of that average. They are copied, not changed.
+        models: Two or more models with the same channels and the same size; those that classify with the same classes in the same
+            order. Encoders may differ. Models without a mask, or without classes, are left out of that average. They are copied,
+            not changed.
         name: Name of the ensemble.
 
     Raises:

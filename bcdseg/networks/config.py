@@ -152,7 +152,7 @@ class EnsembleConfig:
     """Configuration from which an ensemble is built.
 
     Attributes:
-        members: Two or more members with the same classes, negative class and channels.
+        members: Two or more members with the same channels; those that classify have the same classes and negative class.
     """
 
     members: tuple[Member, ...]
@@ -162,9 +162,10 @@ class EnsembleConfig:
             raise OptionError(f"An ensemble of {len(self.members)} has nothing to average: give two models or more.")
         if len(self.members) > MOST_MEMBERS:
             raise OptionError(f"An ensemble of {len(self.members)} members is not possible: give {MOST_MEMBERS} at most.")
-        for facts in ("classes", "no_lesion", "in_channels"):
-            if len({getattr(member.network, facts) for member in self.members}) > 1:
-                each = "; ".join(repr(getattr(member.network, facts)) for member in self.members)
+        networks = [member.network for member in self.members]
+        for facts, members in (("classes", self._classifiers), ("no_lesion", self._classifiers), ("in_channels", networks)):
+            if len({getattr(network, facts) for network in members}) > 1:
+                each = "; ".join(repr(getattr(network, facts)) for network in members)
                 raise OptionError(f"The members of an ensemble must have the same {facts}, not {each}.")
 
     @classmethod
@@ -175,12 +176,12 @@ class EnsembleConfig:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the logits."""
-        return self.members[0].network.classes
+        return self._classifiers[0].classes if self._classifiers else ()
 
     @property
     def no_lesion(self) -> str | None:
         """Negative class ('no lesion'), or None."""
-        return self.members[0].network.no_lesion
+        return self._classifiers[0].no_lesion if self._classifiers else None
 
     @property
     def in_channels(self) -> int:
@@ -207,6 +208,10 @@ class EnsembleConfig:
         """Short description of the members."""
         kinds = dict.fromkeys(member.network.summary for member in self.members)
         return f"{len(self.members)} members ({'; '.join(kinds)})"
+
+    @property
+    def _classifiers(self) -> list[NetworkConfig]:
+        return [member.network for member in self.members if member.network.classes]
 
     def _kinds(self, of: Callable[[NetworkConfig], str | None]) -> str | None:
         return ", ".join(dict.fromkeys(kind for member in self.members if (kind := of(member.network)))) or None

@@ -47,6 +47,17 @@ def test_it_predicts_the_mean_of_the_members_probabilities(members: list[Model])
     assert together.rules == Rules(threshold=0.4)
 
 
+def test_a_segmenter_and_a_classifier_each_contribute_one_output(tmp_path: Path) -> None:
+    segmenter, classifier = _model(seed=1, classes=[], head=None), _model(seed=3, decoder=None, decoder_channels=None)
+    scan = draw_scan(3)
+    together = bcdseg.load(bcdseg.ensemble([segmenter, classifier]).save(tmp_path / "both"))
+    one = together.predict(scan)
+    assert together.classes == tuple(CLASSES)
+    assert together.no_lesion == "normal"
+    np.testing.assert_allclose(one.mask_probability, segmenter.predict(scan).mask_probability, atol=1e-5)
+    assert one.probabilities == pytest.approx(classifier.predict(scan).probabilities, abs=1e-5)
+
+
 def test_very_sure_members_that_contradict_each_other_give_one_half() -> None:
     sure, unsure = _model(), _model()
     with torch.no_grad():
