@@ -28,7 +28,7 @@ from bcdseg.terminal import make_console
 from bcdseg.training.config import FitConfig
 from bcdseg.training.fit import fit
 from bcdseg.training.recipes import Recipe, recipe
-from bcdseg.training.run import BEST, LAST
+from bcdseg.training.run import BEST, LAST, MAY_DIFFER
 
 RESULTS = ("benchmark.md", "benchmark.csv", "benchmark.json")
 CASES = {GROUPED: "cases.csv", LEAKY: "leaky-cases.csv"}
@@ -119,7 +119,6 @@ def _prepare(recipes: Sequence[Recipe], configs: dict[str, FitConfig], plan: Fol
 
 
 def _run(recipe: Recipe, fold: Fold, config: FitConfig, folder: Path) -> FoldResult:
-
     if config.progress:
         make_console(stderr=True).print(f"{recipe.name}, {fold}", markup=False, highlight=False)
     return run_fold(recipe, fold, config, folder / fold.folder)
@@ -154,10 +153,10 @@ RUN = "run"
 
 def settings(recipe: Recipe, config: FitConfig) -> dict[str, Mapping[str, Any]]:
     """Return the settings that determine the result of a recipe on a fold."""
-    ways = ("workers", "cache", "cache_gb", "device", "progress", "loggers")
     return {
+        "data": {"classes": recipe.classes},
         "network": dict(recipe.network),
-        "training": {name: value for name, value in asdict(config).items() if name not in ways},
+        "training": {name: value for name, value in asdict(config).items() if name not in MAY_DIFFER},
     }
 
 

@@ -144,10 +144,11 @@ def keep_settings(folder: Path, settings: Mapping[str, Mapping[str, Any]]) -> No
         return
     there = read_json(path)
     changed = [
-        f"{name}={value!r} ({there.get(part, {}).get(name)!r} there)"
+        f"{name}={value!r} ({there[part].get(name)!r} there)"
         for part, values in now.items()
+        if part in there  # earlier versions wrote fewer parts
         for name, value in values.items()
-        if there.get(part, {}).get(name) != value
+        if there[part].get(name) != value
     ]
     if changed:
         raise OptionError(

@@ -100,7 +100,8 @@ class Recipe:
                 f"bcdseg.recipe({self.name!r}).narrow(data)."
             )
         own = {} if weights == RECIPES_OWN else {"weights": weights}
-        return create(**{**self.network, **own, **changes, "classes": classes})
+        options = {**self.network, **own, **changes}
+        return create(**options, classes=classes if options.get("head", True) else ())
 
     def config(self, **changes: Any) -> FitConfig:
         """Return the training options, with some of them changed."""
@@ -124,8 +125,9 @@ def recipe(name: str | PathLike[str]) -> Recipe:
 
     Args:
         name: Name of a recipe, or the path of a TOML or YAML file. The file has a section ``model`` with options of
-            ``bcdseg.create`` (without ``decoder`` the model only classifies, with a global head), and may have a section ``fit``
-            with options of ``FitConfig``, and ``summary``, ``source``, ``links``, ``chosen`` and ``classes``. With ``+mask`` at the
+            ``bcdseg.create`` (without ``decoder`` the model only classifies, with a global head; with ``head = "none"`` it only
+            segments), and may have a section ``fit`` with options of ``FitConfig``, and ``summary``, ``source``, ``links``,
+            ``chosen`` and ``classes``. With ``+mask`` at the
             end of either, a decoder is added.
 
     Raises:
@@ -171,7 +173,7 @@ def _read(path: Path) -> Recipe:
         links=tuple(values.get("links", ())),
         chosen=values.get("chosen", ""),
         classes=tuple(values["classes"]) if "classes" in values else None,
-        network={"decoder": None, "head": "global", **values["model"]},
+        network={"decoder": None, "head": "global", **{name: _none_of(value) for name, value in values["model"].items()}},
         training=values.get("fit", {}),
     )
 
@@ -187,3 +189,15 @@ def _check_parts(values: Mapping[str, Any]) -> None:
         raise OptionError('has no encoder: write a section [model] with encoder = "resnet50" or another one.')
     if unknown := sorted(values["model"].keys() - NETWORK):
         raise OptionError(f"{unknown[0]!r} is not an option of [model]; there are {', '.join(NETWORK)}.")
+    for name in ("summary", "source", "chosen"):
+        if not isinstance(values.get(name, ""), str):
+            raise OptionError(f"{name}={values[name]!r}: give a text.")
+    for name in ("classes", "links"):
+        given = values.get(name, [])
+        if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+            raise OptionError(f"{name}={given!r}: give a list of texts.")
+
+
+def _none_of(value: Any) -> Any:
+    """Return None for the word none, which TOML files contain in its place; other values unchanged."""
+    return None if value == "none" else value

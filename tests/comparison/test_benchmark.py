@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,8 @@ def test_other_options_folds_or_data_in_the_same_folder_are_refused(
     out = finished.folder
     with pytest.raises(OptionError, match=r"bare: its folds were run with other options: epochs=2 \(1 there\)"):
         bcdseg.benchmark(data, [BARE], folds=2, out=out, epochs=2, **QUICK)
+    with pytest.raises(OptionError, match=r"other options: classes=\['benign', 'malignant'\] \(None there\)"):
+        bcdseg.benchmark(data, [replace(BARE, classes=("benign", "malignant"))], folds=2, out=out, **QUICK)
     with pytest.raises(OutputExistsError, match=r"folds=3 \(2 there\)"):
         bcdseg.benchmark(data, [BARE], folds=3, out=out, **QUICK)
     with pytest.raises(OutputExistsError, match="other scans, labels, masks or groups"):

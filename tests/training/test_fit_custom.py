@@ -205,7 +205,11 @@ def test_a_loss_of_another_form_is_refused(tmp_path: Path, loss: Any, returned: 
 
 @pytest.mark.parametrize("option", ["mask_loss", "class_loss", "loss"])
 def test_a_loss_without_a_gradient_is_refused(tmp_path: Path, option: str) -> None:
-    outputs = {"mask_loss": lambda logits: logits, "class_loss": lambda logits: logits, "loss": lambda output: output.mask}
+    outputs: dict[str, Any] = {
+        "mask_loss": lambda logits: logits,
+        "class_loss": lambda logits: logits,
+        "loss": lambda output: output.mask,
+    }
     bcdseg.register(option, "detached")(lambda output, _: outputs[option](output).detach().mean())
     with pytest.raises(errors.OptionError, match=f"{option}: its value has no gradient"):
         bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", **{**QUICK, option: "detached"})

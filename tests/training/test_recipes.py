@@ -153,6 +153,9 @@ def test_a_recipe_is_read_from_any_path(tmp_path: Path) -> None:
     assert not mine.has_masks
     assert bcdseg.recipe(f"{path}+mask").has_masks
     assert mine.model(THREE).preprocessing.size == (64, 64)
+    path.write_text('[model]\nencoder = "plain_cnn"\nsize = 64\ndecoder = "unet"\nhead = "none"\nweights = "none"\n')
+    segments = bcdseg.recipe(path).model(THREE)
+    assert (segments.classes, segments.network.config.decoder) == ((), "unet")
 
 
 @pytest.mark.parametrize(
@@ -162,6 +165,9 @@ def test_a_recipe_is_read_from_any_path(tmp_path: Path) -> None:
         ('[model]\nencoder = "plain_cnn"\nwidth = 3\n', "'width' is not an option of \\[model\\]"),
         ('[model]\nencoder = "plain_cnn"\n[fit]\nepoch = 3\n', "Did you mean 'epochs'"),
         ('model = "resnet50"\n', "'model' is not a section"),
+        ('classes = "benign"\n[model]\nencoder = "plain_cnn"\n', "classes='benign': give a list of texts"),
+        ('classes = [2, 3]\n[model]\nencoder = "plain_cnn"\n', r"classes=\[2, 3\]: give a list of texts"),
+        ('source = 3\n[model]\nencoder = "plain_cnn"\n', "source=3: give a text"),
         ('[network]\nencoder = "plain_cnn"\n', "a recipe has no 'network'"),
         ("[model\n", "not valid TOML"),
     ],
