@@ -202,6 +202,7 @@ class FitConfig:
         world = self.devices * self.nodes
         share = f"give a multiple of {world}, the number of devices"
         self._check("batch_size", self.batch_size % world == 0, share)
+        self._check("mix", self.mix == "none" or self.batch_size > 1, "the scans of a batch are mixed: give a batch_size above 1")
         self._check("warmup_epochs", self.warmup_epochs < self.epochs, f"warm up for less than the {self.epochs} epochs there are")
         self._check("class_weight", self.mask_weight + self.class_weight > 0, "give it or mask_weight a number above 0")
         self._check("devices", self.device != "mps" or world == 1, "Apple's GPU is one device; give 1")

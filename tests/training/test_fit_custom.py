@@ -289,6 +289,25 @@ def test_an_encoder_is_trained_if_its_model_can_be_saved(tmp_path: Path) -> None
     assert bcdseg.load(run.folder / "model").network.config.encoder == "five"
 
 
+class Normed(Encoder):
+    """Encoder with a batch norm of its smallest features."""
+
+    def __init__(self, in_channels: int = 1) -> None:
+        super().__init__(in_channels)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        *features, smallest = super().forward(image)
+        return [*features, self.norm(smallest)]
+
+
+def test_a_batch_that_is_too_small_for_a_batch_norm_is_refused(tmp_path: Path) -> None:
+    bcdseg.register("encoder", "normed")(Normed)
+    model = bcdseg.create("normed", classes=CLASSES, size=32)
+    with pytest.raises(errors.OptionError, match=r"batch_size=1: a batch norm .* Give 2 or more scans per device"):
+        bcdseg.fit(model, TRAIN, VAL, out=tmp_path / "run", **{**QUICK, "batch_size": 1})
+
+
 def test_forms_of_items_give_the_same_run(tmp_path: Path) -> None:
     runs = []
     for form in ("mapping", "tuple"):

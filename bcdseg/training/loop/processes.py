@@ -89,6 +89,7 @@ def _set_variables(values: dict[str, str | None]) -> None:
             os.environ[name] = value
 
 
+ONE_VALUE = "Expected more than 1 value per channel"
 NO_MEMORY = ("can't allocate memory", "not enough memory", "killed by signal", "out of memory")
 
 
@@ -103,6 +104,13 @@ def translate_errors(folder: Path, config: FitConfig) -> Iterator[None]:
         raise
     except MisconfigurationException as error:  # of callbacks, loggers and tasks of the user's own
         raise OptionError(f"PyTorch Lightning can't train with these callbacks, loggers or task: {error}") from error
+    except ValueError as error:
+        if ONE_VALUE not in str(error):
+            raise
+        raise OptionError(
+            f"batch_size={config.batch_size}: a batch norm of this network gets one pixel of one scan ({error}). Give 2 or more "
+            "scans per device, or create the model with a larger size."
+        ) from error
     except torch.OutOfMemoryError as error:
         raise MemoryLimitError(_no_memory(folder, config)) from error
     except RuntimeError as error:
