@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 import bcdseg
 from bcdseg.app.responses import edges, facts, levels
-from bcdseg.app.reviews.priority import priority
+from bcdseg.app.reviews.review import priority
 from bcdseg.data.images import to_gray
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.inference.lesions import find_lesions

@@ -16,7 +16,7 @@ from bcdseg.dicom import frame_index, header_limits
 from bcdseg.model import network_source, registry
 from bcdseg.networks import config
 from bcdseg.serve.limits import Limits
-from bcdseg.web.ending import MARGIN
+from bcdseg.web.server import MARGIN
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "concepts" / "security.md").read_text(encoding="utf-8")

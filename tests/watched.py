@@ -53,7 +53,7 @@ def run(folder: Path) -> list[str]:
     from starlette.testclient import TestClient
 
     import bcdseg
-    from bcdseg.app.model_store import ModelStore
+    from bcdseg.app.prediction_cache import ModelStore
     from bcdseg.app.server import create_app
     from bcdseg.serve.app import create_app as create_server
 

@@ -14,7 +14,7 @@ from bcdseg.app.app_state import AppState, predict_request
 from bcdseg.app.limits import sample_scans
 from bcdseg.app.responses import DOWNLOADS, card_html, facts, file_name, levels
 from bcdseg.app.reviews.handlers import SHOWN
-from bcdseg.app.reviews.priority import priority
+from bcdseg.app.reviews.review import priority
 from bcdseg.app.sessions import UploadedScan, scans_in
 from bcdseg.data.images import to_uint8
 from bcdseg.errors import GoneError, InputError, OptionError

@@ -1,4 +1,4 @@
-"""Routes of the page's server."""
+"""Routes of the page's server, and the headers of its responses."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bcdseg.app import handlers
 from bcdseg.app.app_state import AppState
 from bcdseg.app.limits import Limits, sample_scans, static_files
-from bcdseg.app.model_store import ModelStore
-from bcdseg.app.origin_check import HEADERS, WRONG_HOST, CheckOrigin
-from bcdseg.app.prediction_cache import PredictionCache
-from bcdseg.app.reviews import archive, comparison
+from bcdseg.app.prediction_cache import ModelStore, PredictionCache
+from bcdseg.app.reviews import archive
 from bcdseg.app.reviews import handlers as reviews
 from bcdseg.app.reviews.corrections import Corrections
 from bcdseg.app.sessions import Sessions
@@ -29,14 +30,27 @@ from bcdseg.errors import BcdsegError, GoneError, LimitError
 from bcdseg.sources import EXITS, unexpected_error
 from bcdseg.web.bodies import Bodies, CrowdedError, SlowError
 from bcdseg.web.hosts import AllowedHosts
-from bcdseg.web.middleware import AddHeaders, CheckHost
+from bcdseg.web.middleware import COMMON, AddHeaders, CheckHost, CloseUnread, status_of
 from bcdseg.web.reader_pool import ReaderPool
-from bcdseg.web.status import status_of
-from bcdseg.web.unread import CloseUnread
 
 SWEEP_SECONDS = 60
 STATUS: dict[type[BaseException], int] = {SlowError: 408, CrowdedError: 503, LimitError: 413, GoneError: 404}
 BROKEN = "The program met an unexpected error; the window that it runs in shows it."
+READING = ("GET", "HEAD")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; frame-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    **COMMON,
+    "content-security-policy": POLICY,
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+WRONG_HOST = {"error": "This server responds under its own address only. Open the address that bcdseg app printed."}
+WRONG_ORIGIN = {"error": "Only the page itself may send something here."}
 
 
 def create_app(
@@ -99,9 +113,9 @@ def create_app(
         Route(f"{scan}/levels", handle(handlers.level_map)),
         Route(f"{scan}/heat.png", handle(handlers.heat)),
         Route(f"{scan}/files/{{kind}}", handle(handlers.download)),
-        Route(f"{scan}/truth", handle(comparison.truth)),
-        Route(f"{scan}/truth", receive(comparison.take_truth, limits.file_bytes), methods=["POST"]),
-        Route(f"{scan}/second", handle(comparison.second_model)),
+        Route(f"{scan}/truth", handle(reviews.truth)),
+        Route(f"{scan}/truth", receive(reviews.take_truth, limits.file_bytes), methods=["POST"]),
+        Route(f"{scan}/second", handle(reviews.second_model)),
         Route(f"{scan}/reviews", handle(reviews.reviews)),
         Route(f"{scan}/review", receive(reviews.take_review, limits.review_bytes), methods=["PUT"]),
     ]
@@ -170,3 +184,25 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 async def _broken(_: Request, __: Exception) -> Response:
     return JSONResponse({"error": BROKEN}, 500)
+
+
+class CheckOrigin:
+    """Middleware that refuses requests that another page sends and that are more than reading."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward a request, or refuse it with 403."""
+        if scope["type"] == "http" and scope["method"] not in READING and not _is_own(Headers(scope=scope)):
+            await JSONResponse(WRONG_ORIGIN, 403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def _is_own(headers: Headers) -> bool:
+    try:
+        origin = urlsplit(headers.get("origin", "")).netloc
+    except ValueError:  # the origin isn't a URL
+        return False
+    return origin.lower() == headers.get("host", "").lower()

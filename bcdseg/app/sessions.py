@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bcdseg.app.clips.clip import Clip, frame_milliseconds, step_of
-from bcdseg.app.clips.video import Video, read_video
+from bcdseg.app.clips import Clip, Video, frame_milliseconds, read_video, step_of
 from bcdseg.app.limits import Limits
 from bcdseg.data.images import FORMATS
 from bcdseg.dicom.reader import open_dicom

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bcdseg.app.limits import Limits
-from bcdseg.app.model_store import ModelStore
+from bcdseg.app.prediction_cache import ModelStore
 from bcdseg.app.reviews.corrections import Corrections
 from bcdseg.app.reviews.review import check_reader
 from bcdseg.errors import InputError
 from bcdseg.extras import require
-from bcdseg.web.hosts import is_loopback
-from bcdseg.web.listening import listen
+from bcdseg.web.hosts import is_loopback, listen
 
 PURPOSE = "The page"
 LONGEST_REQUEST = 900.0  # seconds; a model may be loaded first, and a large scan takes long on a slow machine
@@ -57,8 +56,7 @@ class Page:
     def serve(self, *, browser: bool) -> None:
         """Serve until Ctrl-C."""
         from bcdseg.app.server import create_app
-        from bcdseg.web.connections import ConnectionLimits
-        from bcdseg.web.ending import BoundedServer
+        from bcdseg.web.server import BoundedServer, ConnectionLimits
 
         limits = Limits()
         server = BoundedServer(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import posixpath
+import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bcdseg import __version__
-from bcdseg.app.bundling import bundle
 from bcdseg.app.limits import SAMPLES, Limits, sample_scans, static_files
 from bcdseg.app.responses import card_html
 from bcdseg.errors import ModelNotFoundError, OutputExistsError
@@ -50,6 +52,9 @@ The model {name} (model.js, facts.js).
 ONNX Runtime Web {onnxruntime} (runtime.js), copyright Microsoft Corporation, MIT License, https://onnxruntime.ai
 
 {samples}"""
+
+IMPORT = re.compile(r'^import \{ (?P<names>[\w, ]+) \} from "(?P<path>\./|\.\./)(?P<rest>[\w./-]+)";$')
+EXPORT = re.compile(r"^export (?P<rest>(?:async function|function|class|const) (?P<name>\w+).*)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,3 +209,41 @@ def _notice(model: Model, onnxruntime: str) -> str:
     licence = (model.training or {}).get("licence") or "Its licence is not known."
     samples = (SAMPLES / "README.md").read_text(encoding="utf-8")
     return NOTICE.format(version=__version__, name=model.name, licence=licence, onnxruntime=onnxruntime, samples=samples)
+
+
+def bundle(modules: Mapping[str, str], entry: str) -> str:
+    """Return modules as one classic script; each of them runs once, after those that it imports.
+
+    Args:
+        modules: Source of each module by its path.
+        entry: Path of the module that starts the page.
+
+    Raises:
+        ValueError: A module imports or exports in another form, is missing, or imports itself through others.
+    """
+    parts: dict[str, str] = {}
+    _add(entry, modules, parts, ())
+    return "\n".join(['"use strict";', "(() => {", "const modules = {};", *parts.values(), "})();", ""])
+
+
+def _add(path: str, modules: Mapping[str, str], parts: dict[str, str], importers: tuple[str, ...]) -> None:
+    """Add a module as a function that returns what it exports, after the modules that it imports."""
+    if path in parts:
+        return
+    if path in importers or path not in modules:
+        raise ValueError(f"{path}: is missing, or imports itself through {' -> '.join(importers)}")
+    lines, exported = [], []
+    for line in modules[path].splitlines():
+        if found := IMPORT.match(line):
+            imported = posixpath.normpath(posixpath.join(posixpath.dirname(path), found["path"] + found["rest"]))
+            _add(imported, modules, parts, (*importers, path))
+            names = ", ".join(found["names"].replace(" as ", ": ").split(", "))
+            lines.append(f'const {{ {names} }} = modules["{imported}"];')
+        elif found := EXPORT.match(line):
+            exported.append(found["name"])
+            lines.append(found["rest"])
+        elif line.startswith(("import", "export")):
+            raise ValueError(f"{path}: a bundle can't have this line: {line}")
+        else:
+            lines.append(line)
+    parts[path] = "\n".join([f'modules["{path}"] = (() => {{', *lines, f"return {{ {', '.join(exported)} }};", "})();"])

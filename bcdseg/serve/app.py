@@ -26,8 +26,7 @@ from bcdseg.serve.upload import FORM, RAW, check_options
 from bcdseg.serve.workers import FAILED, READY, Workers
 from bcdseg.types import SPACING_RANGE
 from bcdseg.web.hosts import AllowedHosts
-from bcdseg.web.middleware import COMMON, AddHeaders, CheckHost
-from bcdseg.web.unread import CloseUnread
+from bcdseg.web.middleware import COMMON, AddHeaders, CheckHost, CloseUnread
 
 HEADERS = {**COMMON, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
 WRONG_HOST = "This server does not accept the host name of the request. Allow it with bcdseg serve --allow-host NAME."

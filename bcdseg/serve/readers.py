@@ -8,9 +8,8 @@ from functools import partial
 from bcdseg.data.reader_process import SlowFileError, Upload
 from bcdseg.runtimes.graph import cores
 from bcdseg.serve.limits import Limits
-from bcdseg.serve.workers import Job, Workers
+from bcdseg.serve.workers import Job, QueueThreads, Workers
 from bcdseg.web.reader_pool import ReaderPool
-from bcdseg.web.threads import QueueThreads
 
 LEAST, MOST = 2, 8  # threads: at least two, so that one slow upload never blocks all others
 SHORT = 1.0  # seconds of processor time after which an upload counts as slow; few files need a tenth of it

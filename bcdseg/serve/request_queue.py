@@ -17,7 +17,7 @@ from bcdseg.serve.readers import Readers
 from bcdseg.serve.upload import NAME, read_file
 from bcdseg.serve.workers import BUSY, READY, WARMING, Encode, Job, Workers
 from bcdseg.web.bodies import Bodies, SlowError
-from bcdseg.web.status import status_of
+from bcdseg.web.middleware import status_of
 
 STATUS: dict[type[BaseException], int] = {
     BusyError: 503,

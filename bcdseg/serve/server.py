@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from bcdseg.model.model import Model
 from bcdseg.serve.app import create_app
 from bcdseg.serve.limits import Limits
-from bcdseg.web.connections import ConnectionLimits
-from bcdseg.web.ending import BoundedServer
-from bcdseg.web.hosts import AllowedHosts
-from bcdseg.web.listening import listen
+from bcdseg.web.hosts import AllowedHosts, listen
+from bcdseg.web.server import BoundedServer, ConnectionLimits
 
 ENDS = (signal.SIGINT, signal.SIGTERM)
 LOG = logging.getLogger("bcdseg.serve")

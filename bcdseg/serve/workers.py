@@ -1,13 +1,14 @@
-"""Worker threads that run the model, in batches on a GPU."""
+"""Worker threads that run the model, in batches on a GPU, and their queue."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from bcdseg.data.reader_process import Upload, Wanted
 from bcdseg.inference.prediction import Prediction
@@ -18,11 +19,47 @@ from bcdseg.runtimes.graph import MOST_WORKERS, cores
 from bcdseg.runtimes.torch_runtime import GPU_WORKERS
 from bcdseg.serve.access_log import log_unexpected
 from bcdseg.types import Failure
-from bcdseg.web.threads import QueueThreads
 
+Item = TypeVar("Item")
 GPU_BATCH = 16
 WARMING, READY, BUSY, FAILED, STOPPING = "warming", "ready", "busy", "failed", "stopping"
 Encode = Callable[[Prediction, Any], bytes]
+
+
+class QueueThreads(Generic[Item]):
+    """Threads with the queue that they take from.
+
+    Attributes:
+        waiting: The queue.
+        changed: Condition that is notified when the queue changed or the threads are to end.
+        stopping: Whether the threads are to end once the queue is empty.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: deque[Item] = deque()
+        self.changed = threading.Condition()
+        self.stopping = False
+        self._threads: list[threading.Thread] = []
+
+    def start_thread(self, target: Callable[[], None], name: str) -> None:
+        """Start a thread that does not keep the process alive."""
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self, seconds: float) -> bool:
+        """Finish the waiting work, then end the threads; what takes longer is dropped.
+
+        Returns:
+            Whether all was finished in time.
+        """
+        until = time.monotonic() + seconds
+        with self.changed:
+            self.stopping = True
+            self.changed.notify_all()
+        for thread in list(self._threads):
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
 
 @dataclass(kw_only=True, eq=False)

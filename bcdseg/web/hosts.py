@@ -1,4 +1,4 @@
-"""Host names that a server accepts.
+"""Addresses that a server listens at, and host names that it accepts.
 
 A foreign web page can make its own name resolve to this machine (DNS rebinding) and then read the server's responses.
 Therefore the ``Host`` header of a request must contain one of the server's own names.
@@ -11,8 +11,11 @@ import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from bcdseg.errors import OptionError
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY = "*"
+BACKLOG = 1024  # connections that wait to be accepted
 
 
 class AllowedHosts:
@@ -54,3 +57,23 @@ def is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address.
+
+    Args:
+        host: Name or address.
+        port: Port; 0 takes any that is free.
+
+    Raises:
+        OptionError: The address can't be used, or the port is taken.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        reason = str(getattr(error, "strerror", None) or error).partition(" (")[0]  # without the address, which is named already
+        raise OptionError(
+            f"{host}:{port}: can't be listened at ({reason}). Choose another host or port; port 0 takes any that is free."
+        ) from None

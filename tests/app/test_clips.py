@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 import bcdseg
 from bcdseg.app.limits import Limits
-from bcdseg.app.model_store import ModelStore
+from bcdseg.app.prediction_cache import ModelStore
 from bcdseg.app.server import create_app
 
 LIMITS = Limits(frames=4, scans=6)

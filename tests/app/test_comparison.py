@@ -17,10 +17,10 @@ from starlette.testclient import TestClient
 
 import bcdseg
 from bcdseg.app.limits import Limits
-from bcdseg.app.model_store import ModelStore
+from bcdseg.app.prediction_cache import ModelStore
 from bcdseg.app.responses import edges
 from bcdseg.app.reviews.corrections import Corrections
-from bcdseg.app.reviews.priority import priority
+from bcdseg.app.reviews.review import priority
 from bcdseg.app.server import create_app
 from bcdseg.data.masks import dice
 from bcdseg.types import Flag

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 import bcdseg
 from bcdseg.app.limits import Limits
-from bcdseg.app.model_store import ModelStore
+from bcdseg.app.prediction_cache import ModelStore
 from bcdseg.app.responses import edges
 from bcdseg.app.reviews.corrections import Corrections
 from bcdseg.app.server import create_app

@@ -30,12 +30,11 @@ from starlette.testclient import TestClient
 
 import bcdseg
 from bcdseg.app.limits import Limits
-from bcdseg.app.model_store import ModelStore
+from bcdseg.app.prediction_cache import ModelStore
 from bcdseg.app.server import create_app
 from bcdseg.app.sessions import UploadedScan
 from bcdseg.inference.rules import OperatingPoint
-from bcdseg.web.connections import ConnectionLimits
-from bcdseg.web.ending import BoundedServer
+from bcdseg.web.server import BoundedServer, ConnectionLimits
 
 LIMITS = Limits(file_bytes=200_000, pixels=300_000, frames=3, scans=4, session_bytes=300_000, sessions=2)
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import bcdseg
-from bcdseg.app.model_store import ModelStore
+from bcdseg.app.prediction_cache import ModelStore
 from bcdseg.app.start import Page
 from bcdseg.cli import app
 

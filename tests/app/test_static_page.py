@@ -21,8 +21,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import bcdseg
-from bcdseg.app.bundling import bundle
 from bcdseg.app.limits import static_files
+from bcdseg.app.static_page import bundle
 from bcdseg.cli import app
 from bcdseg.data.masks import dice
 from bcdseg.inference.writers import csv_bytes, table_rows

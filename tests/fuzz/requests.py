@@ -119,10 +119,9 @@ def served(_: Path) -> Iterator[Callable[[str, bytes], None]]:
 
 @contextmanager
 def page(folder: Path) -> Iterator[Callable[[str, bytes], None]]:
-    from bcdseg.app.model_store import ModelStore
+    from bcdseg.app.prediction_cache import ModelStore
     from bcdseg.app.server import create_app
-    from bcdseg.web.connections import ConnectionLimits
-    from bcdseg.web.ending import BoundedServer
+    from bcdseg.web.server import BoundedServer, ConnectionLimits
 
     models = ModelStore([str(small_model().save(folder / "small"))])
     limits = Limits(stall_seconds=5, arrival_seconds=10, scans=1000, sessions=1000)

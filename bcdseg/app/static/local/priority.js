@@ -1,4 +1,4 @@
-// The order of review, as bcdseg/app/reviews/priority.py computes it.
+// The order of review, as bcdseg/app/reviews/review.py computes it.
 
 const CONTRADICTIONS = ["outlined-but-no-lesion", "no-outline"];
 const NOTABLE = 0.5; // from which uncertainty is a reason

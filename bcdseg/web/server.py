@@ -1,4 +1,4 @@
-"""Limits on the number and duration of connections: idle and slow ones are closed.
+"""Server with limits on the number and duration of its connections, and on the duration of its shutdown.
 
 A request whose first bytes arrived gets a response also where its connection is closed: 408 where its head did not arrive in
 time, 503 where the response took too long or there are too many connections. The connection is then closed in one direction and
@@ -10,11 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
+import os
+import threading
+import time
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import ClassVar
+from types import FrameType
+from typing import Any, ClassVar
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from bcdseg.web.hosts import BACKLOG
 
 SETTLE = 0.05  # seconds, twice: requests that have arrived are read between two timers, before idle connections are closed
 LAST_SECONDS, LAST_BYTES = 10.0, 64_000_000  # that a client may send after the last response of its connection
@@ -22,6 +30,7 @@ SLOW = "The request took too long to arrive. Send it again."
 LATE = "The response took too long. Try again later."
 CROWDED = "There are too many connections. Try again in a moment."
 WRONG = "The request is not HTTP."
+MARGIN = 3.0  # seconds beyond the grace period, for an orderly shutdown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,3 +190,41 @@ def _open_files() -> int:
         if soft != resource.RLIM_INFINITY:
             return soft
     return 2**16
+
+
+class BoundedServer(uvicorn.Server):
+    """uvicorn server with limits on connections, and on the duration of its shutdown.
+
+    Args:
+        app: The ASGI application.
+        connections: Limits on connections.
+        grace: Seconds for requests to be finished at shutdown; then they are dropped.
+        options: Options of ``uvicorn.Config``.
+    """
+
+    def __init__(self, app: Any, *, connections: ConnectionLimits, grace: float, **options: Any) -> None:
+        config = uvicorn.Config(
+            app,
+            http=limited_protocol(connections),
+            ws="none",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=math.ceil(grace),
+            **options,
+        )
+        super().__init__(config)
+        self._grace = grace
+        self._ending = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Shut down on a signal; the process is ended where threads prevent a shutdown in time."""
+        super().handle_exit(sig, frame)
+        if not self._ending:
+            self._ending = True
+            threading.Thread(target=self._end_process, name="bcdseg-end", daemon=True).start()
+
+    def _end_process(self) -> None:
+        time.sleep(self._grace + MARGIN)
+        os._exit(1)

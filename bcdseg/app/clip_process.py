@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bcdseg.app.clips.clip import step_of
+from bcdseg.app.clips import step_of
 from bcdseg.data.reader_process import send
 from bcdseg.data.video import MOST_FRAMES
 from bcdseg.errors import BcdsegError, ImageError

@@ -1,1 +1,0 @@
-"""Clips of the page: their frames, rate and summaries."""
