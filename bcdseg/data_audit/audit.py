@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcdseg.data.duplicates.search import SURE, DuplicatePair, Progress, find_duplicates
-from bcdseg.data_audit.finding import Finding
+from bcdseg.data_audit.findings import Finding
 from bcdseg.errors import OptionError
 from bcdseg.table_text import html_table
 from bcdseg.types import Sample, ScanImage
 
 if TYPE_CHECKING:
-    from bcdseg.data_audit.shortcuts import Facts
+    from bcdseg.data_audit.findings import Facts
 
 __all__ = ["Audit", "DuplicatePair", "Finding", "audit"]
 
@@ -106,8 +106,7 @@ def audit(
         InputError: The predictions don't fit the data set.
         OptionError: ``dataset`` is a path.
     """
-    from bcdseg.data_audit.label_noise import label_noise
-    from bcdseg.data_audit.shortcuts import shortcuts
+    from bcdseg.data_audit.findings import label_noise, shortcuts
 
     if isinstance(dataset, (str, PathLike)):
         raise OptionError(f"{dataset!r} is not a data set. Open one with bcdseg.open_dataset.")
@@ -153,7 +152,7 @@ def _label_conflict(samples: Sequence[Sample], group: tuple[str, ...]) -> Findin
 
 
 def _mask_conflicts(samples: Sequence[Sample], pairs: Iterable[DuplicatePair]) -> Iterator[Finding]:
-    from bcdseg.data_audit.mask_checks import mask_conflict, mask_of
+    from bcdseg.data_audit.findings import mask_conflict, mask_of
 
     by_id = {sample.id: sample for sample in samples}
     for pair in pairs:
@@ -169,8 +168,7 @@ def _check_one(sample: Sample, scan: ScanImage) -> tuple[Facts, list[Finding]]:
     """Return the file properties and the findings of a scan alone."""
     from bcdseg.data.masks import read_mask
     from bcdseg.data_audit.burned_in_annotations import mark_findings
-    from bcdseg.data_audit.mask_checks import mask_findings
-    from bcdseg.data_audit.shortcuts import facts
+    from bcdseg.data_audit.findings import facts, mask_findings
 
     size = scan.pixels.shape[0], scan.pixels.shape[1]
     of_mask = mask_findings(sample, read_mask(sample.masks, size, resize=True)) if sample.masks else ()

@@ -15,7 +15,7 @@ from scipy.ndimage import binary_dilation, binary_fill_holes, find_objects, grey
 
 from bcdseg.data.duplicates.neighbourhood import highest, lowest
 from bcdseg.data.images import to_gray, to_uint8
-from bcdseg.data_audit.finding import Box, Finding
+from bcdseg.data_audit.findings import Box, Finding
 from bcdseg.types import Pixels
 
 Gray = NDArray[np.uint8]

@@ -18,8 +18,7 @@ from scipy.ndimage import binary_erosion
 
 from bcdseg.data.images import to_uint8
 from bcdseg.data.readers import read_scan
-from bcdseg.data_audit.finding import Box, Finding
-from bcdseg.data_audit.mask_checks import mask_of
+from bcdseg.data_audit.findings import Box, Finding, mask_of
 from bcdseg.files import check_free, write_whole
 from bcdseg.table_text import csv_text
 from bcdseg.types import Sample

@@ -16,7 +16,7 @@ from rich.console import Console
 from bcdseg.cli.data import print_audit
 from bcdseg.data_audit.audit import Audit, Finding, audit
 from bcdseg.data_audit.burned_in_annotations import mark_findings
-from bcdseg.data_audit.label_noise import confident_joint
+from bcdseg.data_audit.findings import confident_joint
 from bcdseg.errors import InputError, OutputExistsError
 from bcdseg.types import Sample
 
