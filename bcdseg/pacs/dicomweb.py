@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from bcdseg.data.readers import each_frame
 from bcdseg.dicom.deidentify import PACS
 from bcdseg.errors import BcdsegError, OptionError, PacsError, PacsObjectError
-from bcdseg.pacs.results import KINDS, ResultMaker
+from bcdseg.pacs.results import KINDS, ROOT, ResultMaker, store_root
 from bcdseg.pacs.server import DicomWebServer, Instance, check_uid
-from bcdseg.pacs.study_root import ROOT, store_root
 
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction

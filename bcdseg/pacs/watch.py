@@ -16,9 +16,8 @@ from bcdseg.dicom.guard import guarded, pydicom
 from bcdseg.errors import BcdsegError, ImageNotFoundError, NotAScanError, OptionError, OutputError, PacsError, PacsObjectError
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import LONGEST_STEM, json_bytes, pictures_of
-from bcdseg.pacs.results import KINDS, ResultMaker
+from bcdseg.pacs.results import KINDS, ROOT, ResultMaker, store_root
 from bcdseg.pacs.server import Instance
-from bcdseg.pacs.study_root import ROOT, store_root
 from bcdseg.partial import fit_name
 from bcdseg.sources import is_dicom, unexpected_error
 
