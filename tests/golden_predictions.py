@@ -26,8 +26,7 @@ from bcdseg.inference.refinement import RefinedRegion, main_window
 from bcdseg.inference.regions import RegionOutput, WholeRegion
 from bcdseg.inference.rules import OperatingPoint, Rules
 from bcdseg.inference.writers import csv_bytes, table_rows
-from bcdseg.runtimes.base import RawOutput
-from bcdseg.runtimes.class_scores import ClassScores
+from bcdseg.runtimes.base import ClassScores, RawOutput
 from bcdseg.types import Area, ScanImage
 
 SAMPLES = sorted((Path(bcdseg.__file__).parent / "app/samples").glob("*.png"))

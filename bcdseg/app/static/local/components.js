@@ -1,4 +1,4 @@
-// Connected components of a mask as runs of pixels, as bcdseg/inference/components.py finds them. Pixels that touch at a corner are
+// Connected components of a mask as runs of pixels, as bcdseg/inference/lesions.py finds them. Pixels that touch at a corner are
 // connected.
 
 /**

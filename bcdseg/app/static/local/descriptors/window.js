@@ -1,4 +1,4 @@
-// A window around a lesion, reduced to a grid of cells, as bcdseg/inference/descriptors/window.py reduces it. The region of the scan is
+// A window around a lesion, reduced to a grid of cells, as bcdseg/inference/descriptors/appearance.py reduces it. The region of the scan is
 // the whole image, and pixels are square.
 
 import { boxMeans, roundedToEven } from "../resampling.js";
