@@ -13,8 +13,7 @@ from PIL import Image
 
 from bcdseg.data.preprocessing import Prepared, Preprocessing
 from bcdseg.errors import OutputError
-from bcdseg.runtimes.base import Array, RawOutput
-from bcdseg.runtimes.class_scores import ClassScores, aggregate
+from bcdseg.runtimes.base import Array, ClassScores, RawOutput, aggregate
 from bcdseg.types import Area, Mask, Pixels
 
 IN_MEMORY = 32_000_000  # pixels of the largest map that is kept in memory

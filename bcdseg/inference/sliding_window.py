@@ -16,8 +16,7 @@ from bcdseg.data.images import to_gray
 from bcdseg.data.preprocessing import Prepared, Preprocessing
 from bcdseg.errors import OptionError
 from bcdseg.inference.regions import RegionOutput, bands, new_map, resized_map
-from bcdseg.runtimes.base import Array, RawOutput
-from bcdseg.runtimes.class_scores import aggregate
+from bcdseg.runtimes.base import Array, RawOutput, aggregate
 from bcdseg.types import Mask, Pixels
 
 SHARPNESS = 8  # a window's side over the standard deviation of its weights, as in MONAI

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bcdseg.runtimes import class_scores
+from bcdseg.runtimes import base
 from bcdseg.runtimes.base import Array, RawOutput
 from bcdseg.types import Pixels
 
@@ -90,7 +90,7 @@ def softmax(logits: Array | None, temperature: float = 1.0) -> Array | None:
     """Return the softmax of each row of logits; None without logits."""
     if logits is None:
         return None
-    probabilities: Array = class_scores.softmax(logits, temperature).astype(np.float32)
+    probabilities: Array = base.softmax(logits, temperature).astype(np.float32)
     return probabilities
 
 

@@ -1,4 +1,4 @@
-"""Interface of a runtime, and the raw output of a network."""
+"""Interface of a runtime, the raw output of a network, and class scores of several outputs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+
+Scores = NDArray[np.float64]
 
 
 class RawOutput(NamedTuple):
@@ -52,3 +54,63 @@ class Runtime(Protocol):
 
     def pool(self) -> AbstractContextManager[Executor]:
         """Return a thread pool for a stream of scans."""
+
+
+class ClassScores(NamedTuple):
+    """Class logits of one or several inputs of one scan, with weights.
+
+    Attributes:
+        logits: Class logits, inputs x classes.
+        weights: Weight of each input; they sum to 1.
+        members: Class logits of each member, inputs x members x classes; None where there is only one.
+    """
+
+    logits: Array
+    weights: Scores
+    members: Array | None = None
+
+    def probabilities(self, temperature: float) -> Scores:
+        """Return the weighted mean over the inputs of each class's probability."""
+        return self.weights @ softmax(self.logits, temperature)
+
+    def spread(self, temperature: float) -> Scores | None:
+        """Return the standard deviation over the members of each class's probability; None without members."""
+        if self.members is None:
+            return None
+        of_members: Scores = np.tensordot(self.weights, softmax(self.members, temperature), axes=1)
+        deviation: Scores = of_members.std(axis=0)
+        return deviation
+
+    def averaged_with(self, other: ClassScores) -> ClassScores:
+        """Return the combination with other class scores, each with half of the weight."""
+        members = None if self.members is None or other.members is None else np.concatenate([self.members, other.members])
+        weights = np.concatenate([self.weights, other.weights]) / 2
+        return ClassScores(np.concatenate([self.logits, other.logits]), weights, members)
+
+
+def aggregate(outputs: Sequence[RawOutput], weights: Sequence[float] | None = None) -> ClassScores | None:
+    """Return the class scores of raw outputs, equally weighted by default; None without classes or with weights of 0."""
+    logits = [output.classes for output in outputs if output.classes is not None]
+    relative = np.array(weights if weights is not None else [1.0] * len(outputs))
+    if not logits or relative.sum() == 0:
+        return None
+    members = [output.members for output in outputs if output.members is not None]
+    return ClassScores(np.stack(logits), relative / relative.sum(), np.stack(members) if members else None)
+
+
+def softmax(logits: Array, temperature: float) -> Scores:
+    """Return the softmax of logits over the last axis."""
+    scaled = logits.astype(np.float64) / temperature
+    powers: Scores = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers
+
+
+def log_mean(logits: Array, temperature: float) -> Array:
+    """Return logits whose probabilities are the mean probabilities over the first axis."""
+    scaled = logits.astype(np.float64) / temperature
+    logarithms = scaled - np.logaddexp.reduce(scaled, axis=-1, keepdims=True)
+    mean = temperature * (np.logaddexp.reduce(logarithms, axis=0) - np.log(len(logits)))
+    largest = float(np.finfo(np.float32).max)  # the logarithm of a tiny probability may overflow float32
+    bounded: Array = np.clip(mean, -largest, largest).astype(np.float32)
+    return bounded

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bcdseg.data.preprocessing import Placement, Preprocessing, resize_plane
-from bcdseg.runtimes.base import Array, RawOutput, Runtime
-from bcdseg.runtimes.class_scores import log_mean
+from bcdseg.runtimes.base import Array, RawOutput, Runtime, log_mean
 
 
 class View(NamedTuple):
