@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from bcdseg.data.annotations.catalogue import ANNOTATION_FOLDERS, ANNOTATION_LAYOUTS
+from bcdseg.data.annotations import coco, cvat, labelme, nnunet, yolo
 from bcdseg.data.annotations.samples import IMAGE_FOLDER
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.labels import ClassMap, map_samples, unify_spellings
@@ -28,7 +28,17 @@ from bcdseg.messages import check_choice, name_some, raise_problems, warn_caller
 from bcdseg.registry import LAYOUTS as REGISTERED_LAYOUTS
 from bcdseg.types import Sample, as_text
 
+ANNOTATION_LAYOUTS = {
+    "nnunet": Layout("nnU-Net", nnunet.recognise, nnunet.read),
+    "coco": Layout("COCO", coco.recognise, coco.read),
+    "cvat": Layout("CVAT for images", cvat.recognise, cvat.read),
+    "labelme": Layout("LabelMe", labelme.recognise, labelme.read),
+    "yolo": Layout("YOLO segmentation", yolo.recognise, yolo.read),
+}
+"""Layouts of annotation formats by name, in the order in which ``"auto"`` tries them."""
+
 TABLE_LAYOUTS = ("table", "bus_bra", "bus_uclm", "breast")
+ANNOTATION_FOLDERS = ("annotations", "labels")
 MASK_LAYOUTS = ("busi", "image_mask")
 LAYOUTS = {name: FILE_LAYOUTS[name] for name in TABLE_LAYOUTS[1:] + TABLE_LAYOUTS[:1]} | ANNOTATION_LAYOUTS | FILE_LAYOUTS
 """The library's own layouts by name, in the order in which ``"auto"`` tries them."""

@@ -23,7 +23,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from skimage.draw import disk
 
 import bcdseg
-from bcdseg.data.annotations.runs import decode_coco, encode_coco
+from bcdseg.data.annotations.shapes import decode_coco, encode_coco
 from bcdseg.errors import DatasetError, DataWarning, OptionError, OutputExistsError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from bcdseg.data.annotations.runs import decode_cvat
 from bcdseg.data.annotations.samples import AnnotatedImage, check_size, samples_of
-from bcdseg.data.annotations.shapes import check_polygon, ellipse, place
+from bcdseg.data.annotations.shapes import check_polygon, decode_cvat, ellipse, place
 from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing
 from bcdseg.errors import DatasetError, InputError
 from bcdseg.types import LesionMask

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bcdseg.data.layouts.file_index import FileIndex
-from bcdseg.data.layouts.folder_names import labels_and_groups
-from bcdseg.data.layouts.listing import USUAL_ORDER, FolderListing, Listing, name_labels, split_path, take_part
+from bcdseg.data.layouts.listing import USUAL_ORDER, FolderListing, Listing, labels_and_groups, name_labels, split_path, take_part
 from bcdseg.data.readers import NO_SCAN
 from bcdseg.errors import DatasetError, DataWarning, InputError
 from bcdseg.messages import name_some

@@ -9,8 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection
 
-from bcdseg.data.layouts.folder_names import labels_and_groups
-from bcdseg.data.layouts.listing import FolderListing, Listing, name_labels, split_path, stem_of, take_part
+from bcdseg.data.layouts.listing import FolderListing, Listing, labels_and_groups, name_labels, split_path, stem_of, take_part
 from bcdseg.errors import DataWarning
 from bcdseg.messages import name_some, warn_caller
 from bcdseg.types import Sample

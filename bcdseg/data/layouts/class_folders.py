@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from bcdseg.data.layouts.busi import image_of_mask
-from bcdseg.data.layouts.folder_names import class_positions, labels_and_groups
-from bcdseg.data.layouts.listing import MOST_CLASSES, FolderListing, Listing, split_path, stem_of, take_part
+from bcdseg.data.layouts.listing import (
+    MOST_CLASSES,
+    FolderListing,
+    Listing,
+    class_positions,
+    labels_and_groups,
+    split_path,
+    stem_of,
+    take_part,
+)
 from bcdseg.data.layouts.shared_stems import equal_folders
 from bcdseg.types import Sample
 

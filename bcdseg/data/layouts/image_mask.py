@@ -11,8 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from bcdseg.data.layouts.folder_names import labels_and_groups
-from bcdseg.data.layouts.listing import FolderListing, Listing, name_labels, split_path, take_part
+from bcdseg.data.layouts.listing import FolderListing, Listing, labels_and_groups, name_labels, split_path, take_part
 from bcdseg.data.layouts.shared_stems import CHANNEL, bare_stem, folders_of_same_files
 from bcdseg.errors import DataWarning
 from bcdseg.messages import name_some, warn_caller
