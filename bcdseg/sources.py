@@ -14,6 +14,7 @@ from bcdseg.errors import ImageError
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MARK_ENDS = 132
 
 
@@ -34,6 +35,11 @@ def is_dicom(source: Any) -> bool:
 def is_video(source: Any) -> bool:
     """Return whether a source is the path of a video clip, by its suffix."""
     return isinstance(source, (str, os.PathLike)) and os.fspath(source).lower().endswith(VIDEO_SUFFIXES)
+
+
+def is_nifti(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is NIfTI, by its suffix."""
+    return os.fspath(path).lower().endswith(NIFTI_SUFFIXES)
 
 
 def is_dataset(source: Any) -> bool:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from bcdseg.data.grouping import Findings, KnownDuplicates, all_but_first, check_same_data, merged_groups
-from bcdseg.data.labels import ClassMap, map_samples
-from bcdseg.data.layouts.listing import class_order
+from bcdseg.data.labels import ClassMap, class_order, map_samples
 from bcdseg.data.readers import read_sample
 from bcdseg.errors import BcdsegError, DataWarning, OptionError
 from bcdseg.extras import require

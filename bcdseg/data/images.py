@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from bcdseg.data.annotations.nifti import is_nifti, load_nifti
+from bcdseg.data.annotations.nifti import load_nifti
 from bcdseg.errors import BcdsegError, ImageError, ImageNotFoundError, ImageTypeError
 from bcdseg.sources import (
     _TOO_LARGE,
@@ -39,6 +39,7 @@ from bcdseg.sources import (
     ImageSource,
     check_size,
     is_dicom,
+    is_nifti,
     open_regular,
     source_name,
 )

@@ -1,19 +1,29 @@
-"""Class labels: spellings that are unified, and classes that are renamed, merged or removed."""
+"""Class labels: their order, spellings that are unified, and classes that are renamed, merged or removed."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from bcdseg.data.layouts.listing import USUAL_ORDER
-from bcdseg.errors import DataWarning, OptionError
-from bcdseg.messages import warn_caller
+from bcdseg.errors import DatasetError, DataWarning, OptionError
+from bcdseg.messages import counted, warn_caller
 from bcdseg.types import LesionMask, Sample, as_text
 
+if TYPE_CHECKING:
+    from bcdseg.data.dataset import Dataset
+
+USUAL_ORDER = ("normal", "benign", "malignant")
 ClassMap = Mapping[str, str | None]
 """Classes by label; None removes the samples with that label."""
+
+
+def class_order(label: str) -> tuple[int, str]:
+    """Return the sort key of classes: the usual ones first, then the others in alphabetical order."""
+    low = label.lower()
+    return (USUAL_ORDER.index(low) if low in USUAL_ORDER else len(USUAL_ORDER), label)
 
 
 def unify_spellings(samples: Iterable[Sample], name: str) -> list[Sample]:
@@ -96,3 +106,14 @@ def _kept(alike: list[str]) -> str:
     """Return the spelling to keep of one class: the most frequent one comes first."""
     usual = plain_label(alike[0])
     return usual if len(alike) > 1 and usual in USUAL_ORDER else unicodedata.normalize("NFC", alike[0]).strip()
+
+
+def check_labels(dataset: Dataset, classes: Sequence[str]) -> None:
+    """Raise a DatasetError if a sample has a label that is not one of the classes."""
+    unknown = [sample for sample in dataset if sample.label is not None and sample.label not in classes]
+    if unknown:
+        raise DatasetError(
+            f"{unknown[0].id}: its label {unknown[0].label!r} is not one of the classes {', '.join(classes)}. "
+            f"{dataset.name} has {counted(len(unknown), 'sample')} with such a label. Rename labels with map_labels, or use a "
+            "model with these classes."
+        )

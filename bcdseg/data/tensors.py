@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from bcdseg.data.grouping import number_groups
+from bcdseg.data.labels import check_labels
 from bcdseg.data.masks import has_mask
 from bcdseg.data.preprocessing import Preprocessing
-from bcdseg.errors import DatasetError, OptionError
-from bcdseg.messages import counted
+from bcdseg.errors import OptionError
 
 if TYPE_CHECKING:
     from bcdseg.data.dataset import Dataset
@@ -86,14 +86,3 @@ class TensorDataset(TorchDataset[Item]):
             "id": sample.id,
         }
         return item if self.transform is None else self.transform(item)
-
-
-def check_labels(dataset: Dataset, classes: Sequence[str]) -> None:
-    """Raise a DatasetError if a sample has a label that is not one of the classes."""
-    unknown = [sample for sample in dataset if sample.label is not None and sample.label not in classes]
-    if unknown:
-        raise DatasetError(
-            f"{unknown[0].id}: its label {unknown[0].label!r} is not one of the classes {', '.join(classes)}. "
-            f"{dataset.name} has {counted(len(unknown), 'sample')} with such a label. Rename labels with map_labels, or use a "
-            "model with these classes."
-        )

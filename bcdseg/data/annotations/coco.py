@@ -27,7 +27,8 @@ from bcdseg.data.annotations.outlines import (
 from bcdseg.data.annotations.own_keys import known_values
 from bcdseg.data.annotations.samples import IMAGE_FOLDER, AnnotatedImage, check_size, load_json, samples_of, starts_with_key
 from bcdseg.data.annotations.shapes import check_polygon, decode_coco, encode_coco, lesion_of
-from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing, class_order
+from bcdseg.data.labels import class_order
+from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing
 from bcdseg.data.readers import read_scan
 from bcdseg.errors import DatasetError, InputError, OptionError
 from bcdseg.types import LesionMask

@@ -16,14 +16,8 @@ from bcdseg.errors import ImageError
 from bcdseg.extras import require
 from bcdseg.types import SPACING_RANGE, Spacing
 
-SUFFIXES = (".nii", ".nii.gz")
 MILLIMETRES = "mm"
 BRIGHTEST = 255
-
-
-def is_nifti(path: Path) -> bool:
-    """Return whether a file has the suffix of NIfTI."""
-    return path.name.lower().endswith(SUFFIXES)
 
 
 def load_nifti(path: Path, largest: int) -> NDArray[Any]:

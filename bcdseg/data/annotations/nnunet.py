@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bcdseg.data.annotations.nifti import is_nifti, nifti_spacing
+from bcdseg.data.annotations.nifti import nifti_spacing
 from bcdseg.data.annotations.outlines import LESION, image_names, json_file, png_file, scan_of, with_parts, write_all
 from bcdseg.data.annotations.own_keys import CASES, cases_file, known_values, read_cases
 from bcdseg.data.annotations.samples import SEVERAL, load_json, warn_of
 from bcdseg.data.annotations.shapes import lesion_of
 from bcdseg.data.images import is_array, load_array, read_image, to_gray
-from bcdseg.data.layouts.listing import USUAL_ORDER, FolderListing, Listing, class_order
+from bcdseg.data.labels import USUAL_ORDER, class_order
+from bcdseg.data.layouts.listing import FolderListing, Listing
 from bcdseg.data.readers import read_scan
 from bcdseg.errors import BcdsegError, DatasetError, InputError
+from bcdseg.sources import is_nifti
 from bcdseg.types import LesionMask, MaskSource, Sample
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bcdseg.data.labels import USUAL_ORDER
 from bcdseg.data.layouts.file_index import FileIndex
-from bcdseg.data.layouts.listing import USUAL_ORDER, FolderListing, Listing, labels_and_groups, name_labels, split_path, take_part
+from bcdseg.data.layouts.listing import FolderListing, Listing, labels_and_groups, name_labels, split_path, take_part
 from bcdseg.data.readers import NO_SCAN
 from bcdseg.errors import DatasetError, DataWarning, InputError
 from bcdseg.messages import name_some

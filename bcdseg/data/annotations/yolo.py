@@ -19,7 +19,8 @@ from bcdseg.data.annotations.own_keys import CASES, cases_file, known_values, re
 from bcdseg.data.annotations.samples import IMAGE_FOLDER, AnnotatedImage, samples_of
 from bcdseg.data.annotations.shapes import check_polygon
 from bcdseg.data.images import read_image
-from bcdseg.data.layouts.listing import PARTS, USUAL_ORDER, FolderListing, Listing, class_order
+from bcdseg.data.labels import USUAL_ORDER, class_order
+from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing
 from bcdseg.data.readers import read_scan
 from bcdseg.errors import BcdsegError, DatasetError, InputError
 from bcdseg.extras import require

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from bcdseg.data.annotations.nifti import SUFFIXES as NIFTI_SUFFIXES
 from bcdseg.data.images import ARRAY_SUFFIX, SUFFIXES
+from bcdseg.data.labels import USUAL_ORDER
 from bcdseg.data.tables.files import SUFFIXES as TABLE_SUFFIXES
 from bcdseg.errors import DataWarning
 from bcdseg.messages import name_some, warn_caller
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
-from bcdseg.sources import VIDEO_SUFFIXES
+from bcdseg.sources import VIDEO_SUFFIXES, is_nifti
 from bcdseg.types import Sample
 
 IMAGE_SUFFIXES = frozenset((*SUFFIXES, *DICOM_SUFFIXES, ARRAY_SUFFIX))
@@ -99,7 +99,7 @@ class Listing:
         tables, empty, annotations, clips, others = [], [], [], [], []
         for name, entry in _walk(str(self.root)):
             suffix = "." + name.rpartition(".")[2].lower()
-            if suffix in IMAGE_SUFFIXES or name.lower().endswith(NIFTI_SUFFIXES):
+            if suffix in IMAGE_SUFFIXES or is_nifti(name):
                 (arrays if suffix == ARRAY_SUFFIX else images).append(name)
                 if _is_empty(entry):
                     empty.append(name)
@@ -175,15 +175,6 @@ def name_labels(stems: Sequence[str]) -> list[str | None]:
     """Return labels from file names such as ``benign (12)``; words other than the usual classes are patients or scanners."""
     matches = [NUMBERED.match(stem) for stem in stems]
     return [match[1].lower() if match and match[1].lower() in USUAL_ORDER else None for match in matches]
-
-
-USUAL_ORDER = ("normal", "benign", "malignant")
-
-
-def class_order(label: str) -> tuple[int, str]:
-    """Return the sort key of classes: the usual ones first, then the others in alphabetical order."""
-    low = label.lower()
-    return (USUAL_ORDER.index(low) if low in USUAL_ORDER else len(USUAL_ORDER), label)
 
 
 def labels_and_groups(root: Path, folders: Sequence[Sequence[str]], *, any_number: bool = False) -> tuple[Names, Names]:

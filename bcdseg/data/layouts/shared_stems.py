@@ -11,7 +11,8 @@ from itertools import combinations
 import numpy as np
 
 from bcdseg.data.images import ARRAY_SUFFIX, load_array, read_image
-from bcdseg.data.layouts.listing import PARTS, USUAL_ORDER, Listing, split_path, take_part
+from bcdseg.data.labels import USUAL_ORDER
+from bcdseg.data.layouts.listing import PARTS, Listing, split_path, take_part
 from bcdseg.errors import BcdsegError
 from bcdseg.types import Pixels
 

@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from bcdseg.data.dataset import Dataset
+from bcdseg.data.labels import check_labels
 from bcdseg.data.masks import has_mask
 from bcdseg.data.preprocessing import Preprocessing
-from bcdseg.data.tensors import check_labels
 from bcdseg.errors import BcdsegError, DatasetError, OptionError
 from bcdseg.runtimes.device import choose_device
 from bcdseg.training.config import FitConfig
