@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,10 +129,11 @@ def find_lesions(
     whole = area or Area(box=(0, 0, *mask.shape), spacing=spacing)
     lesions = []
     for number, component in enumerate(components):
-        appearance = None
+        region, appearance = component.region(), None
         if pixels is not None and number < EXAMINED:
-            appearance = measure_appearance(pixels, mask, component.region, component.box, whole)
-        lesions.append(_measure(component, probability, spacing, appearance))
+            appearance = measure_appearance(pixels, mask, region, component.box, whole)
+        mean_probability = float(probability[component.window][region].mean())
+        lesions.append(_measure(component, mean_probability, spacing, appearance))
     return mask, tuple(lesions)
 
 
@@ -168,10 +170,8 @@ def _large_components(mask: Mask, smallest: float) -> tuple[Mask, list[Component
     return kept, components
 
 
-def _measure(
-    component: Component, probability: NDArray[np.float32], spacing: Spacing | None, appearance: Appearance | None
-) -> Lesion:
-    """Measure a lesion in a scan with these probabilities."""
+def _measure(component: Component, probability: float, spacing: Spacing | None, appearance: Appearance | None) -> Lesion:
+    """Measure a lesion with this mean probability."""
     down, across = spacing or (1.0, 1.0)
     top, left, bottom, right = box = component.box
     pixels = component.pixels
@@ -198,7 +198,7 @@ def _measure(
         taller_than_wide=(bottom - top) * down / ((right - left) * across),
         circularity=_circularity(component, down / across),
         solidity=pixels / _hull_area(component),
-        probability=float(probability[component.window][component.region].mean()),
+        probability=probability,
         area_mm2=None if spacing is None else pixels * down * across,
         long_axis_mm=None if spacing is None else long,
         short_axis_mm=None if spacing is None else short,
@@ -251,7 +251,7 @@ def _area_under_hull(heights: list[int]) -> float:
 def _circularity(component: Component, aspect: float) -> float:
     """Return the circularity, computed on square pixels: a perimeter counted on non-square pixels would be wrong."""
     if not math.isclose(aspect, 1.0, rel_tol=1e-3):
-        region = np.pad(component.region, 1)
+        region = np.pad(component.region(), 1)
         height, width = region.shape
         size = (max(3, round(width / aspect)), height) if aspect > 1 else (width, max(3, round(height * aspect)))
         smooth = Image.fromarray(region.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
@@ -279,7 +279,8 @@ Window = tuple[slice, slice]
 """Slices of the rows and columns of a mask."""
 
 
-class Component(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Component:
     """Connected component: its runs, from the top left to the bottom right. Pixels that touch at a corner are connected.
 
     Attributes:
@@ -294,12 +295,12 @@ class Component(NamedTuple):
     stops: Integers
     shared: tuple[int, int, int]
 
-    @property
+    @cached_property
     def pixels(self) -> int:
         """Number of pixels."""
         return int((self.stops - self.starts).sum())
 
-    @property
+    @cached_property
     def box(self) -> Box:
         """Bounding box."""
         return int(self.rows[0]), int(self.starts.min()), int(self.rows[-1]) + 1, int(self.stops.max())
@@ -316,9 +317,8 @@ class Component(NamedTuple):
         for row, start, stop in runs:
             mask[row, start:stop] = True
 
-    @property
     def region(self) -> Mask:
-        """Pixels of the component in its bounding box."""
+        """Return the pixels of the component in its bounding box."""
         top, left, bottom, right = self.box
         region = np.zeros((bottom - top, right - left), bool)
         self.paint(region, top, left)

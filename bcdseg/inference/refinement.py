@@ -37,7 +37,7 @@ def main_window(probability: Array, factor: float) -> Window | None:
     outlines, _ = find_components(sampled >= OUTLINED)
     if not outlines:
         return None
-    main = max(outlines, key=lambda one: float(sampled[one.window][one.region].sum()))
+    main = max(outlines, key=lambda one: float(sampled[one.window][one.region()].sum()))
     rows, columns = (slice(part.start * step, part.stop * step) for part in main.window)
     longest = max(probability.shape)
     side = max(factor * max(rows.stop - rows.start, columns.stop - columns.start), SMALLEST * longest)
