@@ -139,9 +139,9 @@ def _chosen(config: FitConfig | None, options: Mapping[str, Any]) -> FitConfig |
         known_name(name)
     if config is not None and not isinstance(config, FitConfig):
         raise OptionError(f"config={config!r}: give a FitConfig, or read one with bcdseg.read_config(path).")
-    if not options:
-        return config
-    return replace(config or FitConfig(), **options)
+    if config is None:
+        return FitConfig(**options) if options else None
+    return replace(config, **options)
 
 
 FIELDS = ("image", "mask", "label", "group")
