@@ -9,6 +9,10 @@ from typing import Any
 
 from bcdseg.batch.run_manifest import Journal, Record, stamp_of
 from bcdseg.data.video import VideoFrame
+from bcdseg.dicom.algorithm import Algorithm
+from bcdseg.dicom.deidentify import RANDOM, read_reference
+from bcdseg.dicom.guard import guarded, pydicom
+from bcdseg.dicom.result_root import REPORT, ImageResults, StudyObject, encode_result_root
 from bcdseg.dicom.scan import DicomFrame
 from bcdseg.errors import BcdsegError, ImageError, OptionError, OutputError, OutputExistsError
 from bcdseg.files import can_write
@@ -25,6 +29,7 @@ KINDS = ("seg", "sr")
 CLIPS = "clips.json"
 TABLES = ("predictions.csv", "predictions.json", CLIPS)
 PROBE = 2**20  # bytes, about the size of a DICOM output file
+UIDS = ["SOPClassUID", "SeriesInstanceUID", "SOPInstanceUID"]
 
 
 class ClipFolder:
@@ -213,3 +218,48 @@ class OutputFolder:
         for name, content in zip(TABLES, (csv_bytes(rows, classes), json_bytes(results), json_bytes(clips)), strict=True):
             if clips or name != CLIPS:
                 self.journal.write(name, content)
+
+
+class StudyRoots:
+    """Writer of one report per study, ``study_UID_root.dcm``.
+
+    Attributes:
+        problems: Messages for files and studies without a report.
+    """
+
+    def __init__(self, folder: Path, journal: Journal, *, identity: str) -> None:
+        self.journal, self.identity = journal, identity
+        self.problems: list[str] = []
+        journal.check_free(path.name for path in folder.glob("study_*_root.dcm"))
+
+    def write(self, results: Iterable[tuple[str, Sequence[Path]]], *, model: str) -> None:
+        """Write the reports, in place of those of a run that is resumed.
+
+        Args:
+            results: Scans, and the DICOM files of their results.
+            model: Name of the model.
+        """
+        studies: dict[str, list[tuple[Any, ImageResults]]] = {}
+        for file, paths in results:
+            try:
+                reference = read_reference(file, identity=self.identity)
+                found = ImageResults(image=_object(reference), results=[_read_object(path) for path in paths])
+                studies.setdefault(str(reference.StudyInstanceUID), []).append((reference, found))
+            except BcdsegError as error:
+                self.problems.append(str(error))
+        for study, images in studies.items():
+            try:
+                root = StudyObject(sop_class=REPORT, series=str(RANDOM("series")), uid=str(RANDOM("instance")))
+                content = encode_result_root(root, [found for _, found in images], images[0][0], algorithm=Algorithm(model))
+                self.journal.write(f"study_{study}_root.dcm", content)
+            except BcdsegError as error:
+                self.problems.append(str(error))
+
+
+def _read_object(path: Path) -> StudyObject:
+    with guarded(str(path)):
+        return _object(pydicom().dcmread(path, stop_before_pixels=True, specific_tags=UIDS))
+
+
+def _object(dataset: Any) -> StudyObject:
+    return StudyObject(sop_class=str(dataset.SOPClassUID), series=str(dataset.SeriesInstanceUID), uid=str(dataset.SOPInstanceUID))

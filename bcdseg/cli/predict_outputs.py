@@ -121,9 +121,8 @@ def _size(row: dict[str, Any]) -> str:
 def predict_here(model: Model, run: PredictRun) -> None:
     """Predict the scans in this process, and print the table."""
     from bcdseg.batch.run_manifest import Journal
-    from bcdseg.batch.runner import ClipFolder, OutputFolder, by_file, gather, paths_of
+    from bcdseg.batch.runner import ClipFolder, OutputFolder, StudyRoots, by_file, gather, paths_of
     from bcdseg.batch.storage import folder_of
-    from bcdseg.batch.study_roots import StudyRoots
 
     outputs = run.outputs
     found = by_file(_sources(run.paths, run.frames))
