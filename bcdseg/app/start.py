@@ -18,7 +18,6 @@ from bcdseg.errors import InputError
 from bcdseg.extras import require
 from bcdseg.web.hosts import is_loopback, listen
 
-PURPOSE = "The page"
 LONGEST_REQUEST = 900.0  # seconds; a model may be loaded first, and a large scan takes long on a slow machine
 GRACE = 2.0  # seconds for requests to be finished at shutdown
 
@@ -90,8 +89,7 @@ def open_page(
         corrections: Folder in which corrections are saved; None saves none.
         reader: Name of the reader that the page suggests; by default the name of the user of this computer.
     """
-    for package in ("uvicorn", "starlette"):
-        require(package, extra="app", purpose=PURPOSE)
+    require("uvicorn", extra="app", purpose="The page")
     name = _user() if reader is None else check_reader(reader)
     store = None if corrections is None else Corrections(corrections, most_bytes=Limits().corrections_bytes)
     listener = listen(host, port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,6 +42,13 @@ def test_errors_at_the_start_are_reported(monkeypatch: pytest.MonkeyPatch) -> No
     assert "reader's name" in refused("--reader", "")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert "pip install 'bcdseg[app]'" in refused()
+
+
+def test_without_the_extra_the_error_names_it() -> None:
+    code = "import sys; sys.modules['starlette'] = None; from bcdseg.cli import main; sys.argv = ['bcdseg', 'app']; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "bcdseg: The page needs starlette, which is not installed. Run: pip install 'bcdseg[app]'"
 
 
 def test_models_of_one_name_can_be_distinguished(tmp_path: Path) -> None:
