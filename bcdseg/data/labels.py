@@ -6,14 +6,10 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from bcdseg.errors import DatasetError, DataWarning, OptionError
 from bcdseg.messages import counted, warn_caller
 from bcdseg.types import LesionMask, Sample, as_text
-
-if TYPE_CHECKING:
-    from bcdseg.data.dataset import Dataset
 
 USUAL_ORDER = ("normal", "benign", "malignant")
 ClassMap = Mapping[str, str | None]
@@ -108,12 +104,12 @@ def _kept(alike: list[str]) -> str:
     return usual if len(alike) > 1 and usual in USUAL_ORDER else unicodedata.normalize("NFC", alike[0]).strip()
 
 
-def check_labels(dataset: Dataset, classes: Sequence[str]) -> None:
+def check_labels(samples: Iterable[Sample], classes: Sequence[str], name: str) -> None:
     """Raise a DatasetError if a sample has a label that is not one of the classes."""
-    unknown = [sample for sample in dataset if sample.label is not None and sample.label not in classes]
+    unknown = [sample for sample in samples if sample.label is not None and sample.label not in classes]
     if unknown:
         raise DatasetError(
             f"{unknown[0].id}: its label {unknown[0].label!r} is not one of the classes {', '.join(classes)}. "
-            f"{dataset.name} has {counted(len(unknown), 'sample')} with such a label. Rename labels with map_labels, or use a "
+            f"{name} has {counted(len(unknown), 'sample')} with such a label. Rename labels with map_labels, or use a "
             "model with these classes."
         )

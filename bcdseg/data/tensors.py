@@ -58,7 +58,7 @@ class TensorDataset(TorchDataset[Item]):
     ) -> None:
         if negative_class is not None and negative_class not in classes:
             raise OptionError(f"negative_class={negative_class!r}: is not one of the classes {', '.join(classes)}.")
-        check_labels(dataset, classes)
+        check_labels(dataset, classes, dataset.name)
         self.dataset = dataset
         self.preprocessing = preprocessing
         self.classes = tuple(classes)

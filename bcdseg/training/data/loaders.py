@@ -284,7 +284,7 @@ def _prepared(
 def _labels(dataset: Dataset, classes: tuple[str, ...]) -> list[int]:
     if not classes:
         return [NO_LABEL] * len(dataset)
-    check_labels(dataset, classes)
+    check_labels(dataset, classes, dataset.name)
     return [NO_LABEL if sample.label is None else classes.index(sample.label) for sample in dataset]
 
 
