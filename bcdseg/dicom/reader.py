@@ -178,12 +178,15 @@ def _checked(header: Any, name: str, opener: Callable[[], BinaryIO], pixels: Pie
     _check_kind(header, name)
     _check_syntax(syntax, name)
     compressed = bool(syntax.is_compressed)
+    _check_planes(header, compressed, name)
     count = max(1, int(header.get("NumberOfFrames") or 1))
     full = int(header.get("SamplesPerPixel", 1)) * size[0] * size[1] * (int(header.BitsAllocated) // 8)
     halved = header.PhotometricInterpretation == "YBR_FULL_422"
     if halved and not compressed and pixels.length == count * full + (count * full) % 2:
         header.add_new("PhotometricInterpretation", "CS", "YBR_FULL")  # some writers upsample the colour and keep the name
         halved = False
+    if halved and not compressed and header.PlanarConfiguration:
+        raise ImageError(f"{name}: declares YBR_FULL_422 in separate planes, which can't be. Export it as RGB.")
     length = None if compressed else full // 3 * 2 if halved else full
     frames = find_frames(opener, pixels, name=name, count=count, frame_length=length)
     return DicomImage(name=name, header=header, size=size, frames=frames, compressed=compressed, open=opener, path=path)
@@ -202,6 +205,15 @@ def _check_kind(header: Any, name: str) -> None:
     gray = kind in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
     if samples != (1 if gray else 3):
         raise ImageError(f"{name}: declares {kind} with {samples!s:.8} numbers a pixel, which can't be. Export it again.")
+
+
+def _check_planes(header: Any, compressed: bool, name: str) -> None:
+    """Check the arrangement of the colours, which matters for uncompressed pixels only."""
+    if header.get("SamplesPerPixel", 1) == 1 or header.get("PlanarConfiguration") in (0, 1):
+        return
+    if not compressed:
+        raise ImageError(f"{name}: does not state how its colours are arranged (PlanarConfiguration, 0 or 1). Export it again.")
+    header.add_new("PlanarConfiguration", "US", 0)
 
 
 def _check_syntax(syntax: Any, name: str) -> None:

@@ -72,6 +72,20 @@ def test_ybr_full_422_becomes_rgb() -> None:
     assert np.abs(read_image(content(misnamed)).astype(int) - flat).max() <= 3
 
 
+def test_colours_in_an_arrangement_that_can_not_be_or_is_not_stated_are_refused() -> None:
+    halved = dicom(COLOUR, photometric="YBR_FULL_422", PlanarConfiguration=1, PixelData=COLOUR.tobytes()[: GRAY.size * 2])
+    with pytest.raises(errors.ImageError, match="YBR_FULL_422 in separate planes"):
+        read_image(content(halved))
+    unstated = dicom(COLOUR)
+    del unstated.PlanarConfiguration
+    with pytest.raises(errors.ImageError, match="PlanarConfiguration, 0 or 1"):
+        read_image(content(unstated))
+    unstated.PlanarConfiguration = 0
+    unstated.compress(JPEGLSLossless, generate_instance_uid=False)
+    del unstated.PlanarConfiguration  # a compressed frame states it itself
+    np.testing.assert_array_equal(read_image(content(unstated)), COLOUR)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_palette_colour_becomes_rgb(bits: int) -> None:
     made = dicom(GRAY, photometric="PALETTE COLOR")
