@@ -42,6 +42,7 @@ def facts(prediction: Prediction, model: Model, *, dicom: bool) -> dict[str, Any
         "points": {point.name: str(point) for point in model.rules.operating_points},
         "edges": None if prediction.mask is None else edges(prediction.mask),
         "candidate_edges": None if prediction.candidate_mask is None else edges(prediction.candidate_mask),
+        "areas": [{"box": area.box, "spacing_mm": area.spacing} for area in prediction.areas],
         "dicom": dicom,
         "model": prediction.model,
         "trained": bool(model.training),

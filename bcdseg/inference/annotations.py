@@ -17,6 +17,7 @@ from bcdseg.data.annotations.polygons import Polygon, components, to_corners
 from bcdseg.data.images import SUFFIXES
 from bcdseg.errors import OptionError
 from bcdseg.inference.clips import without_maps
+from bcdseg.inference.prediction import single_spacing
 from bcdseg.inference.writers import output_names
 
 if TYPE_CHECKING:
@@ -183,8 +184,8 @@ def _each(predictions: Prediction | Iterable[Prediction]) -> Iterator[Prediction
 
 def _scan(prediction: Prediction, name: str) -> OutlinedScan:
     keys: dict[str, Any] = {} if prediction.label is None else {"label": prediction.label}
-    if prediction.spacing is not None:
-        keys["spacing"] = list(prediction.spacing)
+    if (spacing := single_spacing(prediction)) is not None:
+        keys["spacing"] = list(spacing)
     return OutlinedScan(name, prediction.size, tuple(outline for outline, _ in _outlines(prediction)), keys)
 
 

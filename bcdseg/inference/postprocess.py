@@ -127,6 +127,7 @@ class Postprocessing:
             label_set=rules.label_set(probabilities),
             ood_score=score,
             identity=self.identity,
+            areas=tuple(scan.areas),
         )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bcdseg.data.annotations.polygons import Polygon
     from bcdseg.inference.lesions import Lesion
-    from bcdseg.types import Box, Flag, Mask, Pixels, Spacing
+    from bcdseg.types import Area, Box, Flag, Mask, Pixels, Spacing
 
 TINY = np.float32(1e-6)  # keeps the logarithm of a probability of 0 finite
 SHOWN = (640, 640)  # largest size of the image in a notebook, in pixels
@@ -58,6 +58,7 @@ class Prediction:
         spacing_from: Source of the spacing: ``"given"``, ``"ultrasound region"``, ``"pixel spacing"``,
             ``"imager pixel spacing"`` (at an X-ray detector, where everything is magnified), or None.
         area: Region of the scan from which class and spacing are: top, left, bottom and right.
+        areas: All regions of the scan that were processed, each with its own ``box`` and ``spacing``, the largest first.
         frame: Number of the frame in a clip, counted from 1; None for a single image.
         model: Name of the model.
         windows: Number of windows that the network has processed (``mode="tiles"``); None when the scan was processed as a whole.
@@ -93,6 +94,7 @@ class Prediction:
     label_set: tuple[str, ...] | None = None
     ood_score: float | None = None
     identity: str = "shared"
+    areas: tuple[Area, ...] = ()
 
     @property
     def entropy(self) -> NDArray[np.float32] | None:
@@ -265,6 +267,11 @@ class Prediction:
         image = f"<img alt='' style='max-height:20em' src='data:image/png;base64,{picture}'>"
         text = f"<b>{html.escape(Path(self.source).name)}</b><table>{bars}</table><ul>{items}</ul>"
         return f"<div style='display:flex;gap:1em;align-items:flex-start'>{image}<div>{text}</div></div>"
+
+
+def single_spacing(prediction: Prediction) -> Spacing | None:
+    """Return the spacing of the whole scan; None where its regions differ, because that of one is wrong in another."""
+    return prediction.spacing if len({area.spacing for area in prediction.areas}) < 2 else None
 
 
 def _json(value: Any) -> Any:

@@ -7,7 +7,7 @@ import { Refused } from "../../bcdseg/app/static/backend.js";
 import { maskFromEdges, maskFromLevels, outline } from "../../bcdseg/app/static/contour.js";
 import { debounced, percent } from "../../bcdseg/app/static/dom.js";
 import { inWords } from "../../bcdseg/app/static/panel.js";
-import { distance } from "../../bcdseg/app/static/review/calipers.js";
+import { distance, spacingAt } from "../../bcdseg/app/static/review/calipers.js";
 import { scanOfMask, stem } from "../../bcdseg/app/static/review/comparison.js";
 import { nameOf } from "../../bcdseg/app/static/review/keys.js";
 import { edgesOf, fillPolygon, History, paintDisc, paintStroke } from "../../bcdseg/app/static/review/mask.js";
@@ -201,6 +201,15 @@ test("distances are in millimetres where the spacing is known", () => {
   assert.equal(distance([0, 0], [30, 40], [0.1, 0.1]), "5.0 mm");
   assert.equal(distance([0, 0], [30, 0], [9, 0.2]), "6.0 mm"); // down, across
   assert.equal(distance([0, 0], [0, 10], [0.5, 9]), "5.0 mm");
+});
+
+test("a distance has the scale of the scan area that it is in", () => {
+  const areas = [{ box: [0, 0, 100, 100], spacing_mm: [0.1, 0.1] }, { box: [0, 100, 100, 200], spacing_mm: [0.2, 0.2] }];
+  assert.deepEqual(spacingAt(areas, [5, 5], [50, 5]), [0.1, 0.1]);
+  assert.deepEqual(spacingAt(areas, [105, 5], [150, 5]), [0.2, 0.2]);
+  assert.equal(spacingAt(areas, [5, 5], [150, 5]), null); // from one to the other
+  assert.equal(spacingAt(areas, [5, 150], [6, 150]), null); // below both
+  assert.deepEqual(spacingAt(areas.slice(0, 1), [5, 150], [500, 5]), [0.1, 0.1]); // the only area gives the frame its scale
 });
 
 test("sliders in the middle leave the scan as it is", () => {

@@ -98,6 +98,39 @@ def test_the_library_measures_what_was_drawn(start: Callable[..., Page], models:
     assert reply["dice"] == pytest.approx(dice(MASK, models.get().predict(pixels).mask))
 
 
+def test_each_area_of_a_scan_has_its_own_scale(start: Callable[..., Page], tmp_path: Path) -> None:
+    page, left, right = start(), (0, 0, 120, 160), (0, 160, 120, 320)
+    pixels = np.hstack([draw_scan(3), draw_scan(4)])
+    file = content(dicom(pixels, region(left, (0.01, 0.01)), region(right, (-0.02, 0.02))))
+    scan = page.add(file, "two.dcm")[0]
+    both = np.hstack([MASK, MASK])
+    assert page.prediction(scan)["areas"] == [
+        {"box": [*left], "spacing_mm": [0.1, 0.1]},
+        {"box": [*right], "spacing_mm": [0.2, 0.2]},
+    ]
+    larger, smaller = _review(page, scan, both).json()["lesions"]
+    assert (larger["box"][1] > 160, larger["long_axis_mm"]) == (True, pytest.approx(12, rel=0.02))
+    assert smaller["long_axis_mm"] == pytest.approx(6, rel=0.02)
+    assert larger["descriptors"]["posterior"] is None  # its depth grows upwards
+    assert smaller["descriptors"]["posterior"] == "no posterior features"
+    (row,) = _rows(tmp_path / "corrections")
+    assert row["spacing"] == ""  # neither is right for the whole scan
+
+
+def test_a_class_and_an_outline_that_contradict_each_other_are_reported(start: Callable[..., Page]) -> None:
+    page = start()
+    scan, empty = page.add(png(draw_scan(3)))[0], np.zeros_like(MASK)
+    cases = [(MASK, "normal"), (empty, "benign")]
+    replies = [_review(page, scan, mask, verdict="accepted", label=label).json() for mask, label in cases]
+    assert [reply["contradiction"].partition(":")[0] for reply in replies] == [
+        "A lesion is outlined, but the class is normal",
+        "The class is benign, but no lesion is outlined",
+    ]
+    assert page.get(scan, "reviews").json()["reviews"][0]["contradiction"] == replies[1]["contradiction"]
+    for fields in ({"verdict": "accepted", "label": "benign"}, {"verdict": "rejected", "label": "normal"}, {}):
+        assert _review(page, scan, MASK, **fields).json()["contradiction"] is None
+
+
 def test_corrections_survive_the_page_and_the_server(start: Callable[..., Page]) -> None:
     page = start()
     _review(page, page.add(png(draw_scan(3)))[0], MASK, verdict="uncertain", label="benign")

@@ -30,7 +30,7 @@ from bcdseg.data.images import to_uint8
 from bcdseg.data.masks import read_mask
 from bcdseg.errors import InputError, LimitError, OptionError, OutputError
 from bcdseg.files import can_write, remove_parts_below, write_whole
-from bcdseg.inference.prediction import Prediction
+from bcdseg.inference.prediction import Prediction, single_spacing
 from bcdseg.inference.writers import json_bytes, png_bytes
 from bcdseg.partial import locked
 from bcdseg.table_text import csv_text
@@ -54,7 +54,7 @@ class Record:
         source: Name of the file.
         frame: Frame of a clip, counted from 1.
         file_hash: Hash of the file: the frames of a clip share it.
-        spacing: Millimetres per pixel, down and across.
+        spacing: Millimetres per pixel, down and across; None where it is unknown or the regions of the scan differ.
         reader: Name of the reader.
         saved: Time of saving, in UTC.
         revision: Number of the reader's reviews of this scan.
@@ -95,18 +95,27 @@ class Record:
         """File of the scan."""
         return f"{self.scan}.png"
 
-    def row(self) -> list[Any]:
-        """Return its row of the table.
+    # Only what the reader has confirmed is ground truth: both outline and class of an accepted scan, and what was changed by hand
+    # in a scan without verdict. The others have neither a mask nor a label.
 
-        Only what the reader has confirmed is ground truth: both outline and class of an accepted scan, and what was changed by hand
-        in a scan without verdict. The others have neither a mask nor a label.
-        """
-        drawn = self.mask if self.verdict == "accepted" or (self.verdict is None and self.outline == DRAWN) else None
-        label = (self.label or self.predicted_label) if self.verdict == "accepted" else self.label if self.verdict is None else None
+    @property
+    def true_mask(self) -> str | None:
+        """File of the outline, where it is ground truth."""
+        return self.mask if self.verdict == "accepted" or (self.verdict is None and self.outline == DRAWN) else None
+
+    @property
+    def true_label(self) -> str | None:
+        """Class, where it is ground truth."""
+        if self.verdict == "accepted":
+            return self.label or self.predicted_label
+        return self.label if self.verdict is None else None
+
+    def row(self) -> list[Any]:
+        """Return its row of the table."""
         spacing = None if self.spacing is None else ";".join(map(repr, self.spacing))
-        mask = None if drawn is None else f"{FILES}/{drawn}"
+        mask = None if self.true_mask is None else f"{FILES}/{self.true_mask}"
         facts = [getattr(self, name) for name in FACTS]
-        return [self.name, f"{FILES}/{self.image}", mask, label, self.file_hash, spacing, *facts]
+        return [self.name, f"{FILES}/{self.image}", mask, self.true_label, self.file_hash, spacing, *facts]
 
 
 def file_hash(scan: UploadedScan) -> str:
@@ -269,7 +278,7 @@ def _new_record(
         source=scan.file_name,
         frame=scan.frame,
         file_hash=file_hash(scan),
-        spacing=prediction.spacing,
+        spacing=single_spacing(prediction),
         reader=review.reader,
         saved=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         revision=revision,

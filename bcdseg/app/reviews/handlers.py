@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from bcdseg.app.reviews.review import parse_review
 from bcdseg.app.sessions import PackedMask
 from bcdseg.data.masks import dice, mask_of
 from bcdseg.errors import InputError, OptionError
-from bcdseg.inference.lesions import find_lesions
+from bcdseg.inference.lesions import Lesion, find_lesions, largest_first, without_posterior_features
 from bcdseg.inference.prediction import Prediction
 from bcdseg.types import Area, Mask
 
@@ -27,27 +28,26 @@ OFF = "Corrections are not saved: start bcdseg app with --corrections FOLDER."
 def reviews(state: AppState, request: Request) -> Response:
     """Return the latest review of a scan by each reader, in the order of saving."""
     corrections = _corrections(state)
-    prediction = state.predict(request)
+    prediction, model = state.predict(request), state.predictions.models.get(predict_request(state, request).model)
     records = corrections.of(state.scan(request))
-    return JSONResponse({"reviews": [_shown(record, corrections, prediction) for record in records]})
+    return JSONResponse({"reviews": [_shown(record, corrections, prediction, model.no_lesion) for record in records]})
 
 
 def take_review(state: AppState, request: Request, content: bytes) -> Response:
     """Save a review of a scan, and return the saved record."""
     corrections, scan = _corrections(state), state.scan(request)
     options, prediction = predict_request(state, request), state.predict(request)
-    review = parse_review(content, prediction.size, state.predictions.models.get(options.model).classes)
+    model = state.predictions.models.get(options.model)
+    review = parse_review(content, prediction.size, model.classes)
     record, kept = corrections.save(scan, review, prediction, state.predictions.models.content_hash(options.model))
-    return JSONResponse(_shown(record, corrections, prediction) | {"kept": kept})
+    return JSONResponse(_shown(record, corrections, prediction, model.no_lesion) | {"kept": kept})
 
 
 def outlined(prediction: Prediction, mask: Mask | None) -> dict[str, Any]:
     """Return an outline as the page receives it: with its lesions, measured by the library, and its Dice with the model's."""
     if mask is None:
         return {"edges": None, "lesions": [], "sizes": [], "dice": None}
-    probability = np.zeros(mask.shape, np.float32) if prediction.mask_probability is None else prediction.mask_probability
-    area = None if prediction.area is None else Area(box=prediction.area, spacing=prediction.spacing)
-    lesions = find_lesions(mask, probability, min_share=0, spacing=prediction.spacing, pixels=prediction.image, area=area)[1]
+    lesions = _measured(prediction, mask)
     agreement = None if prediction.mask is None else dice(mask, prediction.mask)
     return {
         "edges": edges(mask),
@@ -57,15 +57,50 @@ def outlined(prediction: Prediction, mask: Mask | None) -> dict[str, Any]:
     }
 
 
+def _measured(prediction: Prediction, mask: Mask) -> tuple[Lesion, ...]:
+    """Return the lesions of an outline, the largest first: those in each region with its scale, like the model's own."""
+    probability = np.zeros(mask.shape, np.float32) if prediction.mask_probability is None else prediction.mask_probability
+    lesions: list[Lesion] = []
+    for area, part in _by_area(prediction.areas, mask):
+        lesions += find_lesions(part, probability, min_share=0, spacing=area.spacing, pixels=prediction.image, area=area)[1]
+    found = largest_first(lesions)
+    return without_posterior_features(found) if any(flag.code == "upside-down" for flag in prediction.flags) else found
+
+
+def _by_area(areas: Sequence[Area], mask: Mask) -> Iterator[tuple[Area, Mask]]:
+    """Yield each region with its part of an outline. What is outside of several regions has no scale."""
+    if len(areas) == 1:
+        yield areas[0], mask
+        return
+    rest = mask.copy()
+    for area in (*areas, Area(box=(0, 0, *mask.shape))):
+        part = np.zeros_like(mask)
+        part[area.window] = rest[area.window]
+        rest[area.window] = False
+        yield area, part
+
+
 def _corrections(state: AppState) -> Corrections:
     if state.corrections is None:
         raise OptionError(OFF)
     return state.corrections
 
 
-def _shown(record: Record, corrections: Corrections, prediction: Prediction) -> dict[str, Any]:
+def _shown(record: Record, corrections: Corrections, prediction: Prediction, no_lesion: str | None) -> dict[str, Any]:
     mask = corrections.mask(record, prediction.size)
-    return {name: getattr(record, name) for name in SHOWN} | outlined(prediction, mask)
+    shown = {name: getattr(record, name) for name in SHOWN} | {"contradiction": _contradiction(record, mask, no_lesion)}
+    return shown | outlined(prediction, mask)
+
+
+def _contradiction(record: Record, mask: Mask | None, no_lesion: str | None) -> str | None:
+    """Return how the class and the outline that a review makes ground truth contradict each other, and what to do; or None."""
+    if mask is None or record.true_mask is None or record.true_label is None or no_lesion is None:
+        return None
+    if mask.any() and record.true_label == no_lesion:
+        return f"A lesion is outlined, but the class is {no_lesion}: clear the outline, or choose another class."
+    if not mask.any() and record.true_label != no_lesion:
+        return f"The class is {record.true_label}, but no lesion is outlined: outline it, or choose another class."
+    return None
 
 
 def take_truth(state: AppState, request: Request, content: bytes) -> Response:

@@ -10,9 +10,16 @@ export function distance([x1, y1], [x2, y2], spacing) {
   return spacing ? `${length.toFixed(1)} mm` : `${length.toFixed(0)} px`;
 }
 
+/** Return the spacing at a line: that of the scan area with both its ends; null where they are in areas of different scale, or in none of several. */
+export function spacingAt(areas, ...ends) {
+  const holds = ({ box: [top, left, bottom, right] }, [x, y]) => top <= y && y < bottom && left <= x && x < right;
+  const [one, other] = ends.map((end) => (areas.length === 1 ? areas[0] : areas.find((area) => holds(area, end)))?.spacing_mm ?? null);
+  return String(one) === String(other) ? one : null;
+}
+
 export class Calipers {
   #lines = [];
-  #spacing = null;
+  #areas = [];
   /** Called when lines were drawn. */
   onDraw = () => {};
   #layer = by("calipers");
@@ -33,9 +40,9 @@ export class Calipers {
     return this.#lines.length;
   }
 
-  /** Apply a changed spacing of the scan. */
-  setSpacing(spacing) {
-    this.#spacing = spacing;
+  /** Apply the areas of the scan, each with its box and spacing. */
+  setAreas(areas) {
+    this.#areas = areas;
     this.#draw();
   }
 
@@ -52,7 +59,7 @@ export class Calipers {
   /** Keep the latest line, unless it is a mere click, and return its length in words. */
   end() {
     const [from, to] = this.#lines.at(-1);
-    if (Math.hypot(to[0] - from[0], to[1] - from[1]) >= 1) return distance(from, to, this.#spacing);
+    if (Math.hypot(to[0] - from[0], to[1] - from[1]) >= 1) return distance(from, to, spacingAt(this.#areas, from, to));
     this.removeLast();
     return "";
   }
@@ -69,7 +76,7 @@ export class Calipers {
   #draw() {
     const all = this.#lines.flatMap(([from, to]) => {
       const text = shape("text", { class: "tag caliper", x: (from[0] + to[0]) / 2, y: (from[1] + to[1]) / 2 });
-      text.textContent = distance(from, to, this.#spacing);
+      text.textContent = distance(from, to, spacingAt(this.#areas, from, to));
       const ends = [from, to].map(([cx, cy]) => shape("circle", { class: "caliper", cx, cy, r: 1 }));
       return [shape("line", { class: "caliper halo", x1: from[0], y1: from[1], x2: to[0], y2: to[1] }), shape("line", { class: "caliper", x1: from[0], y1: from[1], x2: to[0], y2: to[1] }), ...ends, text];
     });

@@ -47,10 +47,17 @@ export class Editor {
     this.refresh(prediction);
   }
 
+  /** Remove the scan, until another one is loaded. */
+  leave() {
+    if (!this.prediction) return;
+    this.#end();
+    this.prediction = null;
+  }
+
   /** Load another prediction of the same scan: at another threshold or scale. */
   refresh(prediction) {
     this.prediction = prediction;
-    this.#calipers.setSpacing(prediction.spacing_mm);
+    this.#calipers.setAreas(prediction.areas);
     this.#mask = this.#maskOf(this.#history.state);
     this.#buttons();
   }
@@ -84,21 +91,21 @@ export class Editor {
 
   undo() {
     if (this.#corners.length) this.#setCorners(this.#corners.slice(0, -1));
-    else if (this.#history.canUndo) this.#take(this.#history.undo());
+    else if (this.prediction && this.#history.canUndo) this.#take(this.#history.undo());
   }
 
   redo() {
-    if (this.#history.canRedo) this.#take(this.#history.redo());
+    if (this.prediction && this.#history.canRedo) this.#take(this.#history.redo());
   }
 
   /** Restore the model's outline. */
   reset() {
-    if (this.own !== null) this.#commit(null);
+    if (this.prediction && this.own !== null) this.#commit(null);
   }
 
   /** Remove all outlines. */
   clear() {
-    this.#commit([]);
+    if (this.prediction) this.#commit([]);
   }
 
   /** End an unfinished drawing, else remove the latest caliper, else deselect the tool. */
