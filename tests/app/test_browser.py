@@ -316,6 +316,35 @@ def test_a_corrected_outline_is_saved_immediately_and_survives_a_killed_server(b
         assert (final["mask"] == saved["mask"]).all()
 
 
+def test_keys_belong_to_the_scan_and_the_threshold_that_are_displayed(browser: Any, tmp_path: Path) -> None:
+    folder, names = tmp_path / "corrections", [SCAN, next(SCAN.parent.glob("benign*.png"))]
+    with _serving(folder) as address, _opened(browser, address) as page:
+        page.set_input_files("#files", names)
+        page.wait_for_selector("#batch-words:has-text('2 of 2 scans read')")
+        page.click("#table-body tr:nth-child(1) th button")
+        page.wait_for_selector("#waiting", state="hidden")
+        page.focus("#threshold")
+        for key in ("ArrowRight", "ArrowRight", "a"):  # faster than the library measures
+            page.keyboard.press(key)
+        saved = _saved(page, folder)
+        threshold = round(bcdseg.load().rules.threshold + 0.02, 2)
+        assert (saved["verdict"], saved["threshold"]) == ("accepted", threshold)
+        assert (saved["mask"] == bcdseg.load().predict(SCAN, threshold=threshold).mask).all()
+        requested: list[Any] = []
+        page.route("**/prediction?*", lambda route: requested.append(route))  # the next scan is never displayed
+        page.locator("#scan-name").focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector("#scan-name:has-text('benign')")
+        for key in ("a", "2", "Delete", "Control+z", "r"):
+            page.keyboard.press(key)
+        page.unroute("**/prediction?*")
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector("#accepted[aria-pressed=true]")
+        again = _saved(page, folder)
+        assert (again.pop("mask") == saved.pop("mask")).all()
+        assert again == saved
+
+
 def test_drawing_by_keyboard_and_by_finger_and_measuring(browser: Any, address: str) -> None:
     with _opened(browser, address, has_touch=True) as page:
         page.click("#samples li:nth-child(1) button")  # no lesion
@@ -350,14 +379,14 @@ def test_drawing_by_keyboard_and_by_finger_and_measuring(browser: Any, address: 
 
 
 def test_ground_truth_a_second_model_and_the_order_of_review(page: Any, tmp_path: Path) -> None:
-    names = ["malignant (30)", "benign"]
+    names = ["malignant #30", "benign"]
     files = []
     for name, path in zip(names, [SCAN, next(SCAN.parent.glob("benign*.png"))], strict=True):
         files.append(tmp_path / f"{name}.png")
         files[-1].write_bytes(path.read_bytes())
     truth = bcdseg.load().predict(SCAN, threshold=0.7).mask
-    Image.fromarray(truth).save(tmp_path / "malignant (30)_mask.png")
-    page.set_input_files("#files", [*files, tmp_path / "malignant (30)_mask.png"])
+    Image.fromarray(truth).save(tmp_path / "malignant #30_mask.png")
+    page.set_input_files("#files", [*files, tmp_path / "malignant #30_mask.png"])
     page.wait_for_selector("#batch-words:has-text('2 of 2 scans read')")
     page.click("#table-head button:text-is('Review first')")
     order = page.locator("#table-body th").all_inner_texts()
@@ -368,7 +397,7 @@ def test_ground_truth_a_second_model_and_the_order_of_review(page: Any, tmp_path
     page.wait_for_selector("#waiting", state="hidden")
     seen.append(page.inner_text("#scan-name"))
     assert seen == order
-    if seen[-1] != "malignant (30).png":
+    if seen[-1] != "malignant #30.png":
         page.keyboard.press("ArrowRight")
     dice = 2 * truth.sum() / (truth.sum() + bcdseg.load().predict(SCAN).mask.sum())
     page.wait_for_selector(f"#compared-rows tr:has-text('Ground truth'):has-text('{dice:.2f}')")
@@ -383,7 +412,7 @@ def test_ground_truth_a_second_model_and_the_order_of_review(page: Any, tmp_path
     with page.expect_download() as download:
         page.click("#zip")
     with zipfile.ZipFile(download.value.path()) as archive:
-        assert {"predictions.csv", "masks/benign_mask.png", "overlays/malignant (30)_overlay.png"} <= set(archive.namelist())
+        assert {"predictions.csv", "masks/benign_mask.png", "overlays/malignant #30_overlay.png"} <= set(archive.namelist())
 
 
 def _barriers(page: Any) -> list[str]:

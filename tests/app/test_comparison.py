@@ -96,6 +96,7 @@ def test_a_second_model_is_compared_at_its_own_threshold(page: Page, models: Mod
 
 def test_a_batch_is_a_zip_of_masks_overlays_table_and_corrections(page: Page, models: ModelStore, tmp_path: Path) -> None:
     first, _ = page.add(png(draw_scan(5)), "a.png")[0], page.add(png(draw_scan(6)), "a.png")
+    page.add(png(draw_scan(5)), "A.png")  # the same file on some systems
     page.add(b"no image", "bad.png")
     review = {"reader": "A. Lee", "edges": edges(MASK), "verdict": "accepted"}
     assert page.client.put(f"{page.root}/scans/{first['id']}/review", json=review).status_code == 200
@@ -105,13 +106,13 @@ def test_a_batch_is_a_zip_of_masks_overlays_table_and_corrections(page: Page, mo
         assert file.testzip() is None
         file.extractall(tmp_path)
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png") if "corrections" not in path.parts}
-    assert names == {"masks/a_mask.png", "masks/a_2_mask.png", "overlays/a_overlay.png", "overlays/a_2_overlay.png"}
+    assert names == {f"{kind}s/{name}_{kind}.png" for kind in ("mask", "overlay") for name in ("a", "a_2", "A_3")}
     models.get().predict(draw_scan(6)).save(tmp_path / "direct", name="a_2")
     for kind in ("mask", "overlay"):
         assert (tmp_path / f"{kind}s" / f"a_2_{kind}.png").read_bytes() == (tmp_path / "direct" / f"a_2_{kind}.png").read_bytes()
     rows = list(csv.DictReader((tmp_path / "predictions.csv").read_text().splitlines()))
-    assert [row["source"] for row in rows] == ["a.png", "a.png", "bad.png"]
-    assert "is not an image" in rows[2]["error"]
+    assert [row["source"] for row in rows] == ["a.png", "a_2.png", "A_3.png", "bad.png"]
+    assert "is not an image" in rows[3]["error"]
     dataset = bcdseg.open_dataset(tmp_path / "corrections")
     assert (dataset.read(dataset[0])[1] == MASK).all()
     assert len(dataset) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
 import anyio
@@ -56,7 +57,7 @@ async def _parts(state: AppState, session: Session, options: PredictRequest) -> 
             for name, content in (await anyio.to_thread.run_sync(make, limiter=state.in_parallel)).items():
                 file.writestr(name, content)
                 yield sink.take()
-        rows = [row for scan in scans if (row := session.rows.get((options.model, scan.id))) is not None]
+        rows = [_named(row, names[scan.id]) for scan in scans if (row := session.rows.get((options.model, scan.id))) is not None]
         file.writestr("predictions.csv", csv_bytes(rows, state.predictions.models.get(options.model).classes))
         corrected: Mapping[str, Path | bytes] = {}
         if state.corrections is not None:
@@ -78,11 +79,21 @@ def _pictures(state: AppState, session: Session, scan: UploadedScan, options: Pr
 
 
 def _names(scans: Sequence[UploadedScan]) -> dict[str, str]:
-    """Return a file name for each scan by its id; of several scans with one name, the later ones get a number."""
-    names: dict[str, str] = {}
+    """Return a file name for each scan by its id; of several scans with one name, in any case, the later ones get a number."""
+    names, used = {}, set[str]()
     for scan in scans:
-        stem = Path(next(iter(output_names([Path(scan.name)]).values()))).name
-        numbered = (f"{stem}_{number}" for number in range(2, len(scans) + 2))
-        used = set(names.values())
-        names[scan.id] = stem if stem not in used else next(name for name in numbered if name not in used)
+        stem = _stem(scan.name)
+        choices = (stem, *(f"{stem}_{number}" for number in range(2, len(scans) + 2)))
+        names[scan.id] = next(name for name in choices if name.lower() not in used)
+        used.add(names[scan.id].lower())
     return names
+
+
+def _stem(name: str) -> str:
+    return Path(next(iter(output_names([Path(name)]).values()))).name
+
+
+def _named(row: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the row of a scan; where its files have a number, its name in the table has it too."""
+    source = Path(row["source"])
+    return row if _stem(source.name) == name else row | {"source": name + source.suffix}

@@ -18,6 +18,9 @@ const WHILE_PLAYING = ["Clip", "Display", "Help"]; // titles of the keys that ac
 const OFTEN = 5; // frames after which the summary of a clip is made again
 const EMPTY = "Several scans together, in a table that sorts. Add some, or drop them anywhere on this page.";
 
+/** Return the name of a scan's file, which the frames of a clip share. */
+const fileOf = (entry) => entry.clip?.name ?? entry.name;
+
 class Page {
   #entries = []; // each scan: its id and name, its line in the table, its own threshold and scale
   #filling = false;
@@ -110,7 +113,7 @@ class Page {
         if (error.gone) break;
       }
     }
-    for (const mask of masks) for (const entry of this.#entries) if (stem(entry.name.split("#")[0]) === scanOfMask(mask.name)) entry.masks.push(mask);
+    for (const mask of masks) for (const entry of this.#entries) if (stem(fileOf(entry)) === scanOfMask(mask.name)) entry.masks.push(mask);
     const more = problems.length > FEW ? [`and ${problems.length - FEW} more`] : [];
     showProblem([...problems.slice(0, FEW), ...more].join("\n"));
     this.#present(this.#entries.slice(before), asBatch);
@@ -119,7 +122,7 @@ class Page {
 
   /** Divide files into scans, and the mask files of these scans or of open ones; a mask alone is opened as a scan. */
   #divide(files) {
-    const names = new Set([...files.map((file) => file.name), ...this.#entries.map((entry) => entry.name.split("#")[0])].map(stem));
+    const names = new Set([...files.map((file) => file.name), ...this.#entries.map(fileOf)].map(stem));
     const isMask = (file) => names.has(scanOfMask(file.name));
     return [files.filter((file) => !isMask(file)), files.filter(isMask)];
   }

@@ -45,10 +45,12 @@ export class ScanView {
     return this.#entry;
   }
 
-  /** Remove the scan, and cancel its requests. */
+  /** Remove the scan, and cancel its requests. Until another one is displayed, no key and no stroke changes anything. */
   leave() {
     this.#request.abort();
     this.#entry = this.#prediction = null;
+    this.editor.leave();
+    this.reading.leave();
   }
 
   /** Prepare for frames of a clip in place of a scan; until one is opened, nothing can be changed. */
@@ -101,7 +103,7 @@ export class ScanView {
     this.#prediction = prediction;
     this.#warm = true;
     for (const id of INERT) by(id).inert = false;
-    this.reading.load(this.#entry, prediction, reviews, this.#options());
+    this.reading.load(this.#entry, prediction, reviews, () => this.#options());
     const shown = withReading(prediction, this.#entry.reading);
     showPrediction(shown);
     this.#showDownloads();

@@ -1,6 +1,6 @@
 // The reading of a scan: verdict, class and outline of the reader. Each change is saved immediately by the server.
 
-import { all, announce, by, make } from "../dom.js";
+import { all, announce, by, make, showProblem } from "../dom.js";
 
 const VERDICTS = ["accepted", "uncertain", "rejected"];
 const OFF = "Corrections are not saved: start bcdseg app with --corrections FOLDER to correct outlines and classes here.";
@@ -11,7 +11,7 @@ export const reviewOf = ({ verdict, label, edges, revision }, reader) => ({ read
 /** Return a reading from a saved review, or an empty one. An accepted outline is the reader's own, whoever drew it. */
 export function readingOf(stored) {
   const own = stored && (stored.outline === "corrected" || stored.verdict === "accepted");
-  return { verdict: stored?.verdict ?? null, label: stored?.label ?? null, edges: own ? (stored.edges ?? null) : null, revision: stored?.revision ?? 0, stored: stored ?? null, changes: 0, saved: 0, saving: false, problem: "" };
+  return { verdict: stored?.verdict ?? null, label: stored?.label ?? null, edges: own ? (stored.edges ?? null) : null, revision: stored?.revision ?? 0, stored: stored ?? null, changes: 0, saved: 0, saving: false, problem: "", reader: stored?.reader ?? null };
 }
 
 /** Return a prediction with the reader's own outline and its measurements in place of the model's. */
@@ -36,7 +36,7 @@ export class Reading {
     by("reader").value = storedReader(backend.reader);
     by("reader").addEventListener("change", () => this.#switch(switched));
     for (const verdict of VERDICTS) by(verdict).addEventListener("click", () => this.judge(verdict));
-    by("save-again").addEventListener("click", () => this.#save(this.#entry));
+    by("save-again").addEventListener("click", () => this.#entry && this.#save(this.#entry));
     addEventListener("beforeunload", (event) => this.unsaved && event.preventDefault());
   }
 
@@ -44,21 +44,27 @@ export class Reading {
     return by("reader").value.trim();
   }
 
-  /** Scans with changes that the server has not confirmed. */
+  /** Readings with changes that the server has not confirmed. */
   #open = new Set();
 
   get unsaved() {
     return this.#open.size > 0;
   }
 
-  /** Show the readings of a scan: that of the page's reader is `entry.reading`. */
+  /** Show the readings of a scan: that of the page's reader is `entry.reading`; `options` returns the displayed options. */
   load(entry, prediction, reviews, options) {
     this.#entry = entry;
     this.#prediction = prediction;
     this.#options = options;
-    const own = reviews.find((review) => review.reader === this.reader);
-    if (!this.#open.has(entry)) entry.reading = readingOf(own);
+    const own = reviews.find((review) => review.reader === this.reader), { reading } = entry;
+    if (!this.#open.has(reading) || (reading.reader !== this.reader && !reading.problem)) entry.reading = readingOf(own);
+    entry.reading.reader = this.reader;
     this.#show();
+  }
+
+  /** Remove the scan, until another one is loaded. */
+  leave() {
+    this.#entry = this.#prediction = null;
   }
 
   judge(verdict) {
@@ -96,22 +102,24 @@ export class Reading {
 
   /** Save one state after another, so that the last one stays. */
   async #save(entry) {
-    const reading = entry.reading, options = this.#options;
-    this.#open.add(entry);
+    const { reading } = entry;
+    this.#open.add(reading);
+    reading.options = this.#options();
     if (reading.saving) return;
     Object.assign(reading, { saving: true, problem: "" });
     this.#show();
     try {
       while (reading.saved < reading.changes) {
-        const changes = reading.changes;
-        const stored = await this.backend.saveReview(entry.id, options, reviewOf(reading, this.reader));
+        const { changes } = reading;
+        const stored = await this.backend.saveReview(entry.id, reading.options, reviewOf(reading, reading.reader));
         Object.assign(reading, { saved: changes, revision: stored.revision, stored });
         if (stored.verdict === "accepted" && reading.edges === null) reading.edges = stored.edges;
         if (stored.kept) announce("Another window has saved this scan meanwhile; its correction is kept next to this one.");
       }
-      this.#open.delete(entry);
+      this.#open.delete(reading);
     } catch (error) {
       reading.problem = error.message;
+      if (entry.reading !== reading) showProblem(`The correction of ${reading.reader} was not saved. ${error.message}`);
     }
     reading.saving = false;
     if (entry === this.#entry) this.#show();
@@ -138,7 +146,8 @@ export class Reading {
     by("reader-classes").replaceChildren(...classes);
     if (focused >= 0) classes[focused]?.focus();
     by("reader-class-row").hidden = !classes.length;
-    by("reading-agreement").textContent = edges === null || stored?.dice == null || saving ? "" : stored.outline === "corrected" ? `Your outline and the model's: Dice ${stored.dice.toFixed(2)}.` : "The model's outline, accepted.";
+    const agreement = edges === null || stored?.dice == null || saving ? "" : stored.outline === "corrected" ? `Your outline and the model's: Dice ${stored.dice.toFixed(2)}.` : "The model's outline, accepted.";
+    by("reading-agreement").textContent = [agreement, saving ? "" : stored?.contradiction].filter(Boolean).join(" ");
     by("saved").textContent = problem ? `Not saved. ${problem}` : saving ? "Saving." : stored ? `Saved at ${new Date(stored.saved).toLocaleTimeString()} in ${this.backend.corrections}` : `Each change is saved immediately in ${this.backend.corrections}`;
     by("saved").classList.toggle("unsaved", Boolean(problem));
     by("save-again").hidden = !problem;
