@@ -76,6 +76,14 @@ def test_outlines_come_back_as_training_data(prediction: bcdseg.Prediction, tmp_
     assert (bcdseg.open_dataset(files[0] if format == "coco" else folder).read("a.png")[1] == prediction.mask).all()
 
 
+def test_a_corrected_class_of_a_lesion_that_the_label_contradicts_is_named(prediction: bcdseg.Prediction, tmp_path: Path) -> None:
+    (file,) = (path for path in prediction.save_annotations(tmp_path, format="labelme") if path.suffix == ".json")
+    other = next(name for name in prediction.probabilities if name != prediction.label)
+    file.write_text(file.read_text().replace(f'"label": "{prediction.label}"', f'"label": "{other}"'))
+    with pytest.warns(bcdseg.errors.DataWarning, match="1 images have a label that is not the class of their lesions.*the flag"):
+        assert bcdseg.open_dataset(tmp_path)[0].label == prediction.label
+
+
 def test_pycocotools_reads_the_predictions(prediction: bcdseg.Prediction, tmp_path: Path) -> None:
     prediction.save_annotations(tmp_path / "out")
     with contextlib.redirect_stdout(io.StringIO()):

@@ -20,6 +20,7 @@ from bcdseg.types import Fact, LesionMask, Sample, Spacing
 
 IMAGE_FOLDER = "images"
 START = 4096  # characters of a file that show its format
+OTHER = "have a label that is not the class of their lesions, and keep it: correct the label too (in LabelMe the flag of the image)"
 SEVERAL = "have lesions of several classes: their label is unknown, and each lesion keeps its class"
 
 
@@ -188,16 +189,23 @@ def _masks(image: AnnotatedImage) -> tuple[LesionMask, ...]:
 def _warn(root: Path, images: Sequence[AnnotatedImage], ids: Sequence[str], labels: Sequence[str | None]) -> None:
     """Warn of annotations that are ignored or changed."""
     several = [one for image, one, label in zip(images, ids, labels, strict=True) if label is None and len(image.classes) > 1]
+    used = {*USUAL_ORDER, *(image.label for image in images)}
+    other = [one for image, one in zip(images, ids, strict=True) if image.label and _differs(image.label, image.classes & used)]
     boxes = [one for image, one in zip(images, ids, strict=True) if image.boxes]
     known = [image.lesions or image.boxes or image.outlined or image.label for image in images]
     none = [one for one, is_known in zip(ids, known, strict=True) if not is_known]
     for named, text in (
         (several, SEVERAL),
+        (other, OTHER),
         (boxes, "have boxes in place of outlines: their mask is unknown"),
         (none, "have no annotation: their mask is unknown, not empty"),
     ):
         if named:
             warn_of(root, named, text)
+
+
+def _differs(label: str, classes: set[str]) -> bool:
+    return bool(classes) and label not in classes
 
 
 def _warn_of_unused(listing: Listing, used: set[str]) -> None:
