@@ -17,13 +17,12 @@ from bcdseg.data.annotations.polygons import Polygon, components, to_corners
 from bcdseg.data.images import SUFFIXES
 from bcdseg.errors import OptionError
 from bcdseg.inference.clips import without_maps
-from bcdseg.inference.prediction import single_spacing
 from bcdseg.inference.writers import output_names
 
 if TYPE_CHECKING:
     from bcdseg.inference.lesions import Lesion
     from bcdseg.inference.prediction import Prediction
-    from bcdseg.types import Box
+    from bcdseg.types import Box, Spacing
 
 FORMATS = ("coco", "labelme", "geojson")
 COCO_FILE = "annotations.json"
@@ -187,6 +186,11 @@ def _scan(prediction: Prediction, name: str) -> OutlinedScan:
     if (spacing := single_spacing(prediction)) is not None:
         keys["spacing"] = list(spacing)
     return OutlinedScan(name, prediction.size, tuple(outline for outline, _ in _outlines(prediction)), keys)
+
+
+def single_spacing(prediction: Prediction) -> Spacing | None:
+    """Return the spacing of the whole scan; None where its regions differ, because that of one is wrong in another."""
+    return prediction.spacing if len({area.spacing for area in prediction.areas}) < 2 else None
 
 
 def _outlines(prediction: Prediction) -> Iterator[tuple[Outline, Lesion | None]]:

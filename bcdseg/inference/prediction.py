@@ -269,11 +269,6 @@ class Prediction:
         return f"<div style='display:flex;gap:1em;align-items:flex-start'>{image}<div>{text}</div></div>"
 
 
-def single_spacing(prediction: Prediction) -> Spacing | None:
-    """Return the spacing of the whole scan; None where its regions differ, because that of one is wrong in another."""
-    return prediction.spacing if len({area.spacing for area in prediction.areas}) < 2 else None
-
-
 def _json(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _json(item) for name, item in value.items()}

@@ -30,7 +30,8 @@ from bcdseg.data.images import to_uint8
 from bcdseg.data.masks import read_mask
 from bcdseg.errors import InputError, LimitError, OptionError, OutputError
 from bcdseg.files import can_write, remove_parts_below, write_whole
-from bcdseg.inference.prediction import Prediction, single_spacing
+from bcdseg.inference.annotations import single_spacing
+from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.writers import json_bytes, png_bytes
 from bcdseg.partial import locked
 from bcdseg.table_text import csv_text
