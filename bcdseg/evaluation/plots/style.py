@@ -70,9 +70,19 @@ def figure_bytes(figure: Figure, format: str = "png") -> bytes:
     undated: dict[str, Any] = (
         {"metadata": {"Date": None}} if format == "svg" else {"metadata": {"Software": None}, "pil_kwargs": QUICK}
     )
+    _lay_out(figure)
     with matplotlib.rc_context({"svg.hashsalt": "bcdseg"}):
         figure.savefig(buffer, format=format, dpi=DPI, **undated)
     return buffer.getvalue()
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place the axes for good: savefig would draw a figure whose layout is automatic twice, and lay out each format again."""
+    engine = figure.get_layout_engine()
+    if engine is not None and figure.axes:
+        figure.set_dpi(DPI)
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def save_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> Path:

@@ -98,9 +98,7 @@ MOST_PANELS = 4  # measures in one forest plot
 
 def drawn(name: str, figure: Figure, title: str, caption: str, alt: str, *, wide: bool = False) -> Picture:
     """Return a figure as a block of the report, with PNG and SVG content."""
-    png = figure_bytes(figure, "png")
-    figure.set_layout_engine("none")  # the layout is that of the PNG file, and is not computed a second time
-    return Picture(name, png, figure_bytes(figure, "svg"), title, caption, alt, wide=wide)
+    return Picture(name, figure_bytes(figure, "png"), figure_bytes(figure, "svg"), title, caption, alt, wide=wide)
 
 
 def outline_pictures(evaluation: Evaluation) -> Iterator[Picture]:
