@@ -8,6 +8,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["BCDSEG_RUNTIME"] = "torch"  # other runtimes convert each model once, which takes seconds
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, on tiny networks that threads make no faster
 
+import gc
 import socket
 import sys
 from collections.abc import Callable
@@ -18,16 +19,34 @@ import pytest
 from drawn import draw_scan
 from hypothesis import settings
 from numpy.typing import NDArray
-from torch.utils.data._utils import signal_handling
 
 import bcdseg
 
-# Some virtual machines kill a process in which AMX was used (bf16 and int8 of OpenVINO) as soon as a signal's handler is to run.
-# torch's loaders would install one for workers that end; without it they look for themselves.
-signal_handling._SIGCHLD_handler_set = True
+gc.disable()  # until the tests are collected: it would visit the objects of all imported modules again and again
 
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("quick")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector visit what the tests create, and never again the modules that are imported by now."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # some modules report what is not collected at the end
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_handler_of_ended_workers() -> None:
+    """Let torch's loaders look for workers that ended.
+
+    Some virtual machines kill a process in which AMX was used (bf16 and int8 of OpenVINO) as soon as a signal's handler is to run.
+    """
+    from torch.utils.data._utils import signal_handling
+
+    signal_handling._SIGCHLD_handler_set = True
 
 
 @pytest.fixture(autouse=True)
