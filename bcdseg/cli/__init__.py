@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 import warnings
@@ -77,6 +78,7 @@ def root(
 def main() -> None:
     """Run the command line; errors of the library become one line and exit status 2."""
     warnings.showwarning = show_warning
+    gc.set_threshold(10_000)  # by default the objects of all modules are visited again and again while these are imported
     try:
         status = app(standalone_mode=False)
     except BcdsegError as error:
