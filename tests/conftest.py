@@ -49,6 +49,14 @@ def _no_handler_of_ended_workers() -> None:
     signal_handling._SIGCHLD_handler_set = True
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _small_figures() -> None:
+    """Draw the figures of reports and runs small."""
+    from bcdseg.evaluation.plots import style
+
+    style.DPI = 50
+
+
 @pytest.fixture(autouse=True)
 def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a test that connects to a network fail immediately, on any machine."""

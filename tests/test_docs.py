@@ -111,7 +111,6 @@ def here(made_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
             (tmp_path / source.name).symlink_to(source)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BCDSEG_CACHE", str(made_data / "cache"))
-    monkeypatch.setattr("bcdseg.evaluation.plots.style.DPI", 40)  # all pictures are drawn, small
     for name in ("BCDSEG_BUSI_URL", "BCDSEG_DATA_MIRROR"):
         monkeypatch.setenv(name, "http://127.0.0.1:9/none.zip")  # nothing listens there
     return tmp_path

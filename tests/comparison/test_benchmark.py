@@ -25,7 +25,7 @@ from bcdseg.training.recipes import Recipe, recipe
 COUNTS = (12, 14, 13)
 COPIES = [[f"benign/benign ({at}).png", f"benign/benign ({at + 6}).png"] for at in range(2, 7)]
 NETWORK = {"encoder": "plain_cnn", "size": 32}
-TRAINING = {"epochs": 1, "batch_size": 16, "calibrate": False}
+TRAINING = {"epochs": 1, "batch_size": 16, "calibrate": False, "pictures": False}
 BARE = Recipe(name="bare", summary="", source="", network={**NETWORK, "decoder": None, "head": "global"}, training=TRAINING)
 JOINT = Recipe(
     name="bare+mask", summary="", source="", network={**NETWORK, "decoder_channels": (16, 8, 8, 4, 4)}, training=TRAINING

@@ -20,7 +20,7 @@ RECIPE = Recipe(
     summary="",
     source="",
     network={"encoder": "plain_cnn", "size": 32, "decoder_channels": (16, 8, 8, 4, 4)},
-    training={"epochs": 1, "batch_size": 16, "calibrate": False},
+    training={"epochs": 1, "batch_size": 16, "calibrate": False, "pictures": False},
 )
 QUICK: dict[str, Any] = {"progress": False, "device": "cpu", "workers": 0, "draws": 20}
 
