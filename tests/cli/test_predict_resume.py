@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import stopped
 from drawn import draw_scan
+from forked import run_forked
 from made_dicom import dicom, region, save
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 import bcdseg
 from bcdseg.batch.run_manifest import NAME
+from bcdseg.batch.runner import OutputFolder
 from bcdseg.cli import app
 
 SCANS = 6
+AT = 3
 
 
 @pytest.fixture
@@ -37,11 +39,27 @@ def _run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["predict", *map(str, arguments)])
 
 
-def _stopped(number: signal.Signals, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own: some virtual machines end one that has used AMX when it gets a signal."""
-    command = [sys.executable, stopped.__file__, number.value, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, env=environment)
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _stopped(stop: Callable[[], None], *arguments: object) -> Result:
+    """Run the command, and call a function that stops it when its third scan is to be written."""
+    add, calls = OutputFolder.add, []
+
+    def add_or_stop(folder: OutputFolder, result: Any) -> Any:
+        calls.append(result)
+        if len(calls) == AT:
+            stop()
+        return add(folder, result)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OutputFolder, "add", add_or_stop)
+        return _run(*arguments)
 
 
 def _contents(folder: Path, *but: str) -> dict[str, bytes]:
@@ -57,19 +75,21 @@ def _times(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.png")}
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("killed", [True, False])
 def test_a_stopped_run_resumes_and_ends_like_one_that_was_not_stopped(
-    model: str, scans: Path, tmp_path: Path, number: signal.Signals
+    model: str, scans: Path, tmp_path: Path, killed: bool
 ) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
-    arguments = [scans, "--model", model, "--tta", "flip", "--spacing", "0.1"]
-    done = _stopped(number, *arguments, "--out", out)
-    assert done.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), done.stderr
+    arguments = [scans, "--model", model, "--device", "cpu", "--tta", "flip", "--spacing", "0.1"]
+    if killed:
+        assert run_forked(lambda: _stopped(_kill, *arguments, "--out", out)) == -signal.SIGKILL
+    else:
+        done = _stopped(_interrupt, *arguments, "--out", out)
+        assert done.exit_code == 130, done.output
+        assert f"{AT - 1} of {SCANS} files are done" in done.stderr
+        assert len((out / "predictions.csv").read_text().splitlines()) == AT
     before = _times(out)
-    assert len(before) == 2 * (stopped.AT - 1)
-    if number == signal.SIGINT:
-        assert f"{stopped.AT - 1} of {SCANS} files are done" in done.stderr
-        assert len((out / "predictions.csv").read_text().splitlines()) == stopped.AT
+    assert len(before) == 2 * (AT - 1)
     with (out / NAME).open("ab") as journal:
         journal.write(b'{"file": "half a li')
     assert _run(*arguments, "--out", whole).exit_code == 0
@@ -109,7 +129,7 @@ def test_the_frames_of_a_clip_are_done_together(model: str, tmp_path: Path) -> N
     Image.fromarray(draw_scan(1)).save(tmp_path / "a.png")
     arguments = [tmp_path / "a.png", clip, "--model", model, "--dicom-sr"]
     out, whole = tmp_path / "out", tmp_path / "whole"
-    assert _stopped(signal.SIGINT, *arguments, "--out", out).returncode == 130
+    assert _stopped(_interrupt, *arguments, "--out", out).exit_code == 130
     assert len((out / "predictions.csv").read_text().splitlines()) == 1 + 2
     assert not (out / "clip_sr.dcm").exists()
     assert _run(*arguments, "--out", out, "--resume").exit_code == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -102,12 +101,24 @@ def test_what_can_not_be_written_leaves_nothing_behind(saved: Path, tmp_path: Pa
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_kill_at_any_moment_leaves_a_model_and_the_next_save_cleans_up(tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, killed.__file__, str(tmp_path / "models")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize(
+    ("prepare", "left"), [(killed.before_the_swap, 0.3), (killed.after_the_swap, 0.4), (killed.between_two_moves, 0.3)]
+)
+def test_a_kill_at_any_moment_leaves_a_model_and_the_next_save_cleans_up(
+    prepare: Callable[[], None], left: float, tmp_path: Path
+) -> None:
+    def with_threshold(threshold: float) -> bcdseg.Model:
+        model.rules = bcdseg.Rules(threshold=threshold)
+        return model
+
+    model, folder = bcdseg.create("plain_cnn", classes=["a", "b"], size=32, decoder_channels=(8,) * 5), tmp_path / "model"
+    with_threshold(0.3).save(folder)
+    assert killed.save_and_die(with_threshold(0.4), folder, prepare) == killed.KILLED
+    assert len(list(tmp_path.iterdir())) > 1, "the killed writer left something"
+    assert bcdseg.load(folder).rules.threshold == left
+    with_threshold(0.5).save(folder, overwrite=True)
+    assert bcdseg.load(folder).rules.threshold == 0.5
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_what_a_live_writer_has_not_finished_stays(saved: Path) -> None:
