@@ -90,6 +90,7 @@ def test_scans_that_two_data_sets_share_are_reported(small_model: bcdseg.Model, 
         evaluate_external(small_model, sets, draws=0, gallery=0)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_command_takes_several_data_sets(small_model: bcdseg.Model, folders: list[Path], tmp_path: Path) -> None:
     model = small_model.save(tmp_path / "mine")
     command = ["evaluate", str(model), *map(str, folders), "--draws", "0", "--gallery", "0", "--out", str(tmp_path / "out")]

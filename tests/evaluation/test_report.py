@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
@@ -221,6 +222,7 @@ def test_the_checklists_have_what_is_known_and_leave_the_rest_to_the_authors(fol
     assert "<script>" not in text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_report_of_classes_alone_does_not_state_that_the_masks_are_unknown(data: bcdseg.Dataset, tmp_path: Path) -> None:
     rows = [f"{one.id},{one.label}" for one in data]
     (tmp_path / "classes.csv").write_text("\n".join(["id,label", *rows]))
@@ -234,6 +236,7 @@ def test_a_report_of_classes_alone_does_not_state_that_the_masks_are_unknown(dat
     assert "| true mask known | not compared: no masks are predicted |" in (tmp_path / "report" / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_median_of_an_even_number_of_values_is_between_the_middle_two(data: bcdseg.Dataset, tmp_path: Path) -> None:
     ages = (20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0)
     chosen = data.select(data.ids[: len(ages)])
@@ -243,6 +246,7 @@ def test_the_median_of_an_even_number_of_values_is_between_the_middle_two(data: 
     assert "age: median 45 (20 to 80)" in (tmp_path / "report" / "checklist.md").read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_facts_of_similar_names_have_figures_of_their_own(data: bcdseg.Dataset, tmp_path: Path) -> None:
     facts = [{"age (y)": float(at % 2), "age [y]": float(at % 3)} for at in range(len(data))]
     named = replace(data, samples=tuple(replace(one, facts=own) for one, own in zip(data, facts, strict=True)))
@@ -324,6 +328,7 @@ def test_the_command_refuses_thresholds_from_the_scans_to_evaluate_on_or_for_pre
     assert "leave out --sensitivity" in refused(str(tmp_path / "theirs"), root, "--sensitivity", "0.9")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_command_excludes_training_samples(data: bcdseg.Dataset, tmp_path: Path) -> None:
     model, root = bcdseg.create("plain_cnn", classes=data.classes, size=32), data.samples[0].image.parents[1]
     model.training = {"seen": remember_scans(data.select(data.ids[:4]))}
@@ -345,8 +350,9 @@ def test_the_command_excludes_training_samples(data: bcdseg.Dataset, tmp_path: P
         assert [row["id"] for row in csv.DictReader(file)] == list(data.ids[4:])
 
 
-def test_a_replaced_report_leaves_none_of_its_figures(result: Evaluation, tmp_path: Path) -> None:
-    result.save(tmp_path)
+@pytest.mark.usefixtures("no_figures")
+def test_a_replaced_report_leaves_none_of_its_figures(folder: Path, result: Evaluation, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     own = tmp_path / "figures" / "mine.png"
     own.write_bytes(b"")
     assert (tmp_path / "figures" / "gallery").is_dir()
@@ -356,6 +362,7 @@ def test_a_replaced_report_leaves_none_of_its_figures(result: Evaluation, tmp_pa
     assert (tmp_path / "figures" / "dice.png").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_model_to_compare_with_is_checked_first_and_its_training_scans_are_excluded_too(
     data: bcdseg.Dataset, tmp_path: Path
 ) -> None:
