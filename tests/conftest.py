@@ -54,7 +54,7 @@ def _small_figures() -> None:
     """Draw the figures of reports and runs small."""
     from bcdseg.evaluation.plots import style
 
-    style.DPI = 50
+    style.DPI = 75
 
 
 @pytest.fixture(autouse=True)
