@@ -31,7 +31,7 @@ TEST = 0.4  # of the patients
 PARTS = (0.75, 0.25, 0.0)  # training, validation
 MEASURES = {
     "dice": "lesion Dice",
-    "missed_scan_rate": "missed lesions",
+    "missed_scan_rate": "lesion, no outline",
     "false_lesion_rate": "false lesions on normals",
     "roc_auc/normal": "presence AUC",
     "roc_auc/malignant-benign": "malignant/benign AUC",
@@ -117,7 +117,7 @@ def run_all(options: argparse.Namespace) -> None:
 
 
 def table(results: dict[str, Any], hospital: str) -> str:
-    """Return the table of one hospital: means over the seeds, and their range."""
+    """Return the table of one hospital."""
     rows: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for key, found in results.items():
         if key not in ("test", "none"):
@@ -125,17 +125,24 @@ def table(results: dict[str, Any], hospital: str) -> str:
             rows.setdefault((name, int(count)), []).append(found)
     shown = [name for name in MEASURES if name in results["none"]]
     lines = [f"| {hospital} | patients | scans | {' | '.join(MEASURES[name] for name in shown)} |", "|---" * (len(shown) + 3) + "|"]
-    alone = [f"{results['none'][name][0]:.3f} ({results['none'][name][1]:.3f} to {results['none'][name][2]:.3f})" for name in shown]
-    lines.append(f"| none | 0 | 0 | {' | '.join(alone)} |")
+    lines.append(f"| none | 0 | 0 | {' | '.join(_estimate(*results['none'][name]) for name in shown)} |")
     for (name, count), runs in sorted(rows.items()):
         scans = round(statistics.fmean(run["scans"] for run in runs))
-        lines.append(f"| {name} | {count} | {scans} | {' | '.join(_cell([run[one][0] for run in runs]) for one in shown)} |")
+        cells = [_cell([run[one] for run in runs if one in run]) for one in shown]
+        lines.append(f"| {name} | {count} | {scans} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(values: list[float]) -> str:
-    mean = f"{statistics.fmean(values):.3f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.3f} to {max(values):.3f})"
+def _estimate(value: float, low: float | None, high: float | None) -> str:
+    return f"{value:.3f}" if low is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _cell(found: list[list[float]]) -> str:
+    """Return an estimate with its interval, or the mean of several draws with their range."""
+    values = [value for value, _, _ in found]
+    if len(found) == 1:
+        return _estimate(*found[0])
+    return f"{statistics.fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})" if found else "-"
 
 
 def main() -> None:
