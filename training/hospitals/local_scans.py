@@ -71,6 +71,7 @@ def trained(model: Model, local: Dataset, options: argparse.Namespace, seed: int
             lr=options.lr,
             freeze_encoder_epochs=1,
             augment="light",
+            balance=options.balance,
             seed=seed,
             pictures=False,
             progress=False,
@@ -157,6 +158,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--lr", type=float, default=3e-4)
+    parser.add_argument("--balance", choices=["weight", "sample", "none"], default="weight", help="as of bcdseg.fit")
     parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws of the intervals")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--table", action="store_true", help="print the table of the results, and measure nothing")
