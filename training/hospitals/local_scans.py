@@ -139,11 +139,14 @@ def _estimate(value: float, low: float | None, high: float | None) -> str:
 
 
 def _cell(found: list[list[float]]) -> str:
-    """Return an estimate with its interval, or the mean of several draws with their range."""
+    """Return an estimate with its interval, or the mean of several draws with their range, unless all are equal."""
     values = [value for value, _, _ in found]
     if len(found) == 1:
         return _estimate(*found[0])
-    return f"{statistics.fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})" if found else "-"
+    if not found:
+        return "-"
+    low, high = f"{min(values):.3f}", f"{max(values):.3f}"
+    return low if low == high else f"{statistics.fmean(values):.3f} ({low} to {high})"
 
 
 def main() -> None:
