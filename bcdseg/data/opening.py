@@ -228,7 +228,7 @@ def _hint(listing: Listing) -> str:
     if same is None:
         return _choices()
     return (
-        f"The folders {same[0]!r} and {same[1]!r} contain files of the same names, so they are not taken for classes. Images and "
+        f"The folders {same[0]!r} and {same[1]!r} contain files of the same names, so they are not read as classes. Images and "
         "masks: name the folders images/ and masks/. Classes: layout='class_folders'. Else: write a table with a column 'image'."
     )
 

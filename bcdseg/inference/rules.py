@@ -179,3 +179,11 @@ def described(rules: Rules) -> dict[str, str]:
     words["confidence threshold"] = f"{rules.min_confidence:.3g}"
     words["temperature"] = f"{rules.temperature:.3g}"
     return words
+
+
+def site_rules(rules: Rules) -> list[str]:
+    """Return the names of the rules that hold for the weights and classes they were fitted with, as messages list them."""
+    return [
+        *(f"operating point {point.name!r}" for point in rules.operating_points),
+        *["label sets"] * bool(rules.conformal_thresholds),
+    ]

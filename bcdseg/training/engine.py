@@ -22,6 +22,7 @@ from bcdseg.errors import OptionError
 from bcdseg.evaluation.site import fit_class_rules, keep_rules
 from bcdseg.evaluation.training_overlap import remember_scans
 from bcdseg.inference.out_of_distribution import describe_training_images
+from bcdseg.inference.rules import site_rules
 from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap, load_model
 from bcdseg.runtimes.device import choose_device
@@ -212,10 +213,7 @@ def _with_rules(plan: TrainingPlan, trained: Model) -> Model:
         fitted, changes = keep_rules(trained, started_from=start)
     for change in changes:
         plan.report(str(change))
-    before = plan.model.rules
-    removed = [f"operating point {point.name!r}" for point in before.operating_points]
-    removed += ["label sets"] * bool(before.conformal_thresholds)
-    if removed:
+    if removed := site_rules(plan.model.rules):
         plan.report(f"Removed: {', '.join(removed)} of {start}, which bcdseg.fit_site can choose for the new weights.")
     return fitted
 

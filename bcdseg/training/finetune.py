@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from bcdseg.data.labels import plain_label
 from bcdseg.errors import OptionError
-from bcdseg.inference.rules import Rules, described
+from bcdseg.inference.rules import Rules, described, site_rules
 from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
 from bcdseg.networks.config import no_lesion_class
@@ -61,8 +61,7 @@ def adapt(model: Model, classes: Sequence[str]) -> tuple[Model, str | None]:
     inherited = {name: model.training[name] for name in INHERITED if name in model.training}
     adapted.training = {"seen": joint_training_overlap([model]), **inherited} if model.training else {}
     removed = [f"{name} {value}" for name, value in described(old).items() if described(rules).get(name) != value]
-    removed += [f"operating point {point.name!r}" for point in old.operating_points]
-    removed += ["label sets"] * bool(old.conformal_thresholds)
+    removed += site_rules(old)
     return adapted, _what_changed(model, classes) + (f" Removed with the old classes: {', '.join(removed)}." if removed else "")
 
 

@@ -191,3 +191,13 @@ def test_a_training_starts_from_the_weights_of_another_and_both_are_averaged(
     mean, found = load_file(tmp_path / "mean" / "network.safetensors"), load_file(further / "network.safetensors")
     buffer = next(name for name in mean if name.endswith("running_mean"))
     assert mean[buffer].allclose((expected[buffer] + found[buffer]) / 2)
+
+
+@pytest.mark.parametrize("name", ["bus-bra", "bus-uclm", "bus-uclm-sample"])
+def test_the_page_on_local_scans_has_the_finished_results(script: Script, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (HOSPITALS.parents[1] / "docs" / "benchmarks" / "local-scans.md").read_text()
+    hospital = name.removesuffix("-sample")
+    script("local_scans", "packed", "runs", hospital, "folder", HOSPITALS / "finished" / f"{name}.json", "--table")
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) > 3
+    assert all(row.partition(" | ")[2] in page for row in rows[2:])

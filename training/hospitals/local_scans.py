@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from pack import HOSPITALS, Packed, open_hospital
-from report import left_out_model
+from pack import Packed, open_hospital
+from report import hospital_parser, left_out_model
 
 import bcdseg
 from bcdseg import Dataset, Model
@@ -150,11 +150,7 @@ def _cell(found: list[list[float]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("packed", type=Path)
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("hospital", choices=HOSPITALS)
-    parser.add_argument("folder", type=Path, help="the hospital's data set")
+    parser = hospital_parser(__doc__)
     parser.add_argument("results", type=Path, help="the file of the results, written after each")
     parser.add_argument("--patients", type=int, nargs="+", default=[25, 50, 100, 200])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))

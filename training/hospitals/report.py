@@ -44,12 +44,18 @@ def left_out_model(packed: Packed, runs: Path, hospital: str) -> Model:
     return Model(network, preprocessing, rules, training=summary, name=f"{DEFAULT_MODEL} without {hospital}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def hospital_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the arguments of a script that measures one hospital."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packed", type=Path)
     parser.add_argument("runs", type=Path)
     parser.add_argument("hospital", choices=HOSPITALS)
     parser.add_argument("folder", type=Path, help="the hospital's data set")
+    return parser
+
+
+def main() -> None:
+    parser = hospital_parser(__doc__)
     parser.add_argument("out", type=Path, help="the report's folder")
     parser.add_argument("--subgroups", nargs="*", default=["size"], help="facts of the samples that define subgroups")
     options = parser.parse_args()

@@ -7,15 +7,14 @@ Machine and BI-RADS come from the data set's table (``Sample.facts``). Small, mi
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from choose_rules import measured, read
 from figures import Cases, Measure, interval, lesion_dice, malignant_auc, missed
 from numpy.typing import NDArray
-from pack import HOSPITALS, Packed
+from pack import Packed
+from report import hospital_parser
 
 import bcdseg
 
@@ -55,11 +54,7 @@ def table(some: Cases, groups: Iterator[tuple[str, NDArray[np.bool_]]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("packed", type=Path)
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("hospital", choices=HOSPITALS)
-    parser.add_argument("folder", type=Path, help="the hospital's data set")
+    parser = hospital_parser(__doc__)
     options = parser.parse_args()
     packed, data = Packed.load(options.packed), bcdseg.open_dataset(options.folder)
     sets = read(packed, options.runs)

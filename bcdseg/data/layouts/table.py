@@ -52,7 +52,7 @@ def read_samples(table: Table, listing: Listing) -> FolderListing:
     masks, those in folders next to the images are taken, paired by their names.
 
     Raises:
-        DatasetError: The table has no column of images; the message lists its columns and what each is taken for.
+        DatasetError: The table has no column of images; the message lists its columns and what each is read as.
     """
     columns = match_columns(table.columns, listing.columns, table.name)
     if "image" not in columns.fields:

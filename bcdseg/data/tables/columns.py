@@ -120,7 +120,7 @@ def has_image_column(names: Sequence[str]) -> bool:
 
 
 def describe(names: Sequence[str], columns: Columns) -> str:
-    """Return the columns with what each is taken for, for messages."""
+    """Return the columns with what each is read as, for messages."""
     purpose = {column: field for field, column in (*columns.fields.items(), *columns.facts.items())}
     return ", ".join(f"{name!r} ({purpose.get(name, 'not used')})" for name in names) or "none"
 
