@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pack import CLASSES, HOSPITALS, Packed
-from safetensors import safe_open
 from safetensors.torch import load_file
-from train import DECODER, ENCODER, choose
+from train import DECODER, ENCODER, choose, notes_of
 
 import bcdseg
 from bcdseg import Preprocessing
@@ -54,12 +53,6 @@ class Outputs:
     def save(self, path: Path) -> None:
         """Write one file."""
         np.savez(path, **vars(self))
-
-
-def notes_of(path: Path) -> dict[str, str]:
-    """Return what a training has written about its network: the encoder, and whether one softmax decides on the classes."""
-    with safe_open(path, framework="pt") as file:
-        return file.metadata() or {}
 
 
 def load_network(path: Path) -> Network:

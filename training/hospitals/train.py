@@ -25,6 +25,7 @@ import torch
 from augment import Batch, choose_part, marked, place, restyle
 from numpy.typing import NDArray
 from pack import CLASSES, HOSPITALS, Packed
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sampling import NORMAL, presence_weights, sampling_weights
 from torch import Tensor, nn
@@ -55,7 +56,8 @@ class Recipe:
         class_weight: Weight of the loss of the lesion's class.
         seed: Seed of weights, order and augmentation.
         encoder: Name of the encoder.
-        start: ``imagenet``, the name of a bundled model with the same encoder, or a file of weights that this script wrote.
+        start: ``imagenet`` or ``random``, the name of a bundled model with the same encoder, a file of weights that this script
+            wrote, or a file of ImageNet weights, ``ENCODER.pth``.
         shares: Fraction of the scans from each hospital, in the order of ``HOSPITALS``; empty for the root of their numbers.
         transplants: Fraction of the scans that get a lesion or normal tissue of another scan.
         constant: Whether the learning rate stays at its highest instead of falling, so that the average covers more of the loss's
@@ -65,6 +67,7 @@ class Recipe:
         softmax: Whether the pooled features decide on all classes with one softmax, as a control of the hierarchical head, which is
             built all the same: its decision by the mask's evidence stays untrained.
         teachers: Names of bundled models, or files of weights; the mean of their probabilities is a second target of each loss.
+        bf16: Whether the forward pass runs in bfloat16, faster where the processor multiplies matrices in it.
     """
 
     stages: tuple[tuple[int, int], ...] = ((128, 1100), (192, 700))
@@ -83,6 +86,7 @@ class Recipe:
     balanced: bool = False
     softmax: bool = False
     teachers: tuple[str, ...] = ()
+    bf16: bool = False
 
     @property
     def steps(self) -> int:
@@ -193,10 +197,12 @@ def normalised(images: Tensor) -> Tensor:
 def losses(network: Network, batch: Batch, recipe: Recipe, mask_term: nn.Module, teachers: list[Network]) -> dict[str, Tensor]:
     """Return each loss of a batch, weighted."""
     images = normalised(batch.images).contiguous(memory_format=torch.channels_last)
-    features = network.encoder(images)
-    decoded = network.decoder(features)  # type: ignore[misc]
-    mask = network.mask_head(decoded)  # type: ignore[misc]
-    decisions = network.class_head.decide(features, decoded, mask)  # type: ignore[union-attr, operator]
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.bf16):
+        features = network.encoder(images)
+        decoded = network.decoder(features)  # type: ignore[misc]
+        mask = network.mask_head(decoded)  # type: ignore[misc]
+        decisions = network.class_head.decide(features, decoded, mask)  # type: ignore[union-attr, operator]
+    mask, decisions = mask.float(), Decisions(*(logits.float() for logits in decisions))
     mask_loss = mask_term(mask, batch.masks).mean()
     if recipe.softmax:
         return {"mask": mask_loss, "class": (recipe.presence_weight + recipe.class_weight) * softmax_loss(decisions, batch)}
@@ -237,14 +243,15 @@ def new_network(encoder: str, start: str) -> Network:
 
     Args:
         encoder: Name of the encoder.
-        start: Initial weights: ``imagenet`` for the encoder's ImageNet weights, a file of weights, or the name of a bundled model.
-            If that model has no hierarchical head, the last layer is new, and presence starts as the lesion classes against
-            normal.
+        start: Initial weights: ``imagenet`` for the encoder's ImageNet weights or a ``.pth`` file of these, ``random``, a file of
+            weights of the whole network, or the name of a bundled model. If that model has no hierarchical head, the last layer is
+            new, and presence starts as the lesion classes against normal.
     """
-    if start == "imagenet" or Path(start).is_file():
-        weights = "imagenet" if start == "imagenet" else None
+    trained = Path(start).suffix == ".safetensors"
+    if trained or start in ("imagenet", "random") or Path(start).suffix == ".pth":
+        weights = None if trained or start == "random" else start
         model = bcdseg.create(encoder, classes=CLASSES, weights=weights, head="hierarchical", decoder_channels=DECODER, size=160)
-        if weights is None:
+        if trained:
             model.network.load_state_dict(load_file(start))
         return model.network  # type: ignore[return-value]
     old: Any = bcdseg.load(start, runtime="torch", device="cpu").network
@@ -261,12 +268,22 @@ def new_network(encoder: str, start: str) -> Network:
     return network  # type: ignore[no-any-return]
 
 
+def early_layers(encoder: Any) -> list[nn.Module]:
+    """Return two early layers of an encoder: its stem and first block, of a VGG the first two poolings."""
+    if hasattr(encoder, "model"):  # timm
+        return [encoder.model.bn1, encoder.model.blocks[0]]
+    if hasattr(encoder, "layer1"):  # ResNet
+        return [encoder.bn1, encoder.layer1]
+    poolings = [layer for layer in encoder.features if isinstance(layer, nn.MaxPool2d)]
+    return poolings[:2] or list(encoder.features[:2])
+
+
 def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, device: torch.device) -> Network:
     """Train a network, or resume its training, and return the averaged network."""
     torch.manual_seed(recipe.seed)
     network: Any = new_network(recipe.encoder, recipe.start).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for stem in (network.encoder.model.bn1, network.encoder.model.blocks[0]):
-        stem.register_forward_hook(MixStyle())
+    for layer in early_layers(network.encoder):
+        layer.register_forward_hook(MixStyle())
     averaged = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(_parameter_groups(network, recipe.decay), lr=recipe.lr)
     checkpoint, start = out / "checkpoint.pt", 0
@@ -276,7 +293,7 @@ def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, 
         network.load_state_dict(saved["network"])
         averaged.load_state_dict(saved["averaged"])
         optimiser.load_state_dict(saved["optimiser"])
-    teachers = [_teacher(source, recipe, device) for source in recipe.teachers]
+    teachers = [_teacher(source, device) for source in recipe.teachers]
     mask_term, shown, started = DiceCrossEntropy(), dict[str, float](), time.perf_counter()
     network.train()
     for step, batch in Source(packed, chosen, recipe, device)(start):
@@ -298,9 +315,16 @@ def train(packed: Packed, chosen: NDArray[np.int64], recipe: Recipe, out: Path, 
     return averaged.eval()
 
 
-def _teacher(source: str, recipe: Recipe, device: torch.device) -> Network:
-    network: Any = new_network(recipe.encoder, source).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _teacher(source: str, device: torch.device) -> Network:
+    encoder = notes_of(Path(source)).get("encoder", ENCODER) if Path(source).is_file() else ENCODER
+    network: Any = new_network(encoder, source).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def notes_of(path: Path) -> dict[str, str]:
+    """Return what a training has written about its network: the encoder, and whether one softmax decides on the classes."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def _parameter_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
@@ -348,7 +372,10 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=Recipe.lr)
     parser.add_argument("--encoder", default=Recipe.encoder)
     parser.add_argument(
-        "--start", default="imagenet", help="'imagenet', a file of weights, or a bundled model (whose training scans count as seen)"
+        "--start",
+        default="imagenet",
+        help="'imagenet', 'random', a .safetensors file of a network, a .pth file of an encoder, or a bundled model (whose "
+        "training scans count as seen)",
     )
     parser.add_argument("--average", type=float, default=Recipe.average, help="decay of the moving average of the weights")
     parser.add_argument("--constant", action="store_true", help="the learning rate doesn't fall")
@@ -359,6 +386,7 @@ def main() -> None:
         "--transplants", type=float, default=0.0, help="fraction of the scans that get a lesion or tissue of another"
     )
     parser.add_argument("--teachers", nargs="+", default=[], help="trained networks: bundled models, or files of weights")
+    parser.add_argument("--bf16", action="store_true", help="the forward pass in bfloat16")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -380,6 +408,7 @@ def main() -> None:
         balanced=options.balanced,
         softmax=options.softmax,
         teachers=tuple(options.teachers),
+        bf16=options.bf16,
     )
     packed = Packed.load(options.packed)
     chosen = choose(packed, options.leave_out, options.fold, options.release)
