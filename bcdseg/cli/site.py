@@ -15,6 +15,9 @@ LesionsShown = Annotated[
     float, in_results(metavar="FRACTION", help="Fraction of the outlined lesions that the presence threshold leaves findings.")
 ]
 Positive = Annotated[str, in_results(metavar="CLASS", help="Class of the operating points; auto is malignant.")]
+ClassFrequencies = Annotated[
+    bool, in_results(help="Scans without a lesion are as frequent at the site as among these scans: adapt the class probabilities.")
+]
 Seed = Annotated[int, in_results(min=0, metavar="N", help="Seed of the folds and of the bootstrap.")]
 Report = Annotated[Path | None, in_output(metavar="FILE.json", help="Write the changes and their effects here too.")]
 
@@ -37,6 +40,7 @@ def fit_site_command(
     sensitivity: common.Sensitivities = None,
     specificity: common.Specificities = None,
     positive: Positive = "auto",
+    class_frequencies: ClassFrequencies = False,
     draws: common.Draws = 1000,
     seed: Seed = 0,
     device: common.Device = "auto",
@@ -71,6 +75,7 @@ def fit_site_command(
         sensitivity=sensitivity or (0.9, 0.95),
         specificity=specificity or 0.9,
         positive=positive,
+        class_frequencies=class_frequencies,
         draws=draws,
         seed=seed,
     )

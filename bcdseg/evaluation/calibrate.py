@@ -31,7 +31,7 @@ def calibrate(
 ) -> Model:
     """Fit the decision rules of a model on validation scans only, and return a copy of the model with these rules.
 
-    - The temperature minimises the negative log-likelihood of the true classes of these scans.
+    - The temperature minimises the negative log-likelihood of the true classes of these scans. Class offsets are removed.
     - The confidence threshold is the 10 % quantile of the confidences on these scans; less confident predictions are flagged.
     - The operating point for a sensitivity is the highest threshold on the probability of ``positive`` at which at least that
       fraction of the positive scans is predicted positive. The one for a specificity is the lowest threshold at which at least
@@ -74,6 +74,7 @@ def calibrate(
         model,
         note=f"Temperature, confidence threshold and operating points were fitted on {counted(len(labels), 'validation scan')}.",
         **fitted,
+        class_offsets=(),
         operating_points=tuple(choose_points(model.classes, probabilities, labels, wanted, positive)),
     )
     if model.training:

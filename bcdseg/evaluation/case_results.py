@@ -23,6 +23,7 @@ from bcdseg.types import Mask, Pixels, Sample, Spacing
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction
     from bcdseg.model.model import Model
+    from bcdseg.runtimes.base import Calibration
 
 Change = Callable[[Sample, Pixels, Mask | None], tuple[Pixels, Mask | None]]
 LEAST = 1e-300  # a probability of 0 has no logarithm
@@ -81,7 +82,7 @@ def predict_cases(
         truth = changed.popleft() if change is not None else None
         if truth is None and with_masks:
             truth = true_mask(sample, prediction.size, no_lesion, resize=dataset.resize_masks and change is None)
-        case = _case(sample, prediction, truth if with_masks else None, model.rules.temperature, metrics, tolerance_mm)
+        case = _case(sample, prediction, truth if with_masks else None, model.rules.calibration, metrics, tolerance_mm)
         yield CaseResult(case, prediction, truth)
 
 
@@ -132,14 +133,14 @@ def _case(
     sample: Sample,
     prediction: Prediction,
     truth: Mask | None,
-    temperature: float,
+    calibration: Calibration,
     metrics: Sequence[Metric],
     tolerance_mm: float,
 ) -> Case:
     probabilities = list(prediction.probabilities.values()) or None
     mask, probability = prediction.mask, prediction.mask_probability
     # The class of a scan of several regions is a mean of probabilities. For one region these are its logits up to a constant.
-    logits = None if probabilities is None else [temperature * float(np.log(max(one, LEAST))) for one in probabilities]
+    logits = None if probabilities is None else calibration.logits(np.log(np.maximum(probabilities, LEAST))).tolist()
     compared = compare_masks(sample, truth, mask, sample.spacing or prediction.spacing, metrics, tolerance_mm)
     if truth is not None and mask is not None and probability is not None:
         compared["regions"] = scored_regions(truth, mask, probability)

@@ -13,7 +13,7 @@ from bcdseg import __version__
 from bcdseg.data.preprocessing import Preprocessing, rounded_quotient
 from bcdseg.inference.rules import Rules
 from bcdseg.networks.folding import fold_batch_norm
-from bcdseg.networks.network import AnyNetwork, Output
+from bcdseg.networks.network import AnyNetwork, Output, calibrated
 
 Length: TypeAlias = int | Tensor
 SCAN = "scan"
@@ -126,7 +126,7 @@ class Pipeline(nn.Module):
             probability = self._restored(torch.sigmoid(output.mask.float()), size_of_scan, canvas)[:, 0]
             found += [probability, probability >= self.rules.threshold]
         if output.classes is not None:
-            found.append(torch.softmax(output.classes.float() / self.rules.temperature, dim=1))
+            found.append(calibrated(output.classes.float(), self.rules.temperature, self.rules.class_offsets).softmax(dim=1))
         return tuple(found)
 
     def _prepared(self, planes: Tensor, scan: tuple[Length, Length]) -> Tensor:

@@ -160,8 +160,8 @@ def postprocess_region(area: Area, output: RegionOutput, pixels: Pixels, setting
     scores = output.scores
     if lesions and scores and output.outlined_scores:
         scores = scores.averaged_with(output.outlined_scores)
-    values = None if scores is None else scores.probabilities(rules.temperature)
-    deviations = None if scores is None else scores.spread(rules.temperature)
+    values = None if scores is None else scores.probabilities(rules.calibration)
+    deviations = None if scores is None else scores.spread(rules.calibration)
     probabilities = {} if values is None else dict(zip(classes, values.tolist(), strict=True))
     presence = 1 - probabilities[settings.no_lesion] if probabilities and settings.no_lesion is not None else 1.0
     threshold = rules.presence_threshold

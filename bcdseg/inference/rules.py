@@ -9,7 +9,8 @@ from typing import Any
 from bcdseg.errors import OptionError
 from bcdseg.inference.out_of_distribution import TrainingImages
 from bcdseg.messages import counted
-from bcdseg.networks.config import check_name, check_temperature
+from bcdseg.networks.config import check_name, check_offsets, check_temperature
+from bcdseg.runtimes.base import Calibration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,7 @@ class Rules:
         min_lesion_share: Smallest lesion as a fraction of the scan's area; smaller components are removed.
         min_confidence: Probability of the predicted class below which a prediction gets a warning.
         temperature: Divisor of the class logits before the softmax.
+        class_offsets: Amount added to each class logit after that division, in the order of the model's classes; empty for none.
         presence_threshold: Probability of a lesion (one minus that of the negative class) from which an outline is a finding;
             below it the outline is a candidate. With None every outline is a finding.
         operating_points: Class thresholds chosen on validation scans, for ``predict(..., operating_point=NAME)``.
@@ -99,6 +101,7 @@ class Rules:
     min_lesion_share: float = 0.001
     min_confidence: float = 0.5
     temperature: float = 1.0
+    class_offsets: tuple[float, ...] = ()
     presence_threshold: float | None = None
     operating_points: tuple[OperatingPoint, ...] = ()
     conformal_coverage: float | None = None
@@ -126,6 +129,7 @@ class Rules:
         if self.refinement is not None and not 1 <= self.refinement <= 10:
             raise OptionError(f"refinement={self.refinement!r} is not possible: choose a number from 1 to 10, or None.")
         check_temperature(self.temperature)
+        check_offsets(self.class_offsets)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Rules:
@@ -133,7 +137,19 @@ class Rules:
         points = tuple(OperatingPoint(**point) for point in values.get("operating_points", ()))
         thresholds = tuple(values.get("conformal_thresholds", ()))
         images = tuple(TrainingImages.from_dict(one) for one in values.get("training_images", ()))
-        return cls(**{**values, "operating_points": points, "conformal_thresholds": thresholds, "training_images": images})
+        offsets = tuple(values.get("class_offsets", ()))
+        lists = {
+            "operating_points": points,
+            "conformal_thresholds": thresholds,
+            "training_images": images,
+            "class_offsets": offsets,
+        }
+        return cls(**{**values, **lists})
+
+    @property
+    def calibration(self) -> Calibration:
+        """Map from class logits to probabilities."""
+        return Calibration(self.temperature, self.class_offsets)
 
     def label_set(self, probabilities: Mapping[str, float]) -> tuple[str, ...] | None:
         """Return the conformal label set: the classes that these rules can't exclude, at least the most probable one.
@@ -169,7 +185,7 @@ class Rules:
 
 
 def described(rules: Rules) -> dict[str, str]:
-    """Return the thresholds and the temperature in words, as model cards and reports state them."""
+    """Return the thresholds and the calibration in words, as model cards and reports state them."""
     words = {"mask threshold": f"{rules.threshold:g}"}
     if rules.presence_threshold is not None:
         words["presence threshold"] = f"{rules.presence_threshold:.3g}"
@@ -178,6 +194,8 @@ def described(rules: Rules) -> dict[str, str]:
     words["smallest lesion"] = f"{rules.min_lesion_share:.2%} of the scan's area"
     words["confidence threshold"] = f"{rules.min_confidence:.3g}"
     words["temperature"] = f"{rules.temperature:.3g}"
+    if rules.class_offsets:
+        words["class offsets"] = ", ".join(f"{offset:+.3g}" for offset in rules.class_offsets)
     return words
 
 
@@ -185,5 +203,6 @@ def site_rules(rules: Rules) -> list[str]:
     """Return the names of the rules that hold for the weights and classes they were fitted with, as messages list them."""
     return [
         *(f"operating point {point.name!r}" for point in rules.operating_points),
+        *["class offsets"] * bool(rules.class_offsets),
         *["label sets"] * bool(rules.conformal_thresholds),
     ]

@@ -166,7 +166,13 @@ def _network(model: Model) -> Network:
 
 def _member(model: Model, network: Network) -> Member:
     path = model.preprocessing
-    return Member(network=network.config, mean=path.mean, std=path.std, temperature=model.rules.temperature)
+    return Member(
+        network=network.config,
+        mean=path.mean,
+        std=path.std,
+        temperature=model.rules.temperature,
+        class_offsets=model.rules.class_offsets,
+    )
 
 
 def _check_same(models: Sequence[Model], facts: str) -> None:

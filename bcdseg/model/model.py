@@ -71,11 +71,10 @@ class Model:
             )
         for point in rules.operating_points if rules else ():
             point.check_classes(config.classes)
-        if rules and rules.conformal_thresholds and len(rules.conformal_thresholds) != len(config.classes):
-            raise OptionError(
-                f"{len(rules.conformal_thresholds)} conformal_thresholds: give one for each of the classes "
-                f"{', '.join(config.classes)}."
-            )
+        for of_classes in ("class_offsets", "conformal_thresholds") if rules else ():
+            values = getattr(rules, of_classes)
+            if values and len(values) != len(config.classes):
+                raise OptionError(f"{len(values)} {of_classes}: give one for each of the classes {', '.join(config.classes)}.")
         self._source = NetworkSource(network)
         self.preprocessing = preprocessing
         self.rules = rules or Rules()
@@ -177,7 +176,7 @@ class Model:
         rules = self.rules if threshold is None else dataclasses.replace(self.rules, threshold=float(threshold))
         runtime = self._current_runtime()
         predictor = Predictor(
-            runtime=runtime if len(views) == 1 else TtaRuntime(runtime, views, self.preprocessing, rules.temperature),
+            runtime=runtime if len(views) == 1 else TtaRuntime(runtime, views, self.preprocessing, rules.calibration),
             preprocessing=self.preprocessing,
             postprocessing=Postprocessing(
                 rules=rules,

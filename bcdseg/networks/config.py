@@ -42,6 +42,7 @@ UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
 TEMPERATURES = (0.01, 100.0)
 """Smallest and largest temperature. Calibration chooses between 0.1 and 10; far outside, the scaled logits overflow."""
+LARGEST_OFFSET = 20  # of a class logit; e to that power is beyond any ratio of class frequencies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,15 +124,18 @@ class Member:
         mean: Mean of each channel, which is subtracted from intensities of 0 to 1.
         std: Standard deviation of each channel; the difference is divided by it.
         temperature: Divisor of the member's class logits before the softmax.
+        class_offsets: Amount added to each of its class logits after that division; empty for none.
     """
 
     network: NetworkConfig
     mean: tuple[float, ...]
     std: tuple[float, ...]
     temperature: float
+    class_offsets: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
+        check_offsets(self.class_offsets)
         channels = self.network.in_channels
         finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
         if not len(self.mean) == len(self.std) == channels or not finite or min(self.std) <= 0:
@@ -144,7 +148,9 @@ class Member:
     def from_dict(cls, values: dict[str, Any]) -> Member:
         """Build the configuration from its ``dataclasses.asdict``, also after a round trip through JSON."""
         network = NetworkConfig.from_dict(values["network"])
-        return cls(**{**values, "network": network, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        offsets = tuple(values.get("class_offsets", ()))
+        mean, std = tuple(values["mean"]), tuple(values["std"])
+        return cls(**{**values, "network": network, "mean": mean, "std": std, "class_offsets": offsets})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +270,12 @@ def check_temperature(value: Any) -> None:
     least, most = TEMPERATURES
     if not least <= value <= most:
         raise OptionError(f"temperature={value!r} is not possible: choose a number from {least:g} to {most:g}.")
+
+
+def check_offsets(values: tuple[float, ...]) -> None:
+    """Raise an OptionError for class offsets that are not numbers from -20 to 20."""
+    if not all(abs(value) <= LARGEST_OFFSET for value in values):
+        raise OptionError(f"class_offsets={values!r} are not possible: choose numbers from -{LARGEST_OFFSET} to {LARGEST_OFFSET}.")
 
 
 def no_lesion_class(classes: Sequence[str], given: str | None = "auto") -> str | None:

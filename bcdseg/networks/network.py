@@ -240,7 +240,7 @@ class Ensemble(nn.Module):
             if output.mask is not None:
                 masks.append(output.mask)
             if output.classes is not None:
-                classes.append(output.classes / facts.temperature)
+                classes.append(calibrated(output.classes, facts.temperature, facts.class_offsets))
         together = Output(_mean_of_masks(masks) if masks else None, _mean_of_classes(classes) if classes else None)
         return together, torch.stack([one.float() for one in classes], dim=1) if len(classes) > 1 else None
 
@@ -252,6 +252,12 @@ class Ensemble(nn.Module):
 
 
 AnyNetwork = Network | Ensemble
+
+
+def calibrated(logits: Tensor, temperature: float, offsets: tuple[float, ...]) -> Tensor:
+    """Return class logits divided by a temperature, plus the offset of each class; their softmax are the probabilities."""
+    scaled = logits / temperature
+    return scaled + logits.new_tensor(offsets) if offsets else scaled
 
 
 def build(config: AnyConfig) -> AnyNetwork:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bcdseg.runtimes import base
-from bcdseg.runtimes.base import Array, RawOutput
+from bcdseg.runtimes.base import Array, Calibration, RawOutput
 from bcdseg.types import Pixels
 
 SYNTHETIC_SIZES = ((256, 256), (180, 240), (470, 560))  # heights and widths of the synthetic scans
@@ -86,11 +85,11 @@ def compare(pairs: Iterable[tuple[RawOutput, RawOutput]], threshold: float = HAL
     )
 
 
-def softmax(logits: Array | None, temperature: float = 1.0) -> Array | None:
+def softmax(logits: Array | None) -> Array | None:
     """Return the softmax of each row of logits; None without logits."""
     if logits is None:
         return None
-    probabilities: Array = base.softmax(logits, temperature).astype(np.float32)
+    probabilities: Array = Calibration().probabilities(logits).astype(np.float32)
     return probabilities
 
 

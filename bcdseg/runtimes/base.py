@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -56,6 +57,36 @@ class Runtime(Protocol):
         """Return a thread pool for a stream of scans."""
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """Map from class logits to probabilities: the softmax of logits / temperature + offsets.
+
+    Attributes:
+        temperature: Divisor of the logits.
+        offsets: Amount that is added to each class after the division; empty for none.
+    """
+
+    temperature: float = 1.0
+    offsets: tuple[float, ...] = ()
+
+    def scaled(self, logits: Array | Scores) -> Scores:
+        """Return the logits after division and offsets, in double precision."""
+        scaled: Scores = logits.astype(np.float64) / self.temperature
+        return scaled + np.array(self.offsets) if self.offsets else scaled
+
+    def probabilities(self, logits: Array | Scores) -> Scores:
+        """Return the probability of each class, over the last axis."""
+        scaled = self.scaled(logits)
+        powers: Scores = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+        powers /= powers.sum(axis=-1, keepdims=True)
+        return powers
+
+    def logits(self, logarithms: Scores) -> Scores:
+        """Return logits whose probabilities have these logarithms."""
+        shifted = logarithms - np.array(self.offsets) if self.offsets else logarithms
+        return self.temperature * shifted
+
+
 class ClassScores(NamedTuple):
     """Class logits of one or several inputs of one scan, with weights.
 
@@ -69,15 +100,15 @@ class ClassScores(NamedTuple):
     weights: Scores
     members: Array | None = None
 
-    def probabilities(self, temperature: float) -> Scores:
+    def probabilities(self, calibration: Calibration) -> Scores:
         """Return the weighted mean over the inputs of each class's probability."""
-        return self.weights @ softmax(self.logits, temperature)
+        return self.weights @ calibration.probabilities(self.logits)
 
-    def spread(self, temperature: float) -> Scores | None:
+    def spread(self, calibration: Calibration) -> Scores | None:
         """Return the standard deviation over the members of each class's probability; None without members."""
         if self.members is None:
             return None
-        of_members: Scores = np.tensordot(self.weights, softmax(self.members, temperature), axes=1)
+        of_members: Scores = np.tensordot(self.weights, calibration.probabilities(self.members), axes=1)
         deviation: Scores = of_members.std(axis=0)
         return deviation
 
@@ -98,19 +129,11 @@ def aggregate(outputs: Sequence[RawOutput], weights: Sequence[float] | None = No
     return ClassScores(np.stack(logits), relative / relative.sum(), np.stack(members) if members else None)
 
 
-def softmax(logits: Array, temperature: float) -> Scores:
-    """Return the softmax of logits over the last axis."""
-    scaled = logits.astype(np.float64) / temperature
-    powers: Scores = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    powers /= powers.sum(axis=-1, keepdims=True)
-    return powers
-
-
-def log_mean(logits: Array, temperature: float) -> Array:
+def log_mean(logits: Array, calibration: Calibration) -> Array:
     """Return logits whose probabilities are the mean probabilities over the first axis."""
-    scaled = logits.astype(np.float64) / temperature
+    scaled = calibration.scaled(logits)
     logarithms = scaled - np.logaddexp.reduce(scaled, axis=-1, keepdims=True)
-    mean = temperature * (np.logaddexp.reduce(logarithms, axis=0) - np.log(len(logits)))
+    mean = calibration.logits(np.logaddexp.reduce(logarithms, axis=0) - np.log(len(logits)))
     largest = float(np.finfo(np.float32).max)  # the logarithm of a tiny probability may overflow float32
     bounded: Array = np.clip(mean, -largest, largest).astype(np.float32)
     return bounded

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bcdseg.data.preprocessing import Placement, Preprocessing, resize_plane
-from bcdseg.runtimes.base import Array, RawOutput, Runtime, log_mean
+from bcdseg.runtimes.base import Array, Calibration, RawOutput, Runtime, log_mean
 
 
 class View(NamedTuple):
@@ -62,8 +62,8 @@ VIEWS: dict[str, tuple[View, ...]] = {
 class TtaRuntime:
     """Runtime that averages the outputs of another runtime over several views; as thread-safe as that runtime."""
 
-    def __init__(self, runtime: Runtime, views: Sequence[View], preprocessing: Preprocessing, temperature: float) -> None:
-        self.runtime, self.views, self.temperature = runtime, tuple(views), temperature
+    def __init__(self, runtime: Runtime, views: Sequence[View], preprocessing: Preprocessing, calibration: Calibration) -> None:
+        self.runtime, self.views, self.calibration = runtime, tuple(views), calibration
         self.black: Array = (-np.array(preprocessing.mean) / np.array(preprocessing.std)).astype(np.float32)
 
     @property
@@ -97,4 +97,4 @@ class TtaRuntime:
         if not logits:
             return RawOutput(mask, None)
         members = [output.classes[:, None] if output.members is None else output.members for output in outputs]  # type: ignore[index]
-        return RawOutput(mask, log_mean(np.stack(logits), self.temperature), np.concatenate(members, axis=1))
+        return RawOutput(mask, log_mean(np.stack(logits), self.calibration), np.concatenate(members, axis=1))

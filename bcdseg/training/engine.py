@@ -227,6 +227,7 @@ def _best_model(plan: TrainingPlan, folder: Path, history: History) -> Model:
     record = training_record(plan, history, best_epoch(history))
     rules = replace(
         plan.model.rules,
+        class_offsets=(),
         operating_points=(),
         conformal_coverage=None,
         conformal_thresholds=(),

@@ -19,7 +19,7 @@ from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
 from bcdseg.networks.config import no_lesion_class
 from bcdseg.networks.heads import GlobalHead, GuidedHead, HierarchicalHead
-from bcdseg.networks.network import Ensemble, Network, Output
+from bcdseg.networks.network import Ensemble, Network, Output, calibrated
 
 INHERITED = ("licence", "licence_id", "citation")
 """Parts of a model's metadata that also apply to models trained from it."""
@@ -169,7 +169,7 @@ class Teacher:
     It is not a module, so that checkpoints, averages and optimisers of the trained network don't include it.
 
     Args:
-        teacher: Any model, also an ensemble; its temperature is applied to its outputs.
+        teacher: Any model, also an ensemble; its temperature and class offsets are applied to its outputs.
         model: The model that is trained.
 
     Raises:
@@ -179,7 +179,7 @@ class Teacher:
     def __init__(self, teacher: Model, model: Model) -> None:
         _check_fit(teacher, model)
         self.network = copy.deepcopy(teacher.network).eval().requires_grad_(False)
-        self.temperature = teacher.rules.temperature
+        self.calibration = (teacher.rules.temperature, teacher.rules.class_offsets)
         self.given, self.wanted = model.preprocessing, teacher.preprocessing
 
     def __call__(self, image: Tensor) -> Output:
@@ -187,7 +187,7 @@ class Teacher:
         with torch.no_grad():
             self.network.to(image.device)
             output: Output = self.network(self._prepared(image))
-            return output._replace(classes=None if output.classes is None else output.classes / self.temperature)
+            return output._replace(classes=None if output.classes is None else calibrated(output.classes, *self.calibration))
 
     def __deepcopy__(self, _: dict[int, object]) -> Teacher:
         """Return itself: the average of the weights copies the task that the teacher belongs to, and needs no second teacher."""

@@ -303,11 +303,12 @@ def _augmentation(compose: Any) -> str:
 
 
 def _weights(model: Model) -> str:
-    """Return the checksum of a model's weights and its temperature, which determine its outputs."""
+    """Return the checksum of a model's weights, and its calibration, which determine its outputs."""
     import torch
 
     checksum = sha256()
     for name, value in model.network.state_dict().items():
         checksum.update(name.encode())
         checksum.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return f"weights {checksum.hexdigest()[:16]}, temperature {model.rules.temperature:g}"
+    offsets = f", class offsets {model.rules.class_offsets}" if model.rules.class_offsets else ""
+    return f"weights {checksum.hexdigest()[:16]}, temperature {model.rules.temperature:g}{offsets}"

@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 import bcdseg
 from bcdseg import Dataset, Model, Output, Rules, errors
 from bcdseg.cli import app
+from bcdseg.evaluation.metrics.calibration import fit_offset
 from bcdseg.evaluation.site import fit_class_rules
-from bcdseg.evaluation.site.rules import SiteTable, at_temperature, needed_groups
+from bcdseg.evaluation.site.rules import SiteTable, needed_groups, with_calibration
+from bcdseg.runtimes.base import Calibration
 
 CLASSES = ["normal", "benign", "malignant"]
 TRUE_TEMPERATURE, SEPARATION = 3.0, 1.5
@@ -43,7 +45,7 @@ def model() -> Model:
     return Model(Written(made.network), path, RULES, training={"summary": "made"}, name="written")  # type: ignore[arg-type]
 
 
-def _site(folder: Path, each: int, seed: int) -> Dataset:
+def _site(folder: Path, each: int, seed: int, *, normals: int | None = None) -> Dataset:
     """Return scans of three classes with known posteriors: the network's logits are three times too large.
 
     Each scan has a bright lesion, which is false in a normal one, with a rim of 60 % that is not part of it.
@@ -51,7 +53,7 @@ def _site(folder: Path, each: int, seed: int) -> Dataset:
     rng = np.random.default_rng(seed)
     for number, label in enumerate(CLASSES):
         (folder / label).mkdir(parents=True)
-        for at in range(each):
+        for at in range(each if number or normals is None else normals):
             evidence = rng.normal(size=3) + SEPARATION * np.eye(3)[number]
             pixels = rng.integers(0, 60, (32, 32)).astype(np.uint8)
             top, left = rng.integers(4, 12, 2)
@@ -126,6 +128,48 @@ def test_rules_that_reach_what_they_state_are_kept(fitted: bcdseg.SiteFit, tmp_p
     assert {"temperature", "mask threshold"} <= kept
 
 
+def test_class_probabilities_are_adapted_to_the_fraction_of_scans_without_a_lesion(model: Model, tmp_path: Path) -> None:
+    """The network was made for classes of one frequency, so the true offset is the logarithm of the ratio of the frequencies."""
+    site = _site(tmp_path / "site", 80, 6, normals=10)
+    kept, adapted = (bcdseg.fit_site(model, site, class_frequencies=wanted, draws=200) for wanted in (False, True))
+    assert kept.model.rules.class_offsets == ()
+    assert "6% of these scans are normal" in next(one.reason for one in kept.changes if one.rule == "class frequencies")
+    offset, *others = adapted.model.rules.class_offsets
+    assert offset == pytest.approx(np.log(10 / 80), abs=0.7)
+    assert others == [0, 0]
+    saved = json.loads((adapted.model.save(tmp_path / "adapted") / "config.json").read_text())
+    assert Rules.from_dict(saved["rules"]) == adapted.model.rules
+    assert adapted.model.rules.temperature == pytest.approx(TRUE_TEMPERATURE, rel=0.25)
+
+    new = _site(tmp_path / "new", 160, 7, normals=20)
+    found = {name: list(one.model.predict([scan.image for scan in new])) for name, one in (("kept", kept), ("adapted", adapted))}
+    right = {name: np.mean([one.label == scan.label for one, scan in zip(each, new, strict=True)]) for name, each in found.items()}
+    assert right["adapted"] > right["kept"]
+    assert np.mean([one.probabilities["normal"] for one in found["adapted"]]) == pytest.approx(20 / 340, abs=0.03)
+    outlined = {name: np.mean([bool(one.lesions) for one in each]) for name, each in found.items()}
+    assert outlined["adapted"] == pytest.approx(outlined["kept"], abs=0.1)
+
+
+def test_more_scans_without_a_lesion_must_not_lower_the_sensitivity(model: Model, tmp_path: Path) -> None:
+    fitted = bcdseg.fit_site(model, _site(tmp_path / "site", 12, 8, normals=120), class_frequencies=True, draws=200)
+    (change,) = (one for one in fitted.changes if one.rule == "class frequencies")
+    assert not change.changed
+    assert change.reason.startswith("Sensitivity for malignant, most probable class would change by -")
+    assert fitted.model.rules.class_offsets == ()
+    assert fitted.effects["sensitivity"].before == fitted.effects["sensitivity"].after
+
+
+def test_the_fitted_offset_makes_the_mean_probability_of_its_class_the_fraction_of_its_scans() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(400, 3)) * 2, np.repeat([0, 1, 2], [20, 180, 200])
+    temperature, offset = fit_offset(logits, labels, 0)
+    powers = np.exp(logits / temperature + [offset, 0, 0])
+    expected = (powers[:, 0] / powers.sum(axis=1)).sum()
+    assert expected + offset / 10 == pytest.approx(20, abs=0.01)  # where the sum that it minimises has no slope
+    assert fit_offset(logits, np.full(400, -1), 0) == (1.0, 0.0)
+    assert -20 < fit_offset(logits[20:], labels[20:], 0)[1] < -4  # no scan has that class
+
+
 def test_the_model_remembers_its_site(fitted: bcdseg.SiteFit, model: Model, tmp_path: Path) -> None:
     config = json.loads((fitted.model.save(tmp_path / "site") / "config.json").read_text())
     assert Rules.from_dict(config["rules"]) == fitted.model.rules
@@ -165,7 +209,16 @@ def test_the_command_line_and_wrong_input(model: Model, tmp_path: Path) -> None:
     site = _site(tmp_path / "site", 4, 5)
     folder = bcdseg.create("plain_cnn", classes=CLASSES, size=32).save(tmp_path / "model")
     report = tmp_path / "report.json"
-    arguments = ["fit-site", str(folder), str(tmp_path / "site"), "--out", str(tmp_path / "out"), "--draws", "50"]
+    arguments = [
+        "fit-site",
+        str(folder),
+        str(tmp_path / "site"),
+        "--out",
+        str(tmp_path / "out"),
+        "--draws",
+        "50",
+        "--class-frequencies",
+    ]
     done = CliRunner().invoke(app, [*arguments, "--report", str(report)])
     assert done.exit_code == 0, done.output
     assert "more are needed" in done.stdout
@@ -189,6 +242,6 @@ def test_the_command_line_and_wrong_input(model: Model, tmp_path: Path) -> None:
 def test_a_presence_threshold_stays_below_1_at_a_low_temperature() -> None:
     missing = np.full((30, 1), np.nan)
     table = SiteTable(cases=made_table(30, skill=9), thresholds=(0.5,), dice=missing, outlined=missing)
-    moved = at_temperature(table, Rules(presence_threshold=0.99), 0.01)
+    moved = with_calibration(table, Rules(presence_threshold=0.99), Calibration(0.01))
     assert moved.presence_threshold is not None
     assert 0.99 < moved.presence_threshold < 1

@@ -62,9 +62,11 @@ def test_a_shape_is_outlined_where_it_is(resize: str, size: tuple[int, int]) -> 
     assert lesion.long_axis_px == pytest.approx(180, abs=3)
 
 
-def test_the_temperature_is_applied() -> None:
-    scan = bright_model(rules=Rules(temperature=2.0)).predict(draw_scan(0))
-    expected = np.exp(np.array([0, 3, 1]) / 2) / np.exp(np.array([0, 3, 1]) / 2).sum()
+@pytest.mark.parametrize("offsets", [(), (1.0, -0.2, 0.0)])
+def test_temperature_and_class_offsets_are_applied(offsets: tuple[float, ...]) -> None:
+    scan = bright_model(rules=Rules(temperature=2.0, class_offsets=offsets)).predict(draw_scan(0))
+    powers = np.exp(np.array([0, 3, 1]) / 2 + np.array(offsets or 0))
+    expected = powers / powers.sum()
     assert list(scan.probabilities.values()) == pytest.approx(list(expected))
     assert (scan.label, scan.confidence) == ("benign", pytest.approx(expected[1]))
 

@@ -80,9 +80,11 @@ def test_outputs_are_the_means_of_the_views() -> None:
     assert len(VIEWS["full"]) == 6
 
 
-def test_the_temperature_is_applied_to_each_view() -> None:
+def test_temperature_and_class_offsets_are_applied_to_each_view() -> None:
     model = _small()
-    warm = Model(model.network, model.preprocessing, bcdseg.Rules(temperature=3.0))
+    warm = Model(
+        model.network, model.preprocessing, bcdseg.Rules(temperature=3.0, class_offsets=(0.7,) + (0.0,) * (len(model.classes) - 1))
+    )
     averaged = warm.predict(EACH[0], tta="flip")
     pair = [warm.predict(pixels).probabilities["a"] for pixels in (EACH[0], np.ascontiguousarray(EACH[0][:, ::-1]))]
     assert averaged.probabilities["a"] == pytest.approx(np.mean(pair), abs=1e-5)

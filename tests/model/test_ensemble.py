@@ -29,7 +29,7 @@ def _model(encoder: str = "plain_cnn", *, seed: int = 0, rules: Rules | None = N
 @pytest.fixture(scope="module")
 def members() -> list[Model]:
     return [
-        _model(seed=1, rules=Rules(temperature=0.2, threshold=0.3)),
+        _model(seed=1, rules=Rules(temperature=0.2, class_offsets=(-2, 0, 0.5), threshold=0.3)),
         _model("tu-tf_efficientnet_lite0", seed=2, rules=Rules(threshold=0.4, min_confidence=0.6)),  # normalises otherwise
         _model(seed=3, decoder=None, decoder_channels=None, rules=Rules(temperature=3, threshold=0.6)),
     ]

@@ -69,17 +69,17 @@ def _model(**options: object) -> Model:
     return bcdseg.create("plain_cnn", **chosen)  # type: ignore[arg-type]
 
 
-def test_a_teacher_uses_its_own_preprocessing_and_temperature() -> None:
+def test_a_teacher_uses_its_own_preprocessing_and_calibration() -> None:
     student = _model()
     teacher = bcdseg.ensemble([_model(), _model()])  # takes intensities as they are, where the student's are normalised
-    teacher.rules = Rules(temperature=2.0)
+    teacher.rules = Rules(temperature=2.0, class_offsets=(0.5, -1.0))
     pixels = torch.rand(2, 1, 32, 32)
     mean, std = student.preprocessing.mean[0], student.preprocessing.std[0]
     output = Teacher(teacher, student)((pixels - mean) / std)
     with torch.no_grad():
         directly = teacher.network(pixels)
     torch.testing.assert_close(output.mask, directly.mask, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(output.classes, directly.classes / 2, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(output.classes, directly.classes / 2 + torch.tensor([0.5, -1.0]), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

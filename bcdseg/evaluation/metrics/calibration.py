@@ -6,16 +6,18 @@ Functions with weights (see ``metrics/weighted.py``) return a value for each dra
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, logit
 
 from bcdseg.errors import InputError
 from bcdseg.evaluation.metrics.classification import UNKNOWN, Labels, Positive, steps
 from bcdseg.evaluation.metrics.weighted import Values, Weights, divide, mean, once
+from bcdseg.networks.config import LARGEST_OFFSET
 
 BINS = 15
 TEMPERATURES = (0.1, 10.0)
@@ -83,7 +85,7 @@ def reliability(y_true: Right, y_prob: Scores, *, bins: int = 10) -> tuple[Bin, 
     return tuple(found)
 
 
-def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
+def fit_temperature(logits: ArrayLike, labels: ArrayLike, offsets: Sequence[float] = ()) -> float:
     """Return the temperature that divides the logits so that their softmax fits the labels best.
 
     It minimises the sum of the negative log-likelihoods over 0.1 to 10, plus half the squared logarithm of the temperature. That
@@ -92,23 +94,64 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     Args:
         logits: Array of scans x classes.
         labels: Index of the true class of each scan, -1 where it is unknown; such scans are ignored.
+        offsets: Amount that is added to each class after the division; empty for none.
 
     Returns:
         The temperature, 1 when no label is known.
     """
-    values, truth = np.asarray(logits, np.float64), np.asarray(labels, np.int64)
-    values, truth = values[truth != UNKNOWN], truth[truth != UNKNOWN]
+    values, truth = _known(logits, labels)
     if not len(truth):
         return 1.0
-    if not np.isfinite(values).all():
-        raise InputError("The logits contain NaN or infinite values: no temperature can be fitted to them.")
-    rows = np.arange(len(truth))
+    added = np.array(offsets) if len(offsets) else 0.0
 
     def cost(logarithm: float) -> float:
-        return float(-log_softmax(values / math.exp(logarithm), axis=1)[rows, truth].sum() + logarithm**2 / 2)
+        return _log_loss(values / math.exp(logarithm) + added, truth) + logarithm**2 / 2
 
     low, high = map(math.log, TEMPERATURES)
     return float(math.exp(minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-6}).x))
+
+
+def fit_offset(logits: ArrayLike, labels: ArrayLike, at: int) -> tuple[float, float]:
+    """Return the temperature and the offset of one class that fit the labels best together.
+
+    The offset adapts the probabilities to another frequency of that class (Godau et al., Deployment of image analysis algorithms
+    under prevalence shifts, MICCAI 2023). It minimises the same sum as ``fit_temperature``, plus a twentieth of its square, so that
+    it stays finite where no scan has that class.
+
+    Args:
+        logits: Array of scans x classes.
+        labels: Index of the true class of each scan, -1 where it is unknown; such scans are ignored.
+        at: Index of the class with the offset.
+
+    Returns:
+        Temperature and offset, 1 and 0 when no label is known.
+    """
+    values, truth = _known(logits, labels)
+    if not len(truth):
+        return 1.0, 0.0
+    chosen = np.arange(values.shape[1]) == at
+
+    def cost(point: Scores) -> float:
+        logarithm, offset = point.tolist()
+        return _log_loss(values / math.exp(logarithm) + offset * chosen, truth) + float(logarithm**2 / 2 + offset**2 / 20)
+
+    low, high = map(math.log, TEMPERATURES)
+    bounds = ((low, high), (-LARGEST_OFFSET, LARGEST_OFFSET))
+    best: Scores = minimize(cost, np.zeros(2), bounds=bounds, method="L-BFGS-B").x
+    return math.exp(best[0]), float(best[1])
+
+
+def _known(logits: ArrayLike, labels: ArrayLike) -> tuple[Scores, NDArray[np.int64]]:
+    """Return logits and label of the scans whose class is known."""
+    values, truth = np.asarray(logits, np.float64), np.asarray(labels, np.int64)
+    values, truth = values[truth != UNKNOWN], truth[truth != UNKNOWN]
+    if not np.isfinite(values).all():
+        raise InputError("The logits contain NaN or infinite values: no temperature can be fitted to them.")
+    return values, truth
+
+
+def _log_loss(logits: Scores, truth: NDArray[np.int64]) -> float:
+    return float(-log_softmax(logits, axis=1)[np.arange(len(truth)), truth].sum())
 
 
 def risk_coverage(right: Right, confidence: Scores, weights: Weights | None = None) -> tuple[Weights, Weights]:

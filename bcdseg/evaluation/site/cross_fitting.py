@@ -25,6 +25,7 @@ from bcdseg.evaluation.site.effects import (
 from bcdseg.evaluation.site.rules import (
     RuleFit,
     SiteTable,
+    fit_class_frequencies,
     fit_confidence,
     fit_label_sets,
     fit_mask_threshold,
@@ -80,6 +81,32 @@ class Fitting:
         names = [point.name for point in rules.operating_points if point.positive == positive]
         points = [*names, *(name for name in map(_point_name, wanted) if name not in names)]
         self.quantities = dict([*outline_quantities(self.cases), *class_quantities(self.cases, positive, points)])
+
+    def fit_frequencies(self, *, wanted: bool) -> None:
+        """Fit the offset of the negative class if wanted; a higher one must not lower the sensitivity."""
+        if self.cases.no_lesion is None or not self.cases.has_class.any():
+            return
+        if not wanted:
+            self.changes.append(RuleChange(rule="class frequencies", changed=False, reason=_frequencies(self.table, self.rules)))
+            return
+        fitted = fit_class_frequencies(self.table, self.rules)
+        is_higher = sum(fitted.class_offsets) > sum(self.rules.class_offsets)  # all others are 0
+        refused = self._loss_of_sensitivity(fit_class_frequencies) if is_higher else ""
+        if refused:
+            self.changes.append(RuleChange(rule="class frequencies", changed=False, reason=refused))
+        else:
+            self._improve("class frequencies", "log_loss", fit_class_frequencies)
+
+    def _loss_of_sensitivity(self, fit: RuleFit) -> str:
+        """Return the sentence that a rule lowers the sensitivity, or that this is unknown; empty where it doesn't."""
+        if self.positive is None:
+            return "the model has no class malignant: name the class whose sensitivity must not fall with positive"
+        quantity = {"sensitivity": self.quantities["sensitivity"]}
+        before, after = self._outcome(self.by_fold), self._outcome(self._fitted(fit))
+        effect = effects(quantity, before, after, draws=self.draws, seed=self.seed)["sensitivity"]
+        if effect.gain.value is None:
+            return f"whether the sensitivity falls is unknown ({effect.gain.note})"
+        return f"{effect.title} would change by {effect.gain.value:+.3f}" if effect.gain.value < 0 else ""
 
     def fit_class_rules(self) -> None:
         """Fit temperature and confidence threshold."""
@@ -186,6 +213,17 @@ class Fitting:
         if change:
             self.by_fold, self.rules = self._fitted(fit), fit(self.table, self.rules)
         self.changes.append(RuleChange(rule=rule, changed=change, reason=reason))
+
+
+def _frequencies(table: SiteTable, rules: Rules) -> str:
+    """Return how frequent the negative class is, how frequent the model expects it to be, and what would adapt the model."""
+    known, negative = table.cases.has_class, str(table.cases.no_lesion)
+    at = table.cases.classes.index(negative)
+    found, expected = (table.cases.labels[known] == at).mean(), 1 - table.presence(rules.calibration)[known].mean()
+    return (
+        f"{found:.0%} of these scans are {negative}, and their mean probability of it is {expected:.0%}; class_frequencies "
+        "adapts the model to scans that are collected as they come"
+    )
 
 
 def _too_few(what: str, needed: int, kind: str, have: int) -> str:

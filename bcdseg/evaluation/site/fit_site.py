@@ -79,6 +79,7 @@ def fit_site(
     sensitivity: Fractions = (0.9, 0.95),
     specificity: Fractions = 0.9,
     positive: str = "auto",
+    class_frequencies: bool = False,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> SiteFit:
@@ -90,6 +91,8 @@ def fit_site(
       of lesions. The improvement is measured by cross-fitting: each scan under the rule that was fitted on the other folds, which
       share no group with it. The 95 % interval of the improvement must exclude 0; otherwise the improvement may be noise. An
       interval needs ten groups of each kind of scan.
+    - With ``class_frequencies``, the negative class gets an offset, which is fitted together with the temperature, by the same
+      criterion. If it makes the negative class more probable, it must also not lower the sensitivity for ``positive``.
     - The presence threshold is the highest at which the stated fraction of the outlined lesions stay findings; the others become
       candidates. A threshold above the model's must lead to fewer false lesions, and one below it to fewer lesion scans without an
       outline, by the same interval. The number of groups with a lesion that it needs depends on that fraction, see below.
@@ -109,6 +112,8 @@ def fit_site(
         sensitivity: Sensitivities of operating points; None for no such points.
         specificity: Specificities of operating points; None for no such points.
         positive: Class that the operating points predict; ``"auto"`` is ``malignant``, if the model has it.
+        class_frequencies: Whether scans without a lesion are as frequent at the site as among these scans. Their class then gets an
+            offset, so that its probability suits the site. Outlines and candidates stay as they are.
         draws: Number of bootstrap draws.
         seed: Seed of the folds and of the bootstrap.
 
@@ -134,6 +139,7 @@ def fit_site(
     has_none = positive == "auto" and not any(name.lower() == "malignant" for name in model.classes)
     target = None if has_none else choose_positive(model.classes, positive)
     fitting = Fitting(site_table(model, scans), model.rules, positive=target, wanted=wanted, draws=draws, seed=seed)
+    fitting.fit_frequencies(wanted=class_frequencies)
     fitting.fit_class_rules()
     fitting.fit_outline_rules(lesions_shown)
     fitting.fit_points()

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.masks import dice
 from bcdseg.evaluation.calibrate import FLAGGED, choose_points
 from bcdseg.evaluation.case_results import CaseResult, predict_cases
-from bcdseg.evaluation.metrics.calibration import fit_temperature
+from bcdseg.evaluation.metrics.calibration import fit_offset, fit_temperature
 from bcdseg.evaluation.results_table import UNKNOWN, Cases, Column, table_of
 from bcdseg.inference.lesions import without_small_components
 from bcdseg.inference.rules import Rules
 from bcdseg.model.model import Model
+from bcdseg.runtimes.base import Calibration
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(4, 17))
 HIGHEST = 0.999  # presence threshold
@@ -47,21 +47,21 @@ class SiteTable:
         """Return some of the scans."""
         return replace(self, cases=self.cases.select(rows), dice=self.dice[rows], outlined=self.outlined[rows])
 
-    def presence(self, temperature: float) -> Column:
+    def presence(self, calibration: Calibration) -> Column:
         """Return each scan's probability of a lesion; 1 for a model without a negative class."""
         if self.cases.no_lesion is None:
             return np.ones(len(self.cases))
-        absence = softmax(self.cases.logits / temperature, axis=1)[:, self.cases.classes.index(self.cases.no_lesion)]
+        absence = calibration.probabilities(self.cases.logits)[:, self.cases.classes.index(self.cases.no_lesion)]
         return np.asarray(1 - absence)
 
     def under(self, rules: Rules) -> Cases:
         """Return the results table under other rules. Of the columns of ``outline`` only ``dice`` follows."""
         at = self.thresholds.index(rules.threshold)
-        found = self.presence(rules.temperature) >= (rules.presence_threshold or 0)
+        found = self.presence(rules.calibration) >= (rules.presence_threshold or 0)
         clear = self.cases.outline["truth_area"] == 0
         overlap = np.where(found | np.isnan(self.dice[:, at]), self.dice[:, at], np.where(clear, 1.0, 0.0))
         outlined = np.where(np.isnan(self.outlined[:, at]), np.nan, self.outlined[:, at] * found)
-        probabilities = softmax(self.cases.logits / rules.temperature, axis=1) if self.cases.classes else self.cases.probabilities
+        probabilities = rules.calibration.probabilities(self.cases.logits) if self.cases.classes else self.cases.probabilities
         return replace(self.cases, probabilities=probabilities, outlined=outlined, outline={**self.cases.outline, "dice": overlap})
 
 
@@ -88,13 +88,13 @@ def _at_thresholds(result: CaseResult, thresholds: Sequence[float], min_share: f
     return overlaps, [float(mask.any()) for mask in masks]
 
 
-def at_temperature(table: SiteTable, rules: Rules, temperature: float) -> Rules:
-    """Return the rules at another temperature, with all thresholds on class probabilities moved along.
+def with_calibration(table: SiteTable, rules: Rules, calibration: Calibration) -> Rules:
+    """Return the rules with another calibration, and all thresholds on class probabilities moved along.
 
-    A threshold moves to the probability that as many of these scans reach at the new temperature, so that as many are decided as
+    A threshold moves to the probability that as many of these scans reach with the new calibration, so that as many are decided as
     before. Between the scans' probabilities it is interpolated.
     """
-    before, after = (softmax(table.cases.logits / one, axis=1) for one in (rules.temperature, temperature))
+    before, after = (one.probabilities(table.cases.logits) for one in (rules.calibration, calibration))
     classes = table.cases.classes
 
     def moved(threshold: float, old: Column, new: Column) -> float:
@@ -106,11 +106,12 @@ def at_temperature(table: SiteTable, rules: Rules, temperature: float) -> Rules:
 
     presence = rules.presence_threshold
     if presence:
-        found = moved(presence, table.presence(rules.temperature), table.presence(temperature))
+        found = moved(presence, table.presence(rules.calibration), table.presence(calibration))
         presence = min(found, max(presence, HIGHEST))
     return replace(
         rules,
-        temperature=temperature,
+        temperature=calibration.temperature,
+        class_offsets=calibration.offsets,
         min_confidence=moved(rules.min_confidence, before.max(axis=1), after.max(axis=1)),
         presence_threshold=presence,
         operating_points=tuple(
@@ -125,7 +126,20 @@ def fit_temperature_rule(table: SiteTable, rules: Rules) -> Rules:
     known = table.cases.has_class
     if not known.any():
         return rules
-    return at_temperature(table, rules, fit_temperature(table.cases.logits[known], table.cases.labels[known]))
+    offsets = rules.class_offsets
+    temperature = fit_temperature(table.cases.logits[known], table.cases.labels[known], offsets)
+    return with_calibration(table, rules, Calibration(temperature, offsets))
+
+
+def fit_class_frequencies(table: SiteTable, rules: Rules) -> Rules:
+    """Fit the offset of the negative class together with the temperature, for the fraction of scans without a lesion here."""
+    cases = table.cases
+    if cases.no_lesion is None or not cases.has_class.any():
+        return rules
+    at = cases.classes.index(cases.no_lesion)
+    temperature, offset = fit_offset(cases.logits[cases.has_class], cases.labels[cases.has_class], at)
+    offsets = tuple(offset if number == at else 0.0 for number in range(len(cases.classes)))
+    return with_calibration(table, rules, Calibration(temperature, offsets))
 
 
 def fit_confidence(table: SiteTable, rules: Rules) -> Rules:
@@ -137,7 +151,7 @@ def fit_confidence(table: SiteTable, rules: Rules) -> Rules:
 def fit_presence(table: SiteTable, rules: Rules, *, shown: float) -> Rules:
     """Fit the highest presence threshold at which a fraction of the lesions that are outlined stay findings."""
     at = table.thresholds.index(rules.threshold)
-    lesions = np.sort(table.presence(rules.temperature)[table.cases.lesion & (table.outlined[:, at] == 1)])
+    lesions = np.sort(table.presence(rules.calibration)[table.cases.lesion & (table.outlined[:, at] == 1)])
     if not len(lesions):
         return rules
     hidden = math.floor((1 - shown) * len(lesions) + 1e-9)
@@ -149,7 +163,7 @@ def fit_mask_threshold(table: SiteTable, rules: Rules) -> Rules:
     lesion = table.cases.lesion & ~np.isnan(table.dice).any(axis=1)
     if not lesion.any():
         return rules
-    found = table.presence(rules.temperature) >= (rules.presence_threshold or 0)
+    found = table.presence(rules.calibration) >= (rules.presence_threshold or 0)
     means = (table.dice[lesion] * found[lesion][:, None]).mean(axis=0)
     best = np.flatnonzero(means == means.max())
     return replace(rules, threshold=min((table.thresholds[at] for at in best), key=lambda one: abs(one - rules.threshold)))
