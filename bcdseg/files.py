@@ -19,7 +19,7 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -41,6 +41,7 @@ __all__ = [
     "restore",
     "sync_all",
     "sync_folder",
+    "write_chunks",
     "write_folder",
     "write_whole",
 ]
@@ -65,12 +66,31 @@ def write_whole(path: Path, content: bytes, *, overwrite: bool = False, durable:
         OutputExistsError: The file exists and may not be replaced.
         OutputError: The file can't be written.
     """
+    return _write(path, lambda: (content,), overwrite=overwrite, durable=durable)
+
+
+def write_chunks(path: Path, chunks: Callable[[], Iterable[bytes]], *, overwrite: bool = False) -> Path:
+    """Write a file atomically from parts, so that its size isn't limited by the memory.
+
+    Args:
+        path: Path of the file; missing folders above it are created.
+        chunks: Function that returns the parts of its content from the first on.
+        overwrite: Whether a file that exists may be replaced.
+
+    Raises:
+        OutputExistsError: The file exists and may not be replaced.
+        OutputError: The file can't be written, or a part can't be read.
+    """
+    return _write(path, chunks, overwrite=overwrite, durable=False)
+
+
+def _write(path: Path, chunks: Callable[[], Iterable[bytes]], *, overwrite: bool, durable: bool) -> Path:
     check_free([path], overwrite=overwrite)
     try:
         _make_folder(path.parent, durable)
         if durable:
             remove_leftovers(path)
-        while not _written(path, content, durable):
+        while not _written(path, chunks, durable):
             pass
     except OSError as error:
         raise _cant_write(path, error) from error
@@ -157,14 +177,14 @@ def _make_folder(folder: Path, durable: bool) -> None:
         sync_folder(one.parent)
 
 
-def _written(path: Path, content: bytes, durable: bool) -> bool:
+def _written(path: Path, chunks: Callable[[], Iterable[bytes]], durable: bool) -> bool:
     """Write a file under a hidden name and move it; return False if a cleanup removed the hidden file before it was locked."""
     part = part_of(path)
     try:
         with part.open("xb") as file, locked(part, file.fileno()) as there:
             if not there:
                 return False
-            _fill(file, content, durable)
+            _fill(file, chunks(), durable)
             if MOVES_OPEN_FILES:  # the file is still locked
                 part.replace(path)
         if not MOVES_OPEN_FILES:
@@ -187,7 +207,7 @@ def _folder_written(folder: Path, contents: Mapping[str, bytes]) -> bool:
                 return False
             for name, content in contents.items():
                 with (new / name).open("xb") as file:
-                    _fill(file, content, durable=True)
+                    _fill(file, (content,), durable=True)
             sync_folder(new)
             _put(new, folder)
             sync_folder(folder.parent)
@@ -196,8 +216,8 @@ def _folder_written(folder: Path, contents: Mapping[str, bytes]) -> bool:
     return True
 
 
-def _fill(file: BinaryIO, content: bytes, durable: bool) -> None:
-    file.write(content)
+def _fill(file: BinaryIO, chunks: Iterable[bytes], durable: bool) -> None:
+    file.writelines(chunks)
     file.flush()
     if durable:
         os.fsync(file.fileno())

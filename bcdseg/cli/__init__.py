@@ -18,7 +18,7 @@ from bcdseg.cli.evaluate import evaluate_command
 from bcdseg.cli.models import export_command, info_command, models_command
 from bcdseg.cli.options import Command
 from bcdseg.cli.pacs import dicomweb_command, watch_command
-from bcdseg.cli.predict import predict_command
+from bcdseg.cli.predict import join_command, predict_command
 from bcdseg.cli.servers import app_command, serve_command
 from bcdseg.cli.site import fit_site_command
 from bcdseg.cli.train import train_command
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 COMMANDS: dict[str, Callable[..., None]] = {
     "predict": predict_command,
+    "join": join_command,
     "info": info_command,
     "models": models_command,
     "export": export_command,

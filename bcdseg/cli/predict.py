@@ -224,6 +224,27 @@ def predict_command(
         predict_here(loaded, run)
 
 
+def join_command(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Results of each shard.", show_default=False)],
+    out: Annotated[Path, in_output("--out", "-o", metavar="FILE.csv", help="Joined table.")],
+    overwrite: common.Overwrite = False,
+    allow_missing: Annotated[bool, in_data(help="Shards may be missing, such as one that no file belongs to.")] = False,
+) -> None:
+    """Join the tables of all shards of an archive to one.
+
+    The runs must be finished, of all shards, and of one model with the same options; otherwise nothing is written.
+
+    Examples:
+        bcdseg join results/* -o predictions.csv
+    """
+    from bcdseg.batch.joined_table import join_tables
+    from bcdseg.messages import name_some
+
+    if missing := join_tables(folders, out, allow_missing=allow_missing, overwrite=overwrite):
+        echo(f"bcdseg: missing: {name_some(missing)}", err=True)
+    echo(f"Written to {out}")
+
+
 def _tiles(mode: ModeName, scale: float | None, overlap: float | None) -> Tiles | None:
     from bcdseg.errors import OptionError
     from bcdseg.inference.sliding_window import Tiles

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from typer.testing import CliRunner, Result
 from bcdseg.batch.shards import Shard
 from bcdseg.batch.storage import folder_of
 from bcdseg.cli import app
-from bcdseg.errors import OptionError
+from bcdseg.errors import InputError, OptionError, OutputExistsError
 
 SCANS = 8
 
@@ -31,9 +33,13 @@ def _predict(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["predict", *map(str, arguments), "--model", "busi-lite", "--no-overlay"])
 
 
+def _sources(table: Path) -> list[str]:
+    with table.open() as file:
+        return [row["source"] for row in csv.DictReader(file)]
+
+
 def _names(folder: Path) -> list[str]:
-    with (folder / "predictions.csv").open() as table:
-        return [Path(row["source"]).name for row in csv.DictReader(table)]
+    return [Path(source).name for source in _sources(folder / "predictions.csv")]
 
 
 def test_three_shards_predict_each_scan_once(scans: Path, tmp_path: Path) -> None:
@@ -44,6 +50,52 @@ def test_three_shards_predict_each_scan_once(scans: Path, tmp_path: Path) -> Non
         if (tmp_path / str(index)).exists():
             found += _names(tmp_path / str(index))
     assert sorted(found) == sorted(path.name for path in scans.iterdir())
+
+
+def _join(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["join", *map(str, arguments)])
+
+
+def test_the_tables_of_all_shards_are_joined_to_that_of_one_run(scans: Path, tmp_path: Path) -> None:
+    assert _predict(scans, "--out", tmp_path / "whole").exit_code == 0
+    folders = [tmp_path / str(index) for index in (1, 2)]
+    for index, folder in enumerate(folders, 1):
+        assert _predict(scans, "--shard", f"{index}/2", "--out", folder).exit_code == 0
+    out = tmp_path / "all.csv"
+    assert _join(*reversed(folders), "--out", out).exit_code == 0
+    whole = (tmp_path / "whole" / "predictions.csv").read_text().splitlines()
+    assert sorted(out.read_text().splitlines()) == sorted(whole)
+    assert out.read_text().splitlines()[0] == whole[0]
+    assert isinstance(_join(*folders, "--out", out).exception, OutputExistsError)
+
+    done = _join(folders[1], "--out", tmp_path / "part.csv", "--allow-missing")
+    assert (done.exit_code, _names(folders[1])) == (0, [Path(row).name for row in _sources(tmp_path / "part.csv")])
+    assert "missing: 1/2" in done.output
+
+
+def test_tables_that_are_not_those_of_all_shards_are_not_joined(scans: Path, tmp_path: Path) -> None:
+    first, other, again, finer = (tmp_path / name for name in ("first", "other", "again", "finer"))
+    for folder, shard, *options in (
+        (first, "1/2"),
+        (other, "2/2", "--threshold", "0.4"),
+        (again, "1/2"),
+        (finer, next(f"{n}/3" for n in (1, 2, 3) if any(str(path) in Shard(n, 3) for path in scans.iterdir()))),
+    ):
+        assert _predict(scans, "--shard", shard, *options, "--out", folder).exit_code == 0
+    unfinished = shutil.copytree(first, tmp_path / "unfinished")
+    (unfinished / "predictions.csv").unlink()
+    for folders, reason in (
+        ([first], "2/2: this shard is missing"),
+        ([first, other], "other: differs from .*first in threshold"),
+        ([first, again], "again: is shard 1/2, and so is .*first"),
+        ([first, finer], "the numbers of shards differ"),
+        ([unfinished], "not finished"),
+        ([scans], "contains no run of a shard"),
+    ):
+        error = _join(*folders, "--out", tmp_path / "all.csv").exception
+        assert isinstance(error, InputError)
+        assert re.search(reason, str(error))
+    assert not (tmp_path / "all.csv").exists()
 
 
 def test_an_empty_shard_is_nothing_to_do(scans: Path, tmp_path: Path) -> None:

@@ -150,7 +150,8 @@ def test_all_runs_are_finished_one_after_the_other_and_only_once(
     results, few = tmp_path / "local.json", ["--seeds", "1", "--epochs", "1", "--draws", "20"]
     script("local_scans", packed, runs, "busi", folders[0], results, "--patients", "11", *few)
     found = json.loads(results.read_text())
-    assert list(found) == ["test", "none", "rules fitted, 11, 0", "trained further, 11, 0"]
+    ways = ("rules fitted", "rules and class frequencies fitted", "trained further")
+    assert list(found) == ["test", "none", *(f"{way}, 11, 0" for way in ways)]
     assert (found["test"]["scans"], found["trained further, 11, 0"]["scans"]) == (7, 11)
     capsys.readouterr()
     script("local_scans", packed, runs, "busi", folders[0], results, "--table")
@@ -196,7 +197,7 @@ def test_a_training_starts_from_the_weights_of_another_and_both_are_averaged(
 @pytest.mark.parametrize("name", ["bus-bra", "bus-uclm", "bus-uclm-sample"])
 def test_the_page_on_local_scans_has_the_finished_results(script: Script, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     page = (HOSPITALS.parents[1] / "docs" / "benchmarks" / "local-scans.md").read_text()
-    hospital = name.removesuffix("-sample")
+    hospital = name.removesuffix("-sample").removesuffix("-frequencies")
     script("local_scans", "packed", "runs", hospital, "folder", HOSPITALS / "finished" / f"{name}.json", "--table")
     rows = capsys.readouterr().out.splitlines()
     assert len(rows) > 3

@@ -58,6 +58,11 @@ def fitted(model: Model, local: Dataset, _: argparse.Namespace, __: int) -> Mode
     return bcdseg.fit_site(model, local).model
 
 
+def fitted_with_frequencies(model: Model, local: Dataset, _: argparse.Namespace, __: int) -> Model:
+    """Return the model with rules and the fraction of normal scans fitted to the local scans."""
+    return bcdseg.fit_site(model, local, class_frequencies=True).model
+
+
 def trained(model: Model, local: Dataset, options: argparse.Namespace, seed: int) -> Model:
     """Return the model trained further on the local scans, as the guide on fine-tuning does."""
     train, val, _ = bcdseg.split(local, PARTS, seed=seed)
@@ -80,7 +85,11 @@ def trained(model: Model, local: Dataset, options: argparse.Namespace, seed: int
     return run.model
 
 
-WAYS: dict[str, Callable[[Model, Dataset, argparse.Namespace, int], Model]] = {"rules fitted": fitted, "trained further": trained}
+WAYS: dict[str, Callable[[Model, Dataset, argparse.Namespace, int], Model]] = {
+    "rules fitted": fitted,
+    "rules and class frequencies fitted": fitted_with_frequencies,
+    "trained further": trained,
+}
 
 
 def measured(model: Model, test: Dataset, draws: int) -> dict[str, Any]:
