@@ -313,5 +313,7 @@ def _print(scan: ArrivedScan) -> bool:
         listed = "; a report that lists all results of its study is stored" if scan.root else ""
         echo(f"{scan.file}: {summary_of(scan.predictions)}{listed}")
         return False
-    echo(f"bcdseg: {scan.error}{' It is tried again.' * scan.will_retry}", err=True)
+    named = "" if str(scan.file) in str(scan.error) else f"{scan.file}: "  # an error of the server doesn't name it
+    written = " Its results are in the folder." * bool(scan.written)
+    echo(f"bcdseg: {named}{scan.error}{written}{' It is tried again.' * scan.will_retry}", err=True)
     return True

@@ -111,7 +111,8 @@ class ResultMaker:
             predictions: Its predictions.
             kinds: Kinds of objects.
         """
-        image, reference = str(dataset.SOPInstanceUID), read_reference(dataset, identity=self.identity)
+        reference = read_reference(dataset, identity=self.identity)
+        image = str(dataset.SOPInstanceUID)
         return {kind: self._encoded(kind, predictions, reference, image) for kind in kinds}
 
     def _encoded(self, kind: str, predictions: Sequence[Prediction], reference: Any, image: str) -> bytes:

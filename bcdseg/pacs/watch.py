@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -37,7 +37,7 @@ class ArrivedScan:
         file: The file.
         written: Files that were written.
         predictions: Prediction for the image, or for each frame of the clip, which then has no arrays except masks.
-        error: Reason why there is no result; None after success.
+        error: Reason why there is no result, or why it is not in the PACS; None after success.
         will_retry: Whether the file is tried again, because it was the server that failed.
         root: SOP Instance UID of the report that lists all results of the study, if one was stored now.
     """
@@ -79,7 +79,8 @@ def watch_folder(
         out: Folder of the results: JSON, mask and overlay, and for DICOM a segmentation and a report.
         identity: Use of the results, ``"pacs"`` or ``"shared"``; see ``Model.predict``. By default ``"pacs"`` with a server, else
             ``"shared"``.
-        server: PACS in which the results of DICOM scans are stored too. While it can't be reached, files wait.
+        server: PACS in which the results of DICOM scans are stored too. While it can't be reached, files wait. Results that it
+            refuses are written to the folder, with an error.
         kinds: DICOM objects: ``"seg"``, ``"sr"`` or both, and ``"root"``, the report that lists all results of a study. It needs a
             server. Each scan of a study replaces it by a new one, which names the earlier ones as its predecessors.
         frames: Frames of clips: ``"all"``, or n for each n-th frame, starting from the first.
@@ -124,7 +125,9 @@ def _watch(arrivals: Arrivals, results: Results, retry: float, once: bool, stop:
     while not stop.is_set():
         pause = arrivals.settle / 2
         for file, stamp in arrivals.complete():
-            scan = results.make(Path(file))
+            scan = results.make(Path(file), stamp)
+            if scan is None:
+                continue
             if scan.will_retry:
                 pause = retry
             else:
@@ -194,27 +197,28 @@ class Results:
     server: DicomWebServer | None
     with_root: bool
 
-    def make(self, file: Path) -> ArrivedScan:
-        """Predict a file, write its results, and store them on the server."""
+    def make(self, file: Path, stamp: Stamp) -> ArrivedScan | None:
+        """Predict a file, write its results, and store them on the server; None for a file that has changed meanwhile."""
         done = ArrivedScan(file=file)
         try:
             predictions = self.maker.predict(file)
             dataset = self._dataset(file)
+            if stamp_of(str(file)) != stamp:  # its pixels and its header may be of two scans
+                return None
             objects = {} if dataset is None else self.maker.objects(dataset, predictions, self.maker.kinds)
             contents = self._contents(file, predictions, objects)
             self.journal.claim(contents)
-            known = self._store(dataset, objects)
+            root, refused = (None, None) if self.server is None else self._store(file, dataset, objects)
             for output, content in contents.items():
                 self.journal.write(output, content)
-            done = replace(done, written=tuple(self.out / output for output in contents), predictions=tuple(predictions))
-            return replace(done, root=self._store_root(dataset, known)) if self.with_root else done
+            written = tuple(self.out / output for output in contents)
+            return replace(done, written=written, predictions=tuple(predictions), root=root, error=refused)
         except NotAScanError:
             return done
         except OutputError:
             raise
         except BcdsegError as error:
-            retry = isinstance(error, PacsError) and not isinstance(error, PacsObjectError)
-            return replace(done, error=error, will_retry=retry)
+            return replace(done, error=error, will_retry=isinstance(error, PacsError))
         except Exception as error:
             return replace(done, error=unexpected_error(str(file), "can't be predicted", error))
 
@@ -229,27 +233,20 @@ class Results:
 
     def _dataset(self, file: Path) -> Any:
         """Return the header of a DICOM file; None for another file, which belongs to no study."""
-        if is_dicom(file):
-            with guarded(str(file)):
-                return pydicom().dcmread(file, stop_before_pixels=True)
-        if self.server is not None:
-            raise OptionError(f"{file}: is not DICOM, so that it belongs to no study of the server.")
-        return None
+        if not is_dicom(file):
+            return None
+        with guarded(str(file)):
+            return pydicom().dcmread(file, stop_before_pixels=True)
 
-    def _store(self, dataset: Any, objects: Mapping[str, bytes]) -> list[Instance]:
-        """Store the objects that the server lacks; return those that it listed before."""
-        if self.server is None:
-            return []
-        image, study = str(dataset.SOPInstanceUID), str(dataset.StudyInstanceUID)
-        listed = self.server.instances(study)
-        missing = self.maker.missing(image, [one.uid for one in listed])
-        if missing:
-            self.server.store(study, [objects[kind] for kind in missing])
-        return listed
+    def _store(self, file: Path, dataset: Any, objects: Mapping[str, bytes]) -> tuple[str | None, BcdsegError | None]:
+        """Store the objects that the server lacks, and the report that lists all results of the study.
 
-    def _store_root(self, dataset: Any, listed: Sequence[Instance]) -> str | None:
-        """Store the report that lists all results of the image's study; the server may not have the image yet."""
+        Returns:
+            UID of the report, if it was stored; and the reason why the server does not have the results.
+        """
         assert self.server is not None
+        if dataset is None:
+            return None, OptionError(f"{file}: is not DICOM, so that it belongs to no study of the server.")
         image = Instance(
             study=str(dataset.StudyInstanceUID),
             series=str(dataset.SeriesInstanceUID),
@@ -257,8 +254,18 @@ class Results:
             sop_class=str(dataset.SOPClassUID),
             modality=str(dataset.get("Modality", "")),
         )
-        stored = {one.uid for one in listed} | {str(self.maker.uids(image.uid, kind)("instance")) for kind in self.maker.kinds}
-        return store_root(self.maker, self.server, [*listed, image], stored)
+        try:
+            listed = self.server.instances(image.study)
+            missing = self.maker.missing(image.uid, [one.uid for one in listed])
+            if missing:
+                self.server.store(image.study, [objects[kind] for kind in missing])
+            if not self.with_root:
+                return None, None
+            own = {str(self.maker.uids(image.uid, kind)("instance")) for kind in self.maker.kinds}
+            # the server may not have the image yet
+            return store_root(self.maker, self.server, [*listed, image], {one.uid for one in listed} | own), None
+        except (PacsObjectError, OptionError) as error:  # of one object, or of a malformed UID
+            return None, error
 
     def _contents(self, file: Path, predictions: list[Prediction], objects: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return the contents of the result files by their paths below the output folder: those of the file with endings."""

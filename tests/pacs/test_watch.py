@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from orthanc import PASSWORD, USER, Orthanc
 from PIL import Image
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.filebase import DicomBytesIO
 from pydicom.uid import MultiFrameGrayscaleByteSecondaryCaptureImageStorage, RLELossless
 from pynetdicom import AE
 
@@ -221,11 +222,60 @@ def test_results_are_stored_in_a_pacs_also_after_it_failed(pacs: Orthanc, bright
     pacs.start()
     again = {scan.file.name: scan for scan in _all(bright, incoming, server=server)}
     assert (again["a.dcm"].error, again["a.dcm"].will_retry) == (None, False)
-    assert "belongs to no study" in str({**first, **again}["b.png"].error)
+    picture = {**first, **again}["b.png"]
+    assert "belongs to no study" in str(picture.error)
+    assert sorted(path.name for path in picture.written) == ["b.png.json", "b.png_mask.png", "b.png_overlay.png"]
     stored = [pydicom.dcmread(pydicom.filebase.DicomBytesIO(file)) for file in pacs.instances().values()]
     assert sorted(one.Modality for one in stored) == ["SEG", "SR"]
     assert {one.StudyInstanceUID for one in stored} == {source.StudyInstanceUID}
     assert _all(bright, incoming, server=server) == []
+
+
+def test_results_that_a_pacs_refuses_are_in_the_folder(bright: Model, incoming: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise errors.PacsObjectError("http://pacs: does not store 2 of 2 results (DICOM status 0xA700).")
+
+    monkeypatch.setattr(DicomWebServer, "instances", lambda *_: [])
+    monkeypatch.setattr(DicomWebServer, "store", refuse)
+    source = _scan(incoming / "a.dcm")
+    (scan,) = _all(bright, incoming, server=DicomWebServer("http://127.0.0.1:9/dicom-web"))
+    assert isinstance(scan.error, errors.PacsObjectError)
+    assert not scan.will_retry
+    assert len(scan.predictions) == 1
+    assert len(scan.written) == 5
+    report = next(path for path in scan.written if path.name.endswith("_sr.dcm"))
+    assert pydicom.dcmread(report).PatientID == source.PatientID
+
+
+def test_a_scan_that_is_replaced_while_it_is_predicted_is_predicted_again(
+    bright: Model, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, sent = incoming / "a.dcm", []
+    monkeypatch.setattr(DicomWebServer, "instances", lambda *_: [])
+    monkeypatch.setattr(DicomWebServer, "store", lambda _self, _study, objects: sent.extend(map(DicomBytesIO, objects)))
+    _scan(file, PatientID="first")
+    predict = bright.predict
+
+    def replacing(source: Any, **options: Any) -> Any:
+        found = predict(source, **options)
+        if pydicom.dcmread(file).PatientID == "first":
+            _scan(file, 12, PatientID="second")
+        return found
+
+    monkeypatch.setattr(bright, "predict", replacing)
+    (scan,) = _all(bright, incoming, server=DicomWebServer("http://127.0.0.1:9/dicom-web"), kinds=["seg"])
+    (stored,) = map(pydicom.dcmread, sent)
+    assert stored.PatientID == "second"
+    np.testing.assert_array_equal(stored.pixel_array, predict(file).mask)
+    assert scan.error is None
+
+
+def test_a_scan_without_its_uid_is_reported(bright: Model, incoming: Path) -> None:
+    made = _scan(incoming / "a.dcm")
+    del made.SOPInstanceUID
+    made.save_as(incoming / "a.dcm", enforce_file_format=False)
+    (scan,) = _all(bright, incoming)
+    assert "lacks UIDs" in str(scan.error)
 
 
 def test_a_watched_study_needs_only_the_report_that_lists_its_results(pacs: Orthanc, bright: Model, incoming: Path) -> None:
