@@ -12,6 +12,7 @@ from bcdseg.dicom.deidentify import PACS
 from bcdseg.errors import BcdsegError, OptionError, PacsError, PacsObjectError
 from bcdseg.pacs.results import KINDS, ROOT, ResultMaker, store_root
 from bcdseg.pacs.server import DicomWebServer, Instance, check_uid
+from bcdseg.sources import unexpected_error
 
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction
@@ -148,5 +149,7 @@ def predict_instance(maker: ResultMaker, server: DicomWebServer, image: Instance
         if isinstance(error, PacsError) and not isinstance(error, PacsObjectError):
             raise
         return place(error=error)
+    except Exception as error:
+        return place(error=unexpected_error(image.uid, "can't be predicted", error))
     stored_now = tuple(str(maker.uids(image.uid, kind)("instance")) for kind in objects)
     return place(stored=stored_now, predictions=tuple(predictions))

@@ -224,6 +224,21 @@ def test_a_bad_image_does_not_end_the_study(pacs: Orthanc, bright: Model) -> Non
     assert bad.SOPInstanceUID in str(results[bad.SOPInstanceUID].error)
 
 
+def test_an_unexpected_error_does_not_end_the_study(pacs: Orthanc, bright: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, (first, second) = _study(pacs, 2)
+    predict = bright.predict
+
+    def failing(source: Any, **options: Any) -> Any:
+        if source.SOPInstanceUID == first.SOPInstanceUID:
+            raise ZeroDivisionError
+        return predict(source, **options)
+
+    monkeypatch.setattr(bright, "predict", failing)
+    found = {result.image: result for result in predict_dicomweb(bright, _server(pacs), study=study)}
+    assert "ZeroDivisionError" in str(found[first.SOPInstanceUID].error)
+    assert len(found[second.SOPInstanceUID].stored) == 2
+
+
 def test_a_server_that_dies_half_way_loses_and_doubles_nothing(mortal: Orthanc, bright: Model) -> None:
     study, images = _study(mortal, 3)
     results = predict_dicomweb(bright, _server(mortal), study=study)
