@@ -195,6 +195,14 @@ def test_a_damaged_coco_annotation_is_named(tmp_path: Path, name: str) -> None:
         ({**coco(), "images": [{"id": 0, "file_name": "a.png", "height": 0, "width": 5}]}, "image a.png: its height 0 and width 5"),
         (coco(names=("missing.png",)), r"coco.json: .*missing\.png: no such file"),
         (coco(names=("a.png", "a.png")), r"a\.png: is annotated twice"),
+        (
+            {**coco(), "images": [{"id": 1, "file_name": name, "height": 48, "width": 64} for name in ("a.png", "b.png")]},
+            "two images have the id 1",
+        ),
+        (
+            {**coco(), "categories": [{"id": 1, "name": name} for name in ("benign", "malignant")]},
+            "two categories have the id 1",
+        ),
     ],
 )
 def test_a_damaged_coco_file_is_named(tmp_path: Path, content: Any, message: str) -> None:

@@ -74,9 +74,11 @@ def _images(file: Path, problems: list[str]) -> Iterator[AnnotatedImage]:
         raise DatasetError(f"{file}: needs the lists {', '.join(NEEDED)} of COCO's format.")
     images: dict[Any, AnnotatedImage] = {}
     try:
-        categories = {one["id"]: str(one["name"]) for one in content["categories"]}
+        categories = _categories(content["categories"])
         for entry in content["images"]:
-            images[entry["id"]] = _image(entry, file)
+            image = _image(entry, file)
+            if images.setdefault(entry["id"], image).name != image.name:
+                raise InputError(f"two images have the id {entry['id']}. Give each image an id of its own")
     except (KeyError, TypeError, AttributeError) as error:
         raise DatasetError(f"{file}: an image or a category has no {error}. Export the annotations again.") from error
     except InputError as error:
@@ -89,6 +91,15 @@ def _images(file: Path, problems: list[str]) -> Iterator[AnnotatedImage]:
             problems.append(f"{file}: {error}")
             damaged.add(entry.get("image_id") if isinstance(entry, dict) else None)
     yield from (image for key, image in images.items() if key not in damaged)
+
+
+def _categories(entries: Sequence[Mapping[str, Any]]) -> dict[Any, str]:
+    """Return the names of the categories by their ids."""
+    names: dict[Any, str] = {}
+    for entry in entries:
+        if names.setdefault(entry["id"], str(entry["name"])) != str(entry["name"]):
+            raise InputError(f"two categories have the id {entry['id']}. Give each category an id of its own")
+    return names
 
 
 def _image(entry: Mapping[str, Any], file: Path) -> AnnotatedImage:
