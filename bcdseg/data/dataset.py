@@ -279,6 +279,8 @@ class Dataset:
     ) -> list[Path]:
         """Write the data set in LabelMe's format: images, each with a JSON file next to it where its mask is known.
 
+        The label, group and spacing of a scan with an unknown mask are not written, with a warning.
+
         Args:
             folder: Folder to write.
             split: Split of this data set, for the parts; by default those that the data set prescribes.

@@ -94,6 +94,38 @@ def test_nothing_is_replaced_by_default(data: bcdseg.Dataset, tmp_path: Path, na
     getattr(data, f"to_{name}")(folder, overwrite=True)
 
 
+@pytest.mark.parametrize("name", ["coco", "yolo", "nnunet"])
+def test_no_scan_of_an_earlier_split_remains(data: bcdseg.Dataset, tmp_path: Path, name: str) -> None:
+    folder = written(data, name, tmp_path / "out")
+    half = data.ids[::2]
+    split = bcdseg.Split(data.select(half), data.select([]), data.select(set(data.ids) - set(half)), 0, (0.5, 0, 0.5))
+    with pytest.raises(OutputExistsError, match="would remain"):
+        getattr(data, f"to_{name}")(folder, split=split, overwrite=True)
+    assert len(bcdseg.open_dataset(folder)) == len(data)
+
+
+def test_no_scan_of_a_larger_data_set_remains(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    folder = written(data, "labelme", tmp_path / "out")
+    (folder / "notes.json").write_text('{"drawn by": "a reader"}')
+    data.to_labelme(folder, overwrite=True)
+    with pytest.raises(OutputExistsError, match="would remain"):
+        data.select(data.ids[1:]).to_labelme(folder, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["coco", "yolo"])
+def test_scans_without_masks_keep_their_labels(data: bcdseg.Dataset, tmp_path: Path, name: str) -> None:
+    data = replace(data, samples=(replace(data[0], masks=()), *data.samples[1:]))
+    back = bcdseg.open_dataset(written(data, name, tmp_path / "out"))
+    expected = sorted((one.label, one.group, bool(one.masks)) for one in data)
+    assert sorted((one.label, one.group, bool(one.masks)) for one in back) == expected
+
+
+def test_labelme_reports_labels_that_it_does_not_write(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    data = replace(data, samples=(replace(data[0], masks=()), *data.samples[1:]))
+    with pytest.warns(DataWarning, match="labels and groups are not written"):
+        data.to_labelme(tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["coco", "labelme", "yolo"])
 def test_an_unknown_mask_stays_unknown_and_an_empty_one_empty(tmp_path: Path, name: str) -> None:
     for number, mask in enumerate((scan(1)[1], np.zeros_like(scan(1)[1]))):

@@ -17,6 +17,7 @@ from bcdseg.data.annotations.outlines import (
     LESION,
     Outline,
     OutlinedScan,
+    check_earlier,
     image_file,
     image_names,
     json_file,
@@ -217,6 +218,9 @@ def write(
             yield name, json_file(document(entries[part]))
 
     files = [*(f"{IMAGE_FOLDER}/{name}" for name in names.values()), *parts.values()]
+    earlier = (f"{IMAGE_FOLDER}/", "annotations/instances_")
+    if overwrite:
+        check_earlier(folder, files, lambda name: name.startswith(earlier))
     return write_all(folder, files, contents(), overwrite=overwrite)
 
 

@@ -18,9 +18,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from bcdseg.data.annotations.outlines import OutlinedScan, image_file, image_names, json_file, scan_of, with_parts, write_all
-from bcdseg.data.annotations.own_keys import known_values
-from bcdseg.data.annotations.samples import AnnotatedImage, check_size, load_json, samples_of, starts_with_key
+from bcdseg.data.annotations.outlines import (
+    OutlinedScan,
+    check_earlier,
+    image_file,
+    image_names,
+    json_file,
+    scan_of,
+    with_parts,
+    write_all,
+)
+from bcdseg.data.annotations.own_keys import known_values, own_keys
+from bcdseg.data.annotations.samples import AnnotatedImage, check_size, load_json, samples_of, starts_with_key, warn_of
 from bcdseg.data.annotations.shapes import check_polygon, ellipse, place
 from bcdseg.data.layouts.listing import FolderListing, Listing
 from bcdseg.data.readers import read_scan
@@ -59,8 +68,11 @@ def read(listing: Listing) -> FolderListing:
 
 
 def _files(listing: Listing) -> list[Path]:
-    names = [name for name in listing.annotations if name.lower().endswith(".json")]
-    return [listing.path(name) for name in names if starts_with_key(listing.path(name), FIRST_KEYS, SHAPES)]
+    return [path for path in map(listing.path, listing.annotations) if _is_labelme(path)]
+
+
+def _is_labelme(path: Path) -> bool:
+    return path.suffix.lower() == ".json" and starts_with_key(path, FIRST_KEYS, SHAPES)
 
 
 def _image(content: Any, file: Path) -> AnnotatedImage:
@@ -171,4 +183,10 @@ def write(dataset: Dataset, folder: Path, *, split: Iterable[Dataset] | None, to
                 scan = scan_of(sample, name, (pixels.shape[0], pixels.shape[1]), dataset.resize_masks)
                 yield known[sample.id], json_file(document(scan, name.rpartition("/")[2], tolerance))
 
-    return write_all(folder, [*names.values(), *known.values()], contents(), overwrite=overwrite)
+    unknown = [sample.id for sample in dataset if sample.id not in known and own_keys(sample)]
+    if unknown:
+        warn_of(Path(dataset.name), unknown, "have no mask and get no annotation file: their labels and groups are not written")
+    files = [*names.values(), *known.values()]
+    if overwrite:
+        check_earlier(folder, files, lambda name: _is_labelme(folder / name))
+    return write_all(folder, files, contents(), overwrite=overwrite)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcdseg.data.annotations.nifti import nifti_spacing
-from bcdseg.data.annotations.outlines import LESION, image_names, json_file, png_file, scan_of, with_parts, write_all
+from bcdseg.data.annotations.outlines import LESION, check_earlier, image_names, json_file, png_file, scan_of, with_parts, write_all
 from bcdseg.data.annotations.own_keys import CASES, cases_file, known_values, read_cases
 from bcdseg.data.annotations.samples import SEVERAL, load_json, warn_of
 from bcdseg.data.annotations.shapes import lesion_of
@@ -206,6 +206,9 @@ def write(dataset: Dataset, folder: Path, *, split: Iterable[Dataset] | None, ov
         yield FILE, _description(labels, sum(image.startswith("imagesTr") for image, _ in places.values()))
 
     files = [*(name for pair in places.values() for name in pair), CASES, FILE]
+    earlier = tuple(f"{one}/" for images, (places_of_labels, _) in FOLDERS.items() for one in (images, places_of_labels))
+    if overwrite:
+        check_earlier(folder, files, lambda name: name.startswith(earlier))
     return write_all(folder, files, contents(), overwrite=overwrite)
 
 

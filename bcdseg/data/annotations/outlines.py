@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,11 @@ from PIL import Image
 from bcdseg.data.annotations.own_keys import own_keys
 from bcdseg.data.annotations.polygons import Polygon, components, trace
 from bcdseg.data.images import SUFFIXES, to_uint8
+from bcdseg.data.layouts.listing import Listing
 from bcdseg.data.masks import read_mask
-from bcdseg.errors import OptionError
+from bcdseg.errors import OptionError, OutputExistsError
 from bcdseg.files import check_free, write_whole
+from bcdseg.messages import name_some
 from bcdseg.types import LesionMask, Mask, Pixels, Sample
 
 if TYPE_CHECKING:
@@ -162,6 +164,27 @@ def png_file(pixels: Pixels) -> bytes:
 def json_file(value: Any) -> bytes:
     """Return a value as a JSON file."""
     return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def check_earlier(folder: Path, files: Iterable[str], is_read: Callable[[str], bool]) -> None:
+    """Raise an error if a folder has files of an earlier data set that would remain and be read as part of the new one.
+
+    Their scans may be in another part of the new data set, so that training and test scans would be the same.
+
+    Args:
+        folder: The folder.
+        files: Paths below the folder of the files that are replaced.
+        is_read: Function that returns whether a path below the folder is one of the format.
+
+    Raises:
+        OutputExistsError: There are such files.
+    """
+    listing = Listing(folder)
+    earlier = [*listing.images, *listing.annotations] if folder.is_dir() else []
+    if left := sorted(set(filter(is_read, earlier)).difference(files)):
+        raise OutputExistsError(
+            f"{folder}: {name_some(left, 1)} would remain and be read with this data set. Remove the folder, or choose another."
+        )
 
 
 def write_all(folder: Path, names: Iterable[str], contents: Iterator[tuple[str, bytes]], *, overwrite: bool) -> list[Path]:

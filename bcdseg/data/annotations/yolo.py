@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from bcdseg.data.annotations.outlines import LESION, OutlinedScan, image_file, image_names, scan_of, with_parts, write_all
+from bcdseg.data.annotations.outlines import (
+    LESION,
+    OutlinedScan,
+    check_earlier,
+    image_file,
+    image_names,
+    scan_of,
+    with_parts,
+    write_all,
+)
 from bcdseg.data.annotations.own_keys import CASES, cases_file, known_values, read_cases
 from bcdseg.data.annotations.samples import IMAGE_FOLDER, AnnotatedImage, samples_of
 from bcdseg.data.annotations.shapes import check_polygon
@@ -54,11 +63,12 @@ def read(listing: Listing) -> FolderListing:
     innermost_first = sorted(folders, key=len, reverse=True)
     images, problems = [], []
     for name in listing.images:
-        if (text := _labels_of(name)) not in texts:
+        text = _labels_of(name)
+        if text not in texts and name not in cases:
             continue
         part = next((folders[folder] for folder in innermost_first if name.startswith(folder)), None)
         try:
-            image = _image(name, listing.path(name), listing.path(text), names, part)
+            image = _image(name, listing.path(name), listing.path(text) if text in texts else None, names, part)
             images.append(replace(image, **known_values(cases.get(name, {}))))
         except BcdsegError as error:
             problems.append(str(error))
@@ -129,8 +139,11 @@ def _folders(content: Mapping[str, Any], file: Path, listing: Listing) -> dict[s
     return found
 
 
-def _image(name: str, path: Path, text: Path, names: Mapping[int, str], part: str | None) -> AnnotatedImage:
-    image = AnnotatedImage(file=text, name=name, size=_size(path), outlined=True, part=part)
+def _image(name: str, path: Path, text: Path | None, names: Mapping[int, str], part: str | None) -> AnnotatedImage:
+    """Return an image with the lesions in its text file; without one, its mask is unknown."""
+    image = AnnotatedImage(file=text or path, name=name, size=_size(path), outlined=text is not None, part=part)
+    if text is None:
+        return image
     for number, line in enumerate(_text(text).splitlines(), start=1):
         if line.strip():
             _add(line.split(), f"{text}: line {number}", names, image)
@@ -183,7 +196,10 @@ def write(dataset: Dataset, folder: Path, *, split: Iterable[Dataset] | None, to
         yield CASES, cases_file({names[sample.id]: sample for sample in dataset})
         yield "data.yaml", _data_yaml(folders, classes)
 
-    return write_all(folder, [*names.values(), *texts.values(), CASES, "data.yaml"], contents(), overwrite=overwrite)
+    files, earlier = [*names.values(), *texts.values(), CASES, "data.yaml"], (f"{IMAGE_FOLDER}/", f"{LABEL_FOLDER}/")
+    if overwrite:
+        check_earlier(folder, files, lambda name: name.startswith(earlier))
+    return write_all(folder, files, contents(), overwrite=overwrite)
 
 
 def _named(dataset: Dataset) -> Iterator[tuple[Sample, str]]:
