@@ -282,6 +282,17 @@ def test_labelme_shapes(tmp_path: Path) -> None:
     assert [one.label for one in data] == ["benign"] * 5 + [None]
 
 
+def test_a_scan_with_points_or_lines_alone_has_an_unknown_mask(tmp_path: Path) -> None:
+    images(tmp_path, "a.png", "b.png")
+    line = {"shape_type": "line", "points": POINTS[:2]}
+    write(tmp_path / "a.json", labelme(line, imagePath="a.png"))
+    write(tmp_path / "b.json", labelme({}, line, imagePath="b.png"))
+    with pytest.warns(DataWarning, match=r"their mask is unknown, not empty \(a\.png\)"):
+        data = bcdseg.open_dataset(tmp_path)
+    assert mask_of(data, "a.png") is None
+    assert (mask_of(data, "b.png") == square()).all()
+
+
 def test_labelme_in_a_folder_of_its_own_with_windows_paths(tmp_path: Path) -> None:
     images(tmp_path, "scans/a.png")
     write(tmp_path / "json/a.json", labelme({}, imagePath="..\\scans\\a.png", flags={"malignant": True, "checked": False}))
@@ -391,6 +402,17 @@ def test_yolo_as_roboflow_lays_it_out_and_with_classes_txt(tmp_path: Path) -> No
     with pytest.warns(DataWarning, match="boxes in place of outlines"):
         data = bcdseg.open_dataset(tmp_path)
     assert [(one.label, one.part, len(one.masks)) for one in data] == [("malignant", "val", 1), ("benign", "val", 0)]
+
+
+def test_yolo_texts_with_other_suffixes_and_without_images(tmp_path: Path) -> None:
+    images(tmp_path, "images/A.PNG")
+    for name in ("A.TXT", "renamed.txt", "classes.txt"):
+        write(tmp_path / "labels" / name, LINE)
+    write(tmp_path / "data.yaml", "names: [benign, malignant]\n")
+    with pytest.warns(DataWarning, match=r"have a text file and no image file: they are left out \(labels/renamed\.txt\)"):
+        data = bcdseg.open_dataset(tmp_path)
+    assert [(one.id, one.label) for one in data] == [("images/A.PNG", "malignant")]
+    assert (mask_of(data, "images/A.PNG") == square()).all()
 
 
 def test_yolo_folders_inside_each_other(tmp_path: Path) -> None:

@@ -52,7 +52,10 @@ def recognise(listing: Listing) -> bool:
 
 
 def read(listing: Listing) -> FolderListing:
-    """Read the images of all LabelMe files. Lines and points are not lesions; a rectangle is a box and not an outline."""
+    """Read the images of all LabelMe files. Lines and points are not lesions; a rectangle is a box and not an outline.
+
+    The mask of a scan with lines or points alone is unknown: they may mark a lesion.
+    """
     files = _files(listing)
     if not files:
         raise DatasetError(f"{listing.root}: has no JSON file of LabelMe.")
@@ -91,7 +94,8 @@ def _image(content: Any, file: Path) -> AnnotatedImage:
     for number, shape in enumerate(content["shapes"], start=1):
         _add(shape, f"shape {number}", image, joint)
     image.lesions += joint.values()
-    return replace(image, **known_values(content))
+    marked = any((shape.get("shape_type") or "") in NO_AREA for shape in content["shapes"])
+    return replace(image, outlined=bool(image.lesions) or not marked, **known_values(content))
 
 
 def _add(shape: Any, what: str, image: AnnotatedImage, joint: dict[tuple[str, Any], LesionMask]) -> None:

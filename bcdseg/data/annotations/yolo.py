@@ -25,7 +25,7 @@ from bcdseg.data.annotations.outlines import (
     write_all,
 )
 from bcdseg.data.annotations.own_keys import CASES, cases_file, known_values, read_cases
-from bcdseg.data.annotations.samples import IMAGE_FOLDER, AnnotatedImage, samples_of
+from bcdseg.data.annotations.samples import IMAGE_FOLDER, AnnotatedImage, samples_of, warn_of
 from bcdseg.data.annotations.shapes import check_polygon
 from bcdseg.data.images import read_image
 from bcdseg.data.labels import USUAL_ORDER, class_order
@@ -68,10 +68,12 @@ def read(listing: Listing) -> FolderListing:
             continue
         part = next((folders[folder] for folder in innermost_first if name.startswith(folder)), None)
         try:
-            image = _image(name, listing.path(name), listing.path(text) if text in texts else None, names, part)
+            image = _image(name, listing.path(name), listing.path(texts[text]) if text in texts else None, names, part)
             images.append(replace(image, **known_values(cases.get(name, {}))))
         except BcdsegError as error:
             problems.append(str(error))
+    if alone := sorted(texts[text] for text in texts.keys() - set(map(_labels_of, listing.images)) if _is_label(texts[text])):
+        warn_of(listing.root, alone, "have a text file and no image file: they are left out")
     return samples_of(images, listing, problems)
 
 
@@ -82,10 +84,17 @@ def _names_file(listing: Listing) -> Path | None:
     return found or next((listing.path(name) for name in files if name.lower().rpartition("/")[2] in CLASSES), None)
 
 
-def _texts(listing: Listing) -> frozenset[str]:
+def _texts(listing: Listing) -> dict[str, str]:
+    """Return the text files by their names with the suffix in lower case."""
     if listing.annotation:
         listing = Listing(listing.root)
-    return frozenset(name for name in listing.annotations if name.lower().endswith(".txt"))
+    return {name[:-4] + ".txt": name for name in listing.annotations if name.lower().endswith(".txt")}
+
+
+def _is_label(text: str) -> bool:
+    """Return whether a text file is in a folder of labels, and does not name the classes."""
+    *folders, name = text.split("/")
+    return LABEL_FOLDER in folders and name.lower() not in CLASSES
 
 
 def _labels_of(name: str) -> str:
