@@ -135,7 +135,7 @@ def _import_plugins() -> None:
         for plugin in entry_points(group=GROUP):
             try:
                 plugin.load()
-            except Exception as error:  # a plug-in may raise anything
+            except (Exception, SystemExit) as error:  # a plug-in may raise anything
                 warnings.warn(
                     f"The plug-in {plugin.name!r} ({plugin.value}) can't be imported ({type(error).__name__}: {error}). What it "
                     "registers is not known. Correct it, or uninstall its package.",

@@ -77,10 +77,11 @@ def test_an_installed_package_adds_an_encoder_a_head_and_a_loss(installed: Path,
     assert label in ("normal", "benign", "malignant")
 
 
-def test_a_package_that_cannot_be_imported_is_named_and_stops_nothing_else(installed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", ["import nowhere_to_be_found", "import sys; sys.exit('no licence')"])
+def test_a_package_that_cannot_be_imported_is_named_and_stops_nothing_else(installed: Path, tmp_path: Path, code: str) -> None:
     broken = tmp_path / "site"
     shutil.copytree(installed, broken)
-    (broken / "bcdseg_example" / "parts.py").write_text("import nowhere_to_be_found\n")
+    (broken / "bcdseg_example" / "parts.py").write_text(code)
     found = json.loads(_python(BROKEN, broken, tmp_path))
     assert "example_cnn" in found["refused"]
     ((category, message),) = found["warnings"]

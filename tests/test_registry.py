@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 import bcdseg
-from bcdseg.errors import OptionError
+from bcdseg.errors import ModelFileError, OptionError
 from bcdseg.registry import KINDS, Registry
 
 
@@ -49,6 +52,16 @@ def test_a_definition_that_is_executed_again_replaces_itself() -> None:
 def test_a_name_has_no_characters_of_paths_and_addresses(name: str) -> None:
     with pytest.raises(OptionError, match="choose a name"):
         Registry("encoder").register(name)
+
+
+@pytest.mark.parametrize("kind", ["head", "encoder"])
+def test_a_part_that_a_model_lacks_is_reported_with_what_to_do(small_model: bcdseg.Model, tmp_path: Path, kind: str) -> None:
+    small_model.save(tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    config["network"][kind] = "of_another_package"
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelFileError, match="has to be registered first: import its module, or install its package"):
+        bcdseg.load(tmp_path / "model", runtime="torch")
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:

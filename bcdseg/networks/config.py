@@ -311,7 +311,10 @@ def _check_parts(decoder: str | None, head: str | None) -> None:
         raise OptionError(f"decoder={decoder!r} is unknown: choose one of {', '.join(DECODERS)}, or None for classification only.")
     if head is not None and head not in BUILT_IN_HEADS and head not in HEADS:
         names = ", ".join(dict.fromkeys((*BUILT_IN_HEADS, *HEADS)))
-        raise OptionError(f"head={head!r} is unknown: choose one of {names}, or None for segmentation only.")
+        raise OptionError(
+            f"head={head!r} is unknown: choose one of {names}, or None for segmentation only. A head of your own has to be "
+            "registered first: import its module, or install its package."
+        )
     if decoder is None and head is None:
         raise OptionError("decoder=None and head=None leaves no output: keep one of them.")
     if decoder is None and head in ("guided", "hierarchical"):

@@ -194,11 +194,12 @@ def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
 def _why_not(config: NetworkConfig, error: Exception, *, known: bool) -> str:
     if known or _is_known(config.encoder):
         return f"encoder={config.encoder!r} and decoder={config.decoder!r} do not go together: {error}"
-    own = f" Registered are {', '.join(ENCODERS)}." if ENCODERS else " An encoder of your own has to be registered first."
+    own = f" Registered are {', '.join(ENCODERS)}." if ENCODERS else ""
     return (
         f"encoder={config.encoder!r} is unknown ({config.encoder.removeprefix('tu-')} is neither an encoder of "
         "segmentation-models-pytorch, nor, with 'tu-' in front, of timm). Try resnet50, vgg16, vgg16_bn, mobilenet_v2, "
-        f"efficientnet-b0, tu-tf_efficientnet_lite0 or plain_cnn.{own}"
+        f"efficientnet-b0, tu-tf_efficientnet_lite0 or plain_cnn.{own} An encoder of your own has to be registered first: import "
+        "its module, or install its package."
     )
 
 
