@@ -59,9 +59,10 @@ def export(
     name, chosen = _chosen(path, format, precision)
     if (precision == "int8") != (calibrate_on is not None):
         raise OptionError("int8 takes its ranges from scans: give calibrate_on= together with precision='int8', and only then.")
+    check_free([path], overwrite=overwrite)  # before the conversion, which takes seconds to minutes
     as_input = partial(_as_input, subject.preprocessing, chosen.largest)
-    calibration = list(map(as_input, _scans(calibrate_on, MOST_CALIBRATED)))
-    real = [*map(as_input, _scans(check_on, MOST_CHECKED)), *calibration[:MOST_CHECKED]]
+    calibration = list(map(as_input, _scans(calibrate_on, MOST_CALIBRATED, "calibrate_on")))
+    real = [*map(as_input, _scans(check_on, MOST_CHECKED, "check_on")), *calibration[:MOST_CHECKED]]
     # For int8 a check on synthetic scans would mean little, as its ranges are calibrated on real scans.
     compared = real if precision == "int8" else [*real, *map(as_input, synthetic_scans())]
     contents = chosen.make(subject, precision, calibration)
@@ -80,7 +81,8 @@ def _chosen(path: Path, name: str | None, precision: str) -> tuple[str, Format]:
         name = next((each for each, format in FORMATS.items() if format.suffix == path.suffix), None)
     if name is None or name not in FORMATS:
         known = ", ".join(f"{name} ({each.suffix})" for name, each in FORMATS.items())
-        raise OptionError(f"{path}: the format is missing. Choose a suffix, or format= one of {known}.")
+        wrong = f"{path}: the format is missing" if name is None else f"format={name!r} is unknown"
+        raise OptionError(f"{wrong}. Choose a suffix, or format= one of {known}.")
     chosen = FORMATS[name]
     if path.suffix != chosen.suffix:
         raise OptionError(f"{path}: a file of format {name} ends in {chosen.suffix}.")
@@ -89,11 +91,13 @@ def _chosen(path: Path, name: str | None, precision: str) -> tuple[str, Format]:
     return name, chosen
 
 
-def _scans(source: Any, most: int) -> Iterator[Pixels]:
+def _scans(source: Any, most: int, option: str) -> Iterator[Pixels]:
     if source is None:
         return
-    sources = [source] if is_single(source) else expand(source)
-    for one in islice(sources, most):
+    sources = [source] if is_single(source) else list(islice(expand(source), most))
+    if not sources:
+        raise OptionError(f"{option}= has no scans: give some, or leave it out.")
+    for one in sources:
         image = read_scan(one)
         for area in image.areas:
             yield image.pixels[area.window]

@@ -194,6 +194,20 @@ def test_nothing_is_replaced_by_default_and_options_are_checked(tmp_path: Path) 
             model.export(tmp_path / name, **options)  # type: ignore[arg-type]
 
 
+def test_wrong_options_are_reported_before_the_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bcdseg.export.formats.trace_pipeline", lambda *_: pytest.fail("the model is converted"))
+    small, there = _small(), tmp_path / "there.onnx"
+    there.touch()
+    with pytest.raises(errors.OutputExistsError, match=r"there\.onnx: exists already"):
+        small.export(there)
+    with pytest.raises(errors.OptionError, match="check_on= has no scans"):
+        small.export(tmp_path / "m.onnx", check_on=[])
+    with pytest.raises(errors.OptionError, match="calibrate_on= has no scans"):
+        small.export(tmp_path / "m.onnx", precision="int8", calibrate_on=[])
+    with pytest.raises(errors.OptionError, match="format='coreml' is unknown"):
+        small.export(tmp_path / "m.onnx", format="coreml")
+
+
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = _small().save(tmp_path / "mine")
