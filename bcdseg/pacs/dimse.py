@@ -16,6 +16,7 @@ from bcdseg.pacs.server import SECONDARY_CAPTURES, ULTRASOUND
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 UID = re.compile(r"[0-9][0-9.]{0,63}")
+TITLE = re.compile(r"[ -\[\]-~]{1,16}")
 
 
 @contextmanager
@@ -38,8 +39,13 @@ def received_scans(
         The port.
     """
     ae_module, events, uids = pacs_module("pynetdicom"), pacs_module("pynetdicom.events"), pydicom("pydicom.uid")
-    if not 1 <= len(title.strip()) <= 16:
-        raise OptionError(f"title={title!r}: an application entity title has 1 to 16 characters.")
+    for option, one in (("title", title), *(("senders", sender) for sender in senders)):
+        if not TITLE.fullmatch(one.strip()):
+            raise OptionError(
+                f"{option}={one!r}: an application entity title has 1 to 16 characters of ASCII, without backslashes."
+            )
+    if not host:
+        raise OptionError("host='': name the address to listen at; 0.0.0.0 stands for all addresses of this machine.")
     entity = ae_module.AE(ae_title=title)
     entity.require_called_aet, entity.require_calling_aet = True, list(senders)
     entity.add_supported_context(pacs_module("pynetdicom.sop_class").Verification)
@@ -48,8 +54,9 @@ def received_scans(
     try:
         handlers = [(events.EVT_C_STORE, lambda event: _store(event, folder))]
         server = entity.start_server((host, port), block=False, evt_handlers=handlers)
-    except OSError as error:
-        raise OptionError(f"{host}:{port}: can't listen there ({error.strerror or error}). Choose another port.") from error
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError(f"{host}:{port}: can't listen there ({reason}). Choose another address or port.") from error
     try:
         yield int(server.server_address[1])
     finally:

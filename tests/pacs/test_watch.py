@@ -344,6 +344,21 @@ def test_scans_that_machines_send_arrive_whole_and_once(bright: Model, incoming:
     assert found.predictions[0].lesions == bright.predict(scan).lesions
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"title": "A\\B"}, "without backslashes"),
+        ({"senders": ["Gerät"]}, "senders='Gerät'"),
+        ({"senders": ["SCANNER1", "A" * 17]}, "has 1 to 16 characters"),
+        ({"host": ""}, "name the address"),
+        ({"port": 70000}, "can't listen"),
+    ],
+)
+def test_wrong_options_of_the_reception_are_refused(incoming: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(errors.OptionError, match=message), received_scans(incoming, **{"port": 0, **options}):
+        pass
+
+
 def test_clips_that_machines_send_as_secondary_captures_arrive(bright: Model, incoming: Path) -> None:
     clip = dicom(np.stack([_pixels(step) for step in range(3)]), clip=True)
     clip.SOPClassUID = clip.file_meta.MediaStorageSOPClassUID = MultiFrameGrayscaleByteSecondaryCaptureImageStorage
