@@ -18,6 +18,7 @@ PURPOSE = "Reading from and storing in a PACS"
 WAIT = 500  # milliseconds before the second attempt; it doubles with each
 IN_ONE_PIECE = 2**40  # dicomweb-client sends larger bodies in pieces, and an empty body when it repeats such a request
 BUSY = (408, 429, 502, 503, 504)
+FAILED, REASON = "00081198", "00081197"  # the tags of FailedSOPSequence and FailureReason
 RESUME = "The same call or command continues: what is stored is not stored again."
 ADDRESS = "Check the address, which often ends in /dicom-web."
 
@@ -82,7 +83,7 @@ def _translated(error: BaseException, url: str, doing: str, single: bool) -> Pac
     failures = pacs_module("requests.exceptions")
     status = _status(error)
     if status is not None:
-        return _refusal(status, url, doing, single)
+        return _refusal(status, url, f"{doing} (HTTP {status}{_failure_reasons(error)})", single)
     if isinstance(error, failures.SSLError):
         return _unverified(error, url)
     if isinstance(error, failures.Timeout):
@@ -102,14 +103,22 @@ def _status(error: BaseException) -> int | None:
     return status if isinstance(status, int) else None
 
 
+def _failure_reasons(error: Any) -> str:
+    """Return the DICOM statuses of objects that the server doesn't store, for the message; empty where it doesn't state them."""
+    try:
+        failed = error.response.json()[FAILED]["Value"]
+        statuses = dict.fromkeys(f"0x{int(one[REASON]['Value'][0]):04X}" for one in failed)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return ""
+    return f", DICOM status {', '.join(statuses)}"
+
+
 def _refusal(status: int, url: str, doing: str, single: bool) -> PacsError:
     if status in (401, 403):
-        return PacsError(
-            f"{url}: refuses the user while {doing} (HTTP {status}). Check user, password or token, and what the user may do."
-        )
+        return PacsError(f"{url}: refuses the user while {doing}. Check user, password or token, and what the user may do.")
     if status in BUSY or (status == 500 and not single):
-        return PacsError(f"{url}: is busy or failed while {doing} (HTTP {status}). {RESUME}")
-    refused = f"{url}: refuses the request while {doing} (HTTP {status})."
+        return PacsError(f"{url}: is busy or failed while {doing}. {RESUME}")
+    refused = f"{url}: refuses the request while {doing}."
     return PacsObjectError(refused) if single else PacsError(f"{refused} {ADDRESS}")
 
 

@@ -291,7 +291,7 @@ def test_wrong_passwords_and_addresses_are_one_clear_error(pacs: Orthanc, bright
 
 def test_an_object_that_the_server_does_not_store_is_one_error(pacs: Orthanc) -> None:
     study, _ = _study(pacs)
-    with pytest.raises(errors.PacsObjectError, match=r"while storing results .* \(HTTP 409\)"):
+    with pytest.raises(errors.PacsObjectError, match=r"while storing results .* \(HTTP 409, DICOM status 0x[0-9A-F]{4}\)"):
         _server(pacs).store(study, [content(dicom(_pixels()))])
 
 
