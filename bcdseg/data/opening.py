@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bcdseg.data.annotations import coco, cvat, labelme, nnunet, yolo
+from bcdseg.data.annotations.nifti import with_header_spacing
 from bcdseg.data.annotations.samples import IMAGE_FOLDER
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.labels import ClassMap, map_samples, unify_spellings
@@ -113,7 +114,7 @@ def open_dataset(
         raise_problems(name, found.problems)
     if not found.samples:
         raise DatasetError(f"{name}: has no sample of the layout {title!r}. {_choices()}", found.problems)
-    samples = with_header_facts(found.samples)
+    samples = with_header_spacing(with_header_facts(found.samples))
     if class_map:
         samples = map_samples(samples, class_map)
     return Dataset(tuple(unify_spellings(samples, name)), name, title, resize_masks, tuple(found.problems))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -10,7 +11,7 @@ from made import scan
 import bcdseg
 from bcdseg.data.annotations.nifti import nifti_spacing
 from bcdseg.data.images import read_image
-from bcdseg.errors import ImageError
+from bcdseg.errors import DatasetError, ImageError
 
 
 def write(path: Path, values: np.ndarray, spacing: tuple[float, float] = (1.0, 1.0)) -> Path:
@@ -71,3 +72,26 @@ def test_the_spacing_of_the_header_counts_unless_it_is_the_default(tmp_path: Pat
     pixels, _ = scan(1)
     assert nifti_spacing(write(tmp_path / "a.nii", pixels, (0.08, 0.1))) == pytest.approx((0.1, 0.08))
     assert nifti_spacing(write(tmp_path / "b.nii", pixels)) is None
+    file = nibabel.Nifti1Image(pixels.T[None], np.diag([1.0, 0.08, 0.1, 1.0]))
+    file.header.set_xyzt_units("mm")
+    nibabel.save(file, tmp_path / "first_axis.nii")
+    assert nifti_spacing(tmp_path / "first_axis.nii") == pytest.approx((0.1, 0.08))
+    assert (read_image(tmp_path / "first_axis.nii") == pixels).all()
+
+
+def test_samples_have_the_spacing_of_the_header(tmp_path: Path) -> None:
+    pixels, mask = scan(1)
+    write(tmp_path / "images/a.nii.gz", pixels, (0.08, 0.1))
+    write(tmp_path / "masks/a.nii.gz", mask.astype(np.uint16))
+    (sample,) = bcdseg.open_dataset(tmp_path)
+    assert sample.spacing == pytest.approx((0.1, 0.08))
+
+
+def test_a_damaged_image_of_nnunet_is_named(tmp_path: Path) -> None:
+    for case in ("a", "b"):
+        write(tmp_path / f"imagesTr/{case}_0000.nii.gz", scan(1)[0])
+        write(tmp_path / f"labelsTr/{case}.nii.gz", scan(1)[1].astype(np.uint8))
+    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "lesion": 1}}')
+    (tmp_path / "imagesTr/a_0000.nii.gz").write_bytes(b"no gzip")
+    with pytest.raises(DatasetError, match=r"a_0000\.nii\.gz: can't be read as NIfTI"):
+        bcdseg.open_dataset(tmp_path)

@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_dicom
 import numpy as np
 import pytest
 import SimpleITK
 import yaml
 from made import busi, save, scan
+from made_dicom import dicom, region
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
@@ -124,6 +126,17 @@ def test_labelme_reports_labels_that_it_does_not_write(data: bcdseg.Dataset, tmp
     data = replace(data, samples=(replace(data[0], masks=()), *data.samples[1:]))
     with pytest.warns(DataWarning, match="labels and groups are not written"):
         data.to_labelme(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_scans_of_dicom_keep_their_scale(tmp_path: Path, name: str) -> None:
+    pixels, mask = scan(1)
+    made_dicom.save(dicom(pixels, region((2, 3, 46, 60), (0.01, 0.02))), tmp_path / "in/images/a.dcm")
+    made_dicom.save(dicom(pixels), tmp_path / "in/images/b.dcm")
+    for one in "ab":
+        save(tmp_path / f"in/masks/{one}.png", mask)
+    back = bcdseg.open_dataset(written(bcdseg.open_dataset(tmp_path / "in"), name, tmp_path / "out"))
+    assert [one.spacing and pytest.approx(one.spacing) for one in back] == [(0.1, 0.2), None]
 
 
 @pytest.mark.parametrize("name", ["coco", "labelme", "yolo"])

@@ -21,6 +21,7 @@ from bcdseg.data.annotations.outlines import (
     image_file,
     image_names,
     json_file,
+    read_pixels,
     scan_of,
     with_parts,
     write_all,
@@ -30,7 +31,6 @@ from bcdseg.data.annotations.samples import IMAGE_FOLDER, AnnotatedImage, check_
 from bcdseg.data.annotations.shapes import check_polygon, decode_coco, encode_coco, lesion_of
 from bcdseg.data.labels import class_order
 from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing
-from bcdseg.data.readers import read_scan
 from bcdseg.errors import DatasetError, InputError, OptionError
 from bcdseg.types import LesionMask
 
@@ -209,8 +209,8 @@ def write(
     entries: dict[str | None, list[dict[str, Any]]] = {part: [] for part in parts}
 
     def contents() -> Iterator[tuple[str, bytes]]:
-        for sample in dataset:
-            pixels = read_scan(sample.image).pixels
+        for each in dataset:
+            sample, pixels = read_pixels(each)
             scan = scan_of(sample, names[sample.id], (pixels.shape[0], pixels.shape[1]), dataset.resize_masks)
             entries[sample.part].append(entry_of(scan, segmentation, tolerance))
             yield f"{IMAGE_FOLDER}/{names[sample.id]}", image_file(sample, names[sample.id], pixels)

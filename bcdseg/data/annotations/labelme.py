@@ -24,6 +24,7 @@ from bcdseg.data.annotations.outlines import (
     image_file,
     image_names,
     json_file,
+    read_pixels,
     scan_of,
     with_parts,
     write_all,
@@ -32,7 +33,6 @@ from bcdseg.data.annotations.own_keys import known_values, own_keys
 from bcdseg.data.annotations.samples import AnnotatedImage, check_size, load_json, samples_of, starts_with_key, warn_of
 from bcdseg.data.annotations.shapes import check_polygon, ellipse, place
 from bcdseg.data.layouts.listing import FolderListing, Listing
-from bcdseg.data.readers import read_scan
 from bcdseg.errors import DatasetError, InputError
 from bcdseg.types import LesionMask
 
@@ -180,8 +180,9 @@ def write(dataset: Dataset, folder: Path, *, split: Iterable[Dataset] | None, to
     known = {sample.id: f"{names[sample.id].rpartition('.')[0]}.json" for sample in dataset if sample.masks}
 
     def contents() -> Iterator[tuple[str, bytes]]:
-        for sample in dataset:
-            name, pixels = names[sample.id], read_scan(sample.image).pixels
+        for each in dataset:
+            sample, pixels = read_pixels(each)
+            name = names[sample.id]
             yield name, image_file(sample, name, pixels)
             if sample.id in known:
                 scan = scan_of(sample, name, (pixels.shape[0], pixels.shape[1]), dataset.resize_masks)

@@ -12,14 +12,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcdseg.data.annotations.nifti import nifti_spacing
-from bcdseg.data.annotations.outlines import LESION, check_earlier, image_names, json_file, png_file, scan_of, with_parts, write_all
+from bcdseg.data.annotations.outlines import (
+    LESION,
+    check_earlier,
+    image_names,
+    json_file,
+    png_file,
+    read_pixels,
+    scan_of,
+    with_parts,
+    write_all,
+)
 from bcdseg.data.annotations.own_keys import CASES, cases_file, known_values, read_cases
 from bcdseg.data.annotations.samples import SEVERAL, load_json, warn_of
 from bcdseg.data.annotations.shapes import lesion_of
 from bcdseg.data.images import is_array, load_array, read_image, to_gray
 from bcdseg.data.labels import USUAL_ORDER, class_order
 from bcdseg.data.layouts.listing import FolderListing, Listing
-from bcdseg.data.readers import read_scan
 from bcdseg.errors import BcdsegError, DatasetError, InputError
 from bcdseg.sources import is_nifti
 from bcdseg.types import LesionMask, MaskSource, Sample
@@ -192,9 +201,11 @@ def write(dataset: Dataset, folder: Path, *, split: Iterable[Dataset] | None, ov
     labels = _label_values(samples)
 
     def contents() -> Iterator[tuple[str, bytes]]:
-        for sample in samples:
+        cases: dict[str, Sample] = {}
+        for each in samples:
+            sample, colours = read_pixels(each)
             image, label = places[sample.id]
-            pixels = to_gray(read_scan(sample.image).pixels)
+            pixels, cases[image] = to_gray(colours), sample
             scan = scan_of(sample, image, (pixels.shape[0], pixels.shape[1]), dataset.resize_masks)
             values = np.zeros(scan.size, np.uint8)
             for outline in scan.outlines or ():
@@ -202,7 +213,7 @@ def write(dataset: Dataset, folder: Path, *, split: Iterable[Dataset] | None, ov
                 place[outline.region] = labels.get(outline.label, 1)
             yield image, png_file(pixels)
             yield label, png_file(values)
-        yield CASES, cases_file({places[sample.id][0]: sample for sample in samples})
+        yield CASES, cases_file(cases)
         yield FILE, _description(labels, sum(image.startswith("imagesTr") for image, _ in places.values()))
 
     files = [*(name for pair in places.values() for name in pair), CASES, FILE]

@@ -20,6 +20,7 @@ from bcdseg.data.annotations.outlines import (
     check_earlier,
     image_file,
     image_names,
+    read_pixels,
     scan_of,
     with_parts,
     write_all,
@@ -30,7 +31,6 @@ from bcdseg.data.annotations.shapes import check_polygon
 from bcdseg.data.images import read_image
 from bcdseg.data.labels import USUAL_ORDER, class_order
 from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing
-from bcdseg.data.readers import read_scan
 from bcdseg.errors import BcdsegError, DatasetError, InputError
 from bcdseg.extras import require
 from bcdseg.types import LesionMask, Sample
@@ -196,13 +196,16 @@ def write(dataset: Dataset, folder: Path, *, split: Iterable[Dataset] | None, to
     folders = {part: f"{IMAGE_FOLDER}/{part}" for part in dict.fromkeys(sample.part or PARTS["train"] for sample in dataset)}
 
     def contents() -> Iterator[tuple[str, bytes]]:
-        for sample in dataset:
-            name, pixels = names[sample.id], read_scan(sample.image).pixels
+        cases: dict[str, Sample] = {}
+        for each in dataset:
+            sample, pixels = read_pixels(each)
+            name = names[sample.id]
+            cases[name] = sample
             yield name, image_file(sample, name, pixels)
             if sample.id in texts:
                 scan = scan_of(sample, name, (pixels.shape[0], pixels.shape[1]), dataset.resize_masks)
                 yield texts[sample.id], _lines(scan, classes, tolerance)
-        yield CASES, cases_file({names[sample.id]: sample for sample in dataset})
+        yield CASES, cases_file(cases)
         yield "data.yaml", _data_yaml(folders, classes)
 
     files, earlier = [*names.values(), *texts.values(), CASES, "data.yaml"], (f"{IMAGE_FOLDER}/", f"{LABEL_FOLDER}/")
