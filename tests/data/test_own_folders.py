@@ -292,6 +292,25 @@ def test_arrays_and_map_style_data_sets_open(make: Callable[[], object]) -> None
         np.testing.assert_array_equal(mask, scan(number)[1])
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_images_as_bytes_open(tmp_path: Path, in_memory: bool) -> None:
+    rows = []
+    for number in range(2):
+        files = [save(tmp_path / f"{number}_{at}.png", pixels) for at, pixels in enumerate(scan(number))]
+        image, mask = (file.read_bytes() for file in files)
+        rows.append({"image": {"bytes": image, "path": "scan.png"}, "mask": mask, "label": "benign"})
+    table = tmp_path / "train-00000-of-00001.parquet"
+    if not in_memory:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pytest.importorskip("pyarrow").Table.from_pylist(rows), table)
+    data = bcdseg.open_dataset(rows if in_memory else table)
+    assert data.ids == ("0", "1")
+    for number, sample in enumerate(data):
+        pixels, mask = data.read(sample)
+        np.testing.assert_array_equal(pixels, scan(number)[0])
+        np.testing.assert_array_equal(mask, scan(number)[1])
+
+
 def test_each_item_of_a_data_set_is_stored_before_the_next_is_read() -> None:
     arrays: list[weakref.ref[np.ndarray]] = []
 

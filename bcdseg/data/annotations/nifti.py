@@ -57,7 +57,8 @@ def nifti_spacing(path: Path) -> Spacing | None:
     with _opened(path) as image:
         zooms, axes = image.header.get_zooms(), _plane(image.shape)
         is_known = image.header.get_xyzt_units()[0] == MILLIMETRES and len(axes) == 2
-    across, down = (float(zooms[axis]) for axis in axes) if is_known else (1.0, 1.0)
+    # the text of a 32-bit number is 0.1, its value as a float 0.10000000149
+    across, down = (float(str(zooms[axis])) for axis in axes) if is_known else (1.0, 1.0)
     least, most = SPACING_RANGE
     return (down, across) if (across, down) != (1.0, 1.0) and least <= min(across, down) and max(across, down) <= most else None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from bcdseg.data.layouts.file_index import FileIndex
 from bcdseg.data.layouts.listing import PARTS, FolderListing, Listing
+from bcdseg.data.tables.arrays import ArrayFiles, store_arrays
 from bcdseg.data.tables.columns import FACTS, OWN_FACT, Columns, describe, has_image_column, match_columns
 from bcdseg.data.tables.facts import is_unknown, read_facts
 from bcdseg.data.tables.files import Row, Table, cell_text, column_names, csv_rows, is_missing, read_rows, read_table
@@ -42,7 +43,10 @@ def read(listing: Listing) -> FolderListing:
     path = _table(listing)
     if path is None:
         raise DatasetError(f"{listing.root}: has no table, or several. Give the path of the table itself.")
-    return read_samples(read_table(path), listing)
+    table = read_table(path)
+    if path.suffix.lower() == ".parquet":  # the only format of tables that may contain images
+        table = store_arrays(table, listing.columns, ArrayFiles(listing.columns))
+    return read_samples(table, listing)
 
 
 def read_samples(table: Table, listing: Listing) -> FolderListing:

@@ -1,4 +1,4 @@
-"""Images and masks in memory, stored in a temporary folder so that they can be used like files."""
+"""Images and masks in memory, also as the bytes of files, stored in a temporary folder so that they can be used like files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bcdseg.data.images import ARRAY_SUFFIX, read_image
+from bcdseg.data.images import ARRAY_SUFFIX, SUFFIXES, read_image
 from bcdseg.data.masks import check_mask, mask_of
 from bcdseg.data.tables.columns import match_columns
 from bcdseg.data.tables.files import Row, Table, cell_text
@@ -23,7 +23,9 @@ PREFIX = "bcdseg-arrays-"
 
 
 class ArrayFiles:
-    """Files of the arrays, tensors and PIL images of a table in memory, in a temporary folder until the program exits.
+    """Files of the arrays, tensors, PIL images and encoded images of a table, in a temporary folder until the program exits.
+
+    An encoded image is the bytes of a file, or a dict of ``bytes`` and ``path``, as in Parquet files of Hugging Face.
 
     Args:
         columns: Columns of the table by field, where the user named them.
@@ -48,11 +50,19 @@ class ArrayFiles:
         image, mask = (fields.get(field) for field in ("image", "mask"))
         name, stored = f"{table} row {number}", dict(row)
         if image and _is_array(row.get(image)):
-            stored[image] = _save(self._folder / f"{number}{ARRAY_SUFFIX}", read_image(row[image], f"{name} image"))
+            content = _content(row[image])
+            if content is None:
+                stored[image] = _save(self._folder / f"{number}{ARRAY_SUFFIX}", read_image(row[image], f"{name} image"))
+            else:
+                stored[image] = _write(self._folder / f"{number}{_suffix(row[image])}", content)
             if "id" not in fields:
                 stored["id"] = str(number)
         if mask and _is_array(row.get(mask)):
-            stored[mask] = _save(self._folder / f"{number}_mask{ARRAY_SUFFIX}", mask_of(_values(row[mask], f"{name} mask")))
+            content = _content(row[mask])
+            if content is None:
+                stored[mask] = _save(self._folder / f"{number}_mask{ARRAY_SUFFIX}", mask_of(_values(row[mask], f"{name} mask")))
+            else:
+                stored[mask] = _write(self._folder / f"{number}_mask{_suffix(row[mask])}", content)
         return stored
 
     @cached_property
@@ -63,7 +73,7 @@ class ArrayFiles:
 
 
 def store_arrays(table: Table, columns: Mapping[str, str | None], files: ArrayFiles) -> Table:
-    """Return a table whose arrays, tensors and PIL images are replaced by the paths of files."""
+    """Return a table whose arrays, tensors, PIL images and encoded images are replaced by the paths of files."""
     fields = match_columns(table.columns, columns, table.name).fields
     if not any(_is_array(row.get(column)) for row in table.rows for field in ("image", "mask") if (column := fields.get(field))):
         return table
@@ -73,11 +83,29 @@ def store_arrays(table: Table, columns: Mapping[str, str | None], files: ArrayFi
 
 
 def _is_array(cell: Any) -> bool:
-    return isinstance(cell, Image.Image) or (hasattr(cell, "shape") and cell.shape != ())
+    return isinstance(cell, Image.Image) or (hasattr(cell, "shape") and cell.shape != ()) or _content(cell) is not None
+
+
+def _content(cell: Any) -> bytes | None:
+    """Return the bytes of an encoded image, None for another cell."""
+    content = cell.get("bytes") if isinstance(cell, Mapping) else cell
+    return content if isinstance(content, bytes) else None
+
+
+def _suffix(cell: Any) -> str:
+    """Return the suffix of an encoded image's own file, or that of PNG; images are read by their content."""
+    path = cell.get("path") if isinstance(cell, Mapping) else None
+    suffix = Path(str(path)).suffix.lower()
+    return suffix if suffix in SUFFIXES else ".png"
 
 
 def _values(mask: Any, name: str) -> np.ndarray[Any, np.dtype[Any]]:
     return check_mask(np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask), name)
+
+
+def _write(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    return cell_text(path)
 
 
 def _save(path: Path, array: np.ndarray[Any, np.dtype[Any]]) -> str:
