@@ -13,6 +13,8 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware import Middleware
 
 from bcdseg import __version__
@@ -26,7 +28,7 @@ from bcdseg.serve.upload import FORM, RAW, check_options
 from bcdseg.serve.workers import FAILED, READY, Workers
 from bcdseg.types import SPACING_RANGE
 from bcdseg.web.hosts import AllowedHosts
-from bcdseg.web.middleware import COMMON, AddHeaders, CheckHost, CloseUnread
+from bcdseg.web.middleware import COMMON, AddHeaders, CheckHost, CloseUnread, HeadAsGet
 
 HEADERS = {**COMMON, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
 WRONG_HOST = "This server does not accept the host name of the request. Allow it with bcdseg serve --allow-host NAME."
@@ -126,8 +128,10 @@ def create_app(model: Model, limits: Limits | None = None, *, hosts: AllowedHost
             Middleware(AddHeaders, headers=HEADERS),
             Middleware(AccessLog),
             *([Middleware(CheckHost, hosts=hosts, problem={"detail": WRONG_HOST})] if hosts else []),
+            Middleware(HeadAsGet),
         ],
-        exception_handlers={RequestValidationError: _invalid},
+        redirect_slashes=False,  # a client that doesn't follow the redirect would show nothing
+        exception_handlers={RequestValidationError: _invalid, 404: _no_route, 405: _no_route},
     )
     app.state.finished = True
     _add_predictions(app, requests)
@@ -211,6 +215,14 @@ async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
     return JSONResponse({"detail": problems}, 422)
+
+
+async def _no_route(_: Request, error: Exception) -> Response:
+    """Return that a route is unknown, or which method it has, and where the routes are listed."""
+    assert isinstance(error, StarletteHTTPException)
+    method = Headers(error.headers or {}).get("allow")
+    problem = f"This route is for {method} requests." if method else "The server has no such route."
+    return JSONResponse({"detail": f"{problem} GET / lists the routes."}, error.status_code, error.headers)
 
 
 STYLE = """

@@ -41,6 +41,26 @@ class AddHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
+class HeadAsGet:
+    """Middleware that processes a HEAD request as GET. The program that runs the application sends no body in response to HEAD.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward a request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        as_get = {**scope, "method": "GET"}
+        await self.app(as_get, receive, send)
+        scope["route"] = as_get.get("route")  # for the access log
+
+
 class CheckHost:
     """Middleware that refuses requests under other host names than the server's own; see ``AllowedHosts``.
 

@@ -154,7 +154,7 @@ REFUSED: dict[str, tuple[str, tuple[bytes, str], int, str]] = {
         "a field other than 'file'",
     ),
     "no such kind": ("/dicom-seg?kind=x", (encoded(1), ""), 422, "kind: "),
-    "no such path": ("/predictions", (encoded(1), ""), 404, "Not Found"),
+    "no such path": ("/predictions", (encoded(1), ""), 404, "no such route"),
 }
 
 
@@ -244,3 +244,25 @@ def test_it_describes_itself_without_loading_anything_from_elsewhere(port: int, 
     assert set(paths) == {"/predict", "/mask", "/dicom-seg", "/health", "/ready", "/model"}  # type: ignore[call-overload]
     assert send_request(port, "GET", "/model").json["classes"] == list(small_model.classes)
     assert send_request(port, "GET", "/predict").status == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "message"),
+    [
+        ("POST", "/predict/", 404, "The server has no such route. GET / lists the routes."),
+        ("GET", "/docs", 404, "The server has no such route. GET / lists the routes."),
+        ("PUT", "/predict", 405, "This route is for POST requests. GET / lists the routes."),
+    ],
+)
+def test_wrong_routes_and_methods_are_refused_with_what_to_do(port: int, method: str, path: str, status: int, message: str) -> None:
+    response = send_request(port, method, path, encoded(1) if method != "GET" else None)
+    assert (response.status, response.json) == (status, {"detail": message})
+
+
+def test_head_is_get_without_a_body(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bcdseg.serve")
+    for path, status in (("/health", 200), ("/ready", 200), ("/model", 200), ("/", 200), ("/predict", 405), ("/other", 404)):
+        head, get = (send_request(port, method, path) for method in ("HEAD", "GET"))
+        assert (head.status, get.status, head.body) == (status, status, b"")
+        assert head.headers["content-length"] == get.headers["content-length"]
+    assert any(message.startswith("HEAD /health 200") for message in caplog.messages)
