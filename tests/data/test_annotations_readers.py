@@ -546,6 +546,13 @@ def test_nnunet_channels_and_missing_labels_are_named(tmp_path: Path) -> None:
         bcdseg.open_dataset(tmp_path)
 
 
+def test_nnunet_labels_without_an_image_are_named(tmp_path: Path) -> None:
+    nnunet(tmp_path, {"background": 0, "tumor": 1}, square().astype(np.uint8))
+    save(tmp_path / "labelsTr/gone.png", square().astype(np.uint8))
+    with pytest.warns(DataWarning, match=r"no image file: they are left out \(labelsTr/gone\.png\)"):
+        assert len(bcdseg.open_dataset(tmp_path)) == 1
+
+
 def test_an_annotation_file_of_no_known_format_is_refused(tmp_path: Path) -> None:
     images(tmp_path, "a.png")
     with pytest.raises(DatasetError, match="layout that isn't recognised"):

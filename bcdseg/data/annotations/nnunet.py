@@ -86,10 +86,28 @@ def read(listing: Listing) -> FolderListing:
             found.samples.append(replace(sample, id=start + name, **known_values(cases.get(name, {}))))
     several = [one.id for one in found.samples if any(isinstance(mask, LesionMask) for mask in one.masks)]
     partly = [one.id for one in found.samples if not one.masks and one.part == "train"]
-    for ids, text in ((several, SEVERAL), (partly, "are partly annotated (label 'ignore'): their mask is unknown")):
+    for ids, text in (
+        (several, SEVERAL),
+        (partly, "are partly annotated (label 'ignore'): their mask is unknown"),
+        (_without_image(images), "have a label image and no image file: they are left out"),
+    ):
         if ids:
             warn_of(listing.root, ids, text)
     return found
+
+
+def _without_image(names: Sequence[str]) -> list[str]:
+    """Return the label images that belong to no image."""
+    label_folders = {labels for labels, _ in FOLDERS.values()}
+    cases, found = set(), {}
+    for name in names:
+        folder, _, file = name.partition("/")
+        stem = _split_ending(file)[0]
+        if folder in FOLDERS:
+            cases.add((FOLDERS[folder][0], stem.rpartition("_")[0]))
+        elif folder in label_folders:
+            found[folder, stem] = name
+    return [name for case, name in found.items() if case not in cases]
 
 
 def read_labels(file: Path) -> Labels:
