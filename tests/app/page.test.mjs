@@ -11,7 +11,7 @@ import { distance, spacingAt } from "../../bcdseg/app/static/review/calipers.js"
 import { scanOfMask, stem } from "../../bcdseg/app/static/review/comparison.js";
 import { nameOf } from "../../bcdseg/app/static/review/keys.js";
 import { edgesOf, fillPolygon, History, paintDisc, paintStroke } from "../../bcdseg/app/static/review/mask.js";
-import { othersInWords, readingOf, reviewOf, withReading } from "../../bcdseg/app/static/review/reading.js";
+import { agreementInWords, othersInWords, readingOf, reviewOf, withReading } from "../../bcdseg/app/static/review/reading.js";
 import { toneOf } from "../../bcdseg/app/static/review/tone.js";
 import { Server } from "../../bcdseg/app/static/server.js";
 
@@ -244,6 +244,16 @@ test("a saved review becomes the reading, and what was accepted is the reader's 
   const prediction = { edges: [5, 9], lesions: [], sizes: [], candidates: [{}], candidate_edges: [5, 9], label: "malignant" };
   assert.deepEqual(withReading(prediction, reading), { ...prediction, edges: [1, 2], lesions: [{}], sizes: ["1 x 1 px"], candidates: [], candidate_edges: null, own: true });
   assert.equal(withReading(prediction, readingOf(undefined)), prediction);
+});
+
+test("an accepted outline and class of a model that is not displayed name it", () => {
+  const stored = { verdict: "accepted", label: null, outline: "as predicted", outlined_by: "a", predicted_by: "a", predicted_label: "benign", dice: 1, contradiction: null };
+  const words = (edges, changed, displayed = {}) => agreementInWords({ edges, stored: stored && { ...stored, ...changed } }, { label: "benign", model: "a", ...displayed });
+  assert.equal(words([1, 2], {}), "The model's outline, accepted.");
+  assert.equal(words([1, 2], { dice: 0.5 }, { label: "malignant", model: "b" }), "The outline of a, accepted; it and that of b: Dice 0.50. The class of a, accepted: benign.");
+  assert.equal(words([1, 2], { outline: "corrected", contradiction: "No." }), "Your outline and the model's: Dice 1.00. No.");
+  assert.equal(words(null, { verdict: null }), "");
+  assert.equal(agreementInWords({ edges: null, stored: null }, { label: null, model: "a" }), "");
 });
 
 test("the reading of another is summed up", () => {

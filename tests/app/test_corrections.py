@@ -35,7 +35,8 @@ MASK = draw_ellipse((120, 160), (60, 70), (20, 30))
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
-    return ModelStore([str(save_model(tmp_path_factory.mktemp("models") / "drawn"))])
+    folder = tmp_path_factory.mktemp("models")
+    return ModelStore([str(save_model(folder / name)) for name in ("drawn", "other")])
 
 
 @pytest.fixture
@@ -191,6 +192,51 @@ def test_an_accepted_outline_is_the_one_at_the_displayed_threshold(
     dataset = bcdseg.open_dataset(tmp_path / "corrections")
     assert (dataset.read(dataset[0])[1] == models.get().predict(pixels, threshold=0.55).mask).all()
     assert dataset[0].facts["outline"] == "as predicted"
+
+
+def test_what_a_reader_accepted_stays_that_of_its_model(start: Callable[..., Page], tmp_path: Path) -> None:
+    page, folder = start(), tmp_path / "corrections"
+    scan = page.add(png(draw_scan(5)))[0]
+    path, revision = f"{page.root}/scans/{scan['id']}/review", 0
+
+    def saved(model: str, mask: Any = None, **fields: Any) -> dict[str, str]:
+        nonlocal revision
+        body = {"reader": "A", "revision": revision, "edges": mask, **fields}
+        revision = page.client.put(path, params={"model": model, "threshold": thresholds[model]}, json=body).json()["revision"]
+        (row,) = _rows(folder)
+        return {name.removeprefix("fact:"): value for name, value in row.items()}
+
+    thresholds = {"drawn": 0.55, "other": 0.45}
+    accepted = saved("drawn", verdict="accepted")
+    assert (accepted["predicted_by"], accepted["outlined_by"], accepted["threshold"]) == ("drawn", "drawn", "0.55")
+    outline = page.get(scan, "reviews").json()["reviews"][0]["edges"]
+
+    later = saved("other", outline, verdict="accepted")
+    assert {**later, "mask": "", "saved": ""} == {**accepted, "mask": "", "saved": ""}
+    class_of_other = saved("other", outline, verdict="accepted", label="benign")
+    assert (class_of_other["predicted_by"], class_of_other["outlined_by"]) == ("other", "drawn")
+    assert (class_of_other["outline"], class_of_other["threshold"]) == ("as predicted", "0.55")
+    drawn = saved("other", edges(MASK), verdict="accepted", label="benign")
+    assert (drawn["outline"], drawn["outlined_by"]) == ("corrected", "drawn")
+
+    saved("other")  # withdrawn: the outline of the displayed model again
+    both = saved("other", verdict="accepted")
+    assert (both["predicted_by"], both["outlined_by"], both["threshold"]) == ("other", "other", "0.45")
+    saved("drawn", verdict="rejected")
+    rejected = saved("other", verdict="rejected", label="benign")
+    assert (rejected["predicted_by"], rejected["outlined_by"]) == ("other", "drawn")
+
+
+def test_reviews_of_an_earlier_version_name_one_model(start: Callable[..., Page], tmp_path: Path) -> None:
+    page, folder = start(), tmp_path / "corrections"
+    scan = page.add(png(draw_scan(3)))[0]
+    _review(page, scan, verdict="accepted")
+    (review,) = (folder / "files").glob("*.json")
+    fields = json.loads(review.read_text())
+    del fields["outlined_by"], fields["outline_model_hash"]
+    review.write_text(json.dumps(fields))
+    start()
+    assert _rows(folder)[0]["fact:outlined_by"] == "drawn"
 
 
 def test_an_outline_that_was_erased_is_an_empty_mask_and_not_a_missing_one(start: Callable[..., Page], tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ from bcdseg.types import Mask, Pixels
 from bcdseg.web.bodies import MEGA
 
 TABLE, FILES = "corrections.csv", "files"
-FACTS = ("reader", "saved", "verdict", "predicted_label", "outline", "predicted_by", "model_hash", "threshold", "source", "frame")
+OF_CLASS, OF_OUTLINE = ("predicted_label", "predicted_by", "model_hash"), ("outlined_by", "outline_model_hash", "threshold")
+FACTS = ("reader", "saved", "verdict", *OF_CLASS, "outline", *OF_OUTLINE, "source", "frame")
 COLUMNS = ("id", "image", "mask", "label", "group", "spacing", *(f"fact:{name}" for name in FACTS))
 OURS = re.compile(r"[0-9a-f]{32}(\.[^.]+\.\d+)?\.png")
 LATEST = re.compile(r"[0-9a-f]{32}\.[^.]+\.json")
@@ -49,6 +50,8 @@ DRAWN, UNCHANGED = "corrected", "as predicted"
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """Saved review.
+
+    The class and the outline can be of two models: a reader may accept the outline of one, and correct the class of another.
 
     Attributes:
         scan: Hash of the file and the frame.
@@ -61,11 +64,13 @@ class Record:
         revision: Number of the reader's reviews of this scan.
         verdict: One of ``review.VERDICTS``, or None.
         label: Class that the reader chose, or None.
-        predicted_label: Class that the model predicted.
+        predicted_label: Class that the model predicted, and that the reader accepted or corrected.
         outline: ``"corrected"``, or ``"as predicted"`` where the reader accepted the model's outline; None where there is none.
         mask: File of the outline.
-        predicted_by: Name of the model.
-        model_hash: Hash of all that the model's predictions depend on.
+        predicted_by: Name of the model of this class.
+        model_hash: Hash of all that the predictions of this model depend on.
+        outlined_by: Name of the model whose outline the reader accepted or corrected.
+        outline_model_hash: Hash of all that the predictions of this model depend on.
         threshold: Mask probability from which the model's outline was drawn.
     """
 
@@ -84,6 +89,8 @@ class Record:
     mask: str | None
     predicted_by: str
     model_hash: str
+    outlined_by: str
+    outline_model_hash: str
     threshold: float
 
     @property
@@ -204,12 +211,16 @@ class Corrections:
             raise OutputError(f"{files}: can't be created ({error.strerror}). Choose another folder: --corrections.") from error
         with locked(self.folder):
             before = next((one for one in self.of(scan) if one.reader == review.reader), None)
-            record, mask = _new_record(scan, review, prediction, model_hash, before)
+            displayed = before if before is not None and before.revision == review.revision else None
+            drawn = None if displayed is None else self.mask(displayed, prediction.size)
+            mask, outline = _outline(review, prediction, model_hash, displayed, drawn)
+            facts = outline | _class(review, prediction, model_hash, displayed)
+            record = _new_record(scan, review, prediction, mask, facts, before)
             contents = {} if mask is None or record.mask is None else {record.mask: png_bytes(Image.fromarray(mask))}
             if not (files / record.image).exists():
                 contents[record.image] = scan_png(prediction.image)
             self._check_space(sum(map(len, contents.values())))
-            kept = before is not None and before.revision != review.revision
+            kept = before is not None and displayed is None
             if before is not None and kept:
                 contents[f"{before.name}.{before.revision}.json"] = json_bytes(asdict(before))
             for name, content in contents.items():
@@ -267,14 +278,48 @@ def scan_png(pixels: Pixels) -> bytes:
     return png_bytes(Image.fromarray((pixels * 65535 + 0.5).astype(np.uint16)))
 
 
-def _new_record(
-    scan: UploadedScan, review: Review, prediction: Prediction, model_hash: str, before: Record | None
-) -> tuple[Record, Mask | None]:
+# The page may display another model than when the reader accepted or changed something: what is unchanged keeps its model.
+
+
+def _outline(
+    review: Review, prediction: Prediction, model_hash: str, displayed: Record | None, drawn: Mask | None
+) -> tuple[Mask | None, dict[str, Any]]:
+    """Return the outline of a review and its model; ``displayed`` is the review that the page displayed, ``drawn`` its outline."""
     accepted = prediction.mask if review.verdict == "accepted" else None
     mask = accepted if review.mask is None else review.mask
-    outline = None if mask is None else DRAWN if prediction.mask is None or (mask != prediction.mask).any() else UNCHANGED
+    state = None if mask is None else UNCHANGED if _is_same(mask, prediction.mask) else DRAWN
+    new: dict[str, Any] = dict(zip(OF_OUTLINE, (prediction.model, model_hash, prediction.threshold), strict=True))
+    if displayed is None:
+        return mask, new | {"outline": state}
+    kept = {name: getattr(displayed, name) for name in new}
+    if mask is None:
+        return None, (kept if drawn is None and _same_verdict(review, displayed) else new) | {"outline": None}
+    if review.mask is not None and _is_same(mask, drawn):
+        return mask, kept | {"outline": displayed.outline}
+    return mask, (kept if drawn is not None and state == DRAWN else new) | {"outline": state}
+
+
+def _class(review: Review, prediction: Prediction, model_hash: str, displayed: Record | None) -> dict[str, Any]:
+    """Return the predicted class that a review is about and its model; ``displayed`` is the review that the page displayed."""
+    new = dict(zip(OF_CLASS, (prediction.label, prediction.model, model_hash), strict=True))
+    if displayed is None or review.label != displayed.label or (review.label is None and not _same_verdict(review, displayed)):
+        return new
+    return {name: getattr(displayed, name) for name in new}
+
+
+def _is_same(mask: Mask, other: Mask | None) -> bool:
+    return other is not None and bool((mask == other).all())
+
+
+def _same_verdict(review: Review, displayed: Record) -> bool:
+    return review.verdict is not None and review.verdict == displayed.verdict
+
+
+def _new_record(
+    scan: UploadedScan, review: Review, prediction: Prediction, mask: Mask | None, facts: Mapping[str, Any], before: Record | None
+) -> Record:
     key, revision = scan_key(scan), 1 + (before.revision if before else 0)
-    record = Record(
+    return Record(
         scan=key,
         source=scan.file_name,
         frame=scan.frame,
@@ -285,20 +330,17 @@ def _new_record(
         revision=revision,
         verdict=review.verdict,
         label=review.label,
-        predicted_label=prediction.label,
-        outline=outline,
         mask=None if mask is None else f"{key}.{reader_key(review.reader)}.{revision}.png",
-        predicted_by=prediction.model,
-        model_hash=model_hash,
-        threshold=prediction.threshold,
+        **facts,
     )
-    return record, mask
 
 
 def _record(path: Path) -> Record:
     try:
         fields = json.loads(path.read_bytes())
         spacing = fields["spacing"]
-        return Record(**{**fields, "spacing": None if spacing is None else (float(spacing[0]), float(spacing[1]))})
+        fields["spacing"] = None if spacing is None else (float(spacing[0]), float(spacing[1]))
+        before_two = {"outlined_by": fields["predicted_by"], "outline_model_hash": fields["model_hash"]}  # until 0.2: one model
+        return Record(**before_two | fields)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{path}: is not a review that bcdseg app has written ({error}). Move it out of the folder.") from error

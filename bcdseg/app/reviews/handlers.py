@@ -21,7 +21,7 @@ from bcdseg.inference.lesions import Lesion, find_lesions, largest_first, withou
 from bcdseg.inference.prediction import Prediction
 from bcdseg.types import Area, Mask
 
-SHOWN = ("reader", "verdict", "label", "outline", "revision", "saved", "predicted_by", "predicted_label")
+SHOWN = ("reader", "verdict", "label", "outline", "outlined_by", "revision", "saved", "predicted_by", "predicted_label")
 OFF = "Corrections are not saved: start bcdseg app with --corrections FOLDER."
 
 

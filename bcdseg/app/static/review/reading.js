@@ -137,7 +137,7 @@ export class Reading {
   }
 
   #show() {
-    const { verdict, label, problem, saving, stored, edges } = this.#entry.reading;
+    const { verdict, label, problem, saving, stored } = this.#entry.reading;
     for (const one of VERDICTS) by(one).setAttribute("aria-pressed", String(one === verdict));
     const classes = Object.keys(this.#prediction.probabilities).map((name, at) =>
       make("button", { type: "button", class: "small-button", "aria-pressed": String(name === label), onclick: () => this.chooseClass(at) }, name, make("kbd", { "aria-hidden": "true" }, String(at + 1))),
@@ -146,12 +146,26 @@ export class Reading {
     by("reader-classes").replaceChildren(...classes);
     if (focused >= 0) classes[focused]?.focus();
     by("reader-class-row").hidden = !classes.length;
-    const agreement = edges === null || stored?.dice == null || saving ? "" : stored.outline === "corrected" ? `Your outline and the model's: Dice ${stored.dice.toFixed(2)}.` : "The model's outline, accepted.";
-    by("reading-agreement").textContent = [agreement, saving ? "" : stored?.contradiction].filter(Boolean).join(" ");
+    by("reading-agreement").textContent = saving ? "" : agreementInWords(this.#entry.reading, this.#prediction);
     by("saved").textContent = problem ? `Not saved. ${problem}` : saving ? "Saving." : stored ? `Saved at ${new Date(stored.saved).toLocaleTimeString()} in ${this.backend.corrections}` : `Each change is saved immediately in ${this.backend.corrections}`;
     by("saved").classList.toggle("unsaved", Boolean(problem));
     by("save-again").hidden = !problem;
   }
+}
+
+/** Return in words how a saved reading and the displayed prediction agree; a model that is not displayed is named. */
+export function agreementInWords({ edges, stored }, { label, model }) {
+  if (!stored) return "";
+  const parts = [];
+  if (edges !== null && stored.dice != null) {
+    const dice = `Dice ${stored.dice.toFixed(2)}.`;
+    if (stored.outline === "corrected") parts.push(`Your outline and the model's: ${dice}`);
+    else if (stored.outlined_by === model) parts.push("The model's outline, accepted.");
+    else parts.push(`The outline of ${stored.outlined_by}, accepted; it and that of ${model}: ${dice}`);
+  }
+  if (stored.verdict === "accepted" && !stored.label && stored.predicted_label !== label) parts.push(`The class of ${stored.predicted_by}, accepted: ${stored.predicted_label}.`);
+  if (stored.contradiction) parts.push(stored.contradiction);
+  return parts.join(" ");
 }
 
 /** Return the readings of other readers in words. */
