@@ -344,6 +344,22 @@ def test_keys_belong_to_the_scan_and_the_threshold_that_are_displayed(browser: A
         assert (again.pop("mask") == saved.pop("mask")).all()
         assert again == saved
 
+        page.fill("#reader", "B. Kim")  # each reader sees only their own readings
+        page.press("#reader", "Enter")
+        page.wait_for_selector("#accepted[aria-pressed=false]")
+        page.click("#tab-batch")
+        page.wait_for_selector("#table-body tr:nth-child(1) td:nth-child(8):text-is('')")
+        page.click("#tab-scan")
+        page.fill("#reader", "A. Lee")
+        page.press("#reader", "Enter")
+        page.click("#tab-batch")
+        page.click("#table-body tr:nth-child(2) th button")  # a scan that is not displayed has its reading too
+        page.wait_for_selector("#scan-name:has-text('benign')")
+        page.locator("#reader").fill("B. Kim")
+        page.press("#reader", "Enter")
+        page.click("#tab-batch")
+        page.wait_for_selector("#table-body tr:nth-child(1) td:nth-child(8):text-is('')")
+
 
 def test_drawing_by_keyboard_and_by_finger_and_measuring(browser: Any, address: str) -> None:
     with _opened(browser, address, has_touch=True) as page:

@@ -5,7 +5,6 @@ import { announce, by, make, showProblem } from "./dom.js";
 import { keyGroups } from "./key_groups.js";
 import { scanOfMask, stem } from "./review/comparison.js";
 import { Keys } from "./review/keys.js";
-import { readingOf } from "./review/reading.js";
 import { Tone } from "./review/tone.js";
 import { ScanView } from "./scan.js";
 import { Table } from "./table.js";
@@ -28,7 +27,7 @@ class Page {
   /** @param {import("./backend.js").Backend} backend */
   constructor(backend) {
     this.backend = backend;
-    this.scan = new ScanView(backend, () => by("model").value, (entry, error) => this.#failed(entry, error), () => this.#refresh());
+    this.scan = new ScanView(backend, () => by("model").value, (entry, error) => this.#failed(entry, error), () => this.#refresh(), () => this.#changeReader());
     this.player = new Player(this.scan.viewer, (entry) => this.#open(entry), () => this.#standBy());
     this.table = new Table((entry) => this.#open(entry), (entry) => this.#remove(entry));
     by("model").replaceChildren(...backend.models.map((name) => make("option", { value: name }, name)));
@@ -128,7 +127,7 @@ class Page {
   }
 
   #add(scans) {
-    this.#entries.push(...scans.map((scan) => ({ ...scan, ...UNREAD, spacing: null, masks: [], reading: null, picture: null })));
+    this.#entries.push(...scans.map((scan) => ({ ...scan, ...UNREAD, spacing: null, masks: [], reading: null, reviews: [], picture: null })));
     this.#refresh();
   }
 
@@ -243,7 +242,7 @@ class Page {
       if (model !== by("model").value) return;
       const { row, flags, priority, reviews } = prediction;
       Object.assign(entry, { row, priority, warnings: flags.map((flag) => flag.message), drawn: entry.clip ? prediction : null });
-      entry.reading ??= readingOf(reviews.find((review) => review.reader === this.scan.reading.reader));
+      if (!entry.reading) this.scan.reading.choose(entry, reviews);
     } catch (error) {
       if (!this.#entries.includes(entry)) return; // removed meanwhile
       entry.error = error.message;
@@ -344,6 +343,12 @@ class Page {
     this.#refresh();
     if (this.#shown) this.#open(this.#shown);
     else this.#fill();
+  }
+
+  /** Show the new reader's own readings in the table; that of the displayed scan is loaded already. */
+  #changeReader() {
+    for (const entry of this.#entries) if (entry.reading && entry !== this.scan.entry) this.scan.reading.choose(entry);
+    this.#refresh();
   }
 
   async #card() {

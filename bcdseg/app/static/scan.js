@@ -22,16 +22,16 @@ export class ScanView {
 
   /**
    * Create the view; `model` returns the name of the chosen model; `failed` is called with a scan that can't be read and the error,
-   * `read` with a scan whose reading was saved.
+   * `read` with a scan whose reading was saved, `switched` when the reader changes.
    */
-  constructor(backend, model, failed, read) {
+  constructor(backend, model, failed, read, switched) {
     this.backend = backend;
     this.model = model;
     this.failed = failed;
     this.read = read;
     this.editor = new Editor(this.viewer, (edges) => this.#correct(edges));
     this.comparison = new Comparison(backend, this.viewer);
-    this.reading = new Reading(backend, (entry) => this.#saved(entry), () => this.#measure(true));
+    this.reading = new Reading(backend, (entry) => this.#saved(entry), () => this.#measure(true).then(switched));
     by("threshold").addEventListener("input", () => this.#slide());
     by("threshold-reset").addEventListener("click", () => this.#setThreshold(null));
     by("scale").addEventListener("submit", (event) => this.#setScale(event));

@@ -103,7 +103,9 @@ export class Table {
 
 /** Return verdict and corrections of the page's reader, also for scans that were not opened yet. */
 function readingInWords(entry) {
-  const { verdict, label, outline } = entry.reading?.stored ?? {};
+  const { reader, stored } = entry.reading ?? {};
+  if (!stored || stored.reader !== reader) return "";
+  const { verdict, label, outline } = stored;
   return [verdict, label, outline === "corrected" && "outline corrected"].filter(Boolean).join(", ");
 }
 

@@ -56,10 +56,16 @@ export class Reading {
     this.#entry = entry;
     this.#prediction = prediction;
     this.#options = options;
+    this.choose(entry, reviews);
+    this.#show();
+  }
+
+  /** Set the reading of a scan to that of the page's reader among its reviews; changes that could not be saved stay. */
+  choose(entry, reviews = entry.reviews) {
+    entry.reviews = reviews;
     const own = reviews.find((review) => review.reader === this.reader), { reading } = entry;
     if (!this.#open.has(reading) || (reading.reader !== this.reader && !reading.problem)) entry.reading = readingOf(own);
     entry.reading.reader = this.reader;
-    this.#show();
   }
 
   /** Remove the scan, until another one is loaded. */
@@ -113,6 +119,7 @@ export class Reading {
         const { changes } = reading;
         const stored = await this.backend.saveReview(entry.id, reading.options, reviewOf(reading, reading.reader));
         Object.assign(reading, { saved: changes, revision: stored.revision, stored });
+        entry.reviews = [...entry.reviews.filter((review) => review.reader !== stored.reader), stored];
         if (stored.verdict === "accepted" && reading.edges === null) reading.edges = stored.edges;
         if (stored.kept) announce("Another window has saved this scan meanwhile; its correction is kept next to this one.");
       }
