@@ -18,6 +18,7 @@ from bcdseg.data.masks import read_mask
 from bcdseg.evaluation.external_predictions import ExternalPrediction
 from bcdseg.evaluation.metrics.readers import fleiss_kappa, majority, random_readers
 from bcdseg.table_text import csv_text
+from bcdseg.types import Sample
 
 CLASSES = ("normal", "benign", "malignant")
 SKILL = {"A": 0.9, "B": 0.8, "C": 0.6}
@@ -234,6 +235,34 @@ def test_readers_are_data_sets_whose_scans_are_found_by_their_pixels(scans: Data
     assert study.agreement("dice", "A", "B").value == pytest.approx(expected)
     labels = [[one.label for one in readers[name]] for name in "AB"]
     assert study.agreement("kappa", "A", "B").value == pytest.approx(cohen_kappa_score(*labels))
+
+
+def _dataset(scans: Dataset, samples: list[Sample]) -> Dataset:
+    """Return a data set with the ids of some scans, in their order, for other samples."""
+    return replace(scans, samples=tuple(replace(one, id=name) for one, name in zip(samples, scans.ids, strict=True)))
+
+
+def test_a_reader_s_scan_is_that_of_the_same_pixels(scans: Dataset, tmp_path: Path) -> None:
+    some = scans.select(scans.ids[12:18])
+    turned = _dataset(some, [*some.samples[1:], some[0]])  # each id belongs to another scan
+    study = bcdseg.evaluate_readers({"A": some, "B": turned}, some, draws=0, progress=False)
+    assert study.agreement("dice", "A", "B").value == 1
+
+    lossy = [replace(one, image=save(tmp_path / f"{at}.jpg", some.read(one)[0])) for at, one in enumerate(some)]
+    study = bcdseg.evaluate_readers({"A": some, "B": _dataset(some, lossy)}, some, draws=0, progress=False)
+    assert study.agreement("dice", "A", "B").value == 1
+    with pytest.raises(errors.InputError, match=r"B: the image of .* is not that scan"):
+        bcdseg.evaluate_readers({"A": some, "B": _dataset(some, [*lossy[1:], lossy[0]])}, some, progress=False)
+
+
+def test_readings_of_one_scan_and_of_other_scans_are_reported(scans: Dataset) -> None:
+    some = scans.select(scans.ids[12:18])
+    twice = replace(some, samples=(*some, replace(some[0], id="again")))
+    renamed = replace(some, samples=(replace(some[0], id="first"), *some.samples[1:]))
+    with pytest.raises(errors.InputError, match=r"B: .*'again' are readings of one scan, 'first'"):
+        bcdseg.evaluate_readers({"A": renamed, "B": twice}, renamed, progress=False)
+    with pytest.warns(errors.DataWarning, match=r"B: .* not among these scans"):
+        bcdseg.evaluate_readers({"A": some, "B": scans}, some, draws=0, progress=False)
 
 
 def test_what_readers_lack_is_named(scans: Dataset, readings: dict[str, Readings]) -> None:

@@ -159,6 +159,7 @@ def matched(first: Cases, second: Cases, *, same_truth: bool = True) -> Cases:
     for what, odd in (
         ("group", np.array(first.groups) != np.array(second.groups)),
         ("label", np.array([None not in pair and pair[0] != pair[1] for pair in labels], bool)),
+        ("size", same_truth & (first.size > 0).all(1) & (second.size > 0).all(1) & (first.size != second.size).any(1)),
         ("true mask", same_truth & ~np.isnan(area) & ~np.isnan(other_area) & (area != other_area)),
     ):
         if odd.any():

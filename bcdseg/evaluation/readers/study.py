@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from bcdseg.data.dataset import Dataset, check_data
-from bcdseg.data.hashing import content_hash
+from bcdseg.data.hashing import NEAR, content_hash, differing_bits, fingerprint
 from bcdseg.data.labels import plain_label
 from bcdseg.data.readers import read_scan
-from bcdseg.errors import InputError, OptionError
+from bcdseg.errors import DataWarning, InputError, OptionError
 from bcdseg.evaluation.external_predictions import (
     ExternalPrediction,
     check_ids,
@@ -39,9 +39,9 @@ from bcdseg.evaluation.readers.agreement import (
 from bcdseg.evaluation.readers.difference import FEWEST_READERS, over_readers
 from bcdseg.evaluation.results import tracked
 from bcdseg.evaluation.results_table import Case, Cases, table_of
-from bcdseg.messages import counted
+from bcdseg.messages import counted, name_some, warn_caller
 from bcdseg.networks.config import no_lesion_class
-from bcdseg.types import Mask
+from bcdseg.types import Mask, Sample
 
 Readings = str | PathLike[str] | Mapping[str, ExternalPrediction] | Dataset
 Given = Mapping[str, ExternalPrediction]
@@ -140,7 +140,8 @@ def evaluate_readers(
     Args:
         readings: Outlines and classes of each reader, by the reader's name: a folder or table as for ``evaluate_predictions`` (a
             table may have a column ``label`` in place of probabilities), a mapping from ids to predictions, or a data set, such as
-            the reviews of one reader that the page saved; its scans are found by their ids or by their pixels.
+            the reviews of one reader that the page saved. Its scans are found by their pixels, or where the files were saved
+            again with loss by their ids. What it has of other scans is left out, with a warning.
         scans: Scans that were read, each by every reader.
         model: Predictions of a model for the same scans, in any of these forms.
         model_name: Name of the model in the results.
@@ -150,7 +151,8 @@ def evaluate_readers(
 
     Raises:
         OptionError: There are fewer than two readers, or a reader has the model's name.
-        InputError: A reader has no reading of a scan, or a mask and its scan differ in size.
+        InputError: A reader has no reading of a scan, or several; the scan of an id is another one in a reader's data set; or a
+            mask and its scan differ in size.
 
     Examples:
         >>> study = bcdseg.evaluate_readers({"A": "readings/A", "B": "readings/B", "C": "readings/C"}, scans, model="predictions")
@@ -219,7 +221,7 @@ class _Drawn:
 
 def _read(name: str, readings: Readings, scans: Dataset) -> Given:
     if isinstance(readings, Dataset):
-        given = _of_dataset(readings, scans)
+        given = _of_dataset(name, readings, scans)
     else:
         given = dict(readings) if isinstance(readings, Mapping) else read_predictions(Path(readings), scans)
     check_types(given)
@@ -229,20 +231,42 @@ def _read(name: str, readings: Readings, scans: Dataset) -> Given:
     return given
 
 
-def _of_dataset(readings: Dataset, scans: Dataset) -> dict[str, ExternalPrediction]:
+def _of_dataset(name: str, readings: Dataset, scans: Dataset) -> dict[str, ExternalPrediction]:
     """Return what a data set states about each scan; a scan of its negative class that has no mask file has an empty mask."""
-    by_id = {one.id: one for one in readings}
-    by_pixels = {} if set(scans.ids) <= by_id.keys() else {content_hash(one.image): one for one in readings}
+    by_pixels: dict[str, list[Sample]] = {}
+    for one in readings:
+        by_pixels.setdefault(content_hash(one.image), []).append(one)
     has_masks, negative = any(one.masks for one in readings), no_lesion_class(readings.classes, "auto")
-    found = {}
+    found, used = {}, set()
     for scan in scans:
-        one = by_id.get(scan.id) or by_pixels.get(content_hash(scan.image))
-        if one is not None:
-            pixels, mask = readings.read(one)
-            if mask is None and has_masks and one.label is not None and one.label == negative:
-                mask = np.zeros(pixels.shape[:2], bool)
-            found[scan.id] = ExternalPrediction(mask, None if one.label is None else {one.label: 1.0})
+        reading = _reading_of(scan, name, readings, by_pixels)
+        if reading is None:
+            continue
+        used.add(reading.id)
+        pixels, mask = readings.read(reading)
+        if mask is None and has_masks and reading.label is not None and reading.label == negative:
+            mask = np.zeros(pixels.shape[:2], bool)
+        found[scan.id] = ExternalPrediction(mask, None if reading.label is None else {reading.label: 1.0})
+    if found and (other := [one for one in readings.ids if one not in used]):
+        warn_caller(f"{name}: {name_some(other)} of its data set is not among these scans, and left out.", DataWarning)
     return found
+
+
+def _reading_of(scan: Sample, name: str, readings: Dataset, by_pixels: Mapping[str, Sequence[Sample]]) -> Sample | None:
+    """Return the sample of a reader's data set that is of a scan: one of the same pixels, else the same scan with the same id."""
+    same = by_pixels.get(content_hash(scan.image), [])
+    if len(same) > 1:
+        same = [one for one in same if one.id == scan.id] or same
+    if len(same) > 1:
+        ids = " and ".join(repr(one.id) for one in same[:2])
+        raise InputError(f"{name}: {ids} are readings of one scan, {scan.id!r}. Keep one: filter the data set by reader.")
+    if same or scan.id not in readings:
+        return same[0] if same else None
+    if differing_bits([fingerprint(scan.image)], [fingerprint(readings[scan.id].image)])[0] > NEAR:
+        raise InputError(
+            f"{name}: the image of {scan.id!r} in its data set is not that scan: the pixels differ. Give one id to one scan only."
+        )
+    return readings[scan.id]
 
 
 def _shared_kinds(given: Mapping[str, Given]) -> dict[str, bool]:
