@@ -17,8 +17,9 @@ from bcdseg.model.create import create
 from bcdseg.model.model import Model
 from bcdseg.model.registry import load
 from bcdseg.training.config import FitConfig, from_settings, from_values, read_values, toml_lines
+from bcdseg.training.custom import Custom
 from bcdseg.training.recipes import MASK, Recipe, recipe
-from bcdseg.training.run import COMMAND, CONFIG, LAST, SPLIT, Custom, Run
+from bcdseg.training.run import COMMAND, CONFIG, LAST, SPLIT, Run
 
 FRACTIONS = (0.7, 0.1, 0.2)
 VAL_FRACTION = 0.125  # of the training part, as in FRACTIONS

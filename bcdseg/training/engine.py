@@ -29,6 +29,7 @@ from bcdseg.runtimes.device import choose_device
 from bcdseg.terminal import make_console
 from bcdseg.training import run as folders
 from bcdseg.training.config import FitConfig
+from bcdseg.training.custom import Custom, check_custom
 from bcdseg.training.data.loaders import Batch, free_cache_space, set_epoch, training_loader, validation_loader
 from bcdseg.training.data.sampling import class_weights
 from bcdseg.training.finetune import INHERITED
@@ -45,7 +46,7 @@ from bcdseg.training.loop.task import SegmentationClassificationTask, build_opti
 from bcdseg.training.loop.trainer import CheckpointCallback, ProgressCallback, build_trainer, read_checkpoint
 from bcdseg.training.pictures import pictures
 from bcdseg.training.plan import TrainingPlan, make_plan
-from bcdseg.training.run import BEST, CONFIG, LAST, MODEL, Custom, Run, best_epoch, check_custom, is_finished
+from bcdseg.training.run import BEST, CONFIG, LAST, MODEL, Run, best_epoch, is_finished
 
 History = list[dict[str, float]]
 PACKAGES = ("torch", "pytorch-lightning", "segmentation-models-pytorch", "timm", "monai", "albumentations")

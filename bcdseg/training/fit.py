@@ -14,7 +14,8 @@ from bcdseg.errors import DatasetError, OptionError
 from bcdseg.extras import require
 from bcdseg.model.model import Model
 from bcdseg.training.config import FitConfig, known_name, read_config
-from bcdseg.training.run import CONFIG, Custom, Run
+from bcdseg.training.custom import Custom
+from bcdseg.training.run import CONFIG, Run
 
 if TYPE_CHECKING:
     from bcdseg.training.loop.task import SegmentationClassificationTask
@@ -68,7 +69,9 @@ def fit(
             ground truth; see ``bcdseg.training.finetune``.
         resume: Whether to resume the run in ``out`` after its last complete epoch, with the result of an uninterrupted run. Where
             ``out`` contains no run yet, a new one starts. Without ``config`` the run's own options apply; given options may only
-            change how it is computed (``workers``, ``cache``, ``device`` ...), not the result. Objects of your own are given again.
+            change how it is computed (``workers``, ``cache``, ``device`` ...), not the result. Objects of your own are given again:
+            the settings of a loss and an optimiser are compared (attributes, buffers, arguments of a ``partial``, enclosed values),
+            their code is not.
         options: Fields of ``FitConfig``, in place of those of ``config``.
 
     Returns:

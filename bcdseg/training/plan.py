@@ -22,11 +22,11 @@ from bcdseg.model.model import Model
 from bcdseg.networks.network import Network, check_rebuildable
 from bcdseg.terminal import make_console
 from bcdseg.training.config import FitConfig
+from bcdseg.training.custom import Custom
 from bcdseg.training.finetune import Teacher, adapt
 from bcdseg.training.loop.processes import is_first, preserve_global_state
 from bcdseg.training.loop.task import freeze_encoder
 from bcdseg.training.loop.trainer import check_compiler
-from bcdseg.training.run import Custom
 from bcdseg.types import Mask, Sample
 
 SPLIT_IT = "Divide the data with bcdseg.split, which gives every part its share of each class, with and without masks"

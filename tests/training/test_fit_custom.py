@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +111,56 @@ def test_objects_of_the_caller_are_trained_with_and_recorded(tmp_path: Path) -> 
     assert bcdseg.fit(_model(), TRAIN, VAL, out=run.folder, resume=True, **given).history == run.history
 
 
+class WeightedError(MeanError):
+    """Joint loss with settings: an attribute, a buffer, and a part that is trained."""
+
+    def __init__(self, factor: float = 1.0, weights: Sequence[float] = (1.0, 1.0, 1.0)) -> None:
+        super().__init__()
+        self.factor, self.scale = factor, nn.Parameter(torch.rand(1))
+        self.register_buffer("weights", torch.tensor(weights))
+
+    def forward(self, output: Output, truth: Any) -> Tensor:
+        return self.factor * super().forward(output, truth)
+
+
+def _scaled(output: Output, truth: Any, *, factor: float) -> Tensor:
+    return factor * MeanError()(output, truth)
+
+
+def _enclosed(factor: float) -> Callable[[Output, Any], Tensor]:
+    return lambda output, truth: _scaled(output, truth, factor=factor)
+
+
+def test_a_run_resumes_with_the_same_settings_of_a_loss_only(tmp_path: Path) -> None:
+    cases: list[tuple[Callable[..., Any], list[Any], str]] = [
+        (WeightedError, [{}, {"factor": 2.0}], r"factor=1\.0.*; now loss settings: factor=2\.0"),
+        (WeightedError, [{}, {"weights": (1.0, 2.0, 1.0)}], r"weights=\[1\.0, 1\.0, 1\.0\]; now .*\[1\.0, 2\.0, 1\.0\]"),
+        (partial(partial, _scaled), [{"factor": 1.0}, {"factor": 2.0}], r"factor=1\.0.*now .*factor=2\.0"),
+        (_enclosed, [{"factor": 1.0}, {"factor": 2.0}], r"factor=1\.0.*now .*factor=2\.0"),
+    ]
+    for number, (make, (same, other), words) in enumerate(cases):
+        folder = tmp_path / str(number)
+        run = bcdseg.fit(_model(), TRAIN, VAL, out=folder, loss=make(**same), **QUICK)
+        with pytest.raises(errors.OptionError, match=words):
+            bcdseg.fit(_model(), TRAIN, VAL, out=folder, resume=True, loss=make(**other))
+        assert bcdseg.fit(_model(), TRAIN, VAL, out=folder, resume=True, loss=make(**same)).history == run.history
+    started = tmp_path / "0" / "custom.txt"
+    started.write_text(started.read_text().splitlines()[0] + "\n")  # as written by version 0.2
+    assert bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "0", resume=True, loss=WeightedError()).history
+
+
 def test_a_run_resumes_with_the_same_augmentation_and_teacher_only(tmp_path: Path) -> None:
     def given(p: float = 0.5, seed: int = 1) -> dict[str, Any]:
         return {**QUICK, "augment": albumentations.Compose([albumentations.HorizontalFlip(p=p)]), "teacher": _model(seed=seed)}
 
     run = bcdseg.fit(_model(), TRAIN, VAL, out=tmp_path / "run", **given())
     assert bcdseg.fit(_model(), TRAIN, VAL, out=run.folder, resume=True, **given()).history == run.history
-    for other in (given(p=0.25), given(seed=2), {}):
-        with pytest.raises(errors.OptionError, match=r"started with other objects of your own: augment: .*, teacher: weights"):
+    for other, words in (
+        (given(p=0.25), r"augment: .*p=0\.5.*; now augment: .*p=0\.25"),
+        (given(seed=2), "teacher: weights .*; now teacher: weights"),
+        ({}, "augment: .*, teacher: weights .*; now none"),
+    ):
+        with pytest.raises(errors.OptionError, match=f"started with other objects of your own: {words}"):
             bcdseg.fit(_model(), TRAIN, VAL, out=run.folder, resume=True, **other)
 
 
