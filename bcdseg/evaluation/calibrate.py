@@ -41,8 +41,6 @@ def calibrate(
 
     The copy of a trained model stores these scans as validation scans, which ``bcdseg.evaluate`` refuses as test scans.
 
-    For a model without classes, or scans without labels, nothing is fitted, and the copy has the same rules.
-
     Args:
         model: Model to calibrate; it is not changed.
         val: Scans that the weights were not fitted on, and that are not the test scans.
@@ -54,19 +52,20 @@ def calibrate(
         LeakWarning: The weights were trained on some of the scans. The validation scans of ``bcdseg.fit`` cause no warning.
 
     Raises:
-        InputError: A class is unknown to the model, or there are no scans to choose an operating point on.
+        InputError: The model has no classes, no scan has a label, a class is unknown to the model, or there are no scans to choose
+            an operating point on.
     """
     check_model(model)
     check_data(val)
+    if not model.classes:
+        raise InputError(f"{model.name}: has no classes, and calibrate fits only rules of classes: temperature and thresholds.")
+    if len(val) and all(one.label is None for one in val):
+        raise InputError(f"{val.name}: has no labels, and calibrate fits temperature and thresholds to them. Give labelled scans.")
     check_measurable(model.name, model.classes, val)
     warn_of_training_scans(model, val)
     wanted = [*wanted_fractions("sensitivity", sensitivity), *wanted_fractions("specificity", specificity)]
     cases = class_results(model, val)
     known = cases.has_class
-    if not known.any():
-        if wanted:
-            raise InputError(f"{val.name}: an operating point needs scans whose class is known, of a model with classes.")
-        return with_rules(model)
     logits, labels = cases.logits[known], cases.labels[known]
     fitted = fit_rules(logits, labels)
     probabilities = softmax(logits / fitted["temperature"], axis=1)

@@ -119,13 +119,18 @@ def test_wrong_wishes_are_refused(model: bcdseg.Model, val: bcdseg.Dataset) -> N
         calibrate(model, other)
 
 
-def test_without_labels_or_classes_there_is_nothing_to_fit(model: bcdseg.Model, val: bcdseg.Dataset) -> None:
+def test_what_is_missing_to_calibrate_is_named(model: bcdseg.Model, val: bcdseg.Dataset) -> None:
     unlabelled = replace(val, samples=tuple(replace(one, label=None) for one in val))
-    assert calibrate(model, unlabelled).rules == model.rules
+    bare = replace(val, samples=tuple(replace(one, label=None, masks=()) for one in val))
+    for scans in (unlabelled, bare):
+        with pytest.raises(bcdseg.errors.InputError, match="has no labels, and calibrate"):
+            calibrate(model, scans)
     segmenting = bcdseg.create("plain_cnn", classes=[], head=None, size=32)
-    assert calibrate(segmenting, val).rules == segmenting.rules
-    with pytest.raises(bcdseg.errors.InputError, match="needs scans whose class is known"):
-        calibrate(segmenting, val, sensitivity=0.9)
+    for wanted in ({}, {"sensitivity": 0.9}):
+        with pytest.raises(bcdseg.errors.InputError, match="has no classes, and calibrate"):
+            calibrate(segmenting, val, **wanted)
+    with pytest.raises(bcdseg.errors.InputError, match="contains no scans"):
+        calibrate(model, val.select([]))
 
 
 def test_the_scans_of_the_calibration_are_refused_as_test_scans(model: bcdseg.Model, val: bcdseg.Dataset, tmp_path: Path) -> None:
