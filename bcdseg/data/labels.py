@@ -6,10 +6,14 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from bcdseg.errors import DatasetError, DataWarning, OptionError
 from bcdseg.messages import counted, warn_caller
 from bcdseg.types import LesionMask, Sample, as_text
+
+if TYPE_CHECKING:
+    from bcdseg.data.dataset import Dataset
 
 USUAL_ORDER = ("normal", "benign", "malignant")
 ClassMap = Mapping[str, str | None]
@@ -102,6 +106,27 @@ def _kept(alike: list[str]) -> str:
     """Return the spelling to keep of one class: the most frequent one comes first."""
     usual = plain_label(alike[0])
     return usual if len(alike) > 1 and usual in USUAL_ORDER else unicodedata.normalize("NFC", alike[0]).strip()
+
+
+def match_spellings(dataset: Dataset, classes: Sequence[str], owner: str) -> Dataset:
+    """Return a data set whose labels have the spelling of some classes, and warn of those that are replaced.
+
+    Spellings that differ in case, in surrounding spaces or in their Unicode form are one class, unless several classes differ so.
+
+    Args:
+        dataset: The data set.
+        classes: Classes of a model, or of another data set.
+        owner: Name of the model or of the other data set in the warning.
+    """
+    counts = Counter(map(plain_label, classes))
+    spelled = {plain_label(name): name for name in classes if counts[plain_label(name)] == 1}
+    labels = sorted({label for sample in dataset for label in _labels(sample)} - set(classes))
+    matched = {label: spelled[plain_label(label)] for label in labels if plain_label(label) in spelled}
+    if not matched:
+        return dataset
+    words = ", ".join(f"{label!r} is {name!r}" for label, name in matched.items())
+    warn_caller(f"{dataset.name}: spellings of classes of {owner}: {words}.", DataWarning)
+    return dataset.map_labels(matched)
 
 
 def check_labels(samples: Iterable[Sample], classes: Sequence[str], name: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from bcdseg.data.grouping import number_groups
-from bcdseg.data.labels import check_labels
+from bcdseg.data.labels import check_labels, match_spellings
 from bcdseg.data.masks import has_mask
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import OptionError
@@ -58,6 +58,7 @@ class TensorDataset(TorchDataset[Item]):
     ) -> None:
         if negative_class is not None and negative_class not in classes:
             raise OptionError(f"negative_class={negative_class!r}: is not one of the classes {', '.join(classes)}.")
+        dataset = match_spellings(dataset, classes, "the model")
         check_labels(dataset, classes, dataset.name)
         self.dataset = dataset
         self.preprocessing = preprocessing

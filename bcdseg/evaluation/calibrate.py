@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from bcdseg.data.dataset import Dataset, check_data
+from bcdseg.data.labels import match_spellings
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.case_results import check_measurable, check_model, predict_cases
 from bcdseg.evaluation.metrics.calibration import fit_temperature
@@ -61,6 +62,7 @@ def calibrate(
         raise InputError(f"{model.name}: has no classes, and calibrate fits only rules of classes: temperature and thresholds.")
     if len(val) and all(one.label is None for one in val):
         raise InputError(f"{val.name}: has no labels, and calibrate fits temperature and thresholds to them. Give labelled scans.")
+    val = match_spellings(val, model.classes, model.name)
     check_measurable(model.name, model.classes, val)
     warn_of_training_scans(model, val)
     wanted = [*wanted_fractions("sensitivity", sensitivity), *wanted_fractions("specificity", specificity)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.data.dataset import Dataset, check_data
+from bcdseg.data.labels import match_spellings
 from bcdseg.deprecation import renamed_arguments
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.case_results import check_measurable, check_model, classes_of, predict_cases
@@ -99,7 +100,7 @@ def evaluate(
         tolerance_mm=tolerance_mm,
         gallery=gallery,
     )
-    chosen, overlap = check_evaluation(model, test, wanted, allow_training_samples=allow_training_samples)
+    test, chosen, overlap = check_evaluation(model, test, wanted, allow_training_samples=allow_training_samples)
     options: dict[str, Any] = {"threshold": threshold, "batch_size": batch_size}
     if explain and not model.classes:
         raise OptionError(f"explain=True: {model.name} only segments, and has no class to explain.")
@@ -128,17 +129,19 @@ def evaluate(
 
 def check_evaluation(
     model: Model, test: Dataset, wanted: RequestedOptions, *, allow_training_samples: bool = False
-) -> tuple[EvaluationOptions, str]:
+) -> tuple[Dataset, EvaluationOptions, str]:
     """Check all that can be checked before any scan is predicted.
 
     Returns:
-        The options, and the overlap of the scans with the model's training data: ``none``, ``unknown`` or ``allowed``.
+        The scans with the model's spelling of their classes, the options, and the overlap of the scans with the model's training
+        data: ``none``, ``unknown`` or ``allowed``.
     """
     check_model(model)
     check_data(test)
+    test = match_spellings(test, model.classes, model.name)
     check_measurable(model.name, model.classes, test, has_masks=model.config.decoder is not None)
     chosen = wanted.checked(test, model.classes, has_masks=model.config.decoder is not None)
-    return chosen, _overlap(model, test, allow_training_samples)
+    return test, chosen, _overlap(model, test, allow_training_samples)
 
 
 def about_model(model: Model, *, threshold: float | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bcdseg.data.annotations.nnunet import prediction_files
 from bcdseg.data.dataset import Dataset, check_data
-from bcdseg.data.labels import plain_label
+from bcdseg.data.labels import match_spellings, plain_label
 from bcdseg.data.masks import read_mask
 from bcdseg.data.readers import area_of, read_scan
 from bcdseg.data.tables.files import cell_text, csv_rows, read_table
@@ -106,6 +106,7 @@ def evaluate_predictions(
     title = name or ("predictions" if isinstance(predictions, Mapping) else Path(predictions).resolve().name)
     classes = _classes(given)
     none = no_lesion_class(classes or test.classes, no_lesion)
+    test = match_spellings(test, classes, title)
     check_measurable(title, classes, test)
     wanted = RequestedOptions(
         draws=draws,

@@ -212,8 +212,7 @@ def evaluate_external(
     shared = {field.name for field in fields(RequestedOptions)}
     wanted = RequestedOptions(**{name: value for name, value in options.items() if name in shared})
     allowed = options.get("allow_training_samples", False)
-    for dataset in named.values():
-        check_evaluation(model, dataset, wanted, allow_training_samples=allowed)
+    named = {name: check_evaluation(model, dataset, wanted, allow_training_samples=allowed)[0] for name, dataset in named.items()}
     _warn_of_shared_scans(named)
     found = ExternalValidation(
         model=model.name, evaluations={name: evaluate(model, dataset, **options) for name, dataset in named.items()}

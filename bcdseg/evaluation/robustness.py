@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from bcdseg.data.dataset import Dataset, check_data
+from bcdseg.data.labels import match_spellings
 from bcdseg.evaluation.case_results import Change, check_measurable, check_model, classes_of, predict_cases
 from bcdseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from bcdseg.evaluation.measures.catalogue import all_measures
@@ -106,6 +107,7 @@ def measure_robustness(
     chosen = [degradations] if isinstance(degradations, str) else list(degradations)
     for name in chosen:
         check_choice("degradations", name, tuple(CORRUPTIONS))
+    test = match_spellings(test, model.classes, model.name)
     check_measurable(model.name, model.classes, test, has_masks=model.config.decoder is not None)
     plan = [(name, strength) for name in chosen for strength in CORRUPTIONS[name].strengths]
     work = _work(model, test, plan, untouched, seed, {"threshold": threshold, "batch_size": batch_size})

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from bcdseg import __version__
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.grouping import check_disjoint
+from bcdseg.data.labels import match_spellings
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.site import fit_class_rules, keep_rules
 from bcdseg.evaluation.training_overlap import remember_scans
@@ -73,6 +74,8 @@ def train_model(
     """Train a model as ``fit`` does; ``notes`` are files to write into a new run's folder before it starts."""
     check_custom(custom)
     custom = replace(custom, teacher=teacher)
+    train = match_spellings(train, model.classes, model.name)
+    val = match_spellings(val, (*model.classes, *(name for name in train.classes if name not in model.classes)), train.name)
     existing = out if resume and out is not None and (out / CONFIG).is_file() else None
     if existing is not None:
         config = folders.config_to_resume(existing, config)

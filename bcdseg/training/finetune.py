@@ -12,7 +12,6 @@ from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bcdseg.data.labels import plain_label
 from bcdseg.errors import OptionError
 from bcdseg.inference.rules import Rules, described, site_rules
 from bcdseg.model.model import Model
@@ -120,12 +119,9 @@ def _what_changed(model: Model, classes: Sequence[str]) -> str:
     kept = ["the encoder"] + ["the decoder"] * (model.network.decoder is not None)
     kept += [f"the weights of the class head for {_listed(known)}"] * bool(known)
     changes = [f"a new class head for {_listed(new)}"] * bool(new) + [f"{_listed(dropped)} dropped"] * bool(dropped)
-    spelled = {plain_label(name): name for name in dropped}
-    alike = [f"{name!r} to {spelled[plain_label(name)]!r}" for name in new if plain_label(name) in spelled]
-    hint = f" To keep their weights too, rename {_listed(alike)}: map_labels, --class-map." if alike else ""
     return (
         f"{model.name} has {_listed(model.classes)}, the data has {_listed(classes)}: kept are {_listed(kept)}; "
-        f"changed: {', '.join(changes)}.{hint}"
+        f"changed: {', '.join(changes)}."
     )
 
 

@@ -292,6 +292,23 @@ def test_spellings_of_a_class_in_a_table_are_those_of_the_data_set(data: bcdseg.
     assert (found["accuracy"].value, found.cases.classes) == (1, data.classes)
 
 
+def test_labels_that_differ_from_a_class_of_the_model_only_in_case_are_that_class(
+    small_model: bcdseg.Model, data: bcdseg.Dataset
+) -> None:
+    spelled = data.map_labels({"benign": "BENIGN", "malignant": "Malignant"})
+    expected = bcdseg.evaluate(small_model, data, draws=0, gallery=0)
+    with pytest.warns(bcdseg.errors.DataWarning, match=f"spellings of classes of {small_model.name}: 'BENIGN' is 'benign', 'Mal"):
+        found = bcdseg.evaluate(small_model, spelled, draws=0, gallery=0)
+    assert (found["accuracy"].value, found["dice/benign"].value) == (expected["accuracy"].value, expected["dice/benign"].value)
+    halves = {"one": data.select(data.ids[::2]), "other": spelled.select(data.ids[1::2])}
+    with pytest.warns(bcdseg.errors.DataWarning, match="'Malignant' is 'malignant'"):
+        external = bcdseg.evaluate_external(small_model, halves, draws=0, gallery=0)
+    assert external["other"]["accuracy"].n == len(halves["other"])
+    given = {one.id: External(None, {"Benign": 0.5, "Malignant": 0.3, "Normal": 0.2}) for one in data}
+    with pytest.warns(bcdseg.errors.DataWarning, match="'benign' is 'Benign'"):
+        assert evaluate_predictions(given, data, draws=0, gallery=0)["accuracy"].n == len(data)
+
+
 def test_labels_that_are_not_the_most_probable_class_are_reported(data: bcdseg.Dataset, tmp_path: Path) -> None:
     head = "id,label,probability_normal,probability_benign,probability_malignant"
     rows = [f"{one.id},malignant,0.3,0.4,0.3" if one.id == FIRST else f"{one.id},malignant,0.2,0.4,0.4" for one in data]

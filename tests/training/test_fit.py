@@ -309,6 +309,23 @@ def test_bad_input_is_reported_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_labels_that_differ_only_in_case_are_the_classes_of_the_model(train: Dataset, val: Dataset, tmp_path: Path) -> None:
+    model = _model()
+    with pytest.warns(errors.DataWarning, match="'(Benign|BENIGN)' is 'benign'") as warned:
+        run = bcdseg.fit(
+            model, train.map_labels({"benign": "Benign"}), val.map_labels({"benign": "BENIGN"}), out=tmp_path / "run", **QUICK
+        )
+    assert run.model.classes == model.classes
+    assert len(warned) == 2
+    plain = bcdseg.fit(model, train, val, out=tmp_path / "plain", **QUICK)
+    assert [row["joint"] for row in run.history] == [row["joint"] for row in plain.history]
+    with pytest.warns(errors.DataWarning, match="'lump' is 'Lump'"):  # a class that the model doesn't have
+        new = bcdseg.fit(
+            model, train.map_labels({"benign": "Lump"}), val.map_labels({"benign": "lump"}), out=tmp_path / "new", **QUICK
+        )
+    assert "Lump" in new.model.classes
+
+
 def test_a_scan_or_group_on_both_sides_is_a_leak(train: Dataset, val: Dataset, tmp_path: Path) -> None:
     grouped = [replace(part, samples=tuple(replace(one, group="patient 7") for one in part)) for part in (train, val)]
     with pytest.raises(errors.LeakError, match="the group 'patient 7'"):

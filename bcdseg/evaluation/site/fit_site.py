@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bcdseg.data.dataset import Dataset, check_data
+from bcdseg.data.labels import match_spellings
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.calibrate import Fractions, choose_positive, class_results, wanted_fractions, with_rules
 from bcdseg.evaluation.case_results import check_measurable, check_model
@@ -130,6 +131,7 @@ def fit_site(
     for option, value in (("coverage", coverage), ("lesions_shown", lesions_shown)):
         if not 0 < value < 1:
             raise OptionError(f"{option}={value!r}: choose a number between 0 and 1, such as 0.9.")
+    scans = match_spellings(scans, model.classes, model.name)
     check_measurable(model.name, model.classes, scans, has_masks=model.config.decoder is not None)
     refuse_seen(model, scans)
     wanted = [*wanted_fractions("sensitivity", sensitivity), *wanted_fractions("specificity", specificity)]
