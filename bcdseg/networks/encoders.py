@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from itertools import pairwise
 from typing import Any
 
@@ -123,11 +124,32 @@ def is_registered(name: str) -> bool:
 
 
 def build_registered(name: str, in_channels: int) -> nn.Module:
-    """Build the encoder that is registered under a name."""
-    module = ENCODERS[name](in_channels=in_channels)
+    """Build the encoder that is registered under a name.
+
+    Raises:
+        OptionError: What is registered doesn't take ``in_channels``, or doesn't return a module.
+    """
+    build = ENCODERS[name]
+    if isinstance(build, nn.Module) or not _takes_channels(build):
+        raise OptionError(
+            f"encoder={name!r}: register a class or a function that takes the number of channels as in_channels, such as "
+            f"build(in_channels), and returns the module; registered is {build!r}."
+        )
+    module = build(in_channels=in_channels)
     if not isinstance(module, nn.Module):
         raise OptionError(f"encoder={name!r}: what is registered returned {type(module).__name__}, and has to return a module.")
     return module
+
+
+def _takes_channels(build: Any) -> bool:
+    """Return whether ``build(in_channels=...)`` is a valid call."""
+    try:
+        signature(build).bind(in_channels=1)
+    except TypeError:
+        return False
+    except ValueError:  # some built-in functions have no signature
+        pass
+    return True
 
 
 @contextmanager

@@ -91,6 +91,14 @@ def test_a_saved_model_names_the_encoder_that_is_missing(tmp_path: Path, monkeyp
         bcdseg.load(tmp_path / "mine")
 
 
+def test_a_registered_encoder_that_takes_no_channels_is_refused() -> None:
+    odd: dict[str, object] = {"none": lambda: Tiny(1), "other": lambda channels: Tiny(channels), "module": Tiny(1), "text": "Tiny"}
+    for name, registered in odd.items():
+        bcdseg.register("encoder", f"tiny-{name}")(registered)
+        with pytest.raises(OptionError, match=f"encoder='tiny-{name}': .*in_channels"):
+            bcdseg.create(f"tiny-{name}", classes=("benign", "malignant"), size=64)
+
+
 def test_encoders_that_are_not_as_documented_are_refused() -> None:
     class Short(Tiny):
         def forward(self, image: Tensor) -> list[Tensor]:
