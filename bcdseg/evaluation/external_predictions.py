@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from unicodedata import normalize
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from bcdseg.types import Mask, Sample
 
 TABLES, PROBABILITY = ("predictions.csv", "predictions.parquet"), "probability_"
 WRITTEN = (0, 1, 255)  # allowed pixel values of a mask
+FORM: Final = "NFC"  # Unicode form in which ids are compared; macOS writes file names in another one
 OFF = 0.01  # allowed difference of a sum of probabilities from 1, because files contain rounded ones
 
 
@@ -99,6 +101,11 @@ def evaluate_predictions(
         InputError: A scan has no prediction, a prediction belongs to no scan, or a mask and its scan differ in size.
     """
     check_data(test)
+    if not isinstance(predictions, (str, os.PathLike, Mapping)):
+        raise OptionError(
+            f"predictions={predictions!r}: give a folder, a table, or a mapping from ids to ExternalPrediction; only "
+            "evaluate_readers takes data sets."
+        )
     if out is not None:
         check_report_free(Path(out), overwrite=overwrite)
     given = dict(predictions) if isinstance(predictions, Mapping) else read_predictions(Path(predictions), test)
@@ -157,7 +164,7 @@ def read_predictions(path: Path, test: Dataset) -> dict[str, ExternalPrediction]
 
 def _of_table(table: Path, path: Path, test: Dataset) -> dict[str, ExternalPrediction]:
     """Read predictions from a table; ``path`` is the table, or its folder with masks."""
-    ids = {key: one.id for one in test for key in (one.id, str(one.image), str(one.image.resolve()))}
+    ids = {normalize(FORM, key): one.id for one in test for key in (one.id, str(one.image), str(one.image.resolve()))}
     rows = _rows(table)
     masks = _MaskFolder(table.parent, test, [Path(row["source"]) for row in rows if row.get("source")])
     spellings = _spellings(table, rows, test.classes)
@@ -230,7 +237,8 @@ class _MaskFolder:
         names += prediction_files(name)
         if source:
             names += [f"{prefix}{self._written[str(Path(source))]}_mask.png" for prefix in self._prefixes]
-        files = (self._folder / one for one in names)
+        forms = (one for name in names for one in dict.fromkeys((name, normalize("NFC", name), normalize("NFD", name))))
+        files = (self._folder / one for one in forms)
         return next((file for file in files if os.path.isfile(file) and self.may_contain(file)), None)  # noqa: PTH113 - Path.is_file raises
 
     def named(self, cell: str) -> Path:
@@ -248,7 +256,7 @@ def _row(
     key = row.get("id") or row.get("source") or ""
     if not key:
         raise InputError(f"{table} row {number}: no scan is named. Add a column 'id' or 'source'.")
-    name = ids.get(key) or ids.get(str(Path(key).resolve())) or key
+    name = ids.get(normalize(FORM, key)) or ids.get(normalize(FORM, str(Path(key).resolve()))) or key
     cells = {column.removeprefix(PROBABILITY): cell for column, cell in row.items() if column.startswith(PROBABILITY)}
     try:
         probabilities = {spellings[plain_label(one)]: float(cell) for one, cell in cells.items()} or None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from made import busi, save, scan
@@ -97,3 +98,13 @@ def test_a_single_folder_around_class_folders_is_only_a_location(tmp_path: Path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert {group for _, group in labels_and_groups(tmp_path)} == {None}
+
+
+def test_umlauts_of_macos_and_of_other_systems_are_the_same_names(tmp_path: Path) -> None:
+    names = [f"Zoë/Müller {number}.png" for number in (1, 2)]
+    masks = [normalize("NFD", f"{name[:-4]}_mask.png") for name in names]
+    for data in (
+        write(tmp_path / "side", [f"images/{name}" for name in names], [f"masks/{normalize('NFD', name)}" for name in names]),
+        write(tmp_path / "next", [f"benign/{names[0]}", f"malignant/{names[1]}"], [f"benign/{masks[0]}", f"malignant/{masks[1]}"]),
+    ):
+        assert [len(sample.masks) for sample in bcdseg.open_dataset(data)] == [1, 1]

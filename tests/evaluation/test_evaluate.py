@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -282,6 +283,21 @@ def test_a_table_may_name_a_class_that_no_scan_has_and_must_name_some(data: bcds
     (tmp_path / "reader.csv").write_text("\n".join(["id,label", *(f"{name}," for name in scans.ids)]))
     with pytest.raises(bcdseg.errors.InputError, match="neither masks nor classes"):
         evaluate_predictions(tmp_path / "reader.csv", scans, draws=0, gallery=0)
+
+
+def test_predictions_are_found_in_either_unicode_form_of_an_id(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    one, other = "Müller", "Zoë"
+    scans = replace(data, samples=(replace(data[0], id=one), replace(data[1], id=normalize("NFD", other))))
+    for form in ("NFC", "NFD"):
+        folder = tmp_path / form
+        for name in (one, other):
+            save(folder / f"{normalize(form, name)}_mask.png", np.zeros(scans.read(scans[0])[0].shape[:2], bool))
+        assert evaluate_predictions(folder, scans, draws=0, gallery=0)["dice"].n == 2
+        table = tmp_path / f"{form}.csv"
+        table.write_text("\n".join(["id,label", *(f"{normalize(form, name)},benign" for name in (one, other))]))
+        assert evaluate_predictions(table, scans, draws=0, gallery=0)["accuracy"].n == 2
+    with pytest.raises(bcdseg.errors.OptionError, match=r"predictions=<Dataset .*give a folder"):
+        evaluate_predictions(scans, scans)  # type: ignore[arg-type]
 
 
 def test_spellings_of_a_class_in_a_table_are_those_of_the_data_set(data: bcdseg.Dataset, tmp_path: Path) -> None:

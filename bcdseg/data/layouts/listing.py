@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from unicodedata import normalize
 
 from bcdseg.data.images import ARRAY_SUFFIX, SUFFIXES
 from bcdseg.data.labels import USUAL_ORDER
@@ -154,13 +155,17 @@ NUMBERED = re.compile(r"^([a-z]+(?:[ _-][a-z]+)*)[ _-]*\(?\d+\)?$", re.IGNORECAS
 
 
 def split_path(path: str) -> tuple[tuple[str, ...], str]:
-    """Return the folders of a relative path and the stem of its file."""
-    *folders, name = path.split("/")
+    """Return the folders of a relative path and the stem of its file, in one Unicode form; see ``stem_of``."""
+    *folders, name = normalize("NFC", path).split("/")
     return tuple(folders), stem_of(name)
 
 
 def stem_of(name: str) -> str:
-    """Return a file's name, or its relative path, without the suffix; ``.nii.gz`` is one suffix."""
+    """Return a file's name, or its relative path, without the suffix; ``.nii.gz`` is one suffix.
+
+    The name is in one Unicode form (NFC), because macOS and other systems write umlauts and accents in different ones.
+    """
+    name = normalize("NFC", name)
     gzipped = name.lower().endswith(GZIPPED)
     return name[: -len(GZIPPED)] if gzipped else name.rpartition(".")[0]
 
