@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -134,9 +135,9 @@ def each_frame(frames: str | int) -> int:
     """Return the step between the frames of a clip that are read: n for every n-th frame, 1 for all."""
     if frames == EVERY_FRAME:
         return 1
-    if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
+    if isinstance(frames, bool) or not isinstance(frames, Integral) or frames < 1:
         raise OptionError(f"frames={frames!r}: choose 'all', or n for each n-th frame: 1 or more.")
-    return frames
+    return int(frames)
 
 
 def list_images(source: str | os.PathLike[str]) -> list[Path]:

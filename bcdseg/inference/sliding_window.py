@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,9 @@ class Tiles:
     progress: Callable[[int, int], object] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name, value in (("scale", self.scale), ("overlap", self.overlap)):
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise OptionError(f"{name}={value!r} of tiles is not possible: give a number.")
         if not 1 / LARGEST_SCALE**2 <= self.scale <= LARGEST_SCALE:
             raise OptionError(f"scale={self.scale!r} of tiles is not possible: choose from 1/64 to 8; 1 is the scan as it is.")
         if not 0 <= self.overlap <= MOST_OVERLAP:

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
 from bcdseg.errors import OptionError
 from bcdseg.files import LONGEST, check_free, fit_name, write_whole
 from bcdseg.table_text import csv_text
-from bcdseg.types import Failure
+from bcdseg.types import Failure, as_plain
 
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction
@@ -98,7 +99,14 @@ def save_prediction(prediction: Prediction, folder: Path, *, name: str | None, o
 
 def json_bytes(value: Any) -> bytes:
     """Return a value as the content of an indented JSON file."""
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", NOT_UNICODE)
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n").encode("utf-8", NOT_UNICODE)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy, such as an option of the caller, in a type of JSON."""
+    if not isinstance(value, np.generic):
+        raise TypeError(f"{type(value).__name__} is not a type of JSON")
+    return as_plain(value)
 
 
 def png_bytes(image: Image.Image) -> bytes:

@@ -24,7 +24,7 @@ from bcdseg.networks.config import EnsembleConfig, Member, NetworkConfig, no_les
 from bcdseg.networks.encoders import registered_name
 from bcdseg.networks.network import Ensemble, Network, build_network
 from bcdseg.networks.pretrained import load_pretrained, normalisation
-from bcdseg.types import as_text
+from bcdseg.types import as_plain, as_text
 
 
 def create(
@@ -79,6 +79,8 @@ def create(
         OptionError: An option is not one of its choices; the message lists them.
         WeightsUnavailableError: The weights could not be downloaded; the message names the file and where to put it.
     """
+    in_channels, dropout, hidden, seed = (as_plain(value) for value in (in_channels, dropout, hidden, seed))
+    sides = (size, size) if isinstance(size, Number) else size
     module = encoder if isinstance(encoder, nn.Module) else None
     classes = classes if isinstance(classes, str) else tuple(as_text(one) if isinstance(one, Number) else one for one in classes)
     name = encoder if module is None else registered_name(module)
@@ -89,7 +91,7 @@ def create(
         decoder=decoder,
         head="global" if decoder is None and head == "guided" else head,
         in_channels=in_channels,
-        decoder_channels=None if decoder_channels is None else tuple(decoder_channels),
+        decoder_channels=None if decoder_channels is None else tuple(map(as_plain, decoder_channels)),
         dropout=dropout,
         hidden=hidden,
         gated=gated,
@@ -100,7 +102,7 @@ def create(
         load_pretrained(network.encoder, config.encoder, weights)
     mean, std = normalisation(config.encoder, in_channels)
     preprocessing = Preprocessing(
-        size=(size, size) if isinstance(size, int) else size,
+        size=tuple(map(as_plain, sides)),  # type: ignore[arg-type] # another number of sides is refused there
         resize=resize,
         channels=in_channels,
         mean=mean,

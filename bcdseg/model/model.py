@@ -8,6 +8,8 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import each_frame, expand, is_single
 from bcdseg.dicom.deidentify import PACS, choose_identity
@@ -17,7 +19,7 @@ from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import MODES, NATIVE, TILES, WHOLE, Predictor
 from bcdseg.inference.rules import Rules
 from bcdseg.inference.sliding_window import Tiles
-from bcdseg.messages import check_choice
+from bcdseg.messages import check_choice, check_whole
 from bcdseg.model.network_source import NetworkSource, SavedNetwork
 from bcdseg.networks.config import AnyConfig, EnsembleConfig
 from bcdseg.runtimes.base import Runtime
@@ -165,6 +167,8 @@ class Model:
             raise OptionError(f"threshold={threshold!r} is not possible: choose a number between 0 and 1.")
         if threshold is not None and self.config.decoder is None:
             raise OptionError(f"threshold={threshold!r}: {self.name} only classifies, so that no pixel is outlined. Leave it out.")
+        if tiles is not None and not isinstance(tiles, Tiles):
+            raise OptionError(f"tiles={tiles!r}: give the settings of the sliding window, such as Tiles(overlap=0.5).")
         if tiles is not None and mode == WHOLE:
             raise OptionError(
                 "tiles= sets the sliding window, which mode='whole' does not use: give mode='tiles' or mode='auto' too."
@@ -192,7 +196,7 @@ class Model:
             mode=WHOLE if config.decoder is None else mode,
             tiles=tiles or NATIVE,
             batch_size=batch_size or (1 if self.device == "cpu" else 16),
-            explain=explain,
+            explain=explain if isinstance(explain, str) else bool(explain),
         )
         if is_single(source):
             return predictor.predict_one(source)
@@ -355,13 +359,13 @@ class Model:
         """Raise an error for an option of ``predict`` that has no such value, or that needs a head that the network lacks."""
         for option, value, choices in (("on_error", on_error, ON_ERROR), ("mode", mode, MODES), ("tta", tta, tuple(VIEWS))):
             check_choice(option, value, choices)
-        if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-            raise OptionError(f"batch_size={batch_size}: choose 1 or more.")
+        if batch_size is not None:
+            check_whole(1, batch_size=batch_size)
         each_frame(frames)
         config = self.config
-        if explain is not False and not config.classes:
+        if not config.classes and (explain or not isinstance(explain, (bool, np.bool_))):
             raise OptionError(f"explain={explain!r}: {self.name} only segments, and has no class to explain.")
-        if not isinstance(explain, bool) and explain not in config.classes:
+        if not isinstance(explain, (bool, np.bool_)) and explain not in config.classes:
             raise OptionError(f"explain={explain!r}: choose True, or one of the classes {', '.join(config.classes)}.")
         if mode == TILES and config.decoder is None:
             raise OptionError(f"mode={mode!r}: {self.name} only classifies, which it does from whole scans: choose whole or auto.")

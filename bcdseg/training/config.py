@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from bcdseg.errors import OptionError
 from bcdseg.extras import require
 from bcdseg.registry import CLASS_LOSSES, LOSSES, MASK_LOSSES, OPTIMIZERS
+from bcdseg.types import as_plain
 
 Augment = Literal["default", "light", "none", "flip-rotate-zoom", "shift-shear-zoom-flip"]
 Mix = Literal["none", "mixup", "cutmix"]
@@ -184,6 +185,8 @@ class FitConfig:
     progress: bool = True
 
     def __post_init__(self) -> None:
+        for one in fields(self):
+            object.__setattr__(self, one.name, as_plain(getattr(self, one.name)))
         if isinstance(self.loggers, list):
             object.__setattr__(self, "loggers", tuple(self.loggers))
         object.__setattr__(self, "precision", str(self.precision))  # YAML parses 32 as a number

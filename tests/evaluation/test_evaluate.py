@@ -285,6 +285,23 @@ def test_a_table_may_name_a_class_that_no_scan_has_and_must_name_some(data: bcds
         evaluate_predictions(tmp_path / "reader.csv", scans, draws=0, gallery=0)
 
 
+def test_options_may_be_numbers_of_numpy(small_model: bcdseg.Model, data: bcdseg.Dataset, tmp_path: Path) -> None:
+    some = data.select(data.ids[:3])
+    found = bcdseg.evaluate(
+        small_model,
+        some,
+        draws=np.int64(50),
+        seed=np.int64(1),
+        gallery=np.int64(0),
+        prevalence=np.float32(0.5),
+        threshold=np.float32(0.5),
+        batch_size=np.int64(2),
+        out=tmp_path / "report",
+    )
+    assert (tmp_path / "report" / "report.json").is_file()
+    assert found["dice"].n == bcdseg.evaluate(small_model, some, draws=0, gallery=0)["dice"].n
+
+
 def test_predictions_are_found_in_either_unicode_form_of_an_id(data: bcdseg.Dataset, tmp_path: Path) -> None:
     one, other = "Müller", "Zoë"
     scans = replace(data, samples=(replace(data[0], id=one), replace(data[1], id=normalize("NFD", other))))

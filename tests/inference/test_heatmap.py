@@ -106,6 +106,14 @@ def test_a_stream_is_explained_like_its_scans(small_model: bcdseg.Model) -> None
         assert plain.probabilities == pytest.approx(found.probabilities)
 
 
+def test_options_may_be_numbers_of_numpy(small_model: bcdseg.Model, scan: NDArray[np.uint8]) -> None:
+    found = next(small_model.predict([scan], explain=np.True_, batch_size=np.int64(1), frames=np.int64(2)))
+    assert found.explained == found.label
+    assert small_model.predict(scan, explain=np.False_).heatmap is None
+    with pytest.raises(bcdseg.errors.OptionError, match="batch_size=True"):
+        small_model.predict(scan, batch_size=True)
+
+
 def test_it_is_drawn_and_saved(small_model: bcdseg.Model, scan: NDArray[np.uint8], tmp_path: Path) -> None:
     found = small_model.predict(scan, explain=True)
     assert found.heat_overlay().size == (scan.shape[1], scan.shape[0])

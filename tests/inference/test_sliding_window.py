@@ -244,6 +244,10 @@ def test_errors_of_impossible_options_list_the_possible_ones() -> None:
     for wrong in ({"scale": 0.0}, {"overlap": 1.0}, {"scale": float("nan")}):
         with pytest.raises(errors.OptionError, match="choose"):
             Tiles(**wrong)
+    with pytest.raises(errors.OptionError, match=r"overlap='half'.*give a number"):
+        Tiles(overlap="half")  # type: ignore[arg-type]
+    with pytest.raises(errors.OptionError, match=r"tiles={'overlap': 0.5}: .*Tiles\(overlap=0.5\)"):
+        model.predict(pixels, mode="tiles", tiles={"overlap": 0.5})
     classifier = bcdseg.create("plain_cnn", classes=["a", "b"], decoder=None, size=32)
     assert classifier.predict(textured((300, 90)), mode="auto").windows is None
     with pytest.raises(errors.OptionError, match="only classifies"):

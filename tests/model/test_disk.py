@@ -68,6 +68,13 @@ def test_a_folder_contains_weights_config_and_card_only(saved: Path) -> None:
     assert "| Dice | 0.5 |" in card
 
 
+def test_a_model_is_created_from_numbers_of_numpy(tmp_path: Path) -> None:
+    options = {"in_channels": np.int64(1), "seed": np.int64(1), "decoder_channels": np.array([8] * 5), "dropout": np.float32(0.5)}
+    for size in (np.int64(64), np.array([64, 96])):
+        made = bcdseg.create("plain_cnn", classes=["a", "b"], size=size, **options)
+        assert bcdseg.load(made.save(tmp_path / f"{np.size(size)}")).preprocessing == made.preprocessing
+
+
 def test_half_precision_is_half_the_size_and_almost_the_same(saved: Path, tmp_path: Path) -> None:
     model = bcdseg.load(saved)
     half = model.save(tmp_path / "half", half=True)

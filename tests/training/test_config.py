@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,13 @@ import bcdseg
 from bcdseg import FitConfig
 from bcdseg.errors import OptionError
 from bcdseg.training.config import CHOICES, LOGGERS, from_settings, read_config, to_toml
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    config = FitConfig(epochs=np.int64(3), lr=np.float64(0.01), ema=np.float32(0.5), pictures=np.False_)
+    assert [type(value) for value in (config.epochs, config.lr, config.ema, config.pictures)] == [int, float, float, bool]
+    with pytest.raises(OptionError, match=r"epochs=2\.5: give a whole number"):
+        FitConfig(epochs=np.float32(2.5))
 
 
 @pytest.mark.parametrize(
