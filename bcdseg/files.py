@@ -34,6 +34,7 @@ __all__ = [
     "append_line",
     "can_write",
     "check_free",
+    "check_writable",
     "exists",
     "fit_name",
     "is_part",
@@ -133,6 +134,14 @@ def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{name_some(taken, 1)}: exists already. Choose another place, or allow it: overwrite=True, --overwrite."
         )
+
+
+def check_writable(folder: Path) -> None:
+    """Raise an OutputError if files can't be written to a folder, or the folder can't be created."""
+    place = next(one for one in (folder.absolute(), *folder.absolute().parents) if exists(one))
+    if not place.is_dir() or not can_write(place, 1):
+        reason = "can't be written" if place.is_dir() else "is not a folder"
+        raise OutputError(f"{folder}: can't be written ({place} {reason}). Choose another place.")
 
 
 def exists(path: Path) -> bool:

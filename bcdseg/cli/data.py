@@ -48,10 +48,11 @@ def audit_command(
 
     from bcdseg.data_audit.audit import audit
     from bcdseg.data_audit.page import places
-    from bcdseg.files import check_free
+    from bcdseg.files import check_free, check_writable
 
     if out is not None:
         check_free(places(out), overwrite=overwrite)
+        check_writable(out)
     dataset = DataOptions(layout, columns, class_map, on_problem, resize_masks).open(data)
     with Progress(console=make_console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}
@@ -109,9 +110,10 @@ def split_command(
         bcdseg split scans.csv -o split.json --fractions 0.6 0.2 0.2
     """
     from bcdseg.data.splits import split
-    from bcdseg.files import check_free
+    from bcdseg.files import check_free, check_writable
 
     check_free([out], overwrite=overwrite)
+    check_writable(out.parent)
     parts = split(DataOptions(layout, columns, class_map, on_problem, resize_masks).open(data), fractions, seed=seed)
     parts.save(out, overwrite=overwrite)
     echo(repr(parts))

@@ -57,13 +57,15 @@ def fit_site_command(
         bcdseg fit-site mine scans.csv -o my-site --coverage 0.95
     """
     from bcdseg.evaluation.site import fit_site
-    from bcdseg.files import check_free, write_whole
+    from bcdseg.files import check_free, check_writable, write_whole
     from bcdseg.inference.writers import json_bytes
     from bcdseg.model.registry import load
     from bcdseg.model.saving import check_place
 
     check_place(out.resolve(), overwrite=overwrite)
-    check_free([] if report is None else [report], overwrite=overwrite)
+    if report is not None:
+        check_free([report], overwrite=overwrite)
+        check_writable(report.parent)
     loaded, scans = load(model, device=device), DataOptions(layout, columns, class_map, on_problem, resize_masks).open(data)
     if exclude_training_samples or unseen:
         scans = without_training_samples(loaded, scans)

@@ -9,14 +9,15 @@ import typer
 from made import busi, save, zipped
 from typer.testing import CliRunner
 
-from bcdseg.cli.data import fetch_command, split_command
+from bcdseg.cli.data import audit_command, fetch_command, split_command
 from bcdseg.data.opening import open_dataset
 from bcdseg.data.splits import load_split
-from bcdseg.errors import DatasetError, OptionError, OutputExistsError
+from bcdseg.errors import DatasetError, OptionError, OutputError, OutputExistsError
 from bcdseg.training.command import Command
 
 app = typer.Typer()
 app.command("split")(split_command)
+app.command("audit")(audit_command)
 app.command("fetch")(fetch_command)
 
 
@@ -36,6 +37,14 @@ def test_split_refuses_a_file_that_exists_before_it_reads_scans_and_a_negative_s
     done = CliRunner().invoke(app, ["split", str(tmp_path), "--out", str(tmp_path / "new.json"), "--seed", "-1"])
     assert done.exit_code == 2
     assert "--seed" in done.output
+
+
+@pytest.mark.parametrize("command", ["audit", "split"])
+def test_a_place_that_cannot_be_written_is_refused_before_scans_are_read(command: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    done = CliRunner().invoke(app, [command, str(tmp_path / "no data"), "--out", str(tmp_path / "file" / "new" / "out.json")])
+    assert isinstance(done.exception, OutputError), done.output
+    assert "file is not a folder" in str(done.exception)
 
 
 def test_the_command_line_names_columns_and_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,6 +285,16 @@ def test_a_table_may_name_a_class_that_no_scan_has_and_must_name_some(data: bcds
         evaluate_predictions(tmp_path / "reader.csv", scans, draws=0, gallery=0)
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_scans_are_predicted(
+    small_model: bcdseg.Model, data: bcdseg.Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    missing = replace(data, samples=(replace(data[0], image=tmp_path / "missing.png"),))
+    for folder in (tmp_path / "file", tmp_path / "file" / "report"):
+        with pytest.raises(bcdseg.errors.OutputError, match="file is not a folder"):
+            bcdseg.evaluate(small_model, missing, out=folder)
+
+
 def test_options_may_be_numbers_of_numpy(small_model: bcdseg.Model, data: bcdseg.Dataset, tmp_path: Path) -> None:
     some = data.select(data.ids[:3])
     found = bcdseg.evaluate(

@@ -18,7 +18,7 @@ from bcdseg.evaluation.report.blocks import Document, Picture, markdown
 from bcdseg.evaluation.report.checklist import checklist_markdown
 from bcdseg.evaluation.report.paper import paper_latex, paper_markdown
 from bcdseg.extras import require
-from bcdseg.files import check_free, write_whole
+from bcdseg.files import check_free, check_writable, write_whole
 from bcdseg.inference.writers import NOT_UNICODE, json_bytes
 from bcdseg.table_text import csv_text
 
@@ -166,9 +166,10 @@ def check_report_free(folder: Path, *, overwrite: bool) -> None:
 
 
 def check_document_free(folder: Path, names: Sequence[str], *, overwrite: bool) -> None:
-    """Raise when one of these files or any figure is in a folder and may not be replaced."""
+    """Raise when one of these files or any figure is in a folder and may not be replaced, or when the folder can't be written."""
     figures = [path for path in sorted((folder / FIGURES).glob("*")) if path.suffix in FIGURE_FORMATS]
     check_free([*(folder / name for name in names), *figures], overwrite=overwrite)
+    check_writable(folder)
 
 
 def save_report(
