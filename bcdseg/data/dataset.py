@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Number
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -17,7 +18,7 @@ from bcdseg.errors import BcdsegError, DataWarning, OptionError
 from bcdseg.extras import require
 from bcdseg.messages import check_choice, counted, name_some, raise_problems, warn_caller
 from bcdseg.table_text import html_table
-from bcdseg.types import Mask, Pixels, Sample
+from bcdseg.types import Mask, Pixels, Sample, as_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -105,6 +106,8 @@ class Dataset:
 
     def select(self, ids: Iterable[str]) -> Dataset:
         """Return the samples with these ids, in the order of this data set."""
+        if isinstance(ids, str):
+            raise OptionError(f"ids={ids!r}: give a list of ids, such as [{ids!r}].")
         wanted = set(ids)
         unknown = sorted(wanted - self._index.keys())
         if unknown:
@@ -116,7 +119,10 @@ class Dataset:
 
         Args:
             keep: Function of a sample that returns whether to keep it.
-            values: Values of ``label``, ``group``, ``part`` or of facts, by name: one value, or a list of them.
+            values: Values of ``label``, ``group``, ``part`` or of facts, by name: one value, or several.
+
+        Warns:
+            DataWarning: No sample has one of these texts.
 
         Raises:
             OptionError: No sample has a fact of this name.
@@ -127,15 +133,17 @@ class Dataset:
         """
         for name in values:
             check_choice("filter", name, (*FILTERED, *self.facts))
-        wanted = {
-            name: set(value) if isinstance(value, (list, tuple, set, frozenset)) else {value} for name, value in values.items()
-        }
-
-        def is_kept(sample: Sample) -> bool:
-            own = ((getattr(sample, name) if name in FILTERED else sample.facts.get(name)) in some for name, some in wanted.items())
-            return all(own) and (keep is None or bool(keep(sample)))
-
-        return replace(self, samples=tuple(sample for sample in self.samples if is_kept(sample)))
+        several = {name: isinstance(value, Iterable) and not isinstance(value, str) for name, value in values.items()}
+        wanted = {name: set(value) if several[name] else {value} for name, value in values.items()}
+        kept = self.samples
+        for name, some in wanted.items():
+            own = [getattr(sample, name) if name in FILTERED else sample.facts.get(name) for sample in self.samples]
+            if unknown := sorted(one for one in some - set(own) if isinstance(one, str)):
+                warn_caller(f"{self.name}: no sample has {name}={unknown[0]!r}. Check the spelling.", DataWarning)
+            texts = {as_text(one) if name in FILTERED and isinstance(one, Number) else one for one in some}
+            chosen = {sample.id for sample, value in zip(self.samples, own, strict=True) if value in texts}
+            kept = tuple(sample for sample in kept if sample.id in chosen)
+        return replace(self, samples=tuple(sample for sample in kept if keep is None or keep(sample)))
 
     def map_labels(self, class_map: ClassMap) -> Dataset:
         """Return the data set with its labels renamed or merged.

@@ -104,13 +104,14 @@ def audit(
     Raises:
         ImageError: An image or a mask can't be read.
         InputError: The predictions don't fit the data set.
-        OptionError: ``dataset`` is a path.
+        OptionError: ``dataset`` is a path, contains no samples or something else, or two samples have one id.
     """
     from bcdseg.data_audit.findings import label_noise, shortcuts
 
     if isinstance(dataset, (str, PathLike)):
         raise OptionError(f"{dataset!r} is not a data set. Open one with bcdseg.open_dataset.")
     samples = tuple(dataset)
+    _check_samples(samples)
     checked: dict[str, tuple[Facts, list[Finding]]] = {}
 
     def check(sample: Sample, scan: ScanImage) -> None:
@@ -128,6 +129,18 @@ def audit(
     findings.sort(key=lambda finding: order.index(finding.kind))
     name = getattr(dataset, "name", "data set")
     return Audit(str(name), samples, found.pairs, found.groups, tuple(findings))
+
+
+def _check_samples(samples: Sequence[object]) -> None:
+    ids = set[str]()
+    for one in samples:
+        if not isinstance(one, Sample):
+            raise OptionError(f"dataset: contains {type(one).__name__}, not samples. bcdseg.combine joins data sets.")
+        if one.id in ids:
+            raise OptionError(f"dataset: {one.id!r} is the id of two samples. Give samples with different ids.")
+        ids.add(one.id)
+    if not ids:
+        raise OptionError("dataset: contains no scans. Choose other scans.")
 
 
 def _conflicts(samples: Sequence[Sample], groups: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:

@@ -17,7 +17,7 @@ from bcdseg.cli.data import print_audit
 from bcdseg.data_audit.audit import Audit, Finding, audit
 from bcdseg.data_audit.burned_in_annotations import mark_findings
 from bcdseg.data_audit.findings import confident_joint
-from bcdseg.errors import InputError, OutputExistsError
+from bcdseg.errors import InputError, OptionError, OutputExistsError
 from bcdseg.types import Sample
 
 
@@ -223,3 +223,14 @@ def test_a_report_is_not_replaced_by_default(tmp_path: Path) -> None:
         result.save(tmp_path / "report")
     assert (tmp_path / "report/audit.csv").read_bytes() == before
     result.save(tmp_path / "report", overwrite=True)
+
+
+def test_other_input_than_samples_is_refused(tmp_path: Path) -> None:
+    samples = write(tmp_path, {"a.png": scan(1)})
+    for wrong, reason in (
+        ([], "no scans"),
+        ([samples], "not samples.*combine"),
+        ([*samples, *samples], "'a.png' is the id of two"),
+    ):
+        with pytest.raises(OptionError, match=reason):
+            audit(wrong)  # type: ignore[arg-type]

@@ -370,6 +370,13 @@ def test_labels_are_mapped_and_samples_filtered(tmp_path: Path) -> None:
     data = bcdseg.open_dataset(made.table_next_to_folders(tmp_path))
     assert data.map_labels({"benign": "other", "malignant": None}).classes == ("other",)
     assert data.filter(label=["malignant"], group="p2").ids == ("003.png",)
+    assert len(data.filter(label=np.array(["benign", "malignant"]), group=(name for name in ("p1", "p2")))) > 1
+    with pytest.warns(DataWarning, match="no sample has label='Malignant'"):
+        assert not len(data.filter(label=["Malignant"]))
+    numbered = data.map_labels({"benign": "3", "malignant": "5"})
+    assert len(numbered.filter(label=range(1, 6))) == len(numbered.filter(label=["3", "5"])) > len(numbered.filter(label=5)) > 0
+    with pytest.raises(OptionError, match="give a list of ids"):
+        data.select(data.ids[0])
     with pytest.raises(OptionError, match="filter='age'"):
         data.filter(age=40)
     with pytest.raises(OptionError, match="no sample is labelled 'Cancer'"):
