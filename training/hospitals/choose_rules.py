@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 SIZE = 160
-HIDDEN = 0.015  # fraction of left-out lesions, among those that are outlined, which the presence threshold may hide
+HIDDEN = 0.015  # fraction of the outlined lesions of each hospital that the presence threshold may hide
 MASK_THRESHOLD = 0.4
 Numbers = NDArray[np.float64]
 
@@ -77,7 +77,8 @@ def fit(packed: Packed, sets: list[Unseen]) -> Rules:
     lesion = [each > 0 for each in labels]
     scale, shift = _logistic([r[some, 2] for r, some in zip(raw, lesion, strict=True)], [x[x > 0] == 2 for x in labels])
     rules = replace(rules, scale=scale, shift=shift)
-    return replace(rules, presence_threshold=_presence_threshold(packed, [one for one in sets if one.left_out] or sets, rules))
+    found = [cases(packed, one.outputs.rows, one.outputs.decisions.astype(np.float64), one.outputs.masks, rules) for one in sets]
+    return replace(rules, presence_threshold=presence_threshold(found))
 
 
 def _logistic(scores: list[Numbers], truths: list[NDArray[np.bool_]]) -> tuple[float, float]:
@@ -87,12 +88,9 @@ def _logistic(scores: list[Numbers], truths: list[NDArray[np.bool_]]) -> tuple[f
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 
-def _presence_threshold(packed: Packed, sets: list[Unseen], rules: Rules) -> float:
-    """Return the highest threshold that hides at most ``HIDDEN`` of the outlined lesions."""
-    found = []
-    for one in sets:
-        some = cases(packed, one.outputs.rows, one.outputs.decisions.astype(np.float64), one.outputs.masks, rules)
-        found.append(np.sort(some.presence[(some.label > 0) & (some.dice >= MISSED)]))
+def presence_threshold(every: list[Cases]) -> float:
+    """Return the highest threshold that hides at most ``HIDDEN`` of the outlined lesions of each set of scans."""
+    found = [np.sort(some.presence[(some.label > 0) & (some.dice >= MISSED)]) for some in every]
     return float(min(each[int(HIDDEN * len(each))] for each in found))
 
 
