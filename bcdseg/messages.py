@@ -1,4 +1,4 @@
-"""Messages to the user: numbers with nouns, shortened lists, warnings that point to the caller's line, errors."""
+"""Messages to the user: numbers with nouns, shortened lists, warnings that point to the caller's line, checks of options."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 from bcdseg.errors import DatasetError, OptionError
 
@@ -44,6 +45,12 @@ def check_choice(option: str, value: object, choices: Sequence[str]) -> None:
     """Raise an error that lists the choices if the value is not one of them."""
     if value not in choices:
         raise OptionError(f"{option}={value!r}: choose one of {', '.join(map(repr, choices))}.")
+
+
+def as_plain(value: Any) -> Any:
+    """Return a number of numpy as one of Python, and any other value as it is; numpy is not imported for that."""
+    numpy = sys.modules.get("numpy")
+    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
 
 
 def check_whole(least: int = 0, /, **numbers: object) -> None:

@@ -159,11 +159,6 @@ class Sample:
         return (self.image, *(mask.file if isinstance(mask, LesionMask) else mask for mask in self.masks))
 
 
-def as_plain(value: Any) -> Any:
-    """Return a number of numpy as one of Python, and any other value as it is."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def as_text(value: Any) -> str:
     """Return the text of a name that may be a number; a whole number that a table stores as 7.0 becomes ``7``."""
     whole = isinstance(value, (float, np.floating)) and float(value).is_integer()

@@ -137,12 +137,11 @@ class Dataset:
         wanted = {name: set(value) if several[name] else {value} for name, value in values.items()}
         kept = self.samples
         for name, some in wanted.items():
-            own = [getattr(sample, name) if name in FILTERED else sample.facts.get(name) for sample in self.samples]
-            if unknown := sorted(one for one in some - set(own) if isinstance(one, str)):
+            own = {one.id: getattr(one, name) if name in FILTERED else one.facts.get(name) for one in self.samples}
+            if unknown := sorted(one for one in some.difference(own.values()) if isinstance(one, str)):
                 warn_caller(f"{self.name}: no sample has {name}={unknown[0]!r}. Check the spelling.", DataWarning)
             texts = {as_text(one) if name in FILTERED and isinstance(one, Number) else one for one in some}
-            chosen = {sample.id for sample, value in zip(self.samples, own, strict=True) if value in texts}
-            kept = tuple(sample for sample in kept if sample.id in chosen)
+            kept = tuple(sample for sample in kept if own[sample.id] in texts)
         return replace(self, samples=tuple(sample for sample in kept if keep is None or keep(sample)))
 
     def map_labels(self, class_map: ClassMap) -> Dataset:

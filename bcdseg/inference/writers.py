@@ -15,8 +15,9 @@ from PIL import Image
 
 from bcdseg.errors import OptionError
 from bcdseg.files import LONGEST, check_free, fit_name, write_whole
+from bcdseg.messages import as_plain
 from bcdseg.table_text import csv_text
-from bcdseg.types import Failure, as_plain
+from bcdseg.types import Failure
 
 if TYPE_CHECKING:
     from bcdseg.inference.prediction import Prediction

@@ -17,14 +17,14 @@ from torch import nn
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import OptionError
 from bcdseg.inference.rules import Rules
-from bcdseg.messages import check_whole
+from bcdseg.messages import as_plain, check_whole
 from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
 from bcdseg.networks.config import EnsembleConfig, Member, NetworkConfig, no_lesion_class
 from bcdseg.networks.encoders import registered_name
 from bcdseg.networks.network import Ensemble, Network, build_network
 from bcdseg.networks.pretrained import load_pretrained, normalisation
-from bcdseg.types import as_plain, as_text
+from bcdseg.types import as_text
 
 
 def create(

@@ -14,8 +14,8 @@ from typing import Any, Literal, get_args
 
 from bcdseg.errors import OptionError
 from bcdseg.extras import require
+from bcdseg.messages import as_plain
 from bcdseg.registry import CLASS_LOSSES, LOSSES, MASK_LOSSES, OPTIMIZERS
-from bcdseg.types import as_plain
 
 Augment = Literal["default", "light", "none", "flip-rotate-zoom", "shift-shear-zoom-flip"]
 Mix = Literal["none", "mixup", "cutmix"]

@@ -21,8 +21,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 SIZE = 160
-HIDDEN = 0.015  # fraction of the outlined lesions of each hospital that the presence threshold may hide
+HIDDEN = 0.015  # fraction of left-out lesions, among those that are outlined, which the presence threshold may hide
 MASK_THRESHOLD = 0.4
+THRESHOLDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7)  # of presence, of which the trade-off is printed
 Numbers = NDArray[np.float64]
 
 
@@ -77,8 +78,7 @@ def fit(packed: Packed, sets: list[Unseen]) -> Rules:
     lesion = [each > 0 for each in labels]
     scale, shift = _logistic([r[some, 2] for r, some in zip(raw, lesion, strict=True)], [x[x > 0] == 2 for x in labels])
     rules = replace(rules, scale=scale, shift=shift)
-    found = [cases(packed, one.outputs.rows, one.outputs.decisions.astype(np.float64), one.outputs.masks, rules) for one in sets]
-    return replace(rules, presence_threshold=presence_threshold(found))
+    return replace(rules, presence_threshold=_presence_threshold(packed, [one for one in sets if one.left_out] or sets, rules))
 
 
 def _logistic(scores: list[Numbers], truths: list[NDArray[np.bool_]]) -> tuple[float, float]:
@@ -88,9 +88,12 @@ def _logistic(scores: list[Numbers], truths: list[NDArray[np.bool_]]) -> tuple[f
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 
-def presence_threshold(every: list[Cases]) -> float:
-    """Return the highest threshold that hides at most ``HIDDEN`` of the outlined lesions of each set of scans."""
-    found = [np.sort(some.presence[(some.label > 0) & (some.dice >= MISSED)]) for some in every]
+def _presence_threshold(packed: Packed, sets: list[Unseen], rules: Rules) -> float:
+    """Return the highest threshold that hides at most ``HIDDEN`` of the outlined lesions."""
+    found = []
+    for one in sets:
+        some = cases(packed, one.outputs.rows, one.outputs.decisions.astype(np.float64), one.outputs.masks, rules)
+        found.append(np.sort(some.presence[(some.label > 0) & (some.dice >= MISSED)]))
     return float(min(each[int(HIDDEN * len(each))] for each in found))
 
 
@@ -111,11 +114,11 @@ def one_per_group(some: Cases) -> Cases:
     return some.select(first)
 
 
-def trade_off(some: Cases, thresholds: Numbers) -> str:
+def trade_off(some: Cases) -> str:
     """Return a table of missed and false lesions at each presence threshold."""
     lines = ["| presence threshold | missed | false lesions | Dice |", "|---|---|---|---|"]
-    for threshold in thresholds:
-        at = replace(some, rules=replace(some.rules, presence_threshold=float(threshold)))
+    for threshold in THRESHOLDS:
+        at = replace(some, rules=replace(some.rules, presence_threshold=threshold))
         cells = (threshold, missed(at), false_lesions(at), lesion_dice(at))
         lines.append("| " + " | ".join(f"{cell:.3f}" for cell in cells) + " |")
     return "\n".join(lines)
@@ -153,7 +156,7 @@ def main() -> None:
     print(table(every, intervals=options.intervals))
     for name, some in every.items():
         print(f"\n{name}, its rules' threshold {some.rules.presence_threshold:.3f}")
-        print(trade_off(some, np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7])))
+        print(trade_off(some))
 
 
 if __name__ == "__main__":

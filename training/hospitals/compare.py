@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from choose_rules import trade_off
 from figures import Cases, Rules, table
 from pack import CLASSES, FOLDS, HOSPITALS, open_hospital
 
@@ -50,6 +51,7 @@ def main() -> None:
     for name in HOSPITALS:
         parser.add_argument(name.replace("-", "_"), type=Path, help=f"the folder of {name}, at native size")
     parser.add_argument("--models", nargs="+", default=["busi-lite", "bus-multi"])
+    parser.add_argument("--trade-off", action="store_true", help="also print missed and false lesions at each presence threshold")
     options = parser.parse_args()
     found = {}
     models = {name: bcdseg.load(name, runtime="torch") for name in options.models}
@@ -60,6 +62,8 @@ def main() -> None:
             if len(bcdseg.exclude_training_samples(model, test)) == len(test):
                 found[f"{hospital}, {name}"] = cases(model, test, number)
     print(table(found, intervals=True))
+    for name, some in found.items() if options.trade_off else ():
+        print(f"\n{name}\n{trade_off(some)}")
 
 
 if __name__ == "__main__":

@@ -3,25 +3,25 @@
     python training/hospitals/renew.py PACKED.npz RUN --mean               # both networks on patients that neither was trained on
     python training/hospitals/renew.py PACKED.npz RUN --mean --out bcdseg/model/weights/bus-multi
     python training/hospitals/renew.py PACKED.npz                          # what refinement changes: one pass against two
+    python training/hospitals/renew.py PACKED.npz --presence-threshold 0.3 --out bcdseg/model/weights/bus-multi
     python training/hospitals/renew.py PACKED.npz --left-out RUNS --out bcdseg/model/weights/bus-multi     # figures alone
 
 ``RUN`` is a run of ``train.py --release --fold 0 --start bus-multi``. With ``--mean`` the new weights are the mean of those before
 and after it (Wortsman et al., Model soups, ICML 2022). The rules were fitted on networks without a hospital (``choose_rules.py``).
 So that they fit the new network, its logits get the mean and the standard deviation of the released network's calibrated logits on
-the same left-out patients. The presence threshold falls if it would hide more than 1.5 % of their outlined lesions at a hospital.
+the same left-out patients.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from average import mean_of
-from choose_rules import SIZE, measured, presence_threshold, read
+from choose_rules import SIZE, measured, read
 from figures import MEASURES, Cases, Rules, cases, difference, table
 from numpy.typing import NDArray
 from pack import HOSPITALS, Packed
@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--mean", action="store_true", help="average the weights of the run with the released ones")
     parser.add_argument("--left-out", type=Path, help="runs without a hospital, for the columns of hospitals left out")
     parser.add_argument("--out", type=Path, help="write the new model to this folder")
+    parser.add_argument("--presence-threshold", type=float, help="in place of the released one, for both networks")
     options = parser.parse_args()
     packed, model = Packed.load(options.packed), bcdseg.load(NAME, runtime="torch", device="cpu")
     assert isinstance(model.network, Network)
@@ -101,22 +102,20 @@ def main() -> None:
         for one, refinement in zip((model.network, network), passes, strict=True)
     )
     old = released_rules(model)
+    if options.presence_threshold is not None:
+        old = replace(old, presence_threshold=options.presence_threshold)
     new = old if options.run is None else matched_rules(old, before, after, packed.labels[rows] > 0)
+    print(new, "\n")
     found: dict[str, Cases] = {}
     for number, hospital in enumerate(HOSPITALS):
+        pair = []
         for name, some, rules in (("released", before, old), ("new", after, new)):
             at = packed.hospitals[some.rows] == number
-            found[f"{hospital}, {name}"] = cases(packed, some.rows[at], some.decisions[at].astype(float), some.masks[at], rules)
-    threshold = min(new.presence_threshold, presence_threshold([found[f"{hospital}, new"] for hospital in HOSPITALS]))
-    new = replace(new, presence_threshold=math.floor(threshold * 100) / 100)
-    print(new, "\n")
-    found = {
-        name: replace(some, rules=replace(some.rules, presence_threshold=new.presence_threshold)) for name, some in found.items()
-    }
-    for hospital in HOSPITALS:
-        pair = found[f"{hospital}, released"], found[f"{hospital}, new"]
-        changes = (f"{name} {difference(*pair, of)}" for name, of in MEASURES.items())
-        print(f"{hospital}, new against released:", *changes, sep="\n  ")
+            pair.append(cases(packed, some.rows[at], some.decisions[at].astype(np.float64), some.masks[at], rules))
+            found[f"{hospital}, {name}"] = pair[-1]
+        print(
+            f"{hospital}, new against released:", *(f"{name} {difference(*pair, of)}" for name, of in MEASURES.items()), sep="\n  "
+        )
     print("\n" + table(found, intervals=True))
     if options.out:
         network, content = calibrated(network, new), from_toml(TEXT.read_text(encoding="utf-8"))
