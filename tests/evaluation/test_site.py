@@ -237,6 +237,11 @@ def test_the_command_line_and_wrong_input(model: Model, tmp_path: Path) -> None:
     ):
         with pytest.raises(errors.OptionError, match=reason):
             bcdseg.fit_site(model, site, **options)  # type: ignore[arg-type]
+    no_negative = bcdseg.create("plain_cnn", classes=CLASSES, no_lesion=None, size=32)
+    with pytest.raises(errors.OptionError, match=r"class_frequencies: .* has no negative class"):
+        bcdseg.fit_site(no_negative, site, class_frequencies=True)
+    with pytest.raises(errors.OptionError, match=r"class_frequencies: .* has no labels"):
+        bcdseg.fit_site(model, replace(site, samples=tuple(replace(one, label=None) for one in site)), class_frequencies=True)
 
 
 def test_a_presence_threshold_stays_below_1_at_a_low_temperature() -> None:

@@ -131,6 +131,9 @@ def fit_site(
     for option, value in (("coverage", coverage), ("lesions_shown", lesions_shown)):
         if not 0 < value < 1:
             raise OptionError(f"{option}={value!r}: choose a number between 0 and 1, such as 0.9.")
+    if class_frequencies and (model.no_lesion is None or not any(one.label for one in scans)):
+        lacks = f"{model.name} has no negative class" if model.no_lesion is None else f"{scans.name} has no labels"
+        raise OptionError(f"class_frequencies: {lacks}, so the fraction of scans without a lesion can't be fitted. Leave it out.")
     scans = match_spellings(scans, model.classes, model.name)
     check_measurable(model.name, model.classes, scans, has_masks=model.config.decoder is not None)
     refuse_seen(model, scans)
