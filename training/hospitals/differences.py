@@ -1,6 +1,7 @@
 """Compare two runs on the scans that both have left out: the change of each measure, by hospital, with intervals over patients.
 
     python training/hospitals/differences.py PACKED.npz RUNS/loho-bus-uclm RUNS/means/loho-bus-uclm
+    python training/hospitals/differences.py PACKED.npz RUNS/one RUNS/one+RUNS/other     # the mean of the outputs of two runs
 
 Both runs contain the outputs of ``predict.py``. Every outline counts as a finding, and no rule is fitted, so that the networks
 alone differ.
@@ -21,17 +22,19 @@ MEASURES = {"Dice": lesion_dice, "missed": missed, "presence AUC": presence_auc,
 RULES = Rules(mask_threshold=MASK_THRESHOLD, presence_threshold=0.0)
 
 
-def results(packed: Packed, run: Path, size: int, one_pass: bool) -> Cases:
-    """Return the results of a run."""
-    found = Outputs.load(file_of(run, size, mirrored=False, one_pass=one_pass))
-    return cases(packed, found.rows, found.decisions.astype(np.float64), found.masks, RULES)
+def results(packed: Packed, runs: str, size: int, one_pass: bool) -> Cases:
+    """Return the results of a run, or of the mean of the outputs of several."""
+    found = [Outputs.load(file_of(Path(run), size, mirrored=False, one_pass=one_pass)) for run in runs.split("+")]
+    decisions = np.mean([one.decisions.astype(np.float64) for one in found], axis=0)
+    masks = (sum(one.masks.astype(np.uint16) for one in found) // len(found)).astype(np.uint8)
+    return cases(packed, found[0].rows, decisions, masks, RULES)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packed", type=Path)
-    parser.add_argument("before", type=Path)
-    parser.add_argument("after", type=Path, nargs="+")
+    parser.add_argument("before", metavar="RUN")
+    parser.add_argument("after", metavar="RUN[+RUN]", nargs="+")
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--one-pass", action="store_true", help="without refining the main outline")
     options = parser.parse_args()

@@ -102,7 +102,10 @@ def measured(model: Model, test: Dataset, draws: int) -> dict[str, Any]:
 def run_all(options: argparse.Namespace) -> None:
     """Measure the model itself, then each way with each number of patients and each seed."""
     data, _ = open_hospital(options.hospital, options.folder)
-    model = left_out_model(Packed.load(options.packed), options.runs, options.hospital)
+    if options.model is None:
+        model = left_out_model(Packed.load(options.packed), options.runs, options.hospital)
+    else:
+        model = bcdseg.load(options.model)
     patients = patients_of(data)
     np.random.default_rng(0).shuffle(patients)
     cut = round(TEST * len(patients))
@@ -161,6 +164,7 @@ def _cell(found: list[list[float]]) -> str:
 def main() -> None:
     parser = hospital_parser(__doc__)
     parser.add_argument("results", type=Path, help="the file of the results, written after each")
+    parser.add_argument("--model", help="a model that was not trained on the hospital, in place of the network without it")
     parser.add_argument("--patients", type=int, nargs="+", default=[25, 50, 100, 200])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--seeds", type=int, default=3)
