@@ -10,9 +10,10 @@ Drift is measured on scans that int8 did not take its ranges from.
 
     python benchmarks/inference.py --floor [--models busi-lite] [--scans FOLDER] [--repeats 5]
 
-One table per model shows the cost of each step alone: decoding, preparing, the network, the map at the scan's size, measuring, and
-writing mask and overlay; their sum without the writing; and the pipeline from file to prediction. Milliseconds are CPU time of the
-process, user and system, so that a busy machine changes them little; ratios are medians over the rounds.
+One table per model shows the cost of each step alone: decoding, preparing, the network, the map at the scan's size, the second pass
+that refines the main outline, measuring, and writing mask and overlay; their sum without the writing; and the pipeline from file to
+prediction. Milliseconds are CPU time of the process, user and system, so that a busy machine changes them little; ratios are
+medians over the rounds.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +38,10 @@ from bcdseg.comparison.store import gflops
 from bcdseg.errors import BcdsegError, RuntimeFallbackWarning
 from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import Predictor
+from bcdseg.inference.regions import RegionOutput
 from bcdseg.inference.writers import pictures_of
 
+STEPS = ("decode", "prepare", "network", "map", "refine", "measure")
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 BATCH = 16
 SIDE = 4096  # of the matrices whose product is the machine's peak
@@ -183,7 +187,16 @@ def steps_of(model: bcdseg.Model, files: Sequence[Path]) -> dict[str, Callable[[
     predictor = Predictor(runtime=runtime, preprocessing=model.preprocessing, postprocessing=postprocessing)
     scans = [predictor.read(file) for file in files]
     regions = [predictor.prepare(scan) for scan in scans]
-    outputs = predictor.run(regions)
+    once = replace(predictor, postprocessing=replace(postprocessing, rules=replace(model.rules, refinement=None)))
+    first = once.run(regions)
+
+    def refine() -> list[list[RegionOutput]]:
+        outputs = [[*scan] for scan in first]
+        if model.rules.refinement is not None:
+            predictor._refine(regions, outputs, model.rules.refinement)
+        return outputs
+
+    outputs = refine()
     inputs = [region.input(0) for scan in regions for region in scan]
     masks = [runtime([array]).mask for array in inputs]
     placements = [region.prepared.placement for scan in regions for region in scan]
@@ -193,6 +206,7 @@ def steps_of(model: bcdseg.Model, files: Sequence[Path]) -> dict[str, Callable[[
         "prepare": lambda: [predictor.prepare(scan) for scan in scans],
         "network": lambda: [runtime([array]) for array in inputs],
         "map": lambda: [at.restore(mask[0]) for at, mask in zip(placements, masks, strict=True) if mask is not None],
+        "refine": refine,
         "measure": lambda: [postprocessing(*pair) for pair in zip(scans, outputs, strict=True)],
         "write": lambda: [pictures_of(prediction, "scan", overlay=True) for prediction in predictions],
         "pipeline": lambda: [None for _ in model.predict(files)],
@@ -215,14 +229,14 @@ def floor(name: str, files: Sequence[Path], options: argparse.Namespace) -> None
             run()
         turns = [{step: cpu_seconds(run) for step, run in steps.items()} for _ in range(options.repeats)]
         if way == WAYS[options.device][0]:
-            columns = ["runtime", "precision", *list(steps)[:5], "sum", "pipeline", "over the sum", "besides the network", "write"]
+            columns = ["runtime", "precision", *STEPS, "sum", "pipeline", "over the sum", "besides the network", "write"]
             print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
         for turn in turns:
-            turn["sum"] = sum(turn[step] for step in list(steps)[:5])
-            turn["besides"] = turn["pipeline"] - turn["network"]
+            turn["sum"] = sum(turn[step] for step in STEPS)
+            turn["besides"] = turn["pipeline"] - turn["network"] - turn["refine"]
         middle = {step: statistics.median(turn[step] for turn in turns) * 1e3 / len(files) for step in turns[0]}
         over = statistics.median(turn["pipeline"] / turn["sum"] for turn in turns)
-        cells = [f"{middle[step]:.1f}" for step in (*list(steps)[:5], "sum", "pipeline")]
+        cells = [f"{middle[step]:.1f}" for step in (*STEPS, "sum", "pipeline")]
         cells += [f"{over:.2f}", f"{middle['besides']:.1f}", f"{middle['write']:.1f}"]
         print(f"| {' | '.join((*way, *cells))} |", flush=True)
     print("\nThe pipeline may cost 1.10 times the sum of its steps.\n")
