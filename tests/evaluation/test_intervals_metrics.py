@@ -11,7 +11,7 @@ from made_cases import CLASSES, made_case, made_table
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.measures.catalogue import MeasureOptions, all_measures
 from bcdseg.evaluation.measures.intervals import compare, estimate, matched, resamples
-from bcdseg.evaluation.measures.measure import Measure
+from bcdseg.evaluation.measures.measure import Estimate, Measure
 from bcdseg.evaluation.results import Evaluation
 from bcdseg.evaluation.results_table import Case, Cases, table_of
 from bcdseg.inference.rules import OperatingPoint, Rules
@@ -114,7 +114,21 @@ def test_a_figure_that_no_draw_changes_has_no_interval_of_width_0() -> None:
     always = [replace(made_case(at, label=CLASSES[at % 3]), probabilities=(0, 1, 0)) for at in range(60)]
     found = estimate(table_of(always, classes=CLASSES, no_lesion="normal"), named(made_table(30), "accuracy"))["accuracy"]
     assert found.value == pytest.approx(1 / 3)  # draws keep the number of each class
-    assert (found.low, found.note) == (None, "every draw gives the same")
+    assert (found.low, found.note) == (None, "at least 95 % of the draws give the same")
+
+
+def test_an_interval_has_a_width_and_contains_its_value() -> None:
+    cases = made_table(60)
+
+    def estimated(values: list[float], most: float) -> Estimate:
+        """Return the estimate of a measure of these values, the first on the scans themselves and all by turns in the draws."""
+        (dice,) = named(cases, "dice")
+        return estimate(cases, [replace(dice, limits=(0, most), values=lambda _, draws: np.resize(values, len(draws)))])["dice"]
+
+    rarely_less = estimated([1.0] * 49 + [0.9], 1)
+    assert rarely_less.low < rarely_less.value == rarely_less.high  # type: ignore[operator]
+    skewed = estimated([2.0, 1.0, 0.0] * 16 + [1000.0], 2000)
+    assert skewed.low <= skewed.value <= skewed.high  # type: ignore[operator]
 
 
 def test_an_interval_contains_only_possible_values() -> None:
@@ -186,7 +200,10 @@ def test_a_model_without_masks_is_compared_in_what_both_have() -> None:
     bare = [replace(case, outline=None, outlined=None) for case in full]
     tables = [table_of(rows, classes=CLASSES, no_lesion="normal") for rows in (full, bare)]
     found = compare(*tables, named(tables[1], "accuracy"))
-    assert found["accuracy"].sentence("A", "B") == "Accuracy: A and B are equal; no interval: every draw gives the same."
+    assert (
+        found["accuracy"].sentence("A", "B")
+        == "Accuracy: A and B are equal; no interval: at least 95 % of the draws give the same."
+    )
     found = compare(*tables, named(tables[0], "dice"))["dice"]
     assert found.second is None
     assert found.sentence("A", "B") == "Dice: no comparison: there are no scans with a lesion."

@@ -78,6 +78,7 @@ def test_equal_scores_do_not_differ_and_too_few_groups_have_no_test() -> None:
     truth, score = np.array([True, True, False, False]), np.array([0.9, 0.4, 0.5, 0.1])
     assert paired_auc(truth, score, score).p == 1
     assert paired_auc(truth, score, score, np.array([0, 0, 1, 2])) is None
+    assert paired_auc(truth, truth.astype(float), np.full(4, 0.5)) is None  # without variance
 
 
 def test_holm_corrects_for_the_number_of_tests() -> None:

@@ -32,6 +32,7 @@ def test_the_difference_over_readers_and_scans_is_that_of_a_published_study() ->
     shared = 2 * (0.0003440748 - 0.0002390284)  # covariance of the differences of two readers
     covariance = np.full((5, 5), shared) + np.diag([0.001] * 5)
     found = random_readers(first - second, covariance)
+    assert found is not None
     assert found.difference == pytest.approx(-0.04380032, abs=1e-6)
     assert found.se == pytest.approx(0.02074862, abs=1e-6)
     assert found.df == pytest.approx(15.25967, abs=1e-3)
@@ -40,9 +41,11 @@ def test_the_difference_over_readers_and_scans_is_that_of_a_published_study() ->
 
 
 def test_readers_that_differ_alike_have_no_variance_between_them() -> None:
-    assert random_readers(np.zeros(3), np.zeros((3, 3))).p == 1
     found = random_readers(np.full(3, 0.2), np.full((3, 3), 0.01))
+    assert found is not None
     assert found.se == pytest.approx(0.1)
+    gains = np.array([[0.002, -0.0001], [-0.0001, 0.002]])  # of two readers, by one scan each
+    assert random_readers(np.full(2, 0.05), gains) is None
 
 
 def test_fleiss_kappa_is_that_of_the_published_table() -> None:

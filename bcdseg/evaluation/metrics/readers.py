@@ -14,6 +14,7 @@ from bcdseg.evaluation.metrics.weighted import Values, Weights, divide, once
 from bcdseg.types import Mask
 
 Numbers = NDArray[np.float64]
+ROUNDED = 1e-18  # variance up to which it is 0, because of rounding
 
 
 class RandomReaders(NamedTuple):
@@ -73,7 +74,7 @@ def fleiss_kappa(votes: Numbers, weights: Weights | None = None) -> Values:
     return 1 - divide(1 - observed, 1 - chance)
 
 
-def random_readers(differences: Numbers, covariance: Numbers) -> RandomReaders:
+def random_readers(differences: Numbers, covariance: Numbers) -> RandomReaders | None:
     """Return the mean difference over readers, after Obuchowski and Rockette, with the degrees of freedom of Hillis.
 
     The differences may be those between two ways of reading, or between each reader and a model. Their variance has two parts: that
@@ -83,6 +84,10 @@ def random_readers(differences: Numbers, covariance: Numbers) -> RandomReaders:
         differences: Difference of each reader, for two or more readers.
         covariance: Covariance of the differences over samples of scans, as readers x readers.
 
+    Returns:
+        The mean with its interval, or None where the estimated variance is 0: the readers differ alike, and on different scans. Two
+        readers who gain by one scan each are an example; their gain is not certain.
+
     N. A. Obuchowski and H. E. Rockette, Communications in Statistics 24 (1995); S. L. Hillis, Statistics in Medicine 26 (2007).
     """
     readers = len(differences)
@@ -90,8 +95,8 @@ def random_readers(differences: Numbers, covariance: Numbers) -> RandomReaders:
     between = float(differences.var(ddof=1))
     shared = float((covariance.sum() - np.trace(covariance)) / (readers * (readers - 1)))
     total = between + readers * max(shared, 0.0)
-    if total == 0:
-        return RandomReaders(mean, 0.0, math.inf, mean, mean, 1.0 if mean == 0 else 0.0)
+    if total <= ROUNDED:
+        return None
     df = total**2 / (between**2 / (readers - 1)) if between > 0 else math.inf
     se = math.sqrt(total / readers)
     reach = float(t.ppf(0.975, df)) * se

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.measures.catalogue import most_important
-from bcdseg.evaluation.measures.intervals import DRAWS, FEWEST_DRAWS, SAME, matched, resamples, without_interval
+from bcdseg.evaluation.measures.intervals import DRAWS, FEWEST_DRAWS, matched, resamples, without_interval
 from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows, number, p_value, shown_difference
 from bcdseg.evaluation.metrics.readers import random_readers
 from bcdseg.evaluation.metrics.weighted import once
@@ -143,9 +143,9 @@ def over_readers(cases: Cases, parts: Mapping[str, Rows], differences: Numbers, 
     undefined = 1 - known.shape[1] / drawn.shape[1]
     if undefined > FEWEST_DRAWS:
         return replace(bare, note=f"undefined in {undefined:.0%} of the draws: no interval"), None
-    if max(np.ptp(known), np.ptp(differences)) <= SAME:
-        return replace(bare, note="every draw gives the same for all readers"), None
     found = random_readers(differences, np.cov(known))
+    if found is None:
+        return replace(bare, note="the estimated variance over readers and scans is 0: no interval"), None
     note = f"undefined in {undefined:.0%} of the draws, which are left out" if undefined else ""
     return replace(bare, low=found.low, high=found.high, se=found.se, note=note), found.p
 
