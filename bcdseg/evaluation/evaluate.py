@@ -151,7 +151,7 @@ def about_model(model: Model, *, threshold: float | None = None) -> dict[str, An
     record = model.training.get("seen")
     known = "none: the scans that it was trained on are not known"
     if record is not None:
-        known = f"{counted(len(record['contents']), 'scan')} of its training and validation"
+        known = f"{counted(len(record['contents']), 'different image')} of its training and validation"
         known += f"; those of {', '.join(record['unknown'])} are not known" if record.get("unknown") else ""
     used = model.rules if threshold is None else replace(model.rules, threshold=threshold)
     rules = {**described(used), "operating points": [str(point) for point in used.operating_points] or "none"}

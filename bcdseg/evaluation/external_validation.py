@@ -227,8 +227,8 @@ def _warn_of_shared_scans(datasets: Mapping[str, Dataset]) -> None:
     for (one, first), (other, second) in combinations(datasets.items(), 2):
         if pairs := list(same_pictures(first, second)):
             warn_caller(
-                f"datasets: {counted(len(pairs), 'scan')} of {other}, such as {pairs[0][1].id}, also in {one}: the pooled value "
-                "counts them twice, and its interval is too narrow.",
+                f"datasets: {one} and {other} share {counted(len(pairs), 'scan')}, such as {pairs[0][1].id} of {other}: the pooled "
+                "value counts each twice, and its interval is too narrow.",
                 DataWarning,
             )
 

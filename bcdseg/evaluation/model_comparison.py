@@ -10,7 +10,7 @@ import numpy as np
 
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.measures.catalogue import all_measures, most_important
-from bcdseg.evaluation.measures.intervals import Difference, compare, matched
+from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS, Difference, compare, matched
 from bcdseg.evaluation.measures.measure import Measure, p_value, signed
 from bcdseg.evaluation.metrics.statistics import PairedAuc, holm, paired_auc
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
@@ -48,7 +48,8 @@ class Comparison:
         first: Name of the reference model.
         second: Name of the model that is compared with it.
         differences: Second minus first for each measure, with paired intervals.
-        auc_tests: DeLong's test for each class; scans of one group count as dependent (Obuchowski).
+        auc_tests: DeLong's test for each class with ten or more groups of scans, and as many of other scans; scans of one group
+            count as dependent (Obuchowski).
         shared: Classes that both models have; empty where both have the same classes.
         scans: Number of scans that both were measured on.
     """
@@ -186,8 +187,10 @@ def _auc_tests(first: Cases, second: Cases) -> Iterator[tuple[str, PairedAuc]]:
     for number, name in enumerate(first.classes):
         if len(first.classes) == 2 and name != (first.positive or first.classes[-1]):
             continue  # with two classes, the area of one is that of the other
-        scores, others = (cases.probabilities[rows, number] for cases in (first, second))
-        found = paired_auc(first.labels[rows] == number, scores, others, groups=first.group_numbers[rows])
+        truth, groups = first.labels[rows] == number, first.group_numbers[rows]
+        if min(len(np.unique(groups[part])) for part in (truth, ~truth)) < FEWEST_GROUPS:
+            continue
+        found = paired_auc(truth, first.probabilities[rows, number], second.probabilities[rows, number], groups)
         if found is not None:
             yield name, found
 

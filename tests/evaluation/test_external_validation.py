@@ -86,7 +86,7 @@ def test_one_data_set_or_two_of_one_name_are_refused(small_model: bcdseg.Model, 
 def test_scans_that_two_data_sets_share_are_reported(small_model: bcdseg.Model, folders: list[Path]) -> None:
     data = bcdseg.open_dataset(folders[0])
     sets = {"first": data.select(data.ids[:3]), "second": data.select(data.ids[2:5])}
-    with pytest.warns(bcdseg.errors.DataWarning, match="1 scan of second, such as benign/.*, also in first"):
+    with pytest.warns(bcdseg.errors.DataWarning, match="first and second share 1 scan, such as benign/.* of second"):
         evaluate_external(small_model, sets, draws=0, gallery=0)
 
 

@@ -220,6 +220,7 @@ def test_the_checklists_have_what_is_known_and_leave_the_rest_to_the_authors(fol
     assert "10 normal, 11 benign, 12 malignant" in text
     assert "age: median 46 (30 to 62)" in text
     assert "<script>" not in text
+    assert not re.search(r"\.[;.]", text)  # sentences are separated by spaces
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -287,9 +288,10 @@ def test_thin_data_give_a_report_too(small_model: bcdseg.Model, data: bcdseg.Dat
         model = bcdseg.create("plain_cnn", classes=[], head=None, size=32)
     elif kind == "one scan":
         chosen = data.select([data.ids[-1]])
-    bcdseg.evaluate(model, chosen, draws=20, out=tmp_path / "report")
-    words = " ".join(Page((tmp_path / "report" / "report.html").read_text()).words)
+    result = bcdseg.evaluate(model, chosen, draws=20, gallery=0)
+    words = " ".join(Page(result.save(tmp_path / "report", compared_with=[result]).read_text()).words)
     assert "too few for an interval" in words or "there are no" in words
+    assert not any(part in words for part in ("The band is", "One interval in twenty", "DeLong"))  # none has an interval
 
 
 def test_the_command_writes_it_and_prints_a_summary(small_model: bcdseg.Model, data: bcdseg.Dataset, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def _predictive(
     given = "" if prevalence is None else f" It follows from sensitivity and specificity at a prevalence of {prevalence:.3g}."
     rows: tuple[tuple[str, str, str, str, bool], ...] = (
         ("ppv", "PPV", f"The fraction of the scans predicted {positive} that are {positive}, {where}.", "fraction", True),
-        ("npv", "NPV", f"The fraction of the other scans that are not {positive}, {where}.", "fraction", True),
+        ("npv", "NPV", f"The fraction of the scans not predicted {positive} that are not {positive}, {where}.", "fraction", True),
         (
             "number_needed_to_biopsy",
             "Number needed to biopsy",
@@ -165,7 +165,7 @@ def _sure_measures(least: float) -> Iterator[Measure]:
     yield Measure(
         name="sure_accuracy",
         title="Accuracy of predictions not flagged",
-        definition="The fraction of these predictions that is correct.",
+        definition="The fraction of the predictions not flagged as unsure that is correct.",
         section="calibration",
         unit="fraction",
         higher_is_better=True,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,16 @@ def markdown(document: Document) -> str:
 def escape(text: str) -> str:
     """Return text whose characters mean nothing to Markdown or HTML."""
     return " ".join(text.split()).translate(SPECIAL)
+
+
+def as_text(content: Any) -> str:
+    """Return a value of any JSON type as text: items are separated by semicolons, and sentences by a space."""
+    if isinstance(content, Mapping):
+        return as_text([f"{name}: {as_text(one)}" for name, one in content.items()])
+    if isinstance(content, (list, tuple)):
+        items = [as_text(one) for one in content]
+        return " ".join(one if one.endswith(".") else f"{one};" for one in items).rstrip(";")
+    return str(content)
 
 
 def _block(block: Block) -> str:

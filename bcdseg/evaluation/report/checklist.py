@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bcdseg import __version__
 from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.measures.measure import shown
-from bcdseg.evaluation.report.blocks import escape
+from bcdseg.evaluation.report.blocks import as_text, escape
 from bcdseg.evaluation.training_overlap import OVERLAP
 from bcdseg.messages import counted
 from bcdseg.model.saving import DISCLAIMER
@@ -56,10 +56,10 @@ def known_facts(evaluation: Evaluation) -> dict[str, str]:
 
 def _of_model(evaluation: Evaluation) -> dict[str, str]:
     about, cases = evaluation.about, evaluation.cases
-    network = _text(about.get("network", ""))
+    network = as_text(about.get("network", ""))
     method = about["method"] if isinstance(about.get("method"), Mapping) else {}
     rules: Mapping[str, Any] = about.get("rules", {})
-    initial = _text(method.get("started from", "") or method.get("begun from", ""))  # the second name until version 0.2
+    initial = as_text(method.get("started from", "") or method.get("begun from", ""))  # the second name until version 0.2
     outputs = [
         "a mask probability per pixel and the mask above a threshold" if cases.has_mask.any() else "",
         f"a probability for each of the classes {', '.join(cases.classes)}" if cases.predicts_classes else "",
@@ -69,13 +69,13 @@ def _of_model(evaluation: Evaluation) -> dict[str, str]:
         "use": f"{DISCLAIMER} The clinical role is to be described by the authors.",
         "model": network,
         "specification": network and f"{network}. Weights, preprocessing and decision rules are in the model's folder.",
-        "preprocessing": _text(about.get("preprocessing", "")),
-        "training": _text(about.get("method", "") or about.get("summary", "")),
-        "selection": _text(method.get("epochs", "")),
+        "preprocessing": as_text(about.get("preprocessing", "")),
+        "training": as_text(about.get("method", "") or about.get("summary", "")),
+        "selection": as_text(method.get("epochs", "")),
         "initialisation": initial and f"Trained from {initial}.",
         "ensemble": network and ("An ensemble." if "ensemble" in network.lower() else "None: the model is a single network."),
-        "calibration": _text(about.get("calibration", "")),
-        "cutoffs": _text(rules) and f"{_text(rules)}. They were fixed before these scans were predicted.",
+        "calibration": as_text(about.get("calibration", "")),
+        "cutoffs": as_text(rules) and f"{as_text(rules)}. They were fixed before these scans were predicted.",
         "predictors": network and "The pixels of the scan are the only input.",
         "predictions": network and "By the stored model, with the preprocessing of its training, at each scan's own size.",
         "output": "; ".join(one for one in outputs if one),
@@ -85,7 +85,7 @@ def _of_model(evaluation: Evaluation) -> dict[str, str]:
         else "No prediction is left out.",
         "blinding": network and "The model received pixels only; no clinical information and no reference standard.",
         "software": ", ".join([f"bcdseg {__version__}", *_versions()]),
-        "availability": _text({name: about[name] for name in ("licence", "citation") if name in about}),
+        "availability": as_text({name: about[name] for name in ("licence", "citation") if name in about}),
     }
 
 
@@ -100,7 +100,7 @@ def _of_data(evaluation: Evaluation) -> dict[str, str]:
     compared = " and ".join(f"{what} of {counted(count, 'scan')}" for what, count in references.items() if count)
     missing = [f"the {name} of {counted(count, 'scan')} is unknown" for name, count in unknown.items() if count]
     characteristics = {name: _distribution(evaluation, name) for name in sorted({key for one in cases.facts for key in one})}
-    trained = _text(evaluation.about.get("data", ""))
+    trained = as_text(evaluation.about.get("data", ""))
     return {
         "data": f"Test data: {evaluation.dataset}." + (f" Training data: {trained}" if trained else ""),
         "excluded": f"The evaluation leaves out {counted(unread, 'scan')} that could not be read."
@@ -115,7 +115,7 @@ def _of_data(evaluation: Evaluation) -> dict[str, str]:
         "disjoint": f"{OVERLAP[evaluation.training_overlap]} Groups (patients, copies of a scan) are the unit of the check.",
         "numbers": f"{counted(len(cases), 'scan')} in {counted(len(groups), 'group')}; {_counts(evaluation)}; "
         f"{counted(unread, 'scan')} could not be read.",
-        "imbalance": f"{_counts(evaluation)}. Balanced accuracy and the measures per class don't depend on the class frequencies.",
+        "imbalance": f"{_counts(evaluation)}. Balanced accuracy and the sensitivity for each class don't depend on these numbers.",
         "characteristics": "; ".join([_counts(evaluation), *(f"{name}: {text}" for name, text in characteristics.items())]),
     }
 
@@ -134,8 +134,7 @@ def _of_results(evaluation: Evaluation) -> dict[str, str]:
     return {
         "metrics": f"{titles}. Definitions are in the report. An empty prediction for a lesion counts with Dice 0.",
         "intervals": f"95 % intervals of a bootstrap over groups ({evaluation.draws} draws, seed {evaluation.seed}, stratified "
-        "by class); "
-        f"none from fewer than {FEWEST_GROUPS} groups."
+        f"by class); none from fewer than {FEWEST_GROUPS} groups."
         if evaluation.draws
         else "",
         "robustness": ", ".join(evaluation.robustness.degradations) if evaluation.robustness is not None else "",
@@ -153,7 +152,7 @@ def _of_results(evaluation: Evaluation) -> dict[str, str]:
         "failures": "Worst outlines, false lesions and confident errors are in the gallery of the report."
         if evaluation.gallery
         else "",
-        "limits": _text(evaluation.about.get("limits", "")),
+        "limits": as_text(evaluation.about.get("limits", "")),
     }
 
 
@@ -177,9 +176,3 @@ def _versions() -> list[str]:
         except PackageNotFoundError:  # an optional dependency
             continue
     return found
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, Mapping):
-        return "; ".join(f"{name}: {_text(one)}" for name, one in content.items())
-    return "; ".join(map(_text, content)) if isinstance(content, (list, tuple)) else str(content)

@@ -20,6 +20,7 @@ from bcdseg.model.saving import DISCLAIMER
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bcdseg.evaluation.measures.measure import Estimate
     from bcdseg.evaluation.measures.subgroups import SubgroupAnalysis
     from bcdseg.evaluation.model_comparison import Comparison
     from bcdseg.evaluation.results import Evaluation
@@ -107,8 +108,8 @@ def _comparison(evaluation: Evaluation, found: Comparison) -> Iterator[Block]:
         )
     yield Text(
         f"Both models predicted the same scans. The difference is {found.second} minus {found.first}, and its interval comes from "
-        "drawing the same groups for both. Where the interval contains 0, no difference is shown. One interval in twenty misses "
-        f"the true difference by chance, and here are {len(names)}: a single one that excludes 0 proves little."
+        "drawing the same groups for both. Where the interval contains 0, no difference is shown."
+        + _by_chance([found.differences[name].difference for name in names])
     )
     yield tables.comparison_table(found, names)
     if found.auc_tests:
@@ -117,6 +118,17 @@ def _comparison(evaluation: Evaluation, found: Comparison) -> Iterator[Block]:
             "(Obuchowski). Below each p-value is the one after Holm's correction for the number of classes."
         )
         yield tables.auc_test_table(found)
+
+
+def _by_chance(differences: Sequence[Estimate]) -> str:
+    """Return a sentence on how many of the intervals are expected to be wrong; empty without intervals."""
+    intervals = sum(one.low is not None for one in differences)
+    if not intervals:
+        return ""
+    return (
+        f" One interval in twenty misses the true difference by chance, and here are {intervals} without adjustment: a single one "
+        "that excludes 0 proves little."
+    )
 
 
 def _segmentation(evaluation: Evaluation) -> Iterator[Block]:
@@ -158,14 +170,11 @@ def _classification(evaluation: Evaluation) -> Iterator[Block]:
     yield tables.measure_table(evaluation, whole)
     yield tables.class_table(evaluation)
     yield Text(
-        "Sensitivity: the fraction of the scans of the class predicted as it. Precision: the fraction of the scans predicted "
-        "as the "
-        "class that are of it. Specificity: the fraction of the other scans not predicted as it. F1: the harmonic mean of "
-        "sensitivity "
-        "and precision. ROC-AUC: the probability that a scan of the class gets a higher probability of it than another scan "
-        "(0.5 is "
-        "chance). PR-AUC: the mean precision over all thresholds (chance is the fraction of the class). Calibration error: see "
-        "below.",
+        "Sensitivity: the fraction of the scans of the class predicted as it. Precision: the fraction of the scans predicted as "
+        "the class that are of it. Specificity: the fraction of the other scans not predicted as it. F1: the harmonic mean of "
+        "sensitivity and precision. ROC-AUC: the probability that a scan of the class gets a higher probability of it than another "
+        "scan (0.5 is chance). PR-AUC: the mean precision over all thresholds (chance is the fraction of the class). Calibration "
+        "error: see below.",
         "soft",
     )
     yield Pictures(tuple(figures.class_pictures(evaluation)))
@@ -179,9 +188,8 @@ def _of_one_class(name: str) -> bool:
 def _clinical(evaluation: Evaluation) -> Iterator[Block]:
     thresholds = ", ".join(f"{value:.0%}" for value in THRESHOLDS)
     yield Text(
-        "Predictive values and net benefit depend on how common the positive class is. Those without a stated prevalence are "
-        "for the "
-        "fraction of positive scans in this data set, which is rarely that of a clinic: state a prevalence to compare. The "
+        "Predictive values and net benefit depend on how common the positive class is. Those without a stated prevalence are for "
+        "the fraction of positive scans in this data set, which is rarely that of a clinic: state a prevalence to compare. The "
         f"thresholds {thresholds} are the probabilities of malignancy at which BI-RADS 4A, 4B and 4C start."
     )
     yield tables.measure_table(evaluation, evaluation.section("clinical"))
@@ -196,13 +204,11 @@ def _calibration(evaluation: Evaluation) -> Iterator[Block]:
 
 
 def _subgroups(found: SubgroupAnalysis, evaluation: Evaluation) -> Iterator[Block]:
-    number = len(found.subgroups) * len(found.measures)
     yield Text(
-        "Each subgroup is compared with all other scans whose fact is known, on the same bootstrap draws of whole groups. "
-        "These are "
-        f"{number} comparisons without adjustment: about {max(1, round(number / 20))} intervals are expected to miss the true "
-        "difference by chance. A subgroup can also differ because it has other classes or "
-        f"lesion sizes. Values of fewer than {FEWEST_GROUPS} groups have no interval."
+        "Each subgroup is compared with all other scans whose fact is known, on the same bootstrap draws of whole groups. A "
+        "subgroup can also differ because it has other classes or lesion sizes. Values of fewer than "
+        f"{FEWEST_GROUPS} groups have no interval."
+        + _by_chance([one for subgroup in found.subgroups for one in subgroup.differences.values()])
     )
     for fact in found.facts:
         unknown = found.unknown[fact]
@@ -284,13 +290,11 @@ def _interpretation(evaluation: Evaluation) -> Iterator[str]:
     else:
         yield (
             "Each scan is a group of its own: no groups are known. If several scans are of one patient, the true intervals are "
-            "wider "
-            "than these; bcdseg.split finds copies, and a data set can name its patients."
+            "wider than these; bcdseg.split finds copies, and a data set can name its patients."
         )
     yield (
-        "The overlap with training data is checked by exact copies, by fingerprints, which find copies that were scaled, "
-        "mirrored or "
-        "saved with loss, and by groups. Cropped copies are not found; bcdseg.split, before training, keeps them in one part."
+        "The overlap with training data is checked by exact copies, by fingerprints, which find copies that were scaled, mirrored "
+        "or saved with loss, and by groups. Cropped copies are not found; bcdseg.split, before training, keeps them in one part."
     )
     yield (
         "The results apply to scans like these: the same hospital, scanners and selection of patients. Elsewhere expect worse, "

@@ -78,9 +78,8 @@ def _forests(found: ExternalValidation) -> Iterator[Picture]:
             f"external-{start // MOST_PANELS + 1}",
             forest_figure(names, panels),
             "Forest plot by data set",
-            "Squares are values and lines their 95 % intervals; an open square has too few groups for an interval. The diamond "
-            "is the "
-            "pooled value with its interval.",
+            "Squares are values and lines their 95 % intervals; an open square has no interval. The diamond is the pooled value "
+            "with its interval.",
             f"Values of {', '.join(one.title for one in some)} for each data set.",
             wide=True,
         )
@@ -89,10 +88,8 @@ def _forests(found: ExternalValidation) -> Iterator[Picture]:
 def _heterogeneity(found: ExternalValidation) -> Iterator[Block]:
     yield Text(
         "Random-effects meta-analysis (DerSimonian and Laird) over the data sets. I² is the fraction of the variance that is "
-        "between the "
-        "data sets: near 0 % they agree, above 75 % they differ so much that the pooled value describes none of them. The "
-        "prediction "
-        "interval is where the value of one more data set is expected; with few data sets it is wide."
+        "between the data sets: near 0 % they agree, above 75 % they differ so much that the pooled value describes none of them. "
+        "The prediction interval is where the value of one more data set is expected; with few data sets it is wide."
     )
     rows = []
     for measure in found.measures:

@@ -101,6 +101,13 @@ def drawn(name: str, figure: Figure, title: str, caption: str, alt: str, *, wide
     return Picture(name, figure_bytes(figure, "png"), figure_bytes(figure, "svg"), title, caption, alt, wide=wide)
 
 
+def _band(evaluation: Evaluation, measure: str, *, most: int, of: str = "") -> tuple[int, str]:
+    """Return the number of draws of a band and the sentence on it; a measure without an interval has no band."""
+    if evaluation.estimates[measure].low is None:
+        return 0, ""
+    return min(evaluation.draws, most), f" The band is the 95 % interval{of and ' for '}{of}."
+
+
 def outline_pictures(evaluation: Evaluation) -> Iterator[Picture]:
     """Yield the figures of Dice by class and by lesion size."""
     cases, dice = evaluation.cases, shown(evaluation["dice"], "fraction")
@@ -122,12 +129,13 @@ def outline_pictures(evaluation: Evaluation) -> Iterator[Picture]:
 
 def detection_pictures(evaluation: Evaluation) -> Iterator[Picture]:
     """Yield the FROC curve."""
+    draws, band = _band(evaluation, "froc", most=200)
     yield drawn(
         "froc",
-        froc_figure(evaluation.cases, draws=min(evaluation.draws, 200), seed=evaluation.seed),
+        froc_figure(evaluation.cases, draws=draws, seed=evaluation.seed),
         "FROC curve",
         "The fraction of the lesions that is found over the number of false lesions per scan, when regions of low mask probability "
-        "are left out. The dot is the model's own threshold. The band is the 95 % interval.",
+        f"are left out. The dot is the model's own threshold.{band}",
         "Lesion sensitivity over false lesions per scan.",
     )
 
@@ -141,17 +149,15 @@ def size_pictures(evaluation: Evaluation) -> Iterator[Picture]:
             f"bland-altman-{name.replace('_', '-')}",
             bland_altman_figure(evaluation.cases, name, UNITS[one.unit].strip()),
             f"{title}: Bland-Altman plot",
-            "Each dot is a scan: predicted minus true size over the mean of both. The solid line is the bias, the dashed lines "
-            "are the "
-            "limits of agreement.",
+            "Each dot is a scan: predicted minus true size over the mean of both. The solid line is the bias, the dashed lines are "
+            "the limits of agreement.",
             f"Differences of predicted and true size; bias {shown(evaluation.estimates[one.name], one.unit)}.",
         )
 
 
 def class_pictures(evaluation: Evaluation) -> Iterator[Picture]:
     """Yield the confusion matrix, the ROC curve and the precision-recall curve."""
-    cases, options = evaluation.cases, {"draws": min(evaluation.draws, 1000), "seed": evaluation.seed}
-    counts = evaluation.confusion
+    cases, counts = evaluation.cases, evaluation.confusion
     rows = "; ".join(
         f"of {counted(int(row.sum()), f'{name} scan')} "
         + ", ".join(f"{count} predicted {other}" for other, count in zip(cases.classes, row, strict=True))
@@ -173,21 +179,21 @@ def class_pictures(evaluation: Evaluation) -> Iterator[Picture]:
         for name in cases.classes
         if f"roc_auc/{name}" in evaluation.estimates
     )
+    draws, band = _band(evaluation, f"roc_auc/{banded}", most=1000, of=banded)
     yield drawn(
         "roc",
-        roc_figure(cases, **options),
+        roc_figure(cases, draws=draws, seed=evaluation.seed),
         "ROC curve: one class against the rest",
-        "Sensitivity over 1 - specificity for all thresholds. "
-        f"The dots are the most probable class. The band is the 95 % interval for {banded}.",
+        f"Sensitivity over 1 - specificity for all thresholds. The dots are the most probable class.{band}",
         f"ROC curves; areas: {areas}.",
     )
+    draws, band = _band(evaluation, f"pr_auc/{banded}", most=1000, of=banded)
     yield drawn(
         "precision-recall",
-        precision_recall_figure(cases, **options),
+        precision_recall_figure(cases, draws=draws, seed=evaluation.seed),
         "Precision-recall curve",
         "Precision over sensitivity for all thresholds. Unlike the ROC curve it depends on how common the class is among these "
-        "scans. "
-        f"The band is the 95 % interval for {banded}.",
+        f"scans.{band}",
         "Precision over sensitivity for each class.",
     )
 
@@ -202,13 +208,13 @@ def clinical_pictures(evaluation: Evaluation) -> Iterator[Picture]:
     if not 0 < common < 1:
         return
     at = f"a prevalence of {100 * prevalence:.3g} %" if prevalence is not None else f"the prevalence of these scans ({common:.0%})"
+    draws, band = _band(evaluation, "net_benefit_0.10", most=300)
     yield drawn(
         "decision-curve",
-        decision_figure(evaluation.cases, prevalence=prevalence, draws=min(evaluation.draws, 300), seed=evaluation.seed),
+        decision_figure(evaluation.cases, prevalence=prevalence, draws=draws, seed=evaluation.seed),
         "Decision curve",
-        "Net benefit over the probability of malignancy from which a biopsy is thought worthwhile. The model helps where its "
-        "curve is "
-        f"above those of a biopsy of all and of none. At {at}; the band is the 95 % interval.",
+        "Net benefit over the probability of malignancy from which a biopsy is considered worthwhile. The model helps where its "
+        f"curve is above those of a biopsy of all and of none. The curves are for {at}.{band}",
         "Net benefit of the model, of a biopsy of all and of none, over the threshold probability.",
     )
 
@@ -224,12 +230,13 @@ def confidence_pictures(evaluation: Evaluation, least: float | None) -> Iterator
         "is too high. Bins with few scans (bars below) are uncertain.",
         f"Reliability diagram; calibration error {error}.",
     )
+    draws, band = _band(evaluation, "aurc", most=1000)
     yield drawn(
         "risk-coverage",
-        risk_figure(evaluation.cases, least=least, draws=min(evaluation.draws, 1000), seed=evaluation.seed),
+        risk_figure(evaluation.cases, least=least, draws=draws, seed=evaluation.seed),
         "Risk-coverage curve",
         "The error rate of the most confident predictions over the fraction of the scans they cover. Where the curve rises to the "
-        "right, low confidence is a useful warning. The band is the 95 % interval.",
+        f"right, low confidence is a useful warning.{band}",
         "Error rate over the fraction of the scans that is predicted.",
     )
 
@@ -253,7 +260,7 @@ def subgroup_picture(evaluation: Evaluation, found: SubgroupAnalysis, fact: str)
         f"subgroups-{names[-1]}{f'-{same}' if same > 1 else ''}",
         forest_figure([f"{one.name} (n = {one.n})" for one in subgroups], panels),
         f"Forest plot by {fact}",
-        "Squares are values and lines their 95 % intervals; an open square has too few groups for an interval. Dashed: all scans.",
+        "Squares are values and lines their 95 % intervals; an open square has no interval. Dashed: all scans.",
         f"Values of {', '.join(one.title for one in defined[:MOST_PANELS])} for each subgroup by {fact}.",
         wide=True,
     )

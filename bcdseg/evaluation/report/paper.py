@@ -124,8 +124,8 @@ def _statistics(evaluation: Evaluation) -> Iterable[str]:
     if evaluation.subgroups is not None:
         number = len(evaluation.subgroups.subgroups) * len(evaluation.subgroups.measures)
         yield (
-            f"Performance was compared by {', '.join(evaluation.subgroups.facts)} on the same draws: {number} differences, without "
-            "adjustment for multiple comparisons."
+            f"Performance was compared by {' and '.join(evaluation.subgroups.facts)} on the same draws: {number} differences, "
+            "without adjustment for multiple comparisons."
         )
     yield f"The evaluation was done with bcdseg {__version__}."
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bcdseg.evaluation.corruptions import CORRUPTIONS
 from bcdseg.evaluation.measures.measure import NONE, UNITS, interval, number, p_value, signed, signed_with_unit, with_unit
 from bcdseg.evaluation.measures.outlines import COLUMNS, SIZE_RANGES
-from bcdseg.evaluation.report.blocks import Cell, Table
+from bcdseg.evaluation.report.blocks import Cell, Table, as_text
 from bcdseg.messages import counted
 
 if TYPE_CHECKING:
@@ -184,9 +184,8 @@ def comparison_table(found: Comparison, names: Sequence[str]) -> Table:
         unit = one.measure.unit
         values = [Cell(NONE if value is None else with_unit(value, unit)) for value in (one.first, one.second)]
         sentence = found.sentence(name).removeprefix(f"{one.measure.title}: ")
-        rows.append(
-            (Cell(one.measure.title, f"{sentence[:1].upper()}{sentence[1:]}"), *values, difference_cell(one.difference, unit))
-        )
+        sentence = f"N{sentence[1:]}" if sentence.startswith("no ") else sentence  # others start with the name of a model
+        rows.append((Cell(one.measure.title, sentence), *values, difference_cell(one.difference, unit)))
     return Table(("measure", found.first, found.second, "difference"), tuple(rows))
 
 
@@ -210,13 +209,5 @@ def auc_test_table(found: Comparison) -> Table:
 
 def fact_table(facts: Mapping[str, Any], title: str = "") -> Table:
     """Return a table of names and values of any JSON type."""
-    rows = tuple((Cell(str(name)), Cell(_text(content))) for name, content in facts.items())
+    rows = tuple((Cell(str(name)), Cell(as_text(content))) for name, content in facts.items())
     return Table(("", ""), rows, title)
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, Mapping):
-        return "; ".join(f"{name}: {_text(one)}" for name, one in content.items())
-    if isinstance(content, (list, tuple)):
-        return " ".join(_text(one) if _text(one).endswith(".") else f"{_text(one)};" for one in content).rstrip(";")
-    return str(content)
