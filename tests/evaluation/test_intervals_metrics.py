@@ -129,6 +129,8 @@ def test_an_interval_has_a_width_and_contains_its_value() -> None:
     assert rarely_less.low < rarely_less.value == rarely_less.high  # type: ignore[operator]
     skewed = estimated([2.0, 1.0, 0.0] * 16 + [1000.0], 2000)
     assert skewed.low <= skewed.value <= skewed.high  # type: ignore[operator]
+    seldom_more = estimated([0.0] * 95 + [0.001] * 3 + [1.0] * 2, 1)
+    assert seldom_more.low == seldom_more.value < seldom_more.high  # type: ignore[operator]
 
 
 def test_an_interval_contains_only_possible_values() -> None:

@@ -9,7 +9,7 @@ value, because a calibration error, for example, is larger in draws than on the 
 root of g / (g - 1), because draws from g groups vary too little. On simulated patients of one to five similar scans, such
 intervals contained the true value in 92 of 100 sets of 20 patients and in 93 to 95 of 100 sets of 40 or more (PR-AUC: 87, and 90
 to 92); plain percentile and Efron's bias-corrected intervals contained it no more often. With few groups, intervals are therefore
-slightly too narrow. An end that the shift moves past the value is the value itself.
+slightly too narrow. An end that the shift would move past the value is the percentile itself, or the value.
 """
 
 from __future__ import annotations
@@ -279,9 +279,11 @@ def _interval(value: float, drawn: Values, bounds: Bounds, groups: int, facts: d
     note = f"undefined in {1 - len(known) / len(drawn):.0%} of the draws, which are left out" if len(known) < len(drawn) else ""
     least, most = bounds
     wider = math.sqrt(groups / (groups - 1))
-    low, high = (value + wider * (ends - known.mean())).tolist()
-    low, high = max(min(low, value), least), min(max(high, value), most)
-    return Estimate(value=value, low=low, high=high, se=wider * float(known.std()), note=note, **facts)
+    (first, last), middle = ends.tolist(), float(known.mean())
+    low, high = value + wider * (first - middle), value + wider * (last - middle)
+    low, high = low if low <= value else min(first, value), high if high >= value else max(last, value)
+    se = wider * float(known.std())
+    return Estimate(value=value, low=max(low, least), high=min(high, most), se=se, note=note, **facts)
 
 
 def _same_in_all(value: float, bounds: Bounds, groups: int, facts: dict[str, int]) -> Estimate:

@@ -65,6 +65,7 @@ def _forests(found: ExternalValidation) -> Iterator[Picture]:
     for start in range(0, len(found.measures), MOST_PANELS):
         some = found.measures[start : start + MOST_PANELS]
         pooled = [found.heterogeneity.get(one.name) for one in some]
+        diamond = " The diamond is the pooled value with its interval." * any(pooled)
         panels = [
             ForestPanel(
                 title=one.title,
@@ -78,8 +79,7 @@ def _forests(found: ExternalValidation) -> Iterator[Picture]:
             f"external-{start // MOST_PANELS + 1}",
             forest_figure(names, panels),
             "Forest plot by data set",
-            "Squares are values and lines their 95 % intervals; an open square has no interval. The diamond is the pooled value "
-            "with its interval.",
+            f"Squares are values and lines their 95 % intervals; an open square has no interval.{diamond}",
             f"Values of {', '.join(one.title for one in some)} for each data set.",
             wide=True,
         )
