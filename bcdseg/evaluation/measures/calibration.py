@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.measures.classes import Ranked, against_rest, class_measure, known_classes, one_and_rest
-from bcdseg.evaluation.measures.measure import Measure, Rows
+from bcdseg.evaluation.measures.classes import Ranked, against_rest, class_measure, one_and_rest
+from bcdseg.evaluation.measures.measure import KNOWN_CLASS, Measure, Rows
 from bcdseg.evaluation.metrics import calibration
 from bcdseg.evaluation.metrics.calibration import calibration_intercept, calibration_slope
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean
@@ -17,6 +17,9 @@ from bcdseg.evaluation.results_table import Cases
 
 LIMITS = {"brier": (0.0, 2.0), "nll": (0.0, np.inf), "overconfidence": (-1.0, 1.0)}
 """Lowest and highest possible values of the scores."""
+
+
+_measure = partial(class_measure, section="calibration")
 
 
 def calibration_measures(cases: Cases) -> Iterator[Measure]:
@@ -64,17 +67,15 @@ def calibration_measures(cases: Cases) -> Iterator[Measure]:
         ),
     ]
     for name, title, definition, unit, higher, values in rows:
-        yield class_measure(name, title, definition, known_classes, values, unit, higher, "calibration", LIMITS.get(name))
+        yield _measure(name, title, definition, KNOWN_CLASS, values, unit=unit, higher_is_better=higher, limits=LIMITS.get(name))
     for number, one in enumerate(cases.classes):
-        yield class_measure(
+        yield _measure(
             f"ece/{one}",
             f"Calibration error, {one}",
             f"The mean difference between the probability of {one} and the fraction of {one} scans, in {calibration.BINS} bins.",
-            known_classes,
+            KNOWN_CLASS,
             partial(against_rest, number=number, measure=calibration.calibration_error),
-            "fraction",
-            False,
-            "calibration",
+            higher_is_better=False,
         )
     if cases.positive is not None:
         yield from _recalibration(cases.positive, cases.classes.index(cases.positive))
@@ -99,7 +100,7 @@ def _recalibration(positive: str, number: int) -> Iterator[Measure]:
     ):
         values = partial(against_rest, number=number, measure=metric)
         needs = partial(one_and_rest, number=number)
-        yield class_measure(name, f"{title}, {positive}", definition, needs, values, "score", None, "calibration")
+        yield _measure(name, f"{title}, {positive}", definition, needs, values, unit="score", higher_is_better=None)
 
 
 def _confidence(cases: Cases) -> tuple[Rows, NDArray[np.float64], Rows]:

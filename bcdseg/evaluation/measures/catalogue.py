@@ -12,7 +12,7 @@ from bcdseg.evaluation.measures.classes import agreement_measures, class_measure
 from bcdseg.evaluation.measures.clinical import clinical_measures, point_measures
 from bcdseg.evaluation.measures.custom import Metric, custom_measures
 from bcdseg.evaluation.measures.detection import detection_measures
-from bcdseg.evaluation.measures.measure import Measure, Rows, mean_of
+from bcdseg.evaluation.measures.measure import KNOWN_MASK, Kind, Measure, mean_of
 from bcdseg.evaluation.measures.outlines import COLUMNS, outline_measures, size_measures, subsets
 from bcdseg.evaluation.metrics import classification
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM
@@ -125,9 +125,9 @@ def most_important(measures: Sequence[Measure]) -> tuple[Measure, ...]:
 def spreads(cases: Cases) -> tuple[Spread, ...]:
     """Return mean, median and quartiles of each segmentation measure: over all scans with a lesion, by class and by size."""
     found = []
-    for subset, (where, _) in subsets(cases).items():
+    for subset, kind in subsets(cases).items():
         for name, *_ in COLUMNS:
-            column = cases.outline[name][where(cases)]
+            column = cases.outline[name][kind.rows(cases)]
             column = column[~np.isnan(column)]
             if len(column):
                 low, median, high = (float(value) for value in np.quantile(column, (0.25, 0.5, 0.75)))
@@ -147,6 +147,9 @@ def spreads(cases: Cases) -> tuple[Spread, ...]:
     return tuple(found)
 
 
+MASK_AND_CLASS = Kind("scans with a predicted mask and class", lambda cases: ~np.isnan(cases.contradiction))
+
+
 def _both(cases: Cases, both_known: bool) -> Iterator[Measure]:
     if not np.isnan(cases.contradiction).all():
         yield Measure(
@@ -157,8 +160,8 @@ def _both(cases: Cases, both_known: bool) -> Iterator[Measure]:
             section="both",
             unit="fraction",
             higher_is_better=False,
-            needs=lambda cases: {"scans with a predicted mask and class": _has_both(cases)},
-            values=mean_of(lambda cases: cases.contradiction, _has_both),
+            needs=MASK_AND_CLASS,
+            values=mean_of(lambda cases: cases.contradiction, MASK_AND_CLASS),
         )
     if both_known:
         yield Measure(
@@ -169,13 +172,9 @@ def _both(cases: Cases, both_known: bool) -> Iterator[Measure]:
             section="both",
             unit="fraction",
             higher_is_better=True,
-            needs=lambda cases: {"scans whose true mask is known": cases.has_mask, **each_class(cases)},
+            needs=lambda cases: {**KNOWN_MASK(cases), **each_class(cases)},
             values=_joint,
         )
-
-
-def _has_both(cases: Cases) -> Rows:
-    return ~np.isnan(cases.contradiction)
 
 
 def _joint(cases: Cases, weights: Weights) -> Values:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.measures.measure import Measure, Rows
+from bcdseg.evaluation.measures.measure import KNOWN_CLASS, Measure, Rows
 from bcdseg.evaluation.metrics import classification
 from bcdseg.evaluation.metrics.weighted import Values, Weights
 from bcdseg.evaluation.results_table import Cases
@@ -76,9 +76,9 @@ OF_CLASS: tuple[tuple[str, str, str, Counted], ...] = (
 def class_measures(cases: Cases) -> Iterator[Measure]:
     """Yield all classification and ranking measures."""
     for name, title, unit, definition, counted in WHOLE:
-        needs = each_class if name in ("balanced_accuracy", "mcc", "kappa") or name.startswith("macro") else known_classes
+        needs = each_class if name in ("balanced_accuracy", "mcc", "kappa") or name.startswith("macro") else KNOWN_CLASS
         limits = CORRELATION if unit == "score" else None
-        yield class_measure(name, title, definition, needs, partial(_counted, measure=counted), unit, limits=limits)
+        yield class_measure(name, title, definition, needs, partial(_counted, measure=counted), unit=unit, limits=limits)
     for number, one in enumerate(cases.classes):
         for name, title, definition, counted in OF_CLASS:
             kinds = {"class_precision": _predicted, "class_recall": _only, "class_specificity": _rest}
@@ -99,7 +99,7 @@ def agreement_measures(cases: Cases, order: Sequence[str]) -> Iterator[Measure]:
             f"{', '.join(order)}: 1 is perfect, 0 is chance.",
             each_class,
             partial(_counted, measure=partial(_ordered_kappa, numbers=numbers, penalty=penalty)),
-            "score",
+            unit="score",
             limits=CORRELATION,
         )
 
@@ -162,8 +162,9 @@ def class_measure(
     definition: str,
     needs: Callable[[Cases], dict[str, Rows]],
     values: Callable[[Cases, Weights], Values],
+    *,
     unit: str = "fraction",
-    higher: bool | None = True,
+    higher_is_better: bool | None = True,
     section: str = "classification",
     limits: tuple[float, float] | None = None,
 ) -> Measure:
@@ -174,16 +175,11 @@ def class_measure(
         definition=definition,
         section=section,
         unit=unit,
-        higher_is_better=higher,
+        higher_is_better=higher_is_better,
         needs=needs,
         values=values,
         limits=limits,
     )
-
-
-def known_classes(cases: Cases) -> dict[str, Rows]:
-    """Return the scans whose true and predicted class are known."""
-    return {"scans of known and predicted class": cases.has_class}
 
 
 def one_and_rest(cases: Cases, *, number: int) -> dict[str, Rows]:

@@ -6,14 +6,14 @@ on. All measures compare the positive class with the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.evaluation.measures.classes import against_rest, class_measure, one_and_rest
-from bcdseg.evaluation.measures.measure import Measure, Rows, mean_of
+from bcdseg.evaluation.measures.measure import KNOWN_CLASS, Kind, Measure, Rows, mean_of
 from bcdseg.evaluation.metrics.clinical import net_benefit, number_needed_to_biopsy, predictive_values
 from bcdseg.evaluation.metrics.weighted import Values, Weights, divide
 from bcdseg.evaluation.results_table import Cases
@@ -55,9 +55,8 @@ def clinical_measures(
                 "biopsied; no biopsies have a net benefit of 0.",
                 partial(one_and_rest, number=number),
                 partial(against_rest, number=number, measure=partial(_net_benefit, threshold=threshold, prevalence=prevalence)),
-                "score",
-                True,
-                "clinical",
+                unit="score",
+                section="clinical",
             )
 
 
@@ -84,10 +83,10 @@ def _predictive(
             definition + given,
             partial(one_and_rest, number=number),
             partial(_predictive_value, kind=kind, number=number, point=point, prevalence=prevalence),
-            unit,
-            higher,
-            "clinical",
-            (1.0, np.inf) if kind == "number_needed_to_biopsy" else None,
+            unit=unit,
+            higher_is_better=higher,
+            section="clinical",
+            limits=(1.0, np.inf) if kind == "number_needed_to_biopsy" else None,
         )
 
 
@@ -135,7 +134,7 @@ def point_measures(cases: Cases, rules: Rules) -> Iterator[Measure]:
     for point in rules.operating_points:
         number, rest = cases.classes.index(point.positive), f"scans that are not {point.positive}"
         for what, name, is_class in (("Sensitivity", f"{point.positive} scans", True), ("Specificity", rest, False)):
-            where = partial(_scans, number=number, is_class=is_class)
+            scans = Kind(name, partial(_scans, number=number, is_class=is_class))
             yield Measure(
                 name=f"{what.lower()}/{point.name}",
                 title=f"{what} for {point.positive} at the operating point “{point.name}”",
@@ -144,14 +143,14 @@ def point_measures(cases: Cases, rules: Rules) -> Iterator[Measure]:
                 section="classification",
                 unit="fraction",
                 higher_is_better=True,
-                needs=partial(_part, name=name, where=where),
-                values=mean_of(partial(_correct, point=point, number=number, is_class=is_class), where),
+                needs=scans,
+                values=mean_of(partial(_correct, point=point, number=number, is_class=is_class), scans),
             )
     yield from _sure_measures(rules.min_confidence)
 
 
 def _sure_measures(least: float) -> Iterator[Measure]:
-    known, sure = "scans of known and predicted class", "scans not flagged as unsure"
+    sure = Kind("scans not flagged as unsure", partial(_sure, least=least))
     yield Measure(
         name="sure_share",
         title="Predictions not flagged as unsure",
@@ -159,8 +158,8 @@ def _sure_measures(least: float) -> Iterator[Measure]:
         section="calibration",
         unit="fraction",
         higher_is_better=None,
-        needs=partial(_part, name=known, where=_known),
-        values=mean_of(partial(_is_sure, least=least), _known),
+        needs=KNOWN_CLASS,
+        values=mean_of(partial(_is_sure, least=least), KNOWN_CLASS),
     )
     yield Measure(
         name="sure_accuracy",
@@ -169,17 +168,9 @@ def _sure_measures(least: float) -> Iterator[Measure]:
         section="calibration",
         unit="fraction",
         higher_is_better=True,
-        needs=partial(_part, name=sure, where=partial(_sure, least=least)),
-        values=mean_of(_right, partial(_sure, least=least)),
+        needs=sure,
+        values=mean_of(_right, sure),
     )
-
-
-def _part(cases: Cases, *, name: str, where: Callable[[Cases], Rows]) -> dict[str, Rows]:
-    return {name: where(cases)}
-
-
-def _known(cases: Cases) -> Rows:
-    return cases.has_class
 
 
 def _scans(cases: Cases, *, number: int, is_class: bool) -> Rows:

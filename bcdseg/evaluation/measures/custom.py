@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bcdseg.errors import MetricWarning, OptionError
-from bcdseg.evaluation.measures.measure import Measure, Rows
+from bcdseg.evaluation.measures.measure import KNOWN_CLASS, WITH_LESION, Measure
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean
 from bcdseg.evaluation.results_table import Cases
 from bcdseg.messages import warn_caller
@@ -99,7 +99,6 @@ def mask_values(metrics: Sequence[Metric], y_true: Mask, y_pred: Mask, *, name: 
 def custom_measures(metrics: Sequence[Metric]) -> Iterator[Measure]:
     """Yield the measures of the user's metrics."""
     for metric in metrics:
-        needs: Callable[[Cases], Mapping[str, Rows]] = _lesions if metric.inputs == "masks" else _classified
         values: Callable[[Cases, Weights], Values] = partial(_mean, metric=metric) if metric.inputs == "masks" else _OfDraws(metric)
         scans = "The mean over the scans with a lesion" if metric.inputs == "masks" else "Over all scans of known class"
         origin = f"{metric.function.__module__}.{metric.title}" if hasattr(metric.function, "__module__") else metric.title
@@ -110,17 +109,9 @@ def custom_measures(metrics: Sequence[Metric]) -> Iterator[Measure]:
             section="custom",
             unit=metric.unit,
             higher_is_better=metric.higher_is_better,
-            needs=needs,
+            needs=WITH_LESION if metric.inputs == "masks" else KNOWN_CLASS,
             values=values,
         )
-
-
-def _lesions(cases: Cases) -> dict[str, Rows]:
-    return {"scans with a lesion": cases.lesion}
-
-
-def _classified(cases: Cases) -> dict[str, Rows]:
-    return {"scans of known and predicted class": cases.has_class}
 
 
 def _mean(cases: Cases, weights: Weights, *, metric: Metric) -> Values:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.measures.measure import Measure, Rows, mean_of
+from bcdseg.evaluation.measures.measure import KNOWN_MASK, WITH_LESION, WITHOUT_LESION, Measure, mean_of
 from bcdseg.evaluation.metrics.detection import FALSE_PER_SCAN, FOUND_FROM, froc, froc_score
 from bcdseg.evaluation.metrics.weighted import Values, Weights, divide
 from bcdseg.evaluation.results_table import Cases
@@ -18,73 +18,60 @@ RULE = f"A lesion is found when a predicted region matches it with an IoU of {FO
 
 def detection_measures(cases: Cases) -> Iterator[Measure]:
     """Yield the lesion detection measures; scans without a lesion have measures of their own."""
-    lesions, clear, known = "scans with a lesion", "scans without a lesion", "scans whose true mask is known"
-    rows: tuple[tuple[str, str, str, str, bool, str, Callable[[Cases], Rows], Callable[[Cases, Weights], Values]], ...] = (
-        (
-            "lesion_sensitivity",
-            "Lesion sensitivity",
-            f"The fraction of all lesions that is found. {RULE}",
-            "fraction",
-            True,
-            lesions,
-            _lesion,
-            _found,
+    fraction, count = (partial(Measure, section="detection", unit=unit) for unit in ("fraction", "count"))
+    found = [
+        fraction(
+            name="lesion_sensitivity",
+            title="Lesion sensitivity",
+            definition=f"The fraction of all lesions that is found. {RULE}",
+            higher_is_better=True,
+            needs=WITH_LESION,
+            values=_found,
         ),
-        (
-            "missed_scan_rate",
-            "Scans with a lesion and no outline",
-            "The fraction of the scans with a lesion in which the predicted mask is empty.",
-            "fraction",
-            False,
-            lesions,
-            _lesion,
-            mean_of(_empty, _lesion),
+        fraction(
+            name="missed_scan_rate",
+            title="Scans with a lesion and no outline",
+            definition="The fraction of the scans with a lesion in which the predicted mask is empty.",
+            higher_is_better=False,
+            needs=WITH_LESION,
+            values=mean_of(lambda cases: 1 - cases.outlined, WITH_LESION),
         ),
-        (
-            "false_lesions_per_scan",
-            "False lesions per scan",
-            f"The number of predicted regions that match no lesion, per scan. {RULE}",
-            "count",
-            False,
-            known,
-            _has_mask,
-            mean_of(_false, _has_mask),
+        count(
+            name="false_lesions_per_scan",
+            title="False lesions per scan",
+            definition=f"The number of predicted regions that match no lesion, per scan. {RULE}",
+            higher_is_better=False,
+            needs=KNOWN_MASK,
+            values=mean_of(_false, KNOWN_MASK),
         ),
-        (
-            "false_lesion_rate",
-            "False-lesion rate on normals",
-            "The fraction of the scans without a lesion in which one is predicted.",
-            "fraction",
-            False,
-            clear,
-            _clear,
-            mean_of(_outlined, _clear),
+        fraction(
+            name="false_lesion_rate",
+            title="False-lesion rate on normals",
+            definition="The fraction of the scans without a lesion in which one is predicted.",
+            higher_is_better=False,
+            needs=WITHOUT_LESION,
+            values=mean_of(lambda cases: cases.outlined, WITHOUT_LESION),
         ),
-        (
-            "false_lesions_per_normal",
-            "False lesions per normal scan",
-            "The number of predicted regions per scan without a lesion.",
-            "count",
-            False,
-            clear,
-            _clear,
-            mean_of(_false, _clear),
+        count(
+            name="false_lesions_per_normal",
+            title="False lesions per normal scan",
+            definition="The number of predicted regions per scan without a lesion.",
+            higher_is_better=False,
+            needs=WITHOUT_LESION,
+            values=mean_of(_false, WITHOUT_LESION),
         ),
-    )
-    for name, title, definition, unit, higher, which, where, values in rows:
-        if where(cases).any() or not cases.has_mask.any():
-            yield _measure(name, title, definition, unit, higher, partial(_one_part, name=which, where=where), values)
+    ]
+    yield from (one for one in found if all(rows.any() for rows in one.needs(cases).values()))
     if cases.has_regions:
         levels = ", ".join(f"{level:g}" for level in FALSE_PER_SCAN)
-        yield _measure(
-            "froc",
-            "FROC score",
-            f"The mean lesion sensitivity at {levels} false lesions per scan, when regions are ranked by their mean mask "
-            f"probability; regions below the model's threshold are not predicted. {RULE}",
-            "fraction",
-            True,
-            partial(_one_part, name=lesions, where=_lesion),
-            _froc,
+        yield fraction(
+            name="froc",
+            title="FROC score",
+            definition=f"The mean lesion sensitivity at {levels} false lesions per scan, when regions are ranked by their mean "
+            f"mask probability; regions below the model's threshold are not predicted. {RULE}",
+            higher_is_better=True,
+            needs=WITH_LESION,
+            values=_froc,
         )
 
 
@@ -96,53 +83,8 @@ def froc_curve(cases: Cases, weights: NDArray[np.float64] | None = None) -> tupl
     return froc(hit, score, lesions, float(counts[cases.has_mask].sum()), counts[scan])
 
 
-def _measure(
-    name: str,
-    title: str,
-    definition: str,
-    unit: str,
-    higher: bool,
-    needs: Callable[[Cases], dict[str, Rows]],
-    values: Callable[[Cases, Weights], Values],
-) -> Measure:
-    return Measure(
-        name=name,
-        title=title,
-        definition=definition,
-        section="detection",
-        unit=unit,
-        higher_is_better=higher,
-        needs=needs,
-        values=values,
-    )
-
-
-def _one_part(cases: Cases, *, name: str, where: Callable[[Cases], Rows]) -> dict[str, Rows]:
-    return {name: where(cases)}
-
-
-def _has_mask(cases: Cases) -> Rows:
-    return cases.has_mask
-
-
-def _lesion(cases: Cases) -> Rows:
-    return cases.lesion
-
-
-def _clear(cases: Cases) -> Rows:
-    return cases.clear
-
-
 def _false(cases: Cases) -> NDArray[np.float64]:
     return cases.outline["lesions_false"]
-
-
-def _outlined(cases: Cases) -> NDArray[np.float64]:
-    return cases.outlined
-
-
-def _empty(cases: Cases) -> NDArray[np.float64]:
-    return 1 - cases.outlined
 
 
 def _found(cases: Cases, weights: Weights) -> Values:

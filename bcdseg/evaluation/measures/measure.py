@@ -19,6 +19,29 @@ Rows = NDArray[np.bool_]
 SECTIONS = ("segmentation", "size", "detection", "classification", "clinical", "calibration", "both", "custom")
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of scans, and the ``needs`` of a measure of these scans.
+
+    Attributes:
+        name: Name for readers, such as ``scans with a lesion``.
+        rows: Function that returns which scans of a table are of this kind.
+    """
+
+    name: str
+    rows: Callable[[Cases], Rows]
+
+    def __call__(self, cases: Cases) -> dict[str, Rows]:
+        """Return the scans of this kind, by its name."""
+        return {self.name: self.rows(cases)}
+
+
+WITH_LESION = Kind("scans with a lesion", lambda cases: cases.lesion)
+WITHOUT_LESION = Kind("scans without a lesion", lambda cases: cases.clear)
+KNOWN_MASK = Kind("scans whose true mask is known", lambda cases: cases.has_mask)
+KNOWN_CLASS = Kind("scans of known and predicted class", lambda cases: cases.has_class)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """One measure of a report, as data.
@@ -84,21 +107,21 @@ class Estimate:
     note: str = ""
 
 
-def mean_of(column: Callable[[Cases], NDArray[np.float64]], where: Callable[[Cases], Rows]) -> Callable[[Cases, Weights], Values]:
-    """Return a measure's ``values`` function: the mean of a column over some scans."""
+def mean_of(column: Callable[[Cases], NDArray[np.float64]], kind: Kind) -> Callable[[Cases, Weights], Values]:
+    """Return a measure's ``values`` function: the mean of a column over the scans of one kind."""
 
     def values(cases: Cases, weights: Weights) -> Values:
-        rows = where(cases)
+        rows = kind.rows(cases)
         return mean(column(cases)[rows], weights[:, rows])
 
     return values
 
 
-def median_of(column: Callable[[Cases], NDArray[np.float64]], where: Callable[[Cases], Rows]) -> Callable[[Cases, Weights], Values]:
-    """Return a measure's ``values`` function: the median of a column over some scans."""
+def median_of(column: Callable[[Cases], NDArray[np.float64]], kind: Kind) -> Callable[[Cases, Weights], Values]:
+    """Return a measure's ``values`` function: the median of a column over the scans of one kind."""
 
     def values(cases: Cases, weights: Weights) -> Values:
-        rows = where(cases)
+        rows = kind.rows(cases)
         return quantile(column(cases)[rows], weights[:, rows], 0.5)
 
     return values

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.measures.measure import Measure, Rows, mean_of, median_of
+from bcdseg.evaluation.measures.measure import WITH_LESION, Kind, Measure, Rows, mean_of, median_of
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM, Agreement, bland_altman
 from bcdseg.evaluation.metrics.surface import TOLERANCE
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean
@@ -84,31 +84,31 @@ def outline_measures(cases: Cases, tolerance_mm: float = TOLERANCE_MM) -> Iterat
         tolerance_mm: Tolerance of the normalised surface Dice in the table, for its definition.
     """
     chosen = [row for row in COLUMNS if row[0] not in NEEDS_SPACING or np.isfinite(cases.spacing).any()]
-    for subset, (where, which) in subsets(cases).items():
+    for subset, kind in subsets(cases).items():
         for name, title, unit, higher, definition in chosen:
             for middle, of in (("mean", mean_of), ("median", median_of)):
                 end, shown = ("", "") if middle == "mean" else ("/median", ", median")
-                scans = partial(_known, name=name, where=where)
+                scans = Kind(kind.name, partial(_known, name=name, where=kind.rows))
                 yield Measure(
                     name=f"{name}{subset and '/'}{subset}{end}",
                     title=f"{title}{shown}{subset and ', '}{subset}",
-                    definition=f"{definition.replace('{tolerance}', f'{tolerance_mm:g}')} The {middle} over {which}.",
+                    definition=f"{definition.replace('{tolerance}', f'{tolerance_mm:g}')} The {middle} over {kind.name}.",
                     section="segmentation",
                     unit=unit,
                     higher_is_better=higher,
-                    needs=partial(_one_part, name=which, where=scans),
+                    needs=scans,
                     values=of(partial(_column, name=name), scans),
                 )
 
 
-def subsets(cases: Cases) -> dict[str, tuple[Callable[[Cases], Rows], str]]:
-    """Return the subsets of the scans with a lesion, each with a description: all (no name), one per class, one per size."""
-    found: dict[str, tuple[Callable[[Cases], Rows], str]] = {"": (_lesion, "scans with a lesion")}
+def subsets(cases: Cases) -> dict[str, Kind]:
+    """Return the subsets of the scans with a lesion: all (no name), one per class, one per size."""
+    found = {"": WITH_LESION}
     for number, name in enumerate(cases.classes):
         if name != cases.no_lesion:
-            found[name] = (partial(_of_class, number=number), f"{name} scans with a lesion")
+            found[name] = Kind(f"{name} scans with a lesion", partial(_of_class, number=number))
     for name in SIZES:
-        found[name] = (partial(of_size, size=name), f"scans with a lesion of {SIZE_RANGES[name]}")
+        found[name] = Kind(f"scans with a lesion of {SIZE_RANGES[name]}", partial(of_size, size=name))
     return found
 
 
@@ -120,10 +120,6 @@ def of_size(cases: Cases, *, size: str) -> Rows:
     return rows
 
 
-def _one_part(cases: Cases, *, name: str, where: Callable[[Cases], Rows]) -> dict[str, Rows]:
-    return {name: where(cases)}
-
-
 def _column(cases: Cases, *, name: str) -> NDArray[np.float64]:
     return cases.outline[name]
 
@@ -131,10 +127,6 @@ def _column(cases: Cases, *, name: str) -> NDArray[np.float64]:
 def _known(cases: Cases, *, name: str, where: Callable[[Cases], Rows]) -> Rows:
     rows: Rows = where(cases) & ~np.isnan(cases.outline[name])
     return rows
-
-
-def _lesion(cases: Cases) -> Rows:
-    return cases.lesion
 
 
 def _of_class(cases: Cases, *, number: int) -> Rows:
@@ -147,8 +139,6 @@ SIZE_MEASURES = (
     ("area_mm2", "Area in mm²", "mm2"),
     ("long_axis_px", "Long axis in pixels", "px"),
 )
-Needs = Callable[[Cases], dict[str, Rows]]
-Compute = Callable[[Cases, Weights], Values]
 LIMITS = {"bias": "bias", "low": "lower limit of agreement", "high": "upper limit of agreement"}
 RULE = "Over scans with a lesion and a predicted region; the largest region is measured. Without an outline there is no size error."
 
@@ -157,18 +147,29 @@ def size_measures(cases: Cases) -> Iterator[Measure]:
     """Yield bias, limits of agreement and mean absolute error of the sizes; in mm if any scan has a pixel size, else in pixels."""
     known = [row for row in SIZE_MEASURES if measured(cases, row[0]).any()]
     for name, title, unit in [row for row in known if row[2] != "px"] or known:
-        needs = partial(_needs, name=name)
+        scans = Kind("scans with a true and a predicted lesion", partial(measured, name=name))
+        measure = partial(Measure, section="size", unit=unit, needs=scans)
         for end, limit in LIMITS.items():
             definition = (
                 f"The mean of predicted minus true size. {RULE}"
                 if end == "bias"
                 else f"The bias {'minus' if end == 'low' else 'plus'} 1.96 standard deviations of the differences. {RULE}"
             )
-            values = partial(_limit, name=name, end=end)
-            yield _measure(f"{name}_{end}", f"{title}, {limit}", definition, unit, None, needs, values)
-        definition = f"The mean absolute difference of predicted and true size. {RULE}"
-        values = partial(_absolute_error, name=name)
-        yield _measure(f"{name}_error", f"{title}, mean absolute error", definition, unit, False, needs, values)
+            yield measure(
+                name=f"{name}_{end}",
+                title=f"{title}, {limit}",
+                definition=definition,
+                higher_is_better=None,
+                signed=True,
+                values=partial(_limit, name=name, end=end),
+            )
+        yield measure(
+            name=f"{name}_error",
+            title=f"{title}, mean absolute error",
+            definition=f"The mean absolute difference of predicted and true size. {RULE}",
+            higher_is_better=False,
+            values=partial(_absolute_error, name=name),
+        )
 
 
 def measured(cases: Cases, name: str) -> Rows:
@@ -182,24 +183,6 @@ def agreement(cases: Cases, name: str, weights: Weights | None = None) -> Agreem
     rows = measured(cases, name)
     counts = None if weights is None else weights[:, rows]
     return bland_altman(cases.outline[f"true_{name}"][rows], cases.outline[f"predicted_{name}"][rows], counts)
-
-
-def _measure(name: str, title: str, definition: str, unit: str, higher: bool | None, needs: Needs, values: Compute) -> Measure:
-    return Measure(
-        name=name,
-        title=title,
-        definition=definition,
-        section="size",
-        unit=unit,
-        higher_is_better=higher,
-        signed=higher is None,
-        needs=needs,
-        values=values,
-    )
-
-
-def _needs(cases: Cases, *, name: str) -> dict[str, Rows]:
-    return {"scans with a true and a predicted lesion": measured(cases, name)}
 
 
 def _limit(cases: Cases, weights: Weights, *, name: str, end: str) -> Values:

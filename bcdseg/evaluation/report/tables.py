@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bcdseg.evaluation.corruptions import CORRUPTIONS
@@ -35,22 +35,22 @@ OF_SUBSET = (
 )
 
 
-def value_cell(estimate: Estimate | None, unit: str) -> Cell:
+Form = Callable[[float, str], str]
+
+
+def value_cell(estimate: Estimate | None, unit: str, form: Form = with_unit, form_of_ends: Form = number) -> Cell:
     """Return a cell with a value and its interval below it, or with a dash and the reason."""
     if estimate is None:
         return Cell(NONE)
     if estimate.value is None:
         return Cell(NONE, estimate.note)
-    text = with_unit(estimate.value, unit)
-    return Cell(text, (interval(estimate, unit).strip(" ()") or estimate.note or "no interval"))
+    ends = interval(estimate, unit, form_of_ends).strip(" ()")
+    return Cell(form(estimate.value, unit), ends or estimate.note or "no interval")
 
 
 def difference_cell(estimate: Estimate, unit: str) -> Cell:
     """Return a cell with a difference and its interval below it, with signs, or with a dash and the reason."""
-    if estimate.value is None:
-        return Cell(NONE, estimate.note)
-    text = signed_with_unit(estimate.value, unit)
-    return Cell(text, interval(estimate, unit, signed).strip(" ()") or estimate.note or "no interval")
+    return value_cell(estimate, unit, signed_with_unit, signed)
 
 
 def measure_table(evaluation: Evaluation, measures: Sequence[Measure], title: str = "") -> Table:
