@@ -25,7 +25,7 @@ from bcdseg.table_text import html_table
 from bcdseg.training.recipes import Recipe
 
 TABLE = "cross-validation.md"
-HEADER = ("measure", "pooled [95 % interval]", "mean over folds", "SD over folds")
+HEADER = ("measure", "pooled (95 % interval)", "mean over folds", "SD over folds")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -11,6 +11,7 @@ import numpy as np
 
 from bcdseg.errors import OptionError
 from bcdseg.inference.lesions import largest_first
+from bcdseg.messages import counted
 from bcdseg.types import Failure
 
 if TYPE_CHECKING:
@@ -56,10 +57,13 @@ class ClipSummary:
         return asdict(self) | {"frames": list(self.frames)}
 
     def __str__(self) -> str:
-        parts = [f"{len(self.frames)} frames"]
+        parts = [counted(len(self.frames), "frame")]
+        if self.unread:
+            parts.append(f"{self.unread} more not read")
         if self.label is not None:
             parts.append(f"{self.label} {self.probabilities[self.label]:.0%} on average")
-        parts.append(f"outlined in {self.outlined_share:.0%}")
+        if self.frames:
+            parts.append(f"outlined in {self.outlined_share:.0%}")
         if self.long_axis_mm is not None:
             parts.append(f"largest {self.long_axis_mm:.1f} x {self.short_axis_mm:.1f} mm in frame {self.largest_frame}")
         elif self.long_axis_px is not None:

@@ -232,6 +232,8 @@ def test_a_clip_is_a_stream_of_its_frames(bright: Model, tmp_path: Path) -> None
     assert summary.long_axis_mm == pytest.approx(2 * 16 * 0.2, abs=0.1)
     assert summary.median_long_axis_mm == pytest.approx(2 * 13 * 0.2, abs=0.1)
     assert "frame 7" in str(summary)
+    cut_off = bcdseg.Failure(f"{path}#8", errors.ImageError("damaged"))
+    assert "1 frame, 1 more not read" in str(bcdseg.summarize_clip([found[0], cut_off]))
     assert json.dumps(summary.to_dict())
     with pytest.raises(errors.OptionError, match="'all', or n"):
         bright.predict(path, frames=0)
