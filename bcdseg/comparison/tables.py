@@ -39,7 +39,7 @@ def markdown(benchmark: Benchmark) -> str:
         "",
         *_table(COSTS, _costs(benchmark.entries)),
         "",
-        "GFLOPs are billions of additions and multiplications for one scan. Milliseconds are from file to prediction, one scan at a time.",
+        "GFLOPs are billions of additions and multiplications per scan. Milliseconds are from file to prediction, scan by scan.",
     ]
     if benchmark.pairs:
         lines += ["", "## Differences", "", *_differences(benchmark)]

@@ -192,6 +192,7 @@ def test_a_difference_of_few_scans_has_no_interval(scans: Dataset, readings: dic
     assert one.value == pytest.approx(model["dice"].value - np.mean([alone[name]["dice"].value for name in alone]))
     assert "no interval: only 6 groups of scans with a lesion: too few" in repr(found)
     assert found["class_recall/malignant"].difference.note == "there are no malignant scans"
+    assert set(found["class_recall/malignant"].first.values()) == {None}
     same = bcdseg.compare_readers(dict.fromkeys("AB", model), model, draws=100)["accuracy"]
     assert (same.difference.value, same.difference.low) == (0, None)
     study = bcdseg.evaluate_readers(_of(readings, few), few, model=_of({"": readings["A"]}, few)[""], draws=50, progress=False)

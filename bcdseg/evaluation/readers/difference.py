@@ -29,15 +29,15 @@ class ReaderDifference:
 
     Attributes:
         measure: Measure that is compared.
-        first: Value of each reader in the first way.
+        first: Value of each reader in the first way, None where it is undefined.
         second: Value of each reader in the second way; for a model, its one value for each reader.
         difference: Mean of second minus first over the readers, with its interval over readers and scans.
         p: Two-sided p-value, None where the difference has no interval.
     """
 
     measure: Measure
-    first: Mapping[str, float]
-    second: Mapping[str, float]
+    first: Mapping[str, float | None]
+    second: Mapping[str, float | None]
     difference: Estimate
     p: float | None
 
@@ -178,7 +178,9 @@ def _difference(measure: Measure, pairs: Mapping[str, tuple[Cases, Cases]], draw
     nowhere = np.zeros(len(reference), bool)
     both = {name: np.all([one.get(name, nowhere) for one in needs], axis=0) for name in needs[0]}
     change, p = over_readers(reference, both, values[:, 1] - values[:, 0], np.concatenate(parts, axis=1))
-    first, second = (dict(zip(pairs, column.tolist(), strict=True)) for column in values.T)
+    first, second = (
+        {name: None if np.isnan(value) else float(value) for name, value in zip(pairs, column, strict=True)} for column in values.T
+    )
     return ReaderDifference(measure=measure, first=first, second=second, difference=change, p=p)
 
 
@@ -186,6 +188,7 @@ def _sentence(one: ReaderDifference) -> str:
     if one.difference.value is None:
         return f"no comparison: {one.difference.note}"
     unit = one.measure.unit
-    means = [number(float(np.mean(list(values.values()))), unit) for values in (one.first, one.second)]
+    known = ([value for value in values.values() if value is not None] for values in (one.first, one.second))
+    means = [number(float(np.mean(values)), unit) for values in known]
     end = f"; no interval: {one.difference.note}" if one.p is None else f", {p_value(one.p)}"
     return f"{means[0]} and {means[1]}, difference {shown_difference(one.difference, unit)}{end}"
