@@ -24,6 +24,7 @@ from bcdseg.model.model import Model
 from bcdseg.model.registry import joint_training_overlap
 
 FLAGGED = 0.1  # fraction of the scans that the confidence threshold flags
+ROUNDED = 1e-12  # difference of fractions up to which they are equal, because of rounding
 Fractions = float | Sequence[float] | None
 
 
@@ -54,7 +55,7 @@ def calibrate(
 
     Raises:
         InputError: The model has no classes, no scan has a label, a class is unknown to the model, or there are no scans to choose
-            an operating point on.
+            an operating point on, or none that reaches a specificity.
     """
     check_model(model)
     check_data(val)
@@ -71,12 +72,19 @@ def calibrate(
     logits, labels = cases.logits[known], cases.labels[known]
     fitted = fit_rules(logits, labels)
     probabilities = softmax(logits / fitted["temperature"], axis=1)
+    points = tuple(choose_points(model.classes, probabilities, labels, wanted, positive))
+    for (kind, fraction), point in zip(wanted, points, strict=True):
+        if (reached := getattr(point, kind)) < fraction - ROUNDED:
+            raise InputError(
+                f"{kind}={fraction:g}: no threshold reaches it, only {reached:.3g}, because scans that are not {point.positive} "
+                "have a probability of 1 for it. Ask for less, or calibrate on more scans."
+            )
     calibrated = with_rules(
         model,
         note=f"Temperature, confidence threshold and operating points were fitted on {counted(len(labels), 'validation scan')}.",
         **fitted,
         class_offsets=(),
-        operating_points=tuple(choose_points(model.classes, probabilities, labels, wanted, positive)),
+        operating_points=points,
     )
     if model.training:
         calibrated.training["seen"] = joint_training_overlap([model], also=remember_scans(val, validation=val))
@@ -148,14 +156,15 @@ def choose_points(
     at = steps(truth, probabilities[:, number])
     for kind, fraction in wanted:
         reached = at.sensitivity[0] if kind == "sensitivity" else at.specificity[0]
-        enough = np.flatnonzero(reached >= fraction - 1e-12)
-        place = int(enough[0] if kind == "sensitivity" else enough[-1])
+        enough = np.flatnonzero(reached >= fraction - ROUNDED)
+        threshold = _halfway(at.thresholds, int(enough[0] if kind == "sensitivity" else enough[-1]))
+        predicted = probabilities[:, number] >= threshold  # also of a scan with a probability of 1, which no threshold excludes
         yield OperatingPoint(
             name=f"{kind} {fraction:g}",
             positive=chosen,
-            threshold=_halfway(at.thresholds, place),
-            sensitivity=float(at.sensitivity[0, place]),
-            specificity=float(at.specificity[0, place]),
+            threshold=threshold,
+            sensitivity=float(predicted[truth].mean()),
+            specificity=float(1 - predicted[~truth].mean()),
             scans=len(truth),
         )
 

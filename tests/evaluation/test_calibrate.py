@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,15 @@ def test_wrong_wishes_are_refused(model: bcdseg.Model, val: bcdseg.Dataset) -> N
         bcdseg.errors.InputError, match=r"'cyst' \(27 scans\).*not one of the classes of new plain_cnn: normal, benign, malignant"
     ):
         calibrate(model, other)
+
+
+def test_a_specificity_that_no_threshold_reaches_is_refused(model: bcdseg.Model, val: bcdseg.Dataset) -> None:
+    certain = copy.deepcopy(model)  # all scans are benign to it, with a probability of 1
+    with torch.no_grad():
+        certain.network.class_head.linear.weight *= 1e5  # type: ignore[union-attr, operator]
+    certain.refresh()
+    with pytest.raises(bcdseg.errors.InputError, match="specificity=1: no threshold reaches it"):
+        calibrate(certain, val, specificity=1.0, positive="benign")
 
 
 def test_what_is_missing_to_calibrate_is_named(model: bcdseg.Model, val: bcdseg.Dataset) -> None:
