@@ -13,10 +13,9 @@ from scipy.special import softmax
 from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.data.labels import match_spellings
 from bcdseg.errors import InputError, OptionError
-from bcdseg.evaluation.case_results import check_measurable, check_model, predict_cases
+from bcdseg.evaluation.case_results import check_measurable, check_model, results_table
 from bcdseg.evaluation.metrics.calibration import fit_temperature
 from bcdseg.evaluation.metrics.classification import steps
-from bcdseg.evaluation.results_table import Cases, table_of
 from bcdseg.evaluation.training_overlap import remember_scans, warn_of_training_scans
 from bcdseg.inference.rules import OperatingPoint
 from bcdseg.messages import counted
@@ -67,7 +66,7 @@ def calibrate(
     check_measurable(model.name, model.classes, val)
     warn_of_training_scans(model, val)
     wanted = [*wanted_fractions("sensitivity", sensitivity), *wanted_fractions("specificity", specificity)]
-    cases = class_results(model, val)
+    cases = results_table(model, val, with_masks=False)
     known = cases.has_class
     logits, labels = cases.logits[known], cases.labels[known]
     fitted = fit_rules(logits, labels)
@@ -96,12 +95,6 @@ def fit_rules(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[st
     temperature = fit_temperature(logits, labels)
     confidence = softmax(logits / temperature, axis=1).max(axis=1)
     return {"temperature": temperature, "min_confidence": float(np.quantile(confidence, FLAGGED))}
-
-
-def class_results(model: Model, dataset: Dataset) -> Cases:
-    """Return the results table of a model's predicted classes, without a comparison of the masks."""
-    found = (result.case for result in predict_cases(model, dataset, with_masks=False))
-    return table_of(found, classes=model.classes, no_lesion=model.no_lesion)
 
 
 def with_rules(model: Model, *, note: str = "", **rules: object) -> Model:

@@ -15,7 +15,7 @@ from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.measures.custom import Metric, mask_values
 from bcdseg.evaluation.metrics.detection import scored_regions
 from bcdseg.evaluation.metrics.outline import TOLERANCE_MM, score_mask
-from bcdseg.evaluation.results_table import Case
+from bcdseg.evaluation.results_table import Case, Cases, table_of
 from bcdseg.messages import counted
 from bcdseg.networks.config import no_lesion_class
 from bcdseg.types import Mask, Pixels, Sample, Spacing
@@ -84,6 +84,12 @@ def predict_cases(
             truth = true_mask(sample, prediction.size, no_lesion, resize=dataset.resize_masks and change is None)
         case = _case(sample, prediction, truth if with_masks else None, model.rules.calibration, metrics, tolerance_mm)
         yield CaseResult(case, prediction, truth)
+
+
+def results_table(model: Model, dataset: Dataset, **options: Any) -> Cases:
+    """Predict every scan as ``predict_cases`` does, with its options, and return the results table."""
+    classes, no_lesion = classes_of(model, dataset)
+    return table_of((one.case for one in predict_cases(model, dataset, **options)), classes=classes, no_lesion=no_lesion)
 
 
 def classes_of(model: Model, dataset: Dataset) -> tuple[tuple[str, ...], str | None]:

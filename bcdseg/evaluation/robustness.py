@@ -9,12 +9,12 @@ from zlib import crc32
 
 from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.data.labels import match_spellings
-from bcdseg.evaluation.case_results import Change, check_measurable, check_model, classes_of, predict_cases
+from bcdseg.evaluation.case_results import Change, check_measurable, check_model, results_table
 from bcdseg.evaluation.corruptions import CORRUPTIONS, corrupt
 from bcdseg.evaluation.measures.catalogue import all_measures
 from bcdseg.evaluation.measures.intervals import DRAWS, compare, estimate
 from bcdseg.evaluation.results import tracked
-from bcdseg.evaluation.results_table import Cases, table_of
+from bcdseg.evaluation.results_table import Cases
 from bcdseg.messages import check_choice, check_whole
 
 if TYPE_CHECKING:
@@ -133,15 +133,9 @@ def _work(
     options: dict[str, Any],
 ) -> Iterator[Cases]:
     """Yield the results table of the original scans, then one for each planned corruption and strength."""
-    yield untouched if untouched is not None else _table(model, test, **options)
+    yield untouched if untouched is not None else results_table(model, test, **options)
     for name, strength in plan:
-        yield _table(model, test, change=_change(name, strength, seed), **options)
-
-
-def _table(model: Model, test: Dataset, **options: Any) -> Cases:
-    found = (result.case for result in predict_cases(model, test, **options))
-    classes, no_lesion = classes_of(model, test)
-    return table_of(found, classes=classes, no_lesion=no_lesion)
+        yield results_table(model, test, change=_change(name, strength, seed), **options)
 
 
 def _change(name: str, strength: float, seed: int) -> Change:

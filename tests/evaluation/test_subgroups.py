@@ -82,8 +82,8 @@ def test_numbers_are_divided_at_cut_points_or_terciles() -> None:
     parts = dict(divide_by(many, "probe"))
     assert len(parts) == 13
     assert parts["18 other values"].sum() == 72
-    few = replace(cases, facts=tuple({"birads": float(2 + at % 4)} for at in range(120)))
-    assert list(dict(divide_by(few, "birads"))) == ["2", "3", "4", "5"]
+    few = replace(cases, facts=tuple({"mhz": float(6 + 2 * (at % 4))} for at in range(120)))
+    assert list(dict(divide_by(few, "mhz"))) == ["6", "8", "10", "12"]
 
 
 def test_large_numbers_stay_apart() -> None:

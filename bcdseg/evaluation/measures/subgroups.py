@@ -176,11 +176,19 @@ def _of_texts(values: Sequence[str]) -> Iterator[tuple[str, Rows]]:
     column = np.array(values, dtype=object)
     counts = Counter(value for value in values if value)
     shown = [value for value, _ in counts.most_common(MOST_SUBGROUPS)]
-    for value in sorted(shown):
+    for value in sorted(shown, key=_order):
         yield value, np.asarray(column == value, bool)
     rest = set(counts) - set(shown)
     if rest:
         yield f"{len(rest)} other values", np.array([value in rest for value in values], bool)
+
+
+def _order(value: str) -> tuple[bool, float, str]:
+    """Return the key that sorts numbers by size, before other texts."""
+    try:
+        return False, float(value), value
+    except ValueError:
+        return True, 0.0, value
 
 
 def _of_ranges(column: np.ndarray, cuts: Cuts | None) -> Iterator[tuple[str, Rows]]:

@@ -11,8 +11,8 @@ import numpy as np
 from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.data.labels import match_spellings
 from bcdseg.errors import OptionError
-from bcdseg.evaluation.calibrate import Fractions, choose_positive, class_results, wanted_fractions, with_rules
-from bcdseg.evaluation.case_results import check_measurable, check_model
+from bcdseg.evaluation.calibrate import Fractions, choose_positive, wanted_fractions, with_rules
+from bcdseg.evaluation.case_results import check_measurable, check_model, results_table
 from bcdseg.evaluation.measures.intervals import DRAWS
 from bcdseg.evaluation.site.cross_fitting import Fitting, RuleChange
 from bcdseg.evaluation.site.effects import SiteEffect
@@ -171,7 +171,7 @@ def fit_class_rules(model: Model, scans: Dataset, *, started_from: str = "") -> 
         scans: Scans with labels.
         started_from: Name of the model whose other rules this model has, which are reported as kept; empty where it has none.
     """
-    cases = class_results(model, scans)
+    cases = results_table(model, scans, with_masks=False)
     missing = np.full((len(cases), 1), np.nan)
     table = SiteTable(cases=cases, thresholds=(model.rules.threshold,), dice=missing, outlined=missing)
     fitting = Fitting(table, model.rules, positive=None, wanted=[], draws=DRAWS, seed=0)
