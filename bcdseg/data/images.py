@@ -13,6 +13,7 @@ The array is H x W (gray) or H x W x 3 (colour), and uint8 or float32 from 0 to 
 - NIfTI with one two-dimensional image is read as nnU-Net reads it (extra ``nifti``).
 - DICOM with one frame is read as a viewer displays it (extra ``dicom``).
 - A ``.npy`` file is read as its array.
+- Of a TIFF, PNG or WebP file with several frames or pages the first is read, and ``Picture`` states that there are others.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,18 @@ BAND = 256  # rows that are processed together
 STEP = float(np.finfo(np.float32).eps)
 
 
+class Picture(NamedTuple):
+    """Image that is not DICOM.
+
+    Attributes:
+        pixels: The image, as ``read_image`` returns it.
+        has_more_frames: Whether the file has other frames or pages, which are not read.
+    """
+
+    pixels: Pixels
+    has_more_frames: bool = False
+
+
 def read_image(source: ImageSource, name: str | None = None) -> Pixels:
     """Read one image as an array.
 
@@ -71,14 +84,14 @@ def read_image(source: ImageSource, name: str | None = None) -> Pixels:
     """
     name = name or source_name(source)
     if not is_dicom(source):
-        return read_picture(source, name)
+        return read_picture(source, name).pixels
     from bcdseg.dicom.scan import read_frame
 
     with _translated_errors(name):
         return read_frame(source, name, keep_identifiers=True).pixels
 
 
-def read_picture(source: ImageSource, name: str) -> Pixels:
+def read_picture(source: ImageSource, name: str) -> Picture:
     """Read one image that is not DICOM, as ``read_image`` does."""
     with _translated_errors(name):
         if isinstance(source, (str, os.PathLike)):
@@ -86,11 +99,11 @@ def read_picture(source: ImageSource, name: str) -> Pixels:
         if isinstance(source, (bytes, bytearray, memoryview)):
             return _decode(io.BytesIO(source), name)
         if isinstance(source, Image.Image):
-            return _from_pil(source, name)
+            return Picture(_from_pil(source, name))
         if isinstance(source, np.ndarray):
-            return _from_array(source, name)
+            return Picture(_from_array(source, name))
         if hasattr(source, "detach") and hasattr(source, "cpu"):
-            return _from_tensor(source, name)
+            return Picture(_from_tensor(source, name))
         if hasattr(source, "read"):
             return _decode(source, name)
         raise ImageTypeError(
@@ -127,12 +140,12 @@ def to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
     return (pixels * 255 + 0.5).astype(np.uint8)
 
 
-def _read_file(path: Path, name: str) -> Pixels:
+def _read_file(path: Path, name: str) -> Picture:
     if path.is_dir():
         raise ImageNotFoundError(f"{name}: is a folder, not an image. Give a file in it, or predict the whole folder.")
     try:
         if is_array(path):
-            return _from_array(load_array(path, name), name)
+            return Picture(_from_array(load_array(path, name), name))
         with open_regular(path, name) as file:
             return _decode(file, name)
     except FileNotFoundError:
@@ -157,7 +170,7 @@ def load_array(path: Path, name: str) -> NDArray[Any]:
     return np.array(stored)
 
 
-def _decode(file: IO[bytes], name: str) -> Pixels:
+def _decode(file: IO[bytes], name: str) -> Picture:
     with warnings.catch_warnings():
         # Pillow warns of a decompression bomb at half the size that it refuses; the size is checked here, before decoding.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -165,7 +178,7 @@ def _decode(file: IO[bytes], name: str) -> Pixels:
             with Image.open(file, formats=FORMATS) as image:
                 check_size(image.height, image.width, name)
                 ImageOps.exif_transpose(image, in_place=True)  # not in place it copies the pixels in any case
-                return _pixels_of(image, name)
+                return Picture(_pixels_of(image, name), _has_more_frames(image))
         except UnidentifiedImageError:
             raise ImageError(f"{name}: {_what_it_is_not(file)}") from None
         except Image.DecompressionBombError:
@@ -174,6 +187,11 @@ def _decode(file: IO[bytes], name: str) -> Pixels:
             if isinstance(error, ImageError):
                 raise
             raise ImageError(f"{name}: the file is truncated or damaged ({error}). Copy or export it again.") from error
+
+
+def _has_more_frames(image: Image.Image) -> bool:
+    """Return whether an open file has several frames; a JPEG with a second picture for other displays (MPO) is one image."""
+    return bool(getattr(image, "is_animated", False)) and image.format != "MPO"
 
 
 def _what_it_is_not(file: IO[bytes]) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from bcdseg.data.annotations.polygons import fill
-from bcdseg.data.images import is_array, load_array, read_image
+from bcdseg.data.images import is_array, load_array, read_image, read_picture
 from bcdseg.errors import ImageError, ImageTypeError, NotAScanError
 from bcdseg.sources import is_dicom
 from bcdseg.types import LesionMask, Mask, MaskSource, Sample
@@ -34,7 +34,7 @@ def read_mask(masks: Sequence[MaskSource], size: tuple[int, int], resize: bool =
         resize: Whether to resize a mask of another size to ``size`` (nearest neighbour). Otherwise it is an error.
 
     Raises:
-        ImageError: A file can't be read, or its size differs from the image's.
+        ImageError: A file can't be read, has several frames or pages, or its size differs from the image's.
     """
     merged = np.zeros(size, bool)
     for source in masks:
@@ -128,18 +128,29 @@ def mask_size(mask: MaskSource) -> tuple[int, int]:
 def _read_one(path: Path) -> Mask:
     if is_array(path):
         return _read_array(path)
+    if is_dicom(path):
+        return _read_dicom(path)
     try:
-        pixels = read_image(path)
+        pixels, has_more_frames = read_picture(path, str(path))
+    except ImageTypeError:  # whole numbers of 32 bits, such as numbers of lesions, which have no meaning as an image
+        with Image.open(path) as image:
+            pixels = check_mask(np.asarray(ImageOps.exif_transpose(image)), str(path))
+            has_more_frames = getattr(image, "is_animated", False)
+    if has_more_frames:
+        raise ImageError(
+            f"{path}: the mask file has several frames or pages, and which of them belong to the image is unknown. Save each as a "
+            "file of its own; a scan may have several mask files."
+        )
+    return mask_of(pixels) if pixels.any() else _drawn_in_transparency(path, pixels.shape[:2])
+
+
+def _read_dicom(path: Path) -> Mask:
+    try:
+        return mask_of(read_image(path))
     except NotAScanError:
         from bcdseg.dicom.segmentation import read_outline
 
         return read_outline(path)
-    except ImageTypeError:  # whole numbers of 32 bits, such as numbers of lesions, which have no meaning as an image
-        with Image.open(path) as image:
-            return mask_of(check_mask(np.asarray(ImageOps.exif_transpose(image)), str(path)))
-    if not pixels.any() and not is_dicom(path):
-        return _drawn_in_transparency(path, pixels.shape[:2])
-    return mask_of(pixels)
 
 
 def _read_array(path: Path) -> Mask:

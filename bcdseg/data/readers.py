@@ -22,7 +22,7 @@ from bcdseg.dicom.scan import DicomFrame, holds_many, members, read_frame
 from bcdseg.errors import ImageError, ImageNotFoundError, OptionError
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.sources import VIDEO_SUFFIXES, ImageSource, is_dicom, is_video, source_name
-from bcdseg.types import Area, Mask, Pixels, Sample, ScanImage
+from bcdseg.types import Area, Flag, Mask, Pixels, Sample, ScanImage
 
 DECODED = (np.ndarray, Image.Image)
 """Images in memory, which are neither files nor DICOM."""
@@ -44,8 +44,9 @@ def read_scan(source: ImageSource | ScanImage, *, keep_identifiers: bool = False
             raise ImageError(f"{name}: is a video clip, not one image. {FRAMES}")
         if isinstance(source, DicomFrame) or is_dicom(source):
             return read_frame(source, name, keep_identifiers=keep_identifiers)
-    pixels = read_picture(source, name)
-    return ScanImage(source=name, pixels=pixels, areas=(Area(box=(0, 0, *pixels.shape[:2])),), frame=frame)
+    pixels, has_more_frames = read_picture(source, name)
+    warnings = (Flag("more-frames", "The file has several frames or pages; only the first is read."),) if has_more_frames else ()
+    return ScanImage(source=name, pixels=pixels, areas=(Area(box=(0, 0, *pixels.shape[:2])),), frame=frame, warnings=warnings)
 
 
 def read_sample(sample: Sample, *, resize_masks: bool = False) -> tuple[Pixels, Mask | None]:

@@ -72,6 +72,14 @@ def test_an_opaque_black_mask_with_alpha_is_empty(tmp_path: Path) -> None:
     assert not read_mask([tmp_path / "mask.png"], SIZE).any()
 
 
+@pytest.mark.parametrize(("suffix", "dtype"), [("png", np.uint8), ("webp", np.uint8), ("tif", np.uint8), ("tif", np.int32)])
+def test_a_mask_file_of_several_pages_is_refused(tmp_path: Path, suffix: str, dtype: type) -> None:
+    pages = [Image.fromarray(scan(seed)[1].astype(dtype)) for seed in (1, 2)]
+    pages[0].save(tmp_path / f"mask.{suffix}", save_all=True, append_images=pages[1:], lossless=True)
+    with pytest.raises(ImageError, match=rf"mask.{suffix}.*several frames or pages"):
+        read_mask([tmp_path / f"mask.{suffix}"], SIZE)
+
+
 def test_several_masks_are_merged(tmp_path: Path) -> None:
     masks = [scan(seed)[1] for seed in (1, 2, 3)]
     paths = [save(tmp_path / f"{number}.png", mask) for number, mask in enumerate(masks)]

@@ -221,3 +221,12 @@ def test_a_damaged_clip_is_a_failure_of_its_own(small_model: Model, tmp_path: Pa
     assert [isinstance(result, Failure) for result in results] == [True, False]
     with pytest.raises(errors.ImageError, match=r"bad\.mp4: can't be decoded"):
         list(small_model.predict(tmp_path / "bad.mp4"))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_pages_that_are_not_read_are_reported(small_model: Model, tmp_path: Path, suffix: str) -> None:
+    pages = [Image.fromarray(draw_scan(seed)) for seed in (0, 1)]
+    pages[0].save(tmp_path / f"one.{suffix}")
+    pages[0].save(tmp_path / f"several.{suffix}", save_all=True, append_images=pages[1:])
+    one, several = (small_model.predict(tmp_path / f"{name}.{suffix}").flags for name in ("one", "several"))
+    assert {flag.code for flag in several} - {flag.code for flag in one} == {"more-frames"}
