@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,29 +93,29 @@ def is_single(source: Any) -> bool:
 
 
 def expand(source: Any, frames: str | int = EVERY_FRAME) -> Iterator[ImageSource]:
-    """Yield the single images of a source in order, without reading any pixels.
+    """Return the single images of a source in order, without reading any pixels.
 
-    A folder yields the images in it and below it, in natural order (2 before 10), without masks (``*_mask.png``), overlays
-    (``*_overlay.png``), heat maps (``*_heatmap.png``) and hidden files. A pattern yields the files that match, with the same
-    exceptions. A clip (DICOM, MP4, AVI, MOV) yields its frames, and a DICOMDIR the images that it lists.
+    A folder has the images in it and below it, in natural order (2 before 10), without masks (``*_mask.png``), overlays
+    (``*_overlay.png``), heat maps (``*_heatmap.png``) and hidden files. A pattern has the files that match, with the same
+    exceptions. Both are listed immediately. A clip (DICOM, MP4, AVI, MOV) has its frames, and a DICOMDIR the images that it lists.
 
     Args:
         source: Any source that ``predict`` accepts.
         frames: ``"all"`` for all frames of clips, or n for every n-th frame.
+
+    Raises:
+        ImageNotFoundError: A folder or a pattern has no image.
     """
     every = each_frame(frames)
     if is_video(source) and not Path(source).is_dir():
-        yield from _frames(source, every)
-    elif is_dicom(source):
-        yield from members(source, every)
-    elif is_single(source):
-        yield source
-    elif isinstance(source, (str, os.PathLike)):
-        for path in list_images(source):
-            yield from _in_folder(path, every)
-    else:
-        for item in source:
-            yield from expand(item, frames)
+        return iter(_frames(source, every))
+    if is_dicom(source):
+        return members(source, every)
+    if is_single(source):
+        return iter((source,))
+    if isinstance(source, (str, os.PathLike)):
+        return chain.from_iterable(_in_folder(path, every) for path in list_images(source))
+    return chain.from_iterable(expand(item, frames) for item in source)
 
 
 def _in_folder(path: Path, every: int) -> Iterable[ImageSource]:

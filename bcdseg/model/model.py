@@ -161,6 +161,8 @@ class Model:
 
         Raises:
             OptionError: An option is not possible; the message lists the choices.
+            ImageError: The one scan can't be read; in a stream, this is raised at its position.
+            ImageNotFoundError: There is no such file, or the folder or pattern has no image.
         """
         self._check_options(on_error=on_error, mode=mode, tta=tta, batch_size=batch_size, frames=frames, explain=explain)
         if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, Real)):

@@ -210,7 +210,12 @@ def test_tiles_without_their_mode_are_refused(small_model: Model, scan: NDArray[
 
 def test_an_empty_path_is_not_the_current_folder(small_model: Model) -> None:
     with pytest.raises(errors.ImageNotFoundError, match="empty path"):
-        list(small_model.predict(""))
+        small_model.predict("")
+
+
+def test_a_pattern_without_images_is_an_error_of_the_call(small_model: Model, tmp_path: Path) -> None:
+    with pytest.raises(errors.ImageNotFoundError, match=r"scan\*\.png"):
+        small_model.predict(str(tmp_path / "scan*.png"), on_error="keep")
 
 
 def test_a_damaged_clip_is_a_failure_of_its_own(small_model: Model, tmp_path: Path) -> None:
