@@ -79,10 +79,10 @@ class Dataset:
         return (item.id if isinstance(item, Sample) else item) in self._index
 
     def __getitem__(self, key: SupportsIndex | str) -> Sample:
-        if not isinstance(key, str):
+        if isinstance(key, (SupportsIndex, slice)):
             return self.samples[key]
-        if key not in self._index:
-            raise OptionError(f"{key}: no sample of {self.name} has this id. Ids are paths such as {''.join(self.ids[:1])}.")
+        if not isinstance(key, str) or key not in self._index:
+            raise OptionError(f"{key!r}: no sample of {self.name}. Give its number or its id, such as {''.join(self.ids[:1])!r}.")
         return self.samples[self._index[key]]
 
     def __repr__(self) -> str:

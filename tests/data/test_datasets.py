@@ -41,8 +41,9 @@ def test_samples_are_reached_by_number_and_id_and_by_iteration(tmp_path: Path) -
     assert data[0] is data["benign/benign (1).png"] is next(iter(data))
     assert "benign/benign (1).png" in data
     assert "benign/benign (9).png" not in data
-    with pytest.raises(OptionError, match="no sample of"):
-        data["benign/benign (9).png"]
+    for wrong in ("benign/benign (9).png", Path("benign/benign (1).png"), None, ["benign/benign (1).png"]):
+        with pytest.raises(OptionError, match=r"no sample of .*benign \(1\)\.png"):
+            data[wrong]  # type: ignore[index]
 
 
 def test_read_gives_the_pixels_and_the_merged_mask(tmp_path: Path) -> None:
