@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from bcdseg.errors import OptionError, PluginWarning
+from bcdseg.messages import warn_caller
 
 GROUP = "bcdseg.plugins"
 NAME = re.compile(r"[A-Za-z0-9_.+-]{1,100}")
@@ -32,22 +32,54 @@ class Registry(Mapping[str, Any]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._parts: dict[str, Any] = {}
+        self._plugins: dict[str, str] = {}  # the plug-ins that registered parts, by the parts' names
 
-    def register(self, name: str) -> Callable[[Part], Part]:
-        """Return a decorator that registers a part under a name; see ``bcdseg.register``."""
+    def register(self, name: str, plugin: str | None = None) -> Callable[[Part], Part]:
+        """Return a decorator that registers a part under a name; see ``bcdseg.register``.
+
+        Args:
+            name: New name of the part.
+            plugin: Description of the plug-in that registers it, or None for the library and the user's own code.
+        """
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise OptionError(f"{self.kind} {str(name)[:100]!r}: choose a name of letters, digits, '_', '-', '+' and '.'.")
 
         def add(part: Part) -> Part:
             known = self._parts.get(name)
             if known is not None and not _is_redefined(known, part):
-                raise OptionError(
-                    f"{self.kind} {name!r} is registered twice, by {_origin(known)} and by {_origin(part)}: choose another name."
-                )
+                self.claim(name, _origin(part), plugin)
             self._parts[name] = part
+            if plugin is not None:
+                self._plugins[name] = plugin
             return part
 
         return add
+
+    def claim(self, name: str, owner: str, plugin: str | None = None) -> None:
+        """Take a name for a part that has it already, so that the result is the same in whichever order modules are imported.
+
+        Args:
+            name: The name, which need not be registered.
+            owner: Description of the part that has the name.
+            plugin: Description of the plug-in that the part is of, or None.
+
+        Warns:
+            PluginWarning: A plug-in has registered a part of this name; it is removed.
+
+        Raises:
+            OptionError: Another part of this name is registered.
+        """
+        if name not in self._parts:
+            return
+        message = f"{self.kind} {name!r} is registered twice, by {_origin(self._parts[name])} and by {owner}"
+        if plugin is not None or name not in self._plugins:
+            raise OptionError(f"{message}: choose another name.")
+        del self._parts[name]
+        warn_caller(
+            f"{message}. That of the plug-in {self._plugins.pop(name)} is not used: it needs another name. Correct it, or "
+            "uninstall its package.",
+            PluginWarning,
+        )
 
     def find(self, name: str) -> Any:
         """Return the part that is registered under a name.
@@ -61,10 +93,6 @@ class Registry(Mapping[str, Any]):
             near = get_close_matches(str(name), self, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise OptionError(f"{self.kind}={name!r} is unknown.{hint} Known: {', '.join(self) or 'none'}.") from None
-
-    def is_loaded(self, name: str) -> bool:
-        """Return whether a part is registered already; no plug-in is imported."""
-        return name in self._parts
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._parts:
@@ -118,30 +146,34 @@ def register(kind: str, name: str) -> Callable[[Part], Part]:
     """
     if kind not in KINDS:
         raise OptionError(f"kind={kind!r} is unknown. Known: {', '.join(KINDS)}.")
-    return KINDS[kind].register(name)
+    return KINDS[kind].register(name, _loading)
 
 
 _lock = threading.RLock()  # a plug-in may look up names while it is imported, other threads wait until it is
 _imported = False
+_loading: str | None = None
+"""Description of the plug-in that is being imported."""
 
 
 def _import_plugins() -> None:
     """Import each plug-in once. One that can't be imported causes a warning, so that all others can still be used."""
-    global _imported
+    global _imported, _loading
     with _lock:
         if _imported:
             return
         _imported = True
         for plugin in entry_points(group=GROUP):
+            _loading = f"{plugin.name!r} ({plugin.value}{f' of {plugin.dist.name}' if plugin.dist else ''})"
             try:
                 plugin.load()
             except (Exception, SystemExit) as error:  # a plug-in may raise anything
-                warnings.warn(
-                    f"The plug-in {plugin.name!r} ({plugin.value}) can't be imported ({type(error).__name__}: {error}). What it "
-                    "registers is not known. Correct it, or uninstall its package.",
+                warn_caller(
+                    f"The plug-in {_loading} can't be imported ({type(error).__name__}: {error}). What it registers after this is "
+                    "not known. Correct it, or uninstall its package.",
                     PluginWarning,
-                    stacklevel=3,
                 )
+            finally:
+                _loading = None
 
 
 def _is_redefined(known: Any, part: Any) -> bool:

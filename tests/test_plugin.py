@@ -86,4 +86,4 @@ def test_a_package_that_cannot_be_imported_is_named_and_stops_nothing_else(insta
     assert "example_cnn" in found["refused"]
     ((category, message),) = found["warnings"]
     assert category == "PluginWarning"
-    assert "'example' (bcdseg_example.parts) can't be imported" in message
+    assert "'example' (bcdseg_example.parts of bcdseg-example) can't be imported" in message

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import bcdseg
-from bcdseg.errors import ModelFileError, OptionError
+from bcdseg.errors import ModelFileError, OptionError, PluginWarning
 from bcdseg.registry import KINDS, Registry
 
 
@@ -46,6 +46,28 @@ def test_a_definition_that_is_executed_again_replaces_itself() -> None:
     exec(cell, names)
     exec(cell.replace("1", "2"), names)
     assert names["registry"]["mine"](None, None) == 2  # type: ignore[index]
+
+
+def test_a_plugin_does_not_take_a_name_of_the_library_or_the_user_in_either_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plugin:
+        name, value, dist = "eager", "eager.parts", None
+
+        def load(self) -> None:
+            bcdseg.register("encoder", "plain_cnn")(min)
+            bcdseg.register("metric", "late")(min)
+            bcdseg.register("metric", "early")(min)
+
+    monkeypatch.setattr("bcdseg.registry.entry_points", lambda group: [Plugin()])  # noqa: ARG005
+    monkeypatch.setattr("bcdseg.registry._imported", False)
+    monkeypatch.setattr(KINDS["metric"], "_parts", {})
+    bcdseg.register("metric", "early")(max)
+    with pytest.warns(PluginWarning, match=r"'eager' \(eager.parts\) .*metric 'early' is registered twice"):
+        list(KINDS["metric"])
+    with pytest.warns(PluginWarning, match=r"metric 'late' .* 'eager' \(eager.parts\) is not used"):
+        bcdseg.register("metric", "late")(max)
+    assert dict(KINDS["metric"]) == {"early": max, "late": max}
+    with pytest.warns(PluginWarning, match=r"encoder 'plain_cnn' .* 'eager' \(eager.parts\) is not used"):
+        assert bcdseg.create("plain_cnn", classes=["a", "b"], size=32).network.config.encoder == "plain_cnn"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "hf:x", None, "x" * 101])

@@ -109,17 +109,14 @@ def registered_name(module: nn.Module) -> str:
 
 
 def is_registered(name: str) -> bool:
-    """Return whether a user has registered an encoder under a name.
+    """Return whether an encoder of the user's own code or of a plug-in is registered under a name.
 
     Raises:
         OptionError: Another library has an encoder of this name.
     """
     if not name.startswith("tu-") and name not in smp_encoders:
         return name in ENCODERS
-    if ENCODERS.is_loaded(name):
-        raise OptionError(
-            f"encoder={name!r} is registered, and is a name of segmentation-models-pytorch or timm too: choose another name."
-        )
+    ENCODERS.claim(name, "segmentation-models-pytorch or timm")
     return False
 
 
