@@ -118,15 +118,40 @@ def match_spellings(dataset: Dataset, classes: Sequence[str], owner: str) -> Dat
         classes: Classes of a model, or of another data set.
         owner: Name of the model or of the other data set in the warning.
     """
-    counts = Counter(map(plain_label, classes))
-    spelled = {plain_label(name): name for name in classes if counts[plain_label(name)] == 1}
-    labels = sorted({label for sample in dataset for label in _labels(sample)} - set(classes))
-    matched = {label: spelled[plain_label(label)] for label in labels if plain_label(label) in spelled}
+    matched = _other_spellings({label for sample in dataset for label in _labels(sample)}, classes)
     if not matched:
         return dataset
-    words = ", ".join(f"{label!r} is {name!r}" for label, name in matched.items())
-    warn_caller(f"{dataset.name}: spellings of classes of {owner}: {words}.", DataWarning)
+    _warn_of_spellings(matched, dataset.name, owner)
     return dataset.map_labels(matched)
+
+
+def match_classes(own: Sequence[str], name: str, classes: Sequence[str], owner: str) -> tuple[str, ...]:
+    """Return the classes of a model with the spelling of another's, and warn of those that are replaced.
+
+    Args:
+        own: Classes of the model.
+        name: Name of the model in the warning.
+        classes: Classes of the other model.
+        owner: Name of the other model in the warning.
+    """
+    matched = _other_spellings(own, classes)
+    renamed = tuple(matched.get(one, one) for one in own)
+    if not matched or len(set(renamed)) < len(renamed):
+        return tuple(own)
+    _warn_of_spellings(matched, name, owner)
+    return renamed
+
+
+def _other_spellings(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str]:
+    """Return the classes of those labels that are spelled differently."""
+    counts = Counter(map(plain_label, classes))
+    spelled = {plain_label(name): name for name in classes if counts[plain_label(name)] == 1}
+    return {label: spelled[plain_label(label)] for label in sorted(set(labels) - set(classes)) if plain_label(label) in spelled}
+
+
+def _warn_of_spellings(matched: Mapping[str, str], name: str, owner: str) -> None:
+    words = ", ".join(f"{label!r} is {spelling!r}" for label, spelling in matched.items())
+    warn_caller(f"{name}: spellings of classes of {owner}: {words}.", DataWarning)
 
 
 def check_labels(samples: Iterable[Sample], classes: Sequence[str], name: str) -> None:

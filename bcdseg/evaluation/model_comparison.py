@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from bcdseg.data.labels import match_classes
 from bcdseg.errors import OptionError
 from bcdseg.evaluation.measures.catalogue import all_measures, most_important
 from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS, Difference, compare, matched
@@ -78,6 +79,7 @@ class Comparison:
 def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
     """Compare the second model with the first; where their classes differ, on the classes and scans that both have."""
     check_tolerances((first, second))
+    first = with_spellings(first, second)
     old, new = first.cases, second.cases
     own = [{one.name: one for one in evaluation.measures} for evaluation in (first, second)]
     shared: tuple[str, ...] = ()
@@ -106,6 +108,19 @@ def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
         shared=shared,
         scans=len(old),
     )
+
+
+def with_spellings(evaluation: Evaluation, other: Evaluation) -> Evaluation:
+    """Return an evaluation whose classes and measures have the spelling of another's classes, with a warning of other spellings."""
+    cases = evaluation.cases
+    spelled = match_classes(cases.classes, evaluation.model, other.cases.classes, other.model)
+    if spelled == cases.classes:
+        return evaluation
+    known: dict[str | None, str] = dict(zip(cases.classes, spelled, strict=True))
+    renamed = replace(cases, classes=spelled, positive=known.get(cases.positive), no_lesion=known.get(cases.no_lesion))
+    names = {old.name: new.name for old, new in zip(all_measures(cases), all_measures(renamed), strict=True)}
+    measures = tuple(replace(one, name=names.get(one.name, one.name)) for one in evaluation.measures)
+    return replace(evaluation, cases=renamed, measures=measures)
 
 
 def check_tolerances(evaluations: Sequence[Evaluation]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bcdseg.data.labels import match_classes
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import OptionError
 from bcdseg.inference.rules import Rules
@@ -135,8 +136,8 @@ def ensemble(models: Sequence[Model], *, name: str | None = None) -> Model:
 
     Args:
         models: Two or more models with the same channels and the same size; those that classify with the same classes in the same
-            order. Encoders may differ. Models without a mask, or without classes, are left out of that average. They are copied,
-            not changed.
+            order. Where the classes differ in case, the ensemble has the first model's, with a warning. Encoders may differ. Models
+            without a mask, or without classes, are left out of that average. They are copied, not changed.
         name: Name of the ensemble.
 
     Raises:
@@ -144,7 +145,8 @@ def ensemble(models: Sequence[Model], *, name: str | None = None) -> Model:
     """
     models = list(models)
     networks = [_network(model) for model in models]
-    config = EnsembleConfig(members=tuple(map(_member, models, networks)))
+    first = next((model for model in models if model.classes), None)
+    config = EnsembleConfig(members=tuple(_member(*pair, first) for pair in zip(models, networks, strict=True)))
     for facts in ("size", "resize", "stride"):
         _check_same(models, facts)
     channels = config.in_channels
@@ -166,10 +168,13 @@ def _network(model: Model) -> Network:
     return model.network
 
 
-def _member(model: Model, network: Network) -> Member:
-    path = model.preprocessing
+def _member(model: Model, network: Network, first: Model | None) -> Member:
+    """Return the description of a member, whose classes have the spelling of the first model that classifies."""
+    path, config = model.preprocessing, network.config
+    spelled = match_classes(config.classes, model.name, first.classes if first else (), first.name if first else "")
+    no_lesion = None if config.no_lesion is None else spelled[config.classes.index(config.no_lesion)]
     return Member(
-        network=network.config,
+        network=replace(config, classes=spelled, no_lesion=no_lesion),
         mean=path.mean,
         std=path.std,
         temperature=model.rules.temperature,

@@ -12,6 +12,7 @@ from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bcdseg.data.labels import match_classes
 from bcdseg.errors import OptionError
 from bcdseg.inference.rules import Rules, described, site_rules
 from bcdseg.model.model import Model
@@ -200,7 +201,8 @@ class Teacher:
 
 
 def _check_fit(teacher: Model, model: Model) -> None:
-    if model.classes and teacher.classes and model.classes != teacher.classes:
+    classes = match_classes(teacher.classes, teacher.name, model.classes, model.name)
+    if model.classes and classes and model.classes != classes:
         raise OptionError(
             f"teacher={teacher.name}: has the classes {', '.join(teacher.classes)}, in this order; the model has "
             f"{', '.join(model.classes)}. Give a teacher of the same classes in the same order."

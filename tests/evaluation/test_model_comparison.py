@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import bcdseg
 from bcdseg import Dataset
 from bcdseg.cli import app
+from bcdseg.errors import DataWarning
 from bcdseg.evaluation.external_predictions import ExternalPrediction
 from bcdseg.evaluation.metrics.statistics import auc_covariance, holm, paired_auc
 from bcdseg.evaluation.model_comparison import narrowed
@@ -162,6 +163,23 @@ def test_models_whose_classes_differ_in_order_are_compared_in_all_measures(tmp_p
     assert set(found.auc_tests) == set(order)
     readers = bcdseg.compare_readers({"x": a, "y": a}, {"x": b, "y": b}, draws=100)
     assert readers.differences["accuracy"].difference.value == pytest.approx(0)
+
+
+def test_models_whose_classes_differ_in_case_are_compared_in_all_measures(tmp_path: Path) -> None:
+    scans = bcdseg.open_dataset(busi(tmp_path, (10, 10, 10)))
+    upper = scans.map_labels({"malignant": "Malignant", "normal": "Normal"})
+    options = {"prevalence": 0.05, "draws": 20, "gallery": 0, "progress": False}
+    a = bcdseg.evaluate_predictions(predictions(scans, ("normal", "benign", "malignant"), 0.5), scans, name="a", **options)
+    b = bcdseg.evaluate_predictions(predictions(upper, ("benign", "Malignant", "Normal"), 0.5), upper, name="b", **options)
+    with pytest.warns(DataWarning, match="b: spellings of classes of a: 'Malignant' is 'malignant', 'Normal' is 'normal'"):
+        found = a.compare(b)
+    assert found.shared == ()
+    assert found.differences.keys() == a.estimates.keys() >= {"roc_auc/malignant", "ppv@0.05"}
+    assert found.differences["roc_auc/malignant"].first == b["roc_auc/Malignant"].value
+    assert set(found.auc_tests) == {"normal", "benign", "malignant"}
+    with pytest.warns(DataWarning, match="b: spellings of classes of a"):
+        readers = bcdseg.compare_readers({"x": a, "y": a}, {"x": b, "y": b}, draws=100)
+    assert readers.differences.keys() == found.differences.keys()
 
 
 def test_surface_dice_of_different_tolerances_is_not_compared(tmp_path: Path) -> None:

@@ -148,6 +148,18 @@ def test_members_that_do_not_fit_are_refused(other: dict[str, object], reason: s
         bcdseg.ensemble([_model(), _model(seed=1, **other)])
 
 
+def test_classes_that_differ_in_case_are_one_class(tmp_path: Path) -> None:
+    models = [_model(), _model(seed=1, classes=("Normal", "benign", "MALIGNANT"), no_lesion="Normal")]
+    with pytest.warns(
+        errors.DataWarning, match="plain_cnn-1: spellings of classes of plain_cnn-0: 'MALIGNANT' is 'malignant', 'Nor"
+    ):
+        together = bcdseg.ensemble(models)
+    together = bcdseg.load(together.save(tmp_path / "both"))
+    assert (together.classes, together.no_lesion) == (CLASSES, "normal")
+    found, each = together.predict(draw_scan(0)).probabilities, [model.predict(draw_scan(0)).probabilities for model in models]
+    assert found["malignant"] == pytest.approx((each[0]["malignant"] + each[1]["MALIGNANT"]) / 2, abs=1e-5)
+
+
 def test_impossible_ensembles_are_refused() -> None:
     one = _model()
     with pytest.raises(errors.OptionError, match="two models or more"):

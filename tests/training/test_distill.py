@@ -96,6 +96,11 @@ def test_a_teacher_that_means_something_else_is_refused(options: dict[str, objec
         Teacher(_model(**options), _model())
 
 
+def test_a_teacher_whose_classes_differ_in_case_is_one_of_the_same_classes() -> None:
+    with pytest.warns(errors.DataWarning, match="'A' is 'a', 'B' is 'b'"):
+        Teacher(_model(classes=["A", "B"]), _model())
+
+
 def test_a_teacher_without_a_head_in_common_is_refused() -> None:
     outlines, classes = _model(classes=[], head=None), _model(decoder=None, decoder_channels=None)
     with pytest.raises(errors.OptionError, match="no head in common"):

@@ -14,7 +14,7 @@ from bcdseg.evaluation.measures.intervals import DRAWS, FEWEST_DRAWS, matched, r
 from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows, number, p_value, shown_difference
 from bcdseg.evaluation.metrics.readers import random_readers
 from bcdseg.evaluation.metrics.weighted import once
-from bcdseg.evaluation.model_comparison import check_tolerances, in_order
+from bcdseg.evaluation.model_comparison import check_tolerances, in_order, with_spellings
 from bcdseg.evaluation.results import Evaluation
 from bcdseg.evaluation.results_table import Cases
 from bcdseg.table_text import html_table
@@ -117,7 +117,9 @@ def compare_readers(
     others = dict.fromkeys(first, second) if isinstance(second, Evaluation) else dict(second)
     _check_readers(first, others)
     check_tolerances([*first.values(), *others.values()])
-    reference = next(iter(first.values())).cases
+    spelled = next(iter(first.values()))
+    first, others = ({name: with_spellings(one, spelled) for name, one in way.items()} for way in (first, others))
+    reference = spelled.cases
     pairs = {name: (_aligned(name, reference, first[name]), _aligned(name, reference, others[name])) for name in first}
     by_reader = [{one.name: one for one in evaluation.measures} for evaluation in (*first.values(), *others.values())]
     shared = [one for one in next(iter(first.values())).measures if all(one.name in known for known in by_reader)]
