@@ -44,6 +44,7 @@ __all__ = [
     "sync_folder",
     "write_chunks",
     "write_folder",
+    "write_together",
     "write_whole",
 ]
 
@@ -96,6 +97,39 @@ def _write(path: Path, chunks: Callable[[], Iterable[bytes]], *, overwrite: bool
     except OSError as error:
         raise _cant_write(path, error) from error
     return path
+
+
+def write_together(contents: Mapping[Path, bytes], *, overwrite: bool = False) -> None:
+    """Write files that mean something only together, of which the last one is opened first, such as weights and their description.
+
+    While they are replaced, the last one is missing for an instant: a kill at any moment leaves all old files, all new ones, or no
+    last one, but never a last one with files that belong to another.
+
+    Args:
+        contents: Contents of the files by path; missing folders above them are created.
+        overwrite: Whether files that exist may be replaced.
+
+    Raises:
+        OutputExistsError: A file exists and may not be replaced.
+        OutputError: A file can't be written.
+    """
+    check_free(contents, overwrite=overwrite)
+    parts = {path: part_of(path) for path in contents}
+    *_, last = contents
+    try:
+        for path, part in parts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("xb") as file:
+                file.write(contents[path])
+        last.unlink(missing_ok=True)
+        for path, part in parts.items():
+            part.replace(path)
+    except OSError as error:
+        raise _cant_write(last, error) from error
+    finally:
+        for part in parts.values():
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:

@@ -73,6 +73,36 @@ def test_a_registered_export_format_is_written(small_model: Model, tmp_path: Pat
         bcdseg.register("export_format", "mine")(onnx)
 
 
+def test_an_export_of_two_files_that_is_killed_while_it_replaces_another_leaves_no_mixture(
+    small_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bcdseg.export.formats import Format
+
+    def opened(path: Path, subject: object) -> object:  # noqa: ARG001
+        def run(scans: np.ndarray) -> dict[str, np.ndarray]:
+            found = small_model.predict(scans[0])
+            return {
+                "mask_probability": found.mask_probability[None],
+                "probabilities": np.array([list(found.probabilities.values())]),
+            }
+
+        return run
+
+    def replaced(part: Path, path: Path) -> None:
+        if path.suffix == ".two":
+            raise KeyboardInterrupt
+        part.rename(path)
+
+    pair = Format(suffix=".two", precisions=("fp32",), make=lambda *_: {".one": b"new", ".two": b"new"}, opened=opened)
+    bcdseg.register("export_format", "pair")(pair)
+    small_model.export(tmp_path / "model.two")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"model.one": b"new", "model.two": b"new"}
+    monkeypatch.setattr(Path, "replace", replaced)
+    with pytest.raises(KeyboardInterrupt):
+        small_model.export(tmp_path / "model.two", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.one"]
+
+
 def test_every_part_of_the_library_is_registered() -> None:
     import bcdseg.data.opening
     import bcdseg.export.formats

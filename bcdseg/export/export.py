@@ -19,7 +19,7 @@ from bcdseg.data.readers import expand, is_single, read_scan
 from bcdseg.errors import OptionError, ParityError
 from bcdseg.export.formats import FORMATS, Format, Scans
 from bcdseg.export.pipeline import Subject
-from bcdseg.files import check_free, write_whole
+from bcdseg.files import check_free, write_together, write_whole
 from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import Predictor
 from bcdseg.runtimes.agreement import BOUNDS, Difference, compare, synthetic_scans
@@ -71,8 +71,10 @@ def export(
     difference = _checked(subject, chosen, contents, compared)
     if reason := BOUNDS[precision].exceeded(difference):
         raise ParityError(f"{path}: is not written, since its outputs would differ from the model's: {reason}.")
-    for target, content in targets.items():
-        write_whole(target, content, overwrite=overwrite)
+    if len(targets) == 1:
+        write_whole(path, targets[path], overwrite=overwrite)
+    else:
+        write_together(targets, overwrite=overwrite)
     return Exported(path=path, format=name, precision=precision, size=sum(map(len, contents.values())), difference=difference)
 
 
