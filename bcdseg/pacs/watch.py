@@ -208,7 +208,7 @@ class Results:
             objects = {} if dataset is None else self.maker.objects(dataset, predictions, self.maker.kinds)
             contents = self._contents(file, predictions, objects)
             self.journal.claim(contents)
-            root, refused = (None, None) if self.server is None else self._store(file, dataset, objects)
+            root, refused = (None, None) if self.server is None else self._store(file, dataset, objects, contents)
             for output, content in contents.items():
                 self.journal.write(output, content)
             written = tuple(self.out / output for output in contents)
@@ -238,8 +238,13 @@ class Results:
         with guarded(str(file)):
             return pydicom().dcmread(file, stop_before_pixels=True)
 
-    def _store(self, file: Path, dataset: Any, objects: Mapping[str, bytes]) -> tuple[str | None, BcdsegError | None]:
+    def _store(
+        self, file: Path, dataset: Any, objects: Mapping[str, bytes], contents: Mapping[str, bytes]
+    ) -> tuple[str | None, BcdsegError | None]:
         """Store the objects that the server lacks, and the report that lists all results of the study.
+
+        The standard requires a new UID for changed pixels, so the results of an image have the same UIDs whatever its pixels. If
+        the pixels were changed nevertheless, the results that the server has are of the earlier ones.
 
         Returns:
             UID of the report, if it was stored; and the reason why the server does not have the results.
@@ -257,15 +262,29 @@ class Results:
         try:
             listed = self.server.instances(image.study)
             missing = self.maker.missing(image.uid, [one.uid for one in listed])
+            own = {str(self.maker.uids(image.uid, kind)("instance")) for kind in self.maker.kinds}
+            if len(missing) < len(own) and self._has_others(own, contents):
+                return None, PacsObjectError(
+                    f"{file}: has other results than before, and the same SOP Instance UID {image.uid}. {self.server.url} has the "
+                    "earlier ones, and keeps them. Give changed pixels a new UID, as DICOM requires, or delete the results there "
+                    "and predict again."
+                )
             if missing:
                 self.server.store(image.study, [objects[kind] for kind in missing])
             if not self.with_root:
                 return None, None
-            own = {str(self.maker.uids(image.uid, kind)("instance")) for kind in self.maker.kinds}
             # the server may not have the image yet
             return store_root(self.maker, self.server, [*listed, image], {one.uid for one in listed} | own), None
         except (PacsObjectError, OptionError) as error:  # of one object, or of a malformed UID
             return None, error
+
+    def _has_others(self, own: Collection[str], contents: Mapping[str, bytes]) -> bool:
+        """Return whether the output folder has other results of the same image, whose objects have the same UIDs."""
+        earlier = {name: self.out / name for name in contents if (self.out / name).is_file()}
+        objects = [path for name, path in earlier.items() if name.endswith(".dcm")]
+        if not any(str(self._dataset(path).SOPInstanceUID) in own for path in objects):
+            return False
+        return any(path.read_bytes() != contents[name] for name, path in earlier.items() if path not in objects)
 
     def _contents(self, file: Path, predictions: list[Prediction], objects: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return the contents of the result files by their paths below the output folder: those of the file with endings."""

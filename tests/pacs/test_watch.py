@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -245,6 +246,35 @@ def test_results_that_a_pacs_refuses_are_in_the_folder(bright: Model, incoming: 
     assert len(scan.written) == 5
     report = next(path for path in scan.written if path.name.endswith("_sr.dcm"))
     assert pydicom.dcmread(report).PatientID == source.PatientID
+
+
+def test_other_pixels_under_the_uid_of_a_stored_result_are_reported(
+    bright: Model, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[Any] = []
+    monkeypatch.setattr(DicomWebServer, "instances", lambda *_: [SimpleNamespace(uid=one.SOPInstanceUID) for one in stored])
+    monkeypatch.setattr(
+        DicomWebServer, "store", lambda _self, _study, objects: stored.extend(pydicom.dcmread(DicomBytesIO(one)) for one in objects)
+    )
+    server, uid = DicomWebServer("http://127.0.0.1:9/dicom-web"), _scan(incoming / "a.dcm").SOPInstanceUID
+    assert [scan.error for scan in _all(bright, incoming, server=server)] == [None]
+    _scan(incoming / "a.dcm", SOPInstanceUID=uid, PatientName="corrected")
+    assert [scan.error for scan in _all(bright, incoming, server=server)] == [None], "the same results"
+    other = _scan(incoming / "b.dcm", 5)
+    assert [scan.error for scan in _all(bright, incoming, server=server)] == [None]
+    save(other, incoming / "a.dcm")
+    assert [scan.error for scan in _all(bright, incoming, server=server)] == [None], "another image in a file of the same name"
+    assert len(stored) == 4
+    _scan(incoming / "a.dcm", SOPInstanceUID=uid)
+    _all(bright, incoming, server=server)
+    _scan(incoming / "a.dcm", 12, SOPInstanceUID=uid)
+    (scan,) = _all(bright, incoming, server=server)
+    assert isinstance(scan.error, errors.PacsObjectError)
+    assert uid in str(scan.error)
+    assert not scan.will_retry
+    assert len(stored) == 4
+    (new,) = (path for path in scan.written if path.name.endswith("_seg.dcm"))
+    np.testing.assert_array_equal(pydicom.dcmread(new).pixel_array, bright.predict(incoming / "a.dcm").mask)
 
 
 def test_a_scan_that_is_replaced_while_it_is_predicted_is_predicted_again(
