@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import made_folders as made
 import pytest
+from made import save, scan
 
 import bcdseg
 from bcdseg.errors import DatasetError, DataWarning
@@ -97,3 +99,28 @@ def test_masks_that_are_named_as_unknown_are_unknown_with_a_warning(tmp_path: Pa
     with pytest.warns(DataWarning, match=r"unknown value: mask 'NaN' \(1\), mask 'None' \(1\)\.$"):
         data = bcdseg.open_dataset(path)
     assert [sample.masks for sample in data] == [()] * 3
+
+
+def test_a_quotation_mark_that_is_not_closed_does_not_swallow_the_rows_after_it(tmp_path: Path) -> None:
+    path = write(tmp_path, ("label", "notes"), ("benign", "x"), ("malignant", "x"), ("benign", "x"))
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], lines[2].replace("x", '"12 MHz'), lines[3]]))
+    with pytest.raises(DatasetError, match=r"scans\.csv row 3: a quotation mark"):
+        bcdseg.open_dataset(path)
+    path.write_text("\n".join([*lines[:2], lines[2].replace("x", '"a 12"" screen\nof glass"'), lines[3]]))
+    with pytest.warns(DataWarning, match="notes"):
+        assert len(bcdseg.open_dataset(path)) == 3
+
+
+def test_a_mask_whose_name_has_a_semicolon_is_one_file(tmp_path: Path) -> None:
+    image, mask = scan(0)
+    for name in ("1;2.png", "3.png"):
+        save(tmp_path / "data" / "images" / name, image)
+        save(tmp_path / "data" / "masks" / name, mask)
+    save(tmp_path / "more.png", ~mask)
+    data = bcdseg.open_dataset(tmp_path / "data")
+    data.to_csv(tmp_path / "all.csv")
+    assert [one.masks for one in bcdseg.open_dataset(tmp_path / "all.csv")] == [one.masks for one in data]
+    two = replace(data, samples=tuple(replace(one, masks=(*one.masks, tmp_path / "more.png")) for one in data))
+    with pytest.raises(DatasetError, match=r"masks/1;2\.png"):
+        two.to_csv(tmp_path / "two.csv")

@@ -120,11 +120,18 @@ def table_of(samples: Sequence[Sample], path_text: Callable[[Path], str]) -> tup
     Args:
         samples: The samples.
         path_text: Function that returns the text of a file's path.
+
+    Raises:
+        DatasetError: A scan has several masks, and the name of one contains the mark between them.
     """
     facts = sorted({name for sample in samples for name in sample.facts})
     rows: list[list[Any]] = []
     for sample in samples:
         files = [path_text(mask) for mask in sample.masks if not isinstance(mask, LesionMask)]
+        if len(set(files)) > 1 and (marked := next((name for name in files if BETWEEN in name), None)):
+            raise DatasetError(
+                f"{marked}: {sample.id} has several masks, and {BETWEEN!r} divides their names in a table. Rename it."
+            )
         masks = BETWEEN.join(dict.fromkeys(files)) or None
         spacing = BETWEEN.join(map(repr, sample.spacing or ())) or None
         own = [sample.facts.get(name) for name in facts]
@@ -186,7 +193,7 @@ def _sample(cells: _Cells, facts: Mapping[str, Any], number: int, files: FileInd
     else:
         problems.append("names no image")
     masks = files.masks_of(image) if not cells.has_masks and not problems else ()
-    for name in _mask_names(cells.value("mask")) if cells.text("mask") else ():
+    for name in _mask_names(cells.value("mask"), files) if cells.text("mask") else ():
         mask, problem = files.find(name, mask=True)
         masks = (*masks, mask)
         problem = problem or (f"{mask}: is the image, not its mask" if mask == image else "")
@@ -211,7 +218,9 @@ def _sample(cells: _Cells, facts: Mapping[str, Any], number: int, files: FileInd
     ), problems
 
 
-def _mask_names(value: Any) -> Sequence[str]:
+def _mask_names(value: Any, files: FileIndex) -> Sequence[str]:
+    if isinstance(value, str) and BETWEEN in value and not files.find(value, mask=True)[1]:
+        return [value]  # one file, whose name contains the mark
     names = value if isinstance(value, (list, tuple)) else [] if is_missing(value) else str(value).split(BETWEEN)
     return [text for name in names if (text := cell_text(name).strip())]
 

@@ -18,6 +18,8 @@ from bcdseg.table_text import read_csv
 from bcdseg.types import as_text
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx")
+END = "bcdseg end of table"
+"""Last line that is added to the text of a table; it is a row of its own unless a quotation mark before it is open."""
 Row = dict[str, Any]
 
 
@@ -178,10 +180,18 @@ def _header(text: str, path: Path) -> list[str]:
 
 
 def _csv_rows(text: str, path: Path, *, strip: bool) -> list[dict[Any, Any]]:
+    delimiter = _delimiter(text)
     try:
-        return read_csv(text, _delimiter(text), strip=strip)
+        rows = read_csv(text, delimiter, strip=strip)
+        *before, last = csv.reader(io.StringIO(f"{text}\n{END}", newline=""), delimiter=delimiter)
     except csv.Error as error:
         raise _damaged(path, "CSV", error) from error
+    if last != [END]:
+        raise DatasetError(
+            f'{path} row {len(before) + 1}: a quotation mark (") is not closed, so that all that follows is one cell. Close it, or '
+            "write it twice where it is part of a text."
+        )
+    return rows
 
 
 def _parquet(path: Path) -> Table:
