@@ -146,6 +146,10 @@ DAMAGED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda one: one.update(segmentation=[["a", *SQUARE[1:]]]),
         "annotation 7: a coordinate of its polygon is not a number",
     ),
+    "outside": (
+        lambda one: one.update(segmentation=[[value + 60 for value in SQUARE]]),
+        "annotation 7: its polygon is outside of the image, whose x ends at 64: it has 70 to 90",
+    ),
     "infinite": (lambda one: one.update(segmentation=[[float("inf"), *SQUARE[1:]]]), "annotation 7: its polygon has"),
     "flat": (lambda one: one.update(segmentation=SQUARE), "annotation 7: a coordinate of its polygon is not a number"),
     "short runs": (
@@ -309,6 +313,10 @@ def test_labelme_in_a_folder_of_its_own_with_windows_paths(tmp_path: Path) -> No
         (labelme(imagePath=None), "a.json: needs 'shapes' and 'imagePath'"),
         (labelme(imageHeight=None), "a.json: the image: its height None"),
         (labelme({}, {"points": POINTS[:2]}), "a.json: shape 2: its polygon has 4 numbers"),
+        (
+            labelme({"points": [[9, -1], [20, -1], [20, -9]]}),
+            "a.json: shape 1: its polygon is outside of the image.*-9 to -1",
+        ),
         (labelme({"points": [[1, 2, 3]]}), "a.json: shape 1: a point is not x and y"),
         (labelme({"label": None}), "a.json: shape 1: needs 'label' and 'points'"),
         (labelme({"shape_type": "star"}), "a.json: shape 1: its shape_type 'star' is unknown"),
@@ -363,6 +371,7 @@ def test_cvat_ellipses_and_tags(tmp_path: Path) -> None:
         ("<annotations><track></track></annotations>", r"a\.xml: contains tracks of a video"),
         (cvat('<polygon label="x" points="1,2;3,4"/>'), r"a\.xml: image scans/a\.png: polygon 1: its polygon has 4 numbers"),
         (cvat('<polygon label="x"/>'), "polygon 1: a coordinate of its polygon is not a number"),
+        (cvat('<ellipse label="x" cx="-32" cy="24" rx="9" ry="8"/>'), "ellipse 1: its polygon is outside of the image"),
         (cvat('<mask label="x" rle="5" left="1" top="1" width="2" height="2"/>'), "mask 1: its run lengths add up to 5 pixels"),
         (cvat('<mask label="x" rle="4" left="63" top="1" width="2" height="2"/>'), "mask 1: its mask is outside of the image"),
         (cvat('<mask label="x" rle="a" left="1" top="1" width="2" height="2"/>'), "mask 1: rle='a' is not numbers"),

@@ -135,7 +135,7 @@ def _add(entry: Any, images: Mapping[Any, AnnotatedImage], categories: Mapping[A
 
 def _lesion(segmentation: Any, size: tuple[int, int], label: str, file: Path, what: str) -> LesionMask:
     if isinstance(segmentation, list):
-        polygons = tuple(check_polygon(one if isinstance(one, list) else [None], what) for one in segmentation)
+        polygons = tuple(check_polygon(one if isinstance(one, list) else [None], what, size) for one in segmentation)
         return LesionMask(file=file, size=size, label=label, polygons=polygons)
     if not isinstance(segmentation, dict) or list(segmentation.get("size", ())) != list(size):
         raise InputError(f"{what}: its segmentation is neither polygons nor run lengths of {size[0]} x {size[1]} pixels")

@@ -89,22 +89,23 @@ def _add(shape: Any, what: str, image: AnnotatedImage) -> None:
             raise InputError(f"{what}: {error}") from None
         image.lesions.append(place(pixels, (top, left), image, label, what))
     elif shape.tag in ("polygon", "ellipse"):
-        polygon = _ellipse(shape, what) if shape.tag == "ellipse" else _polygon(shape, what)
+        polygon = _ellipse(shape, what, image.size) if shape.tag == "ellipse" else _polygon(shape, what, image.size)
         image.lesions.append(LesionMask(file=image.file, size=image.size, label=label, polygons=(polygon,)))
     elif shape.tag not in NO_AREA:
         raise InputError(f"{what}: is an unknown shape")
 
 
-def _polygon(shape: Any, what: str) -> tuple[float, ...]:
-    return check_polygon((value for point in (shape.get("points") or "").split(";") for value in point.split(",")), what)
+def _polygon(shape: Any, what: str, size: tuple[int, int]) -> tuple[float, ...]:
+    return check_polygon((value for point in (shape.get("points") or "").split(";") for value in point.split(",")), what, size)
 
 
-def _ellipse(shape: Any, what: str) -> tuple[float, ...]:
+def _ellipse(shape: Any, what: str, size: tuple[int, int]) -> tuple[float, ...]:
     try:
         x, y, across, down = (float(shape.get(name)) for name in ("cx", "cy", "rx", "ry"))
-        return check_polygon(ellipse((x, y), (across, down), float(shape.get("rotation") or 0)), what)
+        degrees = float(shape.get("rotation") or 0)
     except (TypeError, ValueError):
         raise InputError(f"{what}: needs the numbers cx, cy, rx and ry") from None
+    return check_polygon(ellipse((x, y), (across, down), degrees), what, size)
 
 
 def _whole(text: str | None) -> int | None:

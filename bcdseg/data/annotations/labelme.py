@@ -108,7 +108,7 @@ def _add(shape: Any, what: str, image: AnnotatedImage, joint: dict[tuple[str, An
     elif kind == "mask":
         image.lesions.append(_bitmap(shape, what, image))
     elif kind in ("polygon", "circle"):
-        polygon = _polygon(shape["points"], kind, what)
+        polygon = _polygon(shape["points"], kind, what, image.size)
         key = (label, shape["group_id"] if shape.get("group_id") is not None else what)
         before = joint[key].polygons if key in joint else ()
         joint[key] = LesionMask(file=image.file, size=image.size, label=label, polygons=(*before, polygon))
@@ -116,16 +116,16 @@ def _add(shape: Any, what: str, image: AnnotatedImage, joint: dict[tuple[str, An
         raise InputError(f"{what}: its shape_type {kind!r} is unknown")
 
 
-def _polygon(points: Any, kind: str, what: str) -> tuple[float, ...]:
+def _polygon(points: Any, kind: str, what: str, size: tuple[int, int]) -> tuple[float, ...]:
     if not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise InputError(f"{what}: a point is not x and y")
     if kind == "polygon":
-        return check_polygon([value for point in points for value in point], what)
+        return check_polygon([value for point in points for value in point], what, size)
     values = [value for point in points for value in point]
     if len(values) != 4 or not all(isinstance(value, (int, float)) for value in values):
         raise InputError(f"{what}: a circle has its centre and one point")
     radius = math.dist(values[:2], values[2:])
-    return check_polygon(ellipse((values[0], values[1]), (radius, radius)), what)
+    return check_polygon(ellipse((values[0], values[1]), (radius, radius)), what, size)
 
 
 def _bitmap(shape: Mapping[str, Any], what: str, image: AnnotatedImage) -> LesionMask:

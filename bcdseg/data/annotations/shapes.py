@@ -19,11 +19,16 @@ FIRST, DIGIT, SIGN, MORE = 48, 0x1F, 0x10, 0x20
 """Compressed COCO runs are numbers in digits of 5 bits, the least significant first, each a character from ``0`` on."""
 
 
-def check_polygon(numbers: Iterable[Any], what: str) -> tuple[float, ...]:
+def check_polygon(numbers: Iterable[Any], what: str, size: tuple[int, int] | None = None) -> tuple[float, ...]:
     """Return the coordinates of a polygon as numbers, x and y alternating.
 
+    Args:
+        numbers: The coordinates.
+        what: Name of the polygon in errors.
+        size: Height and width of the image, for coordinates in pixels.
+
     Raises:
-        InputError: They are not finite numbers of three points or more.
+        InputError: They are not finite numbers of three points or more, or the whole polygon is outside of the image.
     """
     try:
         values = tuple(float(number) for number in numbers)
@@ -31,6 +36,12 @@ def check_polygon(numbers: Iterable[Any], what: str) -> tuple[float, ...]:
         raise InputError(f"{what}: a coordinate of its polygon is not a number") from None
     if len(values) < 6 or len(values) % 2 or not all(map(math.isfinite, values)):
         raise InputError(f"{what}: its polygon has {len(values)} numbers; x and y of three points or more are expected")
+    for axis, start, side in (("x", 0, size[1]), ("y", 1, size[0])) if size is not None else ():
+        low, high = min(values[start::2]), max(values[start::2])
+        if low >= side or high <= 0:
+            raise InputError(
+                f"{what}: its polygon is outside of the image, whose {axis} ends at {side}: it has {low:g} to {high:g}"
+            )
     return values
 
 
