@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bcdseg.data.dataset import Dataset
 from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.data.readers import each_frame, expand, is_single
 from bcdseg.dicom.deidentify import PACS, choose_identity
@@ -36,6 +37,7 @@ from bcdseg.runtimes.device import choose_device
 from bcdseg.runtimes.tta import VIEWS, TtaRuntime
 from bcdseg.sources import ImageSource
 from bcdseg.table_text import html_table
+from bcdseg.types import Sample
 
 if TYPE_CHECKING:
     from bcdseg.export.export import Exported
@@ -165,6 +167,8 @@ class Model:
             ImageNotFoundError: There is no such file, or the folder or pattern has no image.
         """
         self._check_options(on_error=on_error, mode=mode, tta=tta, batch_size=batch_size, frames=frames, explain=explain)
+        if isinstance(source, (Dataset, Sample)):
+            raise OptionError(f"source={source!r}: give images, such as [sample.image for sample in data], or use bcdseg.evaluate.")
         if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, Real)):
             raise OptionError(f"threshold={threshold!r} is not possible: choose a number between 0 and 1.")
         if threshold is not None and self.config.decoder is None:

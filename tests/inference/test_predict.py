@@ -213,6 +213,13 @@ def test_an_empty_path_is_not_the_current_folder(small_model: Model) -> None:
         small_model.predict("")
 
 
+def test_a_data_set_is_refused_with_what_to_give(small_model: Model) -> None:
+    data = bcdseg.open_dataset(bcdseg.sample_scans())
+    for source in (data, data[0]):
+        with pytest.raises(errors.OptionError, match=r"sample\.image for sample in data"):
+            small_model.predict(source)
+
+
 def test_a_pattern_without_images_is_an_error_of_the_call(small_model: Model, tmp_path: Path) -> None:
     with pytest.raises(errors.ImageNotFoundError, match=r"scan\*\.png"):
         small_model.predict(str(tmp_path / "scan*.png"), on_error="keep")
