@@ -84,6 +84,12 @@ def test_an_age_that_is_not_a_number_is_unknown_and_named(tmp_path: Path) -> Non
     assert data.filter(lambda sample: sample.facts.get("age", 0) >= 50).ids == ("001.png",)
 
 
+def test_an_age_that_nobody_has_is_unknown_and_named(tmp_path: Path) -> None:
+    path = write(tmp_path, ("age",), ("52",), ("-1",), ("999",), ("0",))
+    with pytest.warns(DataWarning, match=r"scans\.csv: 'age' is not from 0 to 130 in row 3 '-1', row 4 '999', so it is unknown"):
+        assert [sample.facts for sample in bcdseg.open_dataset(path)] == [{"age": 52}, {}, {}, {"age": 0}]
+
+
 def test_ages_in_ranges_stay_texts(tmp_path: Path) -> None:
     data = bcdseg.open_dataset(write(tmp_path, ("age",), ("50-60",), ("60-70",)))
     assert [sample.facts["age"] for sample in data] == ["50-60", "60-70"]

@@ -15,7 +15,8 @@ from bcdseg.messages import name_some, warn_caller
 from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.types import Fact, Sample
 
-NUMBERS = ("age", "ki67")
+NUMBERS = {"age": 130, "ki67": 100}
+"""Facts that are numbers, and the largest possible value of each; the smallest is 0."""
 UNKNOWN = ("", "-", "?", "n/a", "na", "nan", "not available", "not applicable", "null", "unknown")
 RECEPTORS = ("er", "pr", "her2")
 NEGATIVE = "-"
@@ -31,9 +32,10 @@ def read_facts(
 ) -> list[dict[str, Fact]]:
     """Return the facts of each row of a table, without the unknown ones.
 
-    ``-`` is unknown, except as the status of a receptor, where it is negative. Ages are numbers: if some cells of their column are,
-    the others are unknown, with a warning. Facts that the library has no name for are numbers if all cells of their column are.
-    Other facts are texts, so that BI-RADS 4 and 4a are values of one kind.
+    ``-`` is unknown, except as the status of a receptor, where it is negative. Ages are numbers from 0 to 130: if some cells of
+    their column are numbers, the others are unknown, with a warning, and so are codes such as -1 and 999. Facts that the library
+    has no name for are numbers if all cells of their column are. Other facts are texts, so that BI-RADS 4 and 4a are values of one
+    kind.
 
     Args:
         rows: The rows.
@@ -47,9 +49,15 @@ def read_facts(
         values = (NEGATIVE,) if name in RECEPTORS else ()
         known = [cell if cell in values or not is_unknown(cell) else "" for cell in cells]
         numbers = [_number(cell) if cell else None for cell in known]
+        most = NUMBERS.get(name)
+        odd = [at for at, number in enumerate(numbers) if most is not None and number is not None and not 0 <= number <= most]
+        if odd:
+            _warn(table, f"{column!r} is not from 0 to {most}", [(first_row + at, known[at]) for at in odd])
+            for at in odd:
+                known[at], numbers[at] = "", None
         texts = [at for at, cell in enumerate(known) if cell and numbers[at] is None]
         if name in NUMBERS and texts and any(number is not None for number in numbers):
-            _warn_of_texts(table, column, [(first_row + at, known[at]) for at in texts])
+            _warn(table, f"{column!r} is not a number", [(first_row + at, known[at]) for at in texts])
             in_numbers = True
         else:
             in_numbers = (name in NUMBERS or name not in FACTS) and not texts
@@ -61,10 +69,9 @@ def read_facts(
     return facts
 
 
-def _warn_of_texts(table: str, column: str, cells: Sequence[tuple[int, str]]) -> None:
+def _warn(table: str, problem: str, cells: Sequence[tuple[int, str]]) -> None:
     named = name_some([f"row {row} {cell!r}" for row, cell in cells])
-    message = f"{table}: {column!r} is not a number in {named}, so it is unknown there. Write one number in each cell."
-    warn_caller(message, DataWarning)
+    warn_caller(f"{table}: {problem} in {named}, so it is unknown there. Write one number in each cell.", DataWarning)
 
 
 def with_header_facts(samples: Sequence[Sample]) -> list[Sample]:
