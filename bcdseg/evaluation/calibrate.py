@@ -53,8 +53,8 @@ def calibrate(
         LeakWarning: The weights were trained on some of the scans. The validation scans of ``bcdseg.fit`` cause no warning.
 
     Raises:
-        InputError: The model has no classes, no scan has a label, a class is unknown to the model, or there are no scans to choose
-            an operating point on, or none that reaches a specificity.
+        InputError: The model has no classes, no scan has a label, all have the same, a class is unknown to the model, or there are
+            no scans to choose an operating point on, or none that reaches a specificity.
     """
     check_model(model)
     check_data(val)
@@ -64,6 +64,11 @@ def calibrate(
         raise InputError(f"{val.name}: has no labels, and calibrate fits temperature and thresholds to them. Give labelled scans.")
     val = match_spellings(val, model.classes, model.name)
     check_measurable(model.name, model.classes, val)
+    if len(labelled := sorted({one.label for one in val if one.label is not None})) < 2:
+        raise InputError(
+            f"{val.name}: all labels are {labelled[0]!r}, to which no temperature can be fitted: it would make this class more "
+            "probable or less. Give scans of two classes or more."
+        )
     warn_of_training_scans(model, val)
     wanted = [*wanted_fractions("sensitivity", sensitivity), *wanted_fractions("specificity", specificity)]
     cases = results_table(model, val, with_masks=False)

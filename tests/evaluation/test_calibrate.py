@@ -110,9 +110,8 @@ def test_wrong_wishes_are_refused(model: bcdseg.Model, val: bcdseg.Dataset) -> N
     ):
         with pytest.raises(bcdseg.errors.OptionError, match=reason):
             calibrate(model, val, **wish)  # type: ignore[arg-type]
-    benign = val.select(one.id for one in val if one.label == "benign")
     with pytest.raises(bcdseg.errors.InputError, match="and others that are not"):
-        calibrate(model, benign, sensitivity=0.9)
+        calibrate(model, val.filter(label=["normal", "benign"]), sensitivity=0.9)
     other = replace(val, samples=tuple(replace(one, label="cyst") for one in val))
     with pytest.raises(
         bcdseg.errors.InputError, match=r"'cyst' \(27 scans\).*not one of the classes of new plain_cnn: normal, benign, malignant"
@@ -135,6 +134,8 @@ def test_what_is_missing_to_calibrate_is_named(model: bcdseg.Model, val: bcdseg.
     for scans in (unlabelled, bare):
         with pytest.raises(bcdseg.errors.InputError, match="has no labels, and calibrate"):
             calibrate(model, scans)
+    with pytest.raises(bcdseg.errors.InputError, match="all labels are 'benign'"):
+        calibrate(model, val.filter(label="benign"))
     segmenting = bcdseg.create("plain_cnn", classes=[], head=None, size=32)
     for wanted in ({}, {"sensitivity": 0.9}):
         with pytest.raises(bcdseg.errors.InputError, match="has no classes, and calibrate"):
