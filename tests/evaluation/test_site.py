@@ -122,6 +122,16 @@ def test_what_few_scans_can_not_determine_is_kept_with_the_number_that_is_missin
     assert "unchanged" in str(fitted.effects["dice"])
 
 
+def test_scans_of_one_class_change_no_rule_of_classes(model: Model, tmp_path: Path) -> None:
+    scans = _site(tmp_path / "made", 30, 4).filter(label="malignant")
+    found = bcdseg.fit_site(model, scans, class_frequencies=True, draws=100)
+    kept = {change.rule for change in found.changes if not change.changed and "all labels are malignant" in change.reason}
+    assert kept == {"class frequencies", "temperature", "confidence threshold", "label sets"}
+    rules = found.model.rules
+    assert (rules.temperature, rules.class_offsets, rules.min_confidence) == (1, (), RULES.min_confidence)
+    assert rules.conformal_thresholds == ()
+
+
 def test_rules_that_reach_what_they_state_are_kept(fitted: bcdseg.SiteFit, tmp_path: Path) -> None:
     again = bcdseg.fit_site(fitted.model, _site(tmp_path / "again", 60, 3), draws=200)
     kept = {change.rule for change in again.changes if not change.changed}

@@ -89,6 +89,8 @@ class Fitting:
         if not wanted:
             self.changes.append(RuleChange(rule="class frequencies", changed=False, reason=_frequencies(self.table, self.rules)))
             return
+        if self._keep_of_one_class("class frequencies"):
+            return
         fitted = fit_class_frequencies(self.table, self.rules)
         is_higher = sum(fitted.class_offsets) > sum(self.rules.class_offsets)  # all others are 0
         refused = self._loss_of_sensitivity(fit_class_frequencies) if is_higher else ""
@@ -110,7 +112,7 @@ class Fitting:
 
     def fit_class_rules(self) -> None:
         """Fit temperature and confidence threshold."""
-        if not self.cases.has_class.any():
+        if not self.cases.has_class.any() or self._keep_of_one_class("temperature", "confidence threshold"):
             return
         self._improve("temperature", "log_loss", fit_temperature_rule)
         self._reach("confidence threshold", "sure", 1 - FLAGGED, fit_confidence)
@@ -148,12 +150,21 @@ class Fitting:
 
     def fit_label_sets(self, coverage: float) -> None:
         """Fit the label sets, of each class where each has enough groups."""
-        if not self.cases.has_class.any():
+        if not self.cases.has_class.any() or self._keep_of_one_class("label sets"):
             return
         counts = [self._groups(self.quantities[f"coverage/{name}"]) for name in self.cases.classes]
         by_class = min(counts) >= needed_groups(coverage)
         fit = partial(fit_label_sets, coverage=coverage, by_class=by_class)
         self._reach(f"label sets {'of each class' if by_class else 'of all classes together'}", "coverage", coverage, fit)
+
+    def _keep_of_one_class(self, *rules: str) -> bool:
+        """Return whether all labels are one class, and record that rules, which would only fit this class, are kept."""
+        labels = np.unique(self.cases.labels[self.cases.has_class])
+        if len(labels) > 1:
+            return False
+        reason = f"all labels are {self.cases.classes[labels[0]]}, and it needs scans of two classes or more"
+        self.changes += [RuleChange(rule=rule, changed=False, reason=reason) for rule in rules]
+        return True
 
     def effects(self) -> dict[str, SiteEffect]:
         """Return the effects of all changes."""
