@@ -102,7 +102,7 @@ class MetricWarning(UserWarning):
 
 
 class PluginWarning(UserWarning):
-    """Warning about an installed plug-in that can't be imported, so that what it registers is missing."""
+    """Warning about a plug-in that can't be imported, or registers a name that is taken, so that what it registers is missing."""
 
 
 class ParityError(BcdsegError, ArithmeticError):
