@@ -24,7 +24,7 @@ from fuzz.mutations import (
 from PIL import Image
 
 from bcdseg import Dataset, Split, create, ensemble, load, load_split, open_dataset
-from bcdseg.data.images import read_image
+from bcdseg.data.images import read_picture
 from bcdseg.data.masks import read_mask
 from bcdseg.data.readers import expand, read_scan
 from bcdseg.dicom.deidentify import read_reference
@@ -55,10 +55,11 @@ def _images(folder: Path) -> Iterator[Read]:
         path = folder / name
         path.write_bytes(content)
         try:
-            size = read_image(content).shape[:2]
+            picture = read_picture(content, name)
         finally:
             _refused(lambda: read_mask((path,), (24, 32), resize=True))
-        read_mask((path,), size)
+        if not picture.has_more_frames:
+            read_mask((path,), picture.pixels.shape[:2])
 
     yield read
 

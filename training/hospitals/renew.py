@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 from average import mean_of
-from choose_rules import SIZE, measured, read
+from choose_rules import SIZE, fit, measured, read
 from figures import MEASURES, Cases, Rules, cases, difference, table
 from numpy.typing import NDArray
 from pack import HOSPITALS, Packed
 from predict import REFINEMENT, Outputs, load_network, outputs
 from release import FOLD, TEXT, calibrated
+from release import rules as unseen_rules
 from selective import confidence_threshold, summary
 from train import choose
 
@@ -121,18 +122,24 @@ def main() -> None:
         network, content = calibrated(network, new), from_toml(TEXT.read_text(encoding="utf-8"))
         columns = {f"{hospital}{COLUMNS}": found[f"{hospital}, new"] for hospital in HOSPITALS}
         notes: dict[str, Any] = {}
-        rules = replace(model.rules, refinement=REFINEMENT, presence_threshold=new.presence_threshold)
+        decided = replace(model.rules, refinement=REFINEMENT, presence_threshold=new.presence_threshold)
         if options.left_out:
             sets = read(packed, options.left_out)
             left_out = {one.name for one in sets if one.left_out}
-            unseen = {name: some for name, some in measured(packed, sets).items() if name in left_out}
+            shown = {"presence_threshold": new.presence_threshold}
+            unseen = {
+                name: replace(some, rules=replace(some.rules, **shown))
+                for name, some in measured(packed, sets).items()
+                if name in left_out
+            }
             columns |= unseen
-            rules = replace(rules, min_confidence=round(confidence_threshold(unseen), 3))
+            points = unseen_rules(packed, sets, fit(packed, sets)).operating_points
+            decided = replace(decided, min_confidence=round(confidence_threshold(unseen), 3), operating_points=points)
             notes["risk and coverage"] = f"{content['risk and coverage']}\n\n{summary(unseen)}"
         figures = new_figures(str(model.training["figures"]), columns)
         updated = {"method": content["method"], "measured on": content["measured on"], "figures": figures}
         training = {**model.training, **updated, **notes}
-        Model(network, model.preprocessing, rules, training=training, name=NAME).save(options.out, half=True, overwrite=True)
+        Model(network, model.preprocessing, decided, training=training, name=NAME).save(options.out, half=True, overwrite=True)
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def _net_benefit(
 
 
 def point_measures(cases: Cases, rules: Rules) -> Iterator[Measure]:
-    """Yield the sensitivity and specificity on these scans at thresholds that were chosen on validation scans.
+    """Yield the sensitivity and specificity on these scans at thresholds that were chosen before.
 
     The measures of predictions that are not flagged as unsure follow.
     """
@@ -139,7 +139,7 @@ def point_measures(cases: Cases, rules: Rules) -> Iterator[Measure]:
                 name=f"{what.lower()}/{point.name}",
                 title=f"{what} for {point.positive} at the operating point “{point.name}”",
                 definition=f"{point.positive} is predicted from a probability of {point.threshold:.3g} on; that threshold was "
-                f"chosen on {counted(point.scans, 'validation scan')}.",
+                f"chosen on {counted(point.scans, 'scan')}.",
                 section="classification",
                 unit="fraction",
                 higher_is_better=True,
