@@ -56,12 +56,12 @@ class Registry(Mapping[str, Any]):
         return add
 
     def claim(self, name: str, owner: str, plugin: str | None = None) -> None:
-        """Take a name for a part that has it already, so that the result is the same in whichever order modules are imported.
+        """Remove a plug-in's part whose name another part has, so that the result doesn't depend on the order of imports.
 
         Args:
-            name: The name, which need not be registered.
-            owner: Description of the part that has the name.
-            plugin: Description of the plug-in that the part is of, or None.
+            name: The name; nothing happens if no part is registered under it.
+            owner: Description of the other part.
+            plugin: Description of the plug-in of the other part, or None for the library and the user's own code.
 
         Warns:
             PluginWarning: A plug-in has registered a part of this name; it is removed.

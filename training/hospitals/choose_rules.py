@@ -61,8 +61,7 @@ def read(packed: Packed, runs: Path, size: int = SIZE) -> list[Unseen]:
         for number, hospital in enumerate(HOSPITALS):
             chosen = packed.hospitals[every.rows] == number
             if chosen.any():
-                some = Outputs(every.rows[chosen], every.decisions[chosen], every.masks[chosen])
-                found.append(Unseen(hospital, run, run == f"loho-{hospital}", some))
+                found.append(Unseen(hospital, run, run == f"loho-{hospital}", every.select(chosen)))
     return found
 
 

@@ -2,6 +2,7 @@
 
     python training/hospitals/differences.py PACKED.npz RUNS/loho-bus-uclm RUNS/means/loho-bus-uclm
     python training/hospitals/differences.py PACKED.npz RUNS/one RUNS/one+RUNS/other     # the mean of the outputs of two runs
+    python training/hospitals/differences.py PACKED.npz RUNS/one RUNS/one --second-pass 0.33     # the class of both passes
 
 Both runs contain the outputs of ``predict.py``. Every outline counts as a finding, and no rule is fitted, so that the networks
 alone differ.
@@ -22,10 +23,18 @@ MEASURES = {"Dice": lesion_dice, "missed": missed, "presence AUC": presence_auc,
 RULES = Rules(mask_threshold=MASK_THRESHOLD, presence_threshold=0.0)
 
 
-def results(packed: Packed, runs: str, size: int, one_pass: bool) -> Cases:
-    """Return the results of a run, or of the mean of the outputs of several."""
+def results(packed: Packed, runs: str, size: int, one_pass: bool, second: float = 0.0) -> Cases:
+    """Return the results of a run, or of the mean of the outputs of several.
+
+    Args:
+        packed: The packed scans.
+        runs: Folders of runs, with ``+`` between them.
+        size: Size of the input.
+        one_pass: Whether the outlines are not refined.
+        second: Weight of the second pass in the mean of the decisions.
+    """
     found = [Outputs.load(file_of(Path(run), size, mirrored=False, one_pass=one_pass)) for run in runs.split("+")]
-    decisions = np.mean([one.decisions.astype(np.float64) for one in found], axis=0)
+    decisions = np.mean([(1 - second) * one.decisions.astype(np.float64) + second * one.second for one in found], axis=0)
     masks = (sum(one.masks.astype(np.uint16) for one in found) // len(found)).astype(np.uint8)
     return cases(packed, found[0].rows, decisions, masks, RULES)
 
@@ -37,10 +46,15 @@ def main() -> None:
     parser.add_argument("after", metavar="RUN[+RUN]", nargs="+")
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--one-pass", action="store_true", help="without refining the main outline")
+    parser.add_argument(
+        "--second-pass", type=float, default=0.0, help="weight of the second pass in the decisions of the runs after the first"
+    )
     options = parser.parse_args()
     packed = Packed.load(options.packed)
+    weights = [0.0] + [options.second_pass] * len(options.after)
     before, *others = (
-        by_hospital(results(packed, run, options.size, options.one_pass)) for run in (options.before, *options.after)
+        by_hospital(results(packed, run, options.size, options.one_pass, weight))
+        for run, weight in zip((options.before, *options.after), weights, strict=True)
     )
     print("| hospital | measure | before | " + " | ".join(str(run) for run in options.after) + " |")
     print("|---" * (3 + len(others)) + "|")

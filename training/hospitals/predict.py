@@ -37,12 +37,18 @@ class Outputs:
     Attributes:
         rows: Rows of the packed scans.
         decisions: Scans x (evidence, context, malignant against benign), as logits.
+        second: Decisions of the second pass, which refines the main outline; those of the first pass where there is none.
         masks: Probability of a lesion over the packed square, from 0 to 255.
     """
 
     rows: NDArray[np.int64]
     decisions: NDArray[np.float32]
+    second: NDArray[np.float32]
     masks: NDArray[np.uint8]
+
+    def select(self, chosen: NDArray[np.bool_]) -> Outputs:
+        """Return the outputs of some scans."""
+        return Outputs(**{name: value[chosen] for name, value in vars(self).items()})
 
     @classmethod
     def load(cls, path: Path) -> Outputs:
@@ -82,21 +88,25 @@ def outputs(
 ) -> Outputs:
     """Run the network on each scan, cut out of its square and preprocessed as at prediction."""
     preprocessing = Preprocessing(size=(size, size), resize=resize, channels=1)
-    decisions = np.zeros((len(rows), 3), np.float32)
+    decisions, second = np.zeros((2, len(rows), 3), np.float32)
     masks = np.zeros((len(rows), packed.side, packed.side), np.uint8)
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
         windows = [_window(packed.boxes[row]) for row in some]
         images = [packed.images[row][window] for row, window in zip(some, windows, strict=True)]
         regions = [WholeRegion(str(packed.ids[row]), image, preprocessing) for row, image in zip(some, images, strict=True)]
-        decisions[start : start + BATCH] = _run(network, regions, mirrored=mirrored, softmax=softmax)
+        decided = _run(network, regions, mirrored=mirrored, softmax=softmax)
         results = [region.result() for region in regions]
+        decisions[start : start + BATCH] = second[start : start + BATCH] = decided
         if refinement is not None:
-            results = _refined(network, regions, results, refinement, preprocessing, mirrored=mirrored)
+            again = _windows(regions, results, refinement, preprocessing)
+            if again:
+                second[start + np.array(list(again))] = _run(network, list(again.values()), mirrored=mirrored, softmax=softmax)
+            results = [again.get(index, region).result() for index, region in enumerate(regions)]
         for offset, (result, window) in enumerate(zip(results, windows, strict=True)):
             assert result.probability is not None
             masks[start + offset][window] = np.round(result.probability * 255)
-    return Outputs(rows, decisions, masks)
+    return Outputs(rows, decisions, second, masks)
 
 
 @torch.inference_mode()
@@ -119,25 +129,12 @@ def _run(network: Network, regions: Sequence[WholeRegion], *, mirrored: bool, so
     return decisions
 
 
-def _refined(
-    network: Network,
-    regions: Sequence[WholeRegion],
-    first: Sequence[RegionOutput],
-    refinement: float,
-    preprocessing: Preprocessing,
-    *,
-    mirrored: bool,
-) -> list[RegionOutput]:
-    """Refine the main outline of each region as the library does; the decisions stay those of the whole scan."""
-    results, again = list(first), dict[int, RefinedRegion]()
-    for index, (region, result) in enumerate(zip(regions, first, strict=True)):
-        if (window := refined_region(region, result, refinement, preprocessing)) is not None:
-            again[index] = window
-    if again:
-        _run(network, list(again.values()), mirrored=mirrored)
-    for index, region in again.items():
-        results[index] = region.result()
-    return results
+def _windows(
+    regions: Sequence[WholeRegion], first: Sequence[RegionOutput], refinement: float, preprocessing: Preprocessing
+) -> dict[int, RefinedRegion]:
+    """Return the windows of the second pass by the index of their region, as the library chooses them."""
+    found = (refined_region(*pair, refinement, preprocessing) for pair in zip(regions, first, strict=True))
+    return {index: window for index, window in enumerate(found) if window is not None}
 
 
 def _window(box: NDArray[np.int64]) -> tuple[slice, slice]:

@@ -126,9 +126,8 @@ def main() -> None:
         if options.left_out:
             sets = read(packed, options.left_out)
             left_out = {one.name for one in sets if one.left_out}
-            shown = {"presence_threshold": new.presence_threshold}
             unseen = {
-                name: replace(some, rules=replace(some.rules, **shown))
+                name: replace(some, rules=replace(some.rules, presence_threshold=new.presence_threshold))
                 for name, some in measured(packed, sets).items()
                 if name in left_out
             }
