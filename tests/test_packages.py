@@ -3,6 +3,7 @@
 import ast
 from collections import defaultdict
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ LIBRARY = Path(__file__).parents[1] / "bcdseg"
 ROOT = LIBRARY.parent
 LONGEST = 400  # lines of a module
 MOST = 14  # modules in one folder, besides __init__
+SCRIPTS = ("training", "benchmarks", "examples", "scripts", "docs/scripts")
 
 
 @cache
@@ -104,3 +106,14 @@ def test_call_paths_name_functions_that_exist(monkeypatch):
             assert design.check_step(step) is None
     with pytest.raises(LookupError, match="has no nothing"):
         design.check_step("training.fit:nothing")
+
+
+def test_scripts_import_only_what_the_library_has():
+    missing = []
+    for script in (path for folder in SCRIPTS for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "bcdseg":
+                module = import_module(str(node.module))
+                names = [one.name for one in node.names if f"{node.module}.{one.name}" not in _modules()]
+                missing += [f"{script}: {node.module}.{name}" for name in names if not hasattr(module, name)]
+    assert not missing

@@ -8,7 +8,8 @@ import numpy as np
 from scans import Scans
 
 from bcdseg import Model
-from bcdseg.evaluation.calibrate import class_results, fit_rules, with_rules
+from bcdseg.evaluation.calibrate import fit_rules, with_rules
+from bcdseg.evaluation.case_results import results_table
 from bcdseg.evaluation.results_table import Cases
 
 Results = Mapping[int, Cases]
@@ -16,7 +17,7 @@ Results = Mapping[int, Cases]
 
 def results_on_test_parts(scans: Scans, models: Mapping[int, Model]) -> Results:
     """Return the class results of the network of each fold on its test part."""
-    return {fold: class_results(model, scans.fold(fold)[2]) for fold, model in models.items()}
+    return {fold: results_table(model, scans.fold(fold)[2], with_masks=False) for fold, model in models.items()}
 
 
 def calibrated_by_other_folds(scans: Scans, models: Mapping[int, Model]) -> dict[int, Model]:
