@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from bcdseg.inference.refinement import LARGEST, SMALLEST
 from bcdseg.training.augment import paint_marks
 
 NORMAL = 0
 MARKED = 0.3  # fraction of scans that get calipers, words or a body marker
 CROPPED = 0.5  # fraction of scans that are cut to a random part
 LESION_FREE = 0.2  # fraction of lesion scans that are cut to a part without the lesion, and so become normal
+WINDOW = (1.3, 2.0)  # side of a window as a multiple of the longer side of its lesion; a prediction has 1.6
+OFF_CENTRE = 0.12  # of the side of a window: how far its lesion is from its centre at most
 SMALLEST_PART = 0.3  # of the longer side: a lesion-free part is at least this high and wide
 Random = np.random.Generator
 
@@ -55,14 +58,25 @@ def marked(image: NDArray[np.uint8], box: NDArray[np.int64], rng: Random) -> NDA
     return image
 
 
-def choose_part(mask: NDArray[np.bool_], box: NDArray[np.int64], rng: Random) -> tuple[float, float, float, float]:
-    """Return top, left, bottom and right of the part of a scan that is used."""
+def choose_part(
+    mask: NDArray[np.bool_], box: NDArray[np.int64], rng: Random, windows: float = 0.0
+) -> tuple[float, float, float, float]:
+    """Return top, left, bottom and right of the part of a scan that is used.
+
+    Args:
+        mask: True mask.
+        box: Top, left, bottom and right of the scan in its square.
+        rng: Source of randomness.
+        windows: Fraction of the scans that are cut to a window such as the second pass of a prediction processes.
+    """
     top, left, bottom, right = (float(edge) for edge in box)
     lesion = _bounds(mask)
     if lesion is not None and rng.random() < LESION_FREE:
         found = _lesion_free(lesion, (top, left, bottom, right), rng)
         if found is not None:
             return found
+    if windows and rng.random() < windows:
+        return _window(lesion, (top, left, bottom, right), rng)
     if rng.random() >= CROPPED:
         return top, left, bottom, right
     height, width = bottom - top, right - left
@@ -73,6 +87,23 @@ def choose_part(mask: NDArray[np.bool_], box: NDArray[np.int64], rng: Random) ->
     first, last = _around(lesion[0], lesion[2], top, bottom, high, rng)
     before, after = _around(lesion[1], lesion[3], left, right, wide, rng)
     return first, before, last, after
+
+
+def _window(
+    lesion: tuple[float, float, float, float] | None, whole: tuple[float, float, float, float], rng: Random
+) -> tuple[float, float, float, float]:
+    """Return a square around a lesion, or anywhere in a scan without one, cut at the edges of the scan."""
+    top, left, bottom, right = whole
+    longest = max(bottom - top, right - left)
+    if lesion is None:
+        side = longest * rng.uniform(SMALLEST, LARGEST)
+        row, column = rng.uniform(top, bottom), rng.uniform(left, right)
+    else:
+        side = rng.uniform(*WINDOW) * max(lesion[2] - lesion[0], lesion[3] - lesion[1])
+        side = min(max(side, SMALLEST * longest), longest)
+        row, column = ((lesion[i] + lesion[i + 2]) / 2 + rng.uniform(-OFF_CENTRE, OFF_CENTRE) * side for i in (0, 1))
+    half = side / 2
+    return max(top, row - half), max(left, column - half), min(bottom, row + half), min(right, column + half)
 
 
 def _around(low: float, high: float, least: float, most: float, length: float, rng: Random) -> tuple[float, float]:

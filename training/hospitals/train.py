@@ -67,6 +67,7 @@ class Recipe:
         softmax: Whether the pooled features decide on all classes with one softmax, as a control of the hierarchical head, which is
             built all the same: its decision by the mask's evidence stays untrained.
         teachers: Names of bundled models, or files of weights; the mean of their probabilities is a second target of each loss.
+        windows: Fraction of the scans that are cut to a window such as the second pass of a prediction processes.
         bf16: Whether the forward pass runs in bfloat16, faster where the processor multiplies matrices in it.
     """
 
@@ -86,6 +87,7 @@ class Recipe:
     balanced: bool = False
     softmax: bool = False
     teachers: tuple[str, ...] = ()
+    windows: float = 0.0
     bf16: bool = False
 
     @property
@@ -149,7 +151,7 @@ class Source:
         for row in rows:
             scan = self._transplanted(row, rng)
             images.append(marked(scan.image, scan.box, rng))
-            parts.append(choose_part(scan.mask, scan.box, rng))
+            parts.append(choose_part(scan.mask, scan.box, rng, self.recipe.windows))
             drawn.append(scan.mask)
         scans = torch.from_numpy(np.stack(images))[:, None].to(self.device).float() / 255
         lesions = torch.from_numpy(np.stack(drawn))[:, None].to(self.device).float()
@@ -386,6 +388,7 @@ def main() -> None:
         "--transplants", type=float, default=0.0, help="fraction of the scans that get a lesion or tissue of another"
     )
     parser.add_argument("--teachers", nargs="+", default=[], help="trained networks: bundled models, or files of weights")
+    parser.add_argument("--windows", type=float, default=0.0, help="fraction of the scans that are cut to a second pass's window")
     parser.add_argument("--bf16", action="store_true", help="the forward pass in bfloat16")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -408,6 +411,7 @@ def main() -> None:
         balanced=options.balanced,
         softmax=options.softmax,
         teachers=tuple(options.teachers),
+        windows=options.windows,
         bf16=options.bf16,
     )
     packed = Packed.load(options.packed)
