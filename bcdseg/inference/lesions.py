@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
 from numbers import Real
 from typing import Any
 
@@ -229,23 +228,22 @@ def _hull_area(component: Component) -> float:
     return _area_under_hull(_corners(right)) + _area_under_hull(_corners(-left))
 
 
-def _corners(ends: Integers) -> list[int]:
+def _corners(ends: Integers) -> Integers:
     """Return the outermost pixel corner on each grid line, from the outermost corner of the pixels in each row."""
-    corners: list[int] = np.maximum(np.append(ends, ends[-1]), np.insert(ends, 0, ends[0])).tolist()
+    corners: Integers = np.maximum(np.append(ends, ends[-1]), np.insert(ends, 0, ends[0]))
     return corners
 
 
-def _area_under_hull(heights: list[int]) -> float:
+def _area_under_hull(heights: Integers) -> float:
     """Return the area under the upper convex hull of points at the heights and at equal distances of 1."""
-    hull: list[tuple[int, int]] = []
-    for place, height in enumerate(heights):
-        while len(hull) > 1:
-            (before, low), (last, high) = hull[-2:]
-            if (last - before) * (height - low) < (high - low) * (place - before):  # the last point is above the line
-                break
-            hull.pop()
-        hull.append((place, height))
-    return sum((one[1] + other[1]) * (other[0] - one[0]) for one, other in pairwise(hull)) / 2
+    places = np.arange(len(heights))
+    while True:
+        steps, rises = np.diff(places), np.diff(heights)
+        above = rises[:-1] * steps[1:] > rises[1:] * steps[:-1]  # the line between the point before and the point after
+        if above.all():
+            return float((heights[1:] + heights[:-1]) @ steps) / 2
+        kept = np.concatenate(([True], above, [True]))
+        places, heights = places[kept], heights[kept]
 
 
 def _circularity(component: Component, aspect: float) -> float:

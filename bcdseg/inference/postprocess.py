@@ -265,5 +265,6 @@ def prediction_flags(
 def _colourfulness(pixels: Pixels) -> float:
     """Return the fraction of pixels whose channels clearly differ."""
     scale = 255 if pixels.dtype == np.uint8 else 1
-    coloured = pixels.max(axis=2).astype(np.float32) - pixels.min(axis=2) > 0.12 * scale
+    planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))  # along the first axis, a maximum is several times as fast
+    coloured = planes.max(axis=0) - planes.min(axis=0) > 0.12 * scale
     return float(coloured.mean())
