@@ -17,8 +17,6 @@ from PIL import Image
 from scipy.fft import dct
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from bcdseg.data.duplicates.neighbourhood import highest, lowest
-
 Floats = NDArray[np.float32]
 Gray = NDArray[np.uint8]
 
@@ -123,12 +121,10 @@ def _blobs(pyramid: list[Floats]) -> Floats:
     found = []
     for octave, levels in enumerate(pyramid):
         change = np.diff(levels, axis=0)
-        window = (3, 3, 3)
-        peak = (change == highest(change, window)) & (change > 0.02) | (change == lowest(change, window)) & (change < -0.02)
-        peak[[0, -1]] = False
-        level, row, column = np.nonzero(peak)
-        inside = (row > 1) & (column > 1) & (row < levels.shape[1] - 2) & (column < levels.shape[2] - 2)
-        level, row, column = level[inside], row[inside], column[inside]
+        middle = change[1:-1, 2:-2, 2:-2]  # first and last level and the border have no blobs
+        highest, lowest = (_of_neighbours(choose, change[:, 1:-1, 1:-1]) for choose in (np.maximum, np.minimum))
+        peak = (middle == highest) & (middle > 0.02) | (middle == lowest) & (middle < -0.02)
+        level, row, column = (place + first for place, first in zip(np.nonzero(peak), (1, 2, 2), strict=True))
         finer = [_parabola(change, (level, row, column), axis) for axis in range(3)]
         size = 2.0**octave
         sigma = FIRST_SIGMA * 2 ** ((level + finer[0] + 0.5) / STEPS) * size
@@ -136,6 +132,14 @@ def _blobs(pyramid: list[Floats]) -> Floats:
         strength = abs(change[level, row, column])
         found.append(np.stack([strength, (row + finer[1]) * size, (column + finer[2]) * size, sigma, np.full(len(row), octave)], 1))
     return np.concatenate(found).astype(np.float32)
+
+
+def _of_neighbours(choose: np.ufunc, values: Floats) -> Floats:
+    """Return the maximum or minimum of each element and its 26 neighbours, without the border."""
+    for axis in range(3):
+        along = np.moveaxis(values, axis, 0)
+        values = np.moveaxis(choose(choose(along[:-2], along[1:-1]), along[2:]), 0, axis)
+    return values
 
 
 def _parabola(values: Floats, at: tuple[NDArray[np.intp], ...], axis: int) -> Floats:
@@ -191,11 +195,19 @@ def _interpolated(levels: Floats, level: NDArray[np.intp], rows: Floats, columns
     return between
 
 
-def _unit(patches: Floats) -> Floats:
-    waves = dct(dct(patches, axis=1, norm="ortho"), axis=2, norm="ortho")
+@lru_cache
+def _waves() -> Floats:
+    """Return the product of two cosines for each descriptor element, over the flattened pixels of a patch."""
     row, column = _cosines()
+    cosines = dct(np.eye(PATCH), axis=0, norm="ortho")
     # The amplitude of an image falls with the frequency: without this weight the few lowest frequencies would dominate.
-    chosen = waves[:, row, column] * np.sqrt(row**2 + column**2).astype(np.float32)
+    weighted = cosines[row, :, None] * cosines[column, None, :] * np.sqrt(row**2 + column**2)[:, None, None]
+    waves: Floats = weighted.reshape(len(row), -1).T.astype(np.float32)
+    return waves
+
+
+def _unit(patches: Floats) -> Floats:
+    chosen = patches.reshape(len(patches), PATCH**2) @ _waves()
     length = np.linalg.norm(chosen, axis=1, keepdims=True)
     textures: Floats = (chosen / np.where(length > 1e-3, length, np.nan)).astype(np.float32)
     return textures
