@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from made import busi, save, scan
 from made_folders import write_table
 from safetensors.torch import load_file
+from torchvision.models import mobilenet_v2
 
 HOSPITALS = Path(__file__).parents[2] / "training" / "hospitals"
 MODULES = (
@@ -142,6 +144,11 @@ def test_all_runs_are_finished_one_after_the_other_and_only_once(
     assert outputs.stat().st_mtime_ns == written
     before, after, mean = (load_file(runs / part / "loho-busi" / "network.safetensors") for part in (".", "further", "means"))
     assert all(mean[name].allclose((before[name] + after[name]) / 2) for name in mean if mean[name].is_floating_point())
+    second = tmp_path / "mobilenet.pth"
+    torch.save(mobilenet_v2().state_dict(), second)
+    script("all_runs", packed, runs, "--only", "loho-busi", "--second-teacher", second, *steps)
+    assert all((runs / part / "loho-busi" / "network.safetensors").exists() for part in ("mobilenetv2", "taught", "taught-means"))
+    assert outputs.stat().st_mtime_ns == written
     capsys.readouterr()
     script("differences", packed, runs / "loho-busi", runs / "loho-busi", runs / "means" / "loho-busi")
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
