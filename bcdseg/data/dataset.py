@@ -169,7 +169,7 @@ class Dataset:
         """Read the pixels of a sample and its merged mask, which is None when the mask is unknown.
 
         For DICOM these are the pixels that prediction uses: the scan area, without the texts that the machine draws around it. If
-        a frame has several scan areas, the one that contains most of the lesion is read.
+        a frame has several scan areas, the one that contains most of the lesion is read. Files of several frames are refused.
         """
         return read_sample(self[sample] if isinstance(sample, str) else sample, resize_masks=self.resize_masks)
 

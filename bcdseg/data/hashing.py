@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from bcdseg.data.images import read_image, to_gray, to_uint8
-from bcdseg.data.readers import read_scan
+from bcdseg.data.readers import read_sample_scan
 from bcdseg.types import Pixels
 
 Result = TypeVar("Result")
@@ -68,7 +68,7 @@ Signs = NDArray[np.float32]
 @file_memo
 def fingerprint(path: Path) -> str:
     """Return the fingerprint of the scan in a file, or of its largest area if it has several, in hexadecimal."""
-    scan = read_scan(path)
+    scan = read_sample_scan(path)
     return fingerprint_of(scan.pixels[scan.areas[0].window])
 
 

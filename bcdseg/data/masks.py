@@ -126,22 +126,32 @@ def mask_size(mask: MaskSource) -> tuple[int, int]:
 
 
 def _read_one(path: Path) -> Mask:
-    if is_array(path):
-        return _read_array(path)
     if is_dicom(path):
         return _read_dicom(path)
+    values = mask_values(path)
+    return mask_of(values) if is_array(path) or values.any() else _drawn_in_transparency(path, values.shape[:2])
+
+
+def mask_values(path: Path) -> NDArray[Any]:
+    """Return the values in a mask file that is not DICOM.
+
+    Raises:
+        ImageError: The file can't be read, is not a mask, or has several frames or pages.
+    """
+    if is_array(path):
+        return _read_array(path)
     try:
-        pixels, has_more_frames = read_picture(path, str(path))
+        values, has_more_frames = read_picture(path, str(path))
     except ImageTypeError:  # whole numbers of 32 bits, such as numbers of lesions, which have no meaning as an image
         with Image.open(path) as image:
-            pixels = check_mask(np.asarray(ImageOps.exif_transpose(image)), str(path))
+            values = check_mask(np.asarray(ImageOps.exif_transpose(image)), str(path))
             has_more_frames = getattr(image, "is_animated", False)
     if has_more_frames:
         raise ImageError(
             f"{path}: the mask file has several frames or pages, and which of them belong to the image is unknown. Save each as a "
             "file of its own; a scan may have several mask files."
         )
-    return mask_of(pixels) if pixels.any() else _drawn_in_transparency(path, pixels.shape[:2])
+    return values
 
 
 def _read_dicom(path: Path) -> Mask:
@@ -153,7 +163,7 @@ def _read_dicom(path: Path) -> Mask:
         return read_outline(path)
 
 
-def _read_array(path: Path) -> Mask:
+def _read_array(path: Path) -> NDArray[Any]:
     """Read the mask of an array, which may contain whole numbers of any type."""
     try:
         values = load_array(path, str(path))
@@ -161,7 +171,7 @@ def _read_array(path: Path) -> Mask:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{path}: can't be read as an array ({error}). Save it again with numpy.save.") from error
-    return mask_of(check_mask(values, str(path)))
+    return check_mask(values, str(path))
 
 
 def _drawn_in_transparency(path: Path, size: tuple[int, ...]) -> Mask:

@@ -25,6 +25,9 @@ from bcdseg.sources import SUFFIXES as DICOM_SUFFIXES
 from bcdseg.sources import VIDEO_SUFFIXES, ImageSource, is_dicom, is_video, source_name
 from bcdseg.types import Area, Flag, Mask, Pixels, Sample, ScanImage
 
+MORE_FRAMES = "more-frames"
+"""Flag of a file whose first frame or page is read."""
+
 DECODED = (np.ndarray, Image.Image)
 """Images in memory, which are neither files nor DICOM."""
 
@@ -46,8 +49,28 @@ def read_scan(source: ImageSource | ScanImage, *, keep_identifiers: bool = False
         if isinstance(source, DicomFrame) or is_dicom(source):
             return read_frame(source, name, keep_identifiers=keep_identifiers)
     pixels, has_more_frames = read_picture(source, name)
-    warnings = (Flag("more-frames", "The file has several frames or pages; only the first is read."),) if has_more_frames else ()
+    warnings = (Flag(MORE_FRAMES, "The file has several frames or pages; only the first is read."),) if has_more_frames else ()
     return ScanImage(source=name, pixels=pixels, areas=(Area(box=(0, 0, *pixels.shape[:2])),), frame=frame, warnings=warnings)
+
+
+def read_sample_scan(image: Path) -> ScanImage:
+    """Read the scan of a sample.
+
+    Raises:
+        ImageError: The file can't be read, or has several frames or pages.
+    """
+    scan = read_scan(image)
+    check_one_frame(scan.source, scan.warnings)
+    return scan
+
+
+def check_one_frame(name: str, flags: Iterable[Flag]) -> None:
+    """Raise an error if the flags of a sample's scan state that its file has several frames or pages."""
+    if any(flag.code == MORE_FRAMES for flag in flags):
+        raise ImageError(
+            f"{name}: the file has several frames or pages, and which of them belongs to the label and the mask is unknown. Save "
+            "each frame as a file of its own; the frames of a patient have one group."
+        )
 
 
 def read_sample(sample: Sample, *, resize_masks: bool = False) -> tuple[Pixels, Mask | None]:
@@ -55,7 +78,7 @@ def read_sample(sample: Sample, *, resize_masks: bool = False) -> tuple[Pixels, 
 
     A mask file covers the whole image. If the image has several areas, ``area_of`` chooses one.
     """
-    scan = read_scan(sample.image)
+    scan = read_sample_scan(sample.image)
     mask = read_mask(sample.masks, scan.pixels.shape[:2], resize_masks) if sample.masks else None
     window = area_of(scan, mask).window
     return np.ascontiguousarray(scan.pixels[window]), None if mask is None else mask[window]

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion
 
 from bcdseg.data.images import to_uint8
-from bcdseg.data.readers import read_scan
+from bcdseg.data.readers import read_sample_scan
 from bcdseg.data_audit.findings import Box, Finding, mask_of
 from bcdseg.files import check_free, write_whole
 from bcdseg.table_text import csv_text
@@ -187,7 +187,7 @@ def _figure(sample: Sample, finding: Finding | None = None, outlined: bool = Fal
 
 
 def _picture(sample: Sample, where: Box | None, outlined: bool) -> str:
-    pixels = to_uint8(read_scan(sample.image).pixels)
+    pixels = to_uint8(read_sample_scan(sample.image).pixels)
     image = Image.fromarray(pixels).convert("RGB" if where or outlined else "L")
     scale = SIDE / max(image.size)
     image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))

@@ -11,6 +11,7 @@ import numpy as np
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.masks import has_mask, read_mask
+from bcdseg.data.readers import check_one_frame
 from bcdseg.errors import InputError, OptionError
 from bcdseg.evaluation.measures.custom import Metric, mask_values
 from bcdseg.evaluation.metrics.detection import scored_regions
@@ -79,6 +80,7 @@ def predict_cases(
                 yield pixels
 
     for sample, prediction in zip(dataset, model.predict(sources(), **options), strict=True):
+        check_one_frame(prediction.source, prediction.flags)
         truth = changed.popleft() if change is not None else None
         if truth is None and with_masks:
             truth = true_mask(sample, prediction.size, no_lesion, resize=dataset.resize_masks and change is None)

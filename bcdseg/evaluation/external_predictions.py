@@ -16,7 +16,7 @@ from bcdseg.data.annotations.nnunet import prediction_files
 from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.data.labels import match_spellings, plain_label
 from bcdseg.data.masks import read_mask
-from bcdseg.data.readers import area_of, read_scan
+from bcdseg.data.readers import area_of, read_sample_scan
 from bcdseg.data.tables.files import cell_text, csv_rows, read_table
 from bcdseg.errors import DataWarning, InputError, OptionError
 from bcdseg.evaluation.case_results import check_measurable, compare_masks, true_mask
@@ -322,7 +322,7 @@ def _case(
     no_lesion: str | None,
     options: EvaluationOptions,
 ) -> Case:
-    scan = read_scan(sample.image)
+    scan = read_sample_scan(sample.image)
     height, width = scan.pixels.shape[:2]
     truth = true_mask(sample, (height, width), no_lesion, resize=test.resize_masks)
     mask = predicted_mask(given, (height, width), sample.id)
@@ -354,7 +354,7 @@ def _pictures(
 ) -> Iterator[GalleryItem]:
     for kind, row in choose(cases, count):
         sample = test.samples[row]
-        image = read_scan(sample.image).pixels
+        image = read_sample_scan(sample.image).pixels
         size = (image.shape[0], image.shape[1])
         truth = true_mask(sample, size, no_lesion, resize=test.resize_masks)
         yield GalleryItem(sample.id, kind, row, image, truth, predicted_mask(given[sample.id], size, sample.id))

@@ -64,9 +64,10 @@ def find_seen(model: Model, dataset: Dataset) -> tuple[Shared, ...] | None:
     seen = model.training.get("seen")
     if seen is None:
         return None
+    fingerprints = [fingerprint(sample.image) for sample in dataset]
     try:
         contents, groups = frozenset(map(str, seen["contents"])), frozenset(map(str, seen["groups"]))
-        differing = differing_bits([fingerprint(sample.image) for sample in dataset], seen.get("fingerprints", ()))
+        differing = differing_bits(fingerprints, seen.get("fingerprints", ()))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{model.name}: its record of training scans is damaged ({error!r}). Save the model again.") from error
     shared = tuple(_shared(dataset, contents, groups, differing.tolist()))

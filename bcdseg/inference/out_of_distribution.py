@@ -18,7 +18,7 @@ from PIL import Image
 
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.images import to_gray
-from bcdseg.data.readers import mapped, read_scan
+from bcdseg.data.readers import mapped, read_sample_scan
 from bcdseg.types import Flag, Pixels, Sample
 
 SIDE = 160  # pixels: longer images are reduced to it
@@ -268,5 +268,5 @@ def describe_training_images(*parts: Dataset) -> tuple[TrainingImages, ...]:
 
 
 def _statistics(sample: Sample) -> Numbers:
-    scan = read_scan(sample.image)
+    scan = read_sample_scan(sample.image)
     return image_statistics(scan.pixels[scan.areas[0].window])

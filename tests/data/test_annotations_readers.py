@@ -492,6 +492,14 @@ def test_nnunet_classes_by_value(tmp_path: Path, ending: str) -> None:
     assert data[0].spacing == (None if ending == ".png" else pytest.approx((0.1, 0.08)))
 
 
+def test_nnunet_stacks_are_refused(tmp_path: Path) -> None:
+    pages = [Image.fromarray(square().astype(np.uint8) * value) for value in (1, 2)]
+    nnunet(tmp_path, {"background": 0, "benign": 1, "malignant": 2}, square().astype(np.uint8))
+    pages[0].save(tmp_path / "labelsTr/a.png", save_all=True, append_images=pages[1:], format="TIFF")
+    with pytest.raises(DatasetError, match=r"a\.png.*several frames or pages"):
+        bcdseg.open_dataset(tmp_path)
+
+
 def test_nnunet_labels_of_version_1_and_test_images(tmp_path: Path) -> None:
     nnunet(tmp_path, {"0": "background", "1": "tumor"}, square().astype(np.uint8))
     images(tmp_path, "imagesTs/b_0000.png")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from made import busi, save, scan
 from PIL import Image
 
+from bcdseg import Model, audit, evaluate
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.hashing import content_hash
 from bcdseg.data.opening import combine, open_dataset
-from bcdseg.errors import BcdsegError, DatasetError, ImageNotFoundError, OptionError, OutputExistsError
+from bcdseg.errors import BcdsegError, DatasetError, ImageError, ImageNotFoundError, OptionError, OutputExistsError
 from bcdseg.types import Sample
 
 
@@ -102,6 +104,17 @@ def test_check_reads_all_and_lists_all_bad_files_in_one_error(tmp_path: Path) ->
     assert len(good) == 6
     assert "2 problems skipped" in repr(good)
     assert len(open_dataset(tmp_path, resize_masks=True).check(on_problem="skip")) == 7
+
+
+@pytest.mark.parametrize(
+    "use", [lambda data, _: data.read(data[0]), lambda data, model: evaluate(model, data), lambda data, _: audit(data)]
+)
+def test_a_scan_of_several_pages_is_refused(tmp_path: Path, small_model: Model, use: Callable[[Dataset, Model], object]) -> None:
+    busi(tmp_path, (1, 1, 1))
+    pages = [Image.fromarray(scan(seed)[0]) for seed in (1, 2)]
+    pages[0].save(tmp_path / "benign/benign (1).png", save_all=True, append_images=pages[1:])
+    with pytest.raises(ImageError, match=r"benign \(1\)\.png.*several frames or pages"):
+        use(open_dataset(tmp_path), small_model)
 
 
 def test_two_samples_of_one_id_are_refused() -> None:

@@ -13,6 +13,7 @@ from made_twins import scan, twin, write
 from PIL import Image
 
 import bcdseg
+from bcdseg.errors import ImageError
 from bcdseg.evaluation.training_overlap import find_seen, refuse_seen, remember_scans
 from bcdseg.model.registry import joint_training_overlap
 
@@ -100,6 +101,12 @@ def test_a_model_without_stored_scans_is_not_refused_but_marked(data: bcdseg.Dat
     assert refuse_seen(_model(None), data) is False
     with pytest.raises(bcdseg.errors.ModelFileError, match="damaged"):
         refuse_seen(_model({"contents": []}), data)  # type: ignore[arg-type]
+
+
+def test_a_scan_that_cannot_be_read_is_named_and_not_the_model(data: bcdseg.Dataset) -> None:
+    data[0].image.write_bytes(b"no image")
+    with pytest.raises(ImageError, match="benign"):
+        bcdseg.evaluate(_model(remember_scans(data.select(data.ids[5:]))), data)
 
 
 def test_a_record_with_unknown_parts_shows_no_absence_of_overlap(data: bcdseg.Dataset) -> None:

@@ -26,9 +26,10 @@ from bcdseg.data.annotations.outlines import (
 from bcdseg.data.annotations.own_keys import CASES, cases_file, known_values, read_cases
 from bcdseg.data.annotations.samples import SEVERAL, load_json, warn_of
 from bcdseg.data.annotations.shapes import lesion_of
-from bcdseg.data.images import is_array, load_array, read_image, to_gray
+from bcdseg.data.images import to_gray
 from bcdseg.data.labels import USUAL_ORDER, class_order
 from bcdseg.data.layouts.listing import FolderListing, Listing
+from bcdseg.data.masks import mask_values
 from bcdseg.errors import BcdsegError, DatasetError, InputError
 from bcdseg.sources import is_nifti
 from bcdseg.types import LesionMask, MaskSource, Sample
@@ -189,7 +190,7 @@ def _masks(path: Path, labels: Labels) -> tuple[tuple[MaskSource, ...], str | No
     """Return the masks in a label image and the class of the scan, or None if it is unknown."""
     if not labels.are_classes and labels.ignored is None:
         return (path,), None
-    values = load_array(path, str(path)) if is_array(path) else read_image(path)
+    values = mask_values(path)
     present = {int(value) for value in np.unique(values)} - {0}
     unknown = sorted(present - labels.classes.keys() - {labels.ignored})
     if unknown:

@@ -18,7 +18,7 @@ from bcdseg.data.annotations.polygons import Polygon, components, trace
 from bcdseg.data.images import SUFFIXES, to_uint8
 from bcdseg.data.layouts.listing import Listing
 from bcdseg.data.masks import read_mask
-from bcdseg.data.readers import read_scan
+from bcdseg.data.readers import read_sample_scan
 from bcdseg.errors import OptionError, OutputExistsError
 from bcdseg.files import check_free, write_whole
 from bcdseg.messages import name_some
@@ -120,7 +120,7 @@ def with_parts(dataset: Dataset, split: Iterable[Dataset] | None) -> Dataset:
 
 def read_pixels(sample: Sample) -> tuple[Sample, Pixels]:
     """Return a sample and its pixels; if it has no spacing, it gets that of its DICOM file, if all regions of the scan have one."""
-    scan = read_scan(sample.image)
+    scan = read_sample_scan(sample.image)
     spacings = {area.spacing for area in scan.areas}
     known = sample if sample.spacing or len(spacings) > 1 else replace(sample, spacing=spacings.pop())
     return known, scan.pixels

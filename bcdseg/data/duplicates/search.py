@@ -97,9 +97,11 @@ def duplicate_groups(dataset: Dataset) -> tuple[tuple[str, ...], ...]:
 
 
 def _visit_all(samples: Sequence[Sample], progress: Progress, visit: Visit) -> None:
-    from bcdseg.data.readers import mapped, read_scan
+    from bcdseg.data.readers import mapped, read_sample_scan
 
-    for _ in mapped(lambda one: visit(one, read_scan(one.image)), samples, lambda done: progress("reading", done, len(samples))):
+    for _ in mapped(
+        lambda one: visit(one, read_sample_scan(one.image)), samples, lambda done: progress("reading", done, len(samples))
+    ):
         pass
 
 
@@ -108,10 +110,10 @@ def _pairs(samples: Sequence[Sample], progress: Progress, visit: Visit | None) -
     from bcdseg.data.duplicates.descriptors import Description, describe, even_out, tissue_in
     from bcdseg.data.duplicates.verify import Laid, overlap
     from bcdseg.data.images import to_gray, to_uint8
-    from bcdseg.data.readers import mapped, read_scan
+    from bcdseg.data.readers import mapped, read_sample_scan
 
     def describe_one(sample: Sample) -> tuple[bytes, Description]:
-        scan = read_scan(sample.image)
+        scan = read_sample_scan(sample.image)
         if visit is not None:
             visit(sample, scan)
         gray = to_uint8(to_gray(scan.pixels))

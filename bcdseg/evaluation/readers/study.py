@@ -13,7 +13,7 @@ import numpy as np
 from bcdseg.data.dataset import Dataset, check_data
 from bcdseg.data.hashing import NEAR, content_hash, differing_bits, fingerprint
 from bcdseg.data.labels import plain_label
-from bcdseg.data.readers import read_scan
+from bcdseg.data.readers import read_sample_scan
 from bcdseg.errors import DataWarning, InputError, OptionError
 from bcdseg.evaluation.external_predictions import (
     ExternalPrediction,
@@ -291,7 +291,7 @@ def _shared_kinds(given: Mapping[str, Given]) -> dict[str, bool]:
 
 def _masks(given: Mapping[str, Given], scans: Dataset) -> Iterator[dict[str, Mask]]:
     for sample in scans:
-        height, width = read_scan(sample.image).pixels.shape[:2]
+        height, width = read_sample_scan(sample.image).pixels.shape[:2]
         masks = {name: predicted_mask(readings[sample.id], (height, width), sample.id) for name, readings in given.items()}
         yield {name: mask for name, mask in masks.items() if mask is not None}
 
