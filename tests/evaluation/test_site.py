@@ -126,10 +126,18 @@ def test_scans_of_one_class_change_no_rule_of_classes(model: Model, tmp_path: Pa
     scans = _site(tmp_path / "made", 30, 4).filter(label="malignant")
     found = bcdseg.fit_site(model, scans, class_frequencies=True, draws=100)
     kept = {change.rule for change in found.changes if not change.changed and "all labels are malignant" in change.reason}
-    assert kept == {"class frequencies", "temperature", "confidence threshold", "label sets"}
+    assert kept == {"class frequencies", "temperature", "confidence threshold", "operating points", "label sets"}
     rules = found.model.rules
     assert (rules.temperature, rules.class_offsets, rules.min_confidence) == (1, (), RULES.min_confidence)
-    assert rules.conformal_thresholds == ()
+    assert (rules.conformal_thresholds, rules.operating_points) == ((), ())
+
+
+def test_scans_of_which_none_is_positive_change_no_operating_point(model: Model, tmp_path: Path) -> None:
+    scans = _site(tmp_path / "made", 20, 4).filter(label=["normal", "benign"])
+    found = bcdseg.fit_site(model, scans, draws=100)
+    (change,) = [change for change in found.changes if "operating point" in change.rule]
+    assert (change.changed, found.model.rules.operating_points) == (False, ())
+    assert "no labels are malignant" in change.reason
 
 
 def test_rules_that_reach_what_they_state_are_kept(fitted: bcdseg.SiteFit, tmp_path: Path) -> None:

@@ -143,6 +143,11 @@ class Fitting:
             reason = "the model has no class malignant: name the class that they predict with positive"
             self.changes.append(RuleChange(rule="operating points", changed=False, reason=reason))
             return
+        truth = self.cases.labels[self.cases.has_class] == self.cases.classes.index(self.positive)
+        if truth.all() or not truth.any():
+            reason = f"{'all' if truth.all() else 'no'} labels are {self.positive}, and they need {self.positive} scans and others"
+            self.changes.append(RuleChange(rule="operating points", changed=False, reason=reason))
+            return
         for kind, fraction in self.wanted:
             name = _point_name((kind, fraction))
             fit = partial(fit_point, kind=kind, fraction=fraction, positive=self.positive)
