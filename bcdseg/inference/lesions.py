@@ -31,7 +31,8 @@ class Lesion:
     """One outlined lesion and its measurements.
 
     The axes are those of the ellipse with the second moments of the lesion, as in scikit-image's ``regionprops``.
-    They are computed in millimetres where the pixel spacing is known, so that non-square pixels don't tilt them.
+    They are computed in millimetres where the pixel spacing is known, so that non-square pixels don't tilt them. Pixels count as
+    points: both axes of a single pixel are 0, and so is the short axis of pixels in one straight line. Areas count whole pixels.
 
     Attributes:
         area_px: Number of pixels.

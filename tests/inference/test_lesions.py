@@ -134,6 +134,12 @@ def test_odd_regions_have_finite_numbers(mask: Mask) -> None:
     assert lesion.probability == pytest.approx(0.75)
 
 
+def test_pixels_count_as_points_in_axes_and_as_squares_in_areas() -> None:
+    row, pixel = _measure(np.pad(np.ones((1, 10), bool), 20), (0.1, 0.1)) + _measure(np.pad([[True]], 20), (0.1, 0.1))
+    assert (row.short_axis_mm, row.long_axis_mm) == (0, pytest.approx(0.4 * math.sqrt(99 / 12)))
+    assert (pixel.short_axis_mm, pixel.long_axis_mm, pixel.area_mm2) == (0, 0, pytest.approx(0.01))
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(1, 90), st.integers(1, 40), st.floats(0.05, 0.7), st.sampled_from([1, 7, 10**6]))
 def test_measures_are_those_of_scikit_image(seed: int, height: int, width: int, share: float, band: int) -> None:
     random = np.random.default_rng(seed)

@@ -187,7 +187,7 @@ class Agreement(NamedTuple):
 def lesion_size(mask: Mask, *, spacing: Spacing | None = None) -> Size | None:
     """Return long axis and area of the largest region of a mask, measured as in ``Prediction.lesions``.
 
-    The long axis is 4 times the square root of the largest eigenvalue of the covariance of the region's pixels.
+    The long axis is 4 times the square root of the largest eigenvalue of the covariance of the region's pixels: 0 for one pixel.
 
     Empty masks: None, since there is nothing to measure.
 
