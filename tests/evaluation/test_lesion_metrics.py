@@ -114,6 +114,18 @@ def test_size_errors_of_a_table_leave_missed_lesions_out() -> None:
     assert "long_axis_px_bias" not in found
 
 
+def test_size_errors_of_scans_with_and_without_a_pixel_size_are_in_millimetres_and_of_all_in_pixels() -> None:
+    truth, predicted = disc(SIZE, (20, 30), 8), disc(SIZE, (20, 30), 10)
+    rows = [
+        Case(id=str(at), label="benign", outlined=True, outline=score_mask(truth, predicted, spacing=spacing), spacing=spacing)
+        for at, spacing in enumerate(((0.5, 0.5), None, None))
+    ]
+    table = table_of(rows, classes=CLASSES, no_lesion="normal")
+    found = estimate(table, all_measures(table), draws=0)
+    assert [found[name].n for name in ("long_axis_mm_bias", "area_mm2_bias", "long_axis_px_bias")] == [1, 1, 3]
+    assert found["long_axis_px_bias"].value == pytest.approx(2 * found["long_axis_mm_bias"].value)
+
+
 def test_an_outline_elsewhere_misses_the_lesion_and_is_not_a_scan_without_outline() -> None:
     truth, elsewhere = disc(SIZE, (20, 20), 8), disc(SIZE, (40, 55), 3)
     row = Case(id="a", label="benign", outlined=True, outline=score_mask(truth, elsewhere))

@@ -140,20 +140,25 @@ SIZE_MEASURES = (
     ("long_axis_px", "Long axis in pixels", "px"),
 )
 LIMITS = {"bias": "bias", "low": "lower limit of agreement", "high": "upper limit of agreement"}
-RULE = "Over scans with a lesion and a predicted region; the largest region is measured. Without an outline there is no size error."
+RULE = "Over scans with a lesion and a predicted region{known}; the largest region is measured. Missed lesions have none."
 
 
 def size_measures(cases: Cases) -> Iterator[Measure]:
-    """Yield bias, limits of agreement and mean absolute error of the sizes; in mm if any scan has a pixel size, else in pixels."""
-    known = [row for row in SIZE_MEASURES if measured(cases, row[0]).any()]
-    for name, title, unit in [row for row in known if row[2] != "px"] or known:
+    """Yield bias, limits of agreement and mean absolute error of the sizes.
+
+    They are in mm where the pixel size is known, and in pixels over all scans if it is unknown of some.
+    """
+    scaled = measured(cases, "long_axis_mm")
+    is_needed = {"px": (measured(cases, "long_axis_px") & ~scaled).any(), "mm": scaled.any(), "mm2": scaled.any()}
+    for name, title, unit in [row for row in SIZE_MEASURES if is_needed[row[2]]]:
+        rule = RULE.format(known="" if unit == "px" else " whose pixel size is known")
         scans = Kind("scans with a true and a predicted lesion", partial(measured, name=name))
         measure = partial(Measure, section="size", unit=unit, needs=scans)
         for end, limit in LIMITS.items():
             definition = (
-                f"The mean of predicted minus true size. {RULE}"
+                f"The mean of predicted minus true size. {rule}"
                 if end == "bias"
-                else f"The bias {'minus' if end == 'low' else 'plus'} 1.96 standard deviations of the differences. {RULE}"
+                else f"The bias {'minus' if end == 'low' else 'plus'} 1.96 standard deviations of the differences. {rule}"
             )
             yield measure(
                 name=f"{name}_{end}",
@@ -166,7 +171,7 @@ def size_measures(cases: Cases) -> Iterator[Measure]:
         yield measure(
             name=f"{name}_error",
             title=f"{title}, mean absolute error",
-            definition=f"The mean absolute difference of predicted and true size. {RULE}",
+            definition=f"The mean absolute difference of predicted and true size. {rule}",
             higher_is_better=False,
             values=partial(_absolute_error, name=name),
         )
