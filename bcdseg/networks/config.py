@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bcdseg.errors import OptionError
+from bcdseg.messages import counted
 from bcdseg.registry import ENCODERS, HEADS
 
 DECODERS = (
@@ -140,8 +141,8 @@ class Member:
         finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
         if not len(self.mean) == len(self.std) == channels or not finite or min(self.std) <= 0:
             raise OptionError(
-                f"mean={self.mean!r}, std={self.std!r} of a member with {channels} channel(s): give as many finite numbers, "
-                "each of std above 0."
+                f"mean={self.mean!r}, std={self.std!r} of a member with {counted(channels, 'channel')}: give as many finite "
+                "numbers, each of std above 0."
             )
 
     @classmethod

@@ -14,6 +14,7 @@ from segmentation_models_pytorch.encoders._base import EncoderMixin
 from torch import Tensor, nn
 
 from bcdseg.errors import OptionError
+from bcdseg.messages import counted
 from bcdseg.registry import ENCODERS
 
 WIDTHS = (32, 64, 128, 128, 256)
@@ -173,7 +174,9 @@ def check_encoder_module(module: nn.Module, in_channels: int) -> None:
         with torch.no_grad():
             features = module.eval()(torch.zeros(1, in_channels, side, side, device=parameter.device))
     except Exception as error:  # the user's own code may raise anything
-        raise OptionError(f"encoder: fails on an image of {in_channels} channel(s) ({type(error).__name__}: {error}).") from error
+        raise OptionError(
+            f"encoder: fails on an image of {counted(in_channels, 'channel')} ({type(error).__name__}: {error})."
+        ) from error
     finally:
         module.train(training)
     if not isinstance(features, Sequence) or not all(isinstance(one, Tensor) for one in features):
