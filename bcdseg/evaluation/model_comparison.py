@@ -51,6 +51,7 @@ class Comparison:
         differences: Second minus first for each measure, with paired intervals.
         auc_tests: DeLong's test for each class with ten or more groups of scans, and as many of other scans; scans of one group
             count as dependent (Obuchowski).
+        not_tested: Reason for each class without such a test.
         shared: Classes that both models have; empty where both have the same classes.
         scans: Number of scans that both were measured on.
     """
@@ -59,6 +60,7 @@ class Comparison:
     second: str
     differences: Mapping[str, Difference]
     auc_tests: Mapping[str, AucTest] = field(default_factory=dict)
+    not_tested: Mapping[str, str] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
     scans: int = 0
 
@@ -69,6 +71,7 @@ class Comparison:
     def __repr__(self) -> str:
         shown = [one.name for one in most_important([one.measure for one in self.differences.values()])]
         tests = [f"  ROC-AUC, {label} against rest, DeLong: {test}" for label, test in self.auc_tests.items()]
+        tests += [f"  ROC-AUC, {label} against rest, DeLong: no test: {reason}" for label, reason in self.not_tested.items()]
         narrowed = (
             [f"  on the classes that both have: {', '.join(self.shared)} ({counted(self.scans, 'scan')})"] if self.shared else []
         )
@@ -100,11 +103,13 @@ def compare_evaluations(first: Evaluation, second: Evaluation) -> Comparison:
         draws=second.draws,
         seed=second.seed,
     )
+    tests, not_tested = auc_tests(old, in_order(matched(old, new), old.classes))
     return Comparison(
         first=first.model,
         second=second.model,
         differences=differences,
-        auc_tests=auc_tests(old, in_order(matched(old, new), old.classes)),
+        auc_tests=tests,
+        not_tested=not_tested,
         shared=shared,
         scans=len(old),
     )
@@ -176,11 +181,13 @@ def in_order(cases: Cases, classes: Sequence[str]) -> Cases:
     return narrowed(cases, classes) if set(cases.classes) == set(classes) and cases.classes != tuple(classes) else cases
 
 
-def auc_tests(first: Cases, second: Cases) -> dict[str, AucTest]:
-    """Return DeLong's test for each class of two tables of the same scans, in the same order."""
-    found = dict(_auc_tests(first, second))
+def auc_tests(first: Cases, second: Cases) -> tuple[dict[str, AucTest], dict[str, str]]:
+    """Return DeLong's test for each class of two tables of the same scans, in the same order, or the reason why there is none."""
+    each = dict(_auc_tests(first, second))
+    found = {name: one for name, one in each.items() if not isinstance(one, str)}
     corrected = holm(np.array([one.p for one in found.values()]))
-    return {name: AucTest(result=one, p_holm=float(p)) for (name, one), p in zip(found.items(), corrected, strict=True)}
+    tests = {name: AucTest(result=one, p_holm=float(p)) for (name, one), p in zip(found.items(), corrected, strict=True)}
+    return tests, {name: one for name, one in each.items() if isinstance(one, str)}
 
 
 def named(found: Mapping[str, Item], name: str) -> Item:
@@ -195,7 +202,7 @@ def _with_order(measure: Measure, classes: Sequence[str]) -> Measure:
     return replace(measure, values=lambda cases, weights: measure.values(in_order(cases, classes), weights))
 
 
-def _auc_tests(first: Cases, second: Cases) -> Iterator[tuple[str, PairedAuc]]:
+def _auc_tests(first: Cases, second: Cases) -> Iterator[tuple[str, PairedAuc | str]]:
     rows = first.has_class & second.has_class
     if first.classes != second.classes or not rows.any():
         return
@@ -204,10 +211,10 @@ def _auc_tests(first: Cases, second: Cases) -> Iterator[tuple[str, PairedAuc]]:
             continue  # with two classes, the area of one is that of the other
         truth, groups = first.labels[rows] == number, first.group_numbers[rows]
         if min(len(np.unique(groups[part])) for part in (truth, ~truth)) < FEWEST_GROUPS:
+            yield name, f"it needs {FEWEST_GROUPS} groups of these scans, and as many of others"
             continue
         found = paired_auc(truth, first.probabilities[rows, number], second.probabilities[rows, number], groups)
-        if found is not None:
-            yield name, found
+        yield name, found or "the difference has no variance on these scans"
 
 
 def _of_shared_scans(first: Cases, second: Cases) -> tuple[Cases, Cases]:

@@ -75,11 +75,12 @@ def test_the_covariance_is_that_of_plain_loops(per_group: int) -> None:
     assert covariance == pytest.approx(expected)
 
 
-def test_equal_scores_do_not_differ_and_too_few_groups_have_no_test() -> None:
+def test_a_difference_without_variance_and_too_few_groups_have_no_test() -> None:
     truth, score = np.array([True, True, False, False]), np.array([0.9, 0.4, 0.5, 0.1])
-    assert paired_auc(truth, score, score).p == 1
-    assert paired_auc(truth, score, score, np.array([0, 0, 1, 2])) is None
-    assert paired_auc(truth, truth.astype(float), np.full(4, 0.5)) is None  # without variance
+    assert paired_auc(truth, score, 1 - score) is not None
+    assert paired_auc(truth, score, 1 - score, np.array([0, 0, 1, 2])) is None
+    for first, second in ((score, score), (truth / 1, np.full(4, 0.5)), (truth / 1, np.array([0.9, 0.8, 0.2, 0.1]))):
+        assert paired_auc(truth, first, second) is None
 
 
 def test_holm_corrects_for_the_number_of_tests() -> None:
@@ -123,13 +124,15 @@ def test_models_of_different_classes_are_compared_on_those_that_both_have(tmp_pa
     assert "on the classes that both have: benign, malignant (60 scans)" in repr(found)
     guess = bcdseg.evaluate_predictions(predictions(two, ("benign", "malignant"), 0.0), two, name="guess", **quiet)
     assert "p < 0.001, after Holm p < 0.001" in repr(guess.compare(both))
-    page = both.save(tmp_path / "report", compared_with=[three]).read_text()
+    page = both.save(tmp_path / "report", compared_with=[three, replace(both, model="same")]).read_text()
     assert "They are compared on those that both have: benign, malignant (60 scans)." in page
     assert "DeLong" in page
+    assert "malignant: the difference has no variance" in page
     same = replace(three, model="same").compare(three)
     assert same.shared == ()
-    assert set(same.auc_tests) == {"normal", "benign", "malignant"}
-    assert all(one.result.p == 1 for one in same.auc_tests.values())
+    assert same.auc_tests == {}
+    assert set(same.not_tested) == {"normal", "benign", "malignant"}
+    assert "benign against rest, DeLong: no test: the difference has no variance" in repr(same)
 
 
 def test_models_whose_classes_differ_in_order_are_compared_in_all_measures(tmp_path: Path) -> None:
@@ -160,7 +163,7 @@ def test_models_whose_classes_differ_in_order_are_compared_in_all_measures(tmp_p
     assert {"own", "ppv@0.05"} <= found.differences.keys()
     assert all(one.difference.value in (None, pytest.approx(0)) for one in found.differences.values())
     assert found.differences["own"].first == a["own"].value
-    assert set(found.auc_tests) == set(order)
+    assert set(found.not_tested) == set(order)
     readers = bcdseg.compare_readers({"x": a, "y": a}, {"x": b, "y": b}, draws=100)
     assert readers.differences["accuracy"].difference.value == pytest.approx(0)
 

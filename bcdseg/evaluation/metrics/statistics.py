@@ -16,7 +16,7 @@ from bcdseg.evaluation.metrics.classification import Positive, Scores
 
 Numbers = NDArray[np.float64]
 Groups = NDArray[np.int64]
-ROUNDED = 1e-9  # difference or standard error up to which it is 0, because of rounding
+ROUNDED = 1e-9  # standard error up to which it is 0, because of rounding
 
 
 class PairedAuc(NamedTuple):
@@ -29,7 +29,7 @@ class PairedAuc(NamedTuple):
         se: Standard error of the difference.
         low: Lower end of its 95 % interval.
         high: Upper end of its 95 % interval.
-        p: Two-sided p-value; 1 where both areas are equal and their difference has no variance.
+        p: Two-sided p-value.
     """
 
     first: float
@@ -52,7 +52,7 @@ def paired_auc(y_true: Positive, first: Scores, second: Scores, groups: Groups |
 
     Returns:
         The difference with its test, or None where there are fewer than two groups with positive or with other scans, or where the
-        areas differ and their difference has no variance, as of a score that is right everywhere and a constant one.
+        difference of the areas has no variance, as that of two scores that rank all scans right.
 
     Examples:
         >>> truth = np.array([True, True, True, False, False, False])
@@ -66,9 +66,9 @@ def paired_auc(y_true: Positive, first: Scores, second: Scores, groups: Groups |
     areas, covariance = auc_covariance(y_true, np.stack([first, second]), units)
     change = float(areas[1] - areas[0])
     se = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0)))
-    if se <= ROUNDED < abs(change):
+    if se <= ROUNDED:
         return None
-    p = float(2 * norm.sf(abs(change) / se)) if se > ROUNDED else 1.0
+    p = float(2 * norm.sf(abs(change) / se))
     reach = float(norm.ppf(0.975)) * se
     return PairedAuc(float(areas[0]), float(areas[1]), change, se, max(change - reach, -1.0), min(change + reach, 1.0), p)
 

@@ -118,6 +118,9 @@ def _comparison(evaluation: Evaluation, found: Comparison) -> Iterator[Block]:
             "(Obuchowski). Below each p-value is the one after Holm's correction for the number of classes."
         )
         yield tables.auc_test_table(found)
+    if found.not_tested:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.not_tested.items())
+        yield Text(f"Without DeLong's test: {reasons}.", "soft")
 
 
 def _by_chance(differences: Sequence[Estimate]) -> str:
