@@ -11,6 +11,7 @@ from typing import Any
 from bcdseg.errors import DatasetError, OptionError
 
 PACKAGE = __name__.partition(".")[0]
+MOST_LETTERS = 24
 
 
 def name_some(names: Sequence[object], most: int = 5) -> str:
@@ -21,6 +22,17 @@ def name_some(names: Sequence[object], most: int = 5) -> str:
 def list_some(lines: Sequence[object], most: int = 10) -> str:
     """Return the first lines indented, each on a line of its own, and the number of the others."""
     return "\n".join(f"  {line}" for line in lines[:most]) + _rest("\n  ", lines, most)
+
+
+def short_name(name: str) -> str:
+    """Return a name for a figure: one of more than 24 letters, which would leave no room for the axes, without its middle.
+
+    Examples:
+        >>> short_name("benign"), short_name("invasive carcinoma of no special type")
+        ('benign', 'invasive car…pecial type')
+    """
+    half = MOST_LETTERS // 2
+    return name if len(name) <= MOST_LETTERS else f"{name[:half]}…{name[1 - half :]}"
 
 
 def counted(count: int, noun: str) -> str:

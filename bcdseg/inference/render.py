@@ -12,6 +12,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from bcdseg.data.images import to_gray, to_uint8
 from bcdseg.extras import require
+from bcdseg.messages import short_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,7 +87,7 @@ def draw_figure(prediction: Prediction) -> Figure:
         bars = next(axes)
         positions = range(len(prediction.probabilities))
         drawn_bars = bars.barh(positions, list(prediction.probabilities.values()), color="#0072B2")
-        bars.set_yticks(positions, list(prediction.probabilities), parse_math=False)
+        bars.set_yticks(positions, list(map(short_name, prediction.probabilities)), parse_math=False)
         bars.bar_label(drawn_bars, fmt="{:.0%}", padding=3)
         bars.set_xlim(0, 1.15)
         bars.invert_yaxis()

@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 
 from bcdseg.evaluation.plots.charts import confusion_figure, draw_outlines, name_outlines
-from bcdseg.evaluation.plots.style import LINES, PANEL, new_figure, save_figure, style_axes
+from bcdseg.evaluation.plots.style import LINES, PANEL, add_legend, new_figure, save_figure, style_axes
 from bcdseg.networks.network import Output
 from bcdseg.training.data.loaders import Batch
 from bcdseg.training.loop.epoch_metrics import ScanMetrics, scan_metrics
@@ -55,7 +55,7 @@ def curves_figure(history: Sequence[Row]) -> Figure:
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.set_xlim(0.5, max(row["epoch"] for row in history) + 0.5)
         axes.set_ylim(0, 1.02 if title == MEASURES else 1.08 * max(row.get(column, 0) for row in history for column in columns))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False, fontsize="small")
+        add_legend(axes, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     return figure
 
 

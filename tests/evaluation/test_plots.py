@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import io
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_cases import made_table
+from matplotlib.figure import Figure
 from PIL import Image
 
 from bcdseg import errors
-from bcdseg.evaluation.plots.charts import confusion_figure, draw_outlines, name_outlines
+from bcdseg.evaluation.plots.charts import confusion_figure, dice_figure, draw_outlines, name_outlines, size_figure
+from bcdseg.evaluation.plots.curves import roc_figure
 from bcdseg.evaluation.plots.style import LINES, figure_bytes, new_figure, save_figure
+from bcdseg.evaluation.results_table import Cases
 from bcdseg.training.pictures import curves_figure
 
 COUNTS = np.array([[12, 3, 1], [0, 40, 9], [0, 0, 0]])
@@ -29,6 +35,16 @@ def test_a_confusion_matrix_shows_counts_shares_and_names() -> None:
     words = _words(figure_bytes(confusion_figure(COUNTS, CLASSES, title="fold 1"), "svg"))
     for word in ("12", "75%", "40", "82%", "n = 16", "n = 0", "benign $x^2$", "true class", "predicted class", "fold 1"):
         assert word in words, word
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [lambda cases: roc_figure(cases, draws=2), dice_figure, size_figure, lambda cases: confusion_figure(COUNTS, cases.classes)],
+)
+def test_names_of_classes_are_no_formulas_and_leave_room_for_the_axes(draw: Callable[[Cases], Figure]) -> None:
+    names = ("normal", "benign", f"${'a class with a long name ' * 4}^$")
+    words = _words(figure_bytes(draw(replace(made_table(), classes=names, positive=None)), "svg"))
+    assert any("$a class wit…ong name ^$" in word for word in words)
 
 
 def test_the_same_figure_is_the_same_file() -> None:

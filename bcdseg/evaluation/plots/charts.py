@@ -9,10 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bcdseg.evaluation.plots.style import BLACK, BLUE, LINES, PANEL, SHADES, SKY, VERMILLION, YELLOW, new_figure, style_axes
+from bcdseg.evaluation.plots.style import (
+    BLACK,
+    BLUE,
+    LINES,
+    PANEL,
+    SHADES,
+    SKY,
+    VERMILLION,
+    YELLOW,
+    add_legend,
+    new_figure,
+    style_axes,
+)
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
 from bcdseg.extras import require
-from bcdseg.messages import counted
+from bcdseg.messages import counted, short_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +33,7 @@ if TYPE_CHECKING:
     from bcdseg.evaluation.report.figures import GalleryItem
     from bcdseg.types import Mask, Pixels
 
+WIDE, LETTER = 12, 0.09  # letters from which names of classes next to each other overlap; inches that each more takes
 DARK = 0.55  # fraction from which a cell's text is white, because black would be unreadable
 
 
@@ -32,8 +45,11 @@ def confusion_figure(counts: NDArray[np.integer[Any]], classes: Sequence[str], *
         classes: Names of the classes, in the order of ``counts``.
         title: Title above the figure.
     """
-    side = 1.8 + 0.85 * len(classes)
-    figure = new_figure(side + 0.7, side)
+    names = [short_name(name) for name in classes]
+    longest = max(map(len, names))
+    is_wide = len(classes) > 3 or longest > WIDE
+    side, more = 1.8 + 0.85 * len(classes), max(0, longest - WIDE) * LETTER
+    figure = new_figure(side + 0.7 + more, side + more / 2)
     axes = figure.subplots()
     rows = counts.sum(axis=1, keepdims=True)
     fractions = counts / np.maximum(rows, 1)
@@ -43,8 +59,8 @@ def confusion_figure(counts: NDArray[np.integer[Any]], classes: Sequence[str], *
         text = f"{count}\n{fraction:.0%}" if rows[row, 0] else "0"
         axes.text(column, row, text, ha="center", va="center", color="white" if fraction > DARK else "black")
     places = range(len(classes))
-    axes.set_xticks(places, list(classes), rotation=30 if len(classes) > 3 else 0, parse_math=False)
-    axes.set_yticks(places, [f"{name}\nn = {count}" for name, count in zip(classes, rows[:, 0], strict=True)], parse_math=False)
+    axes.set_xticks(places, names, rotation=30 if is_wide else 0, ha="right" if is_wide else "center", parse_math=False)
+    axes.set_yticks(places, [f"{name}\nn = {count}" for name, count in zip(names, rows[:, 0], strict=True)], parse_math=False)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.tick_params(length=0)
@@ -100,7 +116,7 @@ def size_figure(cases: Cases) -> Figure:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(-0.03, 1.03)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=2, frameon=False, fontsize="small")
+    add_legend(axes, loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=2)
     return figure
 
 
@@ -108,7 +124,7 @@ def _groups(cases: Cases) -> list[tuple[str, NDArray[np.bool_], int]]:
     """Return name, rows and number of each class that has lesions; scans of unknown class are one group."""
     found = [(name, cases.lesion & (cases.labels == number), number) for number, name in enumerate(cases.classes)]
     found.append(("class unknown" if cases.classes else "all", cases.lesion & (cases.labels == UNKNOWN), len(cases.classes)))
-    return [(name, rows, at) for name, rows, at in found if rows.any()]
+    return [(short_name(name), rows, at) for name, rows, at in found if rows.any()]
 
 
 MARGIN, WIDTH, ROW = 1.6, 2.1, 0.34  # inches: space for names, width of a panel, height of a row
@@ -150,7 +166,7 @@ def forest_figure(names: Sequence[str], panels: Sequence[ForestPanel]) -> Figure
         axes.tick_params(axis="x", labelsize="small")
         axes.xaxis.get_major_locator().set_params(nbins=4)
         axes.xaxis.set_major_formatter("{x:g}")
-    labels = [*names, *(["pooled"] if rows > len(names) else [])]
+    labels = [*map(short_name, names), *(["pooled"] if rows > len(names) else [])]
     all_axes[0].set_yticks(range(rows), labels, parse_math=False)
     return figure
 

@@ -15,7 +15,8 @@ from bcdseg.evaluation.measures.outlines import agreement, measured
 from bcdseg.evaluation.metrics.calibration import Bin, risk_coverage
 from bcdseg.evaluation.metrics.classification import Steps, average_precision, roc_auc, steps
 from bcdseg.evaluation.metrics.clinical import net_benefit, net_benefit_of_all
-from bcdseg.evaluation.plots.style import BLACK, BLUE, LINES, PANEL, SKY, VERMILLION, new_figure, style_axes
+from bcdseg.evaluation.plots.style import BLACK, BLUE, LINES, PANEL, SKY, VERMILLION, add_legend, new_figure, style_axes
+from bcdseg.messages import short_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +80,7 @@ def _class_curves(
     axes = figure.subplots()
     for number, style in _drawn(cases):
         scores, truth = _against_rest(cases, number)
-        draw(axes, ClassCurve(number, cases.classes[number], scores, truth, steps(truth, scores), style))
+        draw(axes, ClassCurve(number, short_name(cases.classes[number]), scores, truth, steps(truth, scores), style))
         if number == _banded(cases):
             _band(axes, [on_grid(one) for one in _drawn_steps(cases, number, draws, seed)], style)
     return figure, axes
@@ -132,7 +133,7 @@ def _band(axes: Any, curves: list[Curve], style: dict[str, Any]) -> None:
 def _finish(axes: Any, *, x: str, y: str) -> None:
     style_axes(axes, x=x, y=y)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.14), frameon=False, fontsize="small")
+    add_legend(axes, loc="upper center", bbox_to_anchor=(0.45, -0.14))
 
 
 def robustness_figure(found: Robustness, degradation: str) -> Figure:
@@ -155,7 +156,7 @@ def robustness_figure(found: Robustness, degradation: str) -> Figure:
         style_axes(axes)
         axes.set_xticks(range(len(names)), names)
         axes.set_ylim(-0.02, 1.02)
-        axes.legend(loc="center left", bbox_to_anchor=(0, -0.32), ncols=2, frameon=False, fontsize="x-small", columnspacing=1)
+        add_legend(axes, loc="center left", bbox_to_anchor=(0, -0.32), ncols=2, fontsize="x-small", columnspacing=1)
     figure.supxlabel(f"{degradation}: {CORRUPTIONS[degradation].strength}", fontsize="medium")
     return figure
 
@@ -183,7 +184,7 @@ def reliability_figure(bins: Sequence[Bin]) -> Figure:
     above.plot(x, y, color=BLUE, marker="o", label="accuracy in the bin")
     style_axes(above, y="accuracy")
     above.set(xlim=(0, 1.01), ylim=(0, 1.03))
-    above.legend(loc="upper left", frameon=False, fontsize="small")
+    add_legend(above, loc="upper left")
     below.bar([(one.low + one.high) / 2 for one in bins], [one.n for one in bins], width=0.085, color=SKY, edgecolor="black")
     style_axes(below, x="confidence: probability of the predicted class", y="scans")
     below.yaxis.get_major_locator().set_params(integer=True, nbins=3)
@@ -220,7 +221,7 @@ def risk_figure(cases: Cases, *, least: float | None = None, draws: int = 1000, 
         axes.axvline(fraction, color=VERMILLION, linewidth=1, linestyle=":", label=label)
     style_axes(axes, x="coverage: fraction of the scans", y="risk: error rate")
     axes.set(xlim=(0, 1.01), ylim=(0, None))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), frameon=False, fontsize="small")
+    add_legend(axes, loc="upper center", bbox_to_anchor=(0.45, -0.16))
     return figure
 
 
@@ -262,7 +263,7 @@ def decision_figure(cases: Cases, *, prevalence: float | None = None, draws: int
     axes.axhline(0, color=BLACK, linewidth=1, linestyle=":", label="biopsy of none")
     style_axes(axes, x=f"threshold probability of {cases.positive}", y="net benefit")
     axes.set(xlim=(0, THRESHOLDS[-1]), ylim=(-0.05, max(0.06, common * 1.1)))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=3, frameon=False, fontsize="small")
+    add_legend(axes, loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=3)
     return figure
 
 
@@ -289,7 +290,7 @@ def froc_figure(cases: Cases, *, draws: int = 200, seed: int = 0) -> Figure:
     axes.plot(false_per_scan[-1], sensitivity[-1], color=BLUE, marker="o", label="all predicted regions")
     style_axes(axes, x="false lesions per scan", y="lesion sensitivity")
     axes.set(xlim=(-0.01, end), ylim=(-0.01, 1.01))
-    axes.legend(loc="lower right", frameon=False, fontsize="small")
+    add_legend(axes, loc="lower right")
     return figure
 
 

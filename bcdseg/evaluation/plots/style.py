@@ -61,6 +61,12 @@ def style_axes(axes: Any, *, title: str = "", x: str = "", y: str = "") -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def add_legend(axes: Any, **options: Any) -> None:
+    """Add a legend in small letters and without a frame, in which a name with ``$`` is not read as a formula."""
+    for label in axes.legend(frameon=False, **{"fontsize": "small", **options}).get_texts():
+        label.set_parse_math(False)
+
+
 def figure_bytes(figure: Figure, format: str = "png") -> bytes:
     """Return the figure as the content of a PNG or SVG file; the same figure gives the same bytes."""
     if format not in FORMATS:
