@@ -45,6 +45,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def percent(fraction: float, digits: int = 0) -> str:
+    """Return a fraction in percent.
+
+    Examples:
+        >>> percent(0.95), percent(0.4581, 1)
+        ('95 %', '45.8 %')
+    """
+    return f"{100 * fraction:.{digits}f} %"
+
+
 def warn_caller(message: str, category: type[Warning]) -> None:
     """Issue a warning that names the innermost line outside of the library."""
     frame, level = sys._getframe(1), 2

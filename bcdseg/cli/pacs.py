@@ -203,13 +203,14 @@ def _line(result: PacsResult) -> str:
 def summary_of(predictions: Sequence[Prediction]) -> str:
     """Return class and sizes of an image, or the summary of a clip."""
     from bcdseg.inference.clips import summarize_clip
+    from bcdseg.messages import percent
 
     if not predictions:
         return "has no image"
     if predictions[0].frame is not None:
         return str(summarize_clip(predictions))
     (one,) = predictions
-    label = "no class" if one.label is None else f"{one.label} {one.confidence:.0%}"
+    label = "no class" if one.confidence is None else f"{one.label} {percent(one.confidence)}"
     return f"{label}, {', '.join(map(str, one.lesions)) or 'nothing outlined'}"
 
 

@@ -104,10 +104,12 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _probability(row: dict[str, Any]) -> str:
+    from bcdseg.messages import percent
+
     if not row["label"]:
         return ""
-    spread = f" ± {row['spread']:.0%}" if "spread" in row else ""
-    return f"{row['probability_' + row['label']]:.0%}{spread}"
+    spread = f" ± {percent(row['spread'])}" if "spread" in row else ""
+    return f"{percent(row['probability_' + row['label']])}{spread}"
 
 
 def _size(row: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bcdseg.errors import OptionError
 from bcdseg.inference.lesions import largest_first
-from bcdseg.messages import counted
+from bcdseg.messages import counted, percent
 from bcdseg.types import Failure
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ class ClipSummary:
         if self.unread:
             parts.append(f"{self.unread} more not read")
         if self.label is not None:
-            parts.append(f"{self.label} {self.probabilities[self.label]:.0%} on average")
+            parts.append(f"{self.label} {percent(self.probabilities[self.label])} on average")
         if self.frames:
-            parts.append(f"outlined in {self.outlined_share:.0%}")
+            parts.append(f"outlined in {percent(self.outlined_share)}")
         if self.long_axis_mm is not None:
             parts.append(f"largest {self.long_axis_mm:.1f} x {self.short_axis_mm:.1f} mm in frame {self.largest_frame}")
         elif self.long_axis_px is not None:

@@ -13,6 +13,7 @@ from bcdseg.inference.out_of_distribution import check_distribution, image_stati
 from bcdseg.inference.prediction import Prediction
 from bcdseg.inference.regions import RegionOutput, at_least, in_frame, merged
 from bcdseg.inference.rules import OperatingPoint, Rules
+from bcdseg.messages import percent
 from bcdseg.runtimes.base import Array
 from bcdseg.types import Area, Flag, Mask, Pixels, ScanImage
 
@@ -210,8 +211,8 @@ def candidate_flag(probability: float, threshold: float) -> Flag:
     """
     return Flag(
         "candidate",
-        f"An outline is only a candidate: the probability of a lesion is {probability:.1%}, below the model's threshold of "
-        f"{threshold:.1%}.",
+        f"An outline is only a candidate: the probability of a lesion is {percent(probability, 1)}, below the model's threshold of "
+        f"{percent(threshold, 1)}.",
     )
 
 
@@ -256,7 +257,8 @@ def prediction_flags(
         flags.append(
             Flag(
                 "low-confidence",
-                f"The class is uncertain: {label} at {confidence:.1%}, below the model's threshold of {min_confidence:.1%}.",
+                f"The class is uncertain: {label} at {percent(confidence, 1)}, below the model's threshold of "
+                f"{percent(min_confidence, 1)}.",
             )
         )
     return tuple(flags)

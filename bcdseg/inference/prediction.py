@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bcdseg.errors import OptionError
+from bcdseg.messages import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -241,7 +242,7 @@ class Prediction:
         return save_dicom_sr(self, path, source=source, **chosen, overwrite=overwrite)
 
     def __repr__(self) -> str:
-        label = "no class" if self.label is None else f"{self.label} {self.confidence:.0%}"
+        label = "no class" if self.confidence is None else f"{self.label} {percent(self.confidence)}"
         sizes = ", ".join(str(lesion) for lesion in self.lesions) or "nothing outlined"
         sizes += f", {len(self.candidates)} candidate{'s' * (len(self.candidates) > 1)}" * bool(self.candidates)
         outline = "no mask" if self.mask is None else sizes
@@ -255,7 +256,7 @@ class Prediction:
         shown.save(buffer, "PNG")
         picture = base64.b64encode(buffer.getvalue()).decode()
         rows = [
-            (name, f"<meter value='{value:.3f}' style='width:10em'></meter>", f"{value:.1%}")
+            (name, f"<meter value='{value:.3f}' style='width:10em'></meter>", percent(value, 1))
             for name, value in self.probabilities.items()
         ]
         bars = "".join(

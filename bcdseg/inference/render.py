@@ -12,7 +12,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from bcdseg.data.images import to_gray, to_uint8
 from bcdseg.extras import require
-from bcdseg.messages import short_name
+from bcdseg.messages import percent, short_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +88,7 @@ def draw_figure(prediction: Prediction) -> Figure:
         positions = range(len(prediction.probabilities))
         drawn_bars = bars.barh(positions, list(prediction.probabilities.values()), color="#0072B2")
         bars.set_yticks(positions, list(map(short_name, prediction.probabilities)), parse_math=False)
-        bars.bar_label(drawn_bars, fmt="{:.0%}", padding=3)
+        bars.bar_label(drawn_bars, fmt=percent, padding=3)
         bars.set_xlim(0, 1.15)
         bars.invert_yaxis()
         bars.set_title("class probability")

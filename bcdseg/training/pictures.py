@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bcdseg.evaluation.plots.charts import confusion_figure, draw_outlines, name_outlines
 from bcdseg.evaluation.plots.style import LINES, PANEL, add_legend, new_figure, save_figure, style_axes
+from bcdseg.messages import percent
 from bcdseg.networks.network import Output
 from bcdseg.training.data.loaders import Batch
 from bcdseg.training.loop.epoch_metrics import ScanMetrics, scan_metrics
@@ -217,7 +218,7 @@ def _title(case: ScanMetrics, classes: Sequence[str]) -> str:
     if case.probabilities is not None and len(classes):
         predicted = int(case.probabilities.argmax())
         truth = f"{classes[case.label]} " if case.label is not None else ""
-        lines.append(f"{truth}predicted {classes[predicted]}, {case.probabilities[predicted]:.0%}")
+        lines.append(f"{truth}predicted {classes[predicted]}, {percent(case.probabilities[predicted])}")
     if case.dice is not None:
         lines.append(
             f"Dice {case.dice:.2f}" if case.truth_area else "no lesion, " + ("one outlined" if case.outlined else "none outlined")

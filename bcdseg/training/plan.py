@@ -17,7 +17,7 @@ from bcdseg.data.dataset import Dataset
 from bcdseg.data.masks import has_mask
 from bcdseg.errors import DatasetError, DataWarning, LeakWarning
 from bcdseg.evaluation.training_overlap import find_seen
-from bcdseg.messages import counted, warn_caller
+from bcdseg.messages import counted, percent, warn_caller
 from bcdseg.model.model import Model
 from bcdseg.networks.network import Network, check_rebuildable
 from bcdseg.terminal import make_console
@@ -240,7 +240,7 @@ def _check_masks(model: Model, train: Dataset, val: Dataset, val_counts: Supervi
                 "drawn in white, or any colour, on black. To train classes only: bcdseg.create(..., decoder=None)."
             )
         if lesion.mean() > 0.5 and lesion[CORNERS].all():
-            inverted.append(f"{part}: the mask of {sample.id} covers {lesion.mean():.0%} of its scan, with all corners")
+            inverted.append(f"{part}: the mask of {sample.id} covers {percent(lesion.mean())} of its scan, with all corners")
     if inverted:
         message = "Masks are drawn in white, or any colour, on black: is it inverted, or is its background of another colour?"
         warn_caller(f"{inverted[0]}. {message} Look at the scans with show().", DataWarning)

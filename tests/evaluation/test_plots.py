@@ -33,7 +33,7 @@ def _words(content: bytes) -> list[str]:
 
 def test_a_confusion_matrix_shows_counts_shares_and_names() -> None:
     words = _words(figure_bytes(confusion_figure(COUNTS, CLASSES, title="fold 1"), "svg"))
-    for word in ("12", "75%", "40", "82%", "n = 16", "n = 0", "benign $x^2$", "true class", "predicted class", "fold 1"):
+    for word in ("12", "75 %", "40", "82 %", "n = 16", "n = 0", "benign $x^2$", "true class", "predicted class", "fold 1"):
         assert word in words, word
 
 
@@ -41,7 +41,7 @@ def test_a_confusion_matrix_shows_counts_shares_and_names() -> None:
     "draw",
     [lambda cases: roc_figure(cases, draws=2), dice_figure, size_figure, lambda cases: confusion_figure(COUNTS, cases.classes)],
 )
-def test_names_of_classes_are_no_formulas_and_leave_room_for_the_axes(draw: Callable[[Cases], Figure]) -> None:
+def test_names_of_classes_stay_text_and_leave_room_for_the_axes(draw: Callable[[Cases], Figure]) -> None:
     names = ("normal", "benign", f"${'a class with a long name ' * 4}^$")
     words = _words(figure_bytes(draw(replace(made_table(), classes=names, positive=None)), "svg"))
     assert any("$a class wit…ong name ^$" in word for word in words)

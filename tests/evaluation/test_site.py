@@ -151,7 +151,7 @@ def test_class_probabilities_are_adapted_to_the_fraction_of_scans_without_a_lesi
     site = _site(tmp_path / "site", 80, 6, normals=10)
     kept, adapted = (bcdseg.fit_site(model, site, class_frequencies=wanted, draws=200) for wanted in (False, True))
     assert kept.model.rules.class_offsets == ()
-    assert "6% of these scans are normal" in next(one.reason for one in kept.changes if one.rule == "class frequencies")
+    assert "6 % of these scans are normal" in next(one.reason for one in kept.changes if one.rule == "class frequencies")
     offset, *others = adapted.model.rules.class_offsets
     assert offset == pytest.approx(np.log(10 / 80), abs=0.7)
     assert others == [0, 0]

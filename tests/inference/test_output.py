@@ -41,7 +41,7 @@ def _prediction(source: str = "a <b>scan.png", spacing: tuple[float, float] | No
 
 
 def test_repr_is_short_and_complete() -> None:
-    assert repr(_prediction()) == "<Prediction a <b>scan.png: benign 70%, 80 x 40 px, low-confidence!>"
+    assert repr(_prediction()) == "<Prediction a <b>scan.png: benign 70 %, 80 x 40 px, low-confidence!>"
     assert "8.0 x 4.0 mm" in repr(_prediction(spacing=(0.1, 0.1)))
 
 
@@ -51,7 +51,7 @@ def test_html_is_whole_and_escaped() -> None:
     parser.feed(text)
     assert "&lt;b&gt;scan" in text
     assert "data:image/png;base64," in text
-    assert "70.0%" in text
+    assert "70.0 %" in text
 
 
 def test_files_are_written_and_read_back(tmp_path: Path) -> None:

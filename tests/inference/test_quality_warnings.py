@@ -56,7 +56,7 @@ def test_contradictions_and_uncertain_classes(
 
 def test_a_probability_just_below_the_threshold_does_not_read_as_the_threshold() -> None:
     (warning,) = prediction_flags(label="benign", confidence=0.458, outlined=True, no_lesion="normal", min_confidence=0.461)
-    assert "benign at 45.8%, below the model's threshold of 46.1%" in warning.message
+    assert "benign at 45.8 %, below the model's threshold of 46.1 %" in warning.message
 
 
 def test_without_a_class_for_no_lesion_an_outline_is_not_a_contradiction() -> None:

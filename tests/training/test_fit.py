@@ -236,7 +236,7 @@ def test_inverted_masks_are_reported(data: Dataset, tmp_path: Path) -> None:
         save(tmp_path / "masks" / f"{sample.image.name}", np.ones(image.shape[:2], bool) if mask is None else ~mask)
     inverted = bcdseg.open_dataset(tmp_path)
     train, val = (inverted.select(one for at, one in enumerate(inverted.ids) if (at % 4 > 0) is kept) for kept in (True, False))
-    with pytest.warns(errors.DataWarning, match=r"train: the mask of .* covers \d+% of its scan.* is it inverted"):
+    with pytest.warns(errors.DataWarning, match=r"train: the mask of .* covers \d+ % of its scan.* is it inverted"):
         bcdseg.fit(_model(), train, val, out=tmp_path / "run", **QUICK)
 
 

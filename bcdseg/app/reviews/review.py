@@ -13,6 +13,7 @@ import numpy as np
 
 from bcdseg.errors import InputError
 from bcdseg.inference.prediction import Prediction
+from bcdseg.messages import percent
 from bcdseg.model.model import Model
 from bcdseg.types import Mask
 
@@ -143,7 +144,7 @@ def priority(prediction: Prediction, model: Model) -> Priority:
         presence = 1 - prediction.probabilities[negative]
         closeness = _closeness(presence, threshold)
         if closeness >= NOTABLE:
-            reasons.append(f"the probability of a lesion, {presence:.1%}, is near the threshold of {threshold:.1%}")
+            reasons.append(f"the probability of a lesion, {percent(presence, 1)}, is near the threshold of {percent(threshold, 1)}")
     unlikeness = 0.0 if prediction.ood_score is None else min(max(2 * prediction.ood_score - 1, 0.0), 1.0)
     if unlikeness >= NOTABLE:
         reasons.append("the scan is unlike the training scans")

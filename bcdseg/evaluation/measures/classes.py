@@ -12,6 +12,7 @@ from bcdseg.evaluation.measures.measure import KNOWN_CLASS, Measure, Rows
 from bcdseg.evaluation.metrics import classification
 from bcdseg.evaluation.metrics.weighted import Values, Weights
 from bcdseg.evaluation.results_table import Cases
+from bcdseg.messages import percent
 
 FIXED = (0.90, 0.95)  # specificities for sensitivity_at and sensitivities for specificity_at
 CORRELATION = (-1.0, 1.0)
@@ -142,15 +143,15 @@ def _ranking_measures(cases: Cases) -> Iterator[Measure]:
     for level in FIXED:
         yield class_measure(
             f"sensitivity_at_{level:.2f}",
-            f"Sensitivity at specificity {level:.0%}, {positive}",
-            f"The sensitivity for {positive} at the best threshold on these scans with a specificity of at least {level:.0%}.",
+            f"Sensitivity at specificity {percent(level)}, {positive}",
+            f"The sensitivity for {positive} at the best threshold on these scans with a specificity of at least {percent(level)}.",
             needs,
             partial(against_rest, number=at, measure=partial(_at_fixed, of=classification.sensitivity_at, level=level)),
         )
         yield class_measure(
             f"specificity_at_{level:.2f}",
-            f"Specificity at sensitivity {level:.0%}, {positive}",
-            f"The specificity for {positive} at the best threshold on these scans with a sensitivity of at least {level:.0%}.",
+            f"Specificity at sensitivity {percent(level)}, {positive}",
+            f"The specificity for {positive} at the best threshold on these scans with a sensitivity of at least {percent(level)}.",
             needs,
             partial(against_rest, number=at, measure=partial(_at_fixed, of=classification.specificity_at, level=level)),
         )

@@ -18,7 +18,7 @@ from bcdseg.evaluation.metrics.clinical import net_benefit, number_needed_to_bio
 from bcdseg.evaluation.metrics.weighted import Values, Weights, divide
 from bcdseg.evaluation.results_table import Cases
 from bcdseg.inference.rules import OperatingPoint, Rules
-from bcdseg.messages import counted
+from bcdseg.messages import counted, percent
 
 THRESHOLDS = (0.02, 0.10, 0.50)
 """Probabilities of malignancy at which BI-RADS categories 4A, 4B and 4C start."""
@@ -50,9 +50,9 @@ def clinical_measures(
             at, end = _at(prevalence), _end(prevalence)
             yield class_measure(
                 f"net_benefit_{threshold:.2f}{end}",
-                f"Net benefit at {threshold:.0%}, {positive}{at}",
-                f"True positives minus weighted false positives, per scan, when scans from a probability of {threshold:.0%} on are "
-                "biopsied; no biopsies have a net benefit of 0.",
+                f"Net benefit at {percent(threshold)}, {positive}{at}",
+                "True positives minus weighted false positives, per scan, when scans from a probability of "
+                f"{percent(threshold)} on are biopsied; no biopsies have a net benefit of 0.",
                 partial(one_and_rest, number=number),
                 partial(against_rest, number=number, measure=partial(_net_benefit, threshold=threshold, prevalence=prevalence)),
                 unit="score",
@@ -154,7 +154,7 @@ def _sure_measures(least: float) -> Iterator[Measure]:
     yield Measure(
         name="sure_share",
         title="Predictions not flagged as unsure",
-        definition=f"The fraction of the scans with a confidence of {least:.0%} or more, the model's own threshold.",
+        definition=f"The fraction of the scans with a confidence of {percent(least)} or more, the model's own threshold.",
         section="calibration",
         unit="fraction",
         higher_is_better=None,

@@ -25,7 +25,7 @@ from bcdseg.errors import InputError
 from bcdseg.evaluation.measures.measure import Estimate, Measure, Rows, number, signed, signed_with_unit, with_unit
 from bcdseg.evaluation.metrics.weighted import Values, Weights, once
 from bcdseg.evaluation.results_table import Cases
-from bcdseg.messages import check_whole, counted
+from bcdseg.messages import check_whole, counted, percent
 
 DRAWS = 1000
 FEWEST_GROUPS = 10
@@ -271,12 +271,14 @@ def without_interval(cases: Cases, parts: Mapping[str, Rows], value: float, *, d
 def _interval(value: float, drawn: Values, bounds: Bounds, groups: int, facts: dict[str, int]) -> Estimate:
     known = drawn[~np.isnan(drawn)]
     if len(known) < FEWEST_DRAWS * len(drawn):
-        note = f"undefined in {1 - len(known) / len(drawn):.0%} of the draws: no interval"
+        note = f"undefined in {percent(1 - len(known) / len(drawn))} of the draws: no interval"
         return Estimate(value=value, note=note, **facts)
     ends = np.quantile(known, (OUTSIDE / 2, 1 - OUTSIDE / 2))
     if np.ptp(ends) <= SAME:
         return _same_in_all(value, bounds, groups, facts)
-    note = f"undefined in {1 - len(known) / len(drawn):.0%} of the draws, which are left out" if len(known) < len(drawn) else ""
+    note = (
+        f"undefined in {percent(1 - len(known) / len(drawn))} of the draws, which are left out" if len(known) < len(drawn) else ""
+    )
     least, most = bounds
     wider = math.sqrt(groups / (groups - 1))
     (first, last), middle = ends.tolist(), float(known.mean())

@@ -13,15 +13,16 @@ from bcdseg.evaluation.metrics.outline import TOLERANCE_MM, Agreement, bland_alt
 from bcdseg.evaluation.metrics.surface import TOLERANCE
 from bcdseg.evaluation.metrics.weighted import Values, Weights, mean
 from bcdseg.evaluation.results_table import Cases
+from bcdseg.messages import percent
 
 SMALL, LARGE = 0.03, 0.10
 """Fractions of the image below which a lesion is small and from which it is large: about the terciles of BUSI's lesions."""
 
 SIZES: dict[str, tuple[float, float]] = {"small": (0.0, SMALL), "medium": (SMALL, LARGE), "large": (LARGE, np.inf)}
 SIZE_RANGES = {
-    "small": f"under {SMALL:.0%} of the image",
-    "medium": f"{SMALL:.0%} to {LARGE:.0%} of the image",
-    "large": f"{LARGE:.0%} of the image or more",
+    "small": f"under {percent(SMALL)} of the image",
+    "medium": f"{percent(SMALL)} to {percent(LARGE)} of the image",
+    "large": f"{percent(LARGE)} of the image or more",
 }
 EMPTY = "Where nothing is outlined, it is"
 COLUMNS = (
@@ -34,7 +35,7 @@ COLUMNS = (
         "Boundary F1",
         "fraction",
         True,
-        f"How much of both outlines is near the other: within {TOLERANCE:.2%} of the image's diagonal. {EMPTY} 0.",
+        f"How much of both outlines is near the other: within {percent(TOLERANCE, 2)} of the image's diagonal. {EMPTY} 0.",
     ),
     (
         "surface_dice",

@@ -24,7 +24,7 @@ from bcdseg.evaluation.plots.style import (
 )
 from bcdseg.evaluation.results_table import UNKNOWN, Cases
 from bcdseg.extras import require
-from bcdseg.messages import counted, short_name
+from bcdseg.messages import counted, percent, short_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ def confusion_figure(counts: NDArray[np.integer[Any]], classes: Sequence[str], *
     axes.imshow(fractions, cmap=SHADES, vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         fraction = fractions[row, column]
-        text = f"{count}\n{fraction:.0%}" if rows[row, 0] else "0"
+        text = f"{count}\n{percent(fraction)}" if rows[row, 0] else "0"
         axes.text(column, row, text, ha="center", va="center", color="white" if fraction > DARK else "black")
     places = range(len(classes))
     axes.set_xticks(places, names, rotation=30 if is_wide else 0, ha="right" if is_wide else "center", parse_math=False)

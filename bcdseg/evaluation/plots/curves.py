@@ -16,7 +16,7 @@ from bcdseg.evaluation.metrics.calibration import Bin, risk_coverage
 from bcdseg.evaluation.metrics.classification import Steps, average_precision, roc_auc, steps
 from bcdseg.evaluation.metrics.clinical import net_benefit, net_benefit_of_all
 from bcdseg.evaluation.plots.style import BLACK, BLUE, LINES, PANEL, SKY, VERMILLION, add_legend, new_figure, style_axes
-from bcdseg.messages import short_name
+from bcdseg.messages import percent, short_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -217,7 +217,7 @@ def risk_figure(cases: Cases, *, least: float | None = None, draws: int = 1000, 
     axes.axhline(1 - right.mean(), color="#8c959f", linewidth=1, linestyle="--", label="all predictions")
     if least is not None:
         fraction = float((confidence >= least).mean())
-        label = f"predictions not flagged as unsure: {fraction:.0%}"
+        label = f"predictions not flagged as unsure: {percent(fraction)}"
         axes.axvline(fraction, color=VERMILLION, linewidth=1, linestyle=":", label=label)
     style_axes(axes, x="coverage: fraction of the scans", y="risk: error rate")
     axes.set(xlim=(0, 1.01), ylim=(0, None))

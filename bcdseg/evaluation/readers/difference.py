@@ -17,6 +17,7 @@ from bcdseg.evaluation.metrics.weighted import once
 from bcdseg.evaluation.model_comparison import check_tolerances, in_order, with_spellings
 from bcdseg.evaluation.results import Evaluation
 from bcdseg.evaluation.results_table import Cases
+from bcdseg.messages import percent
 from bcdseg.table_text import html_table
 
 FEWEST_READERS = 2
@@ -144,11 +145,11 @@ def over_readers(cases: Cases, parts: Mapping[str, Rows], differences: Numbers, 
     known = drawn[:, ~np.isnan(drawn).any(axis=0)]
     undefined = 1 - known.shape[1] / drawn.shape[1]
     if undefined > FEWEST_DRAWS:
-        return replace(bare, note=f"undefined in {undefined:.0%} of the draws: no interval"), None
+        return replace(bare, note=f"undefined in {percent(undefined)} of the draws: no interval"), None
     found = random_readers(differences, np.cov(known))
     if found is None:
         return replace(bare, note="the estimated variance over readers and scans is 0: no interval"), None
-    note = f"undefined in {undefined:.0%} of the draws, which are left out" if undefined else ""
+    note = f"undefined in {percent(undefined)} of the draws, which are left out" if undefined else ""
     return replace(bare, low=found.low, high=found.high, se=found.se, note=note), found.p
 
 

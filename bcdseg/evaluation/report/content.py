@@ -14,7 +14,7 @@ from bcdseg.evaluation.report import figures, tables
 from bcdseg.evaluation.report.blocks import Block, Document, Pictures, Points, Section, Text
 from bcdseg.evaluation.report.figures import KINDS
 from bcdseg.evaluation.training_overlap import OVERLAP
-from bcdseg.messages import counted
+from bcdseg.messages import counted, percent
 from bcdseg.model.saving import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _of_one_class(name: str) -> bool:
 
 
 def _clinical(evaluation: Evaluation) -> Iterator[Block]:
-    thresholds = ", ".join(f"{value:.0%}" for value in THRESHOLDS)
+    thresholds = ", ".join(percent(value) for value in THRESHOLDS)
     yield Text(
         "Predictive values and net benefit depend on how common the positive class is. Those without a stated prevalence are for "
         "the fraction of positive scans in this data set, which is rarely that of a clinic: state a prevalence to compare. The "

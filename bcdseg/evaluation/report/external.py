@@ -11,7 +11,7 @@ from bcdseg.evaluation.report.blocks import Block, Cell, Document, Picture, Pict
 from bcdseg.evaluation.report.figures import MOST_PANELS, drawn
 from bcdseg.evaluation.report.tables import value_cell
 from bcdseg.evaluation.training_overlap import OVERLAP
-from bcdseg.messages import counted
+from bcdseg.messages import counted, percent
 from bcdseg.model.saving import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def pooled_text(found: ExternalValidation, measure: Measure) -> tuple[str, str]:
     ends = f"({number(pooled.low, measure.unit)} to {number(pooled.high, measure.unit)})"
     sets = len(found.evaluations)
     some = f"; {sets - len(left_out)} of {sets} pooled, without {', '.join(left_out)}" if left_out else ""
-    return f"{with_unit(pooled.value, measure.unit)} {ends}{some}", f"{pooled.i2:.0%}"
+    return f"{with_unit(pooled.value, measure.unit)} {ends}{some}", percent(pooled.i2)
 
 
 def _performance(found: ExternalValidation) -> Iterator[Block]:

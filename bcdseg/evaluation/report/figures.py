@@ -26,7 +26,7 @@ from bcdseg.evaluation.plots.curves import (
 from bcdseg.evaluation.plots.style import figure_bytes
 from bcdseg.evaluation.report.blocks import Picture
 from bcdseg.evaluation.results_table import Cases
-from bcdseg.messages import counted
+from bcdseg.messages import counted, percent
 from bcdseg.types import Mask, Pixels
 
 if TYPE_CHECKING:
@@ -207,7 +207,11 @@ def clinical_pictures(evaluation: Evaluation) -> Iterator[Picture]:
     )
     if not 0 < common < 1:
         return
-    at = f"a prevalence of {100 * prevalence:.3g} %" if prevalence is not None else f"the prevalence of these scans ({common:.0%})"
+    at = (
+        f"a prevalence of {100 * prevalence:.3g} %"
+        if prevalence is not None
+        else f"the prevalence of these scans ({percent(common)})"
+    )
     draws, band = _band(evaluation, "net_benefit_0.10", most=300)
     yield drawn(
         "decision-curve",
@@ -292,7 +296,7 @@ def _caption(evaluation: Evaluation, scan: GalleryItem) -> str:
     truth = cases.label(scan.at)
     if cases.has_probabilities[scan.at]:
         predicted = cases.classes[cases.predicted[scan.at]]
-        words.append(f"{truth or 'class unknown'}, predicted {predicted} ({cases.probabilities[scan.at].max():.0%})")
+        words.append(f"{truth or 'class unknown'}, predicted {predicted} ({percent(cases.probabilities[scan.at].max())})")
     elif truth is not None:
         words.append(truth)
     if cases.lesion[scan.at]:

@@ -35,7 +35,7 @@ from bcdseg.evaluation.site.rules import (
     needed_groups,
 )
 from bcdseg.inference.rules import Rules
-from bcdseg.messages import counted
+from bcdseg.messages import counted, percent
 
 FOLDS = 5
 FARTHEST = 20  # times the groups at hand: more are not worth a forecast
@@ -237,8 +237,8 @@ def _frequencies(table: SiteTable, rules: Rules) -> str:
     at = table.cases.classes.index(negative)
     found, expected = (table.cases.labels[known] == at).mean(), 1 - table.presence(rules.calibration)[known].mean()
     return (
-        f"{found:.0%} of these scans are {negative}, and their mean probability of it is {expected:.0%}; class_frequencies "
-        "adapts the model to scans that are collected as they come"
+        f"{percent(found)} of these scans are {negative}, and their mean probability of it is {percent(expected)}; "
+        "class_frequencies adapts the model to scans that are collected as they come"
     )
 
 

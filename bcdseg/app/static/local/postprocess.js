@@ -136,4 +136,4 @@ function contradictions(label, confidence, isOutlined, { rules, no_lesion: negat
 }
 
 /** Return a probability as the library writes it in warnings. */
-const percent = (share) => `${(100 * share).toFixed(1)}%`;
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
