@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bcdseg.evaluation.results import Evaluation
 
 Item = TypeVar("Item")
+NO_VARIANCE = "the difference has no variance on these scans"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class Comparison:
         differences: Second minus first for each measure, with paired intervals.
         auc_tests: DeLong's test for each class with ten or more groups of scans, and as many of other scans; scans of one group
             count as dependent (Obuchowski).
-        not_tested: Reason for each class without such a test.
+        not_tested: Classes that have enough groups and no test, because the difference has no variance, as of two perfect models.
         shared: Classes that both models have; empty where both have the same classes.
         scans: Number of scans that both were measured on.
     """
@@ -60,7 +61,7 @@ class Comparison:
     second: str
     differences: Mapping[str, Difference]
     auc_tests: Mapping[str, AucTest] = field(default_factory=dict)
-    not_tested: Mapping[str, str] = field(default_factory=dict)
+    not_tested: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     scans: int = 0
 
@@ -71,7 +72,7 @@ class Comparison:
     def __repr__(self) -> str:
         shown = [one.name for one in most_important([one.measure for one in self.differences.values()])]
         tests = [f"  ROC-AUC, {label} against rest, DeLong: {test}" for label, test in self.auc_tests.items()]
-        tests += [f"  ROC-AUC, {label} against rest, DeLong: no test: {reason}" for label, reason in self.not_tested.items()]
+        tests += [f"  ROC-AUC, {label} against rest, DeLong: no test: {NO_VARIANCE}" for label in self.not_tested]
         narrowed = (
             [f"  on the classes that both have: {', '.join(self.shared)} ({counted(self.scans, 'scan')})"] if self.shared else []
         )
@@ -181,13 +182,13 @@ def in_order(cases: Cases, classes: Sequence[str]) -> Cases:
     return narrowed(cases, classes) if set(cases.classes) == set(classes) and cases.classes != tuple(classes) else cases
 
 
-def auc_tests(first: Cases, second: Cases) -> tuple[dict[str, AucTest], dict[str, str]]:
-    """Return DeLong's test for each class of two tables of the same scans, in the same order, or the reason why there is none."""
+def auc_tests(first: Cases, second: Cases) -> tuple[dict[str, AucTest], tuple[str, ...]]:
+    """Return DeLong's test for each class of two tables of the same scans, in the same order, and the classes without variance."""
     each = dict(_auc_tests(first, second))
-    found = {name: one for name, one in each.items() if not isinstance(one, str)}
+    found = {name: one for name, one in each.items() if one is not None}
     corrected = holm(np.array([one.p for one in found.values()]))
     tests = {name: AucTest(result=one, p_holm=float(p)) for (name, one), p in zip(found.items(), corrected, strict=True)}
-    return tests, {name: one for name, one in each.items() if isinstance(one, str)}
+    return tests, tuple(name for name, one in each.items() if one is None)
 
 
 def named(found: Mapping[str, Item], name: str) -> Item:
@@ -202,7 +203,7 @@ def _with_order(measure: Measure, classes: Sequence[str]) -> Measure:
     return replace(measure, values=lambda cases, weights: measure.values(in_order(cases, classes), weights))
 
 
-def _auc_tests(first: Cases, second: Cases) -> Iterator[tuple[str, PairedAuc | str]]:
+def _auc_tests(first: Cases, second: Cases) -> Iterator[tuple[str, PairedAuc | None]]:
     rows = first.has_class & second.has_class
     if first.classes != second.classes or not rows.any():
         return
@@ -211,10 +212,8 @@ def _auc_tests(first: Cases, second: Cases) -> Iterator[tuple[str, PairedAuc | s
             continue  # with two classes, the area of one is that of the other
         truth, groups = first.labels[rows] == number, first.group_numbers[rows]
         if min(len(np.unique(groups[part])) for part in (truth, ~truth)) < FEWEST_GROUPS:
-            yield name, f"it needs {FEWEST_GROUPS} groups of these scans, and as many of others"
             continue
-        found = paired_auc(truth, first.probabilities[rows, number], second.probabilities[rows, number], groups)
-        yield name, found or "the difference has no variance on these scans"
+        yield name, paired_auc(truth, first.probabilities[rows, number], second.probabilities[rows, number], groups)
 
 
 def _of_shared_scans(first: Cases, second: Cases) -> tuple[Cases, Cases]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bcdseg.evaluation.measures.clinical import THRESHOLDS
 from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
+from bcdseg.evaluation.model_comparison import NO_VARIANCE
 from bcdseg.evaluation.report import figures, tables
 from bcdseg.evaluation.report.blocks import Block, Document, Pictures, Points, Section, Text
 from bcdseg.evaluation.report.figures import KINDS
@@ -119,8 +120,7 @@ def _comparison(evaluation: Evaluation, found: Comparison) -> Iterator[Block]:
         )
         yield tables.auc_test_table(found)
     if found.not_tested:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.not_tested.items())
-        yield Text(f"Without DeLong's test: {reasons}.", "soft")
+        yield Text(f"DeLong's test can't be computed for {', '.join(found.not_tested)}: {NO_VARIANCE}.", "soft")
 
 
 def _by_chance(differences: Sequence[Estimate]) -> str:

@@ -130,7 +130,7 @@ def _comparison(found: Comparison) -> dict[str, Any]:
             for name, one in found.differences.items()
         ],
         "shared_classes": list(found.shared),
-        "not_tested": dict(found.not_tested),
+        "not_tested": list(found.not_tested),
         "delong": {name: {**one.result._asdict(), "p_holm": one.p_holm} for name, one in found.auc_tests.items()},
     }
 
