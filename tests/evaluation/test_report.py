@@ -238,13 +238,15 @@ def test_a_report_of_classes_alone_does_not_state_that_the_masks_are_unknown(dat
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_the_median_of_an_even_number_of_values_is_between_the_middle_two(data: bcdseg.Dataset, tmp_path: Path) -> None:
-    ages = (20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0)
+def test_checklists_state_the_median_of_a_fact_and_of_how_many_scans_it_is_unknown(data: bcdseg.Dataset, tmp_path: Path) -> None:
+    ages = (20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, None, None)
     chosen = data.select(data.ids[: len(ages)])
-    aged = replace(chosen, samples=tuple(replace(one, facts={"age": age}) for one, age in zip(chosen, ages, strict=True)))
+    aged = replace(
+        chosen, samples=tuple(replace(one, facts={"age": age} if age else {}) for one, age in zip(chosen, ages, strict=True))
+    )
     (tmp_path / "classes.csv").write_text("\n".join(["id,label", *(f"{one.id},{one.label}" for one in aged)]))
     bcdseg.evaluate_predictions(tmp_path / "classes.csv", aged, draws=0, gallery=0, out=tmp_path / "report")
-    assert "age: median 45 (20 to 80)" in (tmp_path / "report" / "checklist.md").read_text()
+    assert "age: median 45 (20 to 80), unknown in 2 scans" in (tmp_path / "report" / "checklist.md").read_text()
 
 
 @pytest.mark.usefixtures("no_figures")

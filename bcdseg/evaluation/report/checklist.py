@@ -15,7 +15,7 @@ from bcdseg.evaluation.measures.intervals import FEWEST_GROUPS
 from bcdseg.evaluation.measures.measure import shown
 from bcdseg.evaluation.report.blocks import as_text, escape
 from bcdseg.evaluation.training_overlap import OVERLAP
-from bcdseg.messages import counted
+from bcdseg.messages import counted, name_some
 from bcdseg.model.saving import DISCLAIMER
 
 if TYPE_CHECKING:
@@ -161,11 +161,15 @@ def _counts(evaluation: Evaluation) -> str:
 
 
 def _distribution(evaluation: Evaluation, fact: str) -> str:
+    """Return how a fact is distributed over the scans, and of how many it is unknown."""
     values = [value for facts in evaluation.cases.facts if (value := facts.get(fact)) is not None]
     numbers = sorted(value for value in values if not isinstance(value, str))
     if len(numbers) == len(values) and len(set(numbers)) > 6:
-        return f"median {median(numbers):g} ({numbers[0]:g} to {numbers[-1]:g})"
-    return ", ".join(f"{name} {count}" for name, count in Counter(map(str, values)).most_common(8))
+        found = f"median {median(numbers):g} ({numbers[0]:g} to {numbers[-1]:g})"
+    else:
+        found = name_some([f"{name} {count}" for name, count in Counter(map(str, values)).most_common()], 8)
+    unknown = len(evaluation.cases) - len(values)
+    return found + f", unknown in {counted(unknown, 'scan')}" * bool(unknown)
 
 
 def _versions() -> list[str]:

@@ -122,10 +122,12 @@ def _statistics(evaluation: Evaluation) -> Iterable[str]:
             f"{evaluation.seed}); measures from fewer than {FEWEST_GROUPS} groups have none."
         )
     if evaluation.subgroups is not None:
-        number = len(evaluation.subgroups.subgroups) * len(evaluation.subgroups.measures)
+        known = [
+            change for one in evaluation.subgroups.subgroups for change in one.differences.values() if change.value is not None
+        ]
         yield (
-            f"Performance was compared by {' and '.join(evaluation.subgroups.facts)} on the same draws: {number} differences, "
-            "without adjustment for multiple comparisons."
+            f"Performance was compared by {' and '.join(evaluation.subgroups.facts)} on the same draws: "
+            f"{counted(len(known), 'difference')}, without adjustment for multiple comparisons."
         )
     yield f"The evaluation was done with bcdseg {__version__}."
 
