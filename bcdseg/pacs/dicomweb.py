@@ -94,13 +94,8 @@ def predict_dicomweb(
 def _predict_all(
     maker: ResultMaker, server: DicomWebServer, studies: Iterable[str], query: Mapping[str, str] | None, *, with_root: bool
 ) -> Iterator[PacsResult]:
-    if query is not None:
-        studies = server.search(query)
-        if not studies:
-            raise PacsError(
-                f"{server.url}: has no study with ultrasound that matches the query. Check it, and what the user may see."
-            )
-    for study in studies:
+    has_ultrasound = False
+    for study in studies if query is None else server.search(query):
         found = server.instances(study)
         if not found:
             raise PacsError(f"{server.url}: has no study {study}. Check the UID, and what the user may see.")
@@ -108,7 +103,10 @@ def _predict_all(
         if not images and query is None:
             raise PacsError(f"{server.url}: study {study} has no ultrasound among its {len(found)} objects.")
         if images:
+            has_ultrasound = True
             yield from _predict_study(maker, server, found, images, with_root=with_root)
+    if query is not None and not has_ultrasound:
+        raise PacsError(f"{server.url}: has no study with ultrasound that matches the query. Check it, and what the user may see.")
 
 
 def _predict_study(

@@ -210,8 +210,10 @@ def test_a_query_finds_the_studies(pacs: Orthanc, bright: Model) -> None:
     _study(pacs, PatientID=patient, Modality="MG", SOPClassUID="1.2.840.10008.5.1.4.1.1.7")
     results = list(predict_dicomweb(bright, _server(pacs), query={"PatientID": patient}))
     assert {one.study for one in results} == studies
-    with pytest.raises(errors.PacsError, match="no study with ultrasound that matches"):
-        list(predict_dicomweb(bright, _server(pacs), query={"PatientID": "nobody"}))
+    _study(pacs, PatientID=f"{patient}v", SOPClassUID="1.2.840.10008.5.1.4.1.1.6.2")  # a volume, which is not read
+    for unknown in ("nobody", f"{patient}v"):
+        with pytest.raises(errors.PacsError, match="no study with ultrasound that matches"):
+            list(predict_dicomweb(bright, _server(pacs), query={"PatientID": unknown}))
 
 
 def test_a_bad_image_does_not_end_the_study(pacs: Orthanc, bright: Model) -> None:
