@@ -285,7 +285,7 @@ def _classes(given: Mapping[str, ExternalPrediction]) -> tuple[str, ...]:
         classes = tuple(one.probabilities or ())
         if first is not None and set(classes) != set(first):
             raise InputError(
-                f"{name}: its probabilities are of {', '.join(classes) or 'no class'}; others have {', '.join(first)}."
+                f"{name}: its probabilities are of {', '.join(classes) or 'no class'}; others have {', '.join(first) or 'none'}."
             )
         first = first if first is not None else classes
         check_probabilities(name, one)
