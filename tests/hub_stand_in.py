@@ -16,12 +16,15 @@ COMMIT = "a" * 40
 
 class _Hub(BaseHTTPRequestHandler):
     repositories: dict[str, dict[str, bytes]]
+    private: set[str]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/api/repos/create":
             wanted = json.loads(body)
             name = "/".join(filter(None, [wanted.get("organization"), wanted["name"]]))
+            if (wanted.get("private") or wanted.get("visibility") == "private") and name not in self.repositories:
+                self.private.add(name)
             self.repositories.setdefault(name, {})
             self._json({"url": f"http://{self.headers['Host']}/{name}", "name": name})
         elif self.path == "/api/validate-yaml":
@@ -51,14 +54,19 @@ class _Hub(BaseHTTPRequestHandler):
     def _respond(self, *, with_body: bool) -> None:
         if self.path.startswith("/api/models/"):
             files = self.repositories.get(self._repository())
+            revision = self.path.partition("/revision/")[2]
             if files is None:
                 self._missing("RepoNotFound")
+            elif revision not in ("", "main", COMMIT):
+                self._missing("RevisionNotFound")
             elif "/tree/" in self.path:
                 self._json(
                     [{"type": "file", "path": path, "size": len(content), "oid": _hash(content)} for path, content in files.items()]
                 )
             else:
-                self._json({"id": self._repository(), "sha": COMMIT, "siblings": [{"rfilename": path} for path in files]})
+                siblings = [{"rfilename": path} for path in files]
+                is_private = self._repository() in self.private
+                self._json({"id": self._repository(), "sha": COMMIT, "private": is_private, "siblings": siblings})
             return
         name, _, rest = self.path.lstrip("/").partition("/resolve/")
         content = self.repositories.get(name, {}).get(rest.partition("/")[2])
@@ -101,7 +109,7 @@ def _hash(content: bytes) -> str:
 def hub() -> Iterator[tuple[str, dict[str, dict[str, bytes]]]]:
     """Run a stand-in, and yield its address and its repositories."""
     repositories: dict[str, dict[str, bytes]] = {}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (_Hub,), {"repositories": repositories}))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (_Hub,), {"repositories": repositories, "private": set()}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -176,9 +176,7 @@ class Model:
         if tiles is not None and not isinstance(tiles, Tiles):
             raise OptionError(f"tiles={tiles!r}: give the settings of the sliding window, such as Tiles(overlap=0.5).")
         if tiles is not None and mode == WHOLE:
-            raise OptionError(
-                "tiles= sets the sliding window, which mode='whole' does not use: give mode='tiles' or mode='auto' too."
-            )
+            raise OptionError("tiles= sets the sliding window, which mode='whole' has not: give mode='tiles' or mode='auto' too.")
         identity = choose_identity(identity, keep_identifiers)
         config, views = self.config, VIEWS[tta]
         members = len(config.members) if isinstance(config, EnsembleConfig) else 1
@@ -264,7 +262,23 @@ class Model:
         )
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the model to the Hugging Face Hub as ``owner/name``; ``bcdseg.load("hf://owner/name")`` loads it."""
+        """Upload the model to the Hugging Face Hub as ``owner/name``; ``bcdseg.load("hf://owner/name")`` loads it.
+
+        Args:
+            repository: Owner and name. A model of this name is replaced; its earlier revisions stay available.
+            private: Whether only its owner can load it.
+            token: Token with the right to write; by default that of ``hf auth login``.
+
+        Returns:
+            The address of the model's page.
+
+        Raises:
+            OptionError: ``repository`` is not of the form owner/name, or ``private`` is True and the repository is public.
+            WeightsUnavailableError: The upload failed.
+
+        Example:
+            >>> model.push_to_hub("owner/name", private=True)
+        """
         from bcdseg.model.saving import push
 
         return push(self, repository, private=private, token=token)

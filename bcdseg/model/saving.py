@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bcdseg import __version__
-from bcdseg.errors import ModelNotFoundError, OptionError, OutputExistsError, WeightsUnavailableError
+from bcdseg.errors import BcdsegError, ModelNotFoundError, OptionError, OutputExistsError, WeightsUnavailableError
 from bcdseg.files import restore, write_folder
 from bcdseg.model.network_source import CONFIG, FORMAT, FORMAT_VERSION, WEIGHTS
 
@@ -175,14 +175,24 @@ ADDRESS = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-
 def fetch(address: str) -> Path:
     """Return the local folder of ``hf://owner/name`` or ``hf://owner/name@revision``, downloaded if it isn't cached."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     match = ADDRESS.fullmatch(address)
     if match is None:
         raise OptionError(f"{address!r} is not of the form hf://owner/name or hf://owner/name@revision.")
     try:
         return Path(snapshot_download(match["repository"], revision=match["revision"], allow_patterns=FILES))
-    except (RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError) as error:
+    except HFValidationError as error:
+        raise OptionError(f"{address}: {error}") from error
+    except RevisionNotFoundError as error:
+        raise ModelNotFoundError(
+            f"{address}: the model has no revision {match['revision']!r}. Give one of its branches, tags or commits."
+        ) from error
+    except GatedRepoError as error:  # a subclass of the next one
+        raise ModelNotFoundError(
+            f"{address}: its owner grants access on request. Request it on the model's page, and log in with 'hf auth login'."
+        ) from error
+    except RepositoryNotFoundError as error:
         raise ModelNotFoundError(
             f"{address}: the hub has no such model, or it is private; log in with 'hf auth login' if it is yours."
         ) from error
@@ -197,14 +207,22 @@ def push(model: Model, repository: str, *, private: bool, token: str | None) -> 
     """Upload a model, and return the URL of its page."""
     from huggingface_hub import HfApi
 
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+    if not isinstance(repository, str) or not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise OptionError(f"repository={repository!r}: give owner/name.")
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
         saved = model.save(Path(folder) / "model")
         try:
-            api.create_repo(repository, private=private, exist_ok=True)
+            api.create_repo(repository, private=private, exist_ok=True)  # one that exists stays public or private
+            if private and not api.model_info(repository).private:
+                raise OptionError(f"private=True: hf://{repository} is public. Make it private on its page, or give another name.")
             api.upload_folder(repo_id=repository, folder_path=saved, commit_message=f"Upload {model.name}")
+        except BcdsegError:
+            raise
         except Exception as error:  # as above
-            raise WeightsUnavailableError(f"hf://{repository}: the upload failed ({type(error).__name__}: {error}).") from error
+            reason = " ".join(str(error).split())
+            raise WeightsUnavailableError(
+                f"hf://{repository}: the upload failed ({type(error).__name__}: {reason}). It requires a network, and a token with "
+                "the right to write there: token=..., or 'hf auth login'."
+            ) from error
     return f"{api.endpoint}/{repository}"

@@ -29,8 +29,16 @@ def load(address="hf://someone/my-model"):
         return type(error).__name__, str(error)
     return model.name, model.classes, model.predict(numpy.full((40, 40), 90, numpy.uint8)).probabilities["a"]
 
-url = bcdseg.load(sys.argv[1]).push_to_hub("someone/my-model", token="hf_test")
-print(json.dumps([url, load(), load("hf://someone/other")]), flush=True)
+model = bcdseg.load(sys.argv[1])
+url = model.push_to_hub("someone/my-model", token="hf_test")
+try:
+    model.push_to_hub("someone/my-model", private=True, token="hf_test")
+    is_public = "uploaded"
+except errors.OptionError as error:
+    is_public = str(error)
+model.push_to_hub("someone/secret", private=True, token="hf_test")
+others = [load("hf://someone/other"), load("hf://someone/my-model@v9"), load("hf://someone/a..b")]
+print(json.dumps([url, load(), is_public, *others]), flush=True)
 input()  # until the hub is gone
 print(json.dumps([load(), load("hf://someone/other")]), flush=True)
 """
@@ -38,7 +46,7 @@ print(json.dumps([load(), load("hf://someone/other")]), flush=True)
 
 @contextmanager
 def _client(cache: Path, endpoint: str, pushed: Path) -> Iterator[subprocess.Popen[str]]:
-    """Push a model, load it and a missing one in a new process, and load both again after a line of input."""
+    """Push a model, load it and missing ones in a new process, and load it again after a line of input."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": endpoint,
@@ -66,7 +74,7 @@ def test_a_model_goes_up_and_comes_back(tmp_path: Path) -> None:
     with ExitStack() as stack:
         with hub() as (endpoint, repositories):
             process = stack.enter_context(_client(tmp_path / "cache", endpoint, folder))
-            url, loaded, missing = _next(process)
+            url, loaded, is_public, missing, no_revision, impossible = _next(process)
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
@@ -77,6 +85,11 @@ def test_a_model_goes_up_and_comes_back(tmp_path: Path) -> None:
     assert loaded == ["hf://someone/my-model", ["a", "b"], pytest.approx(expected, abs=1e-5)]
     assert missing[0] == "ModelNotFoundError"
     assert "the hub has no such model" in missing[1]
+    assert no_revision[0] == "ModelNotFoundError"
+    assert "no revision 'v9'" in no_revision[1]
+    assert impossible[0] == "OptionError"
+    assert "is public" in is_public
+    assert "someone/secret" in repositories
     assert cached == loaded
     assert unavailable[0] == "WeightsUnavailableError"
     assert "download config.json, model.safetensors" in unavailable[1]
@@ -88,6 +101,7 @@ def test_addresses_of_another_form_are_refused(address: str) -> None:
         bcdseg.load(address)
 
 
-def test_repositories_of_another_form_are_refused() -> None:
+@pytest.mark.parametrize("repository", ["name", Path("owner/name")])
+def test_repositories_of_another_form_are_refused(repository: Any) -> None:
     with pytest.raises(errors.OptionError, match="owner/name"):
-        bcdseg.create("plain_cnn", classes=["a", "b"]).push_to_hub("name")
+        bcdseg.create("plain_cnn", classes=["a", "b"]).push_to_hub(repository)
