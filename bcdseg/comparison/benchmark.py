@@ -101,7 +101,7 @@ def benchmark(
 
 def _chosen(recipes: Sequence[str | Recipe], from_scratch: bool, size: int | None) -> list[Recipe]:
     named = [recipes] if isinstance(recipes, (str, Recipe)) else list(recipes)
-    chosen = [recipe(one) if isinstance(one, str) else one for one in named]
+    chosen = [one if isinstance(one, Recipe) else recipe(one) for one in named]
     twice = sorted({one.name for one in chosen if [other.name for other in chosen].count(one.name) > 1})
     if not chosen or twice:
         raise OptionError(f"recipes={[one.name for one in chosen]!r}: give one or more, each once. bcdseg recipes lists them.")

@@ -11,6 +11,7 @@ from typing import Any
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.duplicates.search import duplicate_groups
 from bcdseg.data.grouping import merged_groups
+from bcdseg.data.hashing import ground_truth_hash
 from bcdseg.data.splits import folds, split
 from bcdseg.errors import LeakError, LeakWarning, OptionError, OutputExistsError
 from bcdseg.files import write_whole
@@ -111,6 +112,7 @@ def make_plan(
         for number, (train, test) in enumerate(parts, 1)
     )
     facts = {"dataset": dataset.name, "folds": count, "seed": seed, "val": val, "samples": _rows(grouped, rounds)}
+    facts["hashes"] = {one.id: ground_truth_hash(one) for one in grouped}
     return FoldPlan(grouped, tuple(tuple(group) for group in known), rounds, facts)
 
 
@@ -151,10 +153,14 @@ def keep_plan(plan: FoldPlan, folder: Path) -> None:
         from bcdseg.comparison.store import read_json
 
         there = read_json(path, FORMAT, VERSION)
-        other = [name for name in plan.facts if name != "samples" and there.get(name) != plan.facts[name]]
+        other = [name for name in plan.facts if name not in ("samples", "hashes") and there.get(name) != plan.facts[name]]
         differing = [f"{name}={plan.facts[name]!r} ({there.get(name)!r} there)" for name in other]
         if not differing and there.get("samples") != plan.facts["samples"]:
             differing = ["other scans, labels, masks or groups"]
+        hashes = there.get("hashes", {})  # earlier versions did not write them
+        changed = [one for one, now in plan.facts["hashes"].items() if hashes.get(one, now) != now]
+        if not differing and changed:
+            differing = [f"earlier contents of the image or mask files of {name_some(changed)}"]
         if differing:
             raise OutputExistsError(
                 f"{folder}: contains a benchmark of {', '.join(differing)}. Choose another folder, or the same data and folds."

@@ -8,6 +8,8 @@ cropped or padded has other coefficients; the audit finds such copies with more 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import astuple
 from functools import lru_cache, wraps
 from hashlib import blake2b
 from pathlib import Path
@@ -20,7 +22,7 @@ from scipy.fft import dctn
 
 from bcdseg.data.images import read_image, to_gray, to_uint8
 from bcdseg.data.readers import read_sample_scan
-from bcdseg.types import Pixels
+from bcdseg.types import LesionMask, Pixels, Sample
 
 Result = TypeVar("Result")
 MOST = 200_000  # files; the cached results should be small
@@ -56,6 +58,24 @@ def content_hash(path: Path) -> str:
         pixels = pixels[..., 0]
     digest = blake2b(f"{pixels.dtype.name} {pixels.shape} ".encode(), digest_size=16)
     digest.update(pixels.tobytes())
+    return digest.hexdigest()
+
+
+def ground_truth_hash(sample: Sample) -> str:
+    """Return a hash of the bytes of a sample's image and masks (BLAKE2b, 64 bits, hexadecimal), wherever its files are.
+
+    It shows whether a file was replaced, at the cost of reading and not of decoding it.
+    """
+    masks = [repr(astuple(mask)[1:]) if isinstance(mask, LesionMask) else _file_hash(mask) for mask in sample.masks]
+    return blake2b(" ".join([_file_hash(sample.image), *masks]).encode(), digest_size=8).hexdigest()
+
+
+@file_memo
+def _file_hash(path: Path) -> str:
+    digest = blake2b(digest_size=16)
+    with suppress(OSError), path.open("rb") as file:  # reading the scan reports the error
+        while chunk := file.read(2**20):
+            digest.update(chunk)
     return digest.hexdigest()
 
 

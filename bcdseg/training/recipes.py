@@ -90,6 +90,7 @@ class Recipe:
             changes: Other options of ``bcdseg.create``, in place of the recipe's.
 
         Raises:
+            OptionError: The classes are not those of the recipe, or there are none for its class head.
             WeightsUnavailableError: The recipe starts from ImageNet weights, and the hub can't be reached.
         """
         from bcdseg.model.create import create
@@ -101,7 +102,10 @@ class Recipe:
             )
         own = {} if weights == RECIPES_OWN else {"weights": weights}
         options = {**self.network, **own, **changes}
-        return create(**options, classes=classes if options.get("head", True) else ())
+        has_head = options.get("head", True)
+        if has_head and not classes:
+            raise OptionError(f"{self.name}: has a class head, and the data have no labels. Label scans, or set head to none.")
+        return create(**options, classes=classes if has_head else ())
 
     def config(self, **changes: Any) -> FitConfig:
         """Return the training options, with some of them changed."""

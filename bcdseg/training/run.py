@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from torch import nn
 
 from bcdseg.data.dataset import Dataset
+from bcdseg.data.hashing import ground_truth_hash
 from bcdseg.errors import DatasetError, OptionError, OutputError, OutputExistsError
 from bcdseg.files import is_part, remove_parts_below, write_whole
 from bcdseg.messages import name_some
@@ -19,9 +20,6 @@ from bcdseg.model.model import Model
 from bcdseg.table_text import csv_text, html_table, read_csv
 from bcdseg.training.config import FitConfig, read_config, to_toml
 from bcdseg.training.custom import CUSTOM, Custom
-
-if TYPE_CHECKING:
-    pass
 
 RUNS = Path("runs")
 MAY_DIFFER = ("workers", "cache", "cache_gb", "device", "devices", "nodes", "strategy", "loggers", "pictures", "progress")
@@ -91,15 +89,16 @@ def config_to_resume(folder: Path, given: FitConfig | None) -> FitConfig:
 def check_same_scans(folder: Path, train: Dataset, val: Dataset) -> None:
     """Raise a DatasetError when the scans differ from those that the run was started with."""
     try:
-        recorded = _rows((folder / SEEN).read_bytes())
+        recorded = _table((folder / SEEN).read_bytes())
     except FileNotFoundError:
         raise DatasetError(f"{folder}: {SEEN} is missing: the scans of the run are not known. Start a new run.") from None
-    now = _rows(_seen_csv(train, val))
-    if recorded != now:
-        changes = {"only now": sorted(now - recorded), "only then": sorted(recorded - now)}
+    columns = list(recorded[0]) if recorded else []  # earlier versions did not write the hash
+    then, now = (_rows(rows, columns) for rows in (recorded, _table(_seen_csv(train, val))))
+    if then != now:
+        changes = {"only now": sorted(now - then), "only then": sorted(then - now)}
         differences = "; ".join(f"{when}: {name_some([f'({row})' for row in rows])}" for when, rows in changes.items() if rows)
         raise DatasetError(
-            f"{folder}: the run was started with other scans (part, id, label, masks, group). {differences}. "
+            f"{folder}: the run was started with other scans ({', '.join(columns)}). {differences}. "
             "Give the data of the run, or start a new run."
         )
 
@@ -127,18 +126,22 @@ def _differs(saved: FitConfig, given: FitConfig, name: str) -> bool:
 
 
 def _seen_csv(train: Dataset, val: Dataset) -> bytes:
-    """Return a table with one row per scan; no other file of a run contains their names."""
+    """Return a table with one row per scan; no other file of a run contains their names. The hash is that of image and masks."""
     rows = [
-        [part, one.id, one.label or "", len(one.masks), one.group or ""]
+        [part, one.id, one.label or "", len(one.masks), one.group or "", ground_truth_hash(one)]
         for part, dataset in (("train", train), ("val", val))
         for one in dataset
     ]
-    return csv_text(["part", "id", "label", "masks", "group"], rows).encode("utf-8", "surrogateescape")
+    return csv_text(["part", "id", "label", "masks", "group", "hash"], rows).encode("utf-8", "surrogateescape")
 
 
-def _rows(table: bytes) -> set[str]:
-    """Return the rows of a ``seen.csv``, each as text."""
-    return {",".join(map(str, row.values())) for row in read_csv(table.decode("utf-8", "surrogateescape"))}
+def _table(content: bytes) -> list[dict[Any, Any]]:
+    return read_csv(content.decode("utf-8", "surrogateescape"))
+
+
+def _rows(rows: list[dict[Any, Any]], columns: Sequence[str]) -> set[str]:
+    """Return each row as text."""
+    return {",".join(str(row.get(name)) for name in columns) for row in rows}
 
 
 CONFIG, METRICS, LAST, BEST, MODEL, SEEN = "config.toml", "metrics.csv", "last.ckpt", "best.ckpt", "model", "seen.csv"

@@ -168,6 +168,7 @@ def test_impossible_options_are_reported_before_anything_is_trained(
     cases: list[tuple[dict[str, Any], str]] = [
         ({"recipes": ["defaults"]}, "Did you mean 'default'"),
         ({"recipes": []}, "give one or more"),
+        ({"recipes": [None]}, "no recipe has this name"),
         ({"recipes": [BARE, BARE]}, "each once"),
         ({"recipes": [BARE], "copies": "none"}, "copies='none': choose one of 'all', 'first'"),
         ({"recipes": [BARE], "val": 1.5}, "val=1.5"),
@@ -184,6 +185,9 @@ def test_impossible_options_are_reported_before_anything_is_trained(
     with pytest.raises(OptionError, match="open_dataset"):
         bcdseg.benchmark("folder", [BARE], out=tmp_path / "new")  # type: ignore[arg-type]
     assert not (tmp_path / "new").exists()
+    unlabelled = replace(data, samples=tuple(replace(one, label=None) for one in data))
+    with pytest.raises(OptionError, match="the data have no labels"):
+        bcdseg.benchmark(unlabelled, [BARE], folds=2, out=tmp_path / "new", **QUICK)
     benign = data.select(one for one in data.ids if "benign" in one or "normal" in one)
     with pytest.raises(OptionError, match="cnn-binary: is for benign, malignant"):
         bcdseg.benchmark(benign, [recipe("cnn-binary")], folds=2, out=tmp_path / "new", **QUICK)

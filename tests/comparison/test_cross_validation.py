@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import bcdseg
-from bcdseg.errors import LeakError, OptionError
+from bcdseg.errors import LeakError, OptionError, OutputExistsError
 from bcdseg.training.recipes import Recipe
 
 COPIES = [[f"benign/benign ({at}).png", f"benign/benign ({at + 6}).png"] for at in range(2, 5)]
@@ -63,6 +63,17 @@ def test_a_finished_cross_validation_is_not_trained_again(finished: bcdseg.Cross
     again = bcdseg.cross_validate(RECIPE, data, 2, out=finished.folder, duplicates=COPIES, **QUICK)
     assert again.estimates == finished.estimates
     assert {path: path.stat().st_mtime_ns for path in finished.folder.rglob("result.json")} == before
+
+
+def test_a_mask_that_has_changed_since_is_refused(data: bcdseg.Dataset, finished: bcdseg.CrossValidation) -> None:
+    mask = data["benign/benign (2).png"].masks[0]
+    before = mask.read_bytes()
+    try:
+        made.save(mask, np.ones(made.SIZE, bool))
+        with pytest.raises(OutputExistsError, match=r"earlier contents of .*benign \(2\)"):
+            bcdseg.cross_validate(RECIPE, data, 2, out=finished.folder, duplicates=COPIES, **QUICK)
+    finally:
+        mask.write_bytes(before)
 
 
 def test_folds_that_are_drawn_already_are_used_as_they_are(data: bcdseg.Dataset, tmp_path: Path) -> None:

@@ -121,6 +121,9 @@ def test_a_resumed_run_is_the_same_run(data: Path, finished: Run) -> None:
     relabelled = replace(val, samples=(replace(val[0], label="malignant"), *val.samples[1:]))
     with pytest.raises(errors.DatasetError, match=r"only now: .*; only then: "):
         bcdseg.fit(model(), train, relabelled, out=finished.folder, resume=True)
+    copied = replace(train[0], image=train[1].image)  # under the same name
+    with pytest.raises(errors.DatasetError, match=r"only now: .*; only then: "):
+        bcdseg.fit(model(), replace(train, samples=(copied, *train.samples[1:])), val, out=finished.folder, resume=True)
     with pytest.raises(errors.OptionError, match=r"head='global' \('guided' there\)"):
         bcdseg.fit(model(head="global"), train, val, out=finished.folder, resume=True)
 
