@@ -105,6 +105,7 @@ def read_picture(source: ImageSource, name: str) -> Picture:
         if hasattr(source, "detach") and hasattr(source, "cpu"):
             return Picture(_from_tensor(source, name))
         if hasattr(source, "read"):
+            _check_open(source, name)
             return _decode(source, name)
         raise ImageTypeError(
             f"{name}: an image can't be made of {type(source).__name__}. "
@@ -168,6 +169,13 @@ def load_array(path: Path, name: str) -> NDArray[Any]:
     if stored.size > 4 * LARGEST * LARGEST:
         raise ImageError(f"{name}: an array of shape {stored.shape} is larger than {LARGEST}x{LARGEST}. {_TOO_LARGE}")
     return np.array(stored)
+
+
+def _check_open(file: Any, name: str) -> None:
+    if isinstance(file, io.TextIOBase):
+        raise ImageTypeError(f"{name}: is open as text. Open it as binary, open(path, 'rb'), or give its path.")
+    if getattr(file, "closed", False):
+        raise ImageError(f"{name}: the file is closed. Give an open file, or its path.")
 
 
 def _decode(file: IO[bytes], name: str) -> Picture:
@@ -237,6 +245,8 @@ def _from_tensor(tensor: Any, name: str) -> Pixels:
 
 
 def _from_array(array: NDArray[Any], name: str) -> Pixels:
+    if np.ma.is_masked(array):
+        raise ImageError(f"{name}: is a masked array. Fill its masked pixels first, for example array.filled(0).")
     array = _channels_last(array, name)
     check_size(array.shape[0], array.shape[1], name)
     values = _as_intensities(array, name)

@@ -99,7 +99,7 @@ NO_SCAN = re.compile(r"_(mask(_\d+)?|overlay|heatmap)$", re.IGNORECASE)
 def is_single(source: Any) -> bool:
     """Return whether a source is one image, and not a folder, pattern, collection of images, clip or DICOMDIR."""
     if isinstance(source, (VideoFrame, *DECODED)):
-        return True
+        return not (isinstance(source, np.ndarray) and source.dtype.kind in "OU")  # such as a column of paths
     if is_video(source):
         return False
     if is_dicom(source):

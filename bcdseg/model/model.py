@@ -167,8 +167,9 @@ class Model:
             ImageNotFoundError: There is no such file, or the folder or pattern has no image.
         """
         self._check_options(on_error=on_error, mode=mode, tta=tta, batch_size=batch_size, frames=frames, explain=explain)
-        if isinstance(source, (Dataset, Sample)):
-            raise OptionError(f"source={source!r}: give images, such as [sample.image for sample in data], or use bcdseg.evaluate.")
+        if isinstance(source, (Dataset, Sample)) or hasattr(source, "columns"):  # a data frame is iterable by column names
+            found = type(source).__name__
+            raise OptionError(f"source is a {found}. Give images: [sample.image for sample in data], or a column of a data frame.")
         if threshold is not None and (isinstance(threshold, bool) or not isinstance(threshold, Real)):
             raise OptionError(f"threshold={threshold!r} is not possible: choose a number between 0 and 1.")
         if threshold is not None and self.config.decoder is None:
@@ -177,8 +178,7 @@ class Model:
             raise OptionError(f"tiles={tiles!r}: give the settings of the sliding window, such as Tiles(overlap=0.5).")
         if tiles is not None and mode == WHOLE:
             raise OptionError("tiles= sets the sliding window, which mode='whole' has not: give mode='tiles' or mode='auto' too.")
-        identity = choose_identity(identity, keep_identifiers)
-        config, views = self.config, VIEWS[tta]
+        identity, config, views = choose_identity(identity, keep_identifiers), self.config, VIEWS[tta]
         members = len(config.members) if isinstance(config, EnsembleConfig) else 1
         several = [f"{count} {name}" for name, count in (("members", members), ("views", len(views))) if count > 1]
         rules = self.rules if threshold is None else dataclasses.replace(self.rules, threshold=float(threshold))

@@ -122,6 +122,10 @@ def test_bytes_and_open_files(tmp_path: Path) -> None:
     (tmp_path / "scan.png").write_bytes(buffer.getvalue())
     with (tmp_path / "scan.png").open("rb") as file:
         np.testing.assert_array_equal(read_image(file), GRAY)
+    with pytest.raises(errors.ImageError, match="is closed"):
+        read_image(file)
+    with (tmp_path / "scan.png").open(encoding="utf-8") as text, pytest.raises(errors.ImageTypeError, match="as text"):
+        read_image(text)
     np.testing.assert_array_equal(read_image(str(tmp_path / "scan.png")), GRAY)
 
 
@@ -176,6 +180,7 @@ BAD_VALUES = {
     "infinite": (np.where(GRAY > 100, np.inf, 0.5), "NaN or infinite"),
     "negative": (GRAY.astype(float) - 50, "Scale them"),
     "too large": (GRAY.astype(float) * 20, "Scale them"),
+    "masked": (np.ma.masked_less(GRAY, 100), "masked array"),
     "4-D": (np.zeros((1, 1, 40, 60), np.uint8), "4 dimensions.*one by one"),
     "1-D": (np.zeros(400, np.uint8), "1 dimensions"),
     "zero size": (np.zeros((0, 10), np.uint8), "smallest"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from bright import Bright, bright_model
@@ -215,9 +216,11 @@ def test_an_empty_path_is_not_the_current_folder(small_model: Model) -> None:
 
 def test_a_data_set_is_refused_with_what_to_give(small_model: Model) -> None:
     data = bcdseg.open_dataset(bcdseg.sample_scans())
-    for source in (data, data[0]):
+    table = pandas.DataFrame({"image": [str(sample.image) for sample in data]})
+    for source in (data, data[0], table):
         with pytest.raises(errors.OptionError, match=r"sample\.image for sample in data"):
             small_model.predict(source)
+    assert [scan.source for scan in small_model.predict(table["image"].to_numpy(object))] == list(table["image"])
 
 
 def test_a_pattern_without_images_is_an_error_of_the_call(small_model: Model, tmp_path: Path) -> None:
