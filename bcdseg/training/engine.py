@@ -257,6 +257,7 @@ def training_record(plan: TrainingPlan, history: Sequence[Mapping[str, float]], 
         },
         "measured on": "The validation scans, at the network's size. They chose the epoch, so the figures are too good for others.",
         "figures": {f"{name} (validation)": f"{value:.3f}" for name, value in figures(row).items()},
+        **({"limits": list(plan.limits)} if plan.limits else {}),
         **{name: start.training[name] for name in INHERITED if name in start.training},
         "seen": joint_training_overlap([start], also=remember_scans(plan.train, plan.val, validation=plan.val)),
     }

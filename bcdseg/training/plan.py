@@ -33,6 +33,7 @@ SPLIT_IT = "Divide the data with bcdseg.split, which gives every part its share 
 
 
 CORNERS = np.ix_((0, -1), (0, -1))
+FEATURES_CHANGE = "and training changes the features that it uses."
 OF_JOINT_LOSS = ("mask_loss", "class_loss", "label_smoothing", "task_weights")
 
 
@@ -70,6 +71,7 @@ class TrainingPlan:
         val: Validation scans, which select the epoch.
         train_counts: Ground-truth counts of ``train``.
         val_counts: Ground-truth counts of ``val``.
+        limits: Sentences on the heads and classes that the scans can't train, for the model card.
         config: The options.
         custom: Objects of the caller in place of those that the config names.
         teacher: Teacher whose outputs are distilled, or None.
@@ -81,6 +83,7 @@ class TrainingPlan:
     val: Dataset
     train_counts: Supervision
     val_counts: Supervision
+    limits: tuple[str, ...]
     config: FitConfig
     custom: Custom = field(default_factory=Custom)
     teacher: Teacher | None
@@ -127,12 +130,13 @@ def make_plan(
     if is_first():
         warn_of_overlap(model, train, val)
     report = _reporter(config)
+    limits = tuple(_not_trained(model, train_counts))
     for line in (
         f"Training: {train_counts}",
         f"Validation: {val_counts}",
         *([changed] if changed else []),
-        *_not_trained(model, train, train_counts),
-        *_not_used(config, custom),
+        *limits,
+        *_not_used(model, train, config, custom),
     ):
         report(line)
     return TrainingPlan(
@@ -141,6 +145,7 @@ def make_plan(
         val=val,
         train_counts=train_counts,
         val_counts=val_counts,
+        limits=limits,
         config=config,
         custom=custom,
         teacher=None if teacher is None else Teacher(teacher, model),
@@ -148,25 +153,24 @@ def make_plan(
     )
 
 
-def _not_trained(model: Model, train: Dataset, counts: Supervision) -> list[str]:
-    """Return sentences on the heads and classes that the scans can't train, and on masks that the model can't use."""
-    lines = []
+def _not_trained(model: Model, counts: Supervision) -> Iterator[str]:
+    """Yield sentences on the heads and classes that the scans can't train."""
     if model.network.config.decoder is not None and not counts.masks:
-        lines.append("No masks: the mask head is not trained, and its masks mean no more than before.")
-    if model.network.config.decoder is None and any(sample.masks for sample in train):
-        lines.append("The model has no decoder, so it only classifies: the masks of the data are not used.")
+        yield f"No masks: the mask head is not trained, {FEATURES_CHANGE} Measure the masks before you use them."
     if model.classes and not counts.labels:
-        lines.append("No labels: the class head is not trained, and its classes mean no more than before.")
+        yield f"No labels: the class head is not trained, {FEATURES_CHANGE} Measure the classes before you use them."
     elif missing := [name for name in model.classes if name not in counts.classes]:
-        lines.append(f"No scan of {', '.join(missing)}: the model will learn not to predict this class.")
-    return lines
+        yield f"No training scan of {', '.join(missing)}: the model learns not to predict this class."
 
 
-def _not_used(config: FitConfig, custom: Custom) -> list[str]:
-    """Return a sentence on the options of the joint loss that a loss of the user's own replaces."""
+def _not_used(model: Model, train: Dataset, config: FitConfig, custom: Custom) -> Iterator[str]:
+    """Yield sentences on masks that the model can't use, and on options of the joint loss that another loss replaces."""
+    if model.network.config.decoder is None and any(sample.masks for sample in train):
+        yield "The model has no decoder, so it only classifies: the masks of the data are not used."
     own = "your own" if custom.loss is not None else None if config.loss == FitConfig.loss else repr(config.loss)
     unused = [f"{name}={value!r}" for name, value in config.changed().items() if name in OF_JOINT_LOSS]
-    return [f"The loss is {own}, which does not use {', '.join(unused)}."] if own and unused else []
+    if own and unused:
+        yield f"The loss is {own}, which does not use {', '.join(unused)}."
 
 
 def _reporter(config: FitConfig) -> Callable[[str], None]:
@@ -235,10 +239,12 @@ def _check_masks(model: Model, train: Dataset, val: Dataset, val_counts: Supervi
     for part, dataset in (("train", train), ("val", val)):
         sample, lesion = next(_lesions(dataset, model.no_lesion), (None, None))
         if sample is None or lesion is None:
-            raise DatasetError(
-                f"{part}: all masks of {dataset.name} are empty: there is no lesion to outline. Look at the mask files; masks are "
-                "drawn in white, or any colour, on black. To train classes only: bcdseg.create(..., decoder=None)."
+            found = (
+                f"all masks of {dataset.name} are empty. Look at the mask files; masks are drawn in white, or any colour, on black"
+                if any(sample.masks for sample in dataset)
+                else f"no lesion of {dataset.name} has a mask, and the masks of scans of {model.no_lesion!r} are empty"
             )
+            raise DatasetError(f"{part}: {found}. Add masks of lesions, or train classes only: bcdseg.create(..., decoder=None).")
         if lesion.mean() > 0.5 and lesion[CORNERS].all():
             inverted.append(f"{part}: the mask of {sample.id} covers {percent(lesion.mean())} of its scan, with all corners")
     if inverted:

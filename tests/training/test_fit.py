@@ -214,6 +214,7 @@ def test_masks_alone_train_the_outlines_and_leave_the_class_head(train: Dataset,
     before, after = _weights(model), _weights(run.model)
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"encoder", "decoder", "mask_head"}
+    assert "the class head is not trained" in bcdseg.load(run.folder / "model").card
 
 
 def test_a_mixture_trains_both_and_reports_its_scans(
@@ -294,6 +295,7 @@ def _nothing(dataset: Dataset) -> Dataset:
         (None, lambda d: _bare(d, labels=False), errors.DatasetError, "val: has no scans of"),
         (None, lambda d: replace(d, samples=_bare(_bare(d, masks=False)).samples), errors.DatasetError, "val: .* are empty"),
         (_empty_masks, None, errors.DatasetError, "train: all masks .* are empty"),
+        (lambda d: _bare(d, masks=False), None, errors.DatasetError, "train: no lesion of .* has a mask"),
         (None, _empty_masks, errors.DatasetError, "val: all masks .* are empty"),
         (None, _renamed, errors.DatasetError, "val: has no scans of"),
         (None, _one_unknown, errors.DatasetError, "its label 'cyst' is not one of the classes"),
