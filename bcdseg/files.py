@@ -38,6 +38,7 @@ __all__ = [
     "exists",
     "fit_name",
     "is_part",
+    "make_folder",
     "remove_parts_below",
     "restore",
     "sync_all",
@@ -89,7 +90,7 @@ def write_chunks(path: Path, chunks: Callable[[], Iterable[bytes]], *, overwrite
 def _write(path: Path, chunks: Callable[[], Iterable[bytes]], *, overwrite: bool, durable: bool) -> Path:
     check_free([path], overwrite=overwrite)
     try:
-        _make_folder(path.parent, durable)
+        make_folder(path.parent, durable=durable)
         if durable:
             remove_leftovers(path)
         while not _written(path, chunks, durable):
@@ -118,7 +119,7 @@ def write_together(contents: Mapping[Path, bytes], *, overwrite: bool = False) -
     *_, last = contents
     try:
         for path, part in parts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with part.open("xb") as file:
                 file.write(contents[path])
         last.unlink(missing_ok=True)
@@ -139,7 +140,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> Path:
         OutputError: The folder can't be written.
     """
     try:
-        _make_folder(folder.parent, durable=True)
+        make_folder(folder.parent, durable=True)
         restore(folder)
         remove_leftovers(folder)
         while not _folder_written(folder, contents):
@@ -159,6 +160,24 @@ def append_line(path: Path, line: bytes) -> None:
             file.write(line)
     except OSError as error:
         raise _cant_write(path, error) from error
+
+
+def make_folder(folder: Path, *, durable: bool = False) -> None:
+    """Create a folder and those above it where they are missing.
+
+    Args:
+        folder: The folder.
+        durable: Whether to wait until a power loss can't undo it.
+
+    Raises:
+        OSError: A folder can't be created, or would be named ``~``: neither Python nor a shell expands ``--out=~/results``.
+    """
+    missing = [one for one in (folder, *folder.parents) if not exists(one)]
+    if any(one.name == "~" for one in missing):
+        raise OSError(errno.EINVAL, f"'~' is not expanded here; the home folder is {Path.home()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing if durable else ():
+        sync_folder(one.parent)
 
 
 def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
@@ -211,13 +230,6 @@ def sync_all() -> None:
     """Wait until everything that was written is on the disk, if the system supports it: one call flushes many files."""
     if hasattr(os, "sync"):
         os.sync()
-
-
-def _make_folder(folder: Path, durable: bool) -> None:
-    missing = [one for one in (folder, *folder.parents) if not exists(one)] if durable else []
-    folder.mkdir(parents=True, exist_ok=True)
-    for one in missing:
-        sync_folder(one.parent)
 
 
 def _written(path: Path, chunks: Callable[[], Iterable[bytes]], durable: bool) -> bool:

@@ -28,7 +28,7 @@ INSIDE = (
     "normalisation",
     "network",
     "sigmoid",
-    "temperature and softmax",
+    "temperature, class offsets of the rules and softmax",
     "threshold",
 )
 BRING_BACK = "mask to the scan's size"

@@ -15,6 +15,7 @@ from bcdseg.data.preprocessing import Preprocessing
 from bcdseg.errors import ModelFileError, ModelNotFoundError, OptionError
 from bcdseg.files import restore
 from bcdseg.inference.rules import Rules
+from bcdseg.messages import warn_caller
 from bcdseg.model.model import Model
 from bcdseg.model.network_source import CONFIG, FORMAT, FORMAT_VERSION, WEIGHTS, SavedNetwork
 from bcdseg.networks.config import config_from_dict
@@ -60,8 +61,12 @@ def _load(folder: Path, config: dict[str, Any], name: str, device: str, options:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    if not restore(folder) or not folder.is_dir():
+    if not restore(folder):
         raise ModelNotFoundError(f"{folder}: no such model folder.")
+    if not folder.is_dir():
+        raise ModelNotFoundError(
+            f"{folder}: is a file, and a model is a folder that Model.save wrote. Exported files run without this library."
+        )
     path = folder / CONFIG
     if not path.is_file():
         inside = next(folder.glob(f"*/{CONFIG}"), None)
@@ -161,9 +166,11 @@ def _folder_of(text: str) -> tuple[Path, str]:
         from bcdseg.model.saving import fetch
 
         return fetch(text), text
-    if text in model_names():
-        return BUNDLED / text, text
     folder = Path(text)
+    if text in model_names():
+        if (folder / CONFIG).is_file():
+            warn_caller(f"{text} is the model of the package. To load that in the folder {text}, give './{text}'.", UserWarning)
+        return BUNDLED / text, text
     if not restore(folder):
         raise ModelNotFoundError(
             f"{text!r} is neither a folder nor the name of a bundled model ({', '.join(model_names())}). "

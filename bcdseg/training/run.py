@@ -14,7 +14,7 @@ from torch import nn
 from bcdseg.data.dataset import Dataset
 from bcdseg.data.hashing import ground_truth_hash
 from bcdseg.errors import DatasetError, OptionError, OutputError, OutputExistsError
-from bcdseg.files import is_part, remove_parts_below, write_whole
+from bcdseg.files import is_part, make_folder, remove_parts_below, write_whole
 from bcdseg.messages import name_some
 from bcdseg.model.model import Model
 from bcdseg.table_text import csv_text, html_table, read_csv
@@ -41,7 +41,10 @@ def new_folder(out: Path | None, encoder: str, start: Mapping[str, bytes]) -> Pa
             )
         remove_parts_below(out)
     try:
-        return _made(out) if out is not None else _first_free(encoder.replace("/", "-"))
+        if out is None:
+            return _first_free(encoder.replace("/", "-"))
+        make_folder(out)
+        return out
     except OSError as error:
         raise OutputError(f"{out or RUNS}: can't be written ({error.strerror}). Choose another place for the run.") from error
 
@@ -107,18 +110,15 @@ def _first_free(encoder: str) -> Path:
     number = 1
     while True:
         try:
-            return _made(RUNS / f"{encoder}-{number}", exist_ok=False)
+            folder = RUNS / f"{encoder}-{number}"
+            folder.mkdir(parents=True)
+            return folder
         except FileExistsError:
             number += 1
 
 
 def _is_written(path: Path, start: Mapping[str, bytes]) -> bool:
     return path.name in start and path.is_file() and path.read_bytes() == start[path.name]
-
-
-def _made(folder: Path, exist_ok: bool = True) -> Path:
-    folder.mkdir(parents=True, exist_ok=exist_ok)
-    return folder
 
 
 def _differs(saved: FitConfig, given: FitConfig, name: str) -> bool:

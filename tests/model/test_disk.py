@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -216,6 +217,29 @@ def test_the_folder_above_a_model_names_the_model(saved: Path) -> None:
 def test_names_without_a_model() -> None:
     with pytest.raises(errors.ModelNotFoundError, match="busi-lite"):
         bcdseg.load("nothing-of-the-kind")
+
+
+def test_no_folder_is_named_like_the_home_folder(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for write in (bcdseg.load(saved).save, bcdseg.open_dataset(bcdseg.sample_scans()).to_csv):
+        with pytest.raises(errors.OutputError, match="'~' is not expanded"):
+            write("~/results.csv")
+    assert not (tmp_path / "~").exists()
+
+
+def test_a_file_is_not_a_model_folder(saved: Path) -> None:
+    with pytest.raises(errors.ModelNotFoundError, match="is a file"):
+        bcdseg.load(saved / "model.safetensors")
+
+
+def test_a_folder_with_the_name_of_a_bundled_model_is_reported(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(saved, tmp_path / "busi-lite")
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="is the model of the package"):
+        assert "malignant" in bcdseg.load("busi-lite").classes
+    assert "malignant" not in bcdseg.load("./busi-lite").classes
 
 
 def test_loading_reaches_for_no_network(saved: Path) -> None:
