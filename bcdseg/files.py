@@ -172,12 +172,17 @@ def make_folder(folder: Path, *, durable: bool = False) -> None:
     Raises:
         OSError: A folder can't be created, or would be named ``~``: neither Python nor a shell expands ``--out=~/results``.
     """
-    missing = [one for one in (folder, *folder.parents) if not exists(one)]
-    if any(one.name == "~" for one in missing):
-        raise OSError(errno.EINVAL, f"'~' is not expanded here; the home folder is {Path.home()}")
+    missing = _missing(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for one in missing if durable else ():
         sync_folder(one.parent)
+
+
+def _missing(folder: Path) -> list[Path]:
+    missing = [one for one in (folder, *folder.parents) if not exists(one)]
+    if any(one.name == "~" for one in missing):
+        raise OSError(errno.EINVAL, f"'~' is not expanded here; the home folder is {Path.home()}")
+    return missing
 
 
 def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
@@ -191,6 +196,10 @@ def check_free(paths: Iterable[Path], *, overwrite: bool) -> None:
 
 def check_writable(folder: Path) -> None:
     """Raise an OutputError if files can't be written to a folder, or the folder can't be created."""
+    try:
+        _missing(folder)
+    except OSError as error:
+        raise _cant_write(folder, error) from error
     place = next(one for one in (folder.absolute(), *folder.absolute().parents) if exists(one))
     if not place.is_dir() or not can_write(place, 1):
         reason = "can't be written" if place.is_dir() else "is not a folder"

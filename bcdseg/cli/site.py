@@ -63,6 +63,7 @@ def fit_site_command(
     from bcdseg.model.saving import check_place
 
     check_place(out.resolve(), overwrite=overwrite)
+    check_writable(out.resolve().parent)
     if report is not None:
         check_free([report], overwrite=overwrite)
         check_writable(report.parent)

@@ -19,7 +19,7 @@ from bcdseg.data.readers import expand, is_single, read_scan
 from bcdseg.errors import OptionError, ParityError
 from bcdseg.export.formats import FORMATS, Format, Scans
 from bcdseg.export.pipeline import Subject
-from bcdseg.files import check_free, write_together, write_whole
+from bcdseg.files import check_free, check_writable, write_together, write_whole
 from bcdseg.inference.postprocess import Postprocessing
 from bcdseg.inference.predictor import Predictor
 from bcdseg.runtimes.agreement import BOUNDS, Difference, compare, synthetic_scans
@@ -60,6 +60,7 @@ def export(
     if (precision == "int8") != (calibrate_on is not None):
         raise OptionError("int8 takes its ranges from scans: give calibrate_on= together with precision='int8', and only then.")
     check_free([path], overwrite=overwrite)  # before the conversion, which takes seconds to minutes
+    check_writable(path.parent)
     as_input = partial(_as_input, subject.preprocessing, chosen.largest)
     calibration = list(map(as_input, _scans(calibrate_on, MOST_CALIBRATED, "calibrate_on")))
     real = [*map(as_input, _scans(check_on, MOST_CHECKED, "check_on")), *calibration[:MOST_CHECKED]]

@@ -83,7 +83,7 @@ def train_model(
         custom.check_resumes(existing)
     plan = make_plan(model, train, val, config or FitConfig(), custom=custom, teacher=teacher)
     with preserve_global_state(), silence_lightning(), keep_freed_memory():
-        start = folders.files_at_start(plan.train, plan.val, custom, notes)
+        start = folders.files_at_start(plan.train, plan.val, custom, notes) if is_first() else {}
         folder = existing or _new_folder(plan, out, start)
         last = None if existing is None else _last_checkpoint(existing, plan)
         history: History = [] if last is None else folders.with_seconds(last["history"], folder)

@@ -221,9 +221,10 @@ def test_names_without_a_model() -> None:
 
 def test_no_folder_is_named_like_the_home_folder(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for write in (bcdseg.load(saved).save, bcdseg.open_dataset(bcdseg.sample_scans()).to_csv):
+    model, data = bcdseg.load(saved), bcdseg.open_dataset(bcdseg.sample_scans())
+    for write in (model.save, data.to_csv, model.export):
         with pytest.raises(errors.OutputError, match="'~' is not expanded"):
-            write("~/results.csv")
+            write("~/new.onnx")
     assert not (tmp_path / "~").exists()
 
 
