@@ -102,6 +102,8 @@ def check_custom(custom: Custom) -> None:
             f"optimizer={type(custom.optimizer).__name__}(...): fit trains a copy of the network, so give the class, or a function "
             "that makes the optimiser of parameter groups."
         )
+    if isinstance(custom.loss, type):
+        raise OptionError(f"loss={custom.loss.__name__}: is a class. Give an object of it, {custom.loss.__name__}(...).")
     for option, value in (("loss", custom.loss), ("optimizer", custom.optimizer)):
         if value is not None and not callable(value):
             raise OptionError(f"{option}={value!r}: give a registered name, a function or a module.")

@@ -293,6 +293,7 @@ def test_a_task_without_the_metric_that_selects_the_epoch_is_refused(tmp_path: P
         ({"optimizer": lambda groups: groups}, r"optimizer: made list of the parameter groups"),
         ({"optimizer": torch.optim.LBFGS}, r"optimizer: can't be made of the parameter groups \(LBFGS"),
         ({"loss": 3}, r"loss=3: give a registered name, a function or a module"),
+        ({"loss": torch.nn.BCELoss}, r"loss=BCELoss: is a class"),
         ({"callbacks": [print]}, r"callbacks: .* is not a Callback"),
         ({"logger": print}, r"logger: .* is not a Logger"),
         ({"logger": "tensorbord"}, r"loggers=.'tensorbord',.: give a list of any of tensorboard"),
