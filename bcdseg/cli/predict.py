@@ -187,7 +187,7 @@ def predict_command(
     named = annotations.value if annotations else None
     outputs = Outputs(out, format, masks, overlay, named, kinds, dicom_root, overwrite=overwrite, resume=resume)
     _check_root(outputs, shard)
-    _check_engine(engine, outputs, ray_only=(ray_address, workers))
+    _check_engine(engine, outputs, paths, ray_only=(ray_address, workers))
     if explain and (out is None or not overlay):
         raise OptionError("--explain writes maps next to the overlays: name their folder with --out FOLDER, without --no-overlay.")
     tiles = _tiles(mode, tile_scale, tile_overlap)
@@ -287,7 +287,7 @@ def _check_root(outputs: Outputs, shard: str | None) -> None:
         raise OptionError("--dicom-root lists all results of a study, and --shard divides studies: leave out one of them.")
 
 
-def _check_engine(engine: Engine, outputs: Outputs, *, ray_only: tuple[str | None, int | None]) -> None:
+def _check_engine(engine: Engine, outputs: Outputs, paths: list[str], *, ray_only: tuple[str | None, int | None]) -> None:
     from bcdseg.errors import OptionError
 
     if outputs.annotations is not None and outputs.out is None:
@@ -295,6 +295,8 @@ def _check_engine(engine: Engine, outputs: Outputs, *, ray_only: tuple[str | Non
     if engine is Engine.plain:
         if ray_only != (None, None):
             raise OptionError("--ray-address and --workers are options of the engine ray: give --engine ray too.")
+        if addresses := [path for path in paths if "://" in path and not Path(path).exists()]:
+            raise OptionError(f"{addresses[0]}: is an address, which only --engine ray reads: give it too, or download the files.")
         return
     if outputs.out is None:
         raise OptionError("--engine ray writes its predictions into a folder: name it with --out FOLDER.")

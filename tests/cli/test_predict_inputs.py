@@ -65,6 +65,13 @@ def test_an_empty_path_is_refused(model: str, scans: Path, monkeypatch: pytest.M
     assert _run(".", "--model", model).exit_code == 0
 
 
+def test_an_address_needs_the_engine_that_reads_it(model: str, tmp_path: Path) -> None:
+    refused = _run("s3://bucket/archive", "--model", model, "--out", tmp_path / "out")
+    assert isinstance(refused.exception, bcdseg.errors.OptionError)
+    assert "--engine ray" in str(refused.exception)
+    assert not (tmp_path / "out").exists()
+
+
 def test_masks_that_a_shell_lists_with_their_scans_are_left_out(model: str, scans: Path) -> None:
     (scans / "1_mask.png").write_bytes((scans / "1.png").read_bytes())
     (scans / "3_mask.png").write_bytes((scans / "1.png").read_bytes())
