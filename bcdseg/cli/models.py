@@ -12,6 +12,7 @@ import typer
 from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.cli import options as common
 from bcdseg.cli.options import in_output
+from bcdseg.messages import percent
 from bcdseg.terminal import echo, make_console, printable
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def print_drift(model: str, source: str) -> None:
     echo(
         f"Agreement of {model} with torch in fp32, over {len(scans.measured)} scans; "
         f"int8 took its ranges from {len(scans.ranges)} others.\n"
-        f"Within the bound: Dice of the masks {LEAST_DICE} or more, the same class in {LEAST_SAME_CLASS:.0%} or more, "
+        f"Within the bound: Dice of the masks {LEAST_DICE} or more, the same class in {percent(LEAST_SAME_CLASS)} or more, "
         f"a mean difference of the probabilities of {MOST_DIFFERENCE} or less.\n"
     )
     echo(ROW.format("runtime", "precision", "Dice", "same class", "probabilities", "within the bound"))
@@ -165,7 +166,7 @@ def _measured(model: str, runtime: str, precision: str, scans: Scans, exact: lis
 
 def _row(runtime: str, precision: str, found: RuntimeAgreement) -> str:
     dice = "" if found.dice is None else f"{found.dice:.4f}"
-    same = "" if found.same_class is None else f"{found.same_class:.1%}"
+    same = "" if found.same_class is None else percent(found.same_class, 1)
     difference = "" if found.probability_difference is None else f"{found.probability_difference:.4f}"
     return ROW.format(runtime, precision, dice, same, difference, "yes" if found.within else "no")
 

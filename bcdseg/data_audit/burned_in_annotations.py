@@ -16,6 +16,7 @@ from scipy.ndimage import binary_dilation, binary_fill_holes, find_objects, grey
 from bcdseg.data.duplicates.neighbourhood import highest, lowest
 from bcdseg.data.images import to_gray, to_uint8
 from bcdseg.data_audit.findings import Box, Finding
+from bcdseg.messages import percent
 from bcdseg.types import Pixels
 
 Gray = NDArray[np.uint8]
@@ -47,7 +48,7 @@ def mark_findings(sample_id: str, pixels: Pixels) -> Iterator[Finding]:
     overlay = colour_overlay(pixels)
     if overlay is not None:
         box, share = overlay
-        yield Finding("coloured overlay", (sample_id,), f"{share:.1%} of the scan is in colour.", box, round(share, 4))
+        yield Finding("coloured overlay", (sample_id,), f"{percent(share, 1)} of the scan is in colour.", box, round(share, 4))
 
 
 def caliper_crosses(gray: Gray) -> list[Box]:

@@ -19,6 +19,7 @@ from bcdseg.data.duplicates.search import DuplicatePair
 from bcdseg.data.images import to_gray, to_uint8
 from bcdseg.data.masks import dice, mask_size, read_mask
 from bcdseg.errors import InputError
+from bcdseg.messages import percent
 from bcdseg.types import Mask, Pixels, Sample
 
 Box = tuple[int, int, int, int]
@@ -84,7 +85,7 @@ def mask_findings(sample: Sample, mask: Mask) -> Iterator[Finding]:
         yield Finding("several lesions", ids, f"The mask shows {len(lesions)} lesions.", _around(lesions), float(len(lesions)))
     if share < TINY:
         yield Finding(
-            "tiny lesion", ids, f"The lesion has {int(areas.sum())} pixels, {share:.2%} of the scan.", _around(boxes), share
+            "tiny lesion", ids, f"The lesion has {int(areas.sum())} pixels, {percent(share, 2)} of the scan.", _around(boxes), share
         )
     height, width = mask.shape
     for box in boxes:
@@ -163,8 +164,8 @@ def label_noise(samples: Sequence[Sample], predictions: Predictions) -> tuple[Fi
         Finding(
             "label noise",
             (labelled[index].id,),
-            f"The label is {classes[given[index]]} ({table[index, given[index]]:.0%}); the prediction without this scan is "
-            f"{classes[suggested[index]]} ({table[index, suggested[index]]:.0%}).",
+            f"The label is {classes[given[index]]} ({percent(table[index, given[index]])}); the prediction without this scan is "
+            f"{classes[suggested[index]]} ({percent(table[index, suggested[index]])}).",
             None,
             round(float(by), 4),
         )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bcdseg.errors import OptionError
 from bcdseg.export.monai_configs import CLASSES, MASK, NETWORK, PICTURES, USE, has_candidates, inference, metadata
 from bcdseg.export.pipeline import Pipeline, Subject
+from bcdseg.messages import percent
 
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the same model gives the same file
 README = """# {name}
@@ -38,7 +39,7 @@ MONAI's `LoadImage` reads with Pillow, batch x {channels} x width x height, floa
 
 {outputs}
 
-`configs/inference.json` takes the threshold and drops outlined spots below {share:.2%} of the scan, as bcdseg does.
+`configs/inference.json` takes the threshold and drops outlined spots below {share} of the scan, as bcdseg does.
 
 Not in it, though in bcdseg: DICOM with its scan regions and millimetres, pictures of 16 bits, transparency, measures of lesions,
 flags.
@@ -134,13 +135,13 @@ def _as_it_is() -> Iterator[None]:
 
 def _readme(subject: Subject) -> str:
     classes = subject.network.config.classes
-    written, outputs = [], []
+    written, outputs, threshold = [], [], subject.rules.presence_threshold
     if subject.network.config.decoder:
         written.append("Masks are written as PNG (0 and 255), of the scans' size, under the scans' names with `_mask`.")
-        if has_candidates(subject):
+        if threshold is not None and has_candidates(subject):
             written.append(
-                f"Where the probability of a lesion is below {subject.rules.presence_threshold:.1%}, the outline is a candidate, "
-                "not a finding. It is in the file with `_candidate`, and `_mask` is empty."
+                f"Where the probability of a lesion is below {percent(threshold, 1)}, the outline is a candidate, not a finding. "
+                "It is in the file with `_candidate`, and `_mask` is empty."
             )
         outputs.append(f"- `{MASK}`, the probability of 'lesion' for each pixel (batch x 1 x width x height)")
     if subject.network.config.head:
@@ -153,7 +154,7 @@ def _readme(subject: Subject) -> str:
         written="\n".join(written),
         channels=subject.preprocessing.channels,
         outputs="\n".join(outputs),
-        share=subject.rules.min_lesion_share,
+        share=percent(subject.rules.min_lesion_share, 2),
         card=subject.card,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bcdseg.errors import OptionError
 from bcdseg.inference.out_of_distribution import TrainingImages
-from bcdseg.messages import counted
+from bcdseg.messages import counted, percent
 from bcdseg.networks.config import check_name, check_offsets, check_temperature
 from bcdseg.runtimes.base import Calibration
 
@@ -191,7 +191,7 @@ def described(rules: Rules) -> dict[str, str]:
         words["presence threshold"] = f"{rules.presence_threshold:.3g}"
     if rules.refinement is not None:
         words["refinement"] = f"a window of {rules.refinement:g} times the outline"
-    words["smallest lesion"] = f"{rules.min_lesion_share:.2%} of the scan's area"
+    words["smallest lesion"] = f"{percent(rules.min_lesion_share, 2)} of the scan's area"
     words["confidence threshold"] = f"{rules.min_confidence:.3g}"
     words["temperature"] = f"{rules.temperature:.3g}"
     if rules.class_offsets:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bcdseg import __version__
 from bcdseg.errors import BcdsegError, ModelNotFoundError, OptionError, OutputExistsError, WeightsUnavailableError
 from bcdseg.files import restore, write_folder
+from bcdseg.messages import counted, percent
 from bcdseg.model.network_source import CONFIG, FORMAT, FORMAT_VERSION, WEIGHTS
 
 if TYPE_CHECKING:
@@ -136,10 +137,10 @@ def _facts(model: Model) -> dict[str, str]:
         "class that means 'no lesion'": config.no_lesion or "none",
         **({"outline": f"gated by one minus the probability of {config.no_lesion}"} if getattr(config, "gated", False) else {}),
         "parameters": f"{parameter_count(model.network) / 1e6:.2f} million",
-        "input": f"{path.channels} channel(s), {_size(path)}, mean {_numbers(path.mean)}, std {_numbers(path.std)}",
+        "input": f"{counted(path.channels, 'channel')}, {_size(path)}, mean {_numbers(path.mean)}, std {_numbers(path.std)}",
         **described(rules),
         **({"operating points": "; ".join(map(str, rules.operating_points))} if rules.operating_points else {}),
-        **({"label sets": f"conformal, coverage {rules.conformal_coverage:.0%}"} if rules.conformal_coverage else {}),
+        **({"label sets": f"conformal, coverage {percent(rules.conformal_coverage)}"} if rules.conformal_coverage else {}),
     }
 
 

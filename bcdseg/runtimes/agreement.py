@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bcdseg.messages import percent
 from bcdseg.runtimes.base import Array, Calibration, RawOutput
 from bcdseg.types import Pixels
 
@@ -34,7 +35,7 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"{self.mask:.3%} of the mask's pixels differ, mask probabilities by {self.mask_probability:.1e} on average, "
+            f"{percent(self.mask, 3)} of the mask's pixels differ, mask probabilities by {self.mask_probability:.1e} on average, "
             f"class probabilities by {self.probability:.1e} at most, over {self.scans} scans"
         )
 

@@ -57,7 +57,7 @@ def test_the_evidence_describes_the_change_of_the_twin(tmp_path: Path) -> None:
     assert evidence["b-same.png"] == "same pixels"
     assert "mirrored" in evidence["c-mirrored.png"]
     assert "rescaled by 0.50" in evidence["d-half.png"]
-    assert "80% of the first and 100% of the second" in evidence["e-cropped.png"]
+    assert "80 % of the first and 100 % of the second" in evidence["e-cropped.png"]
     assert "other gain" in evidence["f-dark.png"]
     assert all(pair.score >= SAME for pair in found.pairs)
 

@@ -80,7 +80,7 @@ def test_info_shows_the_drift_of_each_runtime(small_model: bcdseg.Model, tmp_pat
     done = CliRunner().invoke(app, ["info", str(model), "--drift", str(tmp_path / "*.png")])
     assert done.exit_code == 0, done.output
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines() if "torch  " in line]
-    assert rows[0] == ["torch", "fp32", "1.0000", "100.0%", "0.0000", "yes"]
+    assert rows[0] == ["torch", "fp32", "1.0000", "100.0 %", "0.0000", "yes"]
     assert rows[1][:2] == ["torch", "bf16"]
     assert "over 2 scans" in done.stdout
     assert "torch with fp64 is left out: precision='fp64' is unknown" in done.stdout

@@ -24,6 +24,7 @@ from bcdseg.data.duplicates.verify import Registration
 from bcdseg.data.hashing import file_memo
 from bcdseg.errors import ImageError
 from bcdseg.files import cache_folder, write_whole
+from bcdseg.messages import percent
 from bcdseg.sources import open_regular
 from bcdseg.types import Sample, ScanImage
 
@@ -227,9 +228,9 @@ def evidence(overlap: Registration, one: tuple[int, int], other: tuple[int, int]
         even = abs(pixels_down / pixels_across - 1) < 0.02
         words.append(f"rescaled by {pixels_across:.2f}" + ("" if even else f" across and {pixels_down:.2f} down"))
     if min(covered_one, covered_other) < 0.95:
-        words.append(f"cropped: the same piece is {covered_one:.0%} of the first and {covered_other:.0%} of the second")
+        words.append(f"cropped: the same piece is {percent(covered_one)} of the first and {percent(covered_other)} of the second")
     if abs(overlap.brightness) > 6 or not 0.9 < overlap.contrast < 1.1:
         words.append("other gain")
     if overlap.score >= SAME_FRAME and overlap.disagree > 0.01:
-        words.append(f"other marks or content on {overlap.disagree:.0%} of it")
+        words.append(f"other marks or content on {percent(overlap.disagree)} of it")
     return tuple(words)
