@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Number
@@ -83,6 +83,8 @@ def create(
     in_channels, dropout, hidden, seed = (as_plain(value) for value in (in_channels, dropout, hidden, seed))
     sides = (size, size) if isinstance(size, Number) else size
     module = encoder if isinstance(encoder, nn.Module) else None
+    if not isinstance(classes, Iterable):
+        raise OptionError(f"classes={classes!r}: give a list of names, or () together with head=None.")
     classes = classes if isinstance(classes, str) else tuple(as_text(one) if isinstance(one, Number) else one for one in classes)
     name = encoder if module is None else registered_name(module)
     config = NetworkConfig(

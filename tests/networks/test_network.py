@@ -183,6 +183,12 @@ def test_what_can_not_be_built_is_refused_with_the_choices(options: dict[str, ob
         _build(**options)
 
 
+@pytest.mark.parametrize("classes", [None, 3])
+def test_classes_that_are_not_a_list_are_refused(classes: object) -> None:
+    with pytest.raises(errors.OptionError, match=f"classes={classes}: give a list of names"):
+        bcdseg.create("plain_cnn", classes=classes)  # type: ignore[arg-type]
+
+
 def test_a_seed_is_a_whole_number() -> None:
     with pytest.raises(errors.OptionError, match="seed=-1: give a whole number of 0 or more"):
         create("tu-tf_efficientnet_lite0", classes=("benign", "malignant"), weights=None, size=64, seed=-1)
