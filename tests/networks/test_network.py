@@ -186,7 +186,7 @@ def test_what_can_not_be_built_is_refused_with_the_choices(options: dict[str, ob
 @pytest.mark.parametrize("classes", [None, 3])
 def test_classes_that_are_not_a_list_are_refused(classes: object) -> None:
     with pytest.raises(errors.OptionError, match=f"classes={classes}: give a list of names"):
-        bcdseg.create("plain_cnn", classes=classes)  # type: ignore[arg-type]
+        create("plain_cnn", classes=classes)  # type: ignore[arg-type]
 
 
 def test_a_seed_is_a_whole_number() -> None:
