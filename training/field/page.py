@@ -82,7 +82,7 @@ def write_page(runs: Sequence[RunPlan], work: Path, folder: Path) -> None:
     rows = [
         Row(_title(one), _claimed(one), measured[id(one)][ACCURACY], share(_held_back(one), CONSTANT))
         for one in bare
-        if _held_back(one)
+        if _held_back(one) and len(_predicted(one)) > 1
     ]
     text = "\n".join(
         [
@@ -93,6 +93,7 @@ def write_page(runs: Sequence[RunPlan], work: Path, folder: Path) -> None:
             "",
             *_table("Accuracy", rows, bare, measured, ACCURACY),
             NOTES,
+            *_constant_networks(bare),
             *_table("ROC-AUC, malignant against the rest", [], bare, measured, AUC),
             "The ROC-AUC depends neither on the threshold nor on how common each class is: 0.5 is chance.",
             "",
@@ -156,6 +157,22 @@ def _constant(bare: Sequence[Finished]) -> Iterator[tuple[str, Finished]]:
         first.setdefault("mammograms" if one.data == MAMMOGRAMS else kind, one)
     for kind in first:
         yield f"benign for every scan, {kind}", first[kind]
+
+
+def _predicted(one: Finished) -> set[str]:
+    """Return the classes that the networks of a recipe predict for scans that were held back at random."""
+    return {table.classes[number] for table in _held_back(one).values() for number in table.probabilities.argmax(axis=1)}
+
+
+def _constant_networks(bare: Sequence[Finished]) -> Iterator[str]:
+    """Yield a paragraph for each recipe whose networks predict one class for every held-back scan; the picture lacks them."""
+    for one in bare:
+        if len(classes := _predicted(one)) == 1:
+            facts = [result.facts for (way, _), result in one.results.items() if way == RANDOM]
+            epochs = f"{_range([fact['epochs run'] for fact in facts])} of {facts[0]['epochs claimed']} epochs"
+            yield f"**`{one.recipe}` predicts {classes.pop()} for every held-back scan**: {epochs} from these initial weights"
+            yield "taught it nothing, so its row doesn't measure the recipe, and the picture lacks it."
+            yield ""
 
 
 def _missing(one: Finished, column: str) -> str:
