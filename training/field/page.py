@@ -82,7 +82,7 @@ def write_page(runs: Sequence[RunPlan], work: Path, folder: Path) -> None:
     rows = [
         Row(_title(one), _claimed(one), measured[id(one)][ACCURACY], share(_held_back(one), CONSTANT))
         for one in bare
-        if _held_back(one) and len(_predicted(one)) > 1
+        if _held_back(one)
     ]
     text = "\n".join(
         [
@@ -117,7 +117,7 @@ def _lead(rows: Sequence[Row], bare: Sequence[Finished]) -> Iterator[str]:
     for row in rows:
         if row.claimed is not None and row.measured:
             parts = [f"{100 * one.value:.0f} % {WHERE[title]}" for title, one in row.measured.items() if one.value is not None]
-            yield f"**{_claim(row.claimed)} accuracy is claimed for systems like `{row.name}`."
+            yield f"**{_claim(row.claimed)} accuracy is claimed for systems like `{row.name.partition(',')[0]}`."
             yield f"The same recipe reaches {_list(parts)}.** {_effort(next(one for one in bare if _title(one) == row.name))}"
             yield ""
             return
@@ -165,13 +165,13 @@ def _predicted(one: Finished) -> set[str]:
 
 
 def _constant_networks(bare: Sequence[Finished]) -> Iterator[str]:
-    """Yield a paragraph for each recipe whose networks predict one class for every held-back scan; the picture lacks them."""
+    """Yield a paragraph for each recipe whose networks predict one class for every held-back scan."""
     for one in bare:
         if len(classes := _predicted(one)) == 1:
             facts = [result.facts for (way, _), result in one.results.items() if way == RANDOM]
             epochs = f"{_range([fact['epochs run'] for fact in facts])} of {facts[0]['epochs claimed']} epochs"
             yield f"**`{one.recipe}` predicts {classes.pop()} for every held-back scan**: {epochs} from these initial weights"
-            yield "taught it nothing, so its row doesn't measure the recipe, and the picture lacks it."
+            yield "taught it nothing, so its row doesn't measure the recipe."
             yield ""
 
 
@@ -250,7 +250,8 @@ def _claimed(one: Finished) -> float | None:
 def _title(one: Finished) -> str:
     """Return the name of a recipe, with what a reader of the table must know."""
     without = any(result.facts["weights"] == WITHOUT_IMAGENET for result in one.results.values())
-    return one.recipe + ", mammograms" * (one.data == MAMMOGRAMS) + ", without ImageNet weights" * without
+    alone = "".join(f", predicts {name} alone" for name in classes) if len(classes := _predicted(one)) == 1 else ""
+    return one.recipe + ", mammograms" * (one.data == MAMMOGRAMS) + ", without ImageNet weights" * without + alone
 
 
 def _claim(value: float) -> str:
