@@ -195,19 +195,12 @@ def _interpolated(levels: Floats, level: NDArray[np.intp], rows: Floats, columns
     return between
 
 
-@lru_cache
-def _waves() -> Floats:
-    """Return the product of two cosines for each descriptor element, over the flattened pixels of a patch."""
-    row, column = _cosines()
-    cosines = dct(np.eye(PATCH), axis=0, norm="ortho")
-    # The amplitude of an image falls with the frequency: without this weight the few lowest frequencies would dominate.
-    weighted = cosines[row, :, None] * cosines[column, None, :] * np.sqrt(row**2 + column**2)[:, None, None]
-    waves: Floats = weighted.reshape(len(row), -1).T.astype(np.float32)
-    return waves
-
-
 def _unit(patches: Floats) -> Floats:
-    chosen = patches.reshape(len(patches), PATCH**2) @ _waves()
+    # A product with a matrix of cosines would be one call, but the threads of BLAS wait for each other, which costs CPU time.
+    waves = dct(dct(patches, axis=1, norm="ortho"), axis=2, norm="ortho")
+    row, column = _cosines()
+    # The amplitude of an image falls with the frequency: without this weight the few lowest frequencies would dominate.
+    chosen = waves[:, row, column] * np.sqrt(row**2 + column**2).astype(np.float32)
     length = np.linalg.norm(chosen, axis=1, keepdims=True)
     textures: Floats = (chosen / np.where(length > 1e-3, length, np.nan)).astype(np.float32)
     return textures
