@@ -16,6 +16,7 @@ from bcdseg.bundled import DEFAULT_MODEL
 from bcdseg.cli import options as common
 from bcdseg.cli.options import in_data, in_results, option_group, with_options
 from bcdseg.cli.predict import IdentityOption
+from bcdseg.messages import percent
 from bcdseg.terminal import echo
 
 if TYPE_CHECKING:
@@ -203,7 +204,6 @@ def _line(result: PacsResult) -> str:
 def summary_of(predictions: Sequence[Prediction]) -> str:
     """Return class and sizes of an image, or the summary of a clip."""
     from bcdseg.inference.clips import summarize_clip
-    from bcdseg.messages import percent
 
     if not predictions:
         return "has no image"

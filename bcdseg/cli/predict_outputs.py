@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from bcdseg.messages import percent
 from bcdseg.terminal import echo, make_console, printable_name, write_data
 
 if TYPE_CHECKING:
@@ -104,8 +105,6 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _probability(row: dict[str, Any]) -> str:
-    from bcdseg.messages import percent
-
     if not row["label"]:
         return ""
     spread = f" ± {percent(row['spread'])}" if "spread" in row else ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from functools import lru_cache, wraps
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +22,8 @@ from scipy.fft import dctn
 
 from bcdseg.data.images import read_image, to_gray, to_uint8
 from bcdseg.data.readers import read_sample_scan
-from bcdseg.types import LesionMask, Pixels, Sample
+from bcdseg.sources import open_regular
+from bcdseg.types import Pixels, Sample
 
 Result = TypeVar("Result")
 MOST = 200_000  # files; the cached results should be small
@@ -66,17 +67,22 @@ def ground_truth_hash(sample: Sample) -> str:
 
     It shows whether a file was replaced, at the cost of reading and not of decoding it.
     """
-    masks = [repr(astuple(mask)[1:]) if isinstance(mask, LesionMask) else _file_hash(mask) for mask in sample.masks]
-    return blake2b(" ".join([_file_hash(sample.image), *masks]).encode(), digest_size=8).hexdigest()
+    whole = blake2b(digest_size=8)
+    for source in (sample.image, *sample.masks):
+        with suppress(OSError):  # reading the scan reports the error
+            whole.update(file_hash(source).encode() if isinstance(source, Path) else repr(astuple(source)[1:]).encode())
+    return whole.hexdigest()
 
 
 @file_memo
-def _file_hash(path: Path) -> str:
-    digest = blake2b(digest_size=16)
-    with suppress(OSError), path.open("rb") as file:  # reading the scan reports the error
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
+def file_hash(path: Path) -> str:
+    """Return a hash of the bytes of a file (SHA-256, hexadecimal).
+
+    Raises:
+        OSError: The file can't be read.
+    """
+    with open_regular(path, str(path)) as file:
+        return sha256(file.read()).hexdigest()
 
 
 SIDE, WAVES = 32, 16

@@ -21,11 +21,10 @@ import numpy as np
 
 from bcdseg.data.duplicates.groups import SURE, DuplicatePair, Joined, grouped
 from bcdseg.data.duplicates.verify import Registration
-from bcdseg.data.hashing import file_memo
+from bcdseg.data.hashing import file_hash
 from bcdseg.errors import ImageError
 from bcdseg.files import cache_folder, write_whole
 from bcdseg.messages import percent
-from bcdseg.sources import open_regular
 from bcdseg.types import Sample, ScanImage
 
 if TYPE_CHECKING:
@@ -175,17 +174,11 @@ def content_key(samples: Sequence[Sample]) -> str:
     whole = hashlib.sha256(f"duplicates {VERSION}".encode())
     for sample in sorted(samples, key=lambda sample: sample.id):
         try:
-            content = _file_hash(sample.image)
+            content = file_hash(sample.image)
         except OSError as error:
             raise ImageError(f"{sample.image}: can't be read ({error.strerror}). Open the data set again.") from error
         whole.update(json.dumps([sample.id, content]).encode())
     return whole.hexdigest()
-
-
-@file_memo
-def _file_hash(path: Path) -> str:
-    with open_regular(path, str(path)) as file:
-        return hashlib.sha256(file.read()).hexdigest()
 
 
 def kept(key: str) -> tuple[DuplicatePair, ...] | None:

@@ -4,7 +4,7 @@
 import { edgesOf } from "../review/mask.js";
 import { checkDistribution, flag, imageFlags } from "./image_checks.js";
 import { findLesions, sizeInWords, withoutPosteriorFeatures } from "./lesions.js";
-import { priority } from "./priority.js";
+import { percent, priority } from "./priority.js";
 
 const STEPS = 100;
 
@@ -134,6 +134,3 @@ function contradictions(label, confidence, isOutlined, { rules, no_lesion: negat
   if (confidence < least) flags.push(flag("low-confidence", `The class is uncertain: ${label} at ${percent(confidence)}, below the model's threshold of ${percent(least)}.`));
   return flags;
 }
-
-/** Return a probability as the library writes it in warnings. */
-const percent = (share) => `${(100 * share).toFixed(1)} %`;

@@ -37,4 +37,5 @@ function ofOutline({ lesions }, probability) {
   return 1 - Math.abs(2 * (lesions.length ? lesions[0].probability : probability.reduce((one, other) => Math.max(one, other))) - 1);
 }
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+/** Return a probability as the library writes it in warnings. */
+export const percent = (share) => `${(100 * share).toFixed(1)} %`;
