@@ -54,7 +54,10 @@ def commands(
         trained_further.append(("further", "means", []))
     if second_teacher is not None:
         of_encoder = ["--encoder", "mobilenet_v2", "--start", second_teacher, "--bf16"]
-        found[other / NETWORK] = ["train.py", packed, other, *left_out, *of_encoder, *stages, *options]
+        found |= {
+            other / NETWORK: ["train.py", packed, other, *left_out, *of_encoder, *stages, *options],
+            other / OUTPUTS: ["predict.py", packed, other, *unseen],
+        }
         trained_further.append(("taught", "taught-means", ["--teachers", run / NETWORK, other / NETWORK]))
     for folder, of_means, teachers in trained_further:
         further, mean = runs / folder / name, runs / of_means / name

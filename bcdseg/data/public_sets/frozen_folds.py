@@ -39,7 +39,7 @@ class FrozenScan:
         name: Released file name without its suffix.
         fold: Number of its fold.
         group: Number of its group, or None if no other scan belongs to it.
-        hash: Content hash, or None where the released pixels were not at hand.
+        hash: Content hash, or None where the released pixels were not available.
         fingerprint: Perceptual hash.
         conflict: Whether a copy of it has another label.
     """

@@ -38,7 +38,7 @@ from bcdseg.inference.rules import Rules
 from bcdseg.messages import counted, percent
 
 FOLDS = 5
-FARTHEST = 20  # times the groups at hand: more are not worth a forecast
+FARTHEST = 20  # times the number of groups: farther extrapolations mean little
 
 
 @dataclass(frozen=True, kw_only=True)
